@@ -1,0 +1,1 @@
+"""Drives real streams at a server and draws what came back."""

@@ -1,0 +1,91 @@
+"""The Memory-Augmented GRU, in PyTorch.
+
+Module and parameter names are a file format: checkpoints are loaded strictly
+by them, so a rename here breaks every checkpoint there is.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+DIM = 768
+HIDDEN = 512
+LAYERS = 4
+SLOTS = 2048
+
+PARAMETERS = 11_292_160
+"""Trainable parameters; `memory.memory` is a buffer and not counted."""
+
+
+class Memory(nn.Module):
+    """A fixed bank of slots, read by content (cosine, then softmax)."""
+
+    memory: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("memory", torch.randn(SLOTS, DIM) * 0.01)
+        self.query_proj = nn.Linear(HIDDEN, DIM)
+        # Part of the checkpoint format. Neither the dense recipe nor inference
+        # writes to the memory, so it is carried along untouched.
+        self.write_gate = nn.Linear(HIDDEN, SLOTS)
+
+    def read(self, hidden: Tensor) -> Tensor:
+        """Content for each query: `[..., hidden] -> [..., dim]`."""
+        query = F.normalize(self.query_proj(hidden), dim=-1)
+        slots = F.normalize(self.memory, dim=-1)
+        weights = torch.softmax(query @ slots.T, dim=-1)
+        return weights @ self.memory
+
+
+class MemoryAugmentedGRU(nn.Module):
+    """Predicts the step from the last vector to the next one."""
+
+    def __init__(self, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.input_norm = nn.LayerNorm(DIM)
+        self.gru = nn.GRU(2 * DIM, HIDDEN, num_layers=LAYERS, dropout=dropout)
+        self.memory = Memory()
+        self.fusion = nn.Sequential(
+            nn.Linear(HIDDEN + DIM, HIDDEN),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.LayerNorm(HIDDEN),
+        )
+        self.output_proj = nn.Sequential(
+            nn.Linear(HIDDEN, 2 * HIDDEN),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(2 * HIDDEN, DIM),
+        )
+
+    def forward(self, vectors: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Run `vectors` `[time, batch, dim]` from `state` `[layers, batch, hidden]`.
+
+        Returns the step predicted after every vector `[time, batch, dim]` and
+        the state after the last one. No state means a cold one (zeros).
+        """
+        hidden, next_state = self.encode(vectors, state)
+        return self.head(hidden), next_state
+
+    def predict(self, vectors: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The unit vector after the last of `vectors`: `[batch, dim]`, and the state."""
+        hidden, next_state = self.encode(vectors, state)
+        return F.normalize(vectors[-1] + self.head(hidden[-1]), dim=-1), next_state
+
+    def encode(self, vectors: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The GRU's output at every vector `[time, batch, hidden]`, and the state."""
+        time, batch, _ = vectors.shape
+        # The first read has a zero query: one constant, the same at every step.
+        content = self.memory.read(vectors.new_zeros(1, HIDDEN)).expand(time, batch, DIM)
+        augmented = torch.cat([self.input_norm(vectors), content], dim=-1)
+        hidden, next_state = self.gru(augmented, state)
+        return hidden, next_state
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """The step predicted from the GRU's output: `[..., hidden] -> [..., dim]`."""
+        fused: Tensor = self.fusion(torch.cat([hidden, self.memory.read(hidden)], dim=-1))
+        step: Tensor = self.output_proj(fused)
+        return step

@@ -1,0 +1,1 @@
+"""The online service: two versions, one split, one guardrail."""

@@ -1,0 +1,1 @@
+"""HTTP: one router a file, and the only place that knows a status code."""

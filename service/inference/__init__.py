@@ -1,0 +1,1 @@
+"""From versions on disk to batches on a device."""

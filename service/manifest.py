@@ -1,0 +1,67 @@
+"""`manifest.json`: what a version is, what it was made from, and what was checked."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+NAME = "manifest.json"
+MODEL = "model.onnx"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Dimensions(_Frozen):
+    """Sizes of the graph's tensors."""
+
+    dim: PositiveInt
+    layers: PositiveInt
+    hidden: PositiveInt
+
+
+class ParityCase(_Frozen):
+    """One comparison of the graph with PyTorch."""
+
+    batch: PositiveInt
+    length: PositiveInt
+    pieces: tuple[PositiveInt, ...] = Field(description="lengths run one after the other")
+    max_abs_difference: float = Field(ge=0)
+
+
+class Parity(_Frozen):
+    """The largest difference from PyTorch, and the bound it was held to."""
+
+    bound: float
+    max_abs_difference: float = Field(ge=0)
+    cases: tuple[ParityCase, ...]
+
+
+class Manifest(_Frozen):
+    """Schema 1. Unknown keys are refused, so that a typo cannot pass for a default."""
+
+    schema_version: Literal[1] = 1
+    model: str
+    version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    architecture: str
+    dimensions: Dimensions
+    context_window: PositiveInt
+    window_policy: Literal["exact", "anchored", "carried"]
+    precision: Literal["fp32", "fp16", "int8"]
+    parameters: PositiveInt
+    opset: PositiveInt
+    files: dict[str, str] = Field(description="file name -> sha256, hexadecimal")
+    source_sha256: str = Field(description="of the checkpoint this was exported from")
+    parity: Parity
+    evaluation: dict[str, object] | None = None
+    tools: dict[str, str] = Field(description="name -> version of what made it")
+
+
+def sha256(path: Path) -> str:
+    """The file's digest, hexadecimal, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,117 @@
+"""Every metric name, label and bucket, over an injected registry."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from service.types import Mode, Outcome, Variant
+
+BUCKET_RATIO = math.sqrt(1.2)
+"""Two buckets are 1.2: for every edge τ, 1.2·τ is an edge too."""
+
+UNASSIGNED = "unassigned"
+"""The `variant` of requests the split did not place at random: those that
+override it, and those that first move a session to another version. They are
+measured, and left out of the evidence by this label."""
+
+
+def duration_buckets(top: float, bottom: float = 0.000_2) -> tuple[float, ...]:
+    """Geometric edges in seconds from `bottom` to the first one above `top`."""
+    count = math.ceil(math.log(top / bottom) / math.log(BUCKET_RATIO)) + 1
+    return tuple(bottom * BUCKET_RATIO**i for i in range(count + 1))
+
+
+class Metrics:
+    """The service's instruments.
+
+    `timeout` (seconds) is the longest a request may take: the top bucket edge
+    lies above it, or both variants would saturate there and compare as equal.
+    """
+
+    def __init__(self, registry: CollectorRegistry, timeout: float) -> None:
+        self.registry = registry
+        self.edges = duration_buckets(timeout)
+        self.request_duration = Histogram(
+            "nextvec_request_duration_seconds",
+            "From the request's last byte in to its answer ready.",
+            ("variant", "version", "mode", "outcome"),
+            buckets=self.edges,
+            registry=registry,
+        )
+        self.queue_duration = Histogram(
+            "nextvec_queue_duration_seconds",
+            "Waiting for the engine.",
+            ("variant", "version"),
+            buckets=self.edges,
+            registry=registry,
+        )
+        self.inference_duration = Histogram(
+            "nextvec_inference_duration_seconds",
+            "In the engine, the batch it was part of included.",
+            ("variant", "version"),
+            buckets=self.edges,
+            registry=registry,
+        )
+        self.batch_size = Histogram(
+            "nextvec_batch_size",
+            "Requests that ran together.",
+            ("version",),
+            buckets=(1, 2, 4, 8, 16, 32, 64),
+            registry=registry,
+        )
+        self.sessions = Gauge("nextvec_sessions", "Sessions kept.", registry=registry)
+        self.session_bytes = Gauge(
+            "nextvec_session_bytes", "Memory of the sessions kept.", registry=registry
+        )
+        self.queue_length = Gauge(
+            "nextvec_queue_length", "Requests waiting.", ("version",), registry=registry
+        )
+        self.rollout_info = Gauge(
+            "nextvec_rollout_info",
+            "1 for the present phase and versions.",
+            ("phase", "stable", "canary"),
+            registry=registry,
+        )
+        self.rollout_weight = Gauge(
+            "nextvec_rollout_weight_ratio",
+            "Share of new requests, 0..1.",
+            ("variant",),
+            registry=registry,
+        )
+        self.rollout_transitions = Counter(
+            "nextvec_rollout_transitions_total",
+            "Changes of phase.",
+            ("from", "to", "reason"),
+            registry=registry,
+        )
+        self.guardrail_log_evidence = Gauge(
+            "nextvec_guardrail_log_evidence",
+            "ln E of the sequential test; the verdict falls at ln(1/alpha).",
+            ("guardrail", "side"),
+            registry=registry,
+        )
+        self.guardrail_ratio = Gauge(
+            "nextvec_guardrail_ratio",
+            "Canary's figure over stable's, as last estimated; for people, not the verdict.",
+            ("guardrail",),
+            registry=registry,
+        )
+
+    def expect(self, versions: Iterable[tuple[Variant, str]]) -> None:
+        """Create every label set of these at 0, before its first event.
+
+        A series that appears at 1 has lost its first increment to whoever
+        computes differences.
+        """
+        for variant, version in versions:
+            for label in (variant.value, UNASSIGNED):
+                for mode in Mode:
+                    for outcome in Outcome:
+                        self.request_duration.labels(label, version, mode.value, outcome.value)
+                self.queue_duration.labels(label, version)
+                self.inference_duration.labels(label, version)
+            self.batch_size.labels(version)
+            self.queue_length.labels(version)

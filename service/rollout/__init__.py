@@ -1,0 +1,1 @@
+"""Which variant serves whom, and whether the canary may go on."""

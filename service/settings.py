@@ -1,0 +1,87 @@
+"""Every setting, read once, frozen. `docs/settings.md` lists them; a test compares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Engine(_Frozen):
+    """How a version runs."""
+
+    device: Literal["auto", "cuda", "cpu"] = Field(
+        "auto", description="`auto` takes CUDA when it is there; `cuda` refuses to start without it"
+    )
+    intra_op_threads: PositiveInt = Field(1, description="ONNX Runtime threads a version")
+    max_batch: PositiveInt = Field(32, description="requests that run together at most")
+    prefill_chunk: PositiveInt = Field(
+        128, description="vectors of a long context run before waiting steps get their turn"
+    )
+    queue_limit: PositiveInt = Field(256, description="requests waiting a version; over it, 429")
+
+
+class Limits(_Frozen):
+    """What a caller may send and how long it may take."""
+
+    max_rows: PositiveInt = Field(4096, description="vectors in one request")
+    max_body_bytes: PositiveInt = Field(64 * 1024 * 1024, description="bytes of a request's body")
+    timeout_seconds: PositiveFloat = Field(10.0, description="deadline of a request; over it, 504")
+    body_timeout_seconds: PositiveFloat = Field(
+        30.0, description="for a body to arrive; a stalled one is dropped"
+    )
+
+
+class Sessions(_Frozen):
+    """The contexts kept on the server."""
+
+    max_bytes: PositiveInt = Field(
+        1024 * 1024 * 1024, description="memory of all sessions; over it the least recent go"
+    )
+    ttl_seconds: PositiveFloat = Field(1800.0, description="an idle session is kept this long")
+
+
+class Rollout(_Frozen):
+    """The guardrail's ticker and record."""
+
+    database: Path = Field(Path("nextvec.db"), description="SQLite file of state and audit log")
+    plan: Path | None = Field(
+        None, description="JSON file of the plan a start uses when it brings none"
+    )
+    interval_seconds: PositiveFloat = Field(15.0, description="a look at the evidence every")
+
+
+class Admin(_Frozen):
+    """Bearer tokens; a role includes the ones before it. None set: that role is closed."""
+
+    viewer_token: SecretStr | None = Field(None, description="may read")
+    operator_token: SecretStr | None = Field(None, description="may start, pause and abort")
+    approver_token: SecretStr | None = Field(None, description="may promote and resume as well")
+
+
+class Settings(BaseSettings):
+    """The tree. `NEXTVEC_ENGINE__DEVICE=cuda` sets `engine.device`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="NEXTVEC_", env_nested_delimiter="__", frozen=True, extra="forbid"
+    )
+
+    models: Path = Field(Path("models"), description="the model repository")
+    model: str = Field("next-vector", description="the model's name in the repository and in /v2")
+    stable: str = Field("phase-2", description="stable's version until a promotion is recorded")
+    canary: str | None = Field(
+        None, description="the version loaded beside it, ready to be started"
+    )
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    engine: Engine = Engine()
+    limits: Limits = Limits()
+    sessions: Sessions = Sessions()
+    rollout: Rollout = Rollout()
+    admin: Admin = Admin()

@@ -1,0 +1,48 @@
+"""Words that every layer shares."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+"""`[n, dim]` float32, one vector a row."""
+
+Vector = NDArray[np.float32]
+"""`[dim]` float32."""
+
+State = NDArray[np.float32]
+"""What the GRU carries: `[layers, hidden]` float32."""
+
+
+class Variant(StrEnum):
+    """The role a version plays in a rollout."""
+
+    STABLE = "stable"
+    CANARY = "canary"
+
+
+class Mode(StrEnum):
+    """What a request asked of the engine.
+
+    `STEP` runs one vector from a kept state (or the first of a session),
+    `PREFILL` a whole context from a cold state, `MIXED` several vectors from a
+    kept state.
+    """
+
+    PREFILL = "prefill"
+    STEP = "step"
+    MIXED = "mixed"
+
+
+class Outcome(StrEnum):
+    """How a request ended. `ERROR` and `TIMEOUT` are the service's fault."""
+
+    OK = "ok"
+    INVALID = "invalid"
+    REJECTED = "rejected"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"

@@ -1,0 +1,1 @@
+"""Corpus, recipes, training and evaluation of next-vector models."""

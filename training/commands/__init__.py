@@ -1,0 +1,1 @@
+"""What the command line runs: `add_arguments(parser)` and `run(args)`, a command a file."""
