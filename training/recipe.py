@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 _ACCEPTED: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
@@ -53,3 +53,11 @@ def load(path: Path) -> Recipe:
         if content[name] == 0:
             raise RecipeError(f"{path}: {name} is zero")
     return Recipe(**content)
+
+
+def override(recipe: Recipe, **values: int | None) -> Recipe:
+    """`recipe` with the values that are not None in place of its own."""
+    given = {name: value for name, value in values.items() if value is not None}
+    if bad := sorted(name for name, value in given.items() if value < (name != "seed")):
+        raise RecipeError(f"{bad[0]} is {given[bad[0]]}: too small")
+    return replace(recipe, **given)  # type: ignore[arg-type]  # names are checked by replace

@@ -1,0 +1,71 @@
+"""`nextvec train`: a corpus and a recipe to a checkpoint, its history and its curve."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from importlib import resources
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from model_export import checkpoint
+from training import corpus, recipe
+from training.plots import learning_curve
+from training.train import train
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", help="phase-2, phase-3, or the path of a recipe's TOML file")
+    parser.add_argument("--data", type=Path, required=True, help="the corpus (.npz)")
+    parser.add_argument("--out", type=Path, default=Path("out/train"), help="where results go")
+    parser.add_argument("--epochs", type=int, help="instead of the recipe's")
+    parser.add_argument("--seed", type=int, help="instead of the recipe's")
+
+
+def run(args: argparse.Namespace) -> int:
+    try:
+        chosen = recipe.load(_recipe_path(args.recipe))
+        chosen = recipe.override(chosen, epochs=args.epochs, seed=args.seed)
+        split = corpus.split_every(corpus.load(args.data))
+    except (recipe.RecipeError, corpus.CorpusError) as error:
+        raise SystemExit(f"nextvec train: {error}") from error
+    console = Console(stderr=True)
+    console.print(
+        f"{chosen.name}: {len(split.train.vectors)} vectors to train on, "
+        f"{len(split.held_out.vectors)} held out by document"
+    )
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+        task = bar.add_task("starting")
+
+        def show(done: int, total: int, text: str) -> None:
+            bar.update(task, completed=done, total=total, description=text)
+            if "Hit@5" in text:
+                bar.console.print(text)
+
+        try:
+            result = train(split, chosen, show)
+        except ValueError as error:
+            raise SystemExit(f"nextvec train: {args.data}: {error}") from error
+    args.out.mkdir(parents=True, exist_ok=True)
+    target = args.out / f"{chosen.name}.safetensors"
+    history = json.dumps(result.as_json(chosen), indent=1)
+    checkpoint.save(result.model, target, {"recipe": chosen.name, "best": str(result.best.epoch)})
+    (args.out / f"{chosen.name}.history.json").write_text(history + "\n")
+    learning_curve(result.history, chosen.name, args.out / f"{chosen.name}.png")
+    print(f"{target}: Hit@5 {result.best.hit_at_5:.4f} at epoch {result.best.epoch}")
+    return 0
+
+
+def _recipe_path(name: str) -> Path:
+    if "/" in name or name.endswith(".toml"):
+        return Path(name)
+    known = Path(str(resources.files("training") / "recipes"))
+    path = known / f"{name}.toml"
+    if not path.is_file():
+        names = ", ".join(sorted(p.stem for p in known.glob("*.toml")))
+        sys.exit(f"nextvec train: there is no recipe {name!r}; there are {names}")
+    return path
