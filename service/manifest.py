@@ -28,8 +28,9 @@ class ParityCase(_Frozen):
     """One comparison of the graph with PyTorch."""
 
     batch: PositiveInt
-    length: PositiveInt
+    length: PositiveInt = Field(description="vectors in all; of the longest row if ragged")
     pieces: tuple[PositiveInt, ...] = Field(description="lengths run one after the other")
+    ragged: bool = Field(default=False, description="the rows differ in length")
     max_abs_difference: float = Field(ge=0)
 
 
@@ -50,7 +51,7 @@ class Manifest(_Frozen):
     architecture: str
     dimensions: Dimensions
     context_window: PositiveInt
-    window_policy: Literal["exact", "anchored", "carried"]
+    window_policy: Literal["exact"]
     precision: Literal["fp32", "fp16", "int8"]
     parameters: PositiveInt
     opset: PositiveInt

@@ -45,6 +45,9 @@ class Sessions(_Frozen):
         1024 * 1024 * 1024, description="memory of all sessions; over it the least recent go"
     )
     ttl_seconds: PositiveFloat = Field(1800.0, description="an idle session is kept this long")
+    history_vectors: PositiveInt = Field(
+        1000, description="a session's last vectors, kept to move it to another version"
+    )
 
 
 class Rollout(_Frozen):

@@ -25,11 +25,13 @@ class Variant(StrEnum):
 
 
 class Mode(StrEnum):
-    """What a request asked of the engine.
+    """What a request asked for, known before a variant is chosen.
 
-    `STEP` runs one vector from a kept state (or the first of a session),
-    `PREFILL` a whole context from a cold state, `MIXED` several vectors from a
-    kept state.
+    `PREFILL`: a whole context. `STEP`: one more vector of a session. `MIXED`:
+    several more vectors of a session. It says nothing of what the version then
+    had to do (a step past the window may recompute all of it): variants are
+    compared within a mode, and a mode that depended on the variant would hide
+    just such a cost.
     """
 
     PREFILL = "prefill"

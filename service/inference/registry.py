@@ -1,0 +1,113 @@
+"""The versions loaded: each with its engine, its scheduler and its manifest."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.errors import NotFound, VersionError
+from service.inference.engine import Engine
+from service.inference.repository import Repository, VersionFiles
+from service.inference.scheduler import Scheduler
+from service.manifest import Manifest
+
+logger = logging.getLogger(__name__)
+
+WARM_UP_STEPS = 8
+
+
+@dataclass(frozen=True)
+class LoadedVersion:
+    """A version that is ready to serve."""
+
+    manifest: Manifest
+    provider: str
+    scheduler: Scheduler
+
+
+class Registry:
+    """Loads and keeps versions; all of them take the same vectors.
+
+    `make_engine` loads a graph; `make_scheduler(engine, version)` puts a queue
+    in front of it. `history_vectors` bounds the windows that can be served.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        make_engine: Callable[[VersionFiles], Engine],
+        make_scheduler: Callable[[Engine, str], Scheduler],
+        history_vectors: int,
+    ) -> None:
+        self._repository = repository
+        self._make_engine = make_engine
+        self._make_scheduler = make_scheduler
+        self._history_vectors = history_vectors
+        self._loaded: dict[str, LoadedVersion] = {}
+        self._loading = asyncio.Lock()
+
+    def get(self, version: str) -> LoadedVersion:
+        """The loaded version. Raises `NotFound`."""
+        try:
+            return self._loaded[version]
+        except KeyError:
+            raise NotFound(f"version {version!r} is not loaded", code="version_not_found") from None
+
+    @property
+    def loaded(self) -> tuple[LoadedVersion, ...]:
+        return tuple(self._loaded.values())
+
+    def available(self) -> set[str]:
+        """Names of the versions on disk."""
+        return set(self._repository.versions())
+
+    async def prepare(self, version: str) -> None:
+        """Load and warm up, unless it is loaded.
+
+        Raises `NotFound`, or `VersionError` when its digest or shape is off.
+        """
+        async with self._loading:
+            if version in self._loaded:
+                return
+            files = await asyncio.to_thread(self._repository.open, version)
+            self._check(files.manifest)
+            engine = await asyncio.to_thread(self._load, files)
+            scheduler = self._make_scheduler(engine, version)
+            scheduler.start(version)
+            self._loaded[version] = LoadedVersion(files.manifest, engine.provider, scheduler)
+            logger.info("loaded %s on %s", version, engine.provider)
+
+    async def close(self) -> None:
+        """Stop every scheduler."""
+        for loaded in self._loaded.values():
+            await loaded.scheduler.close()
+
+    def _check(self, manifest: Manifest) -> None:
+        if manifest.context_window > self._history_vectors:
+            raise VersionError(
+                f"{manifest.version}: its window of {manifest.context_window} vectors is more than "
+                f"a session keeps: raise sessions.history_vectors ({self._history_vectors})"
+            )
+        for other in self._loaded.values():
+            if other.manifest.dimensions.dim != manifest.dimensions.dim:
+                raise VersionError(
+                    f"{manifest.version}: its vectors are {manifest.dimensions.dim} wide, "
+                    f"{other.manifest.version}'s {other.manifest.dimensions.dim}"
+                )
+
+    def _load(self, files: VersionFiles) -> Engine:
+        engine = self._make_engine(files)
+        sizes = files.manifest.dimensions
+        # First runs allocate and choose kernels: callers must not pay for it.
+        for time, batch in [(1, 1)] * WARM_UP_STEPS + [(64, 1), (1, 8)]:
+            vectors = np.full((time, batch, sizes.dim), sizes.dim**-0.5, np.float32)
+            lengths = np.full(batch, time, np.int32)
+            state = np.zeros((sizes.layers, batch, sizes.hidden), np.float32)
+            predicted, _ = engine.run(vectors, lengths, state)
+            if predicted.shape != (batch, sizes.dim) or not np.isfinite(predicted).all():
+                raise VersionError(f"{files.graph}: its warm-up answers are not finite vectors")
+        return engine

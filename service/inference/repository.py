@@ -1,0 +1,75 @@
+"""The model repository on disk: `<models>/<model>/<version>/`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from service.errors import NotFound, VersionError
+from service.manifest import MODEL, NAME, Manifest, sha256
+
+
+@dataclass(frozen=True)
+class VersionFiles:
+    """A version whose digests were found to hold."""
+
+    manifest: Manifest
+    graph: Path
+
+
+class Repository:
+    """Reads; publishing is the export's work."""
+
+    def __init__(self, models: Path, model: str) -> None:
+        self._folder = models / model
+
+    def versions(self) -> tuple[str, ...]:
+        """Names of the versions present, whether or not they verify, sorted.
+
+        A hidden folder is an export that has not finished.
+        """
+        if not self._folder.is_dir():
+            return ()
+        return tuple(
+            sorted(
+                entry.name
+                for entry in self._folder.iterdir()
+                if not entry.name.startswith(".") and (entry / NAME).is_file()
+            )
+        )
+
+    def open(self, version: str) -> VersionFiles:
+        """The version's files, their digests verified.
+
+        Raises `NotFound`, naming the versions there are, or `VersionError`.
+        """
+        # Membership first: a version is a name, never a path to climb.
+        if version not in self.versions():
+            there = ", ".join(self.versions()) or "none: export one first"
+            raise NotFound(
+                f"there is no version {version!r} in {self._folder} (there are: {there})",
+                code="version_not_found",
+            )
+        folder = self._folder / version
+        manifest = self._manifest(folder)
+        if manifest.version != version:
+            raise VersionError(f"{folder / NAME}: says version {manifest.version!r}")
+        if MODEL not in manifest.files:
+            raise VersionError(f"{folder / NAME}: lists no {MODEL}")
+        for name, expected in manifest.files.items():
+            file = folder / name
+            if file.parent != folder or not file.is_file():
+                raise VersionError(f"{file}: listed in the manifest and missing")
+            if sha256(file) != expected:
+                raise VersionError(
+                    f"{file}: sha256 differs from the manifest's; export the version again"
+                )
+        return VersionFiles(manifest, folder / MODEL)
+
+    def _manifest(self, folder: Path) -> Manifest:
+        try:
+            return Manifest.model_validate_json((folder / NAME).read_bytes())
+        except (OSError, ValidationError) as error:
+            raise VersionError(f"{folder / NAME}: {error}") from error

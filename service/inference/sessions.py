@@ -1,0 +1,162 @@
+"""Contexts that grow on the server: a kept state each, and the last vectors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from service.clock import Clock
+from service.errors import Gone, NotFound
+from service.types import State, Variant, Vector, Vectors
+
+TOMBSTONES = 100_000
+"""Ids remembered after eviction, so that 410 can be told from 404."""
+
+OVERHEAD_BYTES = 2048
+"""Python's own for a session: object, lock, dictionary entry; measured roughly."""
+
+
+class History:
+    """The last `capacity` vectors of a stream, contiguous and in order."""
+
+    def __init__(self, capacity: int, dim: int) -> None:
+        self._capacity = capacity
+        self._rows = np.empty((0, dim), np.float32)
+        self._end = 0
+
+    def append(self, vectors: Vectors) -> None:
+        """Add `[n, dim]`; what no longer fits is forgotten from the front."""
+        vectors = vectors[-self._capacity :]
+        kept = self.last(self._capacity - len(vectors))
+        if self._end + len(vectors) > len(self._rows):
+            # Doubling while it grows; at twice the capacity once full, so that
+            # rows move once in `capacity` appends, not at each.
+            size = min(2 * (len(kept) + len(vectors)), 2 * self._capacity)
+            rows = np.empty((size, vectors.shape[1]), np.float32)
+            rows[: len(kept)] = kept
+            self._rows, self._end = rows, len(kept)
+        self._rows[self._end : self._end + len(vectors)] = vectors
+        self._end += len(vectors)
+
+    def last(self, count: int) -> Vectors:
+        """Up to `count` of the newest vectors `[≤ count, dim]`: a view."""
+        return self._rows[max(0, self._end - count) : self._end]
+
+    def __len__(self) -> int:
+        return min(self._end, self._capacity)
+
+    @property
+    def nbytes(self) -> int:
+        return self._rows.nbytes
+
+
+@dataclass(frozen=True)
+class LastAppend:
+    """What a retry of the last append is recognised by, and its answer."""
+
+    position: int
+    digest: bytes
+    vector: Vector
+
+
+@dataclass
+class Session:
+    """One context. `lock` is held from reading it to changing it."""
+
+    id: str
+    history: History
+    used: float
+    length: int = 0
+    variant: Variant = Variant.STABLE
+    version: str = ""
+    state: State | None = None
+    last: LastAppend | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def nbytes(self) -> int:
+        state = 0 if self.state is None else self.state.nbytes
+        last = 0 if self.last is None else self.last.vector.nbytes
+        return OVERHEAD_BYTES + self.history.nbytes + state + last
+
+
+class SessionStore:
+    """Sessions by id, in order of use, within a budget of bytes and of time.
+
+    Over the budget the least recently used go; a session in use never does.
+    """
+
+    def __init__(
+        self, clock: Clock, *, max_bytes: int, ttl_seconds: float, history_vectors: int, dim: int
+    ) -> None:
+        self._clock = clock
+        self._max_bytes = max_bytes
+        self._ttl = ttl_seconds
+        self._history_vectors = history_vectors
+        self._dim = dim
+        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._sizes: dict[str, int] = {}
+        self._gone: OrderedDict[str, None] = OrderedDict()
+        self.nbytes = 0
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def get(self, session_id: str) -> Session:
+        """The session. Raises `NotFound`, or `Gone` if it was evicted or expired."""
+        self._expire()
+        session = self._sessions.get(session_id)
+        if session is not None:
+            return session
+        if session_id in self._gone:
+            raise Gone(
+                f"session {session_id!r} has expired or was evicted: send its context again "
+                "with position 0"
+            )
+        raise NotFound(f"there is no session {session_id!r}", code="session_not_found")
+
+    def create(self, session_id: str) -> Session:
+        """A new, empty session; not kept until `keep` is called."""
+        history = History(self._history_vectors, self._dim)
+        return Session(session_id, history, self._clock.monotonic())
+
+    def keep(self, session: Session) -> None:
+        """Store what a session has become, and make room for it."""
+        session.used = self._clock.monotonic()
+        self._gone.pop(session.id, None)
+        self._sessions[session.id] = session
+        self._sessions.move_to_end(session.id)
+        size = session.nbytes
+        self.nbytes += size - self._sizes.get(session.id, 0)
+        self._sizes[session.id] = size
+        while self.nbytes > self._max_bytes:
+            idle = next((s for s in self._sessions.values() if not s.lock.locked()), None)
+            if idle is None:
+                return
+            self._evict(idle.id)
+
+    def delete(self, session_id: str) -> None:
+        """Forget it. Raises as `get`."""
+        self.get(session_id)
+        self._remove(session_id)
+
+    def _expire(self) -> None:
+        oldest = self._clock.monotonic() - self._ttl
+        while self._sessions:
+            session = next(iter(self._sessions.values()))
+            if session.used > oldest or session.lock.locked():
+                return
+            self._evict(session.id)
+
+    def _evict(self, session_id: str) -> None:
+        self._remove(session_id)
+        self._gone[session_id] = None
+        if len(self._gone) > TOMBSTONES:
+            self._gone.popitem(last=False)
+
+    def _remove(self, session_id: str) -> None:
+        del self._sessions[session_id]
+        self.nbytes -= self._sizes.pop(session_id)
