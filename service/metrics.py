@@ -100,6 +100,19 @@ class Metrics:
             registry=registry,
         )
 
+    def observe_request(
+        self, variant: str, version: str, mode: Mode, outcome: Outcome, seconds: float
+    ) -> None:
+        """Count one request. `variant` is a variant's name, or `UNASSIGNED`."""
+        self.request_duration.labels(variant, version, mode.value, outcome.value).observe(seconds)
+
+    def observe_engine(
+        self, variant: Variant, version: str, queue_seconds: float, inference_seconds: float
+    ) -> None:
+        """Note how long one request waited for its engine, and was in it."""
+        self.queue_duration.labels(variant.value, version).observe(queue_seconds)
+        self.inference_duration.labels(variant.value, version).observe(inference_seconds)
+
     def expect(self, versions: Iterable[tuple[Variant, str]]) -> None:
         """Create every label set of these at 0, before its first event.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -64,7 +66,11 @@ class LastAppend:
 
 @dataclass
 class Session:
-    """One context. `lock` is held from reading it to changing it."""
+    """One context. `lock` is held from reading it to changing it.
+
+    `users` counts those who hold the lock or wait for it: such a session is
+    never evicted.
+    """
 
     id: str
     history: History
@@ -74,6 +80,7 @@ class Session:
     version: str = ""
     state: State | None = None
     last: LastAppend | None = None
+    users: int = 0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -100,6 +107,8 @@ class SessionStore:
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._sizes: dict[str, int] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
+        # Begun and not yet kept: two first appends at once must meet in one session.
+        self._starting: dict[str, Session] = {}
         self.nbytes = 0
 
     def __len__(self) -> int:
@@ -118,36 +127,73 @@ class SessionStore:
             )
         raise NotFound(f"there is no session {session_id!r}", code="session_not_found")
 
-    def create(self, session_id: str) -> Session:
-        """A new, empty session; not kept until `keep` is called."""
-        history = History(self._history_vectors, self._dim)
-        return Session(session_id, history, self._clock.monotonic())
+    @asynccontextmanager
+    async def use(self, session_id: str, position: int | None) -> AsyncIterator[Session]:
+        """The session for one append at a time, in order of arrival.
+
+        An unknown id begins a new session unless `position` says that there
+        should be one; an evicted one only at `position` 0, which a caller says
+        who knows that it starts again. Raises as `get`. A new session is kept
+        when `keep` is called on it, and not before.
+        """
+        session = self._find(session_id, position)
+        session.users += 1
+        try:
+            async with session.lock:
+                if session.length and self._sessions.get(session_id) is not session:
+                    raise NotFound(
+                        f"session {session_id!r} was deleted meanwhile", code="session_not_found"
+                    )
+                yield session
+        finally:
+            session.users -= 1
+            if session.users == 0 and self._starting.get(session_id) is session:
+                del self._starting[session_id]
 
     def keep(self, session: Session) -> None:
         """Store what a session has become, and make room for it."""
         session.used = self._clock.monotonic()
         self._gone.pop(session.id, None)
+        self._starting.pop(session.id, None)
         self._sessions[session.id] = session
         self._sessions.move_to_end(session.id)
         size = session.nbytes
         self.nbytes += size - self._sizes.get(session.id, 0)
         self._sizes[session.id] = size
         while self.nbytes > self._max_bytes:
-            idle = next((s for s in self._sessions.values() if not s.lock.locked()), None)
+            idle = next((s for s in self._sessions.values() if not s.users), None)
             if idle is None:
                 return
             self._evict(idle.id)
 
-    def delete(self, session_id: str) -> None:
-        """Forget it. Raises as `get`."""
+    async def delete(self, session_id: str) -> None:
+        """Forget it, after the appends that came before. Raises as `get`."""
         self.get(session_id)
-        self._remove(session_id)
+        async with self.use(session_id, None) as session:
+            if session.length:
+                self._remove(session_id)
+
+    def _find(self, session_id: str, position: int | None) -> Session:
+        if session_id in self._starting:
+            return self._starting[session_id]
+        try:
+            return self.get(session_id)
+        except Gone:
+            if position != 0:
+                raise
+        except NotFound:
+            if position:
+                raise
+        history = History(self._history_vectors, self._dim)
+        session = Session(session_id, history, self._clock.monotonic())
+        self._starting[session_id] = session
+        return session
 
     def _expire(self) -> None:
         oldest = self._clock.monotonic() - self._ttl
         while self._sessions:
             session = next(iter(self._sessions.values()))
-            if session.used > oldest or session.lock.locked():
+            if session.used > oldest or session.users:
                 return
             self._evict(session.id)
 

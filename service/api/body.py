@@ -1,0 +1,166 @@
+"""Bytes in, vectors out; and an answer back in the form that was asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import orjson
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from service.dispatch import Answer
+from service.errors import Cancelled, Invalid, Malformed, TooLarge, UnsupportedMediaType
+from service.settings import Limits
+from service.types import Variant, Vectors
+
+BINARY = "application/octet-stream"
+JSON = "application/json"
+OFF_LOOP_BYTES = 64 * 1024
+"""JSON larger than this is parsed in a thread: other callers wait meanwhile."""
+
+T = TypeVar("T")
+
+
+async def read(request: Request, limits: Limits) -> bytes:
+    """The body. Raises `TooLarge`, `Cancelled`, or `Malformed` when it stalls."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limits.max_body_bytes:
+        raise TooLarge(_over(limits))
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(limits.body_timeout_seconds):
+            async for piece in request.stream():
+                size += len(piece)
+                if size > limits.max_body_bytes:
+                    raise TooLarge(_over(limits))
+                pieces.append(piece)
+    except TimeoutError as error:
+        raise Malformed("the body did not arrive in time", code="body_timeout") from error
+    except ClientDisconnect as error:
+        raise Cancelled("the caller has gone") from error
+    return b"".join(pieces)
+
+
+async def vectors_of(
+    request: Request, content: bytes, field: str, dim: int
+) -> tuple[Vectors, Mapping[str, Any]]:
+    """The vectors `[n, dim]` in a JSON or binary body, and the JSON's other fields.
+
+    Raises `UnsupportedMediaType`, `Malformed` or `Invalid`.
+    """
+    kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
+    if kind == BINARY:
+        return from_binary(content, dim), {}
+    if kind != JSON:
+        raise UnsupportedMediaType(f"content type {kind!r}: send {JSON} or {BINARY}")
+    if len(content) > OFF_LOOP_BYTES:
+        return await asyncio.to_thread(from_json, content, field, dim)
+    return from_json(content, field, dim)
+
+
+def from_binary(content: bytes, dim: int) -> Vectors:
+    """Raw little-endian float32 rows. Raises `Malformed`."""
+    if len(content) % (4 * dim):
+        raise Malformed(f"{len(content)} bytes are not rows of {dim} float32 ({4 * dim} bytes)")
+    return np.frombuffer(content, "<f4").reshape(-1, dim)
+
+
+def from_json(content: bytes, field: str, dim: int) -> tuple[Vectors, Mapping[str, Any]]:
+    """`{field: [[…], …], …}`. Raises `Malformed` or `Invalid`."""
+    try:
+        parsed = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise Malformed(f"the body is not JSON: {error}") from error
+    if not isinstance(parsed, dict) or field not in parsed:
+        raise Invalid(f"the body is not an object with {field!r}")
+    rows = parsed.pop(field)
+    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
+        raise Invalid(f"{field} is not a list of vectors")
+    for number, row in enumerate(rows):
+        if len(row) != dim:
+            raise Invalid(f"{field}[{number}] has {len(row)} values, not {dim}")
+    try:
+        # Over float32's range is an Inf, which the next check reports.
+        with np.errstate(over="ignore"):
+            vectors = np.array(rows, np.float64).astype(np.float32)
+    except (TypeError, ValueError) as error:
+        raise Invalid(f"{field} has a value that is not a number") from error
+    return vectors.reshape(-1, dim), parsed
+
+
+def text_field(fields: Mapping[str, Any], name: str) -> str | None:
+    """An optional string of a JSON body. Raises `Invalid`."""
+    value = fields.get(name)
+    if value is not None and not isinstance(value, str):
+        raise Invalid(f"{name} is not a string")
+    return value
+
+
+def override_of(request: Request) -> Variant | None:
+    """What `X-Variant` asks for. Raises `Invalid`."""
+    wanted = request.headers.get("x-variant")
+    if wanted is None:
+        return None
+    try:
+        return Variant(wanted)
+    except ValueError as error:
+        raise Invalid(f"X-Variant is {wanted!r}, not stable or canary") from error
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Await `work`, and cancel it as soon as the caller has gone: it raises `Cancelled`."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise Cancelled("the caller has gone")
+        return task.result()
+    finally:
+        task.cancel()
+        gone.cancel()
+
+
+def wants_binary(request: Request) -> bool:
+    """Whether `Accept` asks for raw float32. Raises `UnsupportedMediaType`.
+
+    Asked before any work is done, so that a refusal leaves nothing half-done.
+    """
+    accept = request.headers.get("accept", "*/*")
+    if BINARY in accept:
+        return True
+    if not any(kind in accept for kind in ("*/*", "application/*", JSON)):
+        raise UnsupportedMediaType(f"Accept is {accept!r}: {JSON} and {BINARY} can be had")
+    return False
+
+
+def respond(
+    request: Request, answer: Answer, fields: Mapping[str, object], *, binary: bool
+) -> Response:
+    """The answer as JSON with `fields` beside it, or as raw little-endian float32."""
+    state = request.scope["state"]
+    state["variant"], state["version"] = answer.route.variant.value, answer.route.version
+    state["queue"], state["inference"] = answer.queue_seconds, answer.inference_seconds
+    if binary:
+        return Response(answer.vector.astype("<f4", copy=False).tobytes(), media_type=BINARY)
+    content = {
+        "next_vector": answer.vector,
+        "variant": answer.route.variant.value,
+        "version": answer.route.version,
+        **fields,
+    }
+    return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), media_type=JSON)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _over(limits: Limits) -> str:
+    return f"the body is over {limits.max_body_bytes} bytes"

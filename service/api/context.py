@@ -1,0 +1,64 @@
+"""What every answer carries: an id, whose variant answered, and where time went."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_USABLE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}\Z")
+
+
+class RequestContext:
+    """ASGI middleware: sets `scope["state"]["request_id"]`, adds the headers.
+
+    A route notes `variant`, `version`, `queue` and `inference` (seconds) in
+    `scope["state"]`; whatever it noted is sent, on an error answer too.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        state = scope.setdefault("state", {})
+        state["request_id"] = _given_id(scope) or uuid.uuid4().hex
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    *_headers(state, time.perf_counter() - began),
+                ]
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+def _given_id(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _USABLE_ID.match(value):
+            return str(value.decode("ascii"))
+    return None
+
+
+def _headers(state: dict[str, object], total: float) -> list[tuple[bytes, bytes]]:
+    headers = [(b"x-request-id", str(state["request_id"]).encode("ascii"))]
+    timing = f"total;dur={total * 1000:.3f}"
+    if "variant" in state:
+        headers.append((b"x-variant", str(state["variant"]).encode("ascii")))
+        headers.append((b"x-model-version", str(state["version"]).encode("ascii")))
+    if "queue" in state:
+        parts = (
+            f"{part};dur={float(str(state[part])) * 1000:.3f}" for part in ("queue", "inference")
+        )
+        timing = ", ".join((*parts, timing))
+    headers.append((b"server-timing", timing.encode("ascii")))
+    return headers

@@ -1,0 +1,117 @@
+"""The only table from errors to statuses, and the one form of every error body."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from service import errors
+
+logger = logging.getLogger(__name__)
+
+STATUS: dict[type[errors.NextvecError], int] = {
+    errors.Malformed: 400,
+    errors.Unauthorized: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.Gone: 410,
+    errors.PreconditionFailed: 412,
+    errors.TooLarge: 413,
+    errors.UnsupportedMediaType: 415,
+    errors.Invalid: 422,
+    errors.VersionError: 422,
+    errors.PreconditionRequired: 428,
+    errors.QueueFull: 429,
+    errors.Cancelled: 499,
+    errors.EngineFault: 500,
+    errors.NotReady: 503,
+    errors.DeadlineExceeded: 504,
+}
+"""The caller's own mistakes are 4xx, the service's 5xx: alerts count on it."""
+
+_CODES = {
+    400: "malformed",
+    401: "unauthorized",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+}
+
+
+def status_of(error: errors.NextvecError) -> int:
+    """The status of the error's nearest listed class."""
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error in the contract's form."""
+    app.add_exception_handler(errors.NextvecError, _nextvec_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def body(message: str, code: str, request_id: str, **details: object) -> bytes:
+    """The contract's error body."""
+    return orjson.dumps({"error": message, "code": code, "request_id": request_id, **details})
+
+
+async def _nextvec_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, errors.NextvecError)
+    status = status_of(error)
+    headers = {}
+    details: dict[str, object] = {}
+    if isinstance(error, errors.QueueFull):
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    if isinstance(error, errors.Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, errors.Conflict):
+        details = error.details
+    if status >= 500:
+        logger.warning("request %s: %s: %s", _request_id(request), error.code, error)
+    return _response(request, status, str(error), error.code, headers, details)
+
+
+async def _validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "json_invalid":
+        return _response(request, 400, f"{place}: not JSON: {first['msg']}", "malformed")
+    return _response(request, 422, f"{place}: {first['msg']}", "invalid")
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = _CODES.get(error.status_code, "http_error")
+    headers = dict(error.headers or {})
+    return _response(request, error.status_code, str(error.detail), code, headers)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    logger.error("request %s failed", _request_id(request), exc_info=error)
+    return _response(request, 500, "an internal error; the log has it under this id", "internal")
+
+
+def _response(
+    request: Request,
+    status: int,
+    message: str,
+    code: str,
+    headers: dict[str, str] | None = None,
+    details: dict[str, object] | None = None,
+) -> Response:
+    # The reserved keys come last: a detail cannot overwrite them.
+    content = body(message, code, _request_id(request), **(details or {}))
+    return Response(content, status, headers, media_type="application/json")
+
+
+def _request_id(request: Request) -> str:
+    return str(request.scope.get("state", {}).get("request_id", ""))

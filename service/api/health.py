@@ -1,0 +1,56 @@
+"""Health, the server's metadata, and the metrics page."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import JSONResponse, Response
+
+from service.api.services import Live
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/v2/health/live")
+async def live(services: Live) -> dict[str, bool]:
+    """The process answers."""
+    return {"live": True, "ready": services.accepting}
+
+
+@router.get("/v2/health/ready")
+async def ready(services: Live) -> JSONResponse:
+    """Versions are loaded and warm; 503 before that and while draining."""
+    content = {"live": True, "ready": services.accepting}
+    return JSONResponse(content, 200 if services.accepting else 503)
+
+
+@router.get("/v2")
+async def server(services: Live) -> dict[str, Any]:
+    """What this server is, what it has loaded, and on which device."""
+    return {
+        "name": "nextvec",
+        "version": version("nextvec"),
+        "extensions": [],
+        "models": [
+            {
+                "name": loaded.manifest.model,
+                "version": loaded.manifest.version,
+                "context_window": loaded.manifest.context_window,
+                "precision": loaded.manifest.precision,
+                "provider": loaded.provider,
+            }
+            for loaded in services.registry.loaded
+        ],
+    }
+
+
+# Not async: rendering takes milliseconds, which a thread spends, not the event loop.
+@router.get("/metrics")
+def metrics(services: Live) -> Response:
+    """Prometheus text."""
+    for loaded in services.registry.loaded:
+        services.metrics.queue_length.labels(loaded.manifest.version).set(loaded.scheduler.waiting)
+    return Response(generate_latest(services.metrics.registry), media_type=CONTENT_TYPE_LATEST)

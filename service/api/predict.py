@@ -1,0 +1,34 @@
+"""`POST /v1/predict`: one context in, one prediction out."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from service.api import body
+from service.api.schemas import ERRORS, VECTOR_ANSWER, vectors_body
+from service.api.services import Ready
+
+router = APIRouter(prefix="/v1", tags=["predict"])
+
+
+@router.post(
+    "/predict",
+    openapi_extra=vectors_body("context", {"key": {"type": "string"}}),
+    responses={**VECTOR_ANSWER, **ERRORS},
+)
+async def predict(request: Request, services: Ready) -> Response:
+    """The unit vector that follows a context.
+
+    Send the vectors in order, oldest first. More than the version's window is
+    allowed: it reads the last ones. `key` (or the header `X-Routing-Key`)
+    decides the variant, the same key the same variant; without one each request
+    is drawn anew. `X-Variant: stable|canary` overrides.
+    """
+    binary = body.wants_binary(request)
+    override = body.override_of(request)
+    content = await body.read(request, services.settings.limits)
+    context, fields = await body.vectors_of(request, content, "context", services.dim)
+    key = request.headers.get("x-routing-key") or body.text_field(fields, "key")
+    work = services.dispatch.predict(context, key, override)
+    answer = await body.unless_gone(request, work)
+    return body.respond(request, answer, {}, binary=binary)

@@ -1,0 +1,64 @@
+"""Bearer tokens and what their roles allow."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from service.api.services import Live
+from service.errors import Forbidden, Unauthorized
+from service.settings import Admin
+
+
+class Role(IntEnum):
+    """Each includes the ones before it."""
+
+    VIEWER = 1
+    OPERATOR = 2
+    APPROVER = 3
+
+
+def role_of(token: str, admin: Admin) -> Role | None:
+    """The highest role that was given this token."""
+    found = None
+    for role, secret in (
+        (Role.VIEWER, admin.viewer_token),
+        (Role.OPERATOR, admin.operator_token),
+        (Role.APPROVER, admin.approver_token),
+    ):
+        # Compared in constant time: the answer's time must not tell a prefix.
+        if secret is not None and hmac.compare_digest(
+            token.encode(), secret.get_secret_value().encode()
+        ):
+            found = role
+    return found
+
+
+def requires(needed: Role) -> Callable[[Request, Live], Role]:
+    """A dependency that lets `needed` and higher roles through and returns the caller's.
+
+    It raises `Unauthorized` for no token or an unknown one, `Forbidden` for a
+    role that is too low.
+    """
+
+    def check(request: Request, services: Live) -> Role:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Unauthorized("send Authorization: Bearer <token>")
+        role = role_of(token.strip(), services.settings.admin)
+        if role is None:
+            raise Unauthorized("nobody was given this token")
+        if role < needed:
+            raise Forbidden(f"this needs the role {needed.name.lower()}, not {role.name.lower()}")
+        return role
+
+    return check
+
+
+Viewer = Annotated[Role, Depends(requires(Role.VIEWER))]
+Operator = Annotated[Role, Depends(requires(Role.OPERATOR))]
+Approver = Annotated[Role, Depends(requires(Role.APPROVER))]

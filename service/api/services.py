@@ -1,0 +1,46 @@
+"""What the routes work with, composed in `app.py` and handed over on `app.state`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from service.dispatch import Dispatch
+from service.errors import NotReady
+from service.inference.registry import Registry
+from service.metrics import Metrics
+from service.rollout.controller import Controller
+from service.settings import Settings
+
+
+@dataclass
+class Services:
+    """One service's collaborators. `accepting` is false before warm-up and while draining."""
+
+    settings: Settings
+    metrics: Metrics
+    registry: Registry
+    dispatch: Dispatch
+    controller: Controller
+    dim: int = 0
+    accepting: bool = field(default=False)
+
+
+def services(request: Request) -> Services:
+    """For routes that answer at any time."""
+    found: Services = request.app.state.services
+    return found
+
+
+def accepting(request: Request) -> Services:
+    """For routes that need versions loaded. Raises `NotReady`."""
+    found = services(request)
+    if not found.accepting:
+        raise NotReady("starting up or draining: ask /v2/health/ready")
+    return found
+
+
+Live = Annotated[Services, Depends(services)]
+Ready = Annotated[Services, Depends(accepting)]

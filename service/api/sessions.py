@@ -1,0 +1,74 @@
+"""`/v1/sessions/{id}`: contexts that grow on the server, one step a vector."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from service.api import body
+from service.api.schemas import ERRORS, VECTOR_ANSWER, SessionView, vectors_body
+from service.api.services import Ready
+from service.errors import Invalid
+
+router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
+
+SessionId = Annotated[str, Path(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
+
+
+@router.post(
+    "/{session_id}/vectors",
+    openapi_extra=vectors_body("vectors", {"position": {"type": "integer", "minimum": 0}}),
+    responses={**VECTOR_ANSWER, **ERRORS},
+)
+async def append(
+    request: Request,
+    services: Ready,
+    session_id: SessionId,
+    position: Annotated[int | None, Query(ge=0)] = None,
+) -> Response:
+    """Append vectors and predict what follows; the first append begins the session.
+
+    `position`, in the query or the JSON, is the session's length before the
+    append. With it a retry is safe: the last append, sent again, is answered
+    again, and any other mismatch is 409 with the true position. 410 means that
+    the session was evicted: send its context again with position 0.
+    """
+    binary = body.wants_binary(request)
+    override = body.override_of(request)
+    content = await body.read(request, services.settings.limits)
+    vectors, fields = await body.vectors_of(request, content, "vectors", services.dim)
+    if position is None:
+        position = _position(fields.get("position"))
+    key = request.headers.get("x-routing-key") or body.text_field(fields, "key")
+    work = services.dispatch.append(session_id, vectors, position, key, override)
+    answer = await body.unless_gone(request, work)
+    fields = {"session": session_id, "length": answer.length}
+    return body.respond(request, answer, fields, binary=binary)
+
+
+@router.get("/{session_id}", responses=ERRORS)
+async def get(services: Ready, session_id: SessionId) -> SessionView:
+    """The session's length, and which version holds its state."""
+    session = services.dispatch.session(session_id)
+    return SessionView(
+        id=session.id,
+        length=session.length,
+        variant=session.variant,
+        version=session.version,
+        bytes=session.nbytes,
+    )
+
+
+@router.delete("/{session_id}", status_code=204, responses=ERRORS)
+async def delete(services: Ready, session_id: SessionId) -> None:
+    """Forget the session."""
+    await services.dispatch.delete_session(session_id)
+
+
+def _position(value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise Invalid(f"position is {value!r}, not a number of vectors")
+    return value

@@ -1,0 +1,152 @@
+"""The composition root: settings in, an application out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from service.api import admin, errors, health, predict, sessions
+from service.api.context import RequestContext
+from service.api.services import Services
+from service.clock import Clock, SystemClock
+from service.dispatch import Dispatch
+from service.errors import NotFound, VersionError
+from service.inference.engine import Engine
+from service.inference.onnx_engine import OnnxEngine
+from service.inference.registry import Registry
+from service.inference.repository import Repository, VersionFiles
+from service.inference.scheduler import Scheduler
+from service.inference.sessions import SessionStore
+from service.metrics import Metrics
+from service.rollout.controller import Controller
+from service.rollout.evidence import RegistrySource
+from service.rollout.plan import load_plan
+from service.rollout.store import Store
+from service.rollout.traffic import Assignment, Traffic
+from service.settings import Settings
+from service.types import Variant
+
+logger = logging.getLogger(__name__)
+
+EngineFactory = Callable[[VersionFiles], Engine]
+
+
+def create_app(
+    settings: Settings, *, clock: Clock | None = None, make_engine: EngineFactory | None = None
+) -> FastAPI:
+    """The service for `settings`; tests hand in a clock and an engine of their own.
+
+    Nothing is loaded before the application's lifespan begins, which raises
+    `VersionError`, `NotFound` or `StoreError` when stable cannot be served.
+    """
+    clock = clock or SystemClock()
+    metrics = Metrics(CollectorRegistry(), settings.limits.timeout_seconds)
+    registry = Registry(
+        Repository(settings.models, settings.model),
+        make_engine or partial(_onnx_engine, settings),
+        partial(_scheduler, settings, clock, metrics),
+        settings.sessions.history_vectors,
+    )
+    traffic = Traffic(Assignment(settings.stable))
+    controller = Controller(
+        traffic=traffic,
+        versions=registry,
+        evidence=RegistrySource(metrics),
+        store=Store(settings.rollout.database),
+        metrics=metrics,
+        clock=clock,
+        stable=settings.stable,
+        plan=load_plan(settings.rollout.plan),
+        interval_seconds=settings.rollout.interval_seconds,
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await controller.start()
+        if settings.canary is not None:
+            await _prepare_canary(registry, metrics, settings.canary)
+        stable = registry.get(traffic.current.stable)
+        metrics.expect([(Variant.STABLE, stable.manifest.version)])
+        dim = stable.manifest.dimensions.dim
+        session_store = SessionStore(
+            clock,
+            max_bytes=settings.sessions.max_bytes,
+            ttl_seconds=settings.sessions.ttl_seconds,
+            history_vectors=settings.sessions.history_vectors,
+            dim=dim,
+        )
+        services = Services(
+            settings=settings,
+            metrics=metrics,
+            registry=registry,
+            dispatch=Dispatch(
+                traffic,
+                registry,
+                session_store,
+                metrics,
+                clock,
+                max_rows=settings.limits.max_rows,
+                timeout_seconds=settings.limits.timeout_seconds,
+            ),
+            controller=controller,
+            dim=dim,
+        )
+        app.state.services = services
+        ticker = asyncio.create_task(controller.run(), name="rollout-ticker")
+        services.accepting = True
+        try:
+            yield
+        finally:
+            services.accepting = False
+            await controller.close()
+            await ticker
+            await registry.close()
+
+    app = FastAPI(
+        title="nextvec",
+        summary="Next-vector predictions from two versions, one of them on trial.",
+        lifespan=lifespan,
+    )
+    errors.install(app)
+    for module in (predict, sessions, admin, health):
+        app.include_router(module.router)
+    app.add_middleware(RequestContext)
+    return app
+
+
+async def _prepare_canary(registry: Registry, metrics: Metrics, canary: str) -> None:
+    """Load it beside stable; a canary that cannot be served must not keep stable down."""
+    try:
+        await registry.prepare(canary)
+    except (NotFound, VersionError) as error:
+        logger.error("the canary cannot be loaded, stable serves without it: %s", error)  # noqa: TRY400  an expected error; its text says all
+        return
+    metrics.expect([(Variant.CANARY, canary)])
+
+
+def _onnx_engine(settings: Settings, files: VersionFiles) -> Engine:
+    return OnnxEngine(
+        files.graph,
+        files.manifest.dimensions,
+        settings.engine.device,
+        settings.engine.intra_op_threads,
+    )
+
+
+def _scheduler(
+    settings: Settings, clock: Clock, metrics: Metrics, engine: Engine, version: str
+) -> Scheduler:
+    return Scheduler(
+        engine,
+        clock,
+        max_batch=settings.engine.max_batch,
+        prefill_chunk=settings.engine.prefill_chunk,
+        queue_limit=settings.engine.queue_limit,
+        observe_batch=metrics.batch_size.labels(version).observe,
+    )

@@ -1,0 +1,82 @@
+"""Fakes: a clock that is set by hand, and an engine whose answers can be reckoned."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+from service.errors import EngineFault
+from service.manifest import Dimensions
+
+DIM = 4
+DIMENSIONS = Dimensions(dim=DIM, layers=1, hidden=DIM)
+
+
+class FakeClock:
+    """Stands still until `advance` is called."""
+
+    def __init__(self, now: float = 1_000.0) -> None:
+        self.now = now
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class FakeEngine:
+    """Its state is a decayed sum of its vectors; its prediction the state's direction.
+
+    So a prediction depends on every vector and on their order, and running in
+    pieces gives what running in one pass gives. `gate`, while cleared, holds
+    every run; `faults` are raised by the next runs, one each; `poison` answers NaN.
+    """
+
+    provider = "CPUExecutionProvider"
+    dimensions = DIMENSIONS
+
+    def __init__(self, decay: float = 0.5) -> None:
+        self.decay = decay
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Semaphore(0)
+        self.faults: list[Exception] = []
+        self.poison = False
+        self.batches: list[list[int]] = []
+
+    def run(self, vectors, lengths, state):
+        self.batches.append([int(length) for length in lengths])
+        self.entered.release()
+        assert self.gate.wait(timeout=10)
+        if self.faults:
+            raise self.faults.pop(0)
+        state = state.copy()
+        for column, length in enumerate(lengths):
+            for row in vectors[:length, column]:
+                state[0, column] = self.decay * state[0, column] + row
+        predicted = state[0] / np.linalg.norm(state[0], axis=-1, keepdims=True)
+        if self.poison:
+            predicted = predicted * np.nan
+        return predicted.astype(np.float32), state
+
+    def expected(self, vectors):
+        """The prediction after `vectors` `[n, dim]` from a cold state."""
+        lengths = np.array([len(vectors)], np.int32)
+        return FakeEngine(self.decay).run(
+            vectors[:, None], lengths, np.zeros((1, 1, DIM), np.float32)
+        )[0][0]
+
+
+def fault() -> EngineFault:
+    return EngineFault("out of memory")
+
+
+def unit_vectors(count: int, seed: int = 0, dim: int = DIM):
+    """`[count, dim]` random unit vectors, float32."""
+    drawn = np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32)
+    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)

@@ -1,0 +1,190 @@
+"""The scheduler: what waits runs together; one caller's fate is not another's."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+from fakes import FakeClock, FakeEngine, fault, unit_vectors
+
+from service.errors import DeadlineExceeded, EngineFault, NotReady, QueueFull
+from service.inference.scheduler import Scheduler
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def running(engine, *, max_batch=8, prefill_chunk=4, queue_limit=16):
+    sizes = []
+    scheduler = Scheduler(
+        engine,
+        FakeClock(),
+        max_batch=max_batch,
+        prefill_chunk=prefill_chunk,
+        queue_limit=queue_limit,
+        observe_batch=sizes.append,
+    )
+    scheduler.start("test")
+    try:
+        yield scheduler
+    finally:
+        engine.gate.set()
+        await scheduler.close()
+
+
+async def held(engine, scheduler, *jobs):
+    """Tasks for `jobs`, all queued behind a first one that holds the engine."""
+    engine.gate.clear()
+    first = asyncio.create_task(scheduler.submit(unit_vectors(1), None, 10))
+    await asyncio.to_thread(engine.entered.acquire)
+    tasks = [asyncio.create_task(scheduler.submit(vectors, None, 10)) for vectors in jobs]
+    await asyncio.sleep(0)
+    return first, tasks
+
+
+@pytest.mark.parametrize("length", [1, 3, 4, 5, 8, 21])
+async def test_a_context_run_in_chunks_answers_as_in_one_pass(length):
+    """Chunks carry the state from one to the next."""
+    engine = FakeEngine()
+    vectors = unit_vectors(length)
+    async with running(engine, prefill_chunk=4) as scheduler:
+        got = await scheduler.submit(vectors, None, 10)
+    np.testing.assert_allclose(engine.expected(vectors), got.vector, atol=1e-6)
+
+
+async def test_a_kept_state_goes_on_where_it_stopped():
+    """Ten vectors and then one are eleven."""
+    engine = FakeEngine()
+    vectors = unit_vectors(11)
+    async with running(engine) as scheduler:
+        before = await scheduler.submit(vectors[:10], None, 10)
+        got = await scheduler.submit(vectors[10:], before.state, 10)
+    np.testing.assert_allclose(engine.expected(vectors), got.vector, atol=1e-6)
+
+
+async def test_steps_that_wait_run_together():
+    """When the engine is free it takes what waits, up to the largest batch."""
+    engine = FakeEngine()
+    async with running(engine, max_batch=3) as scheduler:
+        first, tasks = await held(engine, scheduler, *(unit_vectors(1, i) for i in range(4)))
+        engine.gate.set()
+        await asyncio.gather(first, *tasks)
+    assert engine.batches == [[1], [1, 1, 1], [1]]
+
+
+async def test_a_step_does_not_wait_for_a_whole_context():
+    """It waits for one chunk at most, and a context for one batch of steps."""
+    engine = FakeEngine()
+    async with running(engine, prefill_chunk=4) as scheduler:
+        first, tasks = await held(engine, scheduler, unit_vectors(12), unit_vectors(1))
+        engine.gate.set()
+        await asyncio.gather(first, *tasks)
+    assert engine.batches == [[1], [4], [1], [4], [4]]
+
+
+async def test_contexts_of_different_lengths_share_a_batch():
+    """Padding of the shorter one does not change its answer."""
+    engine = FakeEngine()
+    short, long = unit_vectors(3, 1), unit_vectors(9, 2)
+    async with running(engine, prefill_chunk=4) as scheduler:
+        first, tasks = await held(engine, scheduler, short, long)
+        engine.gate.set()
+        _, got_short, got_long = await asyncio.gather(first, *tasks)
+    assert engine.batches == [[1], [3, 4], [4], [1]]
+    np.testing.assert_allclose(engine.expected(short), got_short.vector, atol=1e-6)
+    np.testing.assert_allclose(engine.expected(long), got_long.vector, atol=1e-6)
+
+
+async def test_a_cancelled_request_leaves_the_others_of_its_batch_served():
+    """And costs the engine nothing if it had not begun."""
+    engine = FakeEngine()
+    async with running(engine) as scheduler:
+        first, tasks = await held(engine, scheduler, *(unit_vectors(1, i) for i in range(4)))
+        tasks[1].cancel()
+        engine.gate.set()
+        await first
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(results[1], asyncio.CancelledError)
+    for i in (0, 2, 3):
+        np.testing.assert_allclose(
+            engine.expected(unit_vectors(1, i)), results[i].vector, atol=1e-6
+        )
+    assert engine.batches == [[1], [1, 1, 1]]
+
+
+async def test_one_cancelled_while_its_batch_runs_leaves_the_others_served():
+    """The engine is already at it; the rest get their answers."""
+    engine = FakeEngine()
+    async with running(engine) as scheduler:
+        first, tasks = await held(engine, scheduler, unit_vectors(9, 1), unit_vectors(9, 2))
+        engine.gate.set()
+        await first
+        engine.gate.clear()
+        await asyncio.to_thread(engine.entered.acquire)
+        tasks[0].cancel()
+        await asyncio.sleep(0)
+        engine.gate.set()
+        got = await tasks[1]
+    np.testing.assert_allclose(engine.expected(unit_vectors(9, 2)), got.vector, atol=1e-6)
+
+
+async def test_over_its_bound_it_refuses_at_once():
+    """The refused caller learns when to come back."""
+    engine = FakeEngine()
+    async with running(engine, queue_limit=2) as scheduler:
+        first, tasks = await held(engine, scheduler, unit_vectors(1), unit_vectors(5))
+        with pytest.raises(QueueFull) as refused:
+            await scheduler.submit(unit_vectors(1), None, 10)
+        engine.gate.set()
+        await asyncio.gather(first, *tasks)
+    assert refused.value.retry_after > 0
+
+
+async def test_past_its_deadline_a_request_is_dropped():
+    """It is answered with the deadline's error and never runs."""
+    engine = FakeEngine()
+    async with running(engine) as scheduler:
+        first, _ = await held(engine, scheduler)
+        with pytest.raises(DeadlineExceeded):
+            await scheduler.submit(unit_vectors(1), None, 0.001)
+        engine.gate.set()
+        await first
+    assert engine.batches == [[1]]
+
+
+@pytest.mark.parametrize("error", [fault(), RuntimeError("cuDNN")])
+async def test_an_engine_that_raises_fails_its_batch_and_goes_on(error, caplog):
+    """The callers of that batch get an engine fault; the next are served."""
+    engine = FakeEngine()
+    async with running(engine) as scheduler:
+        engine.faults.append(error)
+        with pytest.raises(EngineFault, match=str(error)):
+            await scheduler.submit(unit_vectors(6), None, 10)
+        got = await scheduler.submit(unit_vectors(1), None, 10)
+    np.testing.assert_allclose(engine.expected(unit_vectors(1)), got.vector, atol=1e-6)
+    assert "the engine failed" in caplog.text
+
+
+async def test_nan_from_the_engine_is_its_fault():
+    """It is never an answer."""
+    engine = FakeEngine()
+    engine.poison = True
+    async with running(engine) as scheduler:
+        with pytest.raises(EngineFault, match="NaN"):
+            await scheduler.submit(unit_vectors(1), None, 10)
+
+
+async def test_closing_refuses_what_waits_and_finishes_what_runs():
+    """Nobody is left without an answer."""
+    engine = FakeEngine()
+    async with running(engine) as scheduler:
+        first, tasks = await held(engine, scheduler, unit_vectors(1))
+        closing = asyncio.create_task(scheduler.close())
+        with pytest.raises(NotReady):
+            await tasks[0]
+        engine.gate.set()
+        await asyncio.gather(first, closing)
+        with pytest.raises(NotReady):
+            await scheduler.submit(unit_vectors(1), None, 10)
