@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -26,9 +27,22 @@ def load(path: Path) -> MemoryAugmentedGRU:
     tensors = _read(path)
     model = MemoryAugmentedGRU()
     expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    _check_keys(path, expected, tensors)
-    model.load_state_dict({key: value.float() for key, value in tensors.items()}, strict=True)
+    model.load_state_dict(_checked(path, expected, tensors), strict=True)
     return model.eval()
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """What `save` was told beside the weights; nothing for a `.pt` file.
+
+    Raises `CheckpointError` when the file is damaged.
+    """
+    if path.suffix != ".safetensors":
+        return {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, ValueError, OSError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file: {error}") from error
 
 
 def save(model: MemoryAugmentedGRU, path: Path, metadata: dict[str, str]) -> None:
@@ -50,9 +64,16 @@ def _read(path: Path) -> dict[str, Tensor]:
     if path.suffix != ".pt":
         raise CheckpointError(f"{path}: a checkpoint ends in .pt or .safetensors")
     try:
-        # weights_only: a checkpoint must not be able to run code.
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, OSError) as error:
+        with warnings.catch_warnings(action="ignore"):  # on its way to the error below
+            # weights_only: a checkpoint must not be able to run code.
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: not a plain .pt file: it is damaged, or holds more than tensors and "
+            "could run code; save a dict of tensors under 'model_state_dict'"
+        ) from error
+    # Damaged archives raise whatever the parser trips over first.
+    except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: not a readable .pt file: {reason}") from error
     if not isinstance(content, dict) or not isinstance(content.get("model_state_dict"), dict):
@@ -64,16 +85,22 @@ def _read(path: Path) -> dict[str, Tensor]:
     return dict(tensors)
 
 
-def _check_keys(
+def _checked(
     path: Path, expected: dict[str, tuple[int, ...]], tensors: dict[str, Tensor]
-) -> None:
+) -> dict[str, Tensor]:
+    """The tensors in fp32, when they are the expected ones."""
     if missing := sorted(expected.keys() - tensors.keys()):
         raise CheckpointError(f"{path}: missing {', '.join(missing)}")
     if extra := sorted(tensors.keys() - expected.keys()):
         raise CheckpointError(f"{path}: unexpected {', '.join(extra)}")
+    checked = {}
     for key, shape in expected.items():
         value = tensors[key]
         if tuple(value.shape) != shape:
             raise CheckpointError(f"{path}: {key} has shape {list(value.shape)}, not {list(shape)}")
-        if not value.is_floating_point() or not bool(torch.isfinite(value).all()):
-            raise CheckpointError(f"{path}: {key} has values that are not finite floats")
+        if not value.is_floating_point() or value.layout is not torch.strided:
+            raise CheckpointError(f"{path}: {key} is not a dense tensor of floats")
+        checked[key] = value.float()
+        if not bool(torch.isfinite(checked[key]).all()):
+            raise CheckpointError(f"{path}: {key} has values that are NaN or infinite in fp32")
+    return checked

@@ -1,0 +1,184 @@
+"""The ONNX graph, written node by node from the folded weights.
+
+Written by hand rather than traced, because the details decide the speed: GRU
+nodes with `linear_before_reset=1` (PyTorch's form, and the only one that runs
+on CUDA), time-major (batch-major is refused at load), W and R as initializers
+(else they are not cached), no shape arithmetic, and `sequence_lens`, so that
+rows of different lengths run together and each answers at its own end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper, shape_inference
+
+from model_export.architecture import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
+from model_export.fold import Folded, GRULayer, Linear, fold
+
+OPSET = 20
+"""The first with Gelu and the last before GRU-22, which ONNX Runtime may not know."""
+
+IR_VERSION = 9
+"""The format's version that goes with opset 20."""
+
+_SMALLEST_NORM = 1e-12
+"""As in `torch.nn.functional.normalize`: a shorter vector is divided by this."""
+
+
+def build(model: MemoryAugmentedGRU) -> onnx.ModelProto:
+    """The graph of `model`, checked and with its shapes inferred.
+
+    Inputs: `vectors` float32 `[time, batch, dim]`, `lengths` int32 `[batch]`
+    (1 ≤ length ≤ time), `state` float32 `[layers, batch, hidden]`. Outputs:
+    `next_vector` float32 `[batch, dim]`, unit length, and `next_state`, like
+    `state`. What lies past a row's length has no effect on any row.
+    """
+    graph = _Graph()
+    weights = fold(model)
+    hidden = _recurrence(graph, weights)
+    step = _head(graph, weights, hidden)
+    _add_to_last(graph, step)
+    proto = helper.make_model(
+        graph.finish(),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="nextvec",
+    )
+    proto = shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
+
+
+def serialise(proto: onnx.ModelProto) -> bytes:
+    """The graph's bytes: the same weights give the same bytes."""
+    serialised: bytes = proto.SerializeToString(deterministic=True)
+    return serialised
+
+
+def _recurrence(graph: _Graph, weights: Folded) -> str:
+    """The last layer's output at each row's end `[1, batch, hidden]`; sets `next_state`."""
+    graph.constant("unit_scale", np.ones(DIM, np.float32))
+    sequence = graph.add(
+        "LayerNormalization", ["vectors", "unit_scale"], "normed", epsilon=weights.input_epsilon
+    )
+    states = [f"state_{layer}" for layer in range(LAYERS)]
+    graph.add_many("Split", ["state"], states, axis=0, num_outputs=LAYERS)
+    # Y past a row's length is zeros and Y[-1] is another row's end; Y_h is each row's own.
+    ends = [f"end_{layer}" for layer in range(LAYERS)]
+    graph.constant("direction_axis", np.array([1], np.int64))
+    for layer, layer_weights in enumerate(weights.gru):
+        output = f"output_{layer}" if layer < LAYERS - 1 else ""
+        graph.gru(layer, layer_weights, sequence, states[layer], (output, ends[layer]))
+        if output:
+            sequence = graph.add("Squeeze", [output, "direction_axis"], f"sequence_{layer + 1}")
+    graph.add("Concat", ends, "next_state", axis=0)
+    return ends[-1]
+
+
+def _head(graph: _Graph, weights: Folded, end: str) -> str:
+    """The step predicted from the GRU's output: `[1, batch, hidden] -> [batch, dim]`."""
+    graph.constant("layer_axis", np.array([0], np.int64))
+    hidden = graph.add("Squeeze", [end, "layer_axis"], "hidden")
+    # cosine(query, slot) = (query . slot / |slot|) / |query|
+    query_norm = graph.norm(graph.linear(hidden, weights.query, "query"), "query_norm")
+    products = graph.linear(hidden, weights.scores, "products")
+    cosines = graph.add("Div", [products, query_norm], "cosines")
+    attention = graph.add("Softmax", [cosines], "attention", axis=-1)
+    graph.constant("content", weights.content)
+    read = graph.add("MatMul", [attention, "content"], "read")
+    own = graph.linear(hidden, weights.fusion, "fusion")
+    fused = graph.add("Gelu", [graph.add("Add", [own, read], "fused_sum")], "fused")
+    graph.constant("fused_scale", np.ones(HIDDEN, np.float32))
+    normed = graph.add(
+        "LayerNormalization",
+        [fused, "fused_scale"],
+        "fused_normed",
+        epsilon=weights.fusion_epsilon,
+    )
+    wide = graph.add("Gelu", [graph.linear(normed, weights.expand, "expand")], "wide")
+    return graph.linear(wide, weights.output, "step")
+
+
+def _add_to_last(graph: _Graph, step: str) -> None:
+    """`next_vector = normalise(vectors[lengths - 1] + step)`."""
+    graph.constant("one", np.array(1, np.int32))
+    graph.constant("outer_axes", np.array([0, 2], np.int64))
+    graph.constant("every_dim", np.zeros((1, 1, DIM), np.int32))
+    index = graph.add("Sub", ["lengths", "one"], "last_index")
+    column = graph.add("Unsqueeze", [index, "outer_axes"], "last_column")
+    spread = graph.add("Add", [column, "every_dim"], "last_indices")
+    gathered = graph.add("GatherElements", ["vectors", spread], "last_row", axis=0)
+    last = graph.add("Squeeze", [gathered, "layer_axis"], "last")
+    moved = graph.add("Add", [last, step], "moved")
+    graph.add("Div", [moved, graph.norm(moved, "moved_norm")], "next_vector")
+
+
+class _Graph:
+    """Nodes and initializers in the order they are added; names are given, so bytes repeat."""
+
+    def __init__(self) -> None:
+        self._nodes: list[onnx.NodeProto] = []
+        self._initializers: list[onnx.TensorProto] = []
+        self.constant("smallest_norm", np.array(_SMALLEST_NORM, np.float32))
+        self.constant("last_axis", np.array([-1], np.int64))
+
+    def constant(self, name: str, value: NDArray[np.generic]) -> str:
+        self._initializers.append(numpy_helper.from_array(value, name))
+        return name
+
+    def add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        self.add_many(operator, inputs, [output], **attributes)
+        return output
+
+    def add_many(
+        self, operator: str, inputs: list[str], outputs: list[str], **attributes: Any
+    ) -> None:
+        name = f"{operator}_{outputs[-1]}"
+        self._nodes.append(helper.make_node(operator, inputs, outputs, name=name, **attributes))
+
+    def linear(self, value: str, layer: Linear, output: str) -> str:
+        weight = self.constant(f"{output}_weight", layer.weight)
+        bias = self.constant(f"{output}_bias", layer.bias)
+        return self.add("Gemm", [value, weight, bias], output)
+
+    def norm(self, value: str, output: str) -> str:
+        """The length of each row `[batch, 1]`, at least `_SMALLEST_NORM`."""
+        length = self.add("ReduceL2", [value, "last_axis"], f"{output}_raw", keepdims=1)
+        return self.add("Max", [length, "smallest_norm"], output)
+
+    def gru(
+        self, number: int, layer: GRULayer, sequence: str, state: str, outputs: tuple[str, str]
+    ) -> None:
+        names = [
+            self.constant(f"gru_{number}_{part}", getattr(layer, part)) for part in ("w", "r", "b")
+        ]
+        self.add_many(
+            "GRU",
+            [sequence, *names, "lengths", state],
+            list(outputs),
+            hidden_size=HIDDEN,
+            linear_before_reset=1,
+        )
+
+    def finish(self) -> onnx.GraphProto:
+        return helper.make_graph(
+            self._nodes,
+            "next_vector",
+            inputs=[
+                helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["time", "batch", DIM]),
+                helper.make_tensor_value_info("lengths", TensorProto.INT32, ["batch"]),
+                helper.make_tensor_value_info("state", TensorProto.FLOAT, _STATE_SHAPE),
+            ],
+            outputs=[
+                helper.make_tensor_value_info("next_vector", TensorProto.FLOAT, ["batch", DIM]),
+                helper.make_tensor_value_info("next_state", TensorProto.FLOAT, _STATE_SHAPE),
+            ],
+            initializer=self._initializers,
+        )
+
+
+_STATE_SHAPE: list[int | str] = [LAYERS, "batch", HIDDEN]

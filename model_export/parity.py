@@ -1,0 +1,176 @@
+"""The gate between a graph and a version: the same answers as PyTorch, in every shape.
+
+An exporter that gets a GRU's details wrong raises nothing: the answers are
+just off. So no version is published unless its graph, run by the engine that
+will serve it, agrees with the model it was made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model_export.architecture import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
+from service.inference.engine import Engine
+from service.manifest import Parity, ParityCase
+
+BOUND = 1e-4
+"""The largest difference let through, in any element of an answer or a state."""
+
+_Answer = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""`[batch, dim]` and the states `[layers, batch, hidden]`."""
+
+
+class ParityError(Exception):
+    """The graph and the model disagree; names the case."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Rows of `lengths` vectors, run in `pieces` that add up to each row's length."""
+
+    lengths: tuple[int, ...]
+    pieces: tuple[int, ...]
+
+    @classmethod
+    def whole(cls, batch: int, length: int) -> Case:
+        """`batch` rows of one length, in one pass."""
+        return cls((length,) * batch, (length,))
+
+    @classmethod
+    def in_pieces(cls, batch: int, pieces: tuple[int, ...]) -> Case:
+        """`batch` rows of one length, the state carried from piece to piece."""
+        return cls((sum(pieces),) * batch, pieces)
+
+    @classmethod
+    def ragged(cls, lengths: tuple[int, ...]) -> Case:
+        """Rows of several lengths in one pass, padded to the longest."""
+        return cls(lengths, (max(lengths),))
+
+    @property
+    def ends(self) -> set[int]:
+        """How many vectors of a row have run wherever an answer is given."""
+        done = accumulate(self.pieces)
+        return {min(so_far, length) for so_far in done for length in self.lengths}
+
+    @property
+    def is_ragged(self) -> bool:
+        return len(set(self.lengths)) > 1
+
+    def __str__(self) -> str:
+        rows = f"lengths {', '.join(map(str, self.lengths))}"
+        if not self.is_ragged:
+            rows = f"batch {len(self.lengths)} of {self.lengths[0]} vectors"
+        how = "in one pass" if len(self.pieces) == 1 else f"in pieces of {self.pieces}"
+        return f"{rows} {how}"
+
+
+CASES = (
+    *(Case.whole(batch, length) for batch in (1, 3, 8) for length in (1, 7, 100, 500)),
+    Case.ragged((500, 1, 7, 100, 499, 2, 250, 33)),
+    Case.in_pieces(1, (10, 1, 489)),
+    Case.in_pieces(3, (10, 1, 489)),
+)
+
+
+def measure(
+    model: MemoryAugmentedGRU,
+    engine: Engine,
+    cases: Sequence[Case] = CASES,
+    progress: Callable[[int, int, str], None] = lambda _done, _total, _text: None,
+) -> Parity:
+    """Compare `engine`, which runs the exported graph, with `model` case by case.
+
+    Every row's answer and state, after every piece, are compared with PyTorch's
+    at the same vector of the same row. Raises `ParityError`.
+    """
+    vectors = walk(
+        np.random.default_rng(0),
+        time=max(max(case.lengths) for case in cases),
+        batch=max(len(case.lengths) for case in cases),
+    )
+    progress(0, len(cases), "PyTorch")
+    expected = _reference(model, vectors, sorted(set().union(*(case.ends for case in cases))))
+    results = []
+    for number, case in enumerate(cases):
+        progress(number, len(cases), str(case))
+        difference = _difference(engine, case, vectors, expected)
+        if difference > BOUND:
+            raise ParityError(
+                f"the graph differs from PyTorch by {difference:.2e} with {case}; "
+                f"at most {BOUND:.0e} is let through"
+            )
+        results.append(
+            ParityCase(
+                batch=len(case.lengths),
+                length=max(case.lengths),
+                pieces=case.pieces,
+                ragged=case.is_ragged,
+                max_abs_difference=difference,
+            )
+        )
+    progress(len(cases), len(cases), "done")
+    worst = max(result.max_abs_difference for result in results)
+    return Parity(bound=BOUND, max_abs_difference=worst, cases=tuple(results))
+
+
+def walk(rng: np.random.Generator, time: int, batch: int) -> NDArray[np.float32]:
+    """Unit vectors `[time, batch, dim]` that wander as text does.
+
+    Neighbours have a mean cosine of about 0.4 and all lean one way, which is
+    what sentence embeddings do; independent noise would be an easier case.
+    """
+    theme = rng.standard_normal((1, batch, DIM))
+    topics = np.repeat(rng.standard_normal((1 + time // 10, batch, DIM)), 10, axis=0)[:time]
+    vectors = 0.45 * theme + 0.45 * topics + 0.75 * rng.standard_normal((time, batch, DIM))
+    unit: NDArray[np.float32] = vectors.astype(np.float32)
+    unit /= np.linalg.norm(unit, axis=-1, keepdims=True)
+    return unit
+
+
+def _reference(
+    model: MemoryAugmentedGRU, vectors: NDArray[np.float32], ends: Sequence[int]
+) -> dict[int, _Answer]:
+    """PyTorch's answers to the first `end` vectors of every row, for each of `ends`."""
+    answers = {}
+    state, done = None, 0
+    with torch.inference_mode():
+        for end in ends:
+            answer, state = model.predict(torch.from_numpy(vectors[done:end]), state)
+            answers[end] = (answer.numpy(), state.numpy())
+            done = end
+    return answers
+
+
+def _difference(
+    engine: Engine, case: Case, vectors: NDArray[np.float32], expected: dict[int, _Answer]
+) -> float:
+    batch = len(case.lengths)
+    state = np.zeros((LAYERS, batch, HIDDEN), np.float32)
+    worst, done = 0.0, 0
+    for piece in case.pieces:
+        lengths = np.array([min(piece, length - done) for length in case.lengths], np.int32)
+        # Short rows are padded with their own next vectors: padding that leaks is seen.
+        block = np.ascontiguousarray(vectors[done : done + piece, :batch])
+        answer, state = engine.run(block, lengths, state)
+        done += piece
+        for row, length in enumerate(case.lengths):
+            wanted_answer, wanted_state = expected[min(done, length)]
+            worst = max(
+                worst,
+                _gap(wanted_answer[row], answer[row]),
+                _gap(wanted_state[:, row], state[:, row]),
+            )
+    return worst
+
+
+def _gap(expected: NDArray[np.float32], actual: NDArray[np.float32]) -> float:
+    """The largest absolute difference; infinite for another shape or a NaN."""
+    if expected.shape != actual.shape or not np.isfinite(actual).all():
+        return float("inf")
+    return float(np.abs(expected - actual).max())

@@ -1,0 +1,39 @@
+"""One model with every weight in play, and its graph in the engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from model_export import graph
+from model_export.architecture import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
+from service.inference.onnx_engine import OnnxEngine
+from service.manifest import Dimensions
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def model() -> MemoryAugmentedGRU:
+    """Random everywhere, LayerNorms and biases too: a constant folded wrongly shows."""
+    torch.manual_seed(7)
+    model = MemoryAugmentedGRU().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.03 * torch.randn_like(parameter))
+        model.memory.memory.copy_(torch.randn_like(model.memory.memory))
+    return model
+
+
+@pytest.fixture(scope="session")
+def graph_bytes(model: MemoryAugmentedGRU) -> bytes:
+    return graph.serialise(graph.build(model))
+
+
+@pytest.fixture(scope="session")
+def engine(graph_bytes: bytes, tmp_path_factory: pytest.TempPathFactory) -> OnnxEngine:
+    path: Path = tmp_path_factory.mktemp("graph") / "model.onnx"
+    path.write_bytes(graph_bytes)
+    return OnnxEngine(path, Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN))

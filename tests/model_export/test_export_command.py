@@ -1,0 +1,181 @@
+"""`nextvec export` from the command line: a verified version, or nothing and a reason."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model_export import checkpoint, graph, parity
+from model_export.architecture import DIM, HIDDEN, LAYERS, PARAMETERS, MemoryAugmentedGRU
+from model_export.parity import Case
+from service.cli import main
+from service.inference.onnx_engine import OnnxEngine
+from service.manifest import Manifest, sha256
+
+
+@pytest.fixture
+def saved(model: MemoryAugmentedGRU, tmp_path: Path) -> Path:
+    path = tmp_path / "phase-3.safetensors"
+    checkpoint.save(model, path, {})
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _short_parity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The full cases have a test of their own."""
+    monkeypatch.setattr(parity.measure, "__defaults__", ((Case.ragged((4, 1)),), _silent))
+
+
+def _silent(_done: int, _total: int, _text: str) -> None:
+    pass
+
+
+def _export(saved: Path, models: Path, *more: str) -> int:
+    options = ["--version", "phase-3", "--context-window", "1000", "--models", str(models)]
+    return main(["export", str(saved), *options, *more])
+
+
+def _report(path: Path, digest: str, window: int) -> None:
+    score = {"name": "phase-3", "kind": "model", "window": window, "checkpoint_sha256": digest}
+    baseline = {"name": "repeat the last vector", "kind": "baseline"}
+    shared = {"data": {"split": "x"}, "pool": {"size": 1000}, "interval": "95 %"}
+    path.write_text(json.dumps({**shared, "scores": [score, baseline]}))
+
+
+def test_a_checkpoint_becomes_a_version(
+    saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The manifest tells what it is; the graph loads and answers; stdout is one line."""
+    assert 0 == _export(saved, tmp_path / "models")
+    folder = tmp_path / "models" / "next-vector" / "phase-3"
+    assert {"model.onnx", "manifest.json"} == {path.name for path in folder.iterdir()}
+    manifest = Manifest.model_validate_json((folder / "manifest.json").read_text())
+    assert ("next-vector", "phase-3", 1000) == (
+        manifest.model,
+        manifest.version,
+        manifest.context_window,
+    )
+    assert ("exact", "fp32", graph.OPSET) == (
+        manifest.window_policy,
+        manifest.precision,
+        manifest.opset,
+    )
+    assert PARAMETERS == manifest.parameters
+    assert {"model.onnx": sha256(folder / "model.onnx")} == manifest.files
+    assert sha256(saved) == manifest.source_sha256
+    assert 1e-5 > manifest.parity.max_abs_difference
+    assert {"torch", "onnx", "numpy", "nextvec"} <= manifest.tools.keys()
+    engine = OnnxEngine(folder / "model.onnx", manifest.dimensions)
+    answer, _ = engine.run(
+        np.ones((2, 1, DIM), np.float32),
+        np.array([2], np.int32),
+        np.zeros((LAYERS, 1, HIDDEN), np.float32),
+    )
+    assert (1, DIM) == answer.shape
+    printed = capsys.readouterr()
+    assert 1 == printed.out.count("\n")
+    assert manifest.files["model.onnx"] in printed.out
+    assert "comparing it with PyTorch" in printed.err
+
+
+def test_the_same_checkpoint_gives_the_same_files(saved: Path, tmp_path: Path) -> None:
+    """Graph and manifest both: nothing in them depends on when or where."""
+    for name in ("a", "b"):
+        assert 0 == _export(saved, tmp_path / name)
+    for file in ("model.onnx", "manifest.json"):
+        first, second = (tmp_path / n / "next-vector" / "phase-3" / file for n in ("a", "b"))
+        assert sha256(first) == sha256(second)
+
+
+def test_its_evaluation_goes_into_the_manifest(saved: Path, tmp_path: Path) -> None:
+    """With the pool and the baselines it is measured against."""
+    report = tmp_path / "report.json"
+    _report(report, sha256(saved), 1000)
+    assert 0 == _export(saved, tmp_path / "models", "--evaluation", str(report))
+    path = tmp_path / "models" / "next-vector" / "phase-3" / "manifest.json"
+    evaluation = json.loads(path.read_text())["evaluation"]
+    assert "phase-3" == evaluation["score"]["name"]
+    assert ["repeat the last vector"] == [b["name"] for b in evaluation["baselines"]]
+    assert {"size": 1000} == evaluation["pool"]
+
+
+@pytest.mark.parametrize(
+    ("write", "says"),
+    [
+        (lambda path, digest: _report(path, digest, 500), "no score of this checkpoint"),
+        (lambda path, _digest: _report(path, "0" * 64, 1000), "no score of this checkpoint"),
+        (lambda path, _digest: path.write_text("[]"), "not a report of nextvec evaluate"),
+        (lambda path, _digest: path.write_text("{"), "not a report of nextvec evaluate"),
+        (lambda _path, _digest: None, "not a report of nextvec evaluate"),
+    ],
+)
+def test_another_checkpoints_report_is_refused(
+    saved: Path, tmp_path: Path, write: object, says: str
+) -> None:
+    """And nothing is published with it."""
+    report = tmp_path / "report.json"
+    write(report, sha256(saved))  # type: ignore[operator]
+    with pytest.raises(SystemExit, match=says):
+        _export(saved, tmp_path / "models", "--evaluation", str(report))
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_bad_checkpoint_leaves_nothing(model: MemoryAugmentedGRU, tmp_path: Path) -> None:
+    """The key is named."""
+    tensors = dict(model.state_dict())
+    del tensors["fusion.3.bias"]
+    path = tmp_path / "bad.pt"
+    torch.save({"model_state_dict": tensors}, path)
+    with pytest.raises(SystemExit, match=r"missing fusion\.3\.bias; nothing was published"):
+        _export(path, tmp_path / "models")
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_graph_that_differs_leaves_nothing(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parity is a gate."""
+    monkeypatch.setattr(parity, "BOUND", 0.0)
+    with pytest.raises(SystemExit, match="the graph differs from PyTorch"):
+        _export(saved, tmp_path / "models")
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_version_that_exists_is_refused_before_any_work(tmp_path: Path) -> None:
+    """Even before the checkpoint is looked for."""
+    (tmp_path / "next-vector" / "phase-3").mkdir(parents=True)
+    with pytest.raises(SystemExit, match="choose another --version or remove it"):
+        _export(tmp_path / "absent.pt", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--version", "../up"),
+        ("--version", ".partial-x"),
+        ("--version", ""),
+        ("--version", "a" * 65),
+        ("--version", "a b"),
+        ("--version", "a\n"),
+        ("--model", "a/b"),
+        ("--context-window", "0"),
+        ("--context-window", "-5"),
+        ("--context-window", "1e3"),
+        ("--context-window", "65537"),
+        ("--context-window", "٣"),
+        ("--window-policy", "sliding"),
+    ],
+)
+def test_bad_names_and_windows_are_refused_up_front(
+    tmp_path: Path, options: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the usage, naming the option."""
+    with pytest.raises(SystemExit) as refused:
+        _export(tmp_path / "absent.pt", tmp_path / "models", *options)
+    assert 2 == refused.value.code
+    assert options[0] in capsys.readouterr().err
+    assert [] == list(tmp_path.iterdir())
