@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import numpy as np
 
 from service.errors import EngineFault
-from service.manifest import Dimensions
+from service.manifest import Dimensions, Manifest, Parity, sha256
 
 DIM = 4
 DIMENSIONS = Dimensions(dim=DIM, layers=1, hidden=DIM)
@@ -80,3 +81,32 @@ def unit_vectors(count: int, seed: int = 0, dim: int = DIM):
     """`[count, dim]` random unit vectors, float32."""
     drawn = np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32)
     return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+
+
+def manifest_of(version: str, window: int, digest: str) -> Manifest:
+    """A manifest that holds for a graph of that digest, at the fake engine's size."""
+    return Manifest(
+        model="next-vector",
+        version=version,
+        architecture="fake",
+        dimensions=DIMENSIONS,
+        context_window=window,
+        window_policy="exact",
+        precision="fp32",
+        parameters=1,
+        opset=20,
+        files={"model.onnx": digest},
+        source_sha256="0" * 64,
+        parity=Parity(bound=1e-4, max_abs_difference=0.0, cases=()),
+        tools={},
+    )
+
+
+def put_version(models: Path, version: str, window: int = 8) -> Path:
+    """Write a version to the repository `models`; its graph is a few bytes."""
+    folder = models / "next-vector" / version
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(version.encode())
+    manifest = manifest_of(version, window, sha256(folder / "model.onnx"))
+    (folder / "manifest.json").write_text(manifest.model_dump_json())
+    return folder

@@ -85,11 +85,14 @@ def from_json(content: bytes, field: str, dim: int) -> tuple[Vectors, Mapping[st
         if len(row) != dim:
             raise Invalid(f"{field}[{number}] has {len(row)} values, not {dim}")
     try:
-        # Over float32's range is an Inf, which the next check reports.
-        with np.errstate(over="ignore"):
-            vectors = np.array(rows, np.float64).astype(np.float32)
-    except (TypeError, ValueError) as error:
+        values = np.array(rows)
+    except ValueError as error:  # a list or an object where a number should be
         raise Invalid(f"{field} has a value that is not a number") from error
+    # Left to itself numpy also takes text and null for numbers.
+    if rows and values.dtype.kind not in "iuf":
+        raise Invalid(f"{field} has a value that is not a number")
+    with np.errstate(over="ignore"):  # what is beyond float32 becomes an Inf, refused later
+        vectors = values.astype(np.float32)
     return vectors.reshape(-1, dim), parsed
 
 

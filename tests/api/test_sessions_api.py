@@ -1,0 +1,149 @@
+"""`/v1/sessions`, from outside: a kept state answers as recomputation does."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+from fakes import FakeEngine, fault, unit_vectors
+
+pytestmark = pytest.mark.anyio
+
+
+async def append(service, vectors, session="s", **query):
+    return await service.client.post(
+        f"/v1/sessions/{session}/vectors",
+        params=query,
+        content=np.asarray(vectors, "<f4").tobytes(),
+        headers={"Content-Type": "application/octet-stream"},
+    )
+
+
+def next_vector(answer):
+    assert answer.status_code == 200, answer.text
+    return np.array(answer.json()["next_vector"], np.float32)
+
+
+@pytest.mark.parametrize("pieces", [[1] * 12, [5, 1, 1, 1], [8, 1], [3, 9, 2], [20, 1]])
+async def test_a_session_answers_as_recomputing_its_last_window(service, pieces):
+    """Within the window and past it, whatever the pieces."""
+    vectors = unit_vectors(sum(pieces))
+    position = 0
+    for size in pieces:
+        answer = await append(service, vectors[position : position + size], position=position)
+        position += size
+        expected = FakeEngine().expected(vectors[:position][-8:])
+        np.testing.assert_allclose(expected, next_vector(answer), atol=1e-5)
+        assert answer.json()["length"] == position
+
+
+async def test_a_repeat_of_the_last_append_is_answered_again(service):
+    """It changes nothing; the caller cannot know that its first try arrived."""
+    vectors = unit_vectors(4)
+    first = await append(service, vectors[:3], position=0)
+    again = await append(service, vectors[:3], position=0)
+    np.testing.assert_array_equal(next_vector(first), next_vector(again))
+    assert again.json()["length"] == 3
+    answer = await append(service, vectors[3:], position=3)
+    expected = FakeEngine().expected(vectors)
+    np.testing.assert_allclose(expected, next_vector(answer), atol=1e-5)
+
+
+@pytest.mark.parametrize("position", [0, 2, 4, 99])
+async def test_any_other_position_is_a_conflict_that_tells_the_true_one(service, position):
+    """Position 0 too, when the vectors are not those of the last append."""
+    await append(service, unit_vectors(3), position=0)
+    answer = await append(service, unit_vectors(3, seed=9), position=position)
+    assert (answer.status_code, answer.json()["code"]) == (409, "position_mismatch")
+    assert answer.json()["position"] == 3
+
+
+async def test_a_failed_append_leaves_the_session_as_it_was(service):
+    """The same append then succeeds."""
+    vectors = unit_vectors(4)
+    await append(service, vectors[:3], position=0)
+    service.engines["phase-2"].faults.append(fault())
+    failed = await append(service, vectors[3:], position=3)
+    assert failed.status_code == 500
+    answer = await append(service, vectors[3:], position=3)
+    expected = FakeEngine().expected(vectors)
+    np.testing.assert_allclose(expected, next_vector(answer), atol=1e-5)
+
+
+async def test_appends_at_once_run_one_after_the_other(service):
+    """Without a position in order of arrival; with the same one the rest conflict."""
+    answers = await asyncio.gather(*(append(service, unit_vectors(1, i)) for i in range(5)))
+    assert sorted(answer.json()["length"] for answer in answers) == [1, 2, 3, 4, 5]
+    answers = await asyncio.gather(
+        *(append(service, unit_vectors(1, 10 + i), position=5) for i in range(3))
+    )
+    assert sorted(answer.status_code for answer in answers) == [200, 409, 409]
+
+
+async def test_a_session_can_be_looked_at_and_forgotten(service):
+    """A forgotten one is unknown, not gone."""
+    await append(service, unit_vectors(3))
+    found = (await service.client.get("/v1/sessions/s")).json()
+    assert (found["length"], found["variant"], found["version"]) == (3, "stable", "phase-2")
+    assert (await service.client.delete("/v1/sessions/s")).status_code == 204
+    for method in ("GET", "DELETE"):
+        answer = await service.client.request(method, "/v1/sessions/s")
+        assert (answer.status_code, answer.json()["code"]) == (404, "session_not_found")
+
+
+async def test_an_expired_session_is_gone_until_primed_again(service):
+    """410; then position 0 begins it anew."""
+    await append(service, unit_vectors(3), position=0)
+    service.clock.advance(10**6)
+    answer = await append(service, unit_vectors(1), position=3)
+    assert (answer.status_code, answer.json()["code"]) == (410, "session_gone")
+    primed = await append(service, unit_vectors(4), position=0)
+    expected = FakeEngine().expected(unit_vectors(4))
+    np.testing.assert_allclose(expected, next_vector(primed), atol=1e-5)
+
+
+async def test_an_unknown_session_with_a_position_is_not_found(service):
+    """Its caller believes in a context that is not there."""
+    answer = await append(service, unit_vectors(1), position=7)
+    assert (answer.status_code, answer.json()["code"]) == (404, "session_not_found")
+
+
+@pytest.mark.parametrize("name", ["a b", "x" * 129, "é"])
+async def test_a_name_outside_the_allowed_letters_is_invalid(service, name):
+    answer = await append(service, unit_vectors(1), session=name)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+
+
+async def test_a_session_moves_to_another_version_with_its_context(service):
+    """The new version is primed from the kept vectors; the caller notices nothing."""
+    vectors = unit_vectors(12)
+    await append(service, vectors[:11], position=0)
+    answer = await service.client.post(
+        "/v1/sessions/s/vectors",
+        params={"position": 11},
+        content=vectors[11:].tobytes(),
+        headers={"Content-Type": "application/octet-stream"},
+    )
+    assert answer.headers["x-model-version"] == "phase-2"
+    await service.admin("POST", json={"canary": "phase-3"})
+    await service.controller.prepared()
+    more = unit_vectors(1, seed=5)
+    moved = await service.client.post(
+        "/v1/sessions/s/vectors",
+        params={"position": 12},
+        content=more.tobytes(),
+        headers={"Content-Type": "application/octet-stream", "X-Variant": "canary"},
+    )
+    assert moved.headers["x-model-version"] == "phase-3"
+    expected = FakeEngine(0.9).expected(np.concatenate([vectors, more]))
+    np.testing.assert_allclose(expected, next_vector(moved), atol=1e-5)
+
+
+async def test_the_metrics_know_how_many_sessions_there_are(service):
+    await append(service, unit_vectors(1), session="a")
+    await append(service, unit_vectors(1), session="b")
+    assert await service.metric("nextvec_sessions") == 2
+    assert await service.metric("nextvec_session_bytes") > 0
+    await service.client.delete("/v1/sessions/a")
+    assert await service.metric("nextvec_sessions") == 1

@@ -1,0 +1,65 @@
+"""The registry loads what can be served, once."""
+
+from __future__ import annotations
+
+import pytest
+from fakes import FakeClock, FakeEngine, put_version
+
+from service.errors import EngineFault, NotFound, VersionError
+from service.inference.registry import Registry
+from service.inference.repository import Repository
+from service.inference.scheduler import Scheduler
+
+pytestmark = pytest.mark.anyio
+
+
+def registry_of(models, engines, history_vectors=1000):
+    def scheduler(engine, _version):
+        return Scheduler(engine, FakeClock(), max_batch=8, prefill_chunk=4, queue_limit=8)
+
+    return Registry(
+        Repository(models, "next-vector"),
+        lambda files: engines[files.manifest.version],
+        scheduler,
+        history_vectors,
+    )
+
+
+async def test_a_version_is_loaded_once_and_warm(tmp_path):
+    """Asking again changes nothing."""
+    put_version(tmp_path, "phase-2")
+    engine = FakeEngine()
+    registry = registry_of(tmp_path, {"phase-2": engine})
+    await registry.prepare("phase-2")
+    warm_up = len(engine.batches)
+    await registry.prepare("phase-2")
+    assert warm_up == len(engine.batches) > 0
+    assert registry.get("phase-2").manifest.version == "phase-2"
+    assert registry.available() == {"phase-2"}
+    await registry.close()
+
+
+async def test_a_version_that_is_not_loaded_is_not_found(tmp_path):
+    put_version(tmp_path, "phase-2")
+    with pytest.raises(NotFound):
+        registry_of(tmp_path, {}).get("phase-2")
+
+
+async def test_a_window_longer_than_the_kept_history_is_refused(tmp_path):
+    """Its sessions could not be recomputed."""
+    put_version(tmp_path, "phase-3", window=1000)
+    registry = registry_of(tmp_path, {"phase-3": FakeEngine()}, history_vectors=500)
+    with pytest.raises(VersionError, match="history_vectors"):
+        await registry.prepare("phase-3")
+
+
+@pytest.mark.parametrize(("poison", "faults"), [(True, []), (False, [EngineFault("no memory")])])
+async def test_a_version_that_fails_its_warm_up_is_not_kept(tmp_path, poison, faults):
+    """It never sees a caller."""
+    put_version(tmp_path, "phase-2")
+    engine = FakeEngine()
+    engine.poison, engine.faults = poison, list(faults)
+    registry = registry_of(tmp_path, {"phase-2": engine})
+    with pytest.raises((VersionError, EngineFault)):
+        await registry.prepare("phase-2")
+    assert registry.loaded == ()

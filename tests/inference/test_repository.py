@@ -1,0 +1,76 @@
+"""The repository serves what its manifest says and nothing else."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from fakes import put_version
+
+from service.errors import NotFound, VersionError
+from service.inference.repository import Repository
+
+
+def test_it_lists_versions_and_not_unfinished_exports(tmp_path):
+    """A hidden folder, a stray file and a folder without manifest are none."""
+    put_version(tmp_path, "phase-2")
+    put_version(tmp_path, "phase-3")
+    put_version(tmp_path, "phase-4").rename(tmp_path / "next-vector" / ".partial-phase-4")
+    (tmp_path / "next-vector" / "empty").mkdir()
+    (tmp_path / "next-vector" / "note.txt").write_text("")
+    assert Repository(tmp_path, "next-vector").versions() == ("phase-2", "phase-3")
+    assert Repository(tmp_path, "another").versions() == ()
+
+
+def test_a_version_that_holds_is_opened(tmp_path):
+    folder = put_version(tmp_path, "phase-2", window=500)
+    files = Repository(tmp_path, "next-vector").open("phase-2")
+    assert (files.manifest.context_window, files.graph) == (500, folder / "model.onnx")
+
+
+@pytest.mark.parametrize("name", ["phase-9", "../phase-2", "", ".", "next-vector/phase-2"])
+def test_a_name_that_is_no_version_is_not_found(tmp_path, name):
+    """A version is a name, never a path."""
+    put_version(tmp_path, "phase-2")
+    with pytest.raises(NotFound, match="there are: phase-2"):
+        Repository(tmp_path, "next-vector").open(name)
+
+
+def _truncate_graph(folder):
+    (folder / "model.onnx").write_bytes(b"")
+
+
+def _remove_graph(folder):
+    (folder / "model.onnx").unlink()
+
+
+def _break_manifest(folder):
+    (folder / "manifest.json").write_text("{")
+
+
+def _edit_manifest(**changes):
+    def edit(folder):
+        content = json.loads((folder / "manifest.json").read_text())
+        (folder / "manifest.json").write_text(json.dumps(content | changes))
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (_truncate_graph, "sha256 differs"),
+        (_remove_graph, "missing"),
+        (_break_manifest, "manifest.json"),
+        (_edit_manifest(context_window=0), "context_window"),
+        (_edit_manifest(surprise=1), "surprise"),
+        (_edit_manifest(version="phase-3"), "says version 'phase-3'"),
+        (_edit_manifest(files={}), r"lists no model\.onnx"),
+        (_edit_manifest(files={"../phase-2/model.onnx": "0"}), r"lists no model\.onnx"),
+        (_edit_manifest(files={"model.onnx": "0", "../x": "0"}), "differs|missing"),
+    ],
+)
+def test_a_damaged_version_is_refused_with_the_reason(tmp_path, damage, said):
+    damage(put_version(tmp_path, "phase-2"))
+    with pytest.raises(VersionError, match=said):
+        Repository(tmp_path, "next-vector").open("phase-2")

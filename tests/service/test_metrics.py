@@ -1,0 +1,40 @@
+"""Buckets that the verdict can be read from, and series that begin at zero."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from service.metrics import UNASSIGNED, Metrics, duration_buckets
+from service.types import Mode, Outcome, Variant
+
+
+def test_one_point_two_times_an_edge_is_an_edge():
+    """So that both sides of the comparison are counts, with nothing interpolated."""
+    edges = duration_buckets(10.0)
+    for lower, upper in zip(edges, edges[2:], strict=False):
+        assert pytest.approx(1.2 * lower, rel=1e-12) == upper
+
+
+@pytest.mark.parametrize("timeout", [0.5, 10.0, 60.0])
+def test_the_top_edge_lies_above_the_timeout(timeout):
+    """Else two saturated variants would compare as equal."""
+    assert duration_buckets(timeout)[-2] > timeout
+
+
+def test_expected_series_begin_at_zero():
+    """Every mode and outcome, also of requests the split did not place."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, 10.0)
+    metrics.expect([(Variant.CANARY, "phase-3")])
+    for variant in ("canary", UNASSIGNED):
+        for mode in Mode:
+            for outcome in Outcome:
+                labels = {
+                    "variant": variant,
+                    "version": "phase-3",
+                    "mode": mode.value,
+                    "outcome": outcome.value,
+                }
+                name = "nextvec_request_duration_seconds_count"
+                assert registry.get_sample_value(name, labels) == 0

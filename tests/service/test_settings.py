@@ -1,0 +1,57 @@
+"""Settings: read once, refused when wrong, each of them documented."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from service.settings import Settings
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "settings.md"
+
+
+def names_of(model: type[BaseModel], prefix: str = "NEXTVEC_") -> list[str]:
+    names = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            names += names_of(kind, f"{prefix}{name.upper()}__")
+        else:
+            names.append(f"{prefix}{name.upper()}")
+    return names
+
+
+@pytest.mark.parametrize("name", names_of(Settings))
+def test_every_setting_is_documented(name):
+    assert f"| `{name}` |" in DOCUMENT.read_text()
+
+
+def test_the_environment_is_read(monkeypatch):
+    monkeypatch.setenv("NEXTVEC_ENGINE__DEVICE", "cuda")
+    monkeypatch.setenv("NEXTVEC_STABLE", "phase-7")
+    settings = Settings()
+    assert (settings.engine.device, settings.stable) == ("cuda", "phase-7")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("NEXTVEC_ENGINE__DEVICE", "tpu"),
+        ("NEXTVEC_ENGINE__MAX_BATCH", "0"),
+        ("NEXTVEC_ENGINE__MAXBATCH", "3"),
+        ("NEXTVEC_PORT", "70000"),
+        ("NEXTVEC_LIMITS__TIMEOUT_SECONDS", "-1"),
+    ],
+)
+def test_a_wrong_setting_is_refused(monkeypatch, name, value):
+    """Also a misspelt one: it would silently not apply."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError):
+        Settings()
+
+
+def test_a_token_does_not_show_itself():
+    """Not in a log line that prints the settings."""
+    assert "s3cret" not in repr(Settings(admin={"viewer_token": "s3cret"}))
