@@ -1,0 +1,326 @@
+# ruff: noqa: INP001 - a script's folder, not a package
+"""The dashboard's rows: what each panel asks, and how to read it."""
+
+from __future__ import annotations
+
+from parts import GREEN, GREY, HUES, RED, Json, now, panel, query, stat
+from promql import ARMS, FAULTS, P95_RATIO, SERVED, TIMED, answered, quantile, requests
+
+RATIO_LIMIT = 1.2
+EVIDENCE_BOUND = 4.61
+"""ln(1/alpha) at the plan's default alpha, 0.01."""
+
+SESSION_BUDGET = 2**30
+"""The setting sessions.max_bytes, by default."""
+
+# Light to dark, so that the lines of one variant stay one colour.
+SHADES = {"P50": "light-", "P95": "", "P99": "dark-"}
+MODE_SHADES = {"mixed": "light-", "step": "", "prefill": "dark-"}
+
+
+def fit() -> list[Json]:
+    return [
+        stat(
+            "Rollout",
+            10,
+            "The present phase and the two versions. Its history is in the phase panel below "
+            "and in `nextvec rollout history`.",
+            [
+                now(
+                    "max by (phase, stable, canary) (nextvec_rollout_info == 1)",
+                    "{{phase}}: stable {{stable}}, canary {{canary}}",
+                )
+            ],
+            text="name",
+        ),
+        stat(
+            "Canary weight",
+            4,
+            "The share of new requests that the split gives to the canary.",
+            [now('max(nextvec_rollout_weight_ratio{variant="canary"})', "canary")],
+            unit="percentunit",
+        ),
+        stat(
+            "P95, canary over stable",
+            4,
+            "Over the chosen window. Red over 1.2. A hint: it jumps with few requests, and the "
+            "verdict is the guardrail's own test, shown as evidence below.",
+            [now(P95_RATIO, "ratio")],
+            limit=RATIO_LIMIT,
+            defaults={"decimals": 2},
+        ),
+        panel(
+            "table",
+            "Alerts firing",
+            6,
+            "What Prometheus says is wrong now; empty is good. Each is explained in "
+            "docs/operations.md.",
+            [now('max by (alertname, severity) (ALERTS{alertstate="firing"})', "", format="table")],
+            height=4,
+            colours={},
+            options={"showHeader": False},
+        ),
+        panel(
+            "timeseries",
+            "P95 per variant",
+            12,
+            "Duration of answered requests, 95th percentile over the chosen window, per variant. "
+            "The two share the machine: a slow canary can slow stable as well, so look also at "
+            "where stable was before the rollout.",
+            [query(answered(), "{{variant}} P95")],
+            unit="s",
+        ),
+        panel(
+            "timeseries",
+            "P95 ratio, canary over stable",
+            12,
+            "Below the dashed line at 1.2 the canary is within the guardrail. 'over the window' "
+            "is drawn from the metrics, 'guardrail' is the service's estimate over the present "
+            "step. Neither is the verdict: one point over the line is often chance.",
+            [
+                query(P95_RATIO, "over the window"),
+                query("max by (guardrail) (nextvec_guardrail_ratio)", "guardrail {{guardrail}}"),
+            ],
+            limit=RATIO_LIMIT,
+            colours={"window": HUES["canary"], "guardrail": "purple"},
+        ),
+        panel(
+            "timeseries",
+            "Evidence (ln E)",
+            12,
+            "The sequential test's evidence. The verdict falls where a line reaches the dashed "
+            "one at 4.61 = ln(1/0.01): 'fail' rolls back, 'pass' lets the plan go on. In between "
+            "it is not decided. A flat line under canary traffic means that the test still "
+            "learns stable's P95 (it wants 1,000 stable requests) or that nobody looks.",
+            [
+                query(
+                    "max by (guardrail, side) (nextvec_guardrail_log_evidence)",
+                    "{{guardrail}} {{side}}",
+                )
+            ],
+            limit=EVIDENCE_BOUND,
+            colours={"fail$": RED, "pass$": GREEN},
+            defaults={"min": None, "decimals": 2},
+        ),
+        panel(
+            "timeseries",
+            "Weight per variant",
+            12,
+            "The split of new requests, stacked to 100 %. Steps up are the plan or a person, a "
+            "fall of the canary to 0 is an abort or a rollback.",
+            [query("max by (variant) (nextvec_rollout_weight_ratio)", "{{variant}}")],
+            unit="percentunit",
+            stack=True,
+            defaults={"max": 1},
+        ),
+        panel(
+            "state-timeline",
+            "Phase",
+            24,
+            "One lane for each phase the rollout was in; the annotations carry the reasons.",
+            [query("max by (phase) (nextvec_rollout_info == 1)", "{{phase}}")],
+            height=5,
+            colours={},
+            options={"showValue": "never", "legend": {"showLegend": False}},
+        ),
+    ]
+
+
+def latency() -> list[Json]:
+    percentiles = [
+        panel(
+            "timeseries",
+            f"P50, P95, P99: {variant}",
+            12,
+            f"Duration of requests answered by {variant}, over the chosen window. P99 far from "
+            "P95 points to queueing or to long contexts among short ones.",
+            [
+                query(answered(f'variant="{variant}"', "variant", q), f"{{{{variant}}}} {name}")
+                for name, q in (("P50", 0.5), ("P95", 0.95), ("P99", 0.99))
+            ],
+            unit="s",
+            colours={f"{variant} {name}": f"{shade}{hue}" for name, shade in SHADES.items()},
+        )
+        for variant, hue in HUES.items()
+    ]
+    return [
+        *percentiles,
+        panel(
+            "timeseries",
+            "P95 by mode",
+            12,
+            "prefill is a whole context, step one vector from a kept state, mixed several. "
+            "Compare the variants within a mode, as the guardrail does: a different mix of modes "
+            "moves the P95 of all requests without anything being slower.",
+            [query(answered(by="variant, mode"), "{{variant}} {{mode}}")],
+            unit="s",
+            colours={
+                f"{variant} {mode}": f"{shade}{hue}"
+                for variant, hue in HUES.items()
+                for mode, shade in MODE_SHADES.items()
+            },
+        ),
+        panel(
+            "heatmap",
+            "Duration of all answered requests",
+            12,
+            "Requests by duration, both variants together. Two bands are two modes or two "
+            "versions; a band that rises is a queue.",
+            [
+                query(
+                    "sum by (le) (increase(nextvec_request_duration_seconds_bucket"
+                    f"{{{ARMS}, {TIMED}}}[$__rate_interval]))",
+                    "{{le}}",
+                    format="heatmap",
+                )
+            ],
+            colours={},
+            options={
+                "calculate": False,
+                "yAxis": {"unit": "s"},
+                "cellGap": 0,
+                "color": {"mode": "scheme", "scheme": "Blues", "steps": 64},
+                "filterValues": {"le": 1e-9},
+                "tooltip": {"mode": "single"},
+            },
+        ),
+    ]
+
+
+def traffic() -> list[Json]:
+    return [
+        panel(
+            "timeseries",
+            "Requests per variant",
+            12,
+            "Requests a second, stacked. 'unassigned' are those that the split did not place: "
+            "they named a variant, or moved a session to another version. They are served and "
+            "left out of the evidence.",
+            [query(requests('outcome=~".+"', "variant"), "{{variant}}")],
+            unit="reqps",
+            stack=True,
+        ),
+        panel(
+            "timeseries",
+            "Requests by outcome",
+            12,
+            "invalid and cancelled are the callers' doing; rejected is the queue's bound (429); "
+            "error and timeout are the service's fault and count against the canary.",
+            [query(requests('outcome=~".+"', "variant, outcome"), "{{variant}} {{outcome}}")],
+            unit="reqps",
+            colours={},
+        ),
+        panel(
+            "timeseries",
+            "Error ratio per variant",
+            12,
+            "Errors and timeouts over all requests that reached the engine. The dashed line, 1 %, "
+            "is where the alert NextvecErrors begins.",
+            [
+                query(
+                    f"{requests(FAULTS, 'variant')} / {requests(SERVED, 'variant')}",
+                    "{{variant}}",
+                )
+            ],
+            unit="percentunit",
+            limit=0.01,
+        ),
+        panel(
+            "timeseries",
+            "Rejected, timed out, cancelled",
+            12,
+            "Rejected: the queue was full, callers were told to come back (429, Retry-After). "
+            "Timed out: over the deadline (504). Cancelled: the caller left first (499), often "
+            "because its own timeout is shorter.",
+            [query(requests('outcome=~"rejected|timeout|cancelled"', "outcome"), "{{outcome}}")],
+            unit="reqps",
+            colours={"rejected": RED, "timeout": "purple", "cancelled": GREY},
+        ),
+    ]
+
+
+def engine() -> list[Json]:
+    per_variant = [
+        panel(
+            "timeseries",
+            title,
+            8,
+            reading,
+            [query(quantile(0.95, metric), "{{variant}}")],
+            unit="s",
+        )
+        for title, metric, reading in (
+            (
+                "Queue wait, P95",
+                "nextvec_queue_duration_seconds",
+                (
+                    "From being taken to the engine's start. It grows before anything else does "
+                    "when the machine is too small for the traffic."
+                ),
+            ),
+            (
+                "Inference, P95",
+                "nextvec_inference_duration_seconds",
+                (
+                    "In the engine, with the batch a request was part of. If this rises and the "
+                    "queue does not, the model or the device is slower, not the traffic higher."
+                ),
+            ),
+        )
+    ]
+    batch = "nextvec_batch_size"
+    return [
+        *per_variant,
+        panel(
+            "timeseries",
+            "Mean batch size",
+            8,
+            "Requests that ran together. 1 means that the engine keeps up; near the setting "
+            "engine.max_batch it is saturated.",
+            [
+                query(
+                    f"sum by (version) (rate({batch}_sum[$window]))"
+                    f" / sum by (version) (rate({batch}_count[$window]))",
+                    "{{version}}",
+                )
+            ],
+            colours={},
+            defaults={"decimals": 1},
+        ),
+        panel(
+            "timeseries",
+            "Queue length",
+            8,
+            "Requests waiting. At the setting engine.queue_limit new ones are refused with 429.",
+            [query("sum by (version) (nextvec_queue_length)", "{{version}}")],
+            colours={},
+        ),
+        panel(
+            "timeseries",
+            "Sessions",
+            8,
+            "Contexts kept on the server. They go after sessions.ttl_seconds without a request, "
+            "or when memory is short, the least recent first.",
+            [query("sum(nextvec_sessions)", "sessions")],
+            colours={},
+        ),
+        panel(
+            "timeseries",
+            "Memory of sessions",
+            8,
+            "Against sessions.max_bytes, 1 GiB by default (dashed). At the budget sessions are "
+            "evicted, and their callers get 410 and must prime them again.",
+            [query("sum(nextvec_session_bytes)", "bytes")],
+            unit="bytes",
+            limit=SESSION_BUDGET,
+            colours={},
+        ),
+    ]
+
+
+ROWS = {
+    "Is the canary fit?": fit,
+    "Latency": latency,
+    "Traffic and errors": traffic,
+    "Engine": engine,
+}
