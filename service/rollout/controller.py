@@ -1,0 +1,421 @@
+"""The rollout's shell, and its only ticker: looks, asks the pure parts, acts, records.
+
+Order of effects. A weight is lowered in memory first and recorded then; it is
+recorded first and raised then. So after a crash there is never more weight than
+the record says, and a record that cannot be written never keeps a bad canary in
+traffic. An abort takes the weight away before it even waits for its turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from service.clock import Clock
+from service.errors import (
+    Invalid,
+    NextvecError,
+    NotFound,
+    PreconditionFailed,
+    PreconditionRequired,
+)
+from service.metrics import Metrics
+from service.rollout import gauges
+from service.rollout.events import (
+    FINAL,
+    LIVE,
+    Abort,
+    Applied,
+    Event,
+    Pause,
+    Phase,
+    Prepared,
+    PrepareFailed,
+    Promote,
+    Resume,
+    Start,
+    Tick,
+    Transition,
+    Undo,
+    Verb,
+)
+from service.rollout.evidence import EvidenceSource
+from service.rollout.feed import Feed
+from service.rollout.looking import measure
+from service.rollout.plan import Plan
+from service.rollout.recovery import recover
+from service.rollout.state import Rollout, advance, refuse
+from service.rollout.status import guardrails, judged, status
+from service.rollout.store import (
+    AuditRow,
+    Record,
+    Store,
+    StoreError,
+    audit_row,
+)
+from service.rollout.traffic import Assignment, Traffic
+from service.rollout.verdict import Verdict
+from service.rollout.versions import VersionsPort
+from service.types import Variant
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Controller:
+    """One per service. `stable` is the configured version, used until a promotion is
+    recorded; `plan` is that of a start which brings none."""
+
+    def __init__(  # noqa: PLR0913 - the composition root hands in every part by name
+        self,
+        *,
+        traffic: Traffic,
+        versions: VersionsPort,
+        evidence: EvidenceSource,
+        store: Store,
+        metrics: Metrics,
+        clock: Clock,
+        stable: str,
+        plan: Plan,
+        interval_seconds: float,
+    ) -> None:
+        self._traffic = traffic
+        self._versions = versions
+        self._evidence = evidence
+        self._store = store
+        self._metrics = metrics
+        self._clock = clock
+        self._configured = stable
+        self._plan = plan
+        self._interval = interval_seconds
+        self._record = Record(Rollout(stable))
+        self._verdict: Verdict | None = None
+        self._started_at = clock.time()
+        self._lock = asyncio.Lock()
+        self._closing = asyncio.Event()
+        self._loading: asyncio.Task[None] | None = None
+        self._aborts = 0
+        self._unsaved: list[AuditRow] = []
+        self._recorded = True
+        self._feed = Feed()
+        gauges.create(metrics)
+
+    # --- life ---
+
+    async def start(self) -> None:
+        """Take up where the record ends; sets the traffic.
+
+        Raises `VersionError` or `NotFound` when stable cannot be served, and
+        `StoreError` when the file cannot be opened at all. A file that opens and
+        cannot be read is kept aside: everything then goes to stable.
+        """
+        self._started_at = self._clock.time()
+        self._record = await asyncio.to_thread(
+            recover, self._store, self._configured, self._started_at
+        )
+        self._verdict = judged(self._record)
+        rollout = self._record.rollout
+        await self._versions.prepare(rollout.stable)
+        self._expect(rollout)
+        async with self._lock:
+            if rollout.phase is Phase.ABORTING:
+                await self._enter(rollout, [], [])
+            elif rollout.phase in LIVE | {Phase.PROMOTING}:
+                failed = await self._prepare(rollout)
+                if failed is not None:
+                    await self._apply(failed)
+                elif rollout.phase is Phase.PROMOTING:
+                    await self._enter(rollout, [], [])
+            self._direct()
+            self._publish()
+        if rollout.phase is Phase.PENDING:
+            self._load_in_background()
+
+    async def run(self) -> None:
+        """A look every interval, until `close`. A look that raises is logged; the
+        next one is taken all the same."""
+        while not self._closing.is_set():
+            try:
+                await self.tick()
+            except Exception:
+                log.exception("a look at the evidence failed; the next follows")
+            try:
+                await asyncio.wait_for(self._closing.wait(), self._interval)
+            except TimeoutError:
+                continue
+
+    async def close(self) -> None:
+        """End `run` and the subscribers, and let go of the store's file."""
+        self._closing.set()
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.gather(self._loading, return_exceptions=True)
+        async with self._lock:
+            self._feed.close()
+            await asyncio.to_thread(self._store.close)
+
+    # --- looking ---
+
+    async def tick(self) -> None:
+        """One look: measure, judge, move. Never half done, even if it is cancelled."""
+        await _whole(self._tick())
+
+    async def _tick(self) -> None:
+        before = self._record
+        phase = before.rollout.phase
+        if phase is Phase.PENDING and (self._loading is None or self._loading.done()):
+            self._load_in_background()
+        if phase not in LIVE:
+            async with self._lock:
+                if not self._recorded and not self._closing.is_set():
+                    await self._keep([])
+            return
+        measured, verdict, requests = await measure(
+            self._evidence, before, now=self._clock.time(), started_at=self._started_at
+        )
+        async with self._lock:
+            if self._record is not before or self._closing.is_set():
+                return  # measured across a change: the next look counts it instead
+            self._record, self._verdict = measured, verdict
+            await self._apply(Tick(verdict, requests))
+            self._publish()
+            self._feed.send("look", self.status())
+
+    # --- verbs ---
+
+    async def start_rollout(
+        self,
+        canary: str,
+        plan: Plan | None,
+        actor: str,
+        reason: str = "",
+        expected_generation: int | None = None,
+    ) -> dict[str, object]:
+        """Begin: answers at once in `Pending`, loading goes on in the background.
+
+        Raises `Conflict`, `Invalid` (canary is stable), `NotFound` (not in the
+        repository), `PreconditionFailed`, `StoreError`; then nothing has begun.
+        """
+        event = Start(canary, plan or self._plan, secrets.token_hex(16), actor, reason)
+        return await _whole(self._start_rollout(event, expected_generation))
+
+    async def _start_rollout(self, event: Start, expected: int | None) -> dict[str, object]:
+        async with self._lock:
+            if expected is not None:
+                self._check(expected)
+            refuse(self._record.rollout, Verb.START)
+            if event.canary == self._record.rollout.stable:
+                raise Invalid(f"{event.canary} is stable already; name another version", "canary")
+            available = self._versions.available()
+            if event.canary not in available:
+                there = ", ".join(sorted(available - {self._record.rollout.stable})) or "none"
+                raise NotFound(
+                    f"{event.canary} is not in the repository; to choose from: {there}",
+                    "version_not_found",
+                )
+            await self._apply(event)
+        return self.status()
+
+    async def promote(
+        self, expected_generation: int | None, actor: str, reason: str = "", *, force: bool = False
+    ) -> dict[str, object]:
+        """Go-ahead for the present step: the next one, or promotion from the last.
+
+        Raises `Conflict` with code `guardrails_not_passed` before they have,
+        unless forced; the audit log then says so.
+        """
+        return await _whole(self._verb(Promote(actor, reason, force), expected_generation))
+
+    async def pause(
+        self, expected_generation: int | None, actor: str, reason: str = ""
+    ) -> dict[str, object]:
+        """Hold the weight; guardrails go on."""
+        return await _whole(self._verb(Pause(actor, reason), expected_generation))
+
+    async def resume(
+        self, expected_generation: int | None, actor: str, reason: str = ""
+    ) -> dict[str, object]:
+        """End a pause, but for one that waits for approval: that needs a promote."""
+        return await _whole(self._verb(Resume(actor, reason), expected_generation))
+
+    async def undo(
+        self, expected_generation: int | None, actor: str, reason: str = ""
+    ) -> dict[str, object]:
+        """Bring back what was stable before the last promotion, all at once."""
+        return await _whole(self._verb(Undo(actor, reason), expected_generation))
+
+    async def abort(
+        self,
+        expected_generation: int | None,  # noqa: ARG002 - one signature for all verbs
+        actor: str,
+        reason: str = "",
+    ) -> dict[str, object]:
+        """Take the canary out, whatever else is going on and whatever was read before."""
+        refuse(self._record.rollout, Verb.ABORT)
+        self._aborts += 1
+        self._traffic.set(Assignment(self._record.rollout.stable))
+        return await _whole(self._abort(Abort(actor, reason)))
+
+    async def _abort(self, event: Abort) -> dict[str, object]:
+        try:
+            async with self._lock:
+                if self._record.rollout.phase is not Phase.ROLLED_BACK:
+                    await self._apply(event)
+        finally:
+            self._aborts -= 1
+            self._direct()
+        return self.status()
+
+    async def _verb(
+        self, event: Promote | Pause | Resume | Undo, expected: int | None
+    ) -> dict[str, object]:
+        async with self._lock:
+            self._check(expected)
+            await self._apply(event)
+        return self.status()
+
+    def _check(self, expected: int | None) -> None:
+        present = self._record.rollout.generation
+        if expected is None:
+            raise PreconditionRequired(
+                f'send If-Match with the generation you have seen; it is "{present}" now'
+            )
+        if expected != present:
+            raise PreconditionFailed(
+                f"the rollout has moved on from generation {expected} to {present}; look again"
+            )
+
+    # --- reading ---
+
+    @property
+    def generation(self) -> int:
+        """Rises with every transition: the `ETag`."""
+        return self._record.rollout.generation
+
+    def status(self) -> dict[str, object]:
+        """See `service.rollout.status`."""
+        return status(self._record, self._verdict, recorded=self._recorded)
+
+    async def history(self, limit: int = 100) -> list[AuditRow]:
+        """The audit log, newest first. Raises `StoreError`."""
+        return await asyncio.to_thread(self._store.history, limit)
+
+    def subscribe(self) -> AsyncIterator[dict[str, object]]:
+        """The present status, then every look and transition, until `close`."""
+        return self._feed.subscribe(lambda: {"event": "status", "data": self.status()})
+
+    # --- moving; with the lock held ---
+
+    async def _apply(self, event: Event) -> None:
+        rollout, transition = advance(self._record.rollout, event, self._clock.time())
+        if transition is None:
+            self._record = replace(self._record, rollout=rollout)
+            await self._keep([])
+            return
+        moves, rows = [transition], [audit_row(transition, guardrails(self._verdict))]
+        if rollout.phase is Phase.ABORTING:
+            await self._enter(rollout, moves, rows)
+            return
+        record = replace(self._record, rollout=rollout)
+        if isinstance(event, Start | Undo):
+            record, rows = Record(rollout), [audit_row(transition, [])]
+        elif rollout.phase is Phase.PROGRESSING and rollout.step != self._record.rollout.step:
+            record = replace(record, test=record.test.next_step() if record.test else None)
+        await self._save(record, rows)
+        self._record, self._verdict = record, judged(record)
+        self._announce(moves, rows)
+        if rollout.phase is Phase.PENDING:
+            self._load_in_background()
+        if rollout.phase is Phase.PROMOTING and not self._aborts:
+            await self._enter(rollout, [], [])
+        self._direct()
+
+    async def _enter(self, rollout: Rollout, moves: list[Transition], rows: list[AuditRow]) -> None:
+        """Finish `Aborting` or `Promoting`: traffic first, then the record."""
+        final, applied = advance(rollout, Applied(), self._clock.time())
+        assert applied is not None
+        self._record = replace(self._record, rollout=final)
+        self._direct()
+        rows = [*rows, audit_row(applied, [])]
+        await self._keep(rows)
+        self._announce([*moves, applied], rows)
+
+    def _direct(self) -> None:
+        """Traffic as the record says; none to the canary while an abort waits."""
+        rollout = self._record.rollout
+        self._traffic.set(Assignment(rollout.stable) if self._aborts else rollout.assignment())
+
+    async def _save(self, record: Record, rows: Sequence[AuditRow]) -> None:
+        await asyncio.to_thread(self._store.save, record, [*self._unsaved, *rows])
+        self._unsaved, self._recorded = [], True
+
+    async def _keep(self, rows: Sequence[AuditRow]) -> None:
+        """Record what has taken effect already. If that fails the service goes on
+        from memory, says so, and tries again at the next look."""
+        try:
+            await self._save(self._record, rows)
+        except StoreError:
+            self._unsaved, self._recorded = [*self._unsaved, *rows], False
+            log.exception("the rollout could not be recorded; it goes on from memory")
+
+    def _announce(self, moves: Sequence[Transition], rows: Sequence[AuditRow]) -> None:
+        for move in moves:
+            log.warning(
+                "rollout: %s -> %s (%s): %s", move.source, move.target, move.reason, move.message
+            )
+        gauges.count(self._metrics, moves)
+        self._publish()
+        for row in rows:
+            self._feed.send("transition", row)
+
+    def _publish(self) -> None:
+        gauges.publish(self._metrics, self._record.rollout, self._verdict)
+
+    # --- loading and recovering ---
+
+    async def prepared(self) -> None:
+        """Wait for the load that a start or an undo began."""
+        if self._loading is not None:
+            await asyncio.gather(self._loading, return_exceptions=True)
+
+    def _load_in_background(self) -> None:
+        self._loading = asyncio.create_task(self._load(self._record.rollout))
+
+    async def _load(self, rollout: Rollout) -> None:
+        failed = await self._prepare(rollout)
+        async with self._lock:
+            if self._record.rollout.generation != rollout.generation:
+                return  # aborted in the meantime
+            try:
+                await self._apply(failed or Prepared())
+            except StoreError:
+                log.exception("the loaded canary could not be recorded; trying again")
+
+    async def _prepare(self, rollout: Rollout) -> PrepareFailed | None:
+        assert rollout.canary is not None
+        try:
+            await self._versions.prepare(rollout.canary)
+        except NextvecError as error:
+            return PrepareFailed(f"{rollout.canary} cannot be served: {error}")
+        except Exception as error:
+            log.exception("%s cannot be loaded", rollout.canary)
+            return PrepareFailed(f"{rollout.canary} cannot be loaded: {error!r}")
+        self._expect(rollout)
+        return None
+
+    def _expect(self, rollout: Rollout) -> None:
+        """Label sets at 0 before their first event, for both roles a version may take."""
+        pairs = [(Variant.STABLE, rollout.stable)]
+        if rollout.canary is not None and rollout.phase not in FINAL:
+            pairs += [(Variant.CANARY, rollout.canary), (Variant.STABLE, rollout.canary)]
+        self._metrics.expect(pairs)
+
+
+async def _whole(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end even if the caller goes away: no move is left half made."""
+    return await asyncio.shield(asyncio.ensure_future(work))

@@ -1,0 +1,118 @@
+"""Measuring, apart from judging: request counts of both arms since the last look."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import dataclass
+from typing import Protocol
+
+from service.metrics import Metrics
+from service.rollout.guardrail import Arms, Counts
+from service.types import Mode, Outcome, Variant
+
+FAULTS = (Outcome.ERROR, Outcome.TIMEOUT)
+"""The version's fault: counted whatever they took."""
+
+TIMED = (Outcome.OK, Outcome.CANCELLED)
+"""Counted by their duration. A caller who left after a while had waited at least
+that long: leaving those out would hide a canary so slow that nobody stays.
+`INVALID` and `REJECTED` say nothing about a version and are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Cumulative counts of the present pair of versions, by mode.
+
+    `origin` names the counters' lifetime: another one has begun at zero.
+    """
+
+    origin: str
+    stable: str
+    canary: str
+    modes: dict[str, Arms]
+
+
+class EvidenceSource(Protocol):
+    """Where counts come from: the process's own registry, or a server that keeps many."""
+
+    @property
+    def edges(self) -> tuple[float, ...]:
+        """Upper bucket edges in seconds, without +Inf."""
+        ...
+
+    async def read(self, stable: str, canary: str) -> Snapshot:
+        """Cumulative counts now. May raise anything: the look is then an `error`."""
+        ...
+
+
+class RegistrySource:
+    """The in-process registry."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._origin = uuid.uuid4().hex
+
+    @property
+    def edges(self) -> tuple[float, ...]:
+        return self._metrics.edges
+
+    async def read(self, stable: str, canary: str) -> Snapshot:
+        # Some 1500 counters: off the event loop, where requests are waiting.
+        return await asyncio.to_thread(self._read, stable, canary)
+
+    def _read(self, stable: str, canary: str) -> Snapshot:
+        modes = {
+            mode.value: Arms(
+                self._arm(Variant.STABLE, stable, mode), self._arm(Variant.CANARY, canary, mode)
+            )
+            for mode in Mode
+        }
+        return Snapshot(self._origin, stable, canary, modes)
+
+    def _arm(self, variant: Variant, version: str, mode: Mode) -> Counts:
+        timed = [self._buckets(variant, version, mode, outcome) for outcome in TIMED]
+        faults = [self._buckets(variant, version, mode, outcome) for outcome in FAULTS]
+        return Counts(
+            tuple(sum(column) for column in zip(*timed, strict=True)), sum(map(sum, faults))
+        )
+
+    def _buckets(
+        self, variant: Variant, version: str, mode: Mode, outcome: Outcome
+    ) -> tuple[int, ...]:
+        series = self._metrics.request_duration.labels(variant, version, mode, outcome)
+        cumulative = [
+            int(sample.value)
+            for metric in series.collect()
+            for sample in metric.samples
+            if sample.name.endswith("_bucket")
+        ]
+        return tuple(b - a for a, b in zip([0, *cumulative], cumulative, strict=False))
+
+
+def since(before: Snapshot | None, now: Snapshot) -> dict[str, Arms]:
+    """What is new in `now`, by mode. Raw differences, with reset detection.
+
+    A counter that went down, or that has another origin, began again at zero:
+    all it holds is new. Without a `before` of the same versions nothing is: the
+    snapshot is then only where counting starts.
+    """
+    if before is None or (before.stable, before.canary) != (now.stable, now.canary):
+        return {}
+    if before.origin != now.origin:
+        return dict(now.modes)
+    return {
+        mode: Arms(
+            _difference(before.modes[mode].stable, arms.stable),
+            _difference(before.modes[mode].canary, arms.canary),
+        )
+        if mode in before.modes
+        else arms
+        for mode, arms in now.modes.items()
+    }
+
+
+def _difference(before: Counts, now: Counts) -> Counts:
+    durations = tuple(b - a for a, b in zip(before.durations, now.durations, strict=True))
+    faults = now.faults - before.faults
+    return now if faults < 0 or any(d < 0 for d in durations) else Counts(durations, faults)

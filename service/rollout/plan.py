@@ -1,0 +1,161 @@
+"""What a rollout goes through: steps of weight, and what the evidence must show."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from service.errors import Invalid
+from service.rollout.traffic import BASIS_POINTS
+
+HALF_STEP = math.sqrt(1.2)
+"""Ratio of neighbouring bucket edges; `ratio` must be a whole number of these."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Step(_Frozen):
+    """One weight, and what must be over before it is left."""
+
+    weight: float = Field(gt=0, le=100, description="canary's share of new requests, per cent")
+    min_dwell_seconds: NonNegativeFloat = Field(120.0, description="at this weight at least")
+    min_samples: PositiveInt = Field(500, description="requests a variant, in this step")
+    approval: bool = Field(default=False, description="a person must promote it")
+
+    @property
+    def weight_bp(self) -> int:
+        """Basis points, 1..10000."""
+        return round(self.weight * BASIS_POINTS / 100)
+
+    @property
+    def whole(self) -> bool:
+        """All requests go to the canary: stable is left with nothing to compare with."""
+        return self.weight_bp == BASIS_POINTS
+
+
+_DEFAULT_STEPS = (
+    Step(weight=5),
+    Step(weight=10),
+    Step(weight=25),
+    Step(weight=50),
+    Step(weight=100, approval=True),
+)
+
+
+class Plan(_Frozen):
+    """Steps, the guardrail's figures and the waits. Unknown fields are refused.
+
+    A plan may end below 100 %: promotion gives the canary the rest. A step at
+    100 % leaves nothing to compare with, so that no test can pass there: it
+    needs a person's approval and a dwell, and cannot be the first.
+    """
+
+    steps: tuple[Step, ...] = Field(_DEFAULT_STEPS, min_length=1, max_length=100)
+    alpha: float = Field(
+        0.01, ge=1e-9, le=0.1, description="chance to roll back a canary that complies"
+    )
+    ratio: float = Field(1.2, gt=1, le=10, description="canary P95 over stable P95, at most")
+    quantile: float = Field(0.95, ge=0.5, le=0.999, description="which percentile, 0..1")
+    warm_up_seconds: NonNegativeFloat = Field(60.0, description="latency not judged, at least")
+    warm_up_requests: NonNegativeInt = Field(50, description="canary requests not judged, at least")
+    settle_seconds: NonNegativeFloat = Field(
+        15.0, description="latency not judged after each change of weight"
+    )
+    baseline_samples: int = Field(
+        1000, ge=100, le=1_000_000, description="stable requests before its percentile is taken"
+    )
+    deadline_seconds: PositiveFloat = Field(
+        3600.0, description="for the warm-up and for each step; then `on_deadline`"
+    )
+    on_deadline: Literal["pause", "abort"] = Field(
+        "pause", description="without any evidence it pauses in either case"
+    )
+    pause_deadline_seconds: PositiveFloat = Field(
+        86_400.0, description="a pause this long is aborted"
+    )
+
+    @property
+    def edges_apart(self) -> int:
+        """How many bucket edges lie from τ to ratio·τ."""
+        return round(math.log(self.ratio) / math.log(HALF_STEP))
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        problems = [*self._ratio_problems(), *self._step_problems()]
+        if problems:
+            raise ValidationError.from_exception_data(
+                type(self).__name__,
+                [
+                    InitErrorDetails(
+                        type=PydanticCustomError("plan", "{why}", {"why": why}), loc=loc, input=got
+                    )
+                    for loc, why, got in problems
+                ],
+            )
+        return self
+
+    def _ratio_problems(self) -> list[tuple[tuple[str | int, ...], str, object]]:
+        exact = HALF_STEP**self.edges_apart
+        if self.edges_apart >= 1 and math.isclose(self.ratio, exact, rel_tol=1e-3):
+            return []
+        near = ", ".join(f"{HALF_STEP**k:.4g}" for k in range(1, 9))
+        why = f"must fall on the buckets' edges, powers of the square root of 1.2: {near}, ..."
+        return [(("ratio",), why, self.ratio)]
+
+    def _step_problems(self) -> list[tuple[tuple[str | int, ...], str, object]]:
+        found: list[tuple[tuple[str | int, ...], str, object]] = []
+        before = 0
+        for i, step in enumerate(self.steps):
+            at = ("steps", i)
+            if step.weight_bp <= before:
+                why = f"must be over {before / 100:g}, the weight before it; the finest is 0.01"
+                found.append(((*at, "weight"), why, step.weight))
+            before = max(before, step.weight_bp)
+            if step.whole and i == 0:
+                why = "the first step must leave stable some requests to compare with: below 100"
+                found.append(((*at, "weight"), why, step.weight))
+            if step.whole and step.min_dwell_seconds == 0:
+                why = "must be over 0 at 100 %: promotion does the same without a dwell"
+                found.append(((*at, "min_dwell_seconds"), why, step.min_dwell_seconds))
+            if step.whole and not step.approval:
+                why = "must be true at 100 %: with nothing to compare with, a person must decide"
+                found.append(((*at, "approval"), why, step.approval))
+            if step.min_dwell_seconds >= self.deadline_seconds:
+                why = f"must be below deadline_seconds, {self.deadline_seconds:g}"
+                found.append(((*at, "min_dwell_seconds"), why, step.min_dwell_seconds))
+        return found
+
+
+def load_plan(path: Path | None) -> Plan:
+    """The plan in a JSON file; None is the default one.
+
+    Raises `Invalid` that names the file, the field and what is wrong with it.
+    """
+    if path is None:
+        return Plan()
+    try:
+        return Plan.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise Invalid(
+            f"the plan {path} cannot be read ({error.strerror}); give a JSON file", "plan"
+        ) from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise Invalid(f"the plan {path}: {field}: {first['msg']}", "plan") from error

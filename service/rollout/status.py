@@ -1,0 +1,58 @@
+"""The rollout for people and programs: why it is where it is, in one answer."""
+
+from __future__ import annotations
+
+from service.rollout.events import FINAL
+from service.rollout.guardrail import Rule
+from service.rollout.state import legal_verbs
+from service.rollout.store import Record
+from service.rollout.traffic import BASIS_POINTS
+from service.rollout.verdict import Verdict, assess
+
+
+def status(record: Record, verdict: Verdict | None, *, recorded: bool) -> dict[str, object]:
+    """The admin API's answer. Weights in per cent, times in epoch seconds.
+
+    `actual_percent` is the canary's share of the requests judged in this step.
+    """
+    rollout = record.rollout
+    over = rollout.phase in FINAL
+    return {
+        "phase": rollout.phase.value,
+        "reason": rollout.reason.value if rollout.reason else None,
+        "message": rollout.message,
+        "generation": rollout.generation,
+        "stable": rollout.stable,
+        "canary": rollout.canary,
+        "previous": rollout.previous,
+        "step": None if over or rollout.plan is None else rollout.step,
+        "steps": len(rollout.plan.steps) if rollout.plan else 0,
+        "weight": {
+            "set_percent": rollout.weight_bp * 100 / BASIS_POINTS,
+            "actual_percent": None if over or verdict is None else _share(verdict),
+        },
+        "since": rollout.since,
+        "step_since": None if over else rollout.step_since,
+        "looked_at": record.looked_at,
+        "legal": [verb.value for verb in legal_verbs(rollout)],
+        "plan": rollout.plan.model_dump(mode="json") if rollout.plan else None,
+        "recorded": recorded,
+        "guardrails": guardrails(verdict),
+    }
+
+
+def guardrails(verdict: Verdict | None) -> list[dict[str, object]]:
+    """Every guardrail's verdict; none before the first rollout."""
+    return [verdict.to_json()] if verdict else []
+
+
+def judged(record: Record) -> Verdict | None:
+    """The verdict a record stands at, after a restart."""
+    if record.test is None or record.rollout.plan is None:
+        return None
+    return assess(record.test, Rule.of(record.rollout.plan))
+
+
+def _share(verdict: Verdict) -> float | None:
+    total = verdict.canary + verdict.stable
+    return 100 * verdict.canary / total if total else None
