@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
+import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
@@ -40,16 +43,38 @@ def run(args: argparse.Namespace) -> int:
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(settings),
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,
-            # Requests in flight end by their own deadline; a stream of events never does.
-            timeout_graceful_shutdown=max(1, int(settings.limits.timeout_seconds) + 1),
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(settings))
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    """Load first, then listen: an error on the way ends the command in its own words."""
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                # Requests in flight end by their own deadline; a stream of events never does.
+                timeout_graceful_shutdown=int(settings.limits.timeout_seconds) + 1,
+            )
         )
-    )
-    server.run()
-    return 0 if server.started else 1
+        # uvicorn drains and then raises the signal again: to have been asked to
+        # stop, and to have stopped, is no failure.
+        for asked in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(asked, lambda *_: None)
+        await server.serve()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    import uvloop  # noqa: PLC0415  not to be had on Windows
+
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

@@ -14,7 +14,7 @@ def every_error(base=errors.NextvecError):
         yield from every_error(kind)
 
 
-@pytest.mark.parametrize("kind", every_error(), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", list(every_error()), ids=lambda kind: kind.__name__)
 def test_every_error_has_a_status_of_its_own_or_its_parents(kind):
     error = kind.__new__(kind)
     assert any(parent in STATUS for parent in kind.__mro__) or status_of(error) == 500

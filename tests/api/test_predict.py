@@ -104,7 +104,7 @@ def typed(kind, content=b"x"):
         (typed("application/json"), 400, "malformed"),
         (typed("text/plain"), 415, "unsupported_media_type"),
         ({**raw(unit_vectors(1)), "headers": {**BINARY, "X-Variant": "b"}}, 422, "invalid"),
-        ({**raw(unit_vectors(1)), "headers": {**BINARY, "X-Variant": "canary"}}, 404, "not_found"),
+        ({**raw(unit_vectors(1)), "headers": {**BINARY, "X-Variant": "canary"}}, 404, "no_canary"),
         (
             {**raw(unit_vectors(1)), "headers": {**BINARY, "Accept": "text/html"}},
             415,

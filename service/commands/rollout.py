@@ -1,0 +1,180 @@
+"""`nextvec rollout`: what the admin API does, for a person at a terminal."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+VERBS = ("pause", "resume", "promote", "abort", "undo")
+WATCH_SECONDS = 1.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--url", default="http://127.0.0.1:8080", help="the service")
+    parser.add_argument("--token", help="bearer token; NEXTVEC_TOKEN where it is left out")
+    actions = parser.add_subparsers(dest="action", required=True)
+    status = actions.add_parser("status", help="phase, weight, and why")
+    status.add_argument("--watch", action="store_true", help="go on until interrupted")
+    status.add_argument("--json", action="store_true", help="as the API says it")
+    start = actions.add_parser("start", help="begin a rollout")
+    start.add_argument("canary", help="a version of the repository")
+    start.add_argument("--plan", type=Path, help="JSON file; the service's own where left out")
+    start.add_argument("--reason", default="", help="kept in the audit log")
+    for verb in VERBS:
+        action = actions.add_parser(verb)
+        action.add_argument("--reason", default="", help="kept in the audit log")
+        if verb == "promote":
+            action.add_argument("--force", action="store_true", help="before the guardrails pass")
+    history = actions.add_parser("history", help="the audit log, newest first")
+    history.add_argument("--limit", type=int, default=20)
+
+
+def run(args: argparse.Namespace) -> int:
+    api = _Api(args.url, args.token or os.environ.get("NEXTVEC_TOKEN", ""))
+    console = Console()
+    if args.action == "status":
+        return _status(api, console, watch=args.watch, as_json=args.json)
+    if args.action == "history":
+        console.print(_history(api.call("GET", f"/history?limit={args.limit}")))
+        return 0
+    if args.action == "start":
+        body: dict[str, object] = {"canary": args.canary, "reason": args.reason}
+        if args.plan is not None:
+            body["plan"] = _plan(args.plan)
+        console.print(render(api.call("POST", "", body)))
+        return 0
+    # What this person saw is what they decide on: a stale view is refused.
+    seen = api.call("GET", "")
+    query = "?force=true" if getattr(args, "force", False) else ""
+    answer = api.call(
+        "POST",
+        f"/{args.action}{query}",
+        {"reason": args.reason},
+        generation=int(seen["generation"]),
+    )
+    console.print(render(answer))
+    return 0
+
+
+def render(status: dict[str, Any]) -> Group:
+    """The status as a person reads it: phase, why, weight, figures, what may be done."""
+    head = Text(f"{status['phase']}", style=_STYLES.get(status["phase"], "bold"))
+    head.append(f"  {status['message']}", style="default")
+    weight = status["weight"]["set_percent"]
+    versions = f"stable {status['stable']} {100 - weight:g} %"
+    if status["canary"]:
+        versions += f"   canary {status['canary']} {weight:g} %"
+    if status["step"] is not None:
+        versions += f"   step {status['step'] + 1} of {status['steps']}"
+    table = Table(box=None, pad_edge=False)
+    for name in ("guardrail", "outcome", "ratio", "limit", "ln E fail", "ln E pass", "needed"):
+        table.add_column(name, justify="left" if name in {"guardrail", "outcome"} else "right")
+    for guardrail in status["guardrails"]:
+        evidence = guardrail["log_evidence"]
+        ratio = guardrail["ratio"]
+        table.add_row(
+            guardrail["name"],
+            guardrail["outcome"],
+            "–" if ratio is None else f"{ratio:.2f}",
+            f"{guardrail['threshold']:g}",
+            f"{evidence['fail']:.2f}",
+            f"{evidence['pass']:.2f}",
+            f"{evidence['bound']:.2f}",
+        )
+    parts: list[Any] = [head, versions]
+    if status["guardrails"]:
+        parts += [table, *(Text(g["message"], style="dim") for g in status["guardrails"])]
+    parts.append(Text(f"may now: {', '.join(status['legal']) or 'nothing'}", style="dim"))
+    return Group(*parts)
+
+
+_STYLES = {"Healthy": "bold green", "RolledBack": "bold red", "Paused": "bold yellow"}
+
+
+class _Api:
+    """The admin API; a refusal ends the command with the service's own words."""
+
+    def __init__(self, url: str, token: str) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise SystemExit(f"nextvec rollout: --url {url!r} is not an http(s) address")
+        self._base = url.rstrip("/") + "/admin/v1/rollout"
+        self._token = token
+
+    def call(
+        self, method: str, path: str, body: object = None, generation: int | None = None
+    ) -> Any:
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        if generation is not None:
+            headers["If-Match"] = f'"{generation}"'
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(  # noqa: S310  the scheme was checked above
+            self._base + path, data, headers, method=method
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  as above
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise SystemExit(f"nextvec rollout: {_refusal(error)}") from error
+        except (urllib.error.URLError, OSError) as error:
+            reason = getattr(error, "reason", error)
+            raise SystemExit(
+                f"nextvec rollout: no answer from {self._base}: {reason}; is the service running?"
+            ) from error
+
+
+def _refusal(error: urllib.error.HTTPError) -> str:
+    try:
+        content = json.load(error)
+        said = str(content["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {error.code}"
+    if legal := content.get("legal"):
+        said += f" (may now: {', '.join(legal)})"
+    if error.code in {401, 403}:
+        said += "; give --token or set NEXTVEC_TOKEN"
+    return said
+
+
+def _plan(path: Path) -> object:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"nextvec rollout: {path}: {error}") from error
+
+
+def _status(api: _Api, console: Console, *, watch: bool, as_json: bool) -> int:
+    status = api.call("GET", "")
+    if as_json:
+        console.print_json(data=status)
+        return 0
+    if not watch:
+        console.print(render(status))
+        return 0
+    with Live(render(status), console=console, auto_refresh=False) as live:
+        while True:
+            time.sleep(WATCH_SECONDS)
+            live.update(render(api.call("GET", "")), refresh=True)
+
+
+def _history(rows: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("when", "who", "from", "to", "weight", "why"):
+        table.add_column(name)
+    for row in rows:
+        when = datetime.fromtimestamp(row["at"], UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        why = row["message"] + (f" – {row['note']}" if row["note"] else "")
+        percent = row["weight_percent"]
+        table.add_row(when, row["actor"], row["from"], row["to"], f"{percent:g} %", why)
+    return table

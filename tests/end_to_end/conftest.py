@@ -1,0 +1,41 @@
+"""Real versions, exported once, and servers on them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from serving import WINDOWS, serving
+
+from model_export import checkpoint
+from model_export.architecture import MemoryAugmentedGRU
+from service.cli import main
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    """Two versions of untrained models, exported by the command, with short windows."""
+    folder = tmp_path_factory.mktemp("end-to-end")
+    for seed, (version, window) in enumerate(WINDOWS.items()):
+        torch.manual_seed(seed)
+        source = folder / f"{version}.safetensors"
+        checkpoint.save(MemoryAugmentedGRU(), source, {})
+        arguments = ["--version", version, "--context-window", str(window)]
+        assert main(["export", str(source), *arguments, "--models", str(folder / "models")]) == 0
+    return folder / "models"
+
+
+@pytest.fixture(scope="session")
+def server(models, tmp_path_factory):
+    """One server for the tests that leave it as it was."""
+    with serving(models, tmp_path_factory.mktemp("server"), "--canary", "phase-3") as running:
+        yield running
+
+
+@pytest.fixture
+def serve(models, tmp_path):
+    """Start servers of one's own on the same state: `with serve(...) as server`."""
+
+    def start(*arguments, models=models, **environment):
+        return serving(models, tmp_path, *arguments, **environment)
+
+    return start

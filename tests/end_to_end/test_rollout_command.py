@@ -1,0 +1,50 @@
+"""`nextvec rollout` against a real service."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+from serving import NEXTVEC, tokens
+
+
+def rollout(server, *arguments, **environment):
+    return subprocess.run(
+        [NEXTVEC, "rollout", "--url", str(server.client.base_url), *arguments],
+        env={**os.environ, **tokens(), "COLUMNS": "200", **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_person_starts_pauses_and_aborts(serve):
+    """What was done is in the history, with the reason given."""
+    with serve() as server:
+        assert "Healthy" in rollout(server, "status").stdout
+        assert rollout(server, "start", "phase-3").returncode == 0
+        server.wait_for("WarmingUp")
+        assert "Paused" in rollout(server, "pause", "--reason", "lunch").stdout
+        assert rollout(server, "abort").returncode == 0
+        server.wait_for("RolledBack")
+        told = rollout(server, "history").stdout
+        assert "lunch" in told
+        assert "RolledBack" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "said"),
+    [
+        (("promote",), {}, "may now"),
+        (("status",), {"NEXTVEC_TOKEN": "wrong"}, "NEXTVEC_TOKEN"),
+        (("start", "phase-9"), {}, "phase-9"),
+        (("--url", "http://127.0.0.1:9", "status"), {}, "is the service running"),
+    ],
+)
+def test_a_refusal_is_told_in_words(server, arguments, environment, said):
+    ran = rollout(server, *arguments, **environment)
+    assert ran.returncode != 0
+    assert said in ran.stderr
+    assert "Traceback" not in ran.stderr

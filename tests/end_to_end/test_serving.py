@@ -1,0 +1,101 @@
+"""Predictions from real ONNX files over a real socket."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import socket
+
+import numpy as np
+import pytest
+from fakes import unit_vectors
+
+DIM = 768
+
+
+@pytest.mark.parametrize("variant", ["stable", "canary"])
+def test_sessions_agree_with_recomputation(serve, variant):
+    """Within the window and past it, in pieces of any size, to 1e-5."""
+    with serve("--stable", "phase-2" if variant == "stable" else "phase-3") as server:
+        vectors = unit_vectors(50, dim=DIM)
+        position = 0
+        for size in (1, 7, 1, 1, 9, 1, 1, 20, 1, 1, 7):
+            got = server.append("s", vectors[position : position + size], position=position)
+            position += size
+            expected = server.predict(vectors[:position])
+            np.testing.assert_allclose(expected, got, atol=1e-5)
+            assert float(np.linalg.norm(got)) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_json_and_binary_agree(server):
+    """Both ways of sending, both ways of answering."""
+    context = unit_vectors(5, dim=DIM)
+    binary = server.predict(context)
+    answer = server.client.post(
+        "/v1/predict",
+        json={"context": context.tolist()},
+        headers={"Accept": "application/octet-stream"},
+    )
+    np.testing.assert_allclose(binary, np.frombuffer(answer.content, "<f4"), atol=1e-6)
+
+
+def test_callers_at_once_get_their_own_answers(server):
+    """Batched with others or not, a context's prediction is its own."""
+    contexts = [unit_vectors(1 + i % 30, seed=i, dim=DIM) for i in range(40)]
+    alone = [server.predict(context) for context in contexts]
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        together = list(pool.map(server.predict, contexts))
+    for expected, got in zip(alone, together, strict=True):
+        np.testing.assert_allclose(expected, got, atol=1e-5)
+
+
+def test_callers_who_leave_do_not_hurt_those_who_stay(server):
+    """A closed connection cancels its own request alone."""
+    context = unit_vectors(20, dim=DIM)
+    expected = server.predict(context)
+    body = context.astype("<f4").tobytes()
+    url = server.client.base_url
+    head = (
+        f"POST /v1/predict HTTP/1.1\r\nHost: {url.host}\r\n"
+        f"Content-Type: application/octet-stream\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode()
+
+    def leave(_):
+        with socket.create_connection((url.host, url.port)) as connection:
+            connection.sendall(head + body)
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        leaving = pool.map(leave, range(20))
+        staying = list(pool.map(server.predict, [context] * 20))
+        list(leaving)
+    for got in staying:
+        np.testing.assert_allclose(expected, got, atol=1e-5)
+
+
+def test_the_server_says_what_runs_where(server):
+    """Device, versions and windows, in `/v2`."""
+    content = server.client.get("/v2").json()
+    found = {m["version"]: (m["context_window"], m["provider"]) for m in content["models"]}
+    assert set(found) == {"phase-2", "phase-3"}
+    assert found["phase-2"][0] == 20
+    assert found["phase-2"][1] in {"CPUExecutionProvider", "CUDAExecutionProvider"}
+
+
+def test_the_documented_api_is_the_served_one(server):
+    """Every route of the contract is in the OpenAPI page."""
+    paths = server.client.get("/openapi.json").json()["paths"]
+    for path in (
+        "/v1/predict",
+        "/v1/sessions/{session_id}/vectors",
+        "/v1/sessions/{session_id}",
+        "/admin/v1/rollout",
+        "/admin/v1/rollout/promote",
+        "/admin/v1/rollout/history",
+        "/admin/v1/rollout/events",
+        "/metrics",
+        "/v2",
+        "/v2/health/ready",
+    ):
+        assert path in paths
+    assert server.client.get("/docs").status_code == 200
+    json.dumps(paths)

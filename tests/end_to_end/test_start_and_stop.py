@@ -1,0 +1,144 @@
+"""Starting, refusing to start, and dying at any moment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+import pytest
+from fakes import unit_vectors
+from serving import NEXTVEC, tokens
+
+PLAN = {
+    "steps": [{"weight": 30, "min_dwell_seconds": 1}, {"weight": 60, "approval": True}],
+    "warm_up_seconds": 0.5,
+    "warm_up_requests": 5,
+    "settle_seconds": 0.1,
+    "baseline_samples": 100,
+}
+
+
+def start_rollout(server, canary="phase-3"):
+    return server.admin("POST", json={"canary": canary, "plan": PLAN})
+
+
+def call(server, count):
+    for number in range(count):
+        server.predict(unit_vectors(2, seed=number, dim=768), **{"X-Routing-Key": str(number)})
+
+
+@pytest.mark.parametrize("moment", ["WarmingUp", "Progressing"])
+def test_killed_in_the_middle_of_a_rollout_it_comes_back_where_it_was(serve, moment):
+    """Same phase, weight and history; evidence not counted twice; then it can be aborted."""
+    calls = 0
+    with serve() as server:
+        assert start_rollout(server).status_code == 202
+        server.wait_for("WarmingUp")
+        while moment == "Progressing" and server.status()["phase"] != "Progressing":
+            call(server, 10)
+            calls += 10
+        before = server.status()
+        history = server.admin("GET", "/history").json()
+        server.kill()
+    with serve() as server:
+        after = server.status()
+        for key in ("phase", "generation", "stable", "canary", "step", "plan"):
+            assert before[key] == after[key]
+        assert before["weight"]["set_percent"] == after["weight"]["set_percent"]
+        assert history == server.admin("GET", "/history").json()
+        for guardrail in after["guardrails"]:
+            assert sum(guardrail["samples"].values()) <= calls
+        assert server.admin("POST", "/abort").status_code == 200
+        server.wait_for("RolledBack")
+        assert server.status()["weight"]["set_percent"] == 0
+        answer = server.client.post(
+            "/v1/predict", json={"context": unit_vectors(1, dim=768).tolist()}
+        )
+        assert answer.headers["x-variant"] == "stable"
+
+
+def test_a_state_that_cannot_be_read_means_all_on_stable(serve, tmp_path):
+    """The file is kept aside, and the log says so."""
+    (tmp_path / "state.db").write_bytes(b"this is no database" * 100)
+    with serve() as server:
+        status = server.status()
+        assert (status["phase"], status["weight"]["set_percent"]) == ("Healthy", 0)
+        assert list(tmp_path.glob("state.db.unreadable-*"))
+        assert "unreadable" in server.log.read_text()
+
+
+def test_a_canary_whose_digest_is_off_never_gets_a_request(serve, models, tmp_path):
+    """The rollout ends before it begins, and stable serves on."""
+    damaged = tmp_path / "models"
+    shutil.copytree(models, damaged)
+    with (damaged / "next-vector" / "phase-3" / "model.onnx").open("r+b") as file:
+        file.seek(1000)
+        file.write(b"\x00\x01\x02\x03")
+    with serve("--canary", "phase-3", models=damaged) as server:
+        assert "stable serves without it" in server.log.read_text()
+        start_rollout(server)
+        status = server.wait_for("RolledBack")
+        assert "sha256" in status["message"]
+        call(server, 20)
+
+
+def test_a_canary_that_is_not_there_is_not_found(serve):
+    """404, and the state is as before."""
+    with serve() as server:
+        before = server.status()
+        answer = start_rollout(server, "phase-9")
+        assert answer.status_code == 404
+        assert "phase-9" in answer.json()["error"]
+        assert server.status()["generation"] == before["generation"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "said"),
+    [
+        (["--stable", "phase-9"], {}, "phase-9"),
+        ([], {"NEXTVEC_ENGINE__DEVICE": "tpu"}, "engine.device"),
+        ([], {"NEXTVEC_LIMITS__MAX_ROWS": "none"}, "limits.max_rows"),
+    ],
+)
+def test_it_refuses_to_start_with_a_reason(models, tmp_path, arguments, environment, said):
+    """And a non-zero exit status."""
+    database = {"NEXTVEC_ROLLOUT__DATABASE": str(tmp_path / "state.db")}
+    ran = subprocess.run(
+        [NEXTVEC, "serve", "--models", models, "--port", "0", *arguments],
+        env={**os.environ, **tokens(), **database, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode != 0
+    assert said in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_demanding_cuda_without_one_is_refused(models, tmp_path):
+    """ONNX Runtime would fall back to the CPU without a word."""
+    ran = subprocess.run(
+        [NEXTVEC, "serve", "--models", models, "--port", "0"],
+        env={
+            **os.environ,
+            "NEXTVEC_ENGINE__DEVICE": "cuda",
+            # Hidden from CUDA, a GPU that happens to be here does not change the test.
+            "CUDA_VISIBLE_DEVICES": "-1",
+            "NEXTVEC_ROLLOUT__DATABASE": str(tmp_path / "state.db"),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode != 0
+    assert "CUDA was demanded" in ran.stderr
+
+
+def test_asked_to_stop_it_ends_well(serve):
+    """SIGTERM: exit status 0."""
+    with serve() as server:
+        server.process.terminate()
+        assert server.process.wait(timeout=30) == 0

@@ -1,0 +1,116 @@
+"""The real thing: exported ONNX files, `nextvec serve` as a process, HTTP over a socket."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+NEXTVEC = Path(sys.executable).parent / "nextvec"
+WINDOWS = {"phase-2": 20, "phase-3": 40}
+TOKEN = "approver-of-the-tests"
+START_SECONDS = 60
+
+
+def tokens() -> dict[str, str]:
+    return {"NEXTVEC_ADMIN__APPROVER_TOKEN": TOKEN, "NEXTVEC_TOKEN": TOKEN}
+
+
+@dataclass
+class Server:
+    """A running `nextvec serve`."""
+
+    process: subprocess.Popen[str]
+    client: httpx.Client
+    log: Path
+
+    def admin(self, method, path="", **options):
+        headers = {"Authorization": f"Bearer {TOKEN}", **options.pop("headers", {})}
+        return self.client.request(method, f"/admin/v1/rollout{path}", headers=headers, **options)
+
+    def status(self):
+        return self.admin("GET").json()
+
+    def wait_for(self, *phases, seconds=START_SECONDS):
+        """The status once its phase is one of `phases`."""
+        deadline = time.monotonic() + seconds
+        while (status := self.status())["phase"] not in phases:
+            assert time.monotonic() < deadline, status
+            time.sleep(0.05)
+        return status
+
+    def append(self, session, vectors, **query):
+        answer = self.client.post(
+            f"/v1/sessions/{session}/vectors",
+            params=query,
+            content=vectors.astype("<f4").tobytes(),
+            headers={"Content-Type": "application/octet-stream"},
+        )
+        assert answer.status_code == 200, answer.text
+        return np.array(answer.json()["next_vector"], np.float32)
+
+    def predict(self, vectors, **headers):
+        answer = self.client.post(
+            "/v1/predict",
+            content=vectors.astype("<f4").tobytes(),
+            headers={"Content-Type": "application/octet-stream", **headers},
+        )
+        assert answer.status_code == 200, answer.text
+        return np.array(answer.json()["next_vector"], np.float32)
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+@contextmanager
+def serving(models, folder, *arguments, **environment):
+    """`nextvec serve` until the block ends; its state and log are in `folder`."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = folder / "server.log"
+    settings = {
+        "NEXTVEC_ROLLOUT__DATABASE": str(folder / "state.db"),
+        "NEXTVEC_ROLLOUT__INTERVAL_SECONDS": "0.2",
+        **tokens(),
+        **environment,
+    }
+    with log.open("a") as output:
+        process = subprocess.Popen(
+            [NEXTVEC, "serve", "--models", models, "--port", str(port), *arguments],
+            env={**os.environ, **settings},
+            stdout=output,
+            stderr=output,
+            text=True,
+        )
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        server = Server(process, client, log)
+        try:
+            _wait_until_ready(server)
+            yield server
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def _wait_until_ready(server):
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        assert server.process.poll() is None, server.log.read_text()
+        assert time.monotonic() < deadline, server.log.read_text()
+        try:
+            if server.client.get("/v2/health/ready").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
