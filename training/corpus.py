@@ -8,8 +8,10 @@ Format: `vectors_int8` `[n, dim]` int8 and `scale` `[n]` float32 (a vector is
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,28 +45,55 @@ class Split:
 
 def load(path: Path, dim: int = 768) -> Corpus:
     """The corpus in `path`. Raises `CorpusError`."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            packed, scale, document_id, document = (
-                archive[key] for key in ("vectors_int8", "scale", "document_id", "document")
-            )
-    except KeyError as error:
-        raise CorpusError(f"{path}: no array {error}") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise CorpusError(f"{path}: not a readable .npz file: {error}") from error
-    if packed.ndim != 2 or packed.shape[1] != dim:
+    packed, scale, document_id, document = _arrays(path)
+    if packed.shape[1] != dim:
         raise CorpusError(f"{path}: vectors_int8 has shape {list(packed.shape)}, not [n, {dim}]")
     if not len(packed) == len(scale) == len(document_id) > 0:
         raise CorpusError(
             f"{path}: vectors_int8, scale and document_id differ in length or are empty"
         )
-    if bad := np.flatnonzero(~np.isfinite(scale) | (scale <= 0) | ~packed.any(axis=1)).tolist():
+    with np.errstate(over="ignore", invalid="ignore"):
+        vectors = packed.astype(np.float32) * scale[:, None].astype(np.float32)
+        length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    usable = np.isfinite(length[:, 0]) & (length[:, 0] > 0) & (scale > 0)
+    if bad := np.flatnonzero(~usable).tolist():
         raise CorpusError(f"{path}: row {bad[0]} is not a direction (zero, NaN or Inf)")
     if (np.diff(document_id) < 0).any() or document_id[0] < 0 or document_id[-1] >= len(document):
         raise CorpusError(f"{path}: document_id is not ascending within 0..{len(document) - 1}")
-    vectors = packed * scale[:, None].astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return Corpus(vectors, document_id.astype(np.int32), tuple(str(name) for name in document))
+    return Corpus(
+        vectors / length, document_id.astype(np.int32), tuple(str(name) for name in document)
+    )
+
+
+_ARRAYS = {
+    "vectors_int8": (2, "i"),
+    "scale": (1, "f"),
+    "document_id": (1, "i"),
+    "document": (1, "U"),
+}
+"""Name -> dimensions and kind of dtype."""
+
+
+def _arrays(path: Path) -> list[NDArray[Any]]:
+    """The archive's arrays, in the order of `_ARRAYS`."""
+    try:
+        # Opened here, for numpy leaves a damaged file open.
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise CorpusError(f"{path}: one array, not an .npz archive of several")
+            if missing := sorted(_ARRAYS.keys() - set(archive.files)):
+                raise CorpusError(f"{path}: no array {missing[0]}")
+            arrays = [archive[name] for name in _ARRAYS]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise CorpusError(f"{path}: not a readable .npz file: {error}") from error
+    for array, (name, (dimensions, kind)) in zip(arrays, _ARRAYS.items(), strict=True):
+        if array.ndim != dimensions or array.dtype.kind != kind:
+            raise CorpusError(
+                f"{path}: {name} has shape {list(array.shape)} and type {array.dtype}, "
+                f"not {dimensions} dimension(s) of kind {kind!r}"
+            )
+    return arrays
 
 
 def save(path: Path, corpus: Corpus) -> None:

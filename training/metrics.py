@@ -28,7 +28,10 @@ class Pool:
 def random_pool(total: int, size: int, seed: int, first: int = 1) -> Pool:
     """`size` distinct positions in `first .. total - 1`, ascending."""
     if not 1 <= size <= total - first:
-        raise ValueError(f"a pool of {size} needs more than {total} vectors")
+        raise ValueError(
+            f"a pool of {size} cannot be drawn from {total} vectors; "
+            f"choose from 1 to {max(0, total - first)}"
+        )
     rng = np.random.default_rng(seed)
     chosen = first + rng.choice(total - first, size, replace=False)
     return Pool(np.sort(chosen), f"{size} random positions")
@@ -38,11 +41,11 @@ def ranks(predicted: Vectors, candidates: Vectors) -> NDArray[np.int64]:
     """The rank (1 is best) of candidate i for prediction i, by cosine.
 
     Unit vectors `[n, dim]` both. Ties count against the prediction, so that a
-    constant answer cannot score.
+    constant answer cannot score, and neither can NaN.
     """
     scores = predicted @ candidates.T
     own = np.diagonal(scores)[:, None]
-    ranked: NDArray[np.int64] = (scores >= own).sum(axis=1)
+    ranked: NDArray[np.int64] = (~(scores < own)).sum(axis=1)
     return ranked
 
 

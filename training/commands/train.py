@@ -53,7 +53,15 @@ def run(args: argparse.Namespace) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     target = args.out / f"{chosen.name}.safetensors"
     history = json.dumps(result.as_json(chosen), indent=1)
-    checkpoint.save(result.model, target, {"recipe": chosen.name, "best": str(result.best.epoch)})
+    checkpoint.save(
+        result.model,
+        target,
+        {
+            "recipe": chosen.name,
+            "window": str(chosen.window),
+            "best_epoch": str(result.best.epoch),
+        },
+    )
     (args.out / f"{chosen.name}.history.json").write_text(history + "\n")
     learning_curve(result.history, chosen.name, args.out / f"{chosen.name}.png")
     print(f"{target}: Hit@5 {result.best.hit_at_5:.4f} at epoch {result.best.epoch}")

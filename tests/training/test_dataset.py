@@ -1,0 +1,56 @@
+"""Sequences: every vector a target once, and the target is the next vector."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from training import dataset
+
+
+def _stream(total: int) -> dataset.Vectors:
+    """Vectors that are their own position."""
+    return np.arange(total, dtype=np.float32)[:, None]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), window=st.integers(1, 12), total=st.integers(2, 150))
+def test_every_vector_is_a_target_once(data: st.DataObject, window: int, total: int) -> None:
+    """But the first ones, and a rest too short for a row."""
+    offset = data.draw(st.integers(0, window - 1))
+    if total - offset - 1 < window:
+        with pytest.raises(ValueError, match="too few"):
+            dataset.sequences(_stream(total), window, offset)
+        return
+    rows = dataset.sequences(_stream(total), window, offset)[:, :, 0]
+    targets = rows[:, 1:].ravel().tolist()
+    assert list(range(offset + 1, offset + 1 + len(targets))) == targets
+    assert window > total - offset - 1 - len(targets)
+    assert (rows[1:, 0] == rows[:-1, -1]).all()
+
+
+def test_an_epoch_pairs_each_vector_with_the_next() -> None:
+    """Time-major, in a random order of rows, none twice."""
+    rng = np.random.default_rng(0)
+    batches = list(dataset.epoch(_stream(101), window=5, batch=4, rng=rng))
+    seen: list[float] = []
+    for inputs, targets in batches:
+        assert (5, 4, 1) == inputs.shape == targets.shape
+        np.testing.assert_array_equal(inputs + 1, targets)
+        seen += targets.ravel().tolist()
+    assert len(seen) == len(set(seen))
+    assert seen != sorted(seen)
+    assert len(batches) >= dataset.batches_in_epoch(101, window=5, batch=4)
+
+
+def test_epochs_begin_at_different_offsets() -> None:
+    """So that no position is always the first of its row."""
+    rng = np.random.default_rng(0)
+    firsts = {
+        int(inputs[0, 0, 0]) % 5
+        for _ in range(20)
+        for inputs, _ in dataset.epoch(_stream(101), window=5, batch=1, rng=rng)
+    }
+    assert {0, 1, 2, 3, 4} == firsts

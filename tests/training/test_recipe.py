@@ -1,0 +1,64 @@
+"""A recipe is complete and sensible, or refused with the field named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from training import recipe
+from training.recipe import RecipeError
+
+RECIPES = Path(recipe.__file__).parent / "recipes"
+
+
+@pytest.mark.parametrize(("name", "window"), [("phase-2", 500), ("phase-3", 1000)])
+def test_the_shipped_recipes_load(name: str, window: int) -> None:
+    """Each under its own name, with its phase's window."""
+    loaded = recipe.load(RECIPES / f"{name}.toml")
+    assert (name, window) == (loaded.name, loaded.window)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("window = 500", "window = 0", "window is zero"),
+        ("window = 500", "window = -1", "window is negative"),
+        ("window = 500", "window = 500.5", "window is not a int"),
+        ("window = 500", "window = true", "window is not a int"),
+        ("window = 500", "", "missing window"),
+        ("window = 500", "window = 500\nwindows = 1", "unknown windows"),
+        ('name = "phase-2"', "name = 2", "name is not a str"),
+        ("alpha = 1.0", 'alpha = "high"', "alpha is not a float"),
+        ("temperature = 0.07", "temperature = 0", "temperature is zero"),
+        ("batch = 8", "batch = ", "recipe.toml: "),
+    ],
+)
+def test_a_wrong_field_is_refused(tmp_path: Path, old: str, new: str, says: str) -> None:
+    """By name."""
+    text = (RECIPES / "phase-2.toml").read_text()
+    assert old in text
+    path = tmp_path / "recipe.toml"
+    path.write_text(text.replace(old, new))
+    with pytest.raises(RecipeError, match=says):
+        recipe.load(path)
+
+
+def test_an_absent_file_is_refused(tmp_path: Path) -> None:
+    """With its path."""
+    with pytest.raises(RecipeError, match=r"absent\.toml"):
+        recipe.load(tmp_path / "absent.toml")
+
+
+def test_given_values_replace_the_recipes_own() -> None:
+    """None leaves a value as it is."""
+    loaded = recipe.load(RECIPES / "phase-2.toml")
+    changed = recipe.override(loaded, epochs=2, seed=None)
+    assert (2, loaded.seed, loaded.window) == (changed.epochs, changed.seed, changed.window)
+
+
+@pytest.mark.parametrize(("name", "value"), [("epochs", 0), ("epochs", -1), ("seed", -1)])
+def test_an_absurd_value_is_refused(name: str, value: int) -> None:
+    """Seed 0 is a seed; 0 epochs are no training."""
+    with pytest.raises(RecipeError, match=f"{name} is {value}"):
+        recipe.override(recipe.load(RECIPES / "phase-2.toml"), **{name: value})

@@ -1,0 +1,80 @@
+"""Rules without weights that a model has to beat.
+
+Each predicts position t of a stream from the vectors before it, as many as
+there are: `[n, dim]` float32 unit vectors, a row a target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training import metrics
+from training.metrics import Vectors
+
+REACH = 20
+"""How many vectors the decayed mean looks back."""
+
+DECAYS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`normalise(sum of weights[i] * (vector at t - 1 - i, less the centre))`."""
+
+    name: str
+    weights: tuple[float, ...]
+    centre: Vectors | float = 0.0
+
+    def predict(self, stream: Vectors, targets: NDArray[np.int64]) -> Vectors:
+        """Predictions for `targets`, positions ≥ 1 in `stream` `[n, dim]`."""
+        total = np.zeros((len(targets), stream.shape[1]), np.float32)
+        for back, weight in enumerate(self.weights, start=1):
+            known = targets >= back
+            total[known] += weight * (stream[targets[known] - back] - self.centre)
+        length = np.linalg.norm(total, axis=1, keepdims=True)
+        unit: Vectors = (total / np.maximum(length, 1e-12)).astype(np.float32)
+        return unit
+
+
+def all_rules(train: Vectors, seed: int = 0) -> tuple[Rule, ...]:
+    """Repeat-last, the means of the last 2 and 5, and the decayed centred mean.
+
+    Centre and decay come from the training stream `[n, dim]` alone.
+    """
+    return (
+        Rule("repeat the last vector", (1.0,)),
+        Rule("mean of the last 2", (1.0,) * 2),
+        Rule("mean of the last 5", (1.0,) * 5),
+        best_decay(train, seed),
+    )
+
+
+def decayed(decay: float, centre: Vectors) -> Rule:
+    """Each vector back counts `decay` times the one after it, as seen from `centre`.
+
+    What all sentences share is taken out first; the prediction stays centred,
+    for adding the shared part back only draws it to the most ordinary candidates.
+    """
+    return Rule(
+        f"decayed centred mean of {REACH} (decay {decay})",
+        tuple(decay**back for back in range(REACH)),
+        centre,
+    )
+
+
+def best_decay(train: Vectors, seed: int = 0, pool_size: int = 1000) -> Rule:
+    """The decay with the best Hit@5 on a random pool of training positions.
+
+    The held-out documents have no say in it.
+    """
+    centre = train.mean(axis=0)
+    pool = metrics.random_pool(len(train), min(pool_size, len(train) - 1), seed)
+
+    def hit_at_5(rule: Rule) -> float:
+        ranks = metrics.ranks(rule.predict(train, pool.targets), train[pool.targets])
+        return metrics.hit_at(ranks, 5)
+
+    return max((decayed(decay, centre) for decay in DECAYS), key=hit_at_5)

@@ -1,0 +1,127 @@
+"""Scores on one pool: each position predicted from its own exact context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from model_export.architecture import MemoryAugmentedGRU
+from training import metrics
+from training.corpus import Corpus
+from training.metrics import Pool, Vectors
+
+BATCH = 50
+"""Contexts that run together: enough to fill the cores, 0.3 GB at 1000 vectors each."""
+
+Progress = Callable[[int], None]
+"""Called with how many positions have been predicted so far."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A mean over the pool and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Retrieval figures in 0..1, and the mean cosine with the target."""
+
+    hit_at_1: Figure
+    hit_at_5: Figure
+    hit_at_10: Figure
+    mrr: Figure
+    cosine: Figure
+
+    def as_json(self) -> dict[str, dict[str, float]]:
+        return asdict(self)
+
+
+def figures(predicted: Vectors, held_out: Corpus, pool: Pool) -> Figures:
+    """Score predictions `[pool, dim]` of the pool's positions in `held_out`.
+
+    The candidates are the pool's own vectors; intervals resample documents.
+    """
+    targets = held_out.vectors[pool.targets]
+    document = held_out.document_id[pool.targets]
+    ranks = metrics.ranks(predicted, targets)
+
+    def figure(values: NDArray[np.float64]) -> Figure:
+        low, high = metrics.interval_by_document(values, document)
+        return Figure(float(values.mean()), low, high)
+
+    return Figures(
+        hit_at_1=figure((ranks <= 1).astype(np.float64)),
+        hit_at_5=figure((ranks <= 5).astype(np.float64)),
+        hit_at_10=figure((ranks <= 10).astype(np.float64)),
+        mrr=figure(1 / ranks),
+        cosine=figure((predicted * targets).sum(axis=1, dtype=np.float64)),
+    )
+
+
+def predict_exact(
+    model: MemoryAugmentedGRU,
+    stream: Vectors,
+    targets: NDArray[np.int64],
+    window: int,
+    progress: Progress = lambda _done: None,
+    workers: int = 1,
+) -> Vectors:
+    """Predict each target from the `window` vectors before it, recomputed from cold.
+
+    `targets` are positions ≥ 1 in `stream` `[n, dim]`. Those with fewer than
+    `window` vectors before them get all there are: their contexts all begin at
+    the stream's start, so that one pass over it answers every one. The others'
+    contexts are of one length and run in batches without padding, `workers` of
+    them at a time with a thread each: threads that share one batch's small steps
+    spend their time waiting for each other.
+    """
+    predicted = np.empty((len(targets), stream.shape[1]), np.float32)
+    short = np.flatnonzero(targets < window)
+    full = np.flatnonzero(targets >= window)
+    if len(short):
+        predicted[short] = _from_the_start(model, stream, targets[short])
+        progress(len(short))
+    batches = [full[start : start + BATCH] for start in range(0, len(full), BATCH)]
+    run = partial(_from_windows, model, stream, window=window)
+    done = len(short)
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        answers = pool.map(run, [targets[rows] for rows in batches])
+        for rows, answer in zip(batches, answers, strict=True):
+            predicted[rows] = answer
+            done += len(rows)
+            progress(done)
+    return predicted
+
+
+def _from_the_start(
+    model: MemoryAugmentedGRU, stream: Vectors, targets: NDArray[np.int64]
+) -> Vectors:
+    with torch.inference_mode():
+        beginning = torch.from_numpy(stream[: targets.max(), None])
+        hidden, _ = model.encode(beginning)
+        last = torch.from_numpy(targets - 1)
+        answer: Vectors = F.normalize(
+            beginning[last, 0] + model.head(hidden[last, 0]), dim=-1
+        ).numpy()
+    return answer
+
+
+def _from_windows(
+    model: MemoryAugmentedGRU, stream: Vectors, targets: NDArray[np.int64], window: int
+) -> Vectors:
+    positions = targets - window + np.arange(window)[:, None]
+    with torch.inference_mode():
+        predicted, _ = model.predict(torch.from_numpy(stream[positions]))
+    answer: Vectors = predicted.numpy()
+    return answer

@@ -1,0 +1,57 @@
+"""Cut a held-out stretch of a corpus, to be shipped as sample data.
+
+    python -m training.sample --data corpus.npz --out loadtest/data/sample.npz
+
+No vector of it was trained on, for it comes from the documents that
+`corpus.split_every` holds out.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from training import corpus
+from training.corpus import Corpus, CorpusError
+
+
+def last_stretch(held_out: Corpus, vectors: int) -> Corpus:
+    """The last `vectors` of the stream; documents are renumbered from 0.
+
+    Raises `ValueError` when there are not as many.
+    """
+    if not 1 <= vectors <= len(held_out.vectors):
+        raise ValueError(f"{vectors} vectors cannot be cut from {len(held_out.vectors)}")
+    kept, number = np.unique(held_out.document_id[-vectors:], return_inverse=True)
+    return Corpus(
+        held_out.vectors[-vectors:],
+        number.astype(np.int32),
+        tuple(held_out.documents[index] for index in kept),
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write the sample; the same corpus gives the same bytes."""
+    parser = argparse.ArgumentParser(prog="python -m training.sample", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="the corpus (.npz)")
+    parser.add_argument("--out", type=Path, required=True, help="the sample (.npz)")
+    parser.add_argument("--vectors", type=int, default=4000, help="(%(default)s)")
+    args = parser.parse_args(argv)
+    try:
+        held_out = corpus.split_every(corpus.load(args.data)).held_out
+        sample = last_stretch(held_out, args.vectors)
+    except (CorpusError, ValueError) as error:
+        raise SystemExit(f"python -m training.sample: {error}") from error
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    corpus.save(args.out, sample)
+    print(
+        f"{args.out}: {len(sample.vectors)} vectors of {len(sample.documents)} documents, "
+        f"{sample.documents[0]} to {sample.documents[-1]}"
+    )
+
+
+if __name__ == "__main__":
+    main()
