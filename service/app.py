@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry
 
 from service.api import admin, errors, health, predict, sessions
 from service.api.context import RequestContext
@@ -23,7 +22,7 @@ from service.inference.registry import Registry
 from service.inference.repository import Repository, VersionFiles
 from service.inference.scheduler import Scheduler
 from service.inference.sessions import SessionStore
-from service.metrics import Metrics
+from service.metrics import Metrics, new_registry
 from service.rollout.controller import Controller
 from service.rollout.evidence import RegistrySource
 from service.rollout.plan import load_plan
@@ -46,7 +45,7 @@ def create_app(
     `VersionError`, `NotFound` or `StoreError` when stable cannot be served.
     """
     clock = clock or SystemClock()
-    metrics = Metrics(CollectorRegistry(), settings.limits.timeout_seconds)
+    metrics = Metrics(new_registry(), settings.limits.timeout_seconds)
     registry = Registry(
         Repository(settings.models, settings.model),
         make_engine or partial(_onnx_engine, settings),

@@ -24,6 +24,11 @@ def duration_buckets(top: float, bottom: float = 0.000_2) -> tuple[float, ...]:
     return tuple(bottom * BUCKET_RATIO**i for i in range(count + 1))
 
 
+def new_registry() -> CollectorRegistry:
+    """A registry of one's own: nothing in this service is registered globally."""
+    return CollectorRegistry()
+
+
 class Metrics:
     """The service's instruments.
 
