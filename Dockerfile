@@ -31,6 +31,10 @@ FROM python:3.11-slim
 
 COPY --from=builder /opt/nextvec /opt/nextvec
 
+# CUDA's libraries, where the packages brought them, are found without the
+# engine having to know about it; without them the list is empty.
+RUN find /opt/nextvec/lib -type d -path '*/nvidia/*/lib' > /etc/ld.so.conf.d/nextvec.conf && ldconfig
+
 # /state belongs to the service's user here, so that a new named volume mounted
 # on it does too.
 RUN install -d -o 10001 -g 10001 /state && install -d /models
@@ -38,6 +42,7 @@ RUN install -d -o 10001 -g 10001 /state && install -d /models
 ENV PATH=/opt/nextvec/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
+    ORT_DISABLE_TELEMETRY=1 \
     NEXTVEC_HOST=0.0.0.0 \
     NEXTVEC_PORT=8080 \
     NEXTVEC_MODELS=/models \

@@ -1,0 +1,97 @@
+"""The PromQL in deploy/, and what it is made of."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import yaml
+from prometheus_client import CollectorRegistry
+
+from service.metrics import Metrics
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+DASHBOARD = DEPLOY / "grafana" / "dashboards" / "nextvec.json"
+ALERTS = DEPLOY / "prometheus" / "alerts.yml"
+
+ALWAYS = {"instance", "job"}
+"""Labels that Prometheus adds to whatever it scrapes."""
+
+PROMETHEUS_OWN = {"up": ALWAYS, "ALERTS": {"alertname", "alertstate", "severity"}}
+
+_STRING = re.compile(r'"[^"]*"|\'[^\']*\'')
+_METRIC = re.compile(r"\b(nextvec_\w+|up|ALERTS)\b(?:\{([^}]*)\})?")
+_MATCHER = re.compile(r"(\w+)\s*(=~|!~|!=|=)\s*\"([^\"]*)\"")
+_GROUPING = re.compile(r"\b(?:by|without|on|ignoring)\s*\(([^)]*)\)")
+
+
+def dashboard() -> dict:
+    return json.loads(DASHBOARD.read_text(encoding="utf-8"))
+
+
+def queries() -> dict[str, str]:
+    """Every query of the dashboard, its annotations included, by where it stands."""
+    whole = dashboard()
+    found = {
+        f"{panel['title']} {target['refId']}": target["expr"]
+        for panel in whole["panels"]
+        for target in panel.get("targets", [])
+    }
+    notes = {f"annotation {a['name']}": a["expr"] for a in whole["annotations"]["list"]}
+    return found | notes
+
+
+def rules() -> list[dict]:
+    groups = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def everything() -> dict[str, str]:
+    return queries() | {rule["alert"]: rule["expr"] for rule in rules()}
+
+
+def filled(expr: str, window: str = "1m") -> str:
+    """The query as Grafana sends it."""
+    return expr.replace("$window", window).replace("$__rate_interval", window)
+
+
+def registered() -> dict[str, set[str]]:
+    """Every series name that the service can emit, with its labels."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, timeout=10.0)
+    labels: dict[str, set[str]] = {}
+    instruments = [i for i in vars(metrics).values() if hasattr(i, "_labelnames")]
+    for instrument in instruments:
+        own = set(instrument._labelnames) | ALWAYS
+        for family in instrument.describe():
+            names = {
+                "counter": {f"{family.name}_total": own},
+                "gauge": {family.name: own},
+                "histogram": {
+                    f"{family.name}_bucket": own | {"le"},
+                    f"{family.name}_sum": own,
+                    f"{family.name}_count": own,
+                },
+            }[family.type]
+            labels |= names
+    return labels
+
+
+def selectors(expr: str) -> list[tuple[str, dict[str, tuple[str, str]]]]:
+    """Each metric in `expr` with its matchers: label → (operator, value)."""
+    return [
+        (name, {label: (op, value) for label, op, value in _MATCHER.findall(braces or "")})
+        for name, braces in _METRIC.findall(expr)
+    ]
+
+
+def groupings(expr: str) -> set[str]:
+    """Labels in `by (…)`, `on (…)` and the like."""
+    bare = _STRING.sub('""', expr)
+    return {
+        label.strip()
+        for group in _GROUPING.findall(bare)
+        for label in group.split(",")
+        if label.strip()
+    }

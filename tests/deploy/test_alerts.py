@@ -1,0 +1,66 @@
+"""Each alert says what is wrong, how much it matters and what to do next."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from expressions import DEPLOY, rules
+
+from service.rollout.plan import Plan
+from service.settings import Settings
+
+RULES = rules()
+TESTS = yaml.safe_load((DEPLOY / "prometheus" / "alerts.test.yml").read_text(encoding="utf-8"))
+OPERATIONS = (Path(DEPLOY).parent / "docs" / "operations.md").read_text(encoding="utf-8")
+
+each_alert = pytest.mark.parametrize("rule", RULES, ids=[rule["alert"] for rule in RULES])
+
+
+def expression(name):
+    return next(rule["expr"] for rule in RULES if rule["alert"] == name)
+
+
+@each_alert
+def test_an_alert_has_severity_summary_and_what_to_do(rule):
+    assert rule["labels"]["severity"] in {"info", "warning", "critical"}
+    assert rule["annotations"]["summary"]
+    assert len(rule["annotations"]["description"]) > 60
+
+
+@each_alert
+def test_an_alerts_runbook_section_exists(rule):
+    file, anchor = rule["annotations"]["runbook"].split("#")
+    headings = {title.lower() for title in re.findall(r"^#+ (\S+)$", OPERATIONS, re.MULTILINE)}
+
+    assert "docs/operations.md" == file
+    assert rule["alert"].lower() == anchor
+    assert anchor in headings
+
+
+@each_alert
+def test_an_alert_is_played_by_a_rule_test(rule):
+    """promtool plays it; here we see that it is asked for, as firing."""
+    fires = [
+        expected["expr"]
+        for test in TESTS["tests"]
+        for expected in test.get("promql_expr_test", [])
+        if expected["exp_samples"]
+    ]
+
+    assert any(f'"{rule["alert"]}"' in expr for expr in fires)
+
+
+def test_alerts_have_distinct_names():
+    names = [rule["alert"] for rule in RULES]
+
+    assert len(names) == len(set(names))
+
+
+def test_thresholds_are_the_defaults_of_the_service():
+    """A default that moves must move its alert too."""
+    assert f"0.9 * {Settings().sessions.max_bytes}" in expression("NextvecSessionMemory")
+    assert expression("NextvecCanarySlow").strip().endswith(f"> {Plan().ratio}")
+    assert 1000 == Plan().baseline_samples, "NextvecGuardrailSilent speaks of 1,000"

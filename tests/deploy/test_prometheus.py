@@ -1,0 +1,222 @@
+"""Rules and queries in a real Prometheus that scrapes the service's own metrics."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import socket
+import subprocess
+import threading
+import time
+import urllib.parse
+import urllib.request
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+import yaml
+from expressions import DEPLOY, everything, filled, queries
+from prometheus_client import CollectorRegistry, generate_latest
+
+from service.metrics import Metrics
+from service.rollout import gauges
+from service.types import Mode, Outcome, Variant
+
+FOLDER = DEPLOY / "prometheus"
+START_SECONDS = 60
+needs = pytest.mark.skipif(
+    not (shutil.which("promtool") and shutil.which("prometheus")),
+    reason="no promtool and prometheus on PATH: apt-get install prometheus",
+)
+VERSIONS = {Variant.STABLE: "phase-2", Variant.CANARY: "phase-3"}
+MAY_BE_EMPTY = {
+    "Alerts firing A",
+    "annotation Rollout transitions",
+    "annotation Model versions",
+}
+"""The exporter plays a rollout in which nothing fires and, after a while, nothing moves."""
+
+
+def promtool(*arguments):
+    done = subprocess.run(
+        ["promtool", *arguments], cwd=FOLDER, capture_output=True, text=True, check=False
+    )
+    assert 0 == done.returncode, done.stdout + done.stderr
+
+
+@needs
+def test_the_configuration_is_valid():
+    promtool("check", "config", "prometheus.yml")
+
+
+@needs
+def test_the_rules_pass_their_tests():
+    promtool("test", "rules", "alerts.test.yml")
+
+
+class Exporter:
+    """The service's metrics over HTTP; each scrape finds some more requests."""
+
+    def __init__(self):
+        self.registry = CollectorRegistry()
+        self.metrics = Metrics(self.registry, timeout=10.0)
+        gauges.create(self.metrics)
+        metrics = self.metrics
+        metrics.rollout_info.labels("Progressing", *VERSIONS.values()).set(1)
+        metrics.rollout_weight.labels("canary").set(0.25)
+        metrics.rollout_weight.labels("stable").set(0.75)
+        metrics.guardrail_ratio.labels("latency_p95").set(1.02)
+        metrics.sessions.set(3)
+        metrics.session_bytes.set(3 * 8192)
+
+    def scrape(self):
+        for variant, version in VERSIONS.items():
+            for mode in Mode:
+                for i in range(20):
+                    seconds = 0.01 * (1 + i / 10)
+                    self.metrics.observe_request(variant, version, mode, Outcome.OK, seconds)
+                for outcome in (Outcome.REJECTED, Outcome.ERROR):
+                    self.metrics.observe_request(variant, version, mode, outcome, 0.001)
+            self.metrics.observe_engine(variant, version, 0.001, 0.01)
+            self.metrics.batch_size.labels(version).observe(4)
+            self.metrics.queue_length.labels(version).set(1)
+        return generate_latest(self.registry)
+
+
+class Prometheus:
+    """A running server on a port of its own."""
+
+    def __init__(self, url):
+        self.url = url
+
+    def ask(self, path, **parameters):
+        query = urllib.parse.urlencode(parameters)
+        with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{query}", timeout=10) as answer:
+            return json.load(answer)["data"]
+
+    def samples(self, expr):
+        return self.ask("query", query=filled(expr))["result"]
+
+
+@pytest.fixture(scope="module")
+def exporter():
+    source = Exporter()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = source.scrape()
+            # On a busy machine a scrape may time out; the next one comes.
+            with contextlib.suppress(ConnectionError):
+                self.send_response(200)
+                self.send_header("Content-Type", "text/plain; version=0.0.4")
+                self.end_headers()
+                self.wfile.write(body)
+
+        def log_message(self, *arguments):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def prometheus(exporter, tmp_path_factory):
+    """The shipped configuration, but for the target, the pace and where the rules lie."""
+    folder = tmp_path_factory.mktemp("prometheus")
+    config = yaml.safe_load((FOLDER / "prometheus.yml").read_text(encoding="utf-8"))
+    config["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s"}
+    config["rule_files"] = [str(FOLDER / "alerts.yml")]
+    config["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{exporter}"]}]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    port = free_port()
+    with (
+        (folder / "log").open("w", encoding="utf-8") as log,
+        subprocess.Popen(
+            [
+                "prometheus",
+                f"--config.file={folder / 'prometheus.yml'}",
+                f"--storage.tsdb.path={folder / 'data'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+            ],
+            stdout=log,
+            stderr=log,
+        ) as process,
+    ):
+        server = Prometheus(f"http://127.0.0.1:{port}")
+        try:
+            _wait_for_scrapes(server, folder / "log")
+            yield server
+        finally:
+            process.terminate()
+
+
+def _wait_for_scrapes(server, log):
+    """Until rates can be taken: a few scrapes of the exporter have succeeded."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            found = server.samples('sum_over_time(up{job="nextvec"}[1m])')
+            if found and float(found[0]["value"][1]) >= 3:
+                return
+        except OSError:
+            pass
+        time.sleep(0.1)
+    pytest.fail(f"Prometheus did not scrape: {log.read_text(encoding='utf-8')}")
+
+
+@needs
+def test_every_panel_has_data(prometheus):
+    """Each query of the dashboard, as Grafana sends it, finds what the service emits."""
+    empty = {name for name, expr in queries().items() if not prometheus.samples(expr)}
+
+    assert set() == empty - MAY_BE_EMPTY
+
+
+@needs
+def test_no_panel_shows_only_nan(prometheus):
+    values = {
+        name: [sample["value"][1] for sample in prometheus.samples(expr)]
+        for name, expr in queries().items()
+    }
+
+    assert [] == [name for name, found in values.items() if found and set(found) == {"NaN"}]
+
+
+@needs
+def test_every_expression_is_taken_by_the_server(prometheus):
+    """A type error, such as a rate of an instant vector, shows only here."""
+    for expr in everything().values():
+        prometheus.samples(expr)
+
+
+@needs
+def test_the_server_has_loaded_every_alert(prometheus):
+    groups = prometheus.ask("rules", type="alert")["groups"]
+    loaded = {rule["name"] for group in groups for rule in group["rules"]}
+
+    assert loaded
+    assert loaded <= everything().keys()
+    assert all("err" != rule["health"] for group in groups for rule in group["rules"])
+
+
+@needs
+def test_ratio_and_percentiles_are_the_ones_that_were_measured(prometheus):
+    """Both variants were given the same durations: the ratio is 1, P95 near 29 ms."""
+    panels = queries()
+    (ratio,) = prometheus.samples(panels["P95 ratio, canary over stable A"])
+    p95 = prometheus.samples(panels["P95 per variant A"])
+
+    assert pytest.approx(1.0) == float(ratio["value"][1])
+    assert {"stable", "canary"} == {sample["metric"]["variant"] for sample in p95}
+    for sample in p95:
+        assert pytest.approx(0.029, rel=0.1) == float(sample["value"][1])
