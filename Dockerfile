@@ -9,7 +9,7 @@ FROM python:3.11-slim AS builder
 
 # ONNX Runtime's GPU wheel also runs on the CPU. On a GPU it needs CUDA 13 and
 # cuDNN 9: either the host image has them, or "cuda,cudnn" brings them as
-# packages (about 1.5 GB).
+# packages (about 2 GB installed).
 ARG RUNTIME_EXTRAS=""
 
 # No pip inside the environment: none is shipped in it.
