@@ -50,6 +50,7 @@ def save(model: MemoryAugmentedGRU, path: Path, metadata: dict[str, str]) -> Non
     tensors = {key: value.detach().half().contiguous() for key, value in model.state_dict().items()}
     partial = path.with_name(f".{path.name}.partial")
     save_file(tensors, partial, metadata=metadata)
+    partial.chmod(0o644)  # safetensors leaves it readable by its maker alone
     partial.replace(path)
 
 

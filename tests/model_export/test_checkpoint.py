@@ -47,6 +47,7 @@ def test_metadata_is_what_was_saved(model: MemoryAugmentedGRU, tmp_path: Path) -
     assert {"window": "500"} == checkpoint.metadata(path)
     assert {} == checkpoint.metadata(tmp_path / "a.pt")
     assert [path] == list(tmp_path.iterdir())
+    assert 0o644 == path.stat().st_mode & 0o777
 
 
 def _without(tensors: Tensors) -> None:
