@@ -55,7 +55,7 @@ def initialise(vectors: dataset.Vectors, recipe: Recipe) -> MemoryAugmentedGRU:
     units begin with a long memory, and the output starts at zero.
     """
     torch.manual_seed(recipe.seed)
-    model = MemoryAugmentedGRU(recipe.dropout)
+    model = MemoryAugmentedGRU()
     rng = np.random.default_rng(recipe.seed)
     chosen = rng.choice(len(vectors), SLOTS, replace=len(vectors) < SLOTS)
     with torch.no_grad():
@@ -73,8 +73,15 @@ def initialise(vectors: dataset.Vectors, recipe: Recipe) -> MemoryAugmentedGRU:
     return model
 
 
-def train(split: Split, recipe: Recipe, progress: Callable[[int, int, str], None]) -> Result:
+def train(
+    split: Split,
+    recipe: Recipe,
+    progress: Callable[[int, int, str], None],
+    start: MemoryAugmentedGRU | None = None,
+) -> Result:
     """Train by `recipe`; stop when Hit@5 has not improved for `patience` epochs.
+
+    From `start`'s weights where it is given, else from `initialise`'s.
 
     `progress(done, total, text)` is called after every step of the optimiser.
     The same seed on the same machine gives the same model.
@@ -82,7 +89,8 @@ def train(split: Split, recipe: Recipe, progress: Callable[[int, int, str], None
     vectors = split.train.vectors
     steps = dataset.batches_in_epoch(len(vectors), recipe.window, recipe.batch)
     total = steps * recipe.epochs
-    model = initialise(vectors, recipe)
+    model = start or initialise(vectors, recipe)
+    _set_dropout(model, recipe.dropout)
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
@@ -136,6 +144,14 @@ def held_out_hit_at_5(
     targets = pool.targets[pool.targets <= len(dense)]
     ranks = metrics.ranks(dense[targets - 1], vectors[targets])
     return metrics.hit_at(ranks, 5)
+
+
+def _set_dropout(model: MemoryAugmentedGRU, dropout: float) -> None:
+    """A checkpoint holds weights alone; how much is dropped is the recipe's."""
+    model.gru.dropout = dropout
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = dropout
 
 
 def _step(

@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", help="phase-2, phase-3, or the path of a recipe's TOML file")
     parser.add_argument("--data", type=Path, required=True, help="the corpus (.npz)")
     parser.add_argument("--out", type=Path, default=Path("out/train"), help="where results go")
+    parser.add_argument("--start", type=Path, help="a checkpoint to go on from")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     parser.add_argument("--seed", type=int, help="instead of the recipe's")
 
@@ -30,7 +31,8 @@ def run(args: argparse.Namespace) -> int:
         chosen = recipe.load(_recipe_path(args.recipe))
         chosen = recipe.override(chosen, epochs=args.epochs, seed=args.seed)
         split = corpus.split_every(corpus.load(args.data))
-    except (recipe.RecipeError, corpus.CorpusError) as error:
+        start = None if args.start is None else checkpoint.load(args.start)
+    except (recipe.RecipeError, corpus.CorpusError, checkpoint.CheckpointError) as error:
         raise SystemExit(f"nextvec train: {error}") from error
     console = Console(stderr=True)
     console.print(
@@ -47,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
                 bar.console.print(text)
 
         try:
-            result = train(split, chosen, show)
+            result = train(split, chosen, show, start)
         except ValueError as error:
             raise SystemExit(f"nextvec train: {args.data}: {error}") from error
     args.out.mkdir(parents=True, exist_ok=True)
