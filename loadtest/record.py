@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,28 +69,40 @@ def percentile(values: Sequence[float], q: float) -> float:
     return float(np.percentile(values, q)) if len(values) else math.nan
 
 
-def window_p95(
-    records: Iterable[Record], at: float, width: float, least: int = 5
-) -> dict[str, float]:
-    """P95 of the latency by variant, of the answers that came in `(at - width, at]`.
+def by_variant(record: Record) -> str:
+    """The role it was answered in."""
+    return record.variant
 
-    A variant with fewer than `least` answers has none: a P95 of two requests is
+
+def by_version(record: Record) -> str:
+    """The version that answered, whatever its role."""
+    return record.version
+
+
+def window_p95(
+    records: Iterable[Record],
+    at: float,
+    width: float,
+    least: int = 5,
+    by: Callable[[Record], str] = by_variant,
+) -> dict[str, float]:
+    """P95 of the latency by group, of the answers that came in `(at - width, at]`.
+
+    A group with fewer than `least` answers has none: a P95 of two requests is
     their maximum.
     """
     latencies: dict[str, list[float]] = {}
     for record in records:
         if record.ok and at - width < record.end <= at:
-            latencies.setdefault(record.variant, []).append(record.latency)
+            latencies.setdefault(by(record), []).append(record.latency)
     return {
-        variant: percentile(values, 95)
-        for variant, values in latencies.items()
-        if len(values) >= least
+        group: percentile(values, 95) for group, values in latencies.items() if len(values) >= least
     }
 
 
 @dataclass(frozen=True)
 class Point:
-    """P95 by variant in a window that ends at `at`; `ratio` canary over stable, or NaN."""
+    """P95 by group in a window that ends at `at`; `ratio` canary over stable, or NaN."""
 
     at: float
     p95: dict[str, float]
@@ -101,7 +113,10 @@ class Point:
 
 
 def p95_over_time(
-    records: Sequence[Record], width: float = 10.0, every: float = 1.0
+    records: Sequence[Record],
+    width: float = 10.0,
+    every: float = 1.0,
+    by: Callable[[Record], str] = by_variant,
 ) -> list[Point]:
     """A point each `every` seconds over windows of `width` seconds."""
     if not records:
@@ -111,5 +126,5 @@ def p95_over_time(
     points = []
     for at in np.arange(every, ends[-1] + every, every):
         first, last = np.searchsorted(ends, [at - width, at], side="right")
-        points.append(Point(float(at), window_p95(ordered[first:last], float(at), width)))
+        points.append(Point(float(at), window_p95(ordered[first:last], float(at), width, by=by)))
     return points

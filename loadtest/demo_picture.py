@@ -1,0 +1,95 @@
+"""The demo in one picture: an act a column, P95 above, who gets the traffic below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from loadtest import story
+from loadtest.performance import Performance
+from loadtest.plots import COLOURS
+from loadtest.record import by_version, p95_over_time
+from loadtest.report import RATIO_BOUND
+
+_COLOURS = {story.STABLE: COLOURS["stable"], story.CANARY: COLOURS["canary"]}
+_WINDOW = 8.0
+
+
+def draw(performances: Sequence[Performance], path: Path) -> None:
+    """Write the picture. Versions keep their colour through a promotion."""
+    figure = Figure(figsize=(6.2 * len(performances), 7), layout="constrained")
+    axes = figure.subplots(2, len(performances), sharex="col", squeeze=False)
+    for column, played in enumerate(performances):
+        _latency(axes[0][column], played, column + 1)
+        _traffic(axes[1][column], played)
+    figure.savefig(path, dpi=120)
+
+
+def _latency(axes: Axes, played: Performance, number: int) -> None:
+    points = p95_over_time(played.driver.records, _WINDOW, by=by_version)
+    for version, colour in _COLOURS.items():
+        own = [(point.at, point.p95[version] * 1000) for point in points if version in point.p95]
+        if own:
+            axes.plot(*zip(*own, strict=True), color=colour, label=version, linewidth=2)
+    bound = [
+        (point.at, point.p95[story.STABLE] * 1000 * RATIO_BOUND)
+        for point in points
+        if story.STABLE in point.p95
+    ]
+    if bound:
+        axes.plot(
+            *zip(*bound, strict=True),
+            color="#d62728",
+            linestyle="--",
+            linewidth=1,
+            label=f"allowed: {RATIO_BOUND} × {story.STABLE}",
+        )
+    axes.set_title(f"Act {number}: {played.act.title}", fontsize=11)
+    axes.set_ylabel(f"P95 of the last {_WINDOW:g} s, ms")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="best", fontsize=9)
+    _mark(axes, played)
+
+
+def _traffic(axes: Axes, played: Performance) -> None:
+    at = [sample.at for sample in played.samples]
+    share = [story.share(sample) for sample in played.samples]
+    axes.stackplot(
+        at,
+        share,
+        [100 - value for value in share],
+        colors=[_COLOURS[story.CANARY], _COLOURS[story.STABLE]],
+        step="post",
+        alpha=0.75,
+    )
+    axes.set(xlabel="seconds", ylabel="share of new requests, %", ylim=(0, 100))
+    if at:
+        axes.set_xlim(0, max(at))
+    _mark(axes, played)
+    if played.ended is None:
+        return
+    decided = story.deciding(played.samples)
+    outcome = str(played.act.expected) if not played.problems else "not as it must"
+    took = played.ended - (played.started or 0.0)
+    evidence = "" if decided is None else f"\nguardrail: {decided.outcome}"
+    axes.annotate(
+        f"{story.CANARY} {outcome}\nafter {took:.0f} s{evidence}",
+        (played.ended, 50),
+        xytext=(-12, 0),
+        textcoords="offset points",
+        ha="right",
+        va="center",
+        bbox={"boxstyle": "round", "facecolor": "white", "edgecolor": "#7f7f7f"},
+        fontsize=10,
+    )
+
+
+def _mark(axes: Axes, played: Performance) -> None:
+    for at, style in ((played.started, ":"), (played.ended, "-")):
+        if at is not None:
+            axes.axvline(at, color="black", linestyle=style, linewidth=1)

@@ -1,0 +1,155 @@
+"""One act, played against a running server."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from loadtest import callers, story
+from loadtest.client import Client
+from loadtest.driver import Driver, constant, poisson
+from loadtest.record import percentile
+from loadtest.stage import Server, StageError
+from loadtest.story import Act, Move
+from loadtest.streams import Streams
+from loadtest.watch import Admin, Sample, watch
+from service.clock import Clock
+
+QUIET_SECONDS = 6.0
+"""Traffic before the rollout, and after its end."""
+
+_LOOK_SECONDS = 0.5
+_SEED = 1
+
+
+@dataclass
+class Performance:
+    """An act as it goes on. Times in seconds from `driver.epoch`; `ended` None until it has."""
+
+    act: Act
+    driver: Driver
+    alone: float = 0.0
+    """Seconds that a request takes here when nothing else runs."""
+    rate: float = 0.0
+    samples: list[Sample] = field(default_factory=list)
+    started: float | None = None
+    ended: float | None = None
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def latest(self) -> Sample | None:
+        return self.samples[-1] if self.samples else None
+
+
+async def perform(
+    act: Act,
+    server: Server,
+    streams: Streams,
+    clock: Clock,
+    seconds: float,
+    show: Callable[[Performance], None],
+) -> Performance:
+    """Play `act` in at most `seconds`; `show` is called at every look.
+
+    Raises `StageError` when the server is gone and `AdminError` when it refuses.
+    """
+    client = Client(server.url)
+    run = secrets.token_hex(4)
+    playing = Performance(act, Driver(_callers(act, client, streams, run), clock))
+    admin = Admin(client, server.token, playing.driver.now)
+    playing.alone = await _probe(act, client, streams, clock)
+    playing.rate = story.rate(act, playing.alone)
+    arrivals = poisson(playing.rate, _SEED) if act.arrivals == "poisson" else constant(playing.rate)
+    over = False
+    traffic = asyncio.create_task(playing.driver.run(arrivals, stopped=lambda: over))
+    watching = asyncio.create_task(watch(admin, _LOOK_SECONDS, playing.samples))
+    try:
+        await _show_for(QUIET_SECONDS, playing, show)
+        playing.started = playing.driver.now()
+        begun = await admin.start(story.CANARY, act.plan)
+        await _play(playing, admin, begun.generation, seconds, server, show)
+        playing.ended = playing.driver.now()
+        await _show_for(QUIET_SECONDS, playing, show)
+        last = await admin.status()
+        playing.samples.append(last)
+        if "abort" in last.legal:
+            await admin.abort()  # it hung; the next act needs a service at rest
+    finally:
+        over = True
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        try:
+            await traffic
+        finally:
+            client.close()
+    later = [record for record in playing.driver.records if record.intended > playing.ended]
+    playing.problems += story.problems(act, last, later)
+    return playing
+
+
+async def _play(
+    playing: Performance,
+    admin: Admin,
+    generation: int,
+    seconds: float,
+    server: Server,
+    show: Callable[[Performance], None],
+) -> None:
+    """From the start of the rollout to its end, or to the limit."""
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS / 2)
+        server.check()
+        show(playing)
+        if playing.driver.now() > seconds - QUIET_SECONDS:
+            playing.problems.append(
+                f"no end within {seconds:.0f} s at {playing.rate:.1f} requests/s, as one alone "
+                f"takes {playing.alone * 1000:.0f} ms here; try again when the machine is quieter"
+            )
+            return
+        sample = playing.latest
+        if sample is None:
+            continue
+        match story.move(sample, generation):
+            case Move.STOP:
+                return
+            case Move.PROMOTE:
+                playing.samples.append(await admin.promote(sample.generation))
+            case Move.WAIT:
+                continue
+
+
+async def _show_for(
+    seconds: float, playing: Performance, show: Callable[[Performance], None]
+) -> None:
+    until = playing.driver.now() + seconds
+    while playing.driver.now() < until:
+        await asyncio.sleep(_LOOK_SECONDS / 2)
+        show(playing)
+
+
+async def _probe(act: Act, client: Client, streams: Streams, clock: Clock) -> float:
+    """Seconds that a request takes on this machine when it is alone: the median of a few."""
+    (caller,) = _callers(act, client, streams, f"probe-{secrets.token_hex(4)}", 1)
+    took = []
+    for _ in range(act.probes):
+        begin = clock.monotonic()
+        response = await caller.call()
+        took.append(clock.monotonic() - begin)
+        if response.status != 200:
+            said = response.body[:500].decode("utf-8", "replace")
+            raise StageError(f"the server answered status {response.status}: {said}")
+    return percentile(took, 50)
+
+
+def _callers(
+    act: Act, client: Client, streams: Streams, run: str, count: int | None = None
+) -> list[callers.Caller]:
+    count = count or act.callers
+    if act.mode == "stateless":
+        context = max(story.WINDOWS.values())
+        return callers.stateless(client, streams, count, context, run)
+    return callers.sessions(client, streams, count, story.SESSION_LENGTH, run)

@@ -1,0 +1,141 @@
+"""What the demo needs before it can play: exported versions and a server of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import rmtree
+
+from loadtest.client import Client, ClientError
+from loadtest.story import CANARY, INTERVAL_SECONDS, STABLE, WINDOWS
+from service.clock import Clock
+from service.manifest import NAME, sha256
+
+_MODEL = "next-vector"
+_STOP_SECONDS = 15.0
+
+# The same interpreter, whatever PATH says.
+_NEXTVEC = [sys.executable, "-c", "from service.cli import main; raise SystemExit(main())"]
+
+
+class StageError(Exception):
+    """The demo cannot begin; says what to do."""
+
+
+def is_current(models: Path, version: str, checkpoint: Path) -> bool:
+    """Whether `version` was exported from this very checkpoint, for the same window."""
+    try:
+        manifest = json.loads((models / _MODEL / version / NAME).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return (
+        isinstance(manifest, dict)
+        and manifest.get("source_sha256") == sha256(checkpoint)
+        and manifest.get("context_window") == WINDOWS[version]
+    )
+
+
+def export(models: Path, version: str, checkpoint: Path, log: Path) -> None:
+    """`nextvec export`, in place of what another checkpoint left. Raises `StageError`.
+
+    In a process of its own: torch and its memory are gone before anything is measured.
+    """
+    rmtree(models / _MODEL / version, ignore_errors=True)
+    command = [*_NEXTVEC, "export", str(checkpoint), "--version", version]
+    command += ["--context-window", str(WINDOWS[version]), "--models", str(models)]
+    with log.open("wb") as output:
+        done = subprocess.run(  # noqa: S603  our own command, no shell
+            command, stdout=output, stderr=subprocess.STDOUT, env=_environment({}), check=False
+        )
+    if done.returncode:
+        raise StageError(f"the export of {checkpoint} failed:\n{_tail(log)}")
+
+
+@dataclass
+class Server:
+    """A running `nextvec serve`: its address, and the token that may do everything."""
+
+    url: str
+    token: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def check(self) -> None:
+        """Raise `StageError` if it has ended."""
+        if self.process.poll() is not None:
+            raise StageError(
+                f"the server ended with status {self.process.returncode}:\n{_tail(self.log)}"
+            )
+
+    async def ready(self, clock: Clock, seconds: float) -> None:
+        """Wait until it serves. Raises `StageError` after `seconds`."""
+        client = Client(self.url, timeout=5.0)
+        until = clock.monotonic() + seconds
+        while clock.monotonic() < until:
+            self.check()
+            try:
+                if (await client.request("GET", "/v2/health/ready")).status == 200:
+                    client.close()
+                    return
+            except ClientError:
+                pass
+            await asyncio.sleep(0.1)
+        raise StageError(f"the server was not ready within {seconds:.0f} s:\n{_tail(self.log)}")
+
+
+@contextmanager
+def serving(models: Path, out: Path) -> Iterator[Server]:
+    """A server on a free port with a rollout record of its own; stopped at the end, always."""
+    for old in out.glob("rollout.db*"):
+        old.unlink()
+    token = secrets.token_urlsafe(16)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = _environment(
+        {
+            "NEXTVEC_ADMIN__APPROVER_TOKEN": token,
+            "NEXTVEC_ROLLOUT__DATABASE": str(out / "rollout.db"),
+            "NEXTVEC_ROLLOUT__INTERVAL_SECONDS": str(INTERVAL_SECONDS),
+        }
+    )
+    command = [*_NEXTVEC, "serve", "--models", str(models), "--stable", STABLE]
+    command += ["--canary", CANARY, "--host", "127.0.0.1", "--port", str(port)]
+    log = out / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603  our own command, no shell
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            # Ctrl-C is for the demo, which then stops the server in order.
+            start_new_session=True,
+        )
+        try:
+            yield Server(f"http://127.0.0.1:{port}", token, process, log)
+        finally:
+            process.terminate()
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _environment(more: dict[str, str]) -> dict[str, str]:
+    """The caller's, without settings meant for another server."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NEXTVEC_")}
+    return kept | more
+
+
+def _tail(log: Path, lines: int = 15) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

@@ -1,0 +1,199 @@
+"""The demo's two acts: what is played, how fast, and whether it ended as it must.
+
+Only decisions; `loadtest.performance` carries them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+from loadtest.record import Record, percentile
+from loadtest.watch import Sample
+
+STABLE, CANARY = "phase-2", "phase-3"
+WINDOWS = {STABLE: 500, CANARY: 1000}
+"""Vectors each version reads."""
+
+INTERVAL_SECONDS = 1.0
+"""Between two looks of the guardrail. One look's evidence is clipped at ln 3, so
+that ln(1/α) = 4.6 and the stakes held back take seven looks at least."""
+
+# The demo's plans keep the service's test (α = 0.01, ratio 1.2) and shorten its waits.
+_WAITS = {
+    "warm_up_seconds": 4.0,
+    "warm_up_requests": 5,
+    "settle_seconds": 2.0,
+    "baseline_samples": 100,
+    "deadline_seconds": 600.0,
+}
+
+
+class Ending(StrEnum):
+    """How an act ends."""
+
+    ROLLED_BACK = "rolled back"
+    PROMOTED = "promoted"
+
+
+class Move(StrEnum):
+    """What to do after a look at the rollout."""
+
+    WAIT = "wait"
+    PROMOTE = "promote"
+    STOP = "stop"
+
+
+@dataclass(frozen=True)
+class Act:
+    """One act. `load` is the share of a core that the callers may ask for at weight 0.
+
+    `slowest` and `fastest` bound the rate in requests a second: below, the
+    evidence takes too long; above, nothing is gained.
+    """
+
+    title: str
+    mode: Literal["stateless", "session"]
+    arrivals: Literal["constant", "poisson"]
+    callers: int
+    load: float
+    slowest: float
+    fastest: float
+    probes: int
+    expected: Ending
+    seconds: float
+    steps: tuple[Mapping[str, Any], ...]
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """As the admin API takes it."""
+        return {**_WAITS, "steps": list(self.steps)}
+
+
+ACTS = (
+    Act(
+        title="every request brings its whole context of 1000 vectors",
+        mode="stateless",
+        # Evenly apart, so that a context does not wait behind another one: the
+        # wait would be the same for both versions and hide what is compared.
+        arrivals="constant",
+        callers=32,
+        load=0.6,
+        slowest=0.8,
+        fastest=6.0,
+        probes=6,
+        expected=Ending.ROLLED_BACK,
+        seconds=150.0,
+        # A quarter is enough to see that nearly every canary request is slow, and
+        # leaves stable the requests from which its percentile is learnt.
+        steps=(
+            {"weight": 25, "min_dwell_seconds": 5, "min_samples": 20},
+            {"weight": 50, "min_dwell_seconds": 5, "min_samples": 20, "approval": True},
+        ),
+    ),
+    Act(
+        title="the same callers as sessions: a request brings one vector",
+        mode="session",
+        arrivals="constant",
+        callers=32,
+        load=0.4,
+        slowest=20.0,
+        fastest=120.0,
+        probes=40,
+        expected=Ending.PROMOTED,
+        seconds=200.0,
+        steps=(
+            {"weight": 25, "min_dwell_seconds": 5, "min_samples": 100},
+            {"weight": 50, "min_dwell_seconds": 5, "min_samples": 100, "approval": True},
+        ),
+    ),
+)
+
+SESSION_LENGTH = 60
+"""Vectors a session; short of every window, so that each request is one step."""
+
+TOTAL_SECONDS = 340.0
+"""For all of it: six minutes, less the picture and the server's end."""
+
+LEAST_SECONDS = 90.0
+"""An act gets these even when what came before it took long."""
+
+
+def rate(act: Act, seconds: float) -> float:
+    """Requests a second, where one request alone takes `seconds`."""
+    return min(act.fastest, max(act.slowest, act.load / seconds))
+
+
+def limit(act: Act, elapsed: float) -> float:
+    """Seconds that an act may take when it begins `elapsed` seconds into the demo."""
+    return min(act.seconds, max(LEAST_SECONDS, TOTAL_SECONDS - elapsed))
+
+
+def move(sample: Sample, generation: int) -> Move:
+    """What to do next in the rollout that began with `generation`.
+
+    A rollout that waits for anything but approval will not go on by itself.
+    """
+    if sample.generation < generation:
+        return Move.WAIT  # seen before the start
+    if sample.phase == "Paused":
+        return Move.PROMOTE if sample.reason == "approval" else Move.STOP
+    return Move.STOP if sample.phase in {"Healthy", "RolledBack"} else Move.WAIT
+
+
+def problems(act: Act, last: Sample, later: Sequence[Record]) -> list[str]:
+    """Why the act did not end as it must; empty when it did.
+
+    `last` is the status at the end, `later` the requests that were due after it.
+    """
+    found = []
+    wanted = STABLE if act.expected is Ending.ROLLED_BACK else CANARY
+    if act.expected is Ending.ROLLED_BACK:
+        if last.phase != "RolledBack" or last.reason != "guardrail_failed":
+            found.append(f"the guardrail did not roll {CANARY} back: {_where(last)}")
+    elif last.phase != "Healthy" or last.stable != CANARY:
+        found.append(f"{CANARY} was not promoted: {_where(last)}")
+    if last.weight != 0:
+        found.append(f"the canary's weight is {last.weight:g} %, not 0")
+    failed = [record for record in later if not record.ok]
+    astray = [record for record in later if record.ok and record.version != wanted]
+    if not later:
+        found.append("no request came after the end to show where they go")
+    if failed:
+        found.append(f"{len(failed)} of {len(later)} later requests failed: {failed[0].error}")
+    if astray:
+        found.append(f"{len(astray)} of {len(later)} later requests went to {astray[0].version}")
+    return found
+
+
+def share(sample: Sample) -> float:
+    """Per cent of new requests that go to `CANARY`, in whatever role."""
+    return 100.0 if sample.stable == CANARY else sample.weight
+
+
+def deciding(samples: Sequence[Sample]) -> Sample | None:
+    """The last look that had a verdict, whose words carry its arithmetic."""
+    return next((s for s in reversed(samples) if s.outcome in {"pass", "fail"}), None)
+
+
+def p95_by_version(records: Sequence[Record], begin: float, end: float) -> dict[str, float]:
+    """P95 in seconds by version, of answers to requests that were due in `[begin, end)`."""
+    found = {
+        version: percentile(
+            [
+                record.latency
+                for record in records
+                if record.ok and record.version == version and begin <= record.intended < end
+            ],
+            95,
+        )
+        for version in (STABLE, CANARY)
+    }
+    return {version: value for version, value in found.items() if value == value}  # noqa: PLR0124  not NaN
+
+
+def _where(sample: Sample) -> str:
+    reason = f" ({sample.reason})" if sample.reason else ""
+    return f"{sample.phase}{reason} at {sample.weight:g} %: {sample.verdict or sample.message}"
