@@ -48,7 +48,8 @@ from service.rollout.feed import Feed
 from service.rollout.looking import measure
 from service.rollout.plan import Plan
 from service.rollout.recovery import recover
-from service.rollout.state import Rollout, advance, refuse
+from service.rollout.rollout import Rollout, refuse
+from service.rollout.state import advance
 from service.rollout.status import guardrails, judged, status
 from service.rollout.store import (
     AuditRow,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from service.metrics import Metrics
-from service.rollout.guardrail import Arms, Counts
+from service.rollout.counts import Arms, Counts
 from service.types import Mode, Outcome, Variant
 
 FAULTS = (Outcome.ERROR, Outcome.TIMEOUT)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from service.metrics import Metrics
 from service.rollout.events import TRANSITIONS, Transition
 from service.rollout.guardrail import NAME
-from service.rollout.state import Rollout
+from service.rollout.rollout import Rollout
 from service.rollout.traffic import BASIS_POINTS
 from service.rollout.verdict import Verdict
 from service.types import Variant

@@ -50,6 +50,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from service.rollout.counts import Arms, Counts, percentile_bucket
 from service.rollout.plan import Plan
 
 GRID = (1.15, 1.35, 1.6, 2.0, 2.7, 4.0, 6.0, 10.0)
@@ -97,38 +98,6 @@ class Rule:
     def bound(self) -> float:
         """ln(1/alpha): where a verdict falls."""
         return -math.log(self.alpha)
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Requests of one arm in one stratum.
-
-    `durations[i]` ended within bucket i, not cumulative, the last one being +Inf;
-    `faults` ended in an error or a timeout and are in no bucket.
-    """
-
-    durations: tuple[int, ...]
-    faults: int = 0
-
-    @property
-    def total(self) -> int:
-        return sum(self.durations) + self.faults
-
-    def over(self, edge: int) -> int:
-        """How many took longer than edge number `edge`, or failed."""
-        return sum(self.durations[edge + 1 :]) + self.faults
-
-    def plus(self, other: Counts) -> Counts:
-        added = tuple(a + b for a, b in zip(self.durations, other.durations, strict=True))
-        return Counts(added, self.faults + other.faults)
-
-
-@dataclass(frozen=True, slots=True)
-class Arms:
-    """Both arms' counts in one stratum, over the same time."""
-
-    stable: Counts
-    canary: Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +167,7 @@ class EProcess:
         with its next stake. Counts of different weights are never pooled."""
         steps = self.steps + 1
         stake = math.log(SHARE / (steps * (steps + 1)))
-        blank = _blank(self.edges)
+        blank = Counts.none(self.edges)
         return replace(
             self,
             failing=tuple(_logaddexp(bet, stake) for bet in self.failing),
@@ -263,7 +232,7 @@ def threshold(stratum: Stratum, edges: Sequence[float], rule: Rule) -> int | Con
     total = sum(stratum.window)
     if total < rule.baseline_samples:
         return Condition.BASELINE
-    at = _percentile_bucket(stratum.window, rule.quantile)
+    at = percentile_bucket(stratum.window, rule.quantile)
     return at if at + rule.apart < len(edges) else Condition.SATURATED
 
 
@@ -323,42 +292,9 @@ def _slide(window: tuple[float, ...], new: Counts, baseline_samples: int) -> tup
     return tuple(added)
 
 
-def _percentile_bucket(counts: Sequence[float], quantile: float) -> int:
-    """The bucket that holds the percentile; `counts` must not be empty."""
-    need = quantile * sum(counts)
-    reached = 0.0
-    for i, count in enumerate(counts):
-        reached += count
-        if reached >= need:
-            return i
-    return len(counts) - 1
-
-
-def percentile(counts: Counts, edges: Sequence[float], quantile: float) -> float | None:
-    """Seconds, for people and never for a verdict; None without data or in +Inf.
-
-    Geometric interpolation within the bucket, whose edges are geometric too.
-    """
-    weights = [*counts.durations[:-1], counts.durations[-1] + counts.faults]
-    if not sum(weights):
-        return None
-    i = _percentile_bucket(weights, quantile)
-    if i >= len(edges):
-        return None
-    if i == 0:
-        return edges[0]
-    inside = (quantile * sum(weights) - sum(weights[:i])) / weights[i]
-    growth: float = (edges[i] / edges[i - 1]) ** inside
-    return edges[i - 1] * growth
-
-
 def _stratum(edges: Sequence[float]) -> Stratum:
-    blank = _blank(edges)
+    blank = Counts.none(edges)
     return Stratum((0.0,) * (len(edges) + 1), Arms(blank, blank))
-
-
-def _blank(edges: Sequence[float]) -> Counts:
-    return Counts((0,) * (len(edges) + 1))
 
 
 def _logaddexp(x: float, y: float) -> float:

@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 
 from service.rollout.events import CONTROLLER, FINAL
-from service.rollout.state import Rollout
+from service.rollout.rollout import Rollout
 from service.rollout.store import AuditRow, Record, Store, StoreUnreadable
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.rollout.events import FINAL
 from service.rollout.guardrail import Rule
-from service.rollout.state import legal_verbs
+from service.rollout.rollout import legal_verbs
 from service.rollout.store import Record
 from service.rollout.traffic import BASIS_POINTS
 from service.rollout.verdict import Verdict, assess

@@ -16,7 +16,7 @@ from service.errors import NextvecError
 from service.rollout.events import Transition
 from service.rollout.evidence import Snapshot
 from service.rollout.guardrail import EProcess
-from service.rollout.state import Rollout
+from service.rollout.rollout import Rollout
 
 SCHEMA = 1
 
@@ -81,8 +81,10 @@ class Store:
     same rollout; the operating system lets go of it when the process dies.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, wait_seconds: float = 5.0) -> None:
+        """`wait_seconds`: for another process that is just letting go of the file."""
         self.path = path
+        self._wait = wait_seconds
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
 
@@ -159,7 +161,7 @@ class Store:
             except OSError as error:
                 raise StoreError(f"{self.path.parent}: {error.strerror}") from error
             connection = sqlite3.connect(
-                self.path, timeout=5, isolation_level=None, check_same_thread=False
+                self.path, timeout=self._wait, isolation_level=None, check_same_thread=False
             )
             try:
                 _set_up(connection, self.path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from service.rollout.counts import percentile
 from service.rollout.guardrail import (
     NAME,
     Condition,
@@ -11,7 +12,6 @@ from service.rollout.guardrail import (
     Outcome,
     Rule,
     Tally,
-    percentile,
     threshold,
 )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -12,8 +11,9 @@ from prometheus_client import CollectorRegistry
 from service.errors import VersionError
 from service.metrics import Metrics, duration_buckets
 from service.rollout.controller import Controller
+from service.rollout.counts import Arms, Counts
 from service.rollout.evidence import Snapshot
-from service.rollout.guardrail import Arms, Counts, Outcome
+from service.rollout.guardrail import Outcome
 from service.rollout.plan import Plan
 from service.rollout.store import Store, StoreError
 from service.rollout.traffic import Assignment, Traffic

@@ -440,8 +440,7 @@ def test_a_second_service_on_the_same_file_is_refused(world):
     async def story():
         await world.controller.start()
         await world.controller.start_rollout("phase-3", None, "operator")
-        other = Store(world.path)
-        other.timeout = 0.0
+        other = Store(world.path, wait_seconds=0.0)
         with pytest.raises(StoreError, match="in use"):
             other.load()
         await world.controller.prepared()

@@ -1,0 +1,106 @@
+"""The whole controller under random traffic, verbs, clock jumps, full disks and kills."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rollout_fakes import World
+
+from service.errors import NextvecError
+from service.rollout.store import StoreError
+
+acts = st.sampled_from(
+    [
+        *("good", "good", "good", "slow", "faults", "quiet", "unreadable", "back", "late"),
+        *("start", "promote", "force", "pause", "resume", "abort", "undo"),
+        *("full", "room", "kill", "kill"),
+    ]
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(acts, max_size=25))
+def test_whatever_happens_the_record_holds(story):
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(Path(folder) / "nextvec.db")
+        try:
+            asyncio.run(live(world, ["start", *story]))
+        finally:
+            world.store.close()
+
+
+async def live(world: World, story: list[str]) -> None:
+    await world.controller.start()
+    for act in story:
+        await do(world, act)
+        await world.controller.prepared()
+        status, split = world.controller.status(), world.traffic.current
+        assert split.weight_bp == status["weight"]["set_percent"] * 100
+        assert split.stable == status["stable"]
+        if status["recorded"] and not world.store.full:
+            await check_log(world, status)
+    world.store.full = False
+    await world.look()
+
+
+async def do(world: World, act: str) -> None:
+    controller = world.controller
+    world.evidence.error = OSError("gone") if act == "unreadable" else None
+    verbs = {
+        "promote": lambda: controller.promote(controller.generation, "me"),
+        "force": lambda: controller.promote(controller.generation, "me", force=True),
+        "pause": lambda: controller.pause(controller.generation, "me"),
+        "resume": lambda: controller.resume(controller.generation, "me"),
+        "undo": lambda: controller.undo(controller.generation, "me"),
+        "abort": lambda: controller.abort(None, "me"),
+        "start": lambda: controller.start_rollout(
+            next(iter({"phase-2", "phase-3"} - {controller.status()["stable"]})), None, "me"
+        ),
+    }
+    if act in verbs:
+        try:
+            await verbs[act]()
+        except StoreError:
+            assert world.store.full
+        except NextvecError:
+            pass
+    elif act in ("full", "room"):
+        world.store.full = act == "full"
+    elif act == "kill":
+        await kill(world)
+    else:
+        serve = {
+            "good": ([0.1] * 190 + [0.2] * 10, [0.1] * 200),
+            "slow": ([0.1] * 190 + [0.2] * 10, [0.5] * 200),
+        }.get(act, ([], []))
+        world.evidence.serve(*serve, canary_faults=30 if act == "faults" else 0)
+        try:
+            await world.look({"back": -5000.0, "late": 5000.0}.get(act, 10.0))
+        except StoreError:
+            assert world.store.full
+
+
+async def kill(world: World) -> None:
+    """Everything in memory is lost. Never more weight than was recorded."""
+    recorded = world.controller.status()["recorded"]
+    before, weight = world.controller.status(), world.traffic.current.weight_bp
+    await world.restart()
+    await world.controller.prepared()
+    if recorded and before["phase"] not in ("Pending", "Promoting"):
+        after = world.controller.status()
+        assert (before["phase"], before["generation"]) == (after["phase"], after["generation"])
+        assert weight == world.traffic.current.weight_bp
+
+
+async def check_log(world: World, status: dict) -> None:
+    """No gap, in order, ending where the status stands."""
+    rows = (await world.controller.history(10_000))[::-1]
+    assert list(range(1, len(rows) + 1)) == [row["generation"] for row in rows]
+    assert len(rows) == status["generation"]
+    for earlier, later in pairwise(rows):
+        assert earlier["to"] == later["from"]

@@ -1,0 +1,85 @@
+"""What is new since the last look, whatever the counters have been through."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from prometheus_client import CollectorRegistry
+from rollout_fakes import EDGES, bucket_counts
+
+from service.metrics import UNASSIGNED, Metrics
+from service.rollout.counts import Arms, Counts
+from service.rollout.evidence import RegistrySource, Snapshot, since
+
+
+def observe(metrics, variant, version, outcome, seconds, mode="step"):
+    metrics.request_duration.labels(variant, version, mode, outcome).observe(seconds)
+
+
+def snapshot(stable=(), canary=(), origin="one", faults=0) -> Snapshot:
+    arms = Arms(bucket_counts(stable), bucket_counts(canary, faults))
+    return Snapshot(origin, "a", "b", {"step": arms})
+
+
+def test_the_registry_is_read_by_variant_version_and_mode():
+    metrics = Metrics(CollectorRegistry(), 10.0)
+    source = RegistrySource(metrics)
+    observe(metrics, "stable", "a", "ok", 0.1)
+    observe(metrics, "canary", "b", "ok", 0.2)
+    observe(metrics, "canary", "b", "ok", 100.0)
+    observe(metrics, "canary", "b", "ok", 0.3, mode="prefill")
+    observe(metrics, "canary", "other", "ok", 0.2)
+    observe(metrics, UNASSIGNED, "b", "ok", 0.2)
+    read = asyncio.run(source.read("a", "b"))
+    assert EDGES == source.edges
+    assert Arms(bucket_counts([0.1]), bucket_counts([0.2, 100.0])) == read.modes["step"]
+    assert Arms(bucket_counts([]), bucket_counts([0.3])) == read.modes["prefill"]
+
+
+def test_faults_count_whatever_they_took_and_callers_mistakes_do_not():
+    """A caller who left had waited that long at least: its duration counts."""
+    metrics = Metrics(CollectorRegistry(), 10.0)
+    for outcome in ("error", "timeout", "invalid", "rejected", "cancelled"):
+        observe(metrics, "canary", "b", outcome, 0.001)
+    read = asyncio.run(RegistrySource(metrics).read("a", "b"))
+    assert bucket_counts([0.001], faults=2) == read.modes["step"].canary
+
+
+def test_every_duration_falls_into_the_bucket_the_guardrail_thinks_it_does():
+    metrics = Metrics(CollectorRegistry(), 10.0)
+    seconds = [*EDGES, *(edge * 1.01 for edge in EDGES)]
+    for value in seconds:
+        observe(metrics, "canary", "b", "ok", value)
+    read = asyncio.run(RegistrySource(metrics).read("a", "b"))
+    assert bucket_counts(seconds) == read.modes["step"].canary
+
+
+def test_the_difference_is_what_is_new():
+    new = since(snapshot([0.1], [0.2]), snapshot([0.1, 0.1, 5.0], [0.2], faults=3))
+    assert {"step": Arms(bucket_counts([0.1, 5.0]), bucket_counts([], 3))} == new
+
+
+def test_the_first_snapshot_is_only_where_counting_starts():
+    assert {} == since(None, snapshot([0.1] * 9))
+
+
+def test_other_versions_are_another_count():
+    assert {} == since(replace(snapshot([0.1]), canary="c"), snapshot([0.1] * 9))
+
+
+def test_counters_of_another_process_have_begun_at_zero():
+    """Even where every one of them has passed its old value already."""
+    new = since(snapshot([0.1] * 5), snapshot([0.1] * 9, origin="two"))
+    assert bucket_counts([0.1] * 9) == new["step"].stable
+
+
+def test_a_counter_that_went_down_has_begun_again():
+    """All of its series, or what was lost would look like a shift."""
+    new = since(snapshot([0.1] * 5), snapshot([0.1] * 3 + [9.0]))
+    assert bucket_counts([0.1] * 3 + [9.0]) == new["step"].stable
+
+
+def test_a_mode_that_was_not_there_is_new():
+    before = Snapshot("one", "a", "b", {})
+    assert Counts((0,) * len(EDGES) + (1,)) == since(before, snapshot([99.0]))["step"].stable

@@ -1,0 +1,255 @@
+"""The arithmetic of the test, with literals; its conditions by name."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rollout_fakes import EDGES, QUICK, bucket_counts
+
+from service.rollout.counts import Arms, Counts, percentile
+from service.rollout.guardrail import (
+    GRID,
+    LOG_CLIP,
+    Condition,
+    EProcess,
+    Outcome,
+    Rule,
+    look,
+    threshold,
+)
+from service.rollout.verdict import assess, unreadable
+
+RULE = Rule.of(QUICK)
+FAST, SLOW = 0.1, 0.5
+BASELINE = Arms(bucket_counts([FAST] * 96 + [SLOW] * 4), bucket_counts([]))
+
+
+def arms(stable=0, stable_slow=0, canary=0, canary_slow=0, **faults) -> dict[str, Arms]:
+    return {
+        "step": Arms(
+            bucket_counts([FAST] * stable + [SLOW] * stable_slow, faults.get("stable_faults", 0)),
+            bucket_counts([FAST] * canary + [SLOW] * canary_slow, faults.get("canary_faults", 0)),
+        )
+    }
+
+
+def see(test, new, *, latency=True, alone=False):
+    return look(test, new, RULE, latency=latency, alone=alone)
+
+
+def known() -> EProcess:
+    """τ is known: the edge over 0.1 s."""
+    return see(EProcess(EDGES), {"step": BASELINE})
+
+
+def test_it_begins_at_no_evidence():
+    assert 0.0 == pytest.approx(EProcess(EDGES).log_fail())
+    assert 0.0 == EProcess(EDGES).log_pass()
+
+
+def test_one_look_is_the_formula():
+    """a = 3 of 40 canary, b = 5 of 60 stable requests: w = 0.4."""
+    a, b, w = 3, 5, 0.4
+    test = see(known(), arms(stable=55, stable_slow=5, canary=37, canary_slow=3))
+    good = [min(3, (1 / r) ** a / (1 + w * (1 / r - 1)) ** (a + b)) for r in GRID]
+    bad = [min(3, r**a / (1 + w * (r - 1)) ** (a + b)) for r in GRID]
+    assert math.log(sum(good) / len(GRID)) == pytest.approx(test.log_pass())
+    # 3/4 and the first look's 1/16 were staked; 1/16 for looks and 1/8 for steps are held back.
+    fail = (0.75 + 0.0625) * sum(bad) / len(GRID) + 0.0625 + 0.125
+    assert math.log(fail) == pytest.approx(test.log_fail())
+
+
+def test_a_look_cannot_be_worth_more_than_its_clip():
+    """However many requests a stall hit."""
+    test = see(known(), arms(stable=1000, canary=0, canary_slow=1000))
+    assert (math.log(0.8125) + LOG_CLIP,) * len(GRID) == pytest.approx(test.failing)
+    assert test.log_fail() < RULE.bound
+
+
+def test_factors_multiply_over_modes_before_the_clip():
+    one = arms(stable=95, stable_slow=5, canary=95, canary_slow=5)["step"]
+    alone = see(known(), {"step": one})
+    both_known = see(EProcess(EDGES), {"step": BASELINE, "prefill": BASELINE})
+    both = see(both_known, {"step": one, "prefill": one})
+    assert [2 * p for p in alone.passing] == pytest.approx(both.passing)
+
+
+def test_tau_comes_from_earlier_looks_only():
+    """A look's own stable requests must not choose what it is judged by."""
+    before = EProcess(EDGES)
+    test = see(before, arms(stable=1000, canary=10, canary_slow=90))
+    assert before.failing == pytest.approx(
+        tuple(f - math.log(0.8125 / 0.75) for f in test.failing)
+    ), "without an earlier look there is no τ: faults alone count, and there were none"
+    assert 0 == test.strata["step"].step.canary
+
+
+@pytest.mark.parametrize(
+    ("stable", "expected"),
+    [
+        ([FAST] * 99, Condition.BASELINE),
+        ([FAST] * 100, "an edge"),
+        ([FAST] * 90 + [100.0] * 10, Condition.SATURATED),
+        ([FAST] * 90 + [EDGES[-2]] * 10, Condition.SATURATED),
+        ([FAST] * 90 + [EDGES[-3]] * 10, "an edge"),
+    ],
+)
+def test_tau_or_why_there_is_none(stable, expected):
+    test = see(EProcess(EDGES), {"step": Arms(bucket_counts(stable), bucket_counts([]))})
+    found = threshold(test.strata["step"], EDGES, RULE)
+    assert expected == ("an edge" if isinstance(found, int) else found)
+
+
+def test_tau_follows_a_drift():
+    """Older looks fade: stable has been twice as slow for a while."""
+    test = see(EProcess(EDGES), {"step": Arms(bucket_counts([0.1] * 390), bucket_counts([]))})
+    for _ in range(40):
+        test = see(test, {"step": Arms(bucket_counts([0.2] * 50), bucket_counts([]))})
+    at = threshold(test.strata["step"], EDGES, RULE)
+    assert EDGES[at - 1] < 0.2 <= EDGES[at]
+    assert sum(test.strata["step"].window) < 4 * RULE.baseline_samples
+
+
+@pytest.mark.parametrize(
+    "new", [arms(), arms(stable=100, stable_slow=50), arms(canary=10, canary_slow=50), {}]
+)
+def test_no_data_in_one_arm_is_no_evidence(new):
+    before = known()
+    after = see(before, new)
+    assert (before.failing, before.passing) == (after.failing, after.passing)
+    assert Outcome.INCONCLUSIVE is assess(after, RULE).outcome
+
+
+def test_faults_are_marked_whatever_they_took():
+    as_faults = see(known(), arms(stable=100, canary=90, canary_faults=10))
+    as_slow = see(known(), arms(stable=100, canary=90, canary_slow=10))
+    assert as_slow.failing == as_faults.failing
+    assert 10 == as_faults.strata["step"].step.canary_faults
+
+
+def test_while_latency_is_not_judged_faults_are():
+    """Slow canary: nothing. Failing canary: evidence, but never for a pass."""
+    slow = see(known(), arms(stable=100, canary_slow=100), latency=False)
+    assert slow.log_fail() == pytest.approx(known().log_fail())
+    failing = see(known(), arms(stable=100, canary_faults=100), latency=False)
+    assert failing.log_fail() > 0.9
+    assert 0 == failing.log_pass()
+    assert 0 == failing.strata["step"].step.canary
+
+
+def test_equal_faults_in_both_arms_are_not_the_canarys():
+    test = known()
+    for _ in range(200):
+        test = see(test, arms(stable=80, stable_faults=20, canary=80, canary_faults=20))
+    assert Outcome.FAIL is not assess(test, RULE).outcome
+
+
+def test_at_100_percent_a_fixed_rate_is_compared_with():
+    """10 % are allowed to be slow, twice the percentile's 5 %; nothing can pass."""
+    test = known()
+    for _ in range(100):
+        test = see(test, arms(canary=92, canary_slow=8), alone=True)
+    assert Outcome.INCONCLUSIVE is assess(test, RULE).outcome
+    for _ in range(30):
+        test = see(test, arms(canary=60, canary_slow=40), alone=True)
+    assert Outcome.FAIL is assess(test, RULE).outcome
+
+
+def test_a_new_step_keeps_the_case_against_and_drops_the_case_for():
+    test = known()
+    for _ in range(12):
+        test = see(test, arms(stable=96, stable_slow=4, canary=100))
+    assert Outcome.PASS is assess(test, RULE).outcome
+    stepped = test.next_step()
+    assert 0 == stepped.log_pass() == stepped.peak
+    assert stepped.failing >= test.failing
+    assert stepped.log_fail() == pytest.approx(test.log_fail()), "a stake placed is worth the same"
+    assert (0, 0) == (assess(stepped, RULE).canary, assess(stepped, RULE).stable)
+
+
+def test_a_pass_once_reached_stays_for_its_step():
+    """By Ville's inequality the bound holds for the maximum."""
+    test = known()
+    for _ in range(12):
+        test = see(test, arms(stable=96, stable_slow=4, canary=100))
+    for _ in range(4):
+        test = see(test, arms(stable=99, stable_slow=1, canary=97, canary_slow=3))
+    assert test.log_pass() < test.peak
+    assert Outcome.PASS is assess(test, RULE).outcome
+
+
+def test_a_late_regression_is_found_soon():
+    """After an hour of health: fresh stakes, not an hour of unlearning."""
+    test = known()
+    for _ in range(240):
+        test = see(test, arms(stable=354, stable_slow=16, canary=362, canary_slow=8))
+    for _ in range(18):
+        test = see(test, arms(stable=354, stable_slow=16, canary=270, canary_slow=100))
+    assert Outcome.FAIL is assess(test, RULE).outcome
+
+
+def test_the_message_has_its_arithmetic():
+    test = known()
+    for _ in range(6):
+        test = see(test, arms(stable=95, stable_slow=5, canary=60, canary_slow=38, canary_faults=2))
+    said = assess(test, RULE)
+    assert Outcome.FAIL is said.outcome
+    assert (
+        f"fail: ln E = {test.log_fail():.2f} ≥ ln(1/0.01) = 4.61 after 600 canary and 600 stable "
+        "requests; step: 240 canary requests were slower than 1.2·τ = 129.4 ms or failed, against "
+        "30 stable ones slower than τ = 107.8 ms or failed; 12 canary and 0 stable ones failed"
+    ) == said.message
+
+
+def test_the_message_says_what_it_waits_for():
+    said = assess(see(EProcess(EDGES), arms(stable=40, canary=2)), RULE)
+    assert "step: τ waits for 40 of 100 stable requests" in said.message
+    high = {"step": Arms(bucket_counts([100.0] * 200), bucket_counts([]))}
+    assert "too near the top bucket" in assess(see(EProcess(EDGES), high), RULE).message
+
+
+def test_figures_for_people():
+    said = assess(see(known(), arms(stable=100, canary=100)), RULE)
+    assert 1.0 == pytest.approx(said.ratio)
+    assert (100, 100) == (said.canary, said.stable)
+    assert said.to_json()["samples"] == {"canary": 100, "stable": 100}
+    empty = assess(EProcess(EDGES), RULE)
+    assert (None, None, None) == (empty.ratio, empty.canary_p95, empty.stable_p95)
+    assert Outcome.ERROR is unreadable("no route to host", RULE).outcome
+
+
+def test_the_percentile_lies_in_its_bucket_or_is_none():
+    assert percentile(bucket_counts([]), EDGES, 0.95) is None
+    assert percentile(bucket_counts([100.0]), EDGES, 0.95) is None
+    assert percentile(bucket_counts([], faults=5), EDGES, 0.95) is None
+    assert EDGES[0] == percentile(bucket_counts([0.000_01]), EDGES, 0.95)
+    found = percentile(bucket_counts([0.1] * 100), EDGES, 0.95)
+    assert 0.1 / 1.1 < found < 0.1 * 1.1
+
+
+counts = st.builds(
+    Counts,
+    st.lists(st.integers(0, 10**6), min_size=len(EDGES) + 1, max_size=len(EDGES) + 1).map(tuple),
+    st.integers(0, 10**6),
+)
+
+
+@given(
+    st.lists(
+        st.tuples(st.builds(Arms, counts, counts), st.booleans(), st.booleans(), st.booleans()),
+        max_size=6,
+    )
+)
+def test_no_counts_lead_to_anything_but_numbers(looks):
+    """Whatever comes, the evidence is finite and held back stakes bound it from below."""
+    test = EProcess(EDGES)
+    for new, latency, alone, stepped in looks:
+        test = see(test, {"step": new}, latency=latency, alone=alone)
+        test = test.next_step() if stepped else test
+        said = assess(test, RULE)
+        assert math.isfinite(said.log_fail)
+        assert math.isfinite(said.log_pass)
+        assert said.log_fail >= math.log(0.125 / (test.steps + 1))

@@ -1,0 +1,107 @@
+"""A plan that makes no sense is refused, and the field is named."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from pydantic import BaseModel, ValidationError
+from rollout_fakes import plan
+
+from service.errors import Invalid
+from service.metrics import BUCKET_RATIO
+from service.rollout.plan import HALF_STEP, Plan, load_plan
+
+
+def test_the_default_plan():
+    made = Plan()
+    assert [500, 1000, 2500, 5000, 10_000] == [step.weight_bp for step in made.steps]
+    assert [False, False, False, False, True] == [step.approval for step in made.steps]
+    assert 2 == made.edges_apart
+
+
+def test_its_edges_are_the_histograms():
+    assert BUCKET_RATIO == HALF_STEP
+
+
+def step(weight, **more):
+    return {"weight": weight, **more}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"steps": []}, ("steps",)),
+        ({"steps": [step(0)]}, ("steps", 0, "weight")),
+        ({"steps": [step(101)]}, ("steps", 0, "weight")),
+        ({"steps": [step(0.001)]}, ("steps", 0, "weight")),
+        ({"steps": [step(math.nan)]}, ("steps", 0, "weight")),
+        ({"steps": [step(10), step(5)]}, ("steps", 1, "weight")),
+        ({"steps": [step(10), step(10)]}, ("steps", 1, "weight")),
+        ({"steps": [step(100, approval=True)]}, ("steps", 0, "weight")),
+        ({"steps": [step(10), step(100)]}, ("steps", 1, "approval")),
+        (
+            {"steps": [step(10), step(100, approval=True, min_dwell_seconds=0)]},
+            ("steps", 1, "min_dwell_seconds"),
+        ),
+        ({"steps": [step(10, min_dwell_seconds=600)]}, ("steps", 0, "min_dwell_seconds")),
+        ({"steps": [step(10, min_samples=0)]}, ("steps", 0, "min_samples")),
+        ({"steps": [step(10, dwell=3)]}, ("steps", 0, "dwell")),
+        ({"alpha": 0}, ("alpha",)),
+        ({"alpha": 0.2}, ("alpha",)),
+        ({"alpha": math.nan}, ("alpha",)),
+        ({"ratio": 1.0}, ("ratio",)),
+        ({"ratio": 1.25}, ("ratio",)),
+        ({"ratio": math.inf}, ("ratio",)),
+        ({"quantile": 1}, ("quantile",)),
+        ({"baseline_samples": 10}, ("baseline_samples",)),
+        ({"deadline_seconds": 0}, ("deadline_seconds",)),
+        ({"on_deadline": "promote"}, ("on_deadline",)),
+        ({"guardrails": []}, ("guardrails",)),
+    ],
+)
+def test_the_field_that_is_wrong_is_named(changes, field):
+    with pytest.raises(ValidationError) as caught:
+        plan(**changes)
+    assert field in [error["loc"] for error in caught.value.errors()]
+
+
+def test_the_field_is_named_within_a_request_too():
+    """The path leads through whatever the plan is part of."""
+
+    class Request(BaseModel):
+        plan: Plan
+
+    with pytest.raises(ValidationError) as caught:
+        Request.model_validate({"plan": {"steps": [step(10), step(5)]}})
+    assert ("plan", "steps", 1, "weight") == caught.value.errors()[0]["loc"]
+
+
+@pytest.mark.parametrize(("ratio", "apart"), [(1.0954, 1), (1.2, 2), (1.44, 4), (2.0736, 8)])
+def test_ratios_on_the_edges_are_taken(ratio, apart):
+    assert apart == plan(ratio=ratio).edges_apart
+
+
+def test_a_plan_survives_json():
+    assert Plan() == Plan.model_validate_json(Plan().model_dump_json())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "the file"),
+        ('{"alpha": 3}', "alpha"),
+        ('{"steps": [{"weight": 9}, {"weight": 3}]}', r"steps\.1\.weight"),
+    ],
+)
+def test_a_bad_plan_file_is_named_with_its_field(tmp_path, text, said):
+    path = tmp_path / "plan.json"
+    path.write_text(text)
+    with pytest.raises(Invalid, match=rf"plan\.json: {said}"):
+        load_plan(path)
+
+
+def test_a_plan_file_that_is_not_there(tmp_path):
+    with pytest.raises(Invalid, match="cannot be read"):
+        load_plan(tmp_path / "none.json")
+    assert Plan() == load_plan(None)

@@ -1,0 +1,177 @@
+"""The record and the log: whole or unchanged, whatever happens."""
+
+from __future__ import annotations
+
+import math
+import signal
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rollout_fakes import EDGES, QUICK, bucket_counts
+
+from service.rollout.counts import Arms
+from service.rollout.events import Phase, Reason
+from service.rollout.evidence import Snapshot
+from service.rollout.guardrail import EProcess, Rule, look
+from service.rollout.rollout import Rollout
+from service.rollout.store import _RECORD, Record, Store, StoreError, StoreUnreadable
+
+BLANK = bucket_counts([])
+
+
+def record(generation: int = 1) -> Record:
+    arms = {"step": Arms(bucket_counts([0.1] * 150 + [0.3]), bucket_counts([0.2] * 7, 1))}
+    test = EProcess(EDGES)
+    for _ in range(2):
+        test = look(test, arms, Rule.of(QUICK), latency=True, alone=False)
+    rollout = Rollout(
+        "a",
+        Phase.PROGRESSING,
+        generation,
+        canary="b",
+        plan=QUICK,
+        since=0.1 + 0.2,
+        reason=Reason.WARMED_UP,
+        warmed=True,
+    )
+    return Record(rollout, test, Snapshot("one", "a", "b", arms), 1_700_000_000.123456789)
+
+
+def test_a_record_comes_back_exactly(tmp_path):
+    store = Store(tmp_path / "deep" / "nextvec.db")
+    assert store.load() is None
+    store.save(record(), [{"n": 1}, {"n": 2}])
+    store.close()
+    again = Store(store.path)
+    assert record() == again.load()
+    assert [{"id": 2, "n": 2}, {"id": 1, "n": 1}] == again.history(10)
+    assert [{"id": 2, "n": 2}] == again.history(1)
+    again.close()
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=8, max_size=8), st.floats(0, 1e10))
+def test_floats_lose_nothing(bets, at):
+    kept = Record(
+        Rollout("a", since=at), EProcess(EDGES, tuple(bets), tuple(bets), peak=bets[0]), None, at
+    )
+    assert kept == _RECORD.validate_json(_RECORD.dump_json(kept), strict=True)
+
+
+def test_a_save_that_fails_changes_nothing(tmp_path):
+    store = Store(tmp_path / "nextvec.db")
+    store.save(record(1), [{"n": 1}])
+    store._connection.execute(
+        "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+    )
+    with pytest.raises(StoreError, match="disk full"):
+        store.save(record(2), [{"n": 2}])
+    assert record(1) == store.load()
+    assert 1 == len(store.history(10))
+    store.close()
+
+
+def test_a_record_that_json_cannot_hold_is_refused_before_anything_is_written(tmp_path):
+    store = Store(tmp_path / "nextvec.db")
+    with pytest.raises(ValueError, match="JSON"):
+        store.save(record(1), [{"n": math.nan}])
+    assert store.load() is None
+    store.close()
+
+
+def test_the_log_is_append_only(tmp_path):
+    store = Store(tmp_path / "nextvec.db")
+    store.save(record(), [{"n": 1}])
+    for change in ("DELETE FROM audit", "UPDATE audit SET row = ''"):
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            store._connection.execute(change)
+    store.close()
+
+
+def damaged(path, sql):
+    connection = sqlite3.connect(path)
+    connection.execute(sql)
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE state SET record = '{'",
+        "UPDATE state SET record = '{}'",
+        "UPDATE state SET record = replace(record, 'Progressing', 'Dancing')",
+        "UPDATE state SET record = replace(record, '\"step\":0', '\"step\":7')",
+        'UPDATE state SET record = replace(record, \'"canary":"b"\', \'"canary":null\')',
+        "PRAGMA user_version = 99",
+    ],
+)
+def test_what_is_no_record_is_unreadable(tmp_path, sql):
+    store = Store(tmp_path / "nextvec.db")
+    store.save(record())
+    store.close()
+    damaged(store.path, sql)
+    with pytest.raises(StoreUnreadable):
+        store.load()
+    store.close()
+
+
+@pytest.mark.parametrize("junk", [b"junk" * 4096, b"SQLite format 3\0" + b"\xff" * 8192])
+def test_an_unreadable_file_is_kept_aside(tmp_path, junk):
+    """Each under a number of its own."""
+    store = Store(tmp_path / "nextvec.db")
+    for number in (1, 2):
+        store.path.write_bytes(junk)
+        with pytest.raises(StoreUnreadable):
+            store.load()
+        kept = store.set_aside()
+        assert f"nextvec.db.unreadable-{number}" == kept.name
+        assert junk == kept.read_bytes()
+        assert store.load() is None
+        store.close()
+        store.path.unlink()
+
+
+def test_a_path_that_cannot_be_opened_is_not_called_unreadable(tmp_path):
+    """Nothing is moved aside for a wrong path."""
+    with pytest.raises(StoreError) as caught:
+        Store(tmp_path).load()
+    assert not isinstance(caught.value, StoreUnreadable)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError):
+        Store(tmp_path / "file" / "nextvec.db").load()
+
+
+WRITER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_store import record
+from service.rollout.store import Store
+store = Store(Path({path!r}))
+for n in range(1, 100_000):
+    store.save(record(n), [{{"n": n}}])
+    print(n, flush=True)
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 7, 40])
+def test_a_kill_at_any_moment_leaves_record_and_log_together(tmp_path, request, lines):
+    """What was reported as saved is there; the log has no gap and matches the record."""
+    path = tmp_path / "nextvec.db"
+    code = WRITER.format(tests=str(request.path.parent), path=str(path))
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as writer:
+        for _ in range(lines):
+            said = int(writer.stdout.readline())
+        writer.send_signal(signal.SIGKILL)
+    store = Store(path)
+    found = store.load()
+    log = store.history(100_000)
+    assert said <= found.rollout.generation
+    assert list(range(found.rollout.generation, 0, -1)) == [row["n"] for row in log]
+    assert record(found.rollout.generation) == found
+    store.save(record(1))
+    store.close()
