@@ -5,7 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+)
 
 from service.types import Mode, Outcome, Variant
 
@@ -26,6 +32,8 @@ def duration_buckets(top: float, bottom: float = 0.000_2) -> tuple[float, ...]:
 
 def new_registry() -> CollectorRegistry:
     """A registry of one's own: nothing in this service is registered globally."""
+    # One more series for each of some thousand label sets, which nobody reads.
+    disable_created_metrics()
     return CollectorRegistry()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,8 @@ class OnnxEngine:
         self, path: Path, dimensions: Dimensions, device: str = "cpu", threads: int = 1
     ) -> None:
         self.dimensions = dimensions
+        # On by default in some builds; a server tells nobody what it serves.
+        ort.disable_telemetry_events()
         try:
             self._session = ort.InferenceSession(
                 str(path), _options(threads), providers=_providers(device)
@@ -63,10 +67,21 @@ class OnnxEngine:
 
 
 def _providers(device: str) -> list[str]:
-    available = ort.get_available_providers()
-    if device != "cpu" and CUDA in available:
-        return [CUDA, CPU]
-    return [CPU]
+    """Which providers to ask for. The GPU wheel lists CUDA on any machine; asked for
+    without a driver it prints an error for each version, so `auto` looks first."""
+    if device == "cpu" or CUDA not in ort.get_available_providers():
+        return [CPU]
+    if device == "auto" and not _driver_is_there():
+        return [CPU]
+    return [CUDA, CPU]
+
+
+def _driver_is_there() -> bool:
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def _options(threads: int) -> ort.SessionOptions:
