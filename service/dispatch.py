@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -22,24 +23,11 @@ from service.errors import (
 )
 from service.inference.registry import LoadedVersion, Registry
 from service.inference.scheduler import Prediction
-from service.inference.sessions import LastAppend, Session, SessionStore
+from service.inference.sessions import Begin, LastAppend, Session, SessionStore
 from service.metrics import UNASSIGNED, Metrics
+from service.request import Answer, Preference, check
 from service.rollout.traffic import Route, Traffic
-from service.types import Mode, Outcome, State, Variant, Vector, Vectors
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One prediction and where it came from; durations in seconds.
-
-    `length` is the session's length after the append, None for a single call.
-    """
-
-    vector: Vector
-    route: Route
-    queue_seconds: float
-    inference_seconds: float
-    length: int | None = None
+from service.types import Mode, Outcome, State, Vectors
 
 
 @dataclass
@@ -49,6 +37,7 @@ class Recorded:
     mode: Mode
     route: Route | None = None
     assigned: bool = field(default=True)
+    impatient: bool = field(default=False)
 
 
 class Dispatch:
@@ -74,40 +63,66 @@ class Dispatch:
         self._max_rows = max_rows
         self._timeout = timeout_seconds
         self._draw = draw
+        self.answered: dict[str, float] = {}
+        """When each version last predicted, in epoch seconds."""
 
-    async def predict(self, context: Vectors, key: str | None, override: Variant | None) -> Answer:
+    async def predict(self, context: Vectors, preference: Preference) -> Answer:
         """The vector after `context` `[n, dim]`, of which the version reads its last window.
 
-        Raises `Invalid` and whatever `Scheduler.submit` does.
+        Raises `Invalid`, `NotFound` for a version that is not loaded, and whatever
+        `Scheduler.submit` does.
+        """
+        return (await self.predict_batch([context], preference))[0]
+
+    async def predict_batch(
+        self, contexts: Sequence[Vectors], preference: Preference
+    ) -> list[Answer]:
+        """As `predict` for several contexts at once, all by one version; one fails, all do.
+
+        One request in the metrics, as it is for its caller: predictions that wait
+        for each other are not so many independent samples.
         """
         with self._record(Mode.PREFILL) as recorded:
-            route = self._route(recorded, key, override)
-            loaded = self._registry.get(route.version)
-            self._check(context, loaded)
-            window = context[-loaded.manifest.context_window :]
-            prediction = await self._submit(route, loaded, window, None)
-        return Answer(
-            prediction.vector, route, prediction.queue_seconds, prediction.inference_seconds
-        )
+            route, loaded = self._route(recorded, preference, None)
+            for context in contexts:
+                check(context, loaded.manifest.dimensions.dim, self._max_rows)
+            window = loaded.manifest.context_window
+            predictions = await _all(
+                [
+                    self._submit(recorded, loaded, context[-window:], None, preference)
+                    for context in contexts
+                ]
+            )
+        return [Answer(p.vector, route, p.queue_seconds, p.inference_seconds) for p in predictions]
 
     async def append(
         self,
         session_id: str,
         vectors: Vectors,
-        position: int | None,
-        key: str | None,
-        override: Variant | None,
+        preference: Preference,
+        *,
+        position: int | None = None,
+        begin: Begin = Begin.IF_UNKNOWN,
+        end: bool = False,
     ) -> Answer:
         """Append `vectors` `[k, dim]` to the session and predict what follows.
 
         `position` is the session's length before the append. The last append,
         sent again, is answered again; any other mismatch raises `Conflict` with
         the true position. Appends to one session run in order of arrival. One
-        that fails leaves the session as it was. Raises as `predict`, `NotFound`
-        for a session that should exist and `Gone` for an evicted one.
+        that fails leaves the session as it was; after one that succeeds `end`
+        forgets it. Raises as `predict`, `NotFound` for a session that should
+        exist and `Gone` for an evicted one.
         """
-        async with self._sessions.use(session_id, position) as session:
-            return await self._append(session, vectors, position, key, override)
+        async with self._sessions.use(session_id, position, begin) as session:
+            anew = begin is Begin.ANEW
+            answer = await self._append(session, vectors, preference, position, anew=anew)
+            if end:
+                self._sessions.forget(session)
+            else:
+                self._sessions.keep(session)
+            self._show_sessions()
+            return answer
 
     def session(self, session_id: str) -> Session:
         """The session, to be looked at. Raises `NotFound` or `Gone`."""
@@ -122,32 +137,33 @@ class Dispatch:
         self,
         session: Session,
         vectors: Vectors,
+        preference: Preference,
         position: int | None,
-        key: str | None,
-        override: Variant | None,
+        *,
+        anew: bool,
     ) -> Answer:
-        with self._record(_mode_of_append(session, vectors)) as recorded:
-            route = self._route(recorded, key or session.id, override)
-            loaded = self._registry.get(route.version)
-            self._check(vectors, loaded)
+        length = 0 if anew else session.length
+        with self._record(_mode_of_append(length, vectors)) as recorded:
+            route, loaded = self._route(recorded, preference, session.id)
+            check(vectors, loaded.manifest.dimensions.dim, self._max_rows)
             digest = hashlib.blake2b(vectors.tobytes(), digest_size=16).digest()
-            if position is not None and position != session.length:
+            if position is not None and position != length:
                 recorded.assigned = False  # a repeat costs nothing, whoever answers it
                 return _replay(session, position, digest)
-            moved = session.length > 0 and session.version != route.version
+            moved = length > 0 and session.version != route.version
             # A move's cost falls on whichever variant gains sessions, not on a
             # random half of the requests: it is no evidence of either's speed.
             recorded.assigned = route.assigned and not moved
-            state, run = _plan(session, vectors, loaded, moved=moved)
-            prediction = await self._submit(route, loaded, run, state)
-        last = LastAppend(session.length, digest, prediction.vector)
+            state, run = _plan(session, vectors, loaded, cold=moved or anew, length=length)
+            prediction = await self._submit(recorded, loaded, run, state, preference)
+        if anew:
+            session.clear()
+        last = LastAppend(length, digest, prediction.vector)
         session.history.append(vectors)
         session.length += len(vectors)
         session.state = prediction.state
         session.variant, session.version = route.variant, route.version
         session.last = last
-        self._sessions.keep(session)
-        self._show_sessions()
         return Answer(
             prediction.vector,
             route,
@@ -156,33 +172,42 @@ class Dispatch:
             session.length,
         )
 
-    def _route(self, recorded: Recorded, key: str | None, override: Variant | None) -> Route:
-        route = self._traffic.current.route(key, override, self._draw)
+    def _route(
+        self, recorded: Recorded, preference: Preference, session_id: str | None
+    ) -> tuple[Route, LoadedVersion]:
+        split, version = self._traffic.current, preference.version
+        if version is None:
+            key = preference.key or session_id
+            route = split.route(key, preference.override, self._draw)
+        else:
+            # Found before it is recorded: a caller's word must not become a label.
+            self._registry.get(version)
+            route = split.pinned(version)
         recorded.route, recorded.assigned = route, route.assigned
-        return route
-
-    def _check(self, vectors: Vectors, loaded: LoadedVersion) -> None:
-        dim = loaded.manifest.dimensions.dim
-        if vectors.ndim != 2 or vectors.shape[1] != dim:
-            raise Invalid(f"vectors have shape {list(vectors.shape)}, not [n, {dim}]")
-        if len(vectors) == 0:
-            raise Invalid("there are no vectors")
-        if len(vectors) > self._max_rows:
-            raise Invalid(f"{len(vectors)} vectors are more than the {self._max_rows} allowed")
-        # A NaN or Inf in a row makes its sum of squares NaN or Inf; one pass.
-        norms = np.einsum("ij,ij->i", vectors, vectors)
-        if not np.isfinite(norms).all():
-            row = int(np.flatnonzero(~np.isfinite(norms))[0])
-            raise Invalid(f"vector {row} has a NaN, an Inf or values beyond float32's squares")
-        if not norms.all():
-            raise Invalid(f"vector {int(np.flatnonzero(norms == 0)[0])} is all zeros")
+        return route, self._registry.get(route.version)
 
     async def _submit(
-        self, route: Route, loaded: LoadedVersion, vectors: Vectors, state: State | None
+        self,
+        recorded: Recorded,
+        loaded: LoadedVersion,
+        vectors: Vectors,
+        state: State | None,
+        preference: Preference,
     ) -> Prediction:
-        prediction = await loaded.scheduler.submit(vectors, state, self._timeout)
+        assert recorded.route is not None
+        timeout = min(self._timeout, preference.timeout_seconds or self._timeout)
+        try:
+            prediction = await loaded.scheduler.submit(vectors, state, timeout)
+        except DeadlineExceeded:
+            recorded.impatient = timeout < self._timeout
+            raise
+        version = recorded.route.version
+        self.answered[version] = self._clock.time()
         self._metrics.observe_engine(
-            route.variant, route.version, prediction.queue_seconds, prediction.inference_seconds
+            _label(recorded.route),
+            version,
+            prediction.queue_seconds,
+            prediction.inference_seconds,
         )
         return prediction
 
@@ -199,11 +224,12 @@ class Dispatch:
             outcome = Outcome.CANCELLED
             raise
         except NextvecError as error:
-            outcome = _outcome(error)
+            # A deadline of the caller's own is its leaving, not the version's fault.
+            outcome = Outcome.CANCELLED if recorded.impatient else _outcome(error)
             raise
         finally:
             if recorded.route is not None:
-                label = recorded.route.variant.value if recorded.assigned else UNASSIGNED
+                label = _label(recorded.route) if recorded.assigned else UNASSIGNED
                 self._metrics.observe_request(
                     label,
                     recorded.route.version,
@@ -217,22 +243,38 @@ class Dispatch:
         self._metrics.session_bytes.set(self._sessions.nbytes)
 
 
-def _mode_of_append(session: Session, vectors: Vectors) -> Mode:
+async def _all(works: Sequence[Coroutine[Any, Any, Prediction]]) -> list[Prediction]:
+    """All of them, side by side; when one fails the others are dropped."""
+    if len(works) == 1:
+        return [await works[0]]
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _label(route: Route) -> str:
+    return UNASSIGNED if route.variant is None else route.variant.value
+
+
+def _mode_of_append(length: int, vectors: Vectors) -> Mode:
     if len(vectors) == 1:
         return Mode.STEP
-    return Mode.MIXED if session.length else Mode.PREFILL
+    return Mode.MIXED if length else Mode.PREFILL
 
 
 def _plan(
-    session: Session, vectors: Vectors, loaded: LoadedVersion, *, moved: bool
+    session: Session, vectors: Vectors, loaded: LoadedVersion, *, cold: bool, length: int
 ) -> tuple[State | None, Vectors]:
     """From which state to run which vectors, so that the answer is the recomputed one."""
     window = loaded.manifest.context_window
-    if not moved and session.length + len(vectors) <= window:
+    if not cold and length + len(vectors) <= window:
         return session.state, vectors
-    # Past the window, or on another version than the state's: from a cold state.
-    context = np.concatenate([session.history.last(window), vectors])
-    return None, context[-window:]
+    # Past the window, begun anew, or on another version than the state's.
+    kept = session.history.last(min(window, length))
+    return None, np.concatenate([kept, vectors])[-window:]
 
 
 def _replay(session: Session, position: int, digest: bytes) -> Answer:

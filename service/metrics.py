@@ -33,7 +33,7 @@ def duration_buckets(top: float, bottom: float = 0.000_2) -> tuple[float, ...]:
 def new_registry() -> CollectorRegistry:
     """A registry of one's own: nothing in this service is registered globally."""
     # One more series for each of some thousand label sets, which nobody reads.
-    disable_created_metrics()
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's own gap
     return CollectorRegistry()
 
 
@@ -120,20 +120,21 @@ class Metrics:
         self.request_duration.labels(variant, version, mode.value, outcome.value).observe(seconds)
 
     def observe_engine(
-        self, variant: Variant, version: str, queue_seconds: float, inference_seconds: float
+        self, variant: str, version: str, queue_seconds: float, inference_seconds: float
     ) -> None:
-        """Note how long one request waited for its engine, and was in it."""
-        self.queue_duration.labels(variant.value, version).observe(queue_seconds)
-        self.inference_duration.labels(variant.value, version).observe(inference_seconds)
+        """Note how long one prediction waited for its engine, and was in it."""
+        self.queue_duration.labels(variant, version).observe(queue_seconds)
+        self.inference_duration.labels(variant, version).observe(inference_seconds)
 
-    def expect(self, versions: Iterable[tuple[Variant, str]]) -> None:
+    def expect(self, versions: Iterable[tuple[Variant | None, str]]) -> None:
         """Create every label set of these at 0, before its first event.
 
-        A series that appears at 1 has lost its first increment to whoever
-        computes differences.
+        No variant: a version that is loaded and has no part in the split. A
+        series that appears at 1 has lost its first increment to whoever computes
+        differences.
         """
         for variant, version in versions:
-            for label in (variant.value, UNASSIGNED):
+            for label in [UNASSIGNED] if variant is None else [variant.value, UNASSIGNED]:
                 for mode in Mode:
                     for outcome in Outcome:
                         self.request_duration.labels(label, version, mode.value, outcome.value)

@@ -12,8 +12,8 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from service.dispatch import Answer
 from service.errors import Cancelled, Invalid, Malformed, TooLarge, UnsupportedMediaType
+from service.request import Answer
 from service.settings import Limits
 from service.types import Variant, Vectors
 
@@ -142,18 +142,23 @@ def wants_binary(request: Request) -> bool:
     return False
 
 
+def note(request: Request, answer: Answer) -> None:
+    """What the answer's headers say: who answered, and where the time went."""
+    state = request.scope["state"]
+    state["variant"], state["version"] = answer.route.variant, answer.route.version
+    state["queue"], state["inference"] = answer.queue_seconds, answer.inference_seconds
+
+
 def respond(
     request: Request, answer: Answer, fields: Mapping[str, object], *, binary: bool
 ) -> Response:
     """The answer as JSON with `fields` beside it, or as raw little-endian float32."""
-    state = request.scope["state"]
-    state["variant"], state["version"] = answer.route.variant.value, answer.route.version
-    state["queue"], state["inference"] = answer.queue_seconds, answer.inference_seconds
+    note(request, answer)
     if binary:
         return Response(answer.vector.astype("<f4", copy=False).tobytes(), media_type=BINARY)
     content = {
         "next_vector": answer.vector,
-        "variant": answer.route.variant.value,
+        "variant": answer.route.variant,
         "version": answer.route.version,
         **fields,
     }

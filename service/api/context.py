@@ -52,8 +52,9 @@ def _given_id(scope: Scope) -> str | None:
 def _headers(state: dict[str, object], total: float) -> list[tuple[bytes, bytes]]:
     headers = [(b"x-request-id", str(state["request_id"]).encode("ascii"))]
     timing = f"total;dur={total * 1000:.3f}"
-    if "variant" in state:
+    if state.get("variant") is not None:
         headers.append((b"x-variant", str(state["variant"]).encode("ascii")))
+    if "version" in state:
         headers.append((b"x-model-version", str(state["version"]).encode("ascii")))
     if "queue" in state:
         parts = (

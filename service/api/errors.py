@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from service import errors
+from service.rollout.store import StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ STATUS: dict[type[errors.NextvecError], int] = {
     errors.Cancelled: 499,
     errors.EngineFault: 500,
     errors.NotReady: 503,
+    StoreError: 503,
     errors.DeadlineExceeded: 504,
 }
 """The caller's own mistakes are 4xx, the service's 5xx: alerts count on it."""

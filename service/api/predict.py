@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from service.api import body
 from service.api.schemas import ERRORS, VECTOR_ANSWER, vectors_body
 from service.api.services import Ready
+from service.request import Preference
 
 router = APIRouter(prefix="/v1", tags=["predict"])
 
@@ -29,6 +30,6 @@ async def predict(request: Request, services: Ready) -> Response:
     content = await body.read(request, services.settings.limits)
     context, fields = await body.vectors_of(request, content, "context", services.dim)
     key = request.headers.get("x-routing-key") or body.text_field(fields, "key")
-    work = services.dispatch.predict(context, key, override)
+    work = services.dispatch.predict(context, Preference(key, override))
     answer = await body.unless_gone(request, work)
     return body.respond(request, answer, {}, binary=binary)

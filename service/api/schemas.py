@@ -23,7 +23,9 @@ class SessionView(BaseModel):
 
     id: str
     length: int = Field(description="vectors appended so far: the next append's position")
-    variant: Variant
+    variant: Variant | None = Field(
+        description="whose version advanced it last; null for one outside the split"
+    )
     version: str
     bytes: int = Field(description="memory it takes on the server")
 

@@ -10,6 +10,7 @@ from service.api import body
 from service.api.schemas import ERRORS, VECTOR_ANSWER, SessionView, vectors_body
 from service.api.services import Ready
 from service.errors import Invalid
+from service.request import Preference
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
 
@@ -41,7 +42,8 @@ async def append(
     if position is None:
         position = _position(fields.get("position"))
     key = request.headers.get("x-routing-key") or body.text_field(fields, "key")
-    work = services.dispatch.append(session_id, vectors, position, key, override)
+    preference = Preference(key, override)
+    work = services.dispatch.append(session_id, vectors, preference, position=position)
     answer = await body.unless_gone(request, work)
     fields = {"session": session_id, "length": answer.length}
     return body.respond(request, answer, fields, binary=binary)

@@ -81,6 +81,16 @@ class Registry:
             self._loaded[version] = LoadedVersion(files.manifest, engine.provider, scheduler)
             logger.info("loaded %s on %s", version, engine.provider)
 
+    async def unload(self, version: str) -> None:
+        """Let go of it: its engine finishes its batch, what still waits is refused.
+
+        New requests no longer find it from the moment of the call. Raises `NotFound`.
+        """
+        loaded = self.get(version)
+        del self._loaded[version]
+        await loaded.scheduler.close()
+        logger.info("unloaded %s", version)
+
     async def close(self) -> None:
         """Stop every scheduler."""
         for loaded in self._loaded.values():

@@ -23,6 +23,8 @@ from service.types import State, Vector, Vectors
 
 logger = logging.getLogger(__name__)
 
+_UNLOADED = "the version is being unloaded"
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -99,7 +101,7 @@ class Scheduler:
             self._steps.clear()
             self._prefills.clear()
             self._wake.notify()
-        _fail(left, NotReady("the version is being unloaded"))
+        _fail(left, NotReady(_UNLOADED))
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
 
@@ -121,7 +123,7 @@ class Scheduler:
         job = _Job(vectors, state, loop.create_future(), self._clock.monotonic())
         with self._wake:
             if self._closed:
-                raise NotReady("the version is being unloaded")
+                raise NotReady(_UNLOADED)
             if self.waiting >= self._queue_limit:
                 raise QueueFull(
                     f"{self.waiting} requests are waiting; try again later",
@@ -141,7 +143,7 @@ class Scheduler:
                 while not (self._steps or self._prefills or self._closed):
                     self._wake.wait()
                 if self._closed:
-                    return
+                    break
                 steps = _take(self._steps, self._max_batch)
             if steps:
                 self._run(steps, 1)
@@ -154,6 +156,8 @@ class Scheduler:
                 self._deliver([job for job in prefills if not job.remaining])
                 with self._wake:
                     self._prefills.extendleft(reversed(unfinished))
+        # Contexts that were between two chunks when it closed.
+        self._from_thread(_fail, list(self._prefills), NotReady(_UNLOADED))
 
     def _run(self, jobs: Sequence[_Job], chunk: int) -> None:
         """One batch through the engine; its results go into the jobs."""

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from enum import Enum
 
 import numpy as np
 
@@ -19,6 +20,14 @@ TOMBSTONES = 100_000
 
 OVERHEAD_BYTES = 2048
 """Python's own for a session: object, lock, dictionary entry; measured roughly."""
+
+
+class Begin(Enum):
+    """What an append may do about a session that is not there, or is."""
+
+    IF_UNKNOWN = "begin one that is not known; an evicted one only at position 0"
+    ANEW = "begin whether or not it is there; what was there is forgotten"
+    NEVER = "it must be there"
 
 
 class History:
@@ -42,6 +51,10 @@ class History:
             self._rows, self._end = rows, len(kept)
         self._rows[self._end : self._end + len(vectors)] = vectors
         self._end += len(vectors)
+
+    def clear(self) -> None:
+        """Forget all of it."""
+        self._rows, self._end = self._rows[:0].copy(), 0
 
     def last(self, count: int) -> Vectors:
         """Up to `count` of the newest vectors `[≤ count, dim]`: a view."""
@@ -76,12 +89,17 @@ class Session:
     history: History
     used: float
     length: int = 0
-    variant: Variant = Variant.STABLE
+    variant: Variant | None = Variant.STABLE
     version: str = ""
     state: State | None = None
     last: LastAppend | None = None
     users: int = 0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def clear(self) -> None:
+        """Back to the beginning."""
+        self.history.clear()
+        self.length, self.state, self.last = 0, None, None
 
     @property
     def nbytes(self) -> int:
@@ -125,10 +143,12 @@ class SessionStore:
                 f"session {session_id!r} has expired or was evicted: send its context again "
                 "with position 0"
             )
-        raise NotFound(f"there is no session {session_id!r}", code="session_not_found")
+        raise _unknown(session_id)
 
     @asynccontextmanager
-    async def use(self, session_id: str, position: int | None) -> AsyncIterator[Session]:
+    async def use(
+        self, session_id: str, position: int | None, begin: Begin = Begin.IF_UNKNOWN
+    ) -> AsyncIterator[Session]:
         """The session for one append at a time, in order of arrival.
 
         An unknown id begins a new session unless `position` says that there
@@ -136,7 +156,7 @@ class SessionStore:
         who knows that it starts again. Raises as `get`. A new session is kept
         when `keep` is called on it, and not before.
         """
-        session = self._find(session_id, position)
+        session = self._find(session_id, position, begin)
         session.users += 1
         try:
             async with session.lock:
@@ -144,6 +164,9 @@ class SessionStore:
                     raise NotFound(
                         f"session {session_id!r} was deleted meanwhile", code="session_not_found"
                     )
+                if begin is Begin.NEVER and not session.length:
+                    # The append that would have begun it failed, or one has ended it.
+                    raise _unknown(session_id)
                 yield session
         finally:
             session.users -= 1
@@ -166,6 +189,13 @@ class SessionStore:
                 return
             self._evict(idle.id)
 
+    def forget(self, session: Session) -> None:
+        """It has ended: those who wait for it find it at its beginning."""
+        if self._sessions.get(session.id) is session:
+            self._remove(session.id)
+        session.clear()
+        self._starting[session.id] = session
+
     async def delete(self, session_id: str) -> None:
         """Forget it, after the appends that came before. Raises as `get`."""
         self.get(session_id)
@@ -173,16 +203,16 @@ class SessionStore:
             if session.length:
                 self._remove(session_id)
 
-    def _find(self, session_id: str, position: int | None) -> Session:
+    def _find(self, session_id: str, position: int | None, begin: Begin) -> Session:
         if session_id in self._starting:
             return self._starting[session_id]
         try:
             return self.get(session_id)
         except Gone:
-            if position != 0:
+            if position != 0 and begin is not Begin.ANEW:
                 raise
         except NotFound:
-            if position:
+            if position or begin is Begin.NEVER:
                 raise
         history = History(self._history_vectors, self._dim)
         session = Session(session_id, history, self._clock.monotonic())
@@ -206,3 +236,7 @@ class SessionStore:
     def _remove(self, session_id: str) -> None:
         del self._sessions[session_id]
         self.nbytes -= self._sizes.pop(session_id)
+
+
+def _unknown(session_id: str) -> NotFound:
+    return NotFound(f"there is no session {session_id!r}", code="session_not_found")

@@ -30,9 +30,10 @@ def bucket(salt: str, key: str) -> int:
 @dataclass(frozen=True, slots=True)
 class Route:
     """Who serves a request. `assigned` is False where it was not the split's choice:
-    such a request is measured apart and left out of the evidence."""
+    such a request is measured apart and left out of the evidence. `variant` is
+    None for a version that has no part in the split."""
 
-    variant: Variant
+    variant: Variant | None
     version: str
     assigned: bool
 
@@ -73,6 +74,11 @@ class Assignment:
         if bucket(self.salt, draw() if key is None else key) < self.weight_bp:
             return Route(Variant.CANARY, self.canary, assigned=True)
         return Route(Variant.STABLE, self.stable, assigned=True)
+
+    def pinned(self, version: str) -> Route:
+        """The route to a version that the request names itself."""
+        variant = {self.canary: Variant.CANARY, self.stable: Variant.STABLE}.get(version)
+        return Route(variant, version, assigned=False)
 
 
 class Traffic:
