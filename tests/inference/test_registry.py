@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from fakes import FakeClock, FakeEngine, put_version
+from fakes import FakeClock, FakeEngine, put_version, unit_vectors
 
-from service.errors import EngineFault, NotFound, VersionError
+from service.errors import EngineFault, NotFound, NotReady, VersionError
 from service.inference.registry import Registry
 from service.inference.repository import Repository
 from service.inference.scheduler import Scheduler
@@ -63,3 +63,22 @@ async def test_a_version_that_fails_its_warm_up_is_not_kept(tmp_path, poison, fa
     with pytest.raises((VersionError, EngineFault)):
         await registry.prepare("phase-2")
     assert registry.loaded == ()
+
+
+async def test_an_unloaded_version_is_not_found_and_can_be_loaded_again(tmp_path):
+    """What waits for it is refused."""
+    put_version(tmp_path, "phase-2")
+    engine = FakeEngine()
+    registry = registry_of(tmp_path, {"phase-2": engine})
+    await registry.prepare("phase-2")
+    before = registry.get("phase-2").scheduler
+    await registry.unload("phase-2")
+    with pytest.raises(NotFound):
+        registry.get("phase-2")
+    with pytest.raises(NotFound):
+        await registry.unload("phase-2")
+    with pytest.raises(NotReady):
+        await before.submit(unit_vectors(1), None, 1)
+    await registry.prepare("phase-2")
+    assert (await registry.get("phase-2").scheduler.submit(unit_vectors(1), None, 1)).vector.any()
+    await registry.close()

@@ -188,3 +188,19 @@ async def test_closing_refuses_what_waits_and_finishes_what_runs():
         await asyncio.gather(first, closing)
         with pytest.raises(NotReady):
             await scheduler.submit(unit_vectors(1), None, 10)
+
+
+async def test_closing_refuses_a_context_between_two_chunks():
+    """Its caller hears at once, not at its deadline."""
+    engine = FakeEngine()
+    async with running(engine, prefill_chunk=4) as scheduler:
+        engine.gate.clear()
+        task = asyncio.create_task(scheduler.submit(unit_vectors(9), None, 10))
+        await asyncio.to_thread(engine.entered.acquire)
+        closing = asyncio.create_task(scheduler.close())
+        await asyncio.sleep(0)
+        engine.gate.set()
+        await closing
+        with pytest.raises(NotReady):
+            await task
+    assert engine.batches == [[4]]

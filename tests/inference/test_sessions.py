@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import Gone, NotFound
-from service.inference.sessions import History, SessionStore
+from service.inference.sessions import Begin, History, SessionStore
 
 pytestmark = pytest.mark.anyio
 
@@ -130,4 +130,62 @@ async def test_a_deleted_session_is_forgotten():
     await deleting
     with pytest.raises(NotFound):
         await waiting
+    assert (len(store), store.nbytes) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("begin", "there", "expected"),
+    [
+        (Begin.IF_UNKNOWN, False, 0),
+        (Begin.IF_UNKNOWN, True, 3),
+        (Begin.ANEW, False, 0),
+        (Begin.ANEW, True, 3),
+        (Begin.NEVER, False, NotFound),
+        (Begin.NEVER, True, 3),
+    ],
+)
+async def test_an_append_says_whether_it_may_begin_a_session(begin, there, expected):
+    """`ANEW` finds what was there: it is forgotten when the append succeeds."""
+    store = store_of()
+    if there:
+        await append(store, "a", 3)
+    if expected is NotFound:
+        with pytest.raises(NotFound):
+            async with store.use("a", None, begin):
+                pass
+        return
+    async with store.use("a", None, begin) as session:
+        assert expected == session.length
+
+
+async def test_an_evicted_session_may_be_begun_anew():
+    """Its caller knows that it starts again."""
+    clock = FakeClock()
+    store = store_of(clock)
+    await append(store, "a")
+    clock.advance(61)
+    with pytest.raises(Gone):
+        store.get("a")
+    async with store.use("a", None, Begin.ANEW) as session:
+        assert session.length == 0
+
+
+async def test_who_waits_for_a_session_that_ends_finds_it_at_its_beginning():
+    """To begin it again is possible, to go on with it is not."""
+    store = store_of()
+    await append(store, "a", 3)
+
+    async def wait(begin):
+        async with store.use("a", None, begin) as session:
+            length = session.length
+            await asyncio.sleep(0)
+            return length
+
+    async with store.use("a", None) as session:
+        waiting = [asyncio.create_task(wait(b)) for b in (Begin.NEVER, Begin.ANEW)]
+        await asyncio.sleep(0)
+        store.forget(session)
+    late, anew = await asyncio.gather(*waiting, return_exceptions=True)
+    assert isinstance(late, NotFound)
+    assert anew == 0
     assert (len(store), store.nbytes) == (0, 0)
