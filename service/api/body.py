@@ -12,6 +12,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from service.api import json_numbers
 from service.errors import Cancelled, Invalid, Malformed, TooLarge, UnsupportedMediaType
 from service.request import Answer
 from service.settings import Limits
@@ -85,15 +86,10 @@ def from_json(content: bytes, field: str, dim: int) -> tuple[Vectors, Mapping[st
         if len(row) != dim:
             raise Invalid(f"{field}[{number}] has {len(row)} values, not {dim}")
     try:
-        values = np.array(rows)
-    except ValueError as error:  # a list or an object where a number should be
-        raise Invalid(f"{field} has a value that is not a number") from error
-    # Left to itself numpy also takes text and null for numbers.
-    if rows and values.dtype.kind not in "iuf":
-        raise Invalid(f"{field} has a value that is not a number")
-    with np.errstate(over="ignore"):  # what is beyond float32 becomes an Inf, refused later
-        vectors = values.astype(np.float32)
-    return vectors.reshape(-1, dim), parsed
+        values = json_numbers.float32(rows)
+    except ValueError as error:
+        raise Invalid(f"{field} has {error}") from error
+    return values.reshape(-1, dim), parsed
 
 
 def text_field(fields: Mapping[str, Any], name: str) -> str | None:
