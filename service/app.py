@@ -20,6 +20,7 @@ from service.api import (
     sessions,
 )
 from service.api.context import RequestContext
+from service.api.limits import BodyLimits
 from service.api.services import Services
 from service.clock import Clock, SystemClock
 from service.dispatch import Dispatch
@@ -123,7 +124,8 @@ def create_app(
     errors.install(app)
     for module in (predict, sessions, open_inference, model_repository, admin, health):
         app.include_router(module.router)
-    app.add_middleware(RequestContext)
+    app.add_middleware(BodyLimits, limits=settings.limits)
+    app.add_middleware(RequestContext)  # the outermost: it names every answer
     return app
 
 

@@ -13,9 +13,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from service.api import json_numbers
-from service.errors import Cancelled, Invalid, Malformed, TooLarge, UnsupportedMediaType
+from service.errors import Cancelled, Invalid, Malformed, UnsupportedMediaType
 from service.request import Answer
-from service.settings import Limits
 from service.types import Variant, Vectors
 
 BINARY = "application/octet-stream"
@@ -26,25 +25,12 @@ OFF_LOOP_BYTES = 64 * 1024
 T = TypeVar("T")
 
 
-async def read(request: Request, limits: Limits) -> bytes:
-    """The body. Raises `TooLarge`, `Cancelled`, or `Malformed` when it stalls."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limits.max_body_bytes:
-        raise TooLarge(_over(limits))
-    pieces: list[bytes] = []
-    size = 0
+async def read(request: Request) -> bytes:
+    """The body. Raises `Cancelled`, and what `BodyLimits` raises."""
     try:
-        async with asyncio.timeout(limits.body_timeout_seconds):
-            async for piece in request.stream():
-                size += len(piece)
-                if size > limits.max_body_bytes:
-                    raise TooLarge(_over(limits))
-                pieces.append(piece)
-    except TimeoutError as error:
-        raise Malformed("the body did not arrive in time", code="body_timeout") from error
+        return await request.body()
     except ClientDisconnect as error:
         raise Cancelled("the caller has gone") from error
-    return b"".join(pieces)
 
 
 async def vectors_of(
@@ -164,7 +150,3 @@ def respond(
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def _over(limits: Limits) -> str:
-    return f"the body is over {limits.max_body_bytes} bytes"

@@ -21,7 +21,7 @@ router = APIRouter(prefix="/v2/repository", tags=["open inference protocol"], re
 @router.post("/index")
 async def index(request: Request, services: Ready, _role: Operator) -> list[dict[str, str]]:
     """Every version on disk or loaded; `{"ready": true}` asks for the loaded ones."""
-    content = await _json(request, services)
+    content = await _json(request)
     loaded = {found.manifest.version for found in services.registry.loaded}
     names = loaded if content.get("ready") is True else loaded | services.registry.available()
     return [_state(services.settings.model, name, ready=name in loaded) for name in sorted(names)]
@@ -75,7 +75,7 @@ def _state(model: str, version: str, *, ready: bool) -> dict[str, str]:
 
 
 async def _version(request: Request, services: Services) -> str:
-    content = await _json(request, services)
+    content = await _json(request)
     parameters = content.get("parameters") or {}
     if not isinstance(parameters, dict):
         raise Malformed("parameters is not an object")
@@ -91,9 +91,9 @@ async def _version(request: Request, services: Services) -> str:
     return version
 
 
-async def _json(request: Request, services: Services) -> dict[str, Any]:
+async def _json(request: Request) -> dict[str, Any]:
     """The body as an object; an empty one where there is none."""
-    content = await body.read(request, services.settings.limits)
+    content = await body.read(request)
     if not content.strip():
         return {}
     try:

@@ -111,7 +111,7 @@ async def infer(request: Request, services: Ready, model: Model, version: Versio
         services.registry.get(version)
         if override is not None:
             raise Invalid("the path names a version and X-Variant a variant: leave one out")
-    content = await body.read(request, services.settings.limits)
+    content = await body.read(request)
     wanted = await _parse(request, services, content)
     key = request.headers.get("x-routing-key") or wanted.routing_key
     preference = Preference(key, override, version, wanted.timeout_seconds)
