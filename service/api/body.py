@@ -34,7 +34,7 @@ async def read(request: Request) -> bytes:
 
 
 async def vectors_of(
-    request: Request, content: bytes, field: str, dim: int
+    request: Request, content: bytes, field: str, dim: int, max_rows: int
 ) -> tuple[Vectors, Mapping[str, Any]]:
     """The vectors `[n, dim]` in a JSON or binary body, and the JSON's other fields.
 
@@ -46,8 +46,8 @@ async def vectors_of(
     if kind != JSON:
         raise UnsupportedMediaType(f"content type {kind!r}: send {JSON} or {BINARY}")
     if len(content) > OFF_LOOP_BYTES:
-        return await asyncio.to_thread(from_json, content, field, dim)
-    return from_json(content, field, dim)
+        return await asyncio.to_thread(from_json, content, field, dim, max_rows)
+    return from_json(content, field, dim, max_rows)
 
 
 def from_binary(content: bytes, dim: int) -> Vectors:
@@ -57,12 +57,11 @@ def from_binary(content: bytes, dim: int) -> Vectors:
     return np.frombuffer(content, "<f4").reshape(-1, dim)
 
 
-def from_json(content: bytes, field: str, dim: int) -> tuple[Vectors, Mapping[str, Any]]:
+def from_json(
+    content: bytes, field: str, dim: int, max_rows: int
+) -> tuple[Vectors, Mapping[str, Any]]:
     """`{field: [[…], …], …}`. Raises `Malformed` or `Invalid`."""
-    try:
-        parsed = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        raise Malformed(f"the body is not JSON: {error}") from error
+    parsed = json_numbers.loads(content, dim, max_rows)
     if not isinstance(parsed, dict) or field not in parsed:
         raise Invalid(f"the body is not an object with {field!r}")
     rows = parsed.pop(field)

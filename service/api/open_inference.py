@@ -115,8 +115,8 @@ async def infer(request: Request, services: Ready, model: Model, version: Versio
     wanted = await _parse(request, services, content)
     key = request.headers.get("x-routing-key") or wanted.routing_key
     preference = Preference(key, override, version, wanted.timeout_seconds)
+    _check(services, wanted)
     contexts = list(wanted.contexts)
-    _check(services, contexts=len(contexts), rows=contexts[0].shape[0], wanted=wanted)
     if wanted.sequence is None:
         answers = await body.unless_gone(
             request, services.dispatch.predict_batch(contexts, preference)
@@ -139,13 +139,14 @@ async def infer(request: Request, services: Ready, model: Model, version: Versio
 async def _parse(request: Request, services: Services, content: bytes) -> tensors.InferRequest:
     header = request.headers.get(tensors.HEADER_LENGTH)
     encoding = request.headers.get("content-encoding", "").strip().lower()
-    most = services.settings.limits.max_body_bytes
+    limits = services.settings.limits
 
     def work() -> tensors.InferRequest:
         plain = content
         if encoding not in {"", "identity"}:
-            plain = tensors.decompress(content, encoding, most)
-        return tensors.parse(plain, tensors.json_length(header, len(plain)), services.dim)
+            plain = tensors.decompress(content, encoding, limits.max_body_bytes)
+        length = tensors.json_length(header, len(plain))
+        return tensors.parse(plain, length, services.dim, limits.max_rows)
 
     small = encoding in {"", "identity"} and (
         tensors.json_length(header, len(content)) <= body.OFF_LOOP_BYTES
@@ -158,10 +159,8 @@ async def _parse(request: Request, services: Services, content: bytes) -> tensor
         return await asyncio.to_thread(work)
 
 
-def _check(services: Services, *, contexts: int, rows: int, wanted: tensors.InferRequest) -> None:
-    limits, queue_limit = services.settings.limits, services.settings.engine.queue_limit
-    if contexts * rows > limits.max_rows:
-        raise Invalid(f"{contexts * rows} vectors are more than the {limits.max_rows} allowed")
+def _check(services: Services, wanted: tensors.InferRequest) -> None:
+    contexts, queue_limit = len(wanted.contexts), services.settings.engine.queue_limit
     if contexts > queue_limit:
         raise Invalid(f"a batch of {contexts} never fits the queue of {queue_limit}: split it")
     if wanted.sequence is not None and contexts > 1:

@@ -28,7 +28,9 @@ async def predict(request: Request, services: Ready) -> Response:
     binary = body.wants_binary(request)
     override = body.override_of(request)
     content = await body.read(request)
-    context, fields = await body.vectors_of(request, content, "context", services.dim)
+    context, fields = await body.vectors_of(
+        request, content, "context", services.dim, services.settings.limits.max_rows
+    )
     key = request.headers.get("x-routing-key") or body.text_field(fields, "key")
     work = services.dispatch.predict(context, Preference(key, override))
     answer = await body.unless_gone(request, work)

@@ -38,7 +38,9 @@ async def append(
     binary = body.wants_binary(request)
     override = body.override_of(request)
     content = await body.read(request)
-    vectors, fields = await body.vectors_of(request, content, "vectors", services.dim)
+    vectors, fields = await body.vectors_of(
+        request, content, "vectors", services.dim, services.settings.limits.max_rows
+    )
     if position is None:
         position = _position(fields.get("position"))
     key = request.headers.get("x-routing-key") or body.text_field(fields, "key")

@@ -88,28 +88,26 @@ def json_length(header: str | None, size: int) -> int:
     return length
 
 
-def parse(content: bytes, header_length: int, dim: int) -> InferRequest:
+def parse(content: bytes, header_length: int, dim: int, max_rows: int) -> InferRequest:
     """The request in `content`, whose first `header_length` bytes are JSON.
 
     With 0 the body is the one input's raw float32 rows, and the answer binary.
     Raises `Malformed` for what breaks the protocol, `Invalid` for a shape that
-    is no context. Values are not looked at.
+    is no context and for more than `max_rows` vectors. Values are not looked at.
     """
     if header_length == 0:
         if len(content) % (4 * dim):
             raise Malformed(f"{len(content)} bytes are not rows of {dim} float32")
         rows = np.frombuffer(content, "<f4")
-        return InferRequest(_contexts(rows, [len(rows) // dim, dim], dim), binary_output=True)
+        contexts = _contexts(rows, [len(rows) // dim, dim], dim, max_rows)
+        return InferRequest(contexts, binary_output=True)
     body = memoryview(content)
-    try:
-        request = orjson.loads(body[:header_length])
-    except orjson.JSONDecodeError as error:
-        raise Malformed(f"the request is not JSON: {error}") from error
+    request = json_numbers.loads(body[:header_length], dim, max_rows)
     if not isinstance(request, dict):
         raise Malformed("the request is not a JSON object")
     parameters = _parameters(request, "the request")
     return InferRequest(
-        contexts=_input(request, body[header_length:], dim),
+        contexts=_input(request, body[header_length:], dim, max_rows),
         binary_output=_wants_binary(request, parameters),
         id=_text(request, "id"),
         sequence=_sequence(parameters),
@@ -142,7 +140,9 @@ def render(
 # --- the input tensor ---
 
 
-def _input(request: Mapping[str, Any], rest: memoryview, dim: int) -> NDArray[np.float32]:
+def _input(
+    request: Mapping[str, Any], rest: memoryview, dim: int, max_rows: int
+) -> NDArray[np.float32]:
     tensor = _only(request.get("inputs"), INPUT, "inputs")
     parameters = _parameters(tensor, INPUT)
     datatype, shape = tensor.get("datatype"), _shape(tensor.get("shape"))
@@ -156,7 +156,7 @@ def _input(request: Mapping[str, Any], rest: memoryview, dim: int) -> NDArray[np
         if len(rest):
             raise Malformed(f"{len(rest)} bytes follow the JSON and no input announces them")
         values = _from_json(tensor.get("data"), datatype)
-    return _contexts(values, shape, dim)
+    return _contexts(values, shape, dim, max_rows)
 
 
 def _from_binary(rest: memoryview, size: object, datatype: object) -> NDArray[np.float32]:
@@ -193,7 +193,7 @@ def _shape(shape: object) -> list[int]:
     return shape
 
 
-def _contexts(values: Vectors, shape: list[int], dim: int) -> NDArray[np.float32]:
+def _contexts(values: Vectors, shape: list[int], dim: int, max_rows: int) -> NDArray[np.float32]:
     if math.prod(shape) != values.size:
         raise Malformed(f"{INPUT}: shape {shape} is not that of {values.size} values")
     if len(shape) not in {2, 3} or shape[-1] != dim:
@@ -201,6 +201,8 @@ def _contexts(values: Vectors, shape: list[int], dim: int) -> NDArray[np.float32
     # Before a batch of no vectors, which may claim any size, is made an array.
     if not values.size:
         raise Invalid(f"{INPUT}: there are no vectors")
+    if values.size > max_rows * dim:
+        raise Invalid(f"{values.size // dim} vectors are more than the {max_rows} allowed")
     return values.reshape(-1, *shape[-2:])
 
 

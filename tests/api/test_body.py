@@ -27,7 +27,7 @@ def test_bytes_that_are_no_rows_are_malformed():
 def test_json_gives_the_vectors_and_the_other_fields():
     vectors = unit_vectors(2)
     text = b'{"context": %s, "key": "a"}' % str(vectors.tolist()).encode()
-    got, fields = from_json(text, "context", 4)
+    got, fields = from_json(text, "context", 4, 9)
     np.testing.assert_allclose(vectors, got, rtol=1e-6)
     assert {"key": "a"} == dict(fields)
 
@@ -53,9 +53,18 @@ def test_json_gives_the_vectors_and_the_other_fields():
 )
 def test_json_that_means_nothing_is_refused_with_its_place(content, error, said):
     with pytest.raises(error, match=said):
-        from_json(content, "context", 2)
+        from_json(content, "context", 2, 9)
 
 
 def test_a_number_beyond_float32_becomes_an_infinity_for_the_next_check():
-    got, _ = from_json(b'{"context": [[1e300, 0]]}', "context", 2)
+    got, _ = from_json(b'{"context": [[1e300, 0]]}', "context", 2, 9)
     assert np.isinf(got[0, 0])
+
+
+@pytest.mark.parametrize(
+    "content", [b"[" + b"[]," * 5000 + b"0]", b"[" * 2000, b'{"context": [[%s]]}' % (b"1," * 5000)]
+)
+def test_json_of_too_many_values_is_refused_before_it_is_parsed(content):
+    """Making millions of lists would hold up every other caller."""
+    with pytest.raises(Invalid, match="more than the 9 vectors of 2"):
+        from_json(content, "context", 2, 9)
