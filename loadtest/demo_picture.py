@@ -25,6 +25,14 @@ def draw(performances: Sequence[Performance], path: Path) -> None:
     for column, played in enumerate(performances):
         _latency(axes[0][column], played, column + 1)
         _traffic(axes[1][column], played)
+    figure.supxlabel(
+        f"{story.STABLE} reads {story.WINDOWS[story.STABLE]} vectors, {story.CANARY} "
+        f"{story.WINDOWS[story.CANARY]}. Dotted: the rollout starts; solid: its end. "
+        "At each change of weight, sessions that move are primed once: a short peak, "
+        "which the guardrail leaves out.",
+        fontsize=8,
+        color="#7f7f7f",
+    )
     figure.savefig(path, dpi=120)
 
 
@@ -57,8 +65,9 @@ def _latency(axes: Axes, played: Performance, number: int) -> None:
 
 
 def _traffic(axes: Axes, played: Performance) -> None:
-    at = [sample.at for sample in played.samples]
-    share = [story.share(sample) for sample in played.samples]
+    # From the beginning: the first look comes a moment after it.
+    at = [0.0, *(sample.at for sample in played.samples)]
+    share = [0.0, *(story.share(sample) for sample in played.samples)]
     axes.stackplot(
         at,
         share,
@@ -68,17 +77,20 @@ def _traffic(axes: Axes, played: Performance) -> None:
         alpha=0.75,
     )
     axes.set(xlabel="seconds", ylabel="share of new requests, %", ylim=(0, 100))
-    if at:
+    if played.samples:
         axes.set_xlim(0, max(at))
     _mark(axes, played)
     if played.ended is None:
         return
     decided = story.deciding(played.samples)
     outcome = str(played.act.expected) if not played.problems else "not as it must"
-    took = played.ended - (played.started or 0.0)
-    evidence = "" if decided is None else f"\nguardrail: {decided.outcome}"
+    begin = played.started or 0.0
+    took = played.ended - begin
+    p95 = story.p95_by_version(played.driver.records, begin, played.ended)
+    measured = f"\nP95 {p95[story.CANARY] / p95[story.STABLE]:.2f} ×" if len(p95) == 2 else ""
+    evidence = "" if decided is None else f", guardrail: {decided.outcome}"
     axes.annotate(
-        f"{story.CANARY} {outcome}\nafter {took:.0f} s{evidence}",
+        f"{story.CANARY} {outcome}\nafter {took:.0f} s{measured}{evidence}",
         (played.ended, 50),
         xytext=(-12, 0),
         textcoords="offset points",

@@ -62,12 +62,10 @@ async def perform(
     admin = Admin(client, server.token, playing.driver.now)
     playing.alone = await _probe(act, client, streams, clock)
     playing.rate = story.rate(act, playing.alone)
-    arrivals = poisson(playing.rate, _SEED) if act.arrivals == "poisson" else constant(playing.rate)
-    over = False
-    traffic = asyncio.create_task(playing.driver.run(arrivals, stopped=lambda: over))
     watching = asyncio.create_task(watch(admin, _LOOK_SECONDS, playing.samples))
+    traffic = _Traffic(playing)
     try:
-        await _show_for(QUIET_SECONDS, playing, show)
+        await traffic.settle(show)
         playing.started = playing.driver.now()
         begun = await admin.start(story.CANARY, act.plan)
         await _play(playing, admin, begun.generation, seconds, server, show)
@@ -78,17 +76,52 @@ async def perform(
         if "abort" in last.legal:
             await admin.abort()  # it hung; the next act needs a service at rest
     finally:
-        over = True
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
         try:
-            await traffic
+            await traffic.stop()
         finally:
             client.close()
     later = [record for record in playing.driver.records if record.intended > playing.ended]
     playing.problems += story.problems(act, last, later)
     return playing
+
+
+class _Traffic:
+    """Requests at the act's rate, from `begin` until `stop`."""
+
+    def __init__(self, playing: Performance) -> None:
+        self._playing = playing
+        self._over = False
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        act, rate = self._playing.act, self._playing.rate
+        arrivals = poisson(rate, _SEED) if act.arrivals == "poisson" else constant(rate)
+        self._over = False
+        run = self._playing.driver.run(arrivals, lambda: self._over)
+        self._task = asyncio.create_task(run)
+
+    async def stop(self) -> None:
+        """Send no more, and await every answer."""
+        self._over = True
+        if self._task is not None:
+            await self._task
+
+    async def settle(self, show: Callable[[Performance], None]) -> None:
+        """Begin at the act's rate, and again at a lower one while requests are held up."""
+        while True:
+            begun = self._playing.driver.now()
+            self.begin()
+            await _show_for(QUIET_SECONDS, self._playing, show)
+            records = self._playing.driver.records
+            median = percentile([r.latency for r in records if r.intended >= begun], 50)
+            lower = story.slower(self._playing.act, self._playing.rate, self._playing.alone, median)
+            if lower is None:
+                return
+            await self.stop()
+            self._playing.rate = lower
 
 
 async def _play(

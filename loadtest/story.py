@@ -80,12 +80,12 @@ ACTS = (
         # wait would be the same for both versions and hide what is compared.
         arrivals="constant",
         callers=32,
-        load=0.6,
-        slowest=0.8,
+        load=0.45,
+        slowest=1.0,
         fastest=6.0,
         probes=6,
         expected=Ending.ROLLED_BACK,
-        seconds=150.0,
+        seconds=165.0,
         # A quarter is enough to see that nearly every canary request is slow, and
         # leaves stable the requests from which its percentile is learnt.
         steps=(
@@ -124,6 +124,18 @@ LEAST_SECONDS = 90.0
 def rate(act: Act, seconds: float) -> float:
     """Requests a second, where one request alone takes `seconds`."""
     return min(act.fastest, max(act.slowest, act.load / seconds))
+
+
+def slower(act: Act, asked: float, alone: float, median: float) -> float | None:
+    """A lower rate, when requests that take `alone` seconds by themselves take `median`
+    at the rate `asked`; None when that is well enough.
+
+    Twice as long means that they wait for each other, or that the machine has other
+    work: then the wait would be measured in place of the version.
+    """
+    if median <= 2 * alone or asked <= act.slowest:
+        return None
+    return max(act.slowest, asked * 0.6)
 
 
 def limit(act: Act, elapsed: float) -> float:

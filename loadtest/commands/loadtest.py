@@ -121,18 +121,19 @@ async def _drive(
         who = callers.stateless(client, data, args.callers, args.context, name, args.key)
     else:
         who = callers.sessions(client, data, args.callers, args.session_length, name)
-    ready = await client.request("GET", "/v2/health/ready")
-    if ready.status != 200:
-        raise ClientError(f"the server is not ready: status {ready.status}")
     driver = Driver(who, SystemClock())
+    admin = Admin(client, args.token, driver.now) if args.token else None
     samples: list[Sample] = []
     arrivals = poisson(args.rate, args.seed) if args.arrivals == "poisson" else constant(args.rate)
-    background = [asyncio.create_task(_show(args, driver, samples, console))]
-    if args.token:
-        admin = Admin(client, args.token, driver.now)
-        await admin.status()  # a wrong token is told now, not after the run
-        background.append(asyncio.create_task(watch(admin, 1.0, samples)))
+    background: list[asyncio.Task[None]] = []
     try:
+        ready = await client.request("GET", "/v2/health/ready")
+        if ready.status != 200:
+            raise ClientError(f"the server is not ready: status {ready.status}")
+        if admin is not None:
+            await admin.status()  # a wrong token is told now, not after the run
+            background.append(asyncio.create_task(watch(admin, 1.0, samples)))
+        background.append(asyncio.create_task(_show(args, driver, samples, console)))
         await driver.run(until(arrivals, args.duration))
     finally:
         for task in background:

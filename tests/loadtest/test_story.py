@@ -48,9 +48,9 @@ def test_the_plans_keep_the_services_own_test(act):
 @pytest.mark.parametrize(
     ("act", "seconds", "expected"),
     [
-        (RECOMPUTED, 0.12, 5.0),
-        (RECOMPUTED, 0.3, 2.0),
-        (RECOMPUTED, 3.0, 0.8),
+        (RECOMPUTED, 0.1, 4.5),
+        (RECOMPUTED, 0.3, 1.5),
+        (RECOMPUTED, 3.0, 1.0),
         (RECOMPUTED, 0.01, 6.0),
         (SESSIONS, 0.004, 100.0),
         (SESSIONS, 0.0001, 120.0),
@@ -63,7 +63,16 @@ def test_the_rate_is_a_share_of_what_the_machine_can_do_within_bounds(act, secon
 
 
 @pytest.mark.parametrize(
-    ("elapsed", "expected"), [(30.0, 150.0), (250.0, 90.0), (400.0, 90.0), (220.0, 120.0)]
+    ("asked", "median", "expected"),
+    [(5.0, 0.15, None), (5.0, 0.2, None), (5.0, 0.3, 3.0), (1.2, 0.3, 1.0), (1.0, 9.0, None)],
+)
+def test_the_rate_is_lowered_where_requests_wait_for_each_other(asked, median, expected):
+    """A request alone takes 0.1 s here; at the slowest rate there is nothing to lower."""
+    assert expected == story.slower(RECOMPUTED, asked, 0.1, median)
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "expected"), [(30.0, 165.0), (250.0, 90.0), (400.0, 90.0), (220.0, 120.0)]
 )
 def test_an_act_may_take_what_is_left_of_the_whole_but_never_too_little(elapsed, expected):
     """A slow export must not fail an act before it begins."""
