@@ -127,6 +127,17 @@ async def test_statistics_of_all_are_those_of_the_model(service):
     assert ["phase-2", "phase-3"] == [stats["version"] for stats in everything["model_stats"]]
 
 
+async def test_the_openapi_page_has_every_parameter_of_a_path(service):
+    """The version too, which no route's signature names."""
+    paths = (await service.client.get("/openapi.json")).json()["paths"]
+    of_v2 = {path: verbs for path, verbs in paths.items() if path.startswith("/v2")}
+    assert 18 == len(of_v2)
+    for path, verbs in of_v2.items():
+        expected = {part[1:-1] for part in path.split("/") if part.startswith("{")}
+        for operation in verbs.values():
+            assert expected == {p["name"] for p in operation.get("parameters", [])}
+
+
 # --- the repository ---
 
 
