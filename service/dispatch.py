@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,12 +87,13 @@ class Dispatch:
             for context in contexts:
                 check(context, loaded.manifest.dimensions.dim, self._max_rows)
             window = loaded.manifest.context_window
-            predictions = await _all(
-                [
-                    self._submit(recorded, loaded, context[-window:], None, preference)
-                    for context in contexts
-                ]
-            )
+            async with self._deadline(recorded, preference):
+                predictions = await _all(
+                    [
+                        self._submit(recorded, loaded, context[-window:], None)
+                        for context in contexts
+                    ]
+                )
         return [Answer(p.vector, route, p.queue_seconds, p.inference_seconds) for p in predictions]
 
     async def append(
@@ -112,17 +113,26 @@ class Dispatch:
         the true position. Appends to one session run in order of arrival. One
         that fails leaves the session as it was; after one that succeeds `end`
         forgets it. Raises as `predict`, `NotFound` for a session that should
-        exist and `Gone` for an evicted one.
+        exist and `Gone` for an evicted one. The deadline counts from the call: a
+        wait behind earlier appends is part of what the caller waits for.
         """
-        async with self._sessions.use(session_id, position, begin) as session:
-            anew = begin is Begin.ANEW
-            answer = await self._append(session, vectors, preference, position, anew=anew)
-            if end:
-                self._sessions.forget(session)
-            else:
-                self._sessions.keep(session)
-            self._show_sessions()
-            return answer
+        with self._record(_mode_of_append(1, vectors)) as recorded:
+            _, loaded = self._route(recorded, preference, session_id)
+            check(vectors, loaded.manifest.dimensions.dim, self._max_rows)
+            async with (
+                self._deadline(recorded, preference),
+                self._sessions.use(session_id, position, begin) as session,
+            ):
+                anew = begin is Begin.ANEW
+                answer = await self._append(
+                    recorded, session, vectors, preference, position, anew=anew
+                )
+                if end:
+                    self._sessions.forget(session)
+                else:
+                    self._sessions.keep(session)
+                self._show_sessions()
+                return answer
 
     def session(self, session_id: str) -> Session:
         """The session, to be looked at. Raises `NotFound` or `Gone`."""
@@ -135,6 +145,7 @@ class Dispatch:
 
     async def _append(
         self,
+        recorded: Recorded,
         session: Session,
         vectors: Vectors,
         preference: Preference,
@@ -143,19 +154,19 @@ class Dispatch:
         anew: bool,
     ) -> Answer:
         length = 0 if anew else session.length
-        with self._record(_mode_of_append(length, vectors)) as recorded:
-            route, loaded = self._route(recorded, preference, session.id)
-            check(vectors, loaded.manifest.dimensions.dim, self._max_rows)
-            digest = hashlib.blake2b(vectors.tobytes(), digest_size=16).digest()
-            if position is not None and position != length:
-                recorded.assigned = False  # a repeat costs nothing, whoever answers it
-                return _replay(session, position, digest)
-            moved = length > 0 and session.version != route.version
-            # A move's cost falls on whichever variant gains sessions, not on a
-            # random half of the requests: it is no evidence of either's speed.
-            recorded.assigned = route.assigned and not moved
-            state, run = _plan(session, vectors, loaded, cold=moved or anew, length=length)
-            prediction = await self._submit(recorded, loaded, run, state, preference)
+        recorded.mode = _mode_of_append(length, vectors)
+        # Asked again: the split may have changed while this one waited its turn.
+        route, loaded = self._route(recorded, preference, session.id)
+        digest = hashlib.blake2b(vectors.data, digest_size=16).digest()
+        if position is not None and position != length:
+            recorded.assigned = False  # a repeat costs nothing, whoever answers it
+            return _replay(session, position, digest)
+        moved = length > 0 and session.digest != loaded.digest
+        # A move's cost falls on whichever variant gains sessions, not on a
+        # random half of the requests: it is no evidence of either's speed.
+        recorded.assigned = route.assigned and not moved
+        state, run = _plan(session, vectors, loaded, cold=moved or anew, length=length)
+        prediction = await self._submit(recorded, loaded, run, state)
         if anew:
             session.clear()
         last = LastAppend(length, digest, prediction.vector)
@@ -163,6 +174,7 @@ class Dispatch:
         session.length += len(vectors)
         session.state = prediction.state
         session.variant, session.version = route.variant, route.version
+        session.digest = loaded.digest
         session.last = last
         return Answer(
             prediction.vector,
@@ -192,15 +204,9 @@ class Dispatch:
         loaded: LoadedVersion,
         vectors: Vectors,
         state: State | None,
-        preference: Preference,
     ) -> Prediction:
         assert recorded.route is not None
-        timeout = min(self._timeout, preference.timeout_seconds or self._timeout)
-        try:
-            prediction = await loaded.scheduler.submit(vectors, state, timeout)
-        except DeadlineExceeded:
-            recorded.impatient = timeout < self._timeout
-            raise
+        prediction = await loaded.scheduler.submit(vectors, state)
         version = recorded.route.version
         self.answered[version] = self._clock.time()
         self._metrics.observe_engine(
@@ -210,6 +216,18 @@ class Dispatch:
             prediction.inference_seconds,
         )
         return prediction
+
+    @asynccontextmanager
+    async def _deadline(self, recorded: Recorded, preference: Preference) -> AsyncIterator[None]:
+        """Raises `DeadlineExceeded` when the block takes longer than the caller may wait."""
+        timeout = min(self._timeout, preference.timeout_seconds or self._timeout)
+        try:
+            async with asyncio.timeout(timeout):
+                yield
+        except TimeoutError as error:
+            # A deadline of the caller's own is its leaving, not the version's fault.
+            recorded.impatient = timeout < self._timeout
+            raise DeadlineExceeded(f"not answered within {timeout:g} s") from error
 
     @contextmanager
     def _record(self, mode: Mode) -> Iterator[Recorded]:
@@ -224,8 +242,11 @@ class Dispatch:
             outcome = Outcome.CANCELLED
             raise
         except NextvecError as error:
-            # A deadline of the caller's own is its leaving, not the version's fault.
             outcome = Outcome.CANCELLED if recorded.impatient else _outcome(error)
+            if recorded.route is not None:
+                variant = recorded.route.variant
+                error.variant = None if variant is None else variant.value
+                error.version = recorded.route.version
             raise
         finally:
             if recorded.route is not None:

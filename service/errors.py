@@ -8,12 +8,17 @@ from __future__ import annotations
 
 
 class NextvecError(Exception):
-    """The base of all errors the service reports to a caller."""
+    """The base of all errors the service reports to a caller.
+
+    `variant` and `version` are those that were to answer, once that is known.
+    """
 
     code = "internal"
 
     def __init__(self, message: str, code: str | None = None) -> None:
         super().__init__(message)
+        self.variant: str | None = None
+        self.version: str | None = None
         if code is not None:
             self.code = code
 

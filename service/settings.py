@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, SecretStr
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -31,7 +39,10 @@ class Limits(_Frozen):
     """What a caller may send and how long it may take."""
 
     max_rows: PositiveInt = Field(4096, description="vectors in one request")
-    max_body_bytes: PositiveInt = Field(64 * 1024 * 1024, description="bytes of a request's body")
+    max_body_bytes: PositiveInt = Field(16 * 1024 * 1024, description="bytes of a request's body")
+    max_held_bytes: PositiveInt = Field(
+        256 * 1024 * 1024, description="bytes of all bodies held at once; over it, 429"
+    )
     timeout_seconds: PositiveFloat = Field(10.0, description="deadline of a request; over it, 504")
     body_timeout_seconds: PositiveFloat = Field(
         30.0, description="for a body to arrive; a stalled one is dropped"
@@ -66,6 +77,16 @@ class Admin(_Frozen):
     viewer_token: SecretStr | None = Field(None, description="may read")
     operator_token: SecretStr | None = Field(None, description="may start, pause and abort")
     approver_token: SecretStr | None = Field(None, description="may promote and resume as well")
+
+    @field_validator("*")
+    @classmethod
+    def _not_blank(cls, token: SecretStr | None) -> SecretStr | None:
+        # An unset variable that a template passed on as "" must not open the role.
+        if token is not None and not token.get_secret_value().strip():
+            raise ValueError(
+                "a token must not be blank: leave the variable unset to close the role"
+            )
+        return token
 
 
 class Settings(BaseSettings):

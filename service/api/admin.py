@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import ValidationError
 from starlette.responses import StreamingResponse
 
 from service.api.schemas import ERRORS, StartRequest, VerbRequest
@@ -60,13 +61,24 @@ async def promote(
     return _status(answer)
 
 
-@router.post("/abort")
-async def abort(
-    request: Request, services: Live, role: Operator, body: VerbRequest | None = None
-) -> Response:
-    """Take the canary's share back now; needs no `If-Match`."""
-    answer = await services.controller.abort(_if_match(request), _actor(role), _reason(body))
-    return _status(answer)
+@router.post(
+    "/abort",
+    openapi_extra={
+        "requestBody": {
+            "content": {"application/json": {"schema": VerbRequest.model_json_schema()}}
+        }
+    },
+)
+async def abort(request: Request, services: Live, role: Operator) -> Response:
+    """Take the canary's share back now, whatever else the request says.
+
+    Neither `If-Match` nor a body is needed, and neither can be wrong.
+    """
+    try:
+        reason = VerbRequest.model_validate_json(await request.body()).reason
+    except ValidationError:
+        reason = ""
+    return _status(await services.controller.abort(None, _actor(role), reason))
 
 
 @router.post("/pause")

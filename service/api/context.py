@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 import uuid
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.errors import unexpected
+
+logger = logging.getLogger(__name__)
 
 _USABLE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}\Z")
 
@@ -31,15 +34,27 @@ class RequestContext:
         state = scope.setdefault("state", {})
         state["request_id"] = _given_id(scope) or uuid.uuid4().hex
 
+        started = False
+
         async def send_with_headers(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 message["headers"] = [
                     *message.get("headers", ()),
                     *_headers(state, time.perf_counter() - began),
                 ]
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Exception:
+            # Here rather than in the framework, whose last resort lies outside of
+            # this and would answer without the id that it tells people to look for.
+            if started:
+                raise
+            logger.exception("request %s failed", state["request_id"])
+            await unexpected(str(state["request_id"]))(scope, receive, send_with_headers)
 
 
 def _given_id(scope: Scope) -> str | None:

@@ -57,17 +57,23 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(errors.NextvecError, _nextvec_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 def body(message: str, code: str, request_id: str, **details: object) -> bytes:
-    """The contract's error body."""
+    """The contract's error body.
+
+    A lone surrogate that came in with a caller's text is replaced: an error's own
+    path must not fail.
+    """
+    message = message.encode("utf-8", "replace").decode()
     return orjson.dumps({"error": message, "code": code, "request_id": request_id, **details})
 
 
 async def _nextvec_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.NextvecError)
     status = status_of(error)
+    if error.version is not None:
+        request.scope["state"].update(variant=error.variant, version=error.version)
     headers = {}
     details: dict[str, object] = {}
     if isinstance(error, errors.QueueFull):
@@ -100,9 +106,10 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return _response(request, error.status_code, str(error.detail), code, headers)
 
 
-async def _unexpected(request: Request, error: Exception) -> Response:
-    logger.error("request %s failed", _request_id(request), exc_info=error)
-    return _response(request, 500, "an internal error; the log has it under this id", "internal")
+def unexpected(request_id: str) -> Response:
+    """What nobody foresaw; the log has the rest."""
+    content = body("an internal error; the log has it under this id", "internal", request_id)
+    return Response(content, 500, media_type="application/json")
 
 
 def _response(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
 
 from service.api.services import Live
@@ -24,10 +24,10 @@ async def ready(services: Live) -> JSONResponse:
     return JSONResponse(content, 200 if services.accepting else 503)
 
 
-# Not async: rendering takes milliseconds, which a thread spends, not the event loop.
+# Not async: rendering some ten thousand lines is a thread's work, not the event loop's.
 @router.get("/metrics")
 def metrics(services: Live) -> Response:
     """Prometheus text."""
     for loaded in services.registry.loaded:
         services.metrics.queue_length.labels(loaded.manifest.version).set(loaded.scheduler.waiting)
-    return Response(generate_latest(services.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(services.metrics.render(), media_type=CONTENT_TYPE_LATEST)

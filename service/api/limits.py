@@ -6,12 +6,13 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import Malformed, TooLarge
+from service.errors import Malformed, QueueFull, TooLarge
 from service.settings import Limits
 
 
 class BodyLimits:
-    """ASGI middleware: `receive` raises `TooLarge`, or `Malformed` when a body stalls.
+    """ASGI middleware: `receive` raises `TooLarge`, `Malformed` when a body stalls,
+    or `QueueFull` when all bodies together hold too much memory.
 
     Here and not in the routes, so that the admin API, whose bodies the framework
     reads before it asks for a token, is guarded as well.
@@ -20,6 +21,7 @@ class BodyLimits:
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self._app = app
         self._limits = limits
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -43,13 +45,20 @@ class BodyLimits:
                     message = await receive()
             except TimeoutError as error:
                 raise Malformed("the body did not arrive in time", code="body_timeout") from error
-            received += len(message.get("body", b""))
+            size = len(message.get("body", b""))
+            received += size
+            self._held += size
             if received > most:
                 raise TooLarge(over)
+            if self._held > self._limits.max_held_bytes:
+                raise QueueFull("too many large bodies at once; try again later", 1.0)
             complete = not message.get("more_body", False)
             return message
 
-        await self._app(scope, receive_within_limits, send)
+        try:
+            await self._app(scope, receive_within_limits, send)
+        finally:
+            self._held -= received
 
 
 def _declared(scope: Scope) -> int:

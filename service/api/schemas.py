@@ -35,7 +35,9 @@ class StartRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    canary: str = Field(description="a version of the repository")
+    canary: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="a version of the repository"
+    )
     plan: Plan | None = Field(None, description="the service's own where it is left out")
     reason: str = Field("", max_length=1000)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import IntEnum
 from typing import Annotated
 
@@ -38,18 +38,19 @@ def role_of(token: str, admin: Admin) -> Role | None:
     return found
 
 
-def requires(needed: Role) -> Callable[[Request, Live], Role]:
+def requires(needed: Role) -> Callable[[Request, Live], Awaitable[Role]]:
     """A dependency that lets `needed` and higher roles through and returns the caller's.
 
     It raises `Unauthorized` for no token or an unknown one, `Forbidden` for a
     role that is too low.
     """
 
-    def check(request: Request, services: Live) -> Role:
+    async def check(request: Request, services: Live) -> Role:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        token = token.strip(" \t")
         if scheme.lower() != "bearer" or not token:
             raise Unauthorized("send Authorization: Bearer <token>")
-        role = role_of(token.strip(), services.settings.admin)
+        role = role_of(token, services.settings.admin)
         if role is None:
             raise Unauthorized("nobody was given this token")
         if role < needed:

@@ -31,15 +31,15 @@ class Services:
     parsing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-def services(request: Request) -> Services:
+async def services(request: Request) -> Services:
     """For routes that answer at any time."""
     found: Services = request.app.state.services
     return found
 
 
-def accepting(request: Request) -> Services:
+async def accepting(request: Request) -> Services:
     """For routes that need versions loaded. Raises `NotReady`."""
-    found = services(request)
+    found = await services(request)
     if not found.accepting:
         raise NotReady("starting up or draining: ask /v2/health/ready")
     return found

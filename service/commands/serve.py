@@ -9,10 +9,12 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 from pydantic import ValidationError
 
+from service.api.services import Services
 from service.app import create_app
 from service.settings import Settings
 
@@ -43,6 +45,9 @@ def run(args: argparse.Namespace) -> int:
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+    # A thread that renders metrics or parses JSON holds the interpreter for this long
+    # before another may go on; the default of 5 ms is longer than a step takes.
+    sys.setswitchinterval(0.000_5)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(settings))
     return 0
@@ -52,7 +57,8 @@ async def _serve(settings: Settings) -> None:
     """Load first, then listen: an error on the way ends the command in its own words."""
     app = create_app(settings)
     async with app.router.lifespan_context(app):
-        server = uvicorn.Server(
+        server = _Server(
+            app.state.services,
             uvicorn.Config(
                 app,
                 host=settings.host,
@@ -62,13 +68,30 @@ async def _serve(settings: Settings) -> None:
                 access_log=False,
                 # Requests in flight end by their own deadline; a stream of events never does.
                 timeout_graceful_shutdown=int(settings.limits.timeout_seconds) + 1,
-            )
+            ),
         )
         # uvicorn drains and then raises the signal again: to have been asked to
         # stop, and to have stopped, is no failure.
         for asked in (signal.SIGINT, signal.SIGTERM):
             signal.signal(asked, lambda *_: None)
         await server.serve()
+
+
+class _Server(uvicorn.Server):
+    """Asked to stop, it first refuses new work and ends the streams of events.
+
+    uvicorn waits for every answer to be complete, and a stream never is by itself.
+    """
+
+    def __init__(self, services: Services, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._services = services
+        self._loop = asyncio.get_running_loop()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._services.accepting = False
+        self._loop.call_soon_threadsafe(self._services.controller.hang_up)
+        super().handle_exit(sig, frame)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -13,7 +13,7 @@ from service.errors import NotFound, VersionError
 from service.inference.engine import Engine
 from service.inference.repository import Repository, VersionFiles
 from service.inference.scheduler import Scheduler
-from service.manifest import Manifest
+from service.manifest import MODEL, Manifest
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,11 @@ class LoadedVersion:
     manifest: Manifest
     provider: str
     scheduler: Scheduler
+
+    @property
+    def digest(self) -> str:
+        """The graph's: a version exported again under its name is another one."""
+        return self.manifest.files[MODEL]
 
 
 class Registry:
@@ -75,7 +80,11 @@ class Registry:
                 return
             files = await asyncio.to_thread(self._repository.open, version)
             self._check(files.manifest)
-            engine = await asyncio.to_thread(self._load, files)
+            try:
+                engine = await asyncio.to_thread(self._load, files)
+            except Exception as error:
+                # Out of memory, a graph of other sizes than its manifest says, …
+                raise VersionError(f"{version} cannot be loaded: {error}") from error
             scheduler = self._make_scheduler(engine, version)
             scheduler.start(version)
             self._loaded[version] = LoadedVersion(files.manifest, engine.provider, scheduler)
@@ -117,7 +126,9 @@ class Registry:
             vectors = np.full((time, batch, sizes.dim), sizes.dim**-0.5, np.float32)
             lengths = np.full(batch, time, np.int32)
             state = np.zeros((sizes.layers, batch, sizes.hidden), np.float32)
-            predicted, _ = engine.run(vectors, lengths, state)
-            if predicted.shape != (batch, sizes.dim) or not np.isfinite(predicted).all():
-                raise VersionError(f"{files.graph}: its warm-up answers are not finite vectors")
+            predicted, next_state = engine.run(vectors, lengths, state)
+            if predicted.shape != (batch, sizes.dim) or next_state.shape != state.shape:
+                raise VersionError(f"its answers have shape {predicted.shape}, {next_state.shape}")
+            if not (np.isfinite(predicted).all() and np.isfinite(next_state).all()):
+                raise VersionError("its warm-up answers are not finite")
         return engine

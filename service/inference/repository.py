@@ -62,7 +62,7 @@ class Repository:
             file = folder / name
             if file.parent != folder or not file.is_file():
                 raise VersionError(f"{file}: listed in the manifest and missing")
-            if sha256(file) != expected:
+            if _digest(file) != expected:
                 raise VersionError(
                     f"{file}: sha256 differs from the manifest's; export the version again"
                 )
@@ -73,3 +73,10 @@ class Repository:
             return Manifest.model_validate_json((folder / NAME).read_bytes())
         except (OSError, ValidationError) as error:
             raise VersionError(f"{folder / NAME}: {error}") from error
+
+
+def _digest(file: Path) -> str:
+    try:
+        return sha256(file)
+    except OSError as error:
+        raise VersionError(f"{file} cannot be read: {error.strerror}") from error

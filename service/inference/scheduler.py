@@ -12,12 +12,13 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from service.clock import Clock
-from service.errors import DeadlineExceeded, EngineFault, NotReady, QueueFull
+from service.errors import EngineFault, NotReady, QueueFull
 from service.inference.engine import Engine
 from service.types import State, Vector, Vectors
 
@@ -107,14 +108,14 @@ class Scheduler:
 
     @property
     def waiting(self) -> int:
-        """Jobs not finished."""
+        """Jobs in the queue; those of the batch in the engine are not counted."""
         return len(self._steps) + len(self._prefills)
 
-    async def submit(self, vectors: Vectors, state: State | None, timeout: float) -> Prediction:  # noqa: ASYNC109  the deadline is the job's, not the await's
+    async def submit(self, vectors: Vectors, state: State | None) -> Prediction:
         """Run `vectors` `[n, dim]` from `state`, a cold one if None.
 
-        Raises `QueueFull`, `DeadlineExceeded` after `timeout` seconds,
-        `EngineFault`, `NotReady`. Cancelled, it drops the job.
+        Raises `QueueFull`, `EngineFault`, `NotReady`. Cancelled, by a deadline or
+        because the caller has gone, it drops the job.
         """
         loop = asyncio.get_running_loop()
         if state is None:
@@ -132,10 +133,17 @@ class Scheduler:
             (self._steps if len(vectors) == 1 else self._prefills).append(job)
             self._wake.notify()
         try:
-            async with asyncio.timeout(timeout):
-                return await job.future
-        except TimeoutError as error:
-            raise DeadlineExceeded(f"not answered within {timeout:g} s") from error
+            return await job.future
+        finally:
+            if job.future.cancelled():
+                self._withdraw(job)
+
+    def _withdraw(self, job: _Job) -> None:
+        """Its caller has gone: it gives its place in the queue to one who is there."""
+        with self._wake:
+            for queue in (self._steps, self._prefills):
+                with suppress(ValueError):
+                    queue.remove(job)
 
     def _serve(self) -> None:
         while True:
@@ -147,34 +155,45 @@ class Scheduler:
                 steps = _take(self._steps, self._max_batch)
             if steps:
                 self._run(steps, 1)
-                self._deliver(steps)
             with self._wake:
                 prefills = _take(self._prefills, self._max_batch)
             if prefills:
                 self._run(prefills, self._prefill_chunk)
                 unfinished = [job for job in prefills if job.remaining and not job.future.done()]
-                self._deliver([job for job in prefills if not job.remaining])
                 with self._wake:
                     self._prefills.extendleft(reversed(unfinished))
         # Contexts that were between two chunks when it closed.
         self._from_thread(_fail, list(self._prefills), NotReady(_UNLOADED))
 
     def _run(self, jobs: Sequence[_Job], chunk: int) -> None:
-        """One batch through the engine; its results go into the jobs."""
+        """One batch through the engine; those that are finished get their answers.
+
+        Whatever goes wrong, these callers hear of it and the thread lives on: it
+        is the only one this version has.
+        """
+        try:
+            self._advance(jobs, chunk)
+            self._deliver([job for job in jobs if not job.remaining])
+        except Exception as error:
+            logger.exception("the engine failed")
+            fault = error if isinstance(error, EngineFault) else EngineFault(str(error))
+            self._fail_later(jobs, fault)
+
+    def _advance(self, jobs: Sequence[_Job], chunk: int) -> None:
+        """The next chunk of each job; the results go into the jobs."""
         lengths = np.array([min(chunk, job.remaining) for job in jobs], np.int32)
         vectors = np.zeros((int(lengths.max()), len(jobs), jobs[0].vectors.shape[1]), np.float32)
         for column, (job, length) in enumerate(zip(jobs, lengths, strict=True)):
             vectors[:length, column] = job.vectors[job.done : job.done + length]
         states = np.stack([job.state for job in jobs], axis=1)
         began = self._clock.monotonic()
-        try:
-            predicted, next_states = self._engine.run(vectors, lengths, states)
-        except Exception as error:  # whatever it is, the callers must hear of it
-            logger.exception("the engine failed")
-            fault = error if isinstance(error, EngineFault) else EngineFault(str(error))
-            self._fail_later(jobs, fault)
-            return
+        predicted, next_states = self._engine.run(vectors, lengths, states)
         seconds = self._clock.monotonic() - began
+        if predicted.shape != vectors.shape[1:] or next_states.shape != states.shape:
+            raise EngineFault(
+                f"the engine answered {predicted.shape} and {next_states.shape}, "
+                f"not {vectors.shape[1:]} and {states.shape}"
+            )
         self._observe_batch(len(jobs))
         self._seconds_per_job += 0.1 * (seconds / len(jobs) - self._seconds_per_job)
         for column, (job, length) in enumerate(zip(jobs, lengths, strict=True)):
@@ -188,8 +207,7 @@ class Scheduler:
         finished = self._clock.monotonic()
         answers: list[tuple[_Job, Prediction]] = []
         for job in jobs:
-            if job.vector is None:
-                continue  # its batch failed, and its caller has been told
+            assert job.vector is not None
             if not (np.isfinite(job.vector).all() and np.isfinite(job.state).all()):
                 self._fail_later([job], EngineFault("the engine answered NaN or Inf"))
                 continue

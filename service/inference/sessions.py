@@ -12,11 +12,15 @@ from enum import Enum
 import numpy as np
 
 from service.clock import Clock
-from service.errors import Gone, NotFound
+from service.errors import Gone, NotFound, QueueFull
 from service.types import State, Variant, Vector, Vectors
 
 TOMBSTONES = 100_000
 """Ids remembered after eviction, so that 410 can be told from 404."""
+
+MAX_USERS = 32
+"""Appends to one session at once; the next is refused. One waits for the other, so
+that more of them only hold memory."""
 
 OVERHEAD_BYTES = 2048
 """Python's own for a session: object, lock, dictionary entry; measured roughly."""
@@ -82,7 +86,8 @@ class Session:
     """One context. `lock` is held from reading it to changing it.
 
     `users` counts those who hold the lock or wait for it: such a session is
-    never evicted.
+    never evicted. `digest` is that of the graph that `state` came from: a version
+    exported again under its name is another one.
     """
 
     id: str
@@ -91,6 +96,7 @@ class Session:
     length: int = 0
     variant: Variant | None = Variant.STABLE
     version: str = ""
+    digest: str = ""
     state: State | None = None
     last: LastAppend | None = None
     users: int = 0
@@ -157,6 +163,8 @@ class SessionStore:
         when `keep` is called on it, and not before.
         """
         session = self._find(session_id, position, begin)
+        if session.users >= MAX_USERS:
+            raise QueueFull(f"{session.users} appends to {session_id!r} wait already", 1.0)
         session.users += 1
         try:
             async with session.lock:

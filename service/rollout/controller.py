@@ -150,6 +150,10 @@ class Controller:
             except TimeoutError:
                 continue
 
+    def hang_up(self) -> None:
+        """End the subscriptions; rollouts go on."""
+        self._feed.close()
+
     async def close(self) -> None:
         """End `run` and the subscribers, and let go of the store's file."""
         self._closing.set()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fakes import FakeClock, FakeEngine, fault, unit_vectors
 
-from service.errors import DeadlineExceeded, EngineFault, NotReady, QueueFull
+from service.errors import EngineFault, NotReady, QueueFull
 from service.inference.scheduler import Scheduler
 
 pytestmark = pytest.mark.anyio
@@ -37,9 +37,9 @@ async def running(engine, *, max_batch=8, prefill_chunk=4, queue_limit=16):
 async def held(engine, scheduler, *jobs):
     """Tasks for `jobs`, all queued behind a first one that holds the engine."""
     engine.gate.clear()
-    first = asyncio.create_task(scheduler.submit(unit_vectors(1), None, 10))
+    first = asyncio.create_task(scheduler.submit(unit_vectors(1), None))
     await asyncio.to_thread(engine.entered.acquire)
-    tasks = [asyncio.create_task(scheduler.submit(vectors, None, 10)) for vectors in jobs]
+    tasks = [asyncio.create_task(scheduler.submit(vectors, None)) for vectors in jobs]
     await asyncio.sleep(0)
     return first, tasks
 
@@ -50,7 +50,7 @@ async def test_a_context_run_in_chunks_answers_as_in_one_pass(length):
     engine = FakeEngine()
     vectors = unit_vectors(length)
     async with running(engine, prefill_chunk=4) as scheduler:
-        got = await scheduler.submit(vectors, None, 10)
+        got = await scheduler.submit(vectors, None)
     np.testing.assert_allclose(engine.expected(vectors), got.vector, atol=1e-6)
 
 
@@ -59,8 +59,8 @@ async def test_a_kept_state_goes_on_where_it_stopped():
     engine = FakeEngine()
     vectors = unit_vectors(11)
     async with running(engine) as scheduler:
-        before = await scheduler.submit(vectors[:10], None, 10)
-        got = await scheduler.submit(vectors[10:], before.state, 10)
+        before = await scheduler.submit(vectors[:10], None)
+        got = await scheduler.submit(vectors[10:], before.state)
     np.testing.assert_allclose(engine.expected(vectors), got.vector, atol=1e-6)
 
 
@@ -136,22 +136,38 @@ async def test_over_its_bound_it_refuses_at_once():
     async with running(engine, queue_limit=2) as scheduler:
         first, tasks = await held(engine, scheduler, unit_vectors(1), unit_vectors(5))
         with pytest.raises(QueueFull) as refused:
-            await scheduler.submit(unit_vectors(1), None, 10)
+            await scheduler.submit(unit_vectors(1), None)
         engine.gate.set()
         await asyncio.gather(first, *tasks)
     assert refused.value.retry_after > 0
 
 
-async def test_past_its_deadline_a_request_is_dropped():
-    """It is answered with the deadline's error and never runs."""
+async def test_callers_who_have_gone_give_up_their_places():
+    """A full queue of the departed refuses nobody."""
     engine = FakeEngine()
-    async with running(engine) as scheduler:
-        first, _ = await held(engine, scheduler)
-        with pytest.raises(DeadlineExceeded):
-            await scheduler.submit(unit_vectors(1), None, 0.001)
+    async with running(engine, queue_limit=2) as scheduler:
+        first, tasks = await held(engine, scheduler, unit_vectors(1), unit_vectors(5))
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert scheduler.waiting == 0
         engine.gate.set()
         await first
-    assert engine.batches == [[1]]
+        await scheduler.submit(unit_vectors(1), None)
+    assert engine.batches == [[1], [1]]
+
+
+async def test_an_answer_of_another_shape_is_a_fault_and_the_thread_lives_on(caplog):
+    """It is the only thread a version has."""
+    engine = FakeEngine()
+    run = engine.run
+    async with running(engine) as scheduler:
+        engine.run = lambda *feeds: tuple(output[:, :0] for output in run(*feeds))
+        with pytest.raises(EngineFault, match="not"):
+            await scheduler.submit(unit_vectors(1), None)
+        engine.run = run
+        await scheduler.submit(unit_vectors(1), None)
+    assert "the engine failed" in caplog.text
 
 
 @pytest.mark.parametrize("error", [fault(), RuntimeError("cuDNN")])
@@ -161,8 +177,8 @@ async def test_an_engine_that_raises_fails_its_batch_and_goes_on(error, caplog):
     async with running(engine) as scheduler:
         engine.faults.append(error)
         with pytest.raises(EngineFault, match=str(error)):
-            await scheduler.submit(unit_vectors(6), None, 10)
-        got = await scheduler.submit(unit_vectors(1), None, 10)
+            await scheduler.submit(unit_vectors(6), None)
+        got = await scheduler.submit(unit_vectors(1), None)
     np.testing.assert_allclose(engine.expected(unit_vectors(1)), got.vector, atol=1e-6)
     assert "the engine failed" in caplog.text
 
@@ -173,7 +189,7 @@ async def test_nan_from_the_engine_is_its_fault():
     engine.poison = True
     async with running(engine) as scheduler:
         with pytest.raises(EngineFault, match="NaN"):
-            await scheduler.submit(unit_vectors(1), None, 10)
+            await scheduler.submit(unit_vectors(1), None)
 
 
 async def test_closing_refuses_what_waits_and_finishes_what_runs():
@@ -187,7 +203,7 @@ async def test_closing_refuses_what_waits_and_finishes_what_runs():
         engine.gate.set()
         await asyncio.gather(first, closing)
         with pytest.raises(NotReady):
-            await scheduler.submit(unit_vectors(1), None, 10)
+            await scheduler.submit(unit_vectors(1), None)
 
 
 async def test_closing_refuses_a_context_between_two_chunks():
@@ -195,7 +211,7 @@ async def test_closing_refuses_a_context_between_two_chunks():
     engine = FakeEngine()
     async with running(engine, prefill_chunk=4) as scheduler:
         engine.gate.clear()
-        task = asyncio.create_task(scheduler.submit(unit_vectors(9), None, 10))
+        task = asyncio.create_task(scheduler.submit(unit_vectors(9), None))
         await asyncio.to_thread(engine.entered.acquire)
         closing = asyncio.create_task(scheduler.close())
         await asyncio.sleep(0)
