@@ -195,3 +195,26 @@ async def test_before_it_is_ready_and_while_it_drains_it_says_so(service):
     assert (await service.client.get("/v2/health/live")).status_code == 200
     ready = await service.client.get("/v2/health/ready")
     assert (ready.status_code, ready.json()) == (503, {"live": True, "ready": False})
+
+
+async def test_an_error_names_the_variant_that_was_to_answer(service):
+    """So that errors can be told apart by version from outside."""
+    service.engines["phase-2"].faults.append(fault())
+    answer = await service.client.post("/v1/predict", **raw(unit_vectors(2)))
+    assert answer.status_code == 500
+    assert (answer.headers["x-variant"], answer.headers["x-model-version"]) == ("stable", "phase-2")
+
+
+async def test_what_nobody_foresaw_is_answered_in_the_form_too(service, monkeypatch, caplog):
+    """With the id that the log has it under."""
+
+    async def broken(*_args):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(service.app.state.services.dispatch, "predict", broken)
+    answer = await service.client.post(
+        "/v1/predict", **{**raw(unit_vectors(1)), "headers": {**BINARY, "X-Request-Id": "odd-1"}}
+    )
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+    assert answer.headers["x-request-id"] == answer.json()["request_id"] == "odd-1"
+    assert "odd-1" in caplog.text

@@ -147,3 +147,33 @@ async def test_the_metrics_know_how_many_sessions_there_are(service):
     assert await service.metric("nextvec_session_bytes") > 0
     await service.client.delete("/v1/sessions/a")
     assert await service.metric("nextvec_sessions") == 1
+
+
+async def test_the_deadline_counts_the_wait_behind_earlier_appends(start):
+    """All of them are over at the same time, not one after the other."""
+    async with start(limits={"timeout_seconds": 0.05}) as service:
+        engine = service.engines["phase-2"]
+        engine.gate.clear()
+        answers = await asyncio.gather(*(append(service, unit_vectors(1, i)) for i in range(5)))
+        engine.gate.set()
+        timeouts = await service.metric(
+            "nextvec_request_duration_seconds_count",
+            variant="stable",
+            version="phase-2",
+            mode="step",
+            outcome="timeout",
+        )
+    assert [answer.status_code for answer in answers] == [504] * 5
+    assert timeouts == 5
+
+
+async def test_too_many_appends_to_one_session_at_once_are_refused(service):
+    """Each waits for the one before it; more of them would only hold memory."""
+    engine = service.engines["phase-2"]
+    engine.gate.clear()
+    tasks = [asyncio.create_task(append(service, unit_vectors(1, i))) for i in range(40)]
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    engine.gate.set()
+    answers = await asyncio.gather(*tasks)
+    assert {task.result().status_code for task in done} == {429}
+    assert sorted(answer.status_code for answer in answers) == [200] * 32 + [429] * 8

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 from fakes import unit_vectors
-from serving import NEXTVEC, tokens
+from serving import NEXTVEC, TOKEN, tokens
 
 PLAN = {
     "steps": [{"weight": 30, "min_dwell_seconds": 1}, {"weight": 60, "approval": True}],
@@ -35,7 +35,7 @@ def test_killed_in_the_middle_of_a_rollout_it_comes_back_where_it_was(serve, mom
     with serve() as server:
         assert start_rollout(server).status_code == 202
         server.wait_for("WarmingUp")
-        while moment == "Progressing" and server.status()["phase"] != "Progressing":
+        while moment == "Progressing" and server.status()["phase"] == "WarmingUp":
             call(server, 10)
             calls += 10
         before = server.status()
@@ -47,8 +47,9 @@ def test_killed_in_the_middle_of_a_rollout_it_comes_back_where_it_was(serve, mom
             assert before[key] == after[key]
         assert before["weight"]["set_percent"] == after["weight"]["set_percent"]
         assert history == server.admin("GET", "/history").json()
-        for guardrail in after["guardrails"]:
-            assert sum(guardrail["samples"].values()) <= calls
+        judged = [sum(s["samples"].values()) for r in (before, after) for s in r["guardrails"]]
+        assert sorted(judged) == judged
+        assert all(samples <= calls for samples in judged)
         assert server.admin("POST", "/abort").status_code == 200
         server.wait_for("RolledBack")
         assert server.status()["weight"]["set_percent"] == 0
@@ -142,3 +143,28 @@ def test_asked_to_stop_it_ends_well(serve):
     with serve() as server:
         server.process.terminate()
         assert server.process.wait(timeout=30) == 0
+
+
+def test_a_listener_does_not_keep_it_from_stopping(serve):
+    """A stream of events ends when the service is asked to stop."""
+    with serve() as server:
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        with server.client.stream("GET", "/admin/v1/rollout/events", headers=headers) as events:
+            lines = events.iter_lines()
+            assert next(lines) == "event: status"
+            server.process.terminate()
+            list(lines)
+        assert server.process.wait(timeout=30) == 0
+        assert "graceful shutdown exceeded" not in server.log.read_text()
+
+
+def test_a_canary_that_faults_while_it_warms_up_does_not_keep_stable_down(serve, models, tmp_path):
+    """Its manifest may say what its graph is not."""
+    damaged = tmp_path / "models"
+    shutil.copytree(models, damaged)
+    manifest = damaged / "next-vector" / "phase-3" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"hidden": 512', '"hidden": 256'))
+    assert '"hidden": 256' in manifest.read_text()
+    with serve("--canary", "phase-3", models=damaged) as server:
+        assert "stable serves without it" in server.log.read_text()
+        call(server, 3)

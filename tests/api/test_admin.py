@@ -1,0 +1,196 @@
+"""`/admin/v1/rollout`: who may do what, when, and having seen what."""
+
+from __future__ import annotations
+
+import pytest
+from fakes import unit_vectors
+
+from service.errors import Invalid
+from service.settings import Admin
+
+pytestmark = pytest.mark.anyio
+
+READS = [("GET", ""), ("GET", "/history")]
+OPERATOR = [("POST", ""), ("POST", "/pause"), ("POST", "/abort")]
+APPROVER = [("POST", "/promote"), ("POST", "/resume"), ("POST", "/undo")]
+EVENTS = ("GET", "/events")
+
+
+def start_body(path):
+    return {"json": {"canary": "phase-3"}} if path == "" else {}
+
+
+@pytest.mark.parametrize(("method", "path"), [*READS, EVENTS, *OPERATOR, *APPROVER])
+@pytest.mark.parametrize(
+    "authorization",
+    [None, "", "Bearer", "Bearer ", "Bearer nobody", "Basic dmlld2Vy", b"Bearer \xa0"],
+)
+async def test_without_a_known_token_nothing_is_told_or_done(service, method, path, authorization):
+    """401, which names the scheme; the state is as before."""
+    headers = {} if authorization is None else {"Authorization": authorization}
+    answer = await service.client.request(
+        method, f"/admin/v1/rollout{path}", headers=headers, **start_body(path)
+    )
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert service.controller.generation == 0
+
+
+@pytest.mark.parametrize(
+    ("role", "method", "path"),
+    [
+        *(("viewer", *route) for route in [*OPERATOR, *APPROVER]),
+        *(("operator", *route) for route in APPROVER),
+    ],
+)
+async def test_a_role_that_is_too_low_is_forbidden(service, role, method, path):
+    """403; the state is as before."""
+    answer = await service.admin(method, path, role=role, **start_body(path))
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    assert service.controller.generation == 0
+
+
+@pytest.mark.parametrize("token", ["", " ", "\t"])
+def test_a_blank_token_is_refused_at_start(token):
+    """An unset variable that a template passed on must not open a role."""
+    with pytest.raises(ValueError, match="blank"):
+        Admin(approver_token=token)
+
+
+async def test_a_rollout_is_started_watched_and_aborted(service):
+    """Each change has a generation of its own, told as the ETag."""
+    begun = await service.admin("POST", json={"canary": "phase-3", "reason": "longer"})
+    assert begun.status_code == 202
+    assert begun.headers["etag"] == f'"{begun.json()["generation"]}"'
+    await service.controller.prepared()
+    seen = await service.admin("GET", role="viewer")
+    assert seen.json()["phase"] == "WarmingUp"
+    assert seen.json()["weight"]["set_percent"] == 5
+    assert (await service.admin("POST", "/abort", role="operator")).status_code == 200
+    after = (await service.admin("GET")).json()
+    assert (after["phase"], after["weight"]["set_percent"]) == ("RolledBack", 0)
+    history = (await service.admin("GET", "/history")).json()
+    assert [row["to"] for row in history] == ["RolledBack", "Aborting", "WarmingUp", "Pending"]
+    assert (history[-1]["actor"], history[-1]["note"]) == ("approver", "longer")
+
+
+@pytest.mark.parametrize("path", ["/pause", "/promote", "/resume", "/undo"])
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [
+        ({"If-Match": '"0"'}, 412, "precondition_failed"),
+        ({"If-Match": '"99"'}, 412, "precondition_failed"),
+        ({"If-Match": "now"}, 422, "invalid"),
+    ],
+)
+async def test_a_change_wants_the_generation_that_was_seen(service, path, headers, status, code):
+    await service.admin("POST", json={"canary": "phase-3"})
+    await service.controller.prepared()
+    before = service.controller.generation
+    answer = await service.admin("POST", path, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert before == service.controller.generation
+
+
+@pytest.mark.parametrize("path", ["/pause", "/promote", "/resume", "/undo"])
+async def test_a_change_without_a_generation_is_refused(service, path):
+    answer = await service.client.post(
+        f"/admin/v1/rollout{path}", headers={"Authorization": "Bearer approver-token"}
+    )
+    assert (answer.status_code, answer.json()["code"]) == (428, "precondition_required")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"headers": {"If-Match": "*"}},
+        {"headers": {"If-Match": '"99"'}},
+        {"content": b"{"},
+        {"json": {"unknown": 1}},
+        {"content": b"\xff"},
+    ],
+)
+async def test_nothing_in_the_request_can_keep_an_abort_from_happening(service, options):
+    """It beats everything."""
+    await service.admin("POST", json={"canary": "phase-3"})
+    await service.controller.prepared()
+    answer = await service.admin("POST", "/abort", **options)
+    assert (answer.status_code, answer.json()["phase"]) == (200, "RolledBack")
+
+
+@pytest.mark.parametrize("path", ["/abort", "/pause", "/promote", "/resume", "/undo"])
+async def test_an_illegal_verb_lists_the_legal_ones(service, path):
+    answer = await service.admin("POST", path)
+    assert answer.status_code == 409
+    assert (answer.json()["legal"], answer.json()["phase"]) == (["start"], "Healthy")
+
+
+async def test_a_promotion_before_the_guardrails_pass_is_refused_unless_forced(service):
+    """And a forced one says so in the audit log."""
+    plan = {"steps": [{"weight": 50, "approval": True}]}
+    await service.admin("POST", json={"canary": "phase-3", "plan": plan})
+    await service.controller.prepared()
+    await service.admin("POST", "/pause")
+    refused = await service.admin("POST", "/promote")
+    assert (refused.status_code, refused.json()["code"]) == (409, "guardrails_not_passed")
+    forced = await service.admin("POST", "/promote?force=true")
+    assert (forced.status_code, forced.json()["stable"]) == (200, "phase-3")
+    reasons = [row["reason"] for row in (await service.admin("GET", "/history")).json()]
+    assert "forced" in reasons
+    answer = await service.client.post("/v1/predict", json={"context": unit_vectors(2).tolist()})
+    assert (answer.headers["x-variant"], answer.headers["x-model-version"]) == ("stable", "phase-3")
+    undone = await service.admin("POST", "/undo")
+    assert undone.status_code == 200
+    await service.controller.prepared()
+    assert (await service.admin("GET")).json()["stable"] == "phase-2"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "place"),
+    [
+        ({"canary": "phase-2"}, 422, "phase-2"),
+        ({"canary": "phase-9"}, 404, "phase-9"),
+        ({"canary": "../phase-3"}, 422, "canary"),
+        ({"canary": "é"}, 422, "canary"),
+        ({}, 422, "canary"),
+        ({"canary": "phase-3", "weight": 5}, 422, "weight"),
+        ({"canary": "phase-3", "plan": {"alpha": 2}}, 422, "plan.alpha"),
+        ({"canary": "phase-3", "plan": {"steps": []}}, 422, "plan.steps"),
+        (
+            {"canary": "phase-3", "plan": {"steps": [{"weight": 9}, {"weight": 3}]}},
+            422,
+            "plan.steps.1.weight",
+        ),
+    ],
+)
+async def test_a_start_that_makes_no_sense_names_the_field(service, body, status, place):
+    """And starts nothing."""
+    answer = await service.admin("POST", json=body)
+    assert answer.status_code == status
+    assert place in answer.json()["error"]
+    assert service.controller.generation == 0
+
+
+async def test_a_start_that_is_no_json_is_malformed(service):
+    answer = await service.admin("POST", content=b"{", headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed")
+
+
+async def test_a_plan_in_a_file_is_refused_at_start_with_its_field(start, tmp_path):
+    """Before anything is served."""
+    (tmp_path / "plan.json").write_text('{"alpha": 2}')
+    with pytest.raises(Invalid, match="alpha"):
+        async with start(
+            rollout={"database": tmp_path / "other.db", "plan": tmp_path / "plan.json"}
+        ):
+            pass
+
+
+async def test_half_a_character_is_refused_in_the_form(service):
+    """An error's own path must not fail on what it quotes."""
+    answer = await service.admin(
+        "POST",
+        content=b'{"canary": "\\ud800"}',
+        headers={"Content-Type": "application/json"},
+    )
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
