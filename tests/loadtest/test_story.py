@@ -52,8 +52,8 @@ def test_the_plans_keep_the_services_own_test(act):
         (RECOMPUTED, 0.3, 1.5),
         (RECOMPUTED, 3.0, 1.0),
         (RECOMPUTED, 0.01, 6.0),
-        (SESSIONS, 0.004, 100.0),
-        (SESSIONS, 0.0001, 120.0),
+        (SESSIONS, 0.005, 100.0),
+        (SESSIONS, 0.0001, 150.0),
         (SESSIONS, 1.0, 20.0),
     ],
 )
