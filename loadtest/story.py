@@ -94,7 +94,7 @@ ACTS = (
         ),
     ),
     Act(
-        title="the same callers as sessions: a request brings one vector",
+        title="the same callers as sessions of 60 vectors: a request brings one",
         mode="session",
         arrivals="constant",
         callers=32,
