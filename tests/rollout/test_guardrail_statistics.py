@@ -111,3 +111,19 @@ def test_a_regression_at_a_later_step_is_found():
                 break
     assert 20 == len(found)
     assert max(found) <= 12
+
+
+def test_a_canary_that_stalls_within_one_look_is_not_rolled_back():
+    """All of its requests of that look slow, at the first look that may judge: the worst."""
+    rng = np.random.default_rng(6)
+    found = 0
+    for _ in range(50):
+        test = EProcess(EDGES)
+        for k in range(20):
+            canary = rng.binomial(total := rng.poisson(750), 0.05)
+            x = rng.lognormal(-3, 0.5, total - canary)
+            y = rng.lognormal(-3, 0.5, canary) + (3.0 if k == 2 else 0.0)
+            new = {"step": Arms(histogram(x), histogram(y))}
+            test = look(test, new, RULE, latency=True, alone=False)
+            found += test.log_fail() >= RULE.bound
+    assert 0 == found
