@@ -10,39 +10,28 @@ import orjson
 
 from simulation.outcomes import Row, Times
 
-HEADINGS = (
-    "rule",
-    "canary",
-    "rolled back",
-    "95 % interval",
-    "delay",
-    "since traffic",
-    "step passed",
-    "promoted",
-    "after",
-)
+HEADINGS = ("rule", "canary", "rolled back, %", "delay", "since traffic", "passed", "promoted")
 NOTES = (
-    "Canary: its latencies over stable's, and the share of its requests that fail. Times are "
-    "medians / 90th percentiles in seconds over all rollouts; – where fewer came so far. "
-    "Delay: from the look after which the fault could be judged (warm-up and settling over; with "
-    "failing requests from the first look) to the rollback. Step passed: by a "
-    "step's guardrails, from its beginning. After: from the canary's first traffic to promotion."
+    "Canary: its latencies over stable's, and the share of its requests that fail. Rolled back: "
+    "with the 95 % interval. Times are medians/90th percentiles in seconds over all rollouts, – "
+    "where fewer came so far. Delay: from the look after which the fault could be judged (warm-up "
+    "and settling over; with failing requests the first look) to the rollback. Passed: what a "
+    "step below 100 % took. Promoted: how many, and how long after the first traffic."
 )
 
 
 def cells(row: Row) -> tuple[str, ...]:
     """As text, under `HEADINGS`."""
     errors = f", {row.error_rate:.0%} fail" if row.error_rate else ""
+    promoted = f"{row.promoted}: {_times(row.promotion)}" if row.promoted else "0"
     return (
         row.rule,
         f"{row.ratio:g}×{errors}",
-        f"{row.rolled_back} of {row.rollouts}",
-        f"{100 * row.low:.1f}–{100 * row.high:.1f} %",
+        f"{100 * row.rate:.1f} ({100 * row.low:.1f}–{100 * row.high:.1f})",
         _times(row.delay),
         _times(row.total),
         _times(row.passing),
-        "" if row.promotion is None else str(row.promoted),
-        _times(row.promotion),
+        "" if row.promotion is None else promoted,
     )
 
 
@@ -72,4 +61,4 @@ def _times(times: Times | None) -> str:
     if times is None:
         return ""
     found = ["–" if t is None else f"{t:.0f}" for t in (times.median, times.p90)]
-    return "–" if found == ["–", "–"] else " / ".join(found)
+    return "–" if found == ["–", "–"] else "/".join(found)

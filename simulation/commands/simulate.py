@@ -186,7 +186,7 @@ def _title(args: argparse.Namespace, plan: Plan, latency: Latency) -> str:
 def _table(rows: list[Row]) -> Table:
     shown = Table(box=box.SIMPLE, collapse_padding=True, pad_edge=False)
     for i, heading in enumerate(report.HEADINGS):
-        shown.add_column(heading, justify="left" if i < 2 else "right")
+        shown.add_column(heading, justify="left" if i < 2 else "right", no_wrap=i == 0)
     for row in rows:
         shown.add_row(*report.cells(row))
     return shown

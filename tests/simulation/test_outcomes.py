@@ -48,14 +48,15 @@ def test_a_row_counts_endings_and_orders_times():
     assert (1, 1, 3) == (found.rolled_back, found.promoted, found.rollouts)
     assert (None, None) == (found.delay.median, found.total.median)
     assert Times(300.0, None) == found.passing
-    assert "1 of 3" in report.cells(found)
+    cells = ("nextvec", "1×", "33.3 (6.1–79.2)", "–", "–", "300/–", "1: –")
+    assert cells == report.cells(found)
 
 
 def test_a_report_is_finite_json():
     rows = [rival_row(Rival.WINDOWED, SCENARIO, [None, 60.0])]
     found = orjson.loads(report.as_json({"rate": 50.0}, rows))
     assert (0.5, None) == (found["rows"][0]["rate"], found["rows"][0]["delay"]["p90"])
-    assert "| P95 of 1 min | 1× | 1 of 2 |" in report.markdown({}, rows)
+    assert "| P95 of 1 min | 1× | 50.0 (9.5–90.5) |" in report.markdown({}, rows)
 
 
 def test_a_rivals_percentile_is_the_services():

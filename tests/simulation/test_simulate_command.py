@@ -23,9 +23,11 @@ def test_it_writes_figures_words_and_a_picture(tmp_path, capsys):
     assert 6 == len(found["rows"])
     assert 3 == found["rows"][1]["rolled_back"]
     assert [5.0] == [step["weight"] for step in found["settings"]["plan"]["steps"]]
-    assert "| nextvec | 5× | 3 of 3 |" in (out / "report.md").read_text(encoding="utf-8")
+    assert "| nextvec | 5× | 100.0 (43.9–100.0) |" in (out / "report.md").read_text(
+        encoding="utf-8"
+    )
     assert b"\x89PNG" == (out / "rollouts.png").read_bytes()[:4]
-    assert "3 of 3" in capsys.readouterr().out
+    assert "(43.9–100.0)" in capsys.readouterr().out
 
 
 def test_a_plan_and_a_latency_file_are_taken(tmp_path):
