@@ -82,12 +82,19 @@ class PrometheusSource:
 
     async def read(self, stable: str, canary: str) -> Snapshot:
         """Raises `EvidenceError`; what was counted before is then kept."""
-        # Parsed there too: megabytes of JSON are no work for the event loop.
-        reading = await asyncio.to_thread(self._ask, stable, canary)
+        # Parsed and added up there too: megabytes are no work for the event loop.
+        asked = asyncio.to_thread(self._ask, stable, canary)
+        try:
+            # urllib's timeout is for each read; a server that dribbles would take any time.
+            reading = await asyncio.wait_for(asked, 2 * self._timeout)
+        except TimeoutError as error:
+            raise EvidenceError(
+                f"Prometheus at {self._url} did not finish its answer in {2 * self._timeout:g} s"
+            ) from error
         if self._pair != (stable, canary):
             self._pair, self._sums = (stable, canary), _Sums(self._edges)
-        self._sums.add(reading)
-        return Snapshot(self._sums.origin, stable, canary, self._sums.modes())
+        modes = await asyncio.to_thread(self._sums.add, reading)
+        return Snapshot(self._sums.origin, stable, canary, modes)
 
     def _ask(self, stable: str, canary: str) -> Reading:
         reading = parse(self._fetch(select(stable, canary, self._matchers)), self._edges)
@@ -125,7 +132,8 @@ class _Sums:
         self._last: Reading = {}
         self._sums: dict[Series, tuple[int, ...]] = {}
 
-    def add(self, reading: Reading) -> None:
+    def add(self, reading: Reading) -> dict[str, Arms]:
+        """What all readings so far have added, by mode."""
         for target, now in reading.items():
             last = self._last.get(target)
             if last is not None:
@@ -139,8 +147,6 @@ class _Sums:
                 self._last[target] = now if restarted else last | now
             else:
                 self._last[target] = now
-
-    def modes(self) -> dict[str, Arms]:
         return {
             mode.value: Arms(self._arm(Variant.STABLE, mode), self._arm(Variant.CANARY, mode))
             for mode in Mode

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 
 import pytest
 from prometheus_fakes import new_metrics, serving, vector
@@ -134,6 +135,21 @@ def test_after_an_error_what_was_missed_is_counted(fleet):
     fleet.body = None
     fleet.serve("one", 1)
     assert bucket_counts([0.1] * 3) == new(before, fleet.read())
+
+
+def test_a_server_that_never_finishes_is_given_up():
+    ended = threading.Event()
+
+    def wait(path):
+        ended.wait(30)
+        return 200, "application/json", b"{}"
+
+    with serving(wait) as port:
+        url = f"http://127.0.0.1:{port}"
+        source = PrometheusSource(url, EDGES, timeout_seconds=0.05)
+        with pytest.raises(EvidenceError, match=r"no answer in 0.05 s|did not finish"):
+            asyncio.run(source.read("a", "b"))
+        ended.set()
 
 
 def test_the_query_asks_for_raw_counters_of_both_arms(fleet):
