@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weight",
         type=float,
         nargs="+",
-        help="in place of a plan: weights in per cent, held for equal parts of the horizon, the last to its end",
+        help="in place of a plan: weights in per cent, held for equal parts of the horizon, "
+        "the last one to its end",
     )
     parser.add_argument("--alpha", type=float, help="in place of the plan's own")
     parser.add_argument(
