@@ -18,8 +18,8 @@ WINDOWS = {STABLE: 500, CANARY: 1000}
 """Vectors each version reads."""
 
 INTERVAL_SECONDS = 1.0
-"""Between two looks of the guardrail. One look's evidence is clipped at ln 3, so
-that ln(1/α) = 4.6 and the stakes held back take seven looks at least."""
+"""Between two looks of the guardrail. One look never rolls back alone, and a pass takes
+five of them at least."""
 
 # The demo's plans keep the service's test (α = 0.01, ratio 1.2) and shorten its waits.
 _WAITS = {

@@ -33,8 +33,9 @@ from service.inference.scheduler import Scheduler
 from service.inference.sessions import SessionStore
 from service.metrics import Metrics, new_registry
 from service.rollout.controller import Controller
-from service.rollout.evidence import RegistrySource
+from service.rollout.evidence import EvidenceSource, RegistrySource
 from service.rollout.plan import load_plan
+from service.rollout.prometheus_source import PrometheusSource
 from service.rollout.store import Store
 from service.rollout.traffic import Assignment, Traffic
 from service.settings import Settings
@@ -65,7 +66,7 @@ def create_app(
     controller = Controller(
         traffic=traffic,
         versions=registry,
-        evidence=RegistrySource(metrics),
+        evidence=_evidence(settings, metrics),
         store=Store(settings.rollout.database),
         metrics=metrics,
         clock=clock,
@@ -137,6 +138,15 @@ async def _prepare_canary(registry: Registry, metrics: Metrics, canary: str) -> 
         logger.error("the canary cannot be loaded, stable serves without it: %s", error)  # noqa: TRY400  an expected error; its text says all
         return
     metrics.expect([(Variant.CANARY, canary)])
+
+
+def _evidence(settings: Settings, metrics: Metrics) -> EvidenceSource:
+    rollout = settings.rollout
+    if rollout.prometheus_url is None:
+        return RegistrySource(metrics)
+    return PrometheusSource(
+        rollout.prometheus_url, metrics.edges, matchers=rollout.prometheus_matchers
+    )
 
 
 def _onnx_engine(settings: Settings, files: VersionFiles) -> Engine:

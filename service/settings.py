@@ -69,6 +69,14 @@ class Rollout(_Frozen):
         None, description="JSON file of the plan a start uses when it brings none"
     )
     interval_seconds: PositiveFloat = Field(15.0, description="a look at the evidence every")
+    prometheus_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/]",
+        description="the evidence is read from this Prometheus server, not from the process",
+    )
+    prometheus_matchers: str = Field(
+        'job="nextvec"', description="PromQL matchers of the fleet's own series; empty takes all"
+    )
 
 
 class Admin(_Frozen):

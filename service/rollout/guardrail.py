@@ -19,8 +19,13 @@ Four things keep that valid and make it useful:
 - **Strata.** A look is taken per request mode: a context and a single vector
   differ by orders of magnitude, and a different mix would look like a
   regression. Given the counts the strata are independent: factors multiply.
-- **Clip.** A look's factor is cut at 3. That only lowers the product, and a
-  stall that hit one arm for a moment cannot decide alone.
+- **Clip.** A look's factor is cut: towards a fail at the root of 2/alpha, so that
+  one look never decides and two that agree do; towards a pass, where nothing
+  presses, at 3. Any cut is valid: a factor of mean at most 1 that is lowered has
+  mean at most 1. It is there for a stall that hits the canary alone. If that
+  falls into the first minute of judging, the most sensitive one, it rolls back
+  0 of 150 canaries when it lasts 4 s, 8 when 10 s, 31 when 20 s (a look every
+  15 s, alpha 0.01); uncut, 55 at 4 s already.
 - **Errors count.** A request that ended in a fault or a timeout is marked
   whatever its duration, in both arms by the same rule. The argument needs a mark
   to be a 0/1 property of a request under random assignment, and nothing else, so
@@ -54,9 +59,13 @@ from service.rollout.counts import Arms, Counts, percentile_bucket
 from service.rollout.plan import Plan
 
 GRID = (1.15, 1.35, 1.6, 2.0, 2.7, 4.0, 6.0, 10.0)
-"""Odds bet on; the evidence is the mean over them."""
+"""Odds bet on against the canary; the evidence is the mean over them."""
 
-LOG_CLIP = math.log(3)
+PASS_GRID = (1.3, 1.5, 1.75, 2.0, 2.35, 2.75, 3.2, 4.0)
+"""Odds bet on for it, inverted. Closer: of identical arms the canary is marked less
+often by a factor known from the tail, 1.5 (lognormal, σ = 1) to 2.9 (σ = 0.4)."""
+
+PASS_LOG_CLIP = math.log(3)
 SHARE = 0.125
 """Of the stake, for regressions that begin with a later step; as much again for
 those that begin at a later look."""
@@ -98,6 +107,15 @@ class Rule:
     def bound(self) -> float:
         """ln(1/alpha): where a verdict falls."""
         return -math.log(self.alpha)
+
+    @property
+    def fail_log_clip(self) -> float:
+        """The most that one look adds to ln E for a fail, ln √(2/alpha).
+
+        Below the bound as alpha < 1/2, hence no look decides alone; twice it, less
+        ln(4/3) for the stake's share, is above it by ln 1.5.
+        """
+        return (self.bound + math.log(2)) / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +159,13 @@ class EProcess:
     """The test's whole memory: a plain record that survives a restart through JSON.
 
     `failing` and `passing` are ln of the bets that have been placed, one for each
-    odds of `GRID`; `looks` and `steps` count the later stakes placed; `peak` is
+    odds of `GRID` and of `PASS_GRID`; `looks` and `steps` count the later stakes placed; `peak` is
     the highest evidence for a pass in this step.
     """
 
     edges: tuple[float, ...]
     failing: tuple[float, ...] = (math.log(0.75),) * len(GRID)
-    passing: tuple[float, ...] = (0.0,) * len(GRID)
+    passing: tuple[float, ...] = (0.0,) * len(PASS_GRID)
     looks: int = 0
     steps: int = 0
     peak: float = 0.0
@@ -171,7 +189,7 @@ class EProcess:
         return replace(
             self,
             failing=tuple(_logaddexp(bet, stake) for bet in self.failing),
-            passing=(0.0,) * len(GRID),
+            passing=(0.0,) * len(PASS_GRID),
             steps=steps,
             peak=0.0,
             strata={
@@ -190,7 +208,7 @@ def look(
     stratum without requests of one arm holds: no data neither passes nor fails.
     """
     fail = [0.0] * len(GRID)
-    good = [0.0] * len(GRID)
+    good = [0.0] * len(PASS_GRID)
     strata = dict(test.strata)
     moved = False
     for mode, new in arms.items():
@@ -202,19 +220,19 @@ def look(
         if bet is None:
             continue
         moved = True
-        for i, odds in enumerate(GRID):
-            fail[i] += bet.log_factor(odds)
-            if mark is not None and not alone:
-                good[i] += bet.log_factor(1 / odds)
+        fail = [x + bet.log_factor(odds) for x, odds in zip(fail, GRID, strict=True)]
+        if mark is not None and not alone:
+            good = [x + bet.log_factor(1 / odds) for x, odds in zip(good, PASS_GRID, strict=True)]
     if not moved:
         return replace(test, strata=strata)
     looks = test.looks + 1
     stake = math.log(SHARE / (looks * (looks + 1)))
-    passing = tuple(p + min(LOG_CLIP, x) for p, x in zip(test.passing, good, strict=True))
+    passing = tuple(p + min(PASS_LOG_CLIP, x) for p, x in zip(test.passing, good, strict=True))
     return replace(
         test,
         failing=tuple(
-            _logaddexp(f, stake) + min(LOG_CLIP, x) for f, x in zip(test.failing, fail, strict=True)
+            _logaddexp(f, stake) + min(rule.fail_log_clip, x)
+            for f, x in zip(test.failing, fail, strict=True)
         ),
         passing=passing,
         peak=max(test.peak, _logmeanexp(passing)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from rollout_fakes import EDGES, QUICK, bucket_counts
 from service.rollout.counts import Arms, Counts, percentile
 from service.rollout.guardrail import (
     GRID,
-    LOG_CLIP,
+    PASS_GRID,
     Condition,
     EProcess,
     Outcome,
@@ -54,9 +55,9 @@ def test_one_look_is_the_formula():
     """a = 3 of 40 canary, b = 5 of 60 stable requests: w = 0.4."""
     a, b, w = 3, 5, 0.4
     test = see(known(), arms(stable=55, stable_slow=5, canary=37, canary_slow=3))
-    good = [min(3, (1 / r) ** a / (1 + w * (1 / r - 1)) ** (a + b)) for r in GRID]
-    bad = [min(3, r**a / (1 + w * (r - 1)) ** (a + b)) for r in GRID]
-    assert math.log(sum(good) / len(GRID)) == pytest.approx(test.log_pass())
+    good = [min(3, (1 / r) ** a / (1 + w * (1 / r - 1)) ** (a + b)) for r in PASS_GRID]
+    bad = [min(200**0.5, r**a / (1 + w * (r - 1)) ** (a + b)) for r in GRID]
+    assert math.log(sum(good) / len(PASS_GRID)) == pytest.approx(test.log_pass())
     # 3/4 and the first look's 1/16 were staked; 1/16 for looks and 1/8 for steps are held back.
     fail = (0.75 + 0.0625) * sum(bad) / len(GRID) + 0.0625 + 0.125
     assert math.log(fail) == pytest.approx(test.log_fail())
@@ -65,8 +66,18 @@ def test_one_look_is_the_formula():
 def test_a_look_cannot_be_worth_more_than_its_clip():
     """However many requests a stall hit."""
     test = see(known(), arms(stable=1000, canary=0, canary_slow=1000))
-    assert (math.log(0.8125) + LOG_CLIP,) * len(GRID) == pytest.approx(test.failing)
+    assert (math.log(0.8125) + math.log(200) / 2,) * len(GRID) == pytest.approx(test.failing)
     assert test.log_fail() < RULE.bound
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.01, 1e-9])
+def test_no_look_decides_alone_and_two_that_agree_do(alpha):
+    rule = replace(RULE, alpha=alpha)
+    broken = arms(stable=1000, canary_slow=1000)
+    once = look(known(), broken, rule, latency=True, alone=False)
+    assert Outcome.INCONCLUSIVE is assess(once, rule).outcome
+    twice = look(once, broken, rule, latency=True, alone=False)
+    assert Outcome.FAIL is assess(twice, rule).outcome
 
 
 def test_factors_multiply_over_modes_before_the_clip():

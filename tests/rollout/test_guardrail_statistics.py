@@ -72,7 +72,7 @@ def test_a_canary_that_complies_is_not_rolled_back(ratio, how):
     assert count["fail"] <= 3
 
 
-@pytest.mark.parametrize(("ratio", "median"), [(1.5, 20), (2.0, 8), (5.0, 8)])
+@pytest.mark.parametrize(("ratio", "median"), [(1.5, 12), (2.0, 6), (5.0, 4)])
 def test_a_slower_canary_is_found(ratio, median):
     count, looks = verdicts(2, 50, ratio, looks=120)
     assert 50 == count["fail"]
@@ -83,7 +83,7 @@ def test_an_identical_canary_passes():
     count, looks = verdicts(3, 50, 1.0, looks=120, stop_at_pass=True)
     assert count["pass"] >= 48
     assert count["fail"] == 0
-    assert looks["pass"] <= 24
+    assert looks["pass"] <= 20
 
 
 def test_a_slower_canary_does_not_pass():
@@ -111,3 +111,19 @@ def test_a_regression_at_a_later_step_is_found():
                 break
     assert 20 == len(found)
     assert max(found) <= 12
+
+
+def test_a_canary_that_stalls_within_one_look_is_not_rolled_back():
+    """All of its requests of that look slow, at the first look that may judge: the worst."""
+    rng = np.random.default_rng(6)
+    found = 0
+    for _ in range(50):
+        test = EProcess(EDGES)
+        for k in range(20):
+            canary = rng.binomial(total := rng.poisson(750), 0.05)
+            x = rng.lognormal(-3, 0.5, total - canary)
+            y = rng.lognormal(-3, 0.5, canary) + (3.0 if k == 2 else 0.0)
+            new = {"step": Arms(histogram(x), histogram(y))}
+            test = look(test, new, RULE, latency=True, alone=False)
+            found += test.log_fail() >= RULE.bound
+    assert 0 == found

@@ -43,6 +43,7 @@ def test_the_environment_is_read(monkeypatch):
         ("NEXTVEC_ENGINE__MAXBATCH", "3"),
         ("NEXTVEC_PORT", "70000"),
         ("NEXTVEC_LIMITS__TIMEOUT_SECONDS", "-1"),
+        ("NEXTVEC_ROLLOUT__PROMETHEUS_URL", "prometheus:9090"),
     ],
 )
 def test_a_wrong_setting_is_refused(monkeypatch, name, value):

@@ -1,0 +1,1 @@
+"""Rollouts played offline through the service's own guardrail and state machine."""

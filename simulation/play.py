@@ -1,0 +1,158 @@
+"""One rollout, played through the code that the service runs.
+
+Looks are `service.rollout.looking.measure`, moves `service.rollout.state.advance`,
+as in the controller; what is simulated is the counters, the clock and the people.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+
+from service.rollout.counts import Arms, Counts
+from service.rollout.events import Applied, Phase, Prepared, Promote, Reason, Start, Tick
+from service.rollout.evidence import Snapshot
+from service.rollout.looking import measure
+from service.rollout.plan import Plan
+from service.rollout.rollout import Rollout
+from service.rollout.state import advance
+from service.rollout.store import Record
+from service.types import Mode
+from simulation.scenario import Scenario, Traffic
+
+STABLE, CANARY, ACTOR = "stable", "canary", "simulation"
+
+
+class Ending(StrEnum):
+    """How a simulated rollout stood at its end."""
+
+    ROLLED_BACK = "rolled back"
+    PROMOTED = "promoted"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """One rollout. `at`: seconds from the canary's first traffic to the ending.
+
+    `judged_from`: the look from which on the canary's fault could be counted, as
+    `at`: with errors the first one, else the first after warm-up and settling;
+    None if there was none. `passes`: seconds each step below 100 % took to pass,
+    None for the one that had not.
+    """
+
+    ending: Ending
+    at: float
+    judged_from: float | None
+    passes: tuple[float | None, ...]
+
+    @property
+    def delay(self) -> float | None:
+        """Seconds of evidence that a rollback took; None without one."""
+        if self.ending is not Ending.ROLLED_BACK or self.judged_from is None:
+            return None
+        return self.at - self.judged_from
+
+
+class Counters:
+    """An `EvidenceSource` that draws its requests.
+
+    Arrivals are Poisson and each request is the canary's with the chance of the
+    weight, so the counts of every bucket are independent Poisson ones.
+    """
+
+    def __init__(self, traffic: Traffic, rng: np.random.Generator) -> None:
+        self._traffic = traffic
+        self._rng = rng
+        self._counts = np.zeros((2, len(traffic.edges) + 2), dtype=np.int64)
+
+    @property
+    def edges(self) -> tuple[float, ...]:
+        return self._traffic.edges
+
+    def serve(self, look: int, seconds: float, share: float) -> None:
+        """The requests of `seconds` before look number `look`, `share` of them the canary's."""
+        stable, canary = self._traffic.stable[look], self._traffic.canary[look]
+        means = np.stack([stable * (1 - share), canary * share]) * seconds
+        self._counts += self._rng.poisson(means)
+
+    async def read(self, stable: str, canary: str) -> Snapshot:
+        arms = [Counts(tuple(row[:-1]), row[-1]) for row in self._counts.tolist()]
+        return Snapshot("simulated", stable, canary, {Mode.STEP.value: Arms(*arms)})
+
+
+async def play(
+    scenario: Scenario, traffic: Traffic, plan: Plan, rng: np.random.Generator, *, hold: bool
+) -> Played:
+    """Play until the canary is promoted or rolled back, at most to the horizon.
+
+    An approval is given at once, or with `hold` never: the guardrails then go on
+    at that weight. Nobody resumes what the service has paused.
+    """
+    rollout, _ = advance(Rollout(STABLE), Start(CANARY, plan, "", ACTOR), 0.0)
+    rollout, _ = advance(rollout, Prepared(), 0.0)
+    record = Record(rollout)
+    counters = Counters(traffic, rng)
+    passes: list[float | None] = []
+    judged_from: float | None = None
+    # The service looks by its own clock: the first look falls anywhere in an interval.
+    now = elapsed = float(rng.uniform(0, scenario.interval))
+    for look in range(scenario.looks):
+        before = record.rollout
+        counters.serve(look, elapsed, before.weight_bp / 10_000)
+        if judged_from is None and _counts(record, plan, scenario):
+            judged_from = record.looked_at
+        record, verdict, requests = await measure(counters, record, now=now, started_at=0.0)
+        record = _tick(record, Tick(verdict, requests), now, hold=hold)
+        after = record.rollout
+        _note_pass(passes, before, after, now)
+        if after.phase is Phase.ROLLED_BACK:
+            return Played(Ending.ROLLED_BACK, now, judged_from, _closed(passes, before))
+        if after.phase is Phase.HEALTHY:
+            return Played(Ending.PROMOTED, now, judged_from, tuple(passes))
+        elapsed = scenario.interval
+        now += elapsed
+    return Played(Ending.UNDECIDED, scenario.horizon, judged_from, _closed(passes, record.rollout))
+
+
+def _tick(record: Record, tick: Tick, now: float, *, hold: bool) -> Record:
+    """What the controller does with a look: moves at once what needs no waiting."""
+    record = _move(record, advance(record.rollout, tick, now)[0])
+    if record.rollout.reason is Reason.APPROVAL and not hold:
+        record = _move(record, advance(record.rollout, Promote(ACTOR), now)[0])
+    if record.rollout.phase in {Phase.ABORTING, Phase.PROMOTING}:
+        record = _move(record, advance(record.rollout, Applied(), now)[0])
+    return record
+
+
+def _move(record: Record, rollout: Rollout) -> Record:
+    if rollout.step != record.rollout.step and record.test is not None:
+        record = replace(record, test=record.test.next_step())
+    return replace(record, rollout=rollout)
+
+
+def _counts(record: Record, plan: Plan, scenario: Scenario) -> bool:
+    """Whether the coming look counts what is wrong with the canary, as `measure` has it."""
+    if record.looked_at is None:
+        return False
+    settled = record.rollout.step_since + plan.settle_seconds
+    return scenario.error_rate > 0 or (record.rollout.warmed and record.looked_at >= settled)
+
+
+def _note_pass(passes: list[float | None], before: Rollout, after: Rollout, now: float) -> None:
+    """A step's first pass, be it left at once or dwelt in."""
+    present = before.present
+    if present is None or present.whole or len(passes) > before.step or not before.warmed:
+        return
+    promoted = after.phase is Phase.HEALTHY
+    if after.passed or after.step != before.step or promoted:
+        passes.append(now - before.step_since)
+
+
+def _closed(passes: list[float | None], rollout: Rollout) -> tuple[float | None, ...]:
+    """With the step that was on and had not passed."""
+    present = rollout.present
+    open_step = present is not None and not present.whole and len(passes) == rollout.step
+    return (*passes, None) if open_step else tuple(passes)

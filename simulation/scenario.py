@@ -1,0 +1,75 @@
+"""What a simulated rollout meets: traffic, latencies and how the canary differs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.metrics import duration_buckets
+from service.settings import Limits
+from simulation.latency import Array, Latency
+
+DRIFT_SECONDS = 3600.0
+"""The period of a drifting load."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One canary under one load. Times in seconds, rates in requests a second.
+
+    `ratio`: the canary's latencies over stable's; `error_rate`: the share of the
+    canary's requests that end in a fault. The latencies of both arms are multiplied
+    by `drift` to the power of a sine of an hour's period; the rate grows evenly
+    to `ramp` times by the `horizon`.
+    """
+
+    latency: Latency
+    ratio: float = 1.0
+    error_rate: float = 0.0
+    rate: float = 50.0
+    drift: float = 1.0
+    ramp: float = 1.0
+    interval: float = 15.0
+    horizon: float = 3600.0
+
+    @property
+    def looks(self) -> int:
+        """Looks until the horizon, at most."""
+        return math.floor(self.horizon / self.interval) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Expected requests a second between two looks, by look.
+
+    `stable` and `canary` have the shape [looks, buckets + 1], each row as if all
+    requests went to that arm: the durations, +Inf being empty, then the faults.
+    """
+
+    edges: tuple[float, ...]
+    stable: Array
+    canary: Array
+
+    @classmethod
+    def of(cls, scenario: Scenario) -> Traffic:
+        timeout = Limits().timeout_seconds
+        edges = duration_buckets(timeout)
+        middles = (np.arange(scenario.looks) + 0.5) * scenario.interval
+        levels = scenario.drift ** np.sin(2 * math.pi * middles / DRIFT_SECONDS)
+        rates = scenario.rate * (1 + (scenario.ramp - 1) * middles / scenario.horizon)
+        stable = [_shares(scenario.latency, edges, level, 0.0) for level in levels]
+        canary = [
+            _shares(scenario.latency, edges, level * scenario.ratio, scenario.error_rate)
+            for level in levels
+        ]
+        return cls(edges, rates[:, None] * stable, rates[:, None] * canary)
+
+
+def _shares(latency: Latency, edges: tuple[float, ...], level: float, errors: float) -> Array:
+    """By bucket, for latencies of `level` times the distribution's; they sum to 1."""
+    within = latency.within(np.array(edges) / level)
+    timed = np.diff(within, prepend=0.0) * (1 - errors)
+    # What the top edge does not hold has passed the service's deadline: a timeout, so a fault.
+    return np.array([*timed, 0.0, max(0.0, 1 - timed.sum())])

@@ -1,0 +1,104 @@
+"""What every source of evidence does: the process's registry, a fake server, a real Prometheus."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+
+import pytest
+from prometheus_fakes import Scraped, answers, new_metrics, prometheus, serving, vector
+from rollout_fakes import EDGES, QUICK, bucket_counts
+
+from service.metrics import UNASSIGNED
+from service.rollout.counts import Arms
+from service.rollout.events import Phase
+from service.rollout.evidence import RegistrySource, since
+from service.rollout.guardrail import Outcome
+from service.rollout.looking import measure
+from service.rollout.prometheus_source import PrometheusSource
+from service.rollout.rollout import Rollout
+from service.rollout.store import Record
+
+
+class World:
+    """A source and the metrics it reads; `settle` waits until it can see them."""
+
+    def __init__(self, source, metrics, settle=lambda: None):
+        self.source, self.metrics, self.settle = source, metrics, settle
+
+    def observe(self, variant, version, outcome, seconds, mode="step"):
+        self.metrics.request_duration.labels(variant, version, mode, outcome).observe(seconds)
+
+    def read(self, stable="a", canary="b"):
+        self.settle()
+        return asyncio.run(self.source.read(stable, canary))
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    if not shutil.which("prometheus"):
+        pytest.skip("no prometheus on PATH: apt-get install prometheus")
+    scraped = Scraped()
+    folder = tmp_path_factory.mktemp("prometheus")
+    with serving(scraped.answer) as port, prometheus(folder, port) as url:
+        scraped.settle()
+        assert answers(url)
+        yield url, scraped
+
+
+@pytest.fixture(params=["registry", "fake server", "real server"])
+def world(request):
+    if request.param == "real server":
+        url, scraped = request.getfixturevalue("real")
+        yield World(
+            PrometheusSource(url, EDGES, matchers='job="nextvec"'), scraped.metrics, scraped.settle
+        )
+        return
+    metrics = new_metrics()
+    if request.param == "registry":
+        yield World(RegistrySource(metrics), metrics)
+        return
+    with serving(lambda path: (200, "application/json", vector({"one": metrics}))) as port:
+        yield World(PrometheusSource(f"http://127.0.0.1:{port}", EDGES), metrics)
+
+
+def test_what_is_new_is_counted_by_arm_and_mode(world):
+    """Each duration in its bucket, faults apart, what is not the version's doing left out."""
+    assert EDGES == world.source.edges
+    world.observe("stable", "a", "ok", 0.1)
+    before = world.read()
+    for seconds in (*EDGES, *(edge * 1.01 for edge in EDGES)):
+        world.observe("canary", "b", "ok", seconds)
+    world.observe("stable", "a", "ok", 0.3, mode="prefill")
+    world.observe("stable", "a", "cancelled", 0.2)
+    for outcome in ("error", "timeout", "invalid", "rejected"):
+        world.observe("stable", "a", outcome, 0.001)
+    world.observe("canary", "other", "ok", 0.2)
+    world.observe(UNASSIGNED, "b", "ok", 0.2)
+    new = since(before, world.read())
+    both = [*EDGES, *(edge * 1.01 for edge in EDGES)]
+    assert Arms(bucket_counts([0.2], faults=2), bucket_counts(both)) == new["step"]
+    assert Arms(bucket_counts([0.3]), bucket_counts([])) == new["prefill"]
+    assert Arms(bucket_counts([]), bucket_counts([])) == new["mixed"]
+
+
+def test_nothing_new_is_nothing(world):
+    before = world.read()
+    blank = bucket_counts([])
+    assert {Arms(blank, blank)} == set(since(before, world.read()).values())
+
+
+def test_a_look_goes_through_to_a_verdict(world):
+    """Faults are judged from the second look on, through the controller's own code."""
+    rollout = Rollout("a", Phase.PROGRESSING, canary="b", plan=QUICK, warmed=True)
+    record = Record(rollout)
+    for now in range(4):
+        for _ in range(30):
+            world.observe("stable", "a", "ok", 0.1)
+            world.observe("canary", "b", "error", 0.1)
+        world.settle()
+        record, verdict, requests = asyncio.run(
+            measure(world.source, record, now=float(now), started_at=0.0)
+        )
+        assert (30 if now else 0) == requests
+    assert Outcome.FAIL is verdict.outcome

@@ -1,0 +1,97 @@
+"""A simulated rollout goes the way of the service's own."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from service.rollout.plan import Plan
+from simulation.latency import Lognormal
+from simulation.play import Counters, Ending, play
+from simulation.scenario import Scenario, Traffic
+
+LATENCY = Lognormal(0.05, 0.5)
+ONE = Plan.model_validate({"steps": [{"weight": 5, "approval": True}]})
+QUICK = Plan.model_validate(
+    {
+        "steps": [
+            {"weight": 20, "min_dwell_seconds": 30, "min_samples": 100},
+            {"weight": 50, "min_dwell_seconds": 30, "min_samples": 100},
+            {"weight": 100, "min_dwell_seconds": 30, "min_samples": 100, "approval": True},
+        ]
+    }
+)
+
+
+def played(plan=ONE, *, hold=True, seed=1, **how):
+    scenario = Scenario(LATENCY, **how)
+    rng = np.random.default_rng(seed)
+    return asyncio.run(play(scenario, Traffic.of(scenario), plan, rng, hold=hold))
+
+
+def test_traffic_is_the_distribution_at_the_rate():
+    traffic = Traffic.of(Scenario(LATENCY, ratio=2.0, error_rate=0.1, rate=40.0))
+    assert 40.0 == pytest.approx(traffic.stable[0].sum()) == traffic.canary[0].sum()
+    assert 4.0 == pytest.approx(traffic.canary[0][-1])
+    assert 0.0 == pytest.approx(traffic.stable[0][-1])
+    middle = np.searchsorted(traffic.edges, 0.1)
+    assert 18.0 == pytest.approx(traffic.canary[0][: middle + 1].sum(), rel=0.2)
+
+
+def test_what_passes_the_deadline_is_a_fault():
+    traffic = Traffic.of(Scenario(Lognormal(1000.0, 0.5)))
+    assert 50.0 == pytest.approx(traffic.stable[0][-1])
+
+
+def test_load_drifts_by_the_factor_and_the_rate_ramps():
+    scenario = Scenario(LATENCY, drift=2.0, ramp=3.0)
+    traffic = Traffic.of(scenario)
+    slow = traffic.stable[60][:-1].cumsum() / traffic.stable[60].sum()
+    assert 0.1 == pytest.approx(traffic.edges[np.searchsorted(slow, 0.5)], rel=0.1)
+    assert 150.0 == pytest.approx(traffic.stable[239].sum(), rel=0.01)
+
+
+def test_the_counters_draw_both_arms_by_weight():
+    counters = Counters(Traffic.of(Scenario(LATENCY)), np.random.default_rng(0))
+    counters.serve(0, 1000.0, 0.2)
+    (arms,) = asyncio.run(counters.read("stable", "canary")).modes.values()
+    assert (40_000, 10_000) == pytest.approx((arms.stable.total, arms.canary.total), rel=0.05)
+
+
+def test_an_identical_canary_goes_through_the_plan_to_promotion():
+    """Approvals are given at once; the step at 100 % has nothing to pass."""
+    found = played(QUICK, hold=False)
+    assert Ending.PROMOTED is found.ending
+    assert 2 == len(found.passes)
+    assert found.delay is None
+    assert 75 + 30 * 3 < found.at < 3600
+
+
+def test_held_weights_are_never_left():
+    """The pass is noted, the guardrails go on."""
+    found = played()
+    assert (Ending.UNDECIDED, 3600.0) == (found.ending, found.at)
+    assert len(found.passes) == 1
+    assert found.passes[0] is not None
+
+
+def test_a_slow_canary_is_rolled_back_by_the_services_own_verdict():
+    """Warm-up and settling are not judged: 75 s at least, then two looks."""
+    found = played(ratio=5.0)
+    assert Ending.ROLLED_BACK is found.ending
+    assert 75 <= found.judged_from < 120
+    assert 30.0 == pytest.approx(found.delay)
+    assert (None,) == found.passes
+
+
+def test_faults_are_judged_from_the_first_look():
+    found = played(error_rate=0.5)
+    assert Ending.ROLLED_BACK is found.ending
+    assert found.judged_from < 15
+    assert found.delay <= 45
+
+
+def test_the_same_seed_is_the_same_rollout():
+    assert played(ratio=1.5, seed=7) == played(ratio=1.5, seed=7)
