@@ -91,8 +91,6 @@ def _options(threads: int) -> ort.SessionOptions:
     # The cores are shared with the event loop and the other version's engine:
     # a thread that spins while it waits slows both down.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Subnormal states cost the CPU a hundredfold per operation.
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
     # Warnings name every node placed on the CPU on purpose; errors are enough.
     options.log_severity_level = 3
     return options
