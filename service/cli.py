@@ -19,6 +19,7 @@ COMMANDS = {
     "train": ("training.commands.train", "train a phase from a corpus"),
     "evaluate": ("training.commands.evaluate", "score versions and baselines on one pool"),
     "loadtest": ("loadtest.commands.loadtest", "drive real streams at a server"),
+    "bench": ("loadtest.commands.bench", "measure the service beside the bare engine"),
     "rollout": ("service.commands.rollout", "start, watch, promote or abort a rollout"),
 }
 
