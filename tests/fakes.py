@@ -35,14 +35,18 @@ class FakeEngine:
 
     So a prediction depends on every vector and on their order, and running in
     pieces gives what running in one pass gives. `gate`, while cleared, holds
-    every run; `faults` are raised by the next runs, one each; `poison` answers NaN.
+    every run, `prefill_gate` those of more than one vector; `faults` are raised
+    by the next runs, one each; `poison` answers NaN.
     """
 
     provider = "CPUExecutionProvider"
     dimensions = DIMENSIONS
 
-    def __init__(self, decay: float = 0.5) -> None:
+    def __init__(self, decay: float = 0.5, *, concurrent: bool = False) -> None:
         self.decay = decay
+        self.concurrent = concurrent
+        self.prefill_gate = threading.Event()
+        self.prefill_gate.set()
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Semaphore(0)
@@ -54,6 +58,7 @@ class FakeEngine:
         self.batches.append([int(length) for length in lengths])
         self.entered.release()
         assert self.gate.wait(timeout=10)
+        assert lengths.max() == 1 or self.prefill_gate.wait(timeout=10)
         if self.faults:
             raise self.faults.pop(0)
         state = state.copy()
