@@ -10,8 +10,17 @@ from functools import partial
 
 from fastapi import FastAPI
 
-from service.api import admin, errors, health, predict, sessions
+from service.api import (
+    admin,
+    errors,
+    health,
+    model_repository,
+    open_inference,
+    predict,
+    sessions,
+)
 from service.api.context import RequestContext
+from service.api.limits import BodyLimits
 from service.api.services import Services
 from service.clock import Clock, SystemClock
 from service.dispatch import Dispatch
@@ -113,9 +122,10 @@ def create_app(
         lifespan=lifespan,
     )
     errors.install(app)
-    for module in (predict, sessions, admin, health):
+    for module in (predict, sessions, open_inference, model_repository, admin, health):
         app.include_router(module.router)
-    app.add_middleware(RequestContext)
+    app.add_middleware(BodyLimits, limits=settings.limits)
+    app.add_middleware(RequestContext)  # the outermost: it names every answer
     return app
 
 

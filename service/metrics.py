@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from prometheus_client import (
     CollectorRegistry,
@@ -22,6 +23,25 @@ UNASSIGNED = "unassigned"
 """The `variant` of requests the split did not place at random: those that
 override it, and those that first move a session to another version. They are
 measured, and left out of the evidence by this label."""
+
+
+@dataclass(frozen=True)
+class Total:
+    """How many, and how long they took in all."""
+
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a version has done: requests, predictions, and runs of its engine."""
+
+    succeeded: Total
+    failed: Total
+    queue: Total
+    inference: Total
+    runs: int
 
 
 def duration_buckets(top: float, bottom: float = 0.000_2) -> tuple[float, ...]:
@@ -142,3 +162,29 @@ class Metrics:
                 self.inference_duration.labels(label, version)
             self.batch_size.labels(version)
             self.queue_length.labels(version)
+
+    def usage(self, version: str) -> Usage:
+        """Of `version`, in all its roles, since the service began. Takes milliseconds."""
+
+        def succeeded(labels: dict[str, str]) -> bool:
+            return labels["outcome"] == Outcome.OK
+
+        return Usage(
+            succeeded=_total(self.request_duration, version, succeeded),
+            failed=_total(self.request_duration, version, lambda of: not succeeded(of)),
+            queue=_total(self.queue_duration, version),
+            inference=_total(self.inference_duration, version),
+            runs=_total(self.batch_size, version).count,
+        )
+
+
+def _total(
+    histogram: Histogram, version: str, wanted: Callable[[dict[str, str]], bool] = lambda _: True
+) -> Total:
+    found = {"count": 0.0, "sum": 0.0}
+    for metric in histogram.collect():
+        for sample in metric.samples:
+            kind = sample.name.rpartition("_")[2]
+            if kind in found and sample.labels["version"] == version and wanted(sample.labels):
+                found[kind] += sample.value
+    return Total(int(found["count"]), found["sum"])

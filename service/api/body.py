@@ -12,9 +12,9 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from service.errors import Cancelled, Invalid, Malformed, TooLarge, UnsupportedMediaType
+from service.api import json_numbers
+from service.errors import Cancelled, Invalid, Malformed, UnsupportedMediaType
 from service.request import Answer
-from service.settings import Limits
 from service.types import Variant, Vectors
 
 BINARY = "application/octet-stream"
@@ -25,25 +25,12 @@ OFF_LOOP_BYTES = 64 * 1024
 T = TypeVar("T")
 
 
-async def read(request: Request, limits: Limits) -> bytes:
-    """The body. Raises `TooLarge`, `Cancelled`, or `Malformed` when it stalls."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limits.max_body_bytes:
-        raise TooLarge(_over(limits))
-    pieces: list[bytes] = []
-    size = 0
+async def read(request: Request) -> bytes:
+    """The body. Raises `Cancelled`, and what `BodyLimits` raises."""
     try:
-        async with asyncio.timeout(limits.body_timeout_seconds):
-            async for piece in request.stream():
-                size += len(piece)
-                if size > limits.max_body_bytes:
-                    raise TooLarge(_over(limits))
-                pieces.append(piece)
-    except TimeoutError as error:
-        raise Malformed("the body did not arrive in time", code="body_timeout") from error
+        return await request.body()
     except ClientDisconnect as error:
         raise Cancelled("the caller has gone") from error
-    return b"".join(pieces)
 
 
 async def vectors_of(
@@ -85,15 +72,10 @@ def from_json(content: bytes, field: str, dim: int) -> tuple[Vectors, Mapping[st
         if len(row) != dim:
             raise Invalid(f"{field}[{number}] has {len(row)} values, not {dim}")
     try:
-        values = np.array(rows)
-    except ValueError as error:  # a list or an object where a number should be
-        raise Invalid(f"{field} has a value that is not a number") from error
-    # Left to itself numpy also takes text and null for numbers.
-    if rows and values.dtype.kind not in "iuf":
-        raise Invalid(f"{field} has a value that is not a number")
-    with np.errstate(over="ignore"):  # what is beyond float32 becomes an Inf, refused later
-        vectors = values.astype(np.float32)
-    return vectors.reshape(-1, dim), parsed
+        values = json_numbers.float32(rows)
+    except ValueError as error:
+        raise Invalid(f"{field} has {error}") from error
+    return values.reshape(-1, dim), parsed
 
 
 def text_field(fields: Mapping[str, Any], name: str) -> str | None:
@@ -168,7 +150,3 @@ def respond(
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def _over(limits: Limits) -> str:
-    return f"the body is over {limits.max_body_bytes} bytes"

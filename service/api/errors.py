@@ -92,6 +92,9 @@ async def _validation_error(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    # The framework wraps whatever ends its own reading of a body.
+    if isinstance(error.__cause__, errors.NextvecError):
+        return await _nextvec_error(request, error.__cause__)
     code = _CODES.get(error.status_code, "http_error")
     headers = dict(error.headers or {})
     return _response(request, error.status_code, str(error.detail), code, headers)

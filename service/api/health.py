@@ -1,9 +1,6 @@
-"""Health, the server's metadata, and the metrics page."""
+"""Health, and the metrics page."""
 
 from __future__ import annotations
-
-from importlib.metadata import version
-from typing import Any
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -25,26 +22,6 @@ async def ready(services: Live) -> JSONResponse:
     """Versions are loaded and warm; 503 before that and while draining."""
     content = {"live": True, "ready": services.accepting}
     return JSONResponse(content, 200 if services.accepting else 503)
-
-
-@router.get("/v2")
-async def server(services: Live) -> dict[str, Any]:
-    """What this server is, what it has loaded, and on which device."""
-    return {
-        "name": "nextvec",
-        "version": version("nextvec"),
-        "extensions": [],
-        "models": [
-            {
-                "name": loaded.manifest.model,
-                "version": loaded.manifest.version,
-                "context_window": loaded.manifest.context_window,
-                "precision": loaded.manifest.precision,
-                "provider": loaded.provider,
-            }
-            for loaded in services.registry.loaded
-        ],
-    }
 
 
 # Not async: rendering takes milliseconds, which a thread spends, not the event loop.

@@ -27,7 +27,7 @@ async def predict(request: Request, services: Ready) -> Response:
     """
     binary = body.wants_binary(request)
     override = body.override_of(request)
-    content = await body.read(request, services.settings.limits)
+    content = await body.read(request)
     context, fields = await body.vectors_of(request, content, "context", services.dim)
     key = request.headers.get("x-routing-key") or body.text_field(fields, "key")
     work = services.dispatch.predict(context, Preference(key, override))

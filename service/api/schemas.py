@@ -99,3 +99,33 @@ def vectors_body(field: str, others: dict[str, Any]) -> dict[str, Any]:
             },
         }
     }
+
+
+VERSION_IN_PATH: dict[str, Any] = {
+    "parameters": [
+        {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}}
+    ]
+}
+
+INFER: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "The protocol's JSON; with Inference-Header-Content-Length, followed by "
+        "binary tensors",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["inputs"],
+                    "properties": {
+                        "id": {"type": "string"},
+                        "parameters": {"type": "object"},
+                        "inputs": {"type": "array", "items": {"type": "object"}},
+                        "outputs": {"type": "array", "items": {"type": "object"}},
+                    },
+                }
+            },
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -17,7 +18,8 @@ from service.settings import Settings
 
 @dataclass
 class Services:
-    """One service's collaborators. `accepting` is false before warm-up and while draining."""
+    """One service's collaborators. `accepting` is false before warm-up and while draining;
+    `parsing` is held for a body whose parsing may take much memory."""
 
     settings: Settings
     metrics: Metrics
@@ -26,6 +28,7 @@ class Services:
     controller: Controller
     dim: int = 0
     accepting: bool = field(default=False)
+    parsing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 def services(request: Request) -> Services:

@@ -37,7 +37,7 @@ async def append(
     """
     binary = body.wants_binary(request)
     override = body.override_of(request)
-    content = await body.read(request, services.settings.limits)
+    content = await body.read(request)
     vectors, fields = await body.vectors_of(request, content, "vectors", services.dim)
     if position is None:
         position = _position(fields.get("position"))

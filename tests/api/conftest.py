@@ -7,12 +7,10 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
-from fakes import FakeClock, FakeEngine, put_version
+from fakes import TOKENS, FakeClock, FakeEngine, put_version
 
 from service.app import create_app
 from service.settings import Settings
-
-TOKENS = {role: f"{role}-token" for role in ("viewer", "operator", "approver")}
 
 
 @dataclass
