@@ -20,6 +20,7 @@ from service.api import (
     sessions,
 )
 from service.api.context import RequestContext
+from service.api.hot import HotRoutes
 from service.api.limits import BodyLimits
 from service.api.services import Services
 from service.clock import Clock, SystemClock
@@ -124,6 +125,7 @@ def create_app(
     errors.install(app)
     for module in (predict, sessions, open_inference, model_repository, admin, health):
         app.include_router(module.router)
+    app.add_middleware(HotRoutes)
     app.add_middleware(BodyLimits, limits=settings.limits)
     app.add_middleware(RequestContext)  # the outermost: it names every answer
     return app

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from service.api import body
 from service.api.schemas import ERRORS, VECTOR_ANSWER, vectors_body
-from service.api.services import Ready
+from service.api.services import accepting
 from service.request import Preference
 
 router = APIRouter(prefix="/v1", tags=["predict"])
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1", tags=["predict"])
     openapi_extra=vectors_body("context", {"key": {"type": "string"}}),
     responses={**VECTOR_ANSWER, **ERRORS},
 )
-async def predict(request: Request, services: Ready) -> Response:
+async def predict(request: Request) -> Response:
     """The unit vector that follows a context.
 
     Send the vectors in order, oldest first. More than the version's window is
@@ -25,6 +25,7 @@ async def predict(request: Request, services: Ready) -> Response:
     decides the variant, the same key the same variant; without one each request
     is drawn anew. `X-Variant: stable|canary` overrides.
     """
+    services = accepting(request)
     binary = body.wants_binary(request)
     override = body.override_of(request)
     content = await body.read(request)

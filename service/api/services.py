@@ -45,5 +45,14 @@ def accepting(request: Request) -> Services:
     return found
 
 
-Live = Annotated[Services, Depends(services)]
-Ready = Annotated[Services, Depends(accepting)]
+# Coroutines, though they await nothing: the framework runs plain functions in a thread.
+async def _live(request: Request) -> Services:
+    return services(request)
+
+
+async def _ready(request: Request) -> Services:
+    return accepting(request)
+
+
+Live = Annotated[Services, Depends(_live)]
+Ready = Annotated[Services, Depends(_ready)]
