@@ -28,6 +28,7 @@ from service.dispatch import Dispatch
 from service.errors import NotFound, VersionError
 from service.inference.engine import Engine
 from service.inference.onnx_engine import OnnxEngine
+from service.inference.prefix_cache import PrefixCache
 from service.inference.registry import Registry
 from service.inference.repository import Repository, VersionFiles
 from service.inference.scheduler import Scheduler
@@ -100,8 +101,8 @@ def create_app(
                 session_store,
                 metrics,
                 clock,
-                max_rows=settings.limits.max_rows,
-                timeout_seconds=settings.limits.timeout_seconds,
+                limits=settings.limits,
+                prefixes=_prefixes(settings),
             ),
             controller=controller,
             dim=dim,
@@ -139,6 +140,11 @@ async def _prepare_canary(registry: Registry, metrics: Metrics, canary: str) -> 
         logger.error("the canary cannot be loaded, stable serves without it: %s", error)  # noqa: TRY400  an expected error; its text says all
         return
     metrics.expect([(Variant.CANARY, canary)])
+
+
+def _prefixes(settings: Settings) -> PrefixCache | None:
+    most = settings.prefix_cache.max_bytes
+    return PrefixCache(most, settings.engine.prefill_chunk) if most else None
 
 
 def _onnx_engine(settings: Settings, files: VersionFiles) -> Engine:

@@ -21,12 +21,14 @@ from service.errors import (
     NotFound,
     QueueFull,
 )
+from service.inference.prefix_cache import PrefixCache
 from service.inference.registry import LoadedVersion, Registry
 from service.inference.scheduler import Prediction
 from service.inference.sessions import Begin, LastAppend, Session, SessionStore
 from service.metrics import UNASSIGNED, Metrics
 from service.request import Answer, Preference, check
 from service.rollout.traffic import Route, Traffic
+from service.settings import Limits
 from service.types import Mode, Outcome, State, Vectors
 
 
@@ -51,8 +53,8 @@ class Dispatch:
         metrics: Metrics,
         clock: Clock,
         *,
-        max_rows: int,
-        timeout_seconds: float,
+        limits: Limits,
+        prefixes: PrefixCache | None = None,
         draw: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
         self._traffic = traffic
@@ -60,8 +62,9 @@ class Dispatch:
         self._sessions = sessions
         self._metrics = metrics
         self._clock = clock
-        self._max_rows = max_rows
-        self._timeout = timeout_seconds
+        self._max_rows = limits.max_rows
+        self._timeout = limits.timeout_seconds
+        self._prefixes = prefixes
         self._draw = draw
         self.answered: dict[str, float] = {}
         """When each version last predicted, in epoch seconds."""
@@ -89,7 +92,7 @@ class Dispatch:
             window = loaded.manifest.context_window
             predictions = await _all(
                 [
-                    self._submit(recorded, loaded, context[-window:], None, preference)
+                    self._whole(recorded, loaded, context[-window:], preference)
                     for context in contexts
                 ]
             )
@@ -186,6 +189,32 @@ class Dispatch:
         recorded.route, recorded.assigned = route, route.assigned
         return route, self._registry.get(route.version)
 
+    async def _whole(
+        self,
+        recorded: Recorded,
+        loaded: LoadedVersion,
+        context: Vectors,
+        preference: Preference,
+    ) -> Prediction:
+        """A context from a cold state, or from the longest beginning of it that is known."""
+        if self._prefixes is None or preference.caller is None:
+            return await self._submit(recorded, loaded, context, None, preference)
+        version = loaded.manifest.version
+        prefix = await self._prefixes.find(preference.caller, version, context)
+        self._metrics.prefix_hits.inc(prefix.length)
+        self._metrics.prefix_misses.inc(len(context) - prefix.length)
+        prediction = await self._submit(
+            recorded,
+            loaded,
+            context[prefix.length :],
+            prefix.state,
+            preference,
+            offset=prefix.length,
+            keep_states=True,
+        )
+        self._prefixes.keep(prefix, prediction.states)
+        return prediction
+
     async def _submit(
         self,
         recorded: Recorded,
@@ -193,11 +222,12 @@ class Dispatch:
         vectors: Vectors,
         state: State | None,
         preference: Preference,
+        **more: Any,
     ) -> Prediction:
         assert recorded.route is not None
         timeout = min(self._timeout, preference.timeout_seconds or self._timeout)
         try:
-            prediction = await loaded.scheduler.submit(vectors, state, timeout)
+            prediction = await loaded.scheduler.submit(vectors, state, timeout, **more)
         except DeadlineExceeded:
             recorded.impatient = timeout < self._timeout
             raise

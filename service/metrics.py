@@ -105,6 +105,14 @@ class Metrics:
         self.queue_length = Gauge(
             "nextvec_queue_length", "Requests waiting.", ("version",), registry=registry
         )
+        self.prefix_cache = Counter(
+            "nextvec_prefix_cache_vectors_total",
+            "Vectors of whole contexts: known from an earlier one, or run.",
+            ("result",),
+            registry=registry,
+        )
+        self.prefix_hits = self.prefix_cache.labels("hit")
+        self.prefix_misses = self.prefix_cache.labels("miss")
         self.rollout_info = Gauge(
             "nextvec_rollout_info",
             "1 for the present phase and versions.",

@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, SecretStr
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -50,6 +58,14 @@ class Sessions(_Frozen):
     )
 
 
+class PrefixCache(_Frozen):
+    """What is remembered of whole contexts, so that one sent again is cheap."""
+
+    max_bytes: NonNegativeInt = Field(
+        64 * 1024 * 1024, description="memory of the states kept; 0 turns it off"
+    )
+
+
 class Rollout(_Frozen):
     """The guardrail's ticker and record."""
 
@@ -86,5 +102,6 @@ class Settings(BaseSettings):
     engine: Engine = Engine()
     limits: Limits = Limits()
     sessions: Sessions = Sessions()
+    prefix_cache: PrefixCache = PrefixCache()
     rollout: Rollout = Rollout()
     admin: Admin = Admin()

@@ -25,10 +25,10 @@ from service.manifest import Manifest
 from service.metrics import Metrics, new_registry
 from service.request import Preference
 from service.rollout.traffic import Assignment, Traffic
+from service.settings import Limits
 from service.types import State, Variant, Vectors
 
 _SESSIONS = 64
-_TIMEOUT = 10.0
 
 
 @dataclass
@@ -54,7 +54,7 @@ class _OneVersion:
 
 
 def _dispatch(manifest: Manifest, clock: Clock, history: int) -> Dispatch:
-    metrics = Metrics(new_registry(), _TIMEOUT)
+    metrics = Metrics(new_registry(), Limits().timeout_seconds)
     metrics.expect([(variant, manifest.version) for variant in Variant])
     scheduler = cast("Scheduler", _InstantScheduler(manifest))
     registry = _OneVersion(LoadedVersion(manifest, "none", scheduler))
@@ -73,8 +73,7 @@ def _dispatch(manifest: Manifest, clock: Clock, history: int) -> Dispatch:
         sessions,
         metrics,
         clock,
-        max_rows=4096,
-        timeout_seconds=_TIMEOUT,
+        limits=Limits(),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
+from hashlib import blake2b
 from typing import Any, TypeVar
 
 import numpy as np
@@ -96,6 +97,15 @@ def override_of(request: Request) -> Variant | None:
         return Variant(wanted)
     except ValueError as error:
         raise Invalid(f"X-Variant is {wanted!r}, not stable or canary") from error
+
+
+def caller_of(request: Request) -> bytes:
+    """What tells this caller from others who must not share its cached contexts.
+
+    A digest of its credentials, whoever checks them; callers without any share one.
+    """
+    credentials = (request.headers.get(name, "") for name in ("authorization", "x-api-key"))
+    return blake2b("\n".join(credentials).encode(), digest_size=16).digest()
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -23,7 +23,8 @@ async def predict(request: Request) -> Response:
     Send the vectors in order, oldest first. More than the version's window is
     allowed: it reads the last ones. `key` (or the header `X-Routing-Key`)
     decides the variant, the same key the same variant; without one each request
-    is drawn anew. `X-Variant: stable|canary` overrides.
+    is drawn anew. `X-Variant: stable|canary` overrides. A context whose beginning
+    was sent before, with the same credentials, costs only what is new in it.
     """
     services = accepting(request)
     binary = body.wants_binary(request)
@@ -31,6 +32,8 @@ async def predict(request: Request) -> Response:
     content = await body.read(request)
     context, fields = await body.vectors_of(request, content, "context", services.dim)
     key = request.headers.get("x-routing-key") or body.text_field(fields, "key")
-    work = services.dispatch.predict(context, Preference(key, override))
+    work = services.dispatch.predict(
+        context, Preference(key, override, caller=body.caller_of(request))
+    )
     answer = await body.unless_gone(request, work)
     return body.respond(request, answer, {}, binary=binary)

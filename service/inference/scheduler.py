@@ -36,12 +36,17 @@ _PREFILL_NICENESS = 10
 
 @dataclass(frozen=True)
 class Prediction:
-    """What came of one job; durations in seconds."""
+    """What came of one job; durations in seconds.
+
+    `states` are those after each chunk, with how many vectors of the whole
+    context they stand for; only of a job that asked for them.
+    """
 
     vector: Vector
     state: State
     queue_seconds: float
     inference_seconds: float
+    states: tuple[tuple[int, State], ...] = ()
 
 
 @dataclass(eq=False)
@@ -55,13 +60,20 @@ class _Job:
     state: State
     future: asyncio.Future[Prediction]
     submitted: float
+    offset: int = 0
+    keep_states: bool = False
     done: int = 0
     inference_seconds: float = 0.0
     vector: Vector | None = field(default=None)
+    states: list[tuple[int, State]] = field(default_factory=list)
 
     @property
     def remaining(self) -> int:
         return len(self.vectors) - self.done
+
+    def next_run(self, chunk: int) -> int:
+        """How many vectors to run next; chunks end at multiples of `chunk` of the context."""
+        return min(chunk - (self.offset + self.done) % chunk, self.remaining)
 
 
 class Scheduler:
@@ -129,8 +141,19 @@ class Scheduler:
         """Jobs not finished."""
         return len(self._steps) + len(self._prefills)
 
-    async def submit(self, vectors: Vectors, state: State | None, timeout: float) -> Prediction:  # noqa: ASYNC109  the deadline is the job's, not the await's
+    async def submit(
+        self,
+        vectors: Vectors,
+        state: State | None,
+        timeout: float,  # noqa: ASYNC109  the deadline is the job's, not the await's
+        *,
+        offset: int = 0,
+        keep_states: bool = False,
+    ) -> Prediction:
         """Run `vectors` `[n, dim]` from `state`, a cold one if None.
+
+        `offset` is how many vectors of the context `state` stands for; with
+        `keep_states` the prediction brings the states after each chunk.
 
         Raises `QueueFull`, `DeadlineExceeded` after `timeout` seconds,
         `EngineFault`, `NotReady`. Cancelled, it drops the job.
@@ -139,7 +162,8 @@ class Scheduler:
         if state is None:
             sizes = self._engine.dimensions
             state = np.zeros((sizes.layers, sizes.hidden), np.float32)
-        job = _Job(vectors, state, loop.create_future(), self._clock.monotonic())
+        now = self._clock.monotonic()
+        job = _Job(vectors, state, loop.create_future(), now, offset, keep_states)
         with self._lock:
             if self._closed:
                 raise NotReady(_UNLOADED)
@@ -206,7 +230,7 @@ class Scheduler:
 
     def _run(self, jobs: Sequence[_Job], chunk: int) -> None:
         """One batch through the engine; its results go into the jobs."""
-        lengths = np.array([min(chunk, job.remaining) for job in jobs], np.int32)
+        lengths = np.array([job.next_run(chunk) for job in jobs], np.int32)
         vectors = np.zeros((int(lengths.max()), len(jobs), jobs[0].vectors.shape[1]), np.float32)
         for column, (job, length) in enumerate(zip(jobs, lengths, strict=True)):
             vectors[:length, column] = job.vectors[job.done : job.done + length]
@@ -228,6 +252,8 @@ class Scheduler:
             # Copies: a view would keep the whole batch alive in a session.
             job.vector = predicted[column].copy()
             job.state = next_states[:, column].copy()
+            if job.keep_states:
+                job.states.append((job.offset + job.done, job.state))
 
     def _deliver(self, jobs: Sequence[_Job]) -> None:
         finished = self._clock.monotonic()
@@ -239,7 +265,8 @@ class Scheduler:
                 self._fail_later([job], EngineFault("the engine answered NaN or Inf"))
                 continue
             queued = max(0.0, finished - job.submitted - job.inference_seconds)
-            answers.append((job, Prediction(job.vector, job.state, queued, job.inference_seconds)))
+            took, states = job.inference_seconds, tuple(job.states)
+            answers.append((job, Prediction(job.vector, job.state, queued, took, states)))
         self._from_thread(_answer, answers)
 
     def _fail_later(self, jobs: Sequence[_Job], error: Exception) -> None:
