@@ -90,6 +90,7 @@ def create_app(
             ttl_seconds=settings.sessions.ttl_seconds,
             history_vectors=settings.sessions.history_vectors,
             dim=dim,
+            compact=settings.sessions.compact_history,
         )
         services = Services(
             settings=settings,

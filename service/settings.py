@@ -56,6 +56,11 @@ class Sessions(_Frozen):
     history_vectors: PositiveInt = Field(
         1000, description="a session's last vectors, kept to move it to another version"
     )
+    compact_history: bool = Field(
+        default=False,
+        description="keep them as 8-bit integers: a quarter of the memory; a recomputation "
+        "(a move, or past the window of `exact`) is then no longer exact",
+    )
 
 
 class PrefixCache(_Frozen):

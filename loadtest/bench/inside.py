@@ -53,7 +53,7 @@ class _OneVersion:
         return self.loaded
 
 
-def _dispatch(manifest: Manifest, clock: Clock, history: int) -> Dispatch:
+def _dispatch(manifest: Manifest, clock: Clock, history: int, *, compact: bool = False) -> Dispatch:
     metrics = Metrics(new_registry(), Limits().timeout_seconds)
     metrics.expect([(variant, manifest.version) for variant in Variant])
     scheduler = cast("Scheduler", _InstantScheduler(manifest))
@@ -64,6 +64,7 @@ def _dispatch(manifest: Manifest, clock: Clock, history: int) -> Dispatch:
         ttl_seconds=3600.0,
         history_vectors=history,
         dim=manifest.dimensions.dim,
+        compact=compact,
     )
     # Half of the keys each way: the split's hash is part of the cost.
     split = Assignment(manifest.version, manifest.version, 5000, "bench")
@@ -91,10 +92,12 @@ async def overhead(manifest: Manifest, streams: Streams, count: int, clock: Cloc
     return Times.of(took[count // 10 :])
 
 
-async def session_bytes(manifest: Manifest, streams: Streams, length: int, clock: Clock) -> float:
+async def session_bytes(
+    manifest: Manifest, streams: Streams, length: int, clock: Clock, *, compact: bool = False
+) -> float:
     """Bytes of one session of `length` vectors, all that Python and numpy hold for it."""
     count = 20
-    dispatch = _dispatch(manifest, clock, length)
+    dispatch = _dispatch(manifest, clock, length, compact=compact)
     # What the first session brings into being besides itself is not counted.
     await dispatch.append("first", streams.read(0, 0, length), Preference())
     gc.collect()

@@ -60,6 +60,7 @@ async def _serve(settings: Settings) -> None:
                 lifespan="off",
                 log_config=None,
                 access_log=False,
+                proxy_headers=False,  # nothing here asks for the caller's address
                 # Requests in flight end by their own deadline; a stream of events never does.
                 timeout_graceful_shutdown=int(settings.limits.timeout_seconds) + 1,
             )
