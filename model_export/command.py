@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--window-policy",
-        choices=("exact", "anchored", "carried"),
+        choices=("exact", "anchored"),
         default="exact",
         help="what a session does past the window (%(default)s)",
     )

@@ -25,6 +25,7 @@ from service.inference.prefix_cache import PrefixCache
 from service.inference.registry import LoadedVersion, Registry
 from service.inference.scheduler import Prediction
 from service.inference.sessions import Begin, LastAppend, Session, SessionStore
+from service.inference.window import starts
 from service.metrics import UNASSIGNED, Metrics
 from service.request import Answer, Preference, check
 from service.rollout.traffic import Route, Traffic
@@ -157,14 +158,17 @@ class Dispatch:
             # A move's cost falls on whichever variant gains sessions, not on a
             # random half of the requests: it is no evidence of either's speed.
             recorded.assigned = route.assigned and not moved
-            state, run = _plan(session, vectors, loaded, cold=moved or anew, length=length)
-            prediction = await self._submit(recorded, loaded, run, state, preference)
+            runs = _plan(session, vectors, loaded, cold=moved or anew, length=length)
+            predictions = await _all(
+                [self._submit(recorded, loaded, r.vectors, r.state, preference) for r in runs]
+            )
+        prediction = predictions[0]
         if anew:
             session.clear()
         last = LastAppend(length, digest, prediction.vector)
         session.history.append(vectors)
         session.length += len(vectors)
-        session.state = prediction.state
+        session.states = {r.start: p.state for r, p in zip(runs, predictions, strict=True)}
         session.variant, session.version = route.variant, route.version
         session.last = last
         return Answer(
@@ -295,16 +299,30 @@ def _mode_of_append(length: int, vectors: Vectors) -> Mode:
     return Mode.MIXED if length else Mode.PREFILL
 
 
+@dataclass(frozen=True)
+class _Run:
+    """`vectors` to run from `state`, a cold one if None, so that it stands for `start` on."""
+
+    start: int
+    state: State | None
+    vectors: Vectors
+
+
 def _plan(
     session: Session, vectors: Vectors, loaded: LoadedVersion, *, cold: bool, length: int
-) -> tuple[State | None, Vectors]:
-    """From which state to run which vectors, so that the answer is the recomputed one."""
-    window = loaded.manifest.context_window
-    if not cold and length + len(vectors) <= window:
-        return session.state, vectors
-    # Past the window, begun anew, or on another version than the state's.
-    kept = session.history.last(min(window, length))
-    return None, np.concatenate([kept, vectors])[-window:]
+) -> list[_Run]:
+    """What to run so that the session has the states it should; the first run answers."""
+    manifest = loaded.manifest
+    after = length + len(vectors)
+    runs = []
+    for start in starts(manifest.window_policy, manifest.context_window, after):
+        state = None if cold else session.states.get(start)
+        new = vectors[max(0, start - length) :]
+        if state is None and start < length:
+            # Past the window, or on another version than the state's.
+            new = np.concatenate([session.history.last(length - start), new])
+        runs.append(_Run(start, state, new))
+    return runs
 
 
 def _replay(session: Session, position: int, digest: bytes) -> Answer:

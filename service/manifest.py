@@ -51,7 +51,7 @@ class Manifest(_Frozen):
     architecture: str
     dimensions: Dimensions
     context_window: PositiveInt
-    window_policy: Literal["exact"]
+    window_policy: Literal["exact", "anchored"]
     precision: Literal["fp32", "fp16", "int8"]
     parameters: PositiveInt
     opset: PositiveInt

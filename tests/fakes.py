@@ -89,7 +89,7 @@ def unit_vectors(count: int, seed: int = 0, dim: int = DIM):
     return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
 
 
-def manifest_of(version: str, window: int, digest: str) -> Manifest:
+def manifest_of(version: str, window: int, digest: str, policy: str = "exact") -> Manifest:
     """A manifest that holds for a graph of that digest, at the fake engine's size."""
     return Manifest(
         model="next-vector",
@@ -97,7 +97,7 @@ def manifest_of(version: str, window: int, digest: str) -> Manifest:
         architecture="fake",
         dimensions=DIMENSIONS,
         context_window=window,
-        window_policy="exact",
+        window_policy=policy,
         precision="fp32",
         parameters=1,
         opset=20,
@@ -108,11 +108,11 @@ def manifest_of(version: str, window: int, digest: str) -> Manifest:
     )
 
 
-def put_version(models: Path, version: str, window: int = 8) -> Path:
+def put_version(models: Path, version: str, window: int = 8, policy: str = "exact") -> Path:
     """Write a version to the repository `models`; its graph is a few bytes."""
     folder = models / "next-vector" / version
     folder.mkdir(parents=True)
     (folder / "model.onnx").write_bytes(version.encode())
-    manifest = manifest_of(version, window, sha256(folder / "model.onnx"))
+    manifest = manifest_of(version, window, sha256(folder / "model.onnx"), policy)
     (folder / "manifest.json").write_text(manifest.model_dump_json())
     return folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -42,8 +42,9 @@ class LastAppend:
 class Session:
     """One context. `lock` is held from reading it to changing it.
 
-    `users` counts those who hold the lock or wait for it: such a session is
-    never evicted.
+    `states` are by the position of the first vector each has read. `users`
+    counts those who hold the lock or wait for it: such a session is never
+    evicted.
     """
 
     id: str
@@ -52,7 +53,7 @@ class Session:
     length: int = 0
     variant: Variant | None = Variant.STABLE
     version: str = ""
-    state: State | None = None
+    states: Mapping[int, State] = field(default_factory=dict)
     last: LastAppend | None = None
     users: int = 0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -60,13 +61,13 @@ class Session:
     def clear(self) -> None:
         """Back to the beginning."""
         self.history.clear()
-        self.length, self.state, self.last = 0, None, None
+        self.length, self.states, self.last = 0, {}, None
 
     @property
     def nbytes(self) -> int:
-        state = 0 if self.state is None else self.state.nbytes
+        states = sum(state.nbytes for state in self.states.values())
         last = 0 if self.last is None else self.last.vector.nbytes
-        return OVERHEAD_BYTES + self.history.nbytes + state + last
+        return OVERHEAD_BYTES + self.history.nbytes + states + last
 
 
 class SessionStore:
