@@ -65,10 +65,11 @@ async def contexts(bench: Bench, engine: Engine, length: int) -> tuple[Times, Ti
         until_ = bench.clock.monotonic() + 2 * bench.seconds
         number = 0
         while bench.clock.monotonic() < until_ or number < 3:
-            # Another stream each time: nothing of it was seen before.
-            caller = StatelessCaller(client, bench.streams, 10 + number, length, f"whole-{number}")
+            # Another stream each time and for each length: nothing of it was seen before.
+            who = length + number
+            caller = StatelessCaller(client, bench.streams, who, length, f"whole-{who}")
             served.append(await closed.timed(caller, bench.clock))
-            alone.append(bare.context(engine, bench.streams, 10 + number, length, bench.clock))
+            alone.append(bare.context(engine, bench.streams, who, length, bench.clock))
             number += 1
     finally:
         client.close()
@@ -84,7 +85,7 @@ async def resent(bench: Bench, length: int) -> Times:
         number = 0
         while bench.clock.monotonic() < until_ or number < 3:
             for size in (length - 1, length):
-                caller = StatelessCaller(client, bench.streams, 500 + number, size, "resent")
+                caller = StatelessCaller(client, bench.streams, 2000 + number, size, "resent")
                 seconds = await closed.timed(caller, bench.clock)
             took.append(seconds)
             number += 1
@@ -101,7 +102,7 @@ async def mixed(bench: Bench, rate: float, length: int) -> tuple[Times, Times, f
     client = await bench.ready()
     try:
         without = await _steps_at(bench, client, rate, "without")
-        heavy = StatelessCaller(client, bench.streams, 900, length, "heavy")
+        heavy = StatelessCaller(client, bench.streams, 3000, length, "heavy")
         background = asyncio.create_task(_without_end(heavy))
         try:
             beside = await _steps_at(bench, client, rate, "with")
