@@ -44,7 +44,7 @@ def is_current(models: Path, version: str, checkpoint: Path) -> bool:
     )
 
 
-def export(models: Path, version: str, checkpoint: Path, log: Path) -> None:
+def export(models: Path, version: str, checkpoint: Path, log: Path, *, int8: bool = False) -> None:
     """`nextvec export`, in place of what another checkpoint left. Raises `StageError`.
 
     In a process of its own: torch and its memory are gone before anything is measured.
@@ -52,6 +52,7 @@ def export(models: Path, version: str, checkpoint: Path, log: Path) -> None:
     rmtree(models / _MODEL / version, ignore_errors=True)
     command = [*_NEXTVEC, "export", str(checkpoint), "--version", version]
     command += ["--context-window", str(WINDOWS[version]), "--models", str(models)]
+    command += ["--int8"] if int8 else []
     _run(command, log, f"the export of {checkpoint} failed")
 
 

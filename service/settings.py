@@ -28,6 +28,11 @@ class Engine(_Frozen):
         "auto", description="`auto` takes CUDA when it is there; `cuda` refuses to start without it"
     )
     intra_op_threads: PositiveInt = Field(1, description="ONNX Runtime threads a version")
+    precision: Literal["auto", "fp32", "int8"] = Field(
+        "auto",
+        description="of single steps on the CPU: `auto` takes 8-bit weights where a version "
+        "carries them; `int8` refuses one that does not",
+    )
     max_batch: PositiveInt = Field(32, description="requests that run together at most")
     prefill_chunk: PositiveInt = Field(
         128, description="vectors of a long context run before waiting steps get their turn"

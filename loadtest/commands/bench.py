@@ -22,6 +22,7 @@ from service.clock import Clock, SystemClock
 from service.errors import NextvecError
 from service.inference.onnx_engine import OnnxEngine
 from service.inference.repository import Repository, VersionFiles
+from service.manifest import STEP_INT8
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,6 +115,8 @@ def _rows(
     first = bare.steps(_engine(files, direct), data, 1, 500, clock)
     b = first.p50
     yield Row("bare step, direct export (B)", "ms", b * 1000, times=first)
+    quick = bare.steps(_engine(files, files.graph.with_name(STEP_INT8)), data, 1, 500, clock)
+    yield Row("bare step, 8-bit weights", "P50 ÷ B", quick.p50 / b, times=quick)
     for batch in (1, 8, 32):
         times = bare.steps(folded, data, batch, 300, clock)
         yield Row(f"bare step, folded, batch of {batch}", "P50 ÷ B", times.p50 / b, times=times)
@@ -129,30 +132,45 @@ def _rows(
     yield Row("a session's memory at 2 vectors", "KiB", without / 1024, Goal(20))
     yield Row("a session's memory at 1000 vectors", "MB", held / 1e6)
     yield Row("the same with compact_history", "MB", compact / 1e6, Goal(0.8))
-    threads = {"NEXTVEC_ENGINE__INTRA_OP_THREADS": str(args.threads)}
-    with stage.serving(models, args.out, "phase-3", None, threads) as server:
+    fp32 = {
+        "NEXTVEC_ENGINE__INTRA_OP_THREADS": str(args.threads),
+        "NEXTVEC_ENGINE__PRECISION": "fp32",
+    }
+    with stage.serving(models, args.out, "phase-3", None, fp32) as server:
         bench = served.Bench(server, data, clock, args.seconds)
-        yield from _stable_rows(bench, folded, b)
-    with stage.serving(models, args.out, settings=threads) as server:
+        yield from _step_rows(bench, b, "fp32", (0.70, 4.5, 7.0))
+        yield from _context_rows(bench, folded, b)
+    int8 = {**fp32, "NEXTVEC_ENGINE__PRECISION": "int8"}
+    with stage.serving(models, args.out, "phase-3", None, int8) as server:
+        bench = served.Bench(server, data, clock, args.seconds)
+        yield from _step_rows(bench, b, "int8", (0.30, 6.0, 10.0))
+    with stage.serving(models, args.out, settings=fp32) as server:
         bench = served.Bench(server, data, clock, args.seconds)
         two, three = run_fast(served.variants(bench, 0.15 / b))
     yield Row("step, Phase-2 beside Phase-3", "P50 ÷ B", two.p50 / b, times=two)
     yield Row("step, Phase-3 beside Phase-2", "P95 ÷ P95", three.p95 / two.p95, Goal(1.05), three)
 
 
-def _stable_rows(bench: served.Bench, folded: OnnxEngine, b: float) -> Iterator[Row]:
+def _step_rows(
+    bench: served.Bench, b: float, precision: str, goals: tuple[float, float, float]
+) -> Iterator[Row]:
     one = run_fast(served.steps(bench, 1))
-    yield Row("step over HTTP, 1 session", "P50 ÷ B", one.p50 / b, Goal(0.70), one)
-    for count, least in ((8, 4.5), (32, 7.0)):
+    goal = Goal(goals[0])
+    yield Row(f"step over HTTP, 1 session, {precision}", "P50 ÷ B", one.p50 / b, goal, one)
+    for count, least in ((8, goals[1]), (32, goals[2])):
         goal = Goal(least, at_least=True)
         times = run_fast(served.steps(bench, count))
-        yield Row(f"steps over HTTP, {count} sessions", "rate × B", times.rate * b, goal, times)
+        what = f"steps over HTTP, {count} sessions, {precision}"
+        yield Row(what, "rate × B", times.rate * b, goal, times)
+
+
+def _context_rows(bench: served.Bench, folded: OnnxEngine, b: float) -> Iterator[Row]:
     for length in (500, 1000):
         over, alone = run_fast(served.contexts(bench, folded, length))
         yield Row(f"context of {length}, bare folded", "P50 ÷ B", alone.p50 / b, times=alone)
-        goal_ = Goal(1.03) if length == 1000 else None
+        goal = Goal(1.03) if length == 1000 else None
         yield Row(
-            f"context of {length} over HTTP", "÷ bare folded", over.p50 / alone.p50, goal_, over
+            f"context of {length} over HTTP", "÷ bare folded", over.p50 / alone.p50, goal, over
         )
     again = run_fast(served.resent(bench, 1000))
     yield Row(
@@ -181,9 +199,10 @@ def _prepare(args: argparse.Namespace, models: Path, direct: Path, console: Cons
         if not checkpoint.is_file():
             raise stage.StageError(f"{checkpoint} is missing; name its folder with --checkpoints")
         log = args.out / f"export-{version}.log"
-        if not stage.is_current(models, version, checkpoint):
+        there = (models / _MODEL / version / STEP_INT8).is_file()
+        if not (there and stage.is_current(models, version, checkpoint)):
             with console.status(f"exporting {checkpoint}"):
-                stage.export(models, version, checkpoint, log)
+                stage.export(models, version, checkpoint, log, int8=True)
     with console.status("writing the direct export"):
         stage.export_direct(
             args.checkpoints / "phase-3.safetensors", direct, args.out / "direct.log"
