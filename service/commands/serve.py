@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -52,6 +53,10 @@ async def _serve(settings: Settings) -> None:
     """Load first, then listen: an error on the way ends the command in its own words."""
     app = create_app(settings)
     async with app.router.lifespan_context(app):
+        # What is there now stays to the end: the collector need not walk it again
+        # under requests.
+        gc.collect()
+        gc.freeze()
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
