@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from loadtest.client import Client, ClientError, Response
@@ -68,6 +69,8 @@ class SessionCaller:
     begun: int = 0
     start: int = 0
     position: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent with every request besides its own."""
 
     async def call(self) -> Response:
         if self.remaining <= 0:
@@ -93,7 +96,7 @@ class SessionCaller:
         return await self.client.request(
             "POST",
             f"{self._path}/vectors?position={position}",
-            {"Content-Type": _BINARY, "Accept": _BINARY},
+            {"Content-Type": _BINARY, "Accept": _BINARY, **self.headers},
             _bytes(rows),
         )
 

@@ -9,7 +9,7 @@ import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +44,7 @@ def is_current(models: Path, version: str, checkpoint: Path) -> bool:
     )
 
 
-def export(models: Path, version: str, checkpoint: Path, log: Path) -> None:
+def export(models: Path, version: str, checkpoint: Path, log: Path, *, int8: bool = False) -> None:
     """`nextvec export`, in place of what another checkpoint left. Raises `StageError`.
 
     In a process of its own: torch and its memory are gone before anything is measured.
@@ -52,12 +52,8 @@ def export(models: Path, version: str, checkpoint: Path, log: Path) -> None:
     rmtree(models / _MODEL / version, ignore_errors=True)
     command = [*_NEXTVEC, "export", str(checkpoint), "--version", version]
     command += ["--context-window", str(WINDOWS[version]), "--models", str(models)]
-    with log.open("wb") as output:
-        done = subprocess.run(  # noqa: S603  our own command, no shell
-            command, stdout=output, stderr=subprocess.STDOUT, env=_environment({}), check=False
-        )
-    if done.returncode:
-        raise StageError(f"the export of {checkpoint} failed:\n{_tail(log)}")
+    command += ["--int8"] if int8 else []
+    _run(command, log, f"the export of {checkpoint} failed")
 
 
 @dataclass
@@ -92,24 +88,39 @@ class Server:
         raise StageError(f"the server was not ready within {seconds:.0f} s:\n{_tail(self.log)}")
 
 
+def export_direct(checkpoint: Path, graph: Path, log: Path) -> None:
+    """The graph as a tracing exporter writes it, for a benchmark. Raises `StageError`."""
+    command = [sys.executable, "-m", "model_export.direct", str(checkpoint), str(graph)]
+    _run(command, log, f"the direct export of {checkpoint} failed")
+
+
 @contextmanager
-def serving(models: Path, out: Path) -> Iterator[Server]:
-    """A server on a free port with a rollout record of its own; stopped at the end, always."""
+def serving(
+    models: Path,
+    out: Path,
+    stable: str = STABLE,
+    canary: str | None = CANARY,
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[Server]:
+    """A server on a free port with a rollout record of its own; stopped at the end, always.
+
+    `settings` are more of the `NEXTVEC_` variables.
+    """
     for old in out.glob("rollout.db*"):
         old.unlink()
     token = secrets.token_urlsafe(16)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = _environment(
         {
             "NEXTVEC_ADMIN__APPROVER_TOKEN": token,
             "NEXTVEC_ROLLOUT__DATABASE": str(out / "rollout.db"),
             "NEXTVEC_ROLLOUT__INTERVAL_SECONDS": str(INTERVAL_SECONDS),
+            **(settings or {}),
         }
     )
-    command = [*_NEXTVEC, "serve", "--models", str(models), "--stable", STABLE]
-    command += ["--canary", CANARY, "--host", "127.0.0.1", "--port", str(port)]
+    command = [*_NEXTVEC, "serve", "--models", str(models), "--stable", stable]
+    command += [] if canary is None else ["--canary", canary]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
     log = out / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603  our own command, no shell
@@ -131,10 +142,27 @@ def serving(models: Path, out: Path) -> Iterator[Server]:
                 process.wait()
 
 
-def _environment(more: dict[str, str]) -> dict[str, str]:
+def free_port() -> int:
+    """A port that nobody listens on at this moment."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
+def _run(command: list[str], log: Path, failed: str) -> None:
+    with log.open("wb") as output:
+        done = subprocess.run(  # noqa: S603  our own command, no shell
+            command, stdout=output, stderr=subprocess.STDOUT, env=_environment({}), check=False
+        )
+    if done.returncode:
+        raise StageError(f"{failed}:\n{_tail(log)}")
+
+
+def _environment(more: Mapping[str, str]) -> dict[str, str]:
     """The caller's, without settings meant for another server."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("NEXTVEC_")}
-    return kept | more
+    return {**kept, **more}
 
 
 def _tail(log: Path, lines: int = 15) -> str:

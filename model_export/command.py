@@ -11,11 +11,21 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from model_export import checkpoint, evaluation, graph, parity, publish
+from loadtest import streams
+from model_export import checkpoint, drift, evaluation, graph, parity, publish, step_graph
 from model_export.architecture import DIM, HIDDEN, LAYERS, PARAMETERS, MemoryAugmentedGRU
 from service.errors import NextvecError
 from service.inference.onnx_engine import OnnxEngine
-from service.manifest import MODEL, NAME, Dimensions, Manifest, Parity, sha256
+from service.manifest import (
+    MODEL,
+    NAME,
+    STEP_INT8,
+    Dimensions,
+    Manifest,
+    Parity,
+    StepParity,
+    sha256,
+)
 
 ARCHITECTURE = "memory-augmented-gru"
 LARGEST_WINDOW = 65_536
@@ -41,9 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--window-policy",
-        choices=("exact", "anchored", "carried"),
+        choices=("exact", "anchored"),
         default="exact",
         help="what a session does past the window (%(default)s)",
+    )
+    parser.add_argument(
+        "--int8",
+        action="store_true",
+        help="add a step with 8-bit weights, held against fp32 over 2,000 steps",
     )
     parser.add_argument(
         "--evaluation", type=Path, help="the report.json of nextvec evaluate on this checkpoint"
@@ -62,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
         evaluation.EvaluationError,
         parity.ParityError,
         publish.PublishError,
+        streams.StreamError,
         NextvecError,
         OSError,
     ) as error:
@@ -89,6 +105,7 @@ def _export(args: argparse.Namespace, console: Console) -> Manifest:
         path.write_bytes(graph.serialise(graph.build(model)))
         dimensions = Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN)
         engine = OnnxEngine(path, dimensions)
+        step = _step_int8(model, engine, directory, console) if args.int8 else None
         console.print(f"comparing it with PyTorch on {engine.provider}")
         manifest = Manifest(
             model=args.model,
@@ -100,14 +117,24 @@ def _export(args: argparse.Namespace, console: Console) -> Manifest:
             precision="fp32",
             parameters=PARAMETERS,
             opset=graph.OPSET,
-            files={MODEL: sha256(path)},
+            files={file.name: sha256(file) for file in sorted(directory.iterdir())},
             source_sha256=source,
             parity=_measure(model, engine, console),
+            step_int8=step,
             evaluation=figures,
             tools=_tools(),
         )
         (directory / NAME).write_text(manifest.model_dump_json(indent=2) + "\n")
     return manifest
+
+
+def _step_int8(
+    model: MemoryAugmentedGRU, full: OnnxEngine, directory: Path, console: Console
+) -> StepParity:
+    console.print(f"writing the step with 8-bit weights, and carrying {drift.STEPS} steps on both")
+    path = directory / STEP_INT8
+    path.write_bytes(graph.serialise(step_graph.build(model)))
+    return drift.measure(full, OnnxEngine(path, full.dimensions), streams.load().vectors)
 
 
 def _measure(model: MemoryAugmentedGRU, engine: OnnxEngine, console: Console) -> Parity:

@@ -20,17 +20,21 @@ from service.api import (
     sessions,
 )
 from service.api.context import RequestContext
+from service.api.hot import HotRoutes
 from service.api.limits import BodyLimits
 from service.api.services import Services
 from service.clock import Clock, SystemClock
 from service.dispatch import Dispatch
 from service.errors import NotFound, VersionError
 from service.inference.engine import Engine
-from service.inference.onnx_engine import OnnxEngine
+from service.inference.onnx_engine import CPU, OnnxEngine
+from service.inference.prefix_cache import PrefixCache
 from service.inference.registry import Registry
 from service.inference.repository import Repository, VersionFiles
 from service.inference.scheduler import Scheduler
 from service.inference.sessions import SessionStore
+from service.inference.step_engine import StepEngine
+from service.manifest import STEP_INT8
 from service.metrics import Metrics, new_registry
 from service.rollout.controller import Controller
 from service.rollout.evidence import EvidenceSource, RegistrySource
@@ -89,6 +93,7 @@ def create_app(
             ttl_seconds=settings.sessions.ttl_seconds,
             history_vectors=settings.sessions.history_vectors,
             dim=dim,
+            compact=settings.sessions.compact_history,
         )
         services = Services(
             settings=settings,
@@ -100,8 +105,8 @@ def create_app(
                 session_store,
                 metrics,
                 clock,
-                max_rows=settings.limits.max_rows,
-                timeout_seconds=settings.limits.timeout_seconds,
+                limits=settings.limits,
+                prefixes=_prefixes(settings),
             ),
             controller=controller,
             dim=dim,
@@ -125,6 +130,7 @@ def create_app(
     errors.install(app)
     for module in (predict, sessions, open_inference, model_repository, admin, health):
         app.include_router(module.router)
+    app.add_middleware(HotRoutes)
     app.add_middleware(BodyLimits, limits=settings.limits)
     app.add_middleware(RequestContext)  # the outermost: it names every answer
     return app
@@ -149,13 +155,33 @@ def _evidence(settings: Settings, metrics: Metrics) -> EvidenceSource:
     )
 
 
+def _prefixes(settings: Settings) -> PrefixCache | None:
+    most = settings.prefix_cache.max_bytes
+    return PrefixCache(most, settings.engine.prefill_chunk) if most else None
+
+
 def _onnx_engine(settings: Settings, files: VersionFiles) -> Engine:
-    return OnnxEngine(
-        files.graph,
-        files.manifest.dimensions,
-        settings.engine.device,
-        settings.engine.intra_op_threads,
+    """The version's engine; its steps on 8-bit weights where it carries them and they are wanted.
+
+    Raises `VersionError`.
+    """
+    engine, manifest = settings.engine, files.manifest
+    load = partial(
+        OnnxEngine,
+        dimensions=manifest.dimensions,
+        device=engine.device,
+        threads=engine.intra_op_threads,
     )
+    full = load(files.graph)
+    carried = manifest.step_int8 is not None and STEP_INT8 in manifest.files
+    if engine.precision == "int8" and not (carried and full.provider == CPU):
+        raise VersionError(
+            f"{manifest.version}: engine.precision is int8, and it has no 8-bit step for "
+            f"{full.provider}: export it with --int8 and serve it on the CPU, or set auto"
+        )
+    if engine.precision == "fp32" or not carried or full.provider != CPU:
+        return full
+    return StepEngine(full, load(files.graph.with_name(STEP_INT8)))
 
 
 def _scheduler(

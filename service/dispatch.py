@@ -21,12 +21,15 @@ from service.errors import (
     NotFound,
     QueueFull,
 )
+from service.inference.prefix_cache import PrefixCache
 from service.inference.registry import LoadedVersion, Registry
 from service.inference.scheduler import Prediction
 from service.inference.sessions import Begin, LastAppend, Session, SessionStore
+from service.inference.window import starts
 from service.metrics import UNASSIGNED, Metrics
 from service.request import Answer, Preference, check
 from service.rollout.traffic import Route, Traffic
+from service.settings import Limits
 from service.types import Mode, Outcome, State, Vectors
 
 
@@ -51,8 +54,8 @@ class Dispatch:
         metrics: Metrics,
         clock: Clock,
         *,
-        max_rows: int,
-        timeout_seconds: float,
+        limits: Limits,
+        prefixes: PrefixCache | None = None,
         draw: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
         self._traffic = traffic
@@ -60,8 +63,9 @@ class Dispatch:
         self._sessions = sessions
         self._metrics = metrics
         self._clock = clock
-        self._max_rows = max_rows
-        self._timeout = timeout_seconds
+        self._max_rows = limits.max_rows
+        self._timeout = limits.timeout_seconds
+        self._prefixes = prefixes
         self._draw = draw
         self.answered: dict[str, float] = {}
         """When each version last predicted, in epoch seconds."""
@@ -90,7 +94,7 @@ class Dispatch:
             async with self._deadline(recorded, preference):
                 predictions = await _all(
                     [
-                        self._submit(recorded, loaded, context[-window:], None)
+                        self._whole(recorded, loaded, context[-window:], preference)
                         for context in contexts
                     ]
                 )
@@ -165,14 +169,15 @@ class Dispatch:
         # A move's cost falls on whichever variant gains sessions, not on a
         # random half of the requests: it is no evidence of either's speed.
         recorded.assigned = route.assigned and not moved
-        state, run = _plan(session, vectors, loaded, cold=moved or anew, length=length)
-        prediction = await self._submit(recorded, loaded, run, state)
+        runs = _plan(session, vectors, loaded, cold=moved or anew, length=length)
+        predictions = await _all([self._submit(recorded, loaded, r.vectors, r.state) for r in runs])
+        prediction = predictions[0]
         if anew:
             session.clear()
         last = LastAppend(length, digest, prediction.vector)
         session.history.append(vectors)
         session.length += len(vectors)
-        session.state = prediction.state
+        session.states = {r.start: p.state for r, p in zip(runs, predictions, strict=True)}
         session.variant, session.version = route.variant, route.version
         session.digest = loaded.digest
         session.last = last
@@ -198,15 +203,40 @@ class Dispatch:
         recorded.route, recorded.assigned = route, route.assigned
         return route, self._registry.get(route.version)
 
+    async def _whole(
+        self,
+        recorded: Recorded,
+        loaded: LoadedVersion,
+        context: Vectors,
+        preference: Preference,
+    ) -> Prediction:
+        """A context from a cold state, or from the longest beginning of it that is known."""
+        if self._prefixes is None or preference.caller is None:
+            return await self._submit(recorded, loaded, context, None)
+        prefix = await self._prefixes.find(preference.caller, loaded.digest, context)
+        self._metrics.prefix_hits.inc(prefix.length)
+        self._metrics.prefix_misses.inc(len(context) - prefix.length)
+        prediction = await self._submit(
+            recorded,
+            loaded,
+            context[prefix.length :],
+            prefix.state,
+            offset=prefix.length,
+            keep_states=True,
+        )
+        self._prefixes.keep(prefix, prediction.states)
+        return prediction
+
     async def _submit(
         self,
         recorded: Recorded,
         loaded: LoadedVersion,
         vectors: Vectors,
         state: State | None,
+        **more: Any,
     ) -> Prediction:
         assert recorded.route is not None
-        prediction = await loaded.scheduler.submit(vectors, state)
+        prediction = await loaded.scheduler.submit(vectors, state, **more)
         version = recorded.route.version
         self.answered[version] = self._clock.time()
         self._metrics.observe_engine(
@@ -286,16 +316,30 @@ def _mode_of_append(length: int, vectors: Vectors) -> Mode:
     return Mode.MIXED if length else Mode.PREFILL
 
 
+@dataclass(frozen=True)
+class _Run:
+    """`vectors` to run from `state`, a cold one if None, so that it stands for `start` on."""
+
+    start: int
+    state: State | None
+    vectors: Vectors
+
+
 def _plan(
     session: Session, vectors: Vectors, loaded: LoadedVersion, *, cold: bool, length: int
-) -> tuple[State | None, Vectors]:
-    """From which state to run which vectors, so that the answer is the recomputed one."""
-    window = loaded.manifest.context_window
-    if not cold and length + len(vectors) <= window:
-        return session.state, vectors
-    # Past the window, begun anew, or on another version than the state's.
-    kept = session.history.last(min(window, length))
-    return None, np.concatenate([kept, vectors])[-window:]
+) -> list[_Run]:
+    """What to run so that the session has the states it should; the first run answers."""
+    manifest = loaded.manifest
+    after = length + len(vectors)
+    runs = []
+    for start in starts(manifest.window_policy, manifest.context_window, after):
+        state = None if cold else session.states.get(start)
+        new = vectors[max(0, start - length) :]
+        if state is None and start < length:
+            # Past the window, or on another version than the state's.
+            new = np.concatenate([session.history.last(length - start), new])
+        runs.append(_Run(start, state, new))
+    return runs
 
 
 def _replay(session: Session, position: int, digest: bytes) -> Answer:

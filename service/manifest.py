@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 NAME = "manifest.json"
 MODEL = "model.onnx"
+STEP_INT8 = "step-int8.onnx"
+"""One step with 8-bit weights; only of versions exported with it."""
 
 
 class _Frozen(BaseModel):
@@ -42,6 +44,14 @@ class Parity(_Frozen):
     cases: tuple[ParityCase, ...]
 
 
+class StepParity(_Frozen):
+    """Cosines of a session's predictions with fp32's, its state carried over `steps`."""
+
+    steps: PositiveInt
+    min_cosine: float = Field(ge=-1, le=1.001)
+    mean_cosine: float = Field(ge=-1, le=1.001)
+
+
 class Manifest(_Frozen):
     """Schema 1. Unknown keys are refused, so that a typo cannot pass for a default."""
 
@@ -51,13 +61,14 @@ class Manifest(_Frozen):
     architecture: str
     dimensions: Dimensions
     context_window: PositiveInt
-    window_policy: Literal["exact"]
+    window_policy: Literal["exact", "anchored"]
     precision: Literal["fp32", "fp16", "int8"]
     parameters: PositiveInt
     opset: PositiveInt
     files: dict[str, str] = Field(description="file name -> sha256, hexadecimal")
     source_sha256: str = Field(description="of the checkpoint this was exported from")
     parity: Parity
+    step_int8: StepParity | None = None
     evaluation: dict[str, object] | None = None
     tools: dict[str, str] = Field(description="name -> version of what made it")
 

@@ -69,6 +69,9 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry, timeout: float) -> None:
         self.registry = registry
         self._rendering = threading.Lock()
+        # The library looks a label set up under a lock, a dozen microseconds each.
+        self._requests: dict[tuple[str, str, Mode, Outcome], Histogram] = {}
+        self._engines: dict[tuple[str, str], tuple[Histogram, Histogram]] = {}
         self.edges = duration_buckets(timeout)
         self.request_duration = Histogram(
             "nextvec_request_duration_seconds",
@@ -105,6 +108,14 @@ class Metrics:
         self.queue_length = Gauge(
             "nextvec_queue_length", "Requests waiting.", ("version",), registry=registry
         )
+        self.prefix_cache = Counter(
+            "nextvec_prefix_cache_vectors_total",
+            "Vectors of whole contexts: known from an earlier one, or run.",
+            ("result",),
+            registry=registry,
+        )
+        self.prefix_hits = self.prefix_cache.labels("hit")
+        self.prefix_misses = self.prefix_cache.labels("miss")
         self.rollout_info = Gauge(
             "nextvec_rollout_info",
             "1 for the present phase and versions.",
@@ -149,14 +160,27 @@ class Metrics:
         self, variant: str, version: str, mode: Mode, outcome: Outcome, seconds: float
     ) -> None:
         """Count one request. `variant` is a variant's name, or `UNASSIGNED`."""
-        self.request_duration.labels(variant, version, mode.value, outcome.value).observe(seconds)
+        key = (variant, version, mode, outcome)
+        series = self._requests.get(key)
+        if series is None:
+            series = self.request_duration.labels(variant, version, mode.value, outcome.value)
+            self._requests[key] = series
+        series.observe(seconds)
 
     def observe_engine(
         self, variant: str, version: str, queue_seconds: float, inference_seconds: float
     ) -> None:
         """Note how long one prediction waited for its engine, and was in it."""
-        self.queue_duration.labels(variant, version).observe(queue_seconds)
-        self.inference_duration.labels(variant, version).observe(inference_seconds)
+        key = (variant, version)
+        series = self._engines.get(key)
+        if series is None:
+            series = (
+                self.queue_duration.labels(variant, version),
+                self.inference_duration.labels(variant, version),
+            )
+            self._engines[key] = series
+        series[0].observe(queue_seconds)
+        series[1].observe(inference_seconds)
 
     def expect(self, versions: Iterable[tuple[Variant | None, str]]) -> None:
         """Create every label set of these at 0, before its first event.

@@ -16,13 +16,16 @@ class Preference:
     """What a caller says about who answers, and by when; all of it may be left out.
 
     `version` names a loaded version past the split; such a request is
-    unassigned. `timeout_seconds` can only shorten the service's own.
+    unassigned. `timeout_seconds` can only shorten the service's own. `caller`
+    tells callers apart who must not share what is remembered of their contexts;
+    None: nothing of this one is remembered.
     """
 
     key: str | None = None
     override: Variant | None = None
     version: str | None = None
     timeout_seconds: float | None = None
+    caller: bytes | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     SecretStr,
@@ -28,6 +29,11 @@ class Engine(_Frozen):
         "auto", description="`auto` takes CUDA when it is there; `cuda` refuses to start without it"
     )
     intra_op_threads: PositiveInt = Field(1, description="ONNX Runtime threads a version")
+    precision: Literal["auto", "fp32", "int8"] = Field(
+        "auto",
+        description="of single steps on the CPU: `auto` takes 8-bit weights where a version "
+        "carries them; `int8` refuses one that does not",
+    )
     max_batch: PositiveInt = Field(32, description="requests that run together at most")
     prefill_chunk: PositiveInt = Field(
         128, description="vectors of a long context run before waiting steps get their turn"
@@ -58,6 +64,19 @@ class Sessions(_Frozen):
     ttl_seconds: PositiveFloat = Field(1800.0, description="an idle session is kept this long")
     history_vectors: PositiveInt = Field(
         1000, description="a session's last vectors, kept to move it to another version"
+    )
+    compact_history: bool = Field(
+        default=False,
+        description="keep them as 8-bit integers: a quarter of the memory; a recomputation "
+        "(a move, or past the window of `exact`) is then no longer exact",
+    )
+
+
+class PrefixCache(_Frozen):
+    """What is remembered of whole contexts, so that one sent again is cheap."""
+
+    max_bytes: NonNegativeInt = Field(
+        64 * 1024 * 1024, description="memory of the states kept; 0 turns it off"
     )
 
 
@@ -115,5 +134,6 @@ class Settings(BaseSettings):
     engine: Engine = Engine()
     limits: Limits = Limits()
     sessions: Sessions = Sessions()
+    prefix_cache: PrefixCache = PrefixCache()
     rollout: Rollout = Rollout()
     admin: Admin = Admin()

@@ -36,14 +36,18 @@ class FakeEngine:
 
     So a prediction depends on every vector and on their order, and running in
     pieces gives what running in one pass gives. `gate`, while cleared, holds
-    every run; `faults` are raised by the next runs, one each; `poison` answers NaN.
+    every run, `prefill_gate` those of more than one vector; `faults` are raised
+    by the next runs, one each; `poison` answers NaN.
     """
 
     provider = "CPUExecutionProvider"
     dimensions = DIMENSIONS
 
-    def __init__(self, decay: float = 0.5) -> None:
+    def __init__(self, decay: float = 0.5, *, concurrent: bool = False) -> None:
         self.decay = decay
+        self.concurrent = concurrent
+        self.prefill_gate = threading.Event()
+        self.prefill_gate.set()
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Semaphore(0)
@@ -55,6 +59,7 @@ class FakeEngine:
         self.batches.append([int(length) for length in lengths])
         self.entered.release()
         assert self.gate.wait(timeout=10)
+        assert lengths.max() == 1 or self.prefill_gate.wait(timeout=10)
         if self.faults:
             raise self.faults.pop(0)
         state = state.copy()
@@ -84,7 +89,7 @@ def unit_vectors(count: int, seed: int = 0, dim: int = DIM):
     return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
 
 
-def manifest_of(version: str, window: int, digest: str) -> Manifest:
+def manifest_of(version: str, window: int, digest: str, policy: str = "exact") -> Manifest:
     """A manifest that holds for a graph of that digest, at the fake engine's size."""
     return Manifest(
         model="next-vector",
@@ -92,7 +97,7 @@ def manifest_of(version: str, window: int, digest: str) -> Manifest:
         architecture="fake",
         dimensions=DIMENSIONS,
         context_window=window,
-        window_policy="exact",
+        window_policy=policy,
         precision="fp32",
         parameters=1,
         opset=20,
@@ -103,11 +108,11 @@ def manifest_of(version: str, window: int, digest: str) -> Manifest:
     )
 
 
-def put_version(models: Path, version: str, window: int = 8) -> Path:
+def put_version(models: Path, version: str, window: int = 8, policy: str = "exact") -> Path:
     """Write a version to the repository `models`; its graph is a few bytes."""
     folder = models / "next-vector" / version
     folder.mkdir(parents=True)
     (folder / "model.onnx").write_bytes(version.encode())
-    manifest = manifest_of(version, window, sha256(folder / "model.onnx"))
+    manifest = manifest_of(version, window, sha256(folder / "model.onnx"), policy)
     (folder / "manifest.json").write_text(manifest.model_dump_json())
     return folder

@@ -315,6 +315,21 @@ def engine() -> list[Json]:
             limit=SESSION_BUDGET,
             colours={},
         ),
+        panel(
+            "timeseries",
+            "Whole contexts: vectors known and run",
+            8,
+            "Vectors a second of requests that bring their whole context. hit: known from an "
+            "earlier request of the same caller, so not run again; miss: run. Only misses, and "
+            "callers who send a growing context: prefix_cache.max_bytes is too small.",
+            [
+                query(
+                    "sum by (result) (rate(nextvec_prefix_cache_vectors_total[$window]))",
+                    "{{result}}",
+                )
+            ],
+            colours={"hit": GREEN, "miss": GREY},
+        ),
     ]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping
+from contextlib import suppress
+from hashlib import blake2b
 from typing import Any, TypeVar
 
 import numpy as np
@@ -96,17 +98,39 @@ def override_of(request: Request) -> Variant | None:
         raise Invalid(f"X-Variant is {wanted!r}, not stable or canary") from error
 
 
+def caller_of(request: Request) -> bytes:
+    """What tells this caller from others who must not share its cached contexts.
+
+    A digest of its credentials, whoever checks them; callers without any share one.
+    """
+    credentials = (request.headers.get(name, "") for name in ("authorization", "x-api-key"))
+    return blake2b("\n".join(credentials).encode(), digest_size=16).digest()
+
+
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """Await `work`, and cancel it as soon as the caller has gone: it raises `Cancelled`."""
-    task = asyncio.ensure_future(work)
+    # The work runs in the request's own task and only the watching in another:
+    # to wait for two tasks costs more than all the rest of a request.
+    task = asyncio.current_task()
+    assert task is not None
     gone = asyncio.ensure_future(_disconnected(request))
+    finished = left = False
+
+    def leave(watch: asyncio.Future[None]) -> None:
+        nonlocal left
+        if not (finished or watch.cancelled()):
+            left = True
+            task.cancel()
+
+    gone.add_done_callback(leave)
     try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise Cancelled("the caller has gone")
-        return task.result()
+        return await work
+    except asyncio.CancelledError:
+        if left and task.uncancel() == 0:
+            raise Cancelled("the caller has gone") from None
+        raise
     finally:
-        task.cancel()
+        finished = True
         gone.cancel()
 
 
@@ -147,5 +171,7 @@ def respond(
 
 
 async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+    # Whatever goes wrong in asking, there is nobody left to be answered.
+    with suppress(Exception):
+        while (await request.receive())["type"] != "http.disconnect":
+            pass

@@ -71,6 +71,11 @@ def body(message: str, code: str, request_id: str, **details: object) -> bytes:
 
 async def _nextvec_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.NextvecError)
+    return answer(request, error)
+
+
+def answer(request: Request, error: errors.NextvecError) -> Response:
+    """The answer to a request that failed so."""
     status = status_of(error)
     if error.version is not None:
         request.scope["state"].update(variant=error.variant, version=error.version)

@@ -20,7 +20,7 @@ from service.request import Preference
 router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=ERRORS)
 
 
-def known_model(model: str, services: Live) -> str:
+async def known_model(model: str, services: Live) -> str:
     """The model in the path. Raises `NotFound` for any but the one there is."""
     if model != services.settings.model:
         raise NotFound(
@@ -30,7 +30,7 @@ def known_model(model: str, services: Live) -> str:
     return model
 
 
-def _version_in_path(request: Request) -> str | None:
+async def _version_in_path(request: Request) -> str | None:
     # Not a parameter of the routes: those without it would take it from the query.
     found: str | None = request.path_params.get("version")
     return found

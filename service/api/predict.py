@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from service.api import body
 from service.api.schemas import ERRORS, VECTOR_ANSWER, vectors_body
-from service.api.services import Ready
+from service.api.services import accepting
 from service.request import Preference
 
 router = APIRouter(prefix="/v1", tags=["predict"])
@@ -17,14 +17,16 @@ router = APIRouter(prefix="/v1", tags=["predict"])
     openapi_extra=vectors_body("context", {"key": {"type": "string"}}),
     responses={**VECTOR_ANSWER, **ERRORS},
 )
-async def predict(request: Request, services: Ready) -> Response:
+async def predict(request: Request) -> Response:
     """The unit vector that follows a context.
 
     Send the vectors in order, oldest first. More than the version's window is
     allowed: it reads the last ones. `key` (or the header `X-Routing-Key`)
     decides the variant, the same key the same variant; without one each request
-    is drawn anew. `X-Variant: stable|canary` overrides.
+    is drawn anew. `X-Variant: stable|canary` overrides. A context whose beginning
+    was sent before, with the same credentials, costs only what is new in it.
     """
+    services = accepting(request)
     binary = body.wants_binary(request)
     override = body.override_of(request)
     content = await body.read(request)
@@ -32,6 +34,8 @@ async def predict(request: Request, services: Ready) -> Response:
         request, content, "context", services.dim, services.settings.limits.max_rows
     )
     key = request.headers.get("x-routing-key") or body.text_field(fields, "key")
-    work = services.dispatch.predict(context, Preference(key, override))
+    work = services.dispatch.predict(
+        context, Preference(key, override, caller=body.caller_of(request))
+    )
     answer = await body.unless_gone(request, work)
     return body.respond(request, answer, {}, binary=binary)

@@ -31,19 +31,28 @@ class Services:
     parsing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-async def services(request: Request) -> Services:
+def services(request: Request) -> Services:
     """For routes that answer at any time."""
     found: Services = request.app.state.services
     return found
 
 
-async def accepting(request: Request) -> Services:
+def accepting(request: Request) -> Services:
     """For routes that need versions loaded. Raises `NotReady`."""
-    found = await services(request)
+    found = services(request)
     if not found.accepting:
         raise NotReady("starting up or draining: ask /v2/health/ready")
     return found
 
 
-Live = Annotated[Services, Depends(services)]
-Ready = Annotated[Services, Depends(accepting)]
+# Coroutines, though they await nothing: the framework runs plain functions in a thread.
+async def _live(request: Request) -> Services:
+    return services(request)
+
+
+async def _ready(request: Request) -> Services:
+    return accepting(request)
+
+
+Live = Annotated[Services, Depends(_live)]
+Ready = Annotated[Services, Depends(_ready)]

@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from service.api import body
 from service.api.schemas import ERRORS, VECTOR_ANSWER, SessionView, vectors_body
-from service.api.services import Ready
+from service.api.services import Ready, accepting
 from service.errors import Invalid
 from service.request import Preference
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
 
-SessionId = Annotated[str, Path(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
+_ID = r"^[A-Za-z0-9._:-]{1,128}$"
+_USABLE_ID = re.compile(_ID.replace("$", r"\Z"))
+
+SessionId = Annotated[str, Path(pattern=_ID)]
+
+# `append` reads these itself: it is also called past the framework.
+_PARAMETERS = [
+    {
+        "name": "session_id",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", "pattern": _ID},
+    },
+    {"name": "position", "in": "query", "schema": {"type": "integer", "minimum": 0}},
+]
 
 
 @router.post(
-    "/{session_id}/vectors",
-    openapi_extra=vectors_body("vectors", {"position": {"type": "integer", "minimum": 0}}),
+    "/{session_id}/vectors",  # noqa: FAST003  read from the path, for it is also called past the framework
+    openapi_extra={
+        "parameters": _PARAMETERS,
+        **vectors_body("vectors", {"position": {"type": "integer", "minimum": 0}}),
+    },
     responses={**VECTOR_ANSWER, **ERRORS},
 )
-async def append(
-    request: Request,
-    services: Ready,
-    session_id: SessionId,
-    position: Annotated[int | None, Query(ge=0)] = None,
-) -> Response:
+async def append(request: Request) -> Response:
     """Append vectors and predict what follows; the first append begins the session.
 
     `position`, in the query or the JSON, is the session's length before the
@@ -35,6 +48,9 @@ async def append(
     again, and any other mismatch is 409 with the true position. 410 means that
     the session was evicted: send its context again with position 0.
     """
+    services = accepting(request)
+    session_id = _session_id(request.path_params["session_id"])
+    position = _query_position(request.query_params.get("position"))
     binary = body.wants_binary(request)
     override = body.override_of(request)
     content = await body.read(request)
@@ -68,6 +84,20 @@ async def get(services: Ready, session_id: SessionId) -> SessionView:
 async def delete(services: Ready, session_id: SessionId) -> None:
     """Forget the session."""
     await services.dispatch.delete_session(session_id)
+
+
+def _session_id(text: str) -> str:
+    if not _USABLE_ID.match(text):
+        raise Invalid(f"session {text!r} is not 1 to 128 letters, digits, . _ : or -")
+    return text
+
+
+def _query_position(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise Invalid(f"position is {text!r}, not a number of vectors")
+    return int(text)
 
 
 def _position(value: object) -> int | None:

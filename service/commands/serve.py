@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -57,6 +58,10 @@ async def _serve(settings: Settings) -> None:
     """Load first, then listen: an error on the way ends the command in its own words."""
     app = create_app(settings)
     async with app.router.lifespan_context(app):
+        # What is there now stays to the end: the collector need not walk it again
+        # under requests.
+        gc.collect()
+        gc.freeze()
         server = _Server(
             app.state.services,
             uvicorn.Config(
@@ -66,6 +71,7 @@ async def _serve(settings: Settings) -> None:
                 lifespan="off",
                 log_config=None,
                 access_log=False,
+                proxy_headers=False,  # nothing here asks for the caller's address
                 # Requests in flight end by their own deadline; a stream of events never does.
                 timeout_graceful_shutdown=int(settings.limits.timeout_seconds) + 1,
             ),

@@ -11,7 +11,7 @@ from service.manifest import Dimensions
 
 
 class Engine(Protocol):
-    """Runs batches, one at a time. Not thread-safe: one executor thread owns it."""
+    """Runs batches; one at a time unless it is `concurrent`."""
 
     @property
     def provider(self) -> str:
@@ -21,6 +21,11 @@ class Engine(Protocol):
     @property
     def dimensions(self) -> Dimensions:
         """Sizes of the tensors below."""
+        ...
+
+    @property
+    def concurrent(self) -> bool:
+        """Whether two threads may `run` it at once, each as fast as a core goes."""
         ...
 
     def run(

@@ -47,6 +47,8 @@ class OnnxEngine:
                 f"CUDA was demanded (engine.device=cuda) and ONNX Runtime gave {self.provider}: "
                 "install CUDA 13 and cuDNN 9, or set engine.device to auto or cpu"
             )
+        # On a GPU runs of one session wait for each other on its stream.
+        self.concurrent: bool = self.provider == CPU
         names = [tensor.name for tensor in self._session.get_inputs()]
         if names != ["vectors", "lengths", "state"]:
             raise VersionError(f"{path}: inputs are {names}, not vectors, lengths and state")

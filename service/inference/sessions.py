@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 
-import numpy as np
-
 from service.clock import Clock
 from service.errors import Gone, NotFound, QueueFull
-from service.types import State, Variant, Vector, Vectors
+from service.inference.history import History
+from service.types import State, Variant, Vector
 
 TOMBSTONES = 100_000
 """Ids remembered after eviction, so that 410 can be told from 404."""
@@ -34,44 +33,6 @@ class Begin(Enum):
     NEVER = "it must be there"
 
 
-class History:
-    """The last `capacity` vectors of a stream, contiguous and in order."""
-
-    def __init__(self, capacity: int, dim: int) -> None:
-        self._capacity = capacity
-        self._rows = np.empty((0, dim), np.float32)
-        self._end = 0
-
-    def append(self, vectors: Vectors) -> None:
-        """Add `[n, dim]`; what no longer fits is forgotten from the front."""
-        vectors = vectors[-self._capacity :]
-        kept = self.last(self._capacity - len(vectors))
-        if self._end + len(vectors) > len(self._rows):
-            # Doubling while it grows; at twice the capacity once full, so that
-            # rows move once in `capacity` appends, not at each.
-            size = min(2 * (len(kept) + len(vectors)), 2 * self._capacity)
-            rows = np.empty((size, vectors.shape[1]), np.float32)
-            rows[: len(kept)] = kept
-            self._rows, self._end = rows, len(kept)
-        self._rows[self._end : self._end + len(vectors)] = vectors
-        self._end += len(vectors)
-
-    def clear(self) -> None:
-        """Forget all of it."""
-        self._rows, self._end = self._rows[:0].copy(), 0
-
-    def last(self, count: int) -> Vectors:
-        """Up to `count` of the newest vectors `[≤ count, dim]`: a view."""
-        return self._rows[max(0, self._end - count) : self._end]
-
-    def __len__(self) -> int:
-        return min(self._end, self._capacity)
-
-    @property
-    def nbytes(self) -> int:
-        return self._rows.nbytes
-
-
 @dataclass(frozen=True)
 class LastAppend:
     """What a retry of the last append is recognised by, and its answer."""
@@ -85,8 +46,9 @@ class LastAppend:
 class Session:
     """One context. `lock` is held from reading it to changing it.
 
-    `users` counts those who hold the lock or wait for it: such a session is
-    never evicted. `digest` is that of the graph that `state` came from: a version
+    `states` are by the position of the first vector each has read. `users`
+    counts those who hold the lock or wait for it: such a session is never
+    evicted. `digest` is that of the graph the states came from: a version
     exported again under its name is another one.
     """
 
@@ -97,7 +59,7 @@ class Session:
     variant: Variant | None = Variant.STABLE
     version: str = ""
     digest: str = ""
-    state: State | None = None
+    states: Mapping[int, State] = field(default_factory=dict)
     last: LastAppend | None = None
     users: int = 0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -105,13 +67,13 @@ class Session:
     def clear(self) -> None:
         """Back to the beginning."""
         self.history.clear()
-        self.length, self.state, self.last = 0, None, None
+        self.length, self.states, self.last = 0, {}, None
 
     @property
     def nbytes(self) -> int:
-        state = 0 if self.state is None else self.state.nbytes
+        states = sum(state.nbytes for state in self.states.values())
         last = 0 if self.last is None else self.last.vector.nbytes
-        return OVERHEAD_BYTES + self.history.nbytes + state + last
+        return OVERHEAD_BYTES + self.history.nbytes + states + last
 
 
 class SessionStore:
@@ -121,13 +83,21 @@ class SessionStore:
     """
 
     def __init__(
-        self, clock: Clock, *, max_bytes: int, ttl_seconds: float, history_vectors: int, dim: int
+        self,
+        clock: Clock,
+        *,
+        max_bytes: int,
+        ttl_seconds: float,
+        history_vectors: int,
+        dim: int,
+        compact: bool = False,
     ) -> None:
         self._clock = clock
         self._max_bytes = max_bytes
         self._ttl = ttl_seconds
         self._history_vectors = history_vectors
         self._dim = dim
+        self._compact = compact
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._sizes: dict[str, int] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
@@ -222,7 +192,7 @@ class SessionStore:
         except NotFound:
             if position or begin is Begin.NEVER:
                 raise
-        history = History(self._history_vectors, self._dim)
+        history = History(self._history_vectors, self._dim, compact=self._compact)
         session = Session(session_id, history, self._clock.monotonic())
         self._starting[session_id] = session
         return session

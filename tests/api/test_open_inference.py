@@ -264,6 +264,13 @@ async def test_a_start_that_fails_leaves_the_sequence_as_it_was(service):
     np.testing.assert_allclose(FakeEngine().expected(vectors)[None], output_of(answer), atol=1e-6)
 
 
+def waiting(service, session_id):
+    """How many appends are at the session or wait for it."""
+    store = service.app.state.services.dispatch._sessions
+    session = store._starting.get(session_id)
+    return 0 if session is None else session.users
+
+
 async def test_requests_sent_without_waiting_run_in_order(service):
     """A start, its continuation and an end that follow each other at once."""
     vectors = unit_vectors(5)
@@ -274,7 +281,7 @@ async def test_requests_sent_without_waiting_run_in_order(service):
     for position, flag in enumerate(flags):
         work = infer(service, vectors[position : position + 1], sequence_id=1, **flag)
         calls.append(asyncio.create_task(work))
-        for _ in range(50):  # until it has reached the session
+        while waiting(service, "1") <= position:  # until it has reached the session
             await asyncio.sleep(0)
     engine.gate.set()
     for position, answer in enumerate(await asyncio.gather(*calls)):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 
 import numpy as np
 import pytest
-from fakes import FakeEngine, fault, unit_vectors
+from fakes import FakeEngine, fault, put_version, unit_vectors
+
+from service.inference.window import starts
 
 pytestmark = pytest.mark.anyio
 
@@ -177,3 +180,25 @@ async def test_too_many_appends_to_one_session_at_once_are_refused(service):
     answers = await asyncio.gather(*tasks)
     assert {task.result().status_code for task in done} == {429}
     assert sorted(answer.status_code for answer in answers) == [200] * 32 + [429] * 8
+
+
+@pytest.mark.parametrize(
+    "pieces", [[1] * 30, [5, 1, 1, 1, 9, 1, 1, 1, 1], [20, 1, 1, 20, 1], [3] * 9]
+)
+async def test_anchored_answers_from_its_anchor_and_recomputes_nothing(start, models, pieces):
+    """From the first multiple of half a window that is at most a window back."""
+    shutil.rmtree(models / "next-vector" / "phase-2")
+    put_version(models, "phase-2", window=8, policy="anchored")
+    vectors = unit_vectors(sum(pieces))
+    async with start() as service:
+        engine = service.engines["phase-2"]
+        position = 0
+        for size in pieces:
+            engine.batches = []
+            answer = await append(service, vectors[position : position + size], position=position)
+            position += size
+            first = starts("anchored", 8, position)[0]
+            expected = FakeEngine().expected(vectors[first:position])
+            np.testing.assert_allclose(expected, next_vector(answer), atol=1e-5)
+            if size == 1:
+                assert sum(sum(batch) for batch in engine.batches) <= 2

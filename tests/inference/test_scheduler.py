@@ -84,6 +84,33 @@ async def test_a_step_does_not_wait_for_a_whole_context():
     assert engine.batches == [[1], [4], [1], [4], [4]]
 
 
+async def test_where_two_threads_may_run_a_step_waits_for_no_chunk():
+    """The step is answered while the context's chunk is still in the engine."""
+    engine = FakeEngine(concurrent=True)
+    context, step = unit_vectors(9, 1), unit_vectors(1, 2)
+    async with running(engine, prefill_chunk=4) as scheduler:
+        engine.prefill_gate.clear()
+        held_up = asyncio.create_task(scheduler.submit(context, None))
+        await asyncio.to_thread(engine.entered.acquire)
+        got = await scheduler.submit(step, None)
+        assert not held_up.done()
+        engine.prefill_gate.set()
+        got_context = await held_up
+    np.testing.assert_allclose(engine.expected(step), got.vector, atol=1e-6)
+    np.testing.assert_allclose(engine.expected(context), got_context.vector, atol=1e-6)
+
+
+@pytest.mark.parametrize("concurrent", [False, True])
+async def test_contexts_at_once_are_all_answered(concurrent):
+    """Whatever runs beside them."""
+    engine = FakeEngine(concurrent=concurrent)
+    jobs = [unit_vectors(1 + i % 7, i) for i in range(16)]
+    async with running(engine, prefill_chunk=2) as scheduler:
+        got = await asyncio.gather(*(scheduler.submit(job, None) for job in jobs))
+    for job, answer in zip(jobs, got, strict=True):
+        np.testing.assert_allclose(engine.expected(job), answer.vector, atol=1e-6)
+
+
 async def test_contexts_of_different_lengths_share_a_batch():
     """Padding of the shorter one does not change its answer."""
     engine = FakeEngine()
@@ -206,9 +233,10 @@ async def test_closing_refuses_what_waits_and_finishes_what_runs():
             await scheduler.submit(unit_vectors(1), None)
 
 
-async def test_closing_refuses_a_context_between_two_chunks():
+@pytest.mark.parametrize("concurrent", [False, True])
+async def test_closing_refuses_a_context_between_two_chunks(concurrent):
     """Its caller hears at once, not at its deadline."""
-    engine = FakeEngine()
+    engine = FakeEngine(concurrent=concurrent)
     async with running(engine, prefill_chunk=4) as scheduler:
         engine.gate.clear()
         task = asyncio.create_task(scheduler.submit(unit_vectors(9), None))

@@ -4,31 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-import numpy as np
 import pytest
 from fakes import DIM, FakeClock, unit_vectors
-from hypothesis import given
-from hypothesis import strategies as st
 
 from service.errors import Gone, NotFound
-from service.inference.sessions import Begin, History, SessionStore
+from service.inference.sessions import Begin, SessionStore
 
 pytestmark = pytest.mark.anyio
-
-
-@given(st.lists(st.integers(1, 12), max_size=30), st.integers(1, 9))
-def test_history_keeps_the_last_vectors_in_order(sizes, capacity):
-    """Whatever the pieces they came in."""
-    history = History(capacity, DIM)
-    everything = unit_vectors(sum(sizes))
-    position = 0
-    for size in sizes:
-        history.append(everything[position : position + size])
-        position += size
-        expected = everything[:position][-capacity:]
-        np.testing.assert_array_equal(expected, history.last(capacity))
-        assert len(expected) == len(history)
-    assert history.nbytes <= 2 * capacity * DIM * 4
 
 
 def store_of(clock=None, **limits):

@@ -1,0 +1,1 @@
+"""`nextvec bench`: the service beside the bare engine, in one run."""

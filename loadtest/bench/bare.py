@@ -1,0 +1,37 @@
+"""The engine by itself: no queue, no HTTP, one thread."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from loadtest.bench.times import Times
+from loadtest.streams import Streams
+from service.clock import Clock
+from service.inference.engine import Engine
+
+_WARM_UP = 10
+
+
+def steps(engine: Engine, streams: Streams, batch: int, count: int, clock: Clock) -> Times:
+    """`count` steps of `batch` streams at once, the state carried as a session carries it."""
+    sizes = engine.dimensions
+    state = np.zeros((sizes.layers, batch, sizes.hidden), np.float32)
+    lengths = np.ones(batch, np.int32)
+    rows = np.stack([streams.read(i, 0, count + _WARM_UP) for i in range(batch)], axis=1)
+    took = []
+    for row in rows:
+        began = clock.monotonic()
+        _, state = engine.run(row[None], lengths, state)
+        took.append(clock.monotonic() - began)
+    took = took[_WARM_UP:]
+    return Times.of(took, batch * len(took) / sum(took))
+
+
+def context(engine: Engine, streams: Streams, number: int, length: int, clock: Clock) -> float:
+    """Seconds for one whole context of `length` vectors from a cold state, in one pass."""
+    sizes = engine.dimensions
+    state = np.zeros((sizes.layers, 1, sizes.hidden), np.float32)
+    rows = streams.read(number, 0, length)[:, None]
+    began = clock.monotonic()
+    engine.run(rows, np.array([length], np.int32), state)
+    return clock.monotonic() - began

@@ -1,0 +1,114 @@
+"""What the service adds to a request besides HTTP and the engine, and what a session holds.
+
+Measured in this process on the service's own objects, with a scheduler that
+answers at once: what is left is routing, metrics, the checks and the session
+look-up.
+"""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from loadtest.bench.times import Times
+from loadtest.streams import Streams
+from service.clock import Clock
+from service.dispatch import Dispatch
+from service.inference.registry import LoadedVersion, Registry
+from service.inference.scheduler import Prediction, Scheduler
+from service.inference.sessions import SessionStore
+from service.manifest import Manifest
+from service.metrics import Metrics, new_registry
+from service.request import Preference
+from service.rollout.traffic import Assignment, Traffic
+from service.settings import Limits
+from service.types import State, Variant, Vectors
+
+_SESSIONS = 64
+
+
+@dataclass
+class _InstantScheduler:
+    """Answers at once, with a state of its own as the scheduler gives each job."""
+
+    manifest: Manifest
+
+    async def submit(self, vectors: Vectors, _state: State | None, _timeout: float) -> Prediction:
+        sizes = self.manifest.dimensions
+        state = np.zeros((sizes.layers, sizes.hidden), np.float32)
+        return Prediction(vectors[-1].copy(), state, 0.0, 0.0)
+
+
+@dataclass
+class _OneVersion:
+    """A registry of one loaded version."""
+
+    loaded: LoadedVersion
+
+    def get(self, _version: str) -> LoadedVersion:
+        return self.loaded
+
+
+def _dispatch(manifest: Manifest, clock: Clock, history: int, *, compact: bool = False) -> Dispatch:
+    metrics = Metrics(new_registry(), Limits().timeout_seconds)
+    metrics.expect([(variant, manifest.version) for variant in Variant])
+    scheduler = cast("Scheduler", _InstantScheduler(manifest))
+    registry = _OneVersion(LoadedVersion(manifest, "none", scheduler))
+    sessions = SessionStore(
+        clock,
+        max_bytes=1 << 40,
+        ttl_seconds=3600.0,
+        history_vectors=history,
+        dim=manifest.dimensions.dim,
+        compact=compact,
+    )
+    # Half of the keys each way: the split's hash is part of the cost.
+    split = Assignment(manifest.version, manifest.version, 5000, "bench")
+    return Dispatch(
+        Traffic(split),
+        cast("Registry", registry),
+        sessions,
+        metrics,
+        clock,
+        limits=Limits(),
+    )
+
+
+async def overhead(manifest: Manifest, streams: Streams, count: int, clock: Clock) -> Times:
+    """Seconds of an append of one vector, apart from HTTP and the engine."""
+    dispatch = _dispatch(manifest, clock, manifest.context_window)
+    took = []
+    for i in range(count):
+        number = i % _SESSIONS
+        position = i // _SESSIONS
+        rows = streams.read(number, position, 1)
+        began = clock.monotonic()
+        await dispatch.append(f"session-{number}", rows, Preference(), position=position)
+        took.append(clock.monotonic() - began)
+    return Times.of(took[count // 10 :])
+
+
+async def session_bytes(
+    manifest: Manifest, streams: Streams, length: int, clock: Clock, *, compact: bool = False
+) -> float:
+    """Bytes of one session of `length` vectors, all that Python and numpy hold for it."""
+    count = 20
+    dispatch = _dispatch(manifest, clock, length, compact=compact)
+    # What the first session brings into being besides itself is not counted.
+    await dispatch.append("first", streams.read(0, 0, length), Preference())
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for number in range(count):
+            for position, size in ((0, length - 1), (length - 1, 1)):
+                rows = streams.read(number, position, size)
+                await dispatch.append(f"s{number}", rows, Preference(), position=position)
+        gc.collect()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    return held / count

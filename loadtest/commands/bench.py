@@ -1,0 +1,230 @@
+"""`nextvec bench`: one run, a table and a picture; every figure a ratio to the bare step B."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as Shown
+
+from loadtest import stage, story, streams
+from loadtest.bench import bare, inside, picture, rows, served
+from loadtest.bench.rows import Goal, Row, Table
+from loadtest.client import ClientError
+from loadtest.loop import run_fast
+from loadtest.watch import AdminError
+from service.clock import Clock, SystemClock
+from service.errors import NextvecError
+from service.inference.onnx_engine import OnnxEngine
+from service.inference.repository import Repository, VersionFiles
+from service.manifest import STEP_INT8
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MODEL = "next-vector"
+_QUIET = 1.1
+"""B at the end over B at the beginning: beyond this, the machine was not quiet."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--checkpoints",
+        type=Path,
+        default=Path("checkpoints"),
+        help="where phase-2.safetensors and phase-3.safetensors are (%(default)s)",
+    )
+    parser.add_argument("--data", type=Path, default=streams.SAMPLE, help="an .npz of vectors")
+    parser.add_argument(
+        "--seconds", type=_positive, default=8.0, help="a measurement (%(default)s)"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="ONNX Runtime's, of the service")
+    parser.add_argument("--out", type=Path, default=Path("out/bench"), help="%(default)s")
+
+
+def run(args: argparse.Namespace) -> int:
+    console = Console()
+    try:
+        table = _measure(args, SystemClock(), console)
+    except (
+        stage.StageError,
+        streams.StreamError,
+        ClientError,
+        AdminError,
+        NextvecError,
+        OSError,
+    ) as error:
+        raise SystemExit(f"nextvec bench: {error}") from error
+    rows.write(table, args.out)
+    picture.draw(table, args.out / "bench.png")
+    console.print(_shown(table))
+    for note in table.notes:
+        console.print(f"- {note}", markup=False)
+    console.print(f"{args.out / 'bench.md'}, bench.json, bench.png")
+    return 0
+
+
+def _measure(args: argparse.Namespace, clock: Clock, console: Console) -> Table:
+    data = streams.load(args.data)
+    models = args.out / "models"
+    direct = args.out / "direct.onnx"
+    _prepare(args, models, direct, console)
+    repository = Repository(models, _MODEL)
+    files = repository.open("phase-3")
+    found: list[Row] = []
+    with console.status("measuring") as status:
+        seconds = args.seconds
+        for row in _rows(args, files, direct, data, clock, models):
+            found.append(row)
+            status.update(f"measured: {row.what}")
+        slowed = bare.steps(_engine(files, direct), data, 1, 300, clock).p50
+    b = found[0].value / 1000
+    notes = [
+        "B is the P50 of one step through the direct export, one thread, nothing else running.",
+        "Loops are closed (a caller sends when it has its answer); rates are vectors a second.",
+    ]
+    if not 1 / _QUIET < slowed / b < _QUIET:
+        notes.append(
+            f"At the end B was {slowed * 1000:.3g} ms: the machine was not quiet, "
+            "and ratios between rows far apart are off by as much."
+        )
+    settings = {
+        "B_ms": round(b * 1000, 3),
+        "threads": args.threads,
+        "cores": os.cpu_count(),
+        "seconds": seconds,
+    }
+    return Table(settings, tuple(found), tuple(notes))
+
+
+def _rows(
+    args: argparse.Namespace,
+    files: VersionFiles,
+    direct: Path,
+    data: streams.Streams,
+    clock: Clock,
+    models: Path,
+) -> Iterator[Row]:
+    """One measurement after the other, as few as can be alive at a time."""
+    folded = OnnxEngine(files.graph, files.manifest.dimensions)
+    first = bare.steps(_engine(files, direct), data, 1, 500, clock)
+    b = first.p50
+    yield Row("bare step, direct export (B)", "ms", b * 1000, times=first)
+    quick = bare.steps(_engine(files, files.graph.with_name(STEP_INT8)), data, 1, 500, clock)
+    yield Row("bare step, 8-bit weights", "P50 ÷ B", quick.p50 / b, times=quick)
+    for batch in (1, 8, 32):
+        times = bare.steps(folded, data, batch, 300, clock)
+        yield Row(f"bare step, folded, batch of {batch}", "P50 ÷ B", times.p50 / b, times=times)
+    alone, many = run_fast(served.generator(data, clock, args.seconds / 2))
+    yield Row("load generator alone, 1 caller", "P50 ÷ B", alone.p50 / b, times=alone)
+    yield Row("load generator alone, 32 callers", "rate × B", many.rate * b, times=many)
+    inner = run_fast(inside.overhead(files.manifest, data, 6000, clock))
+    yield Row("routing, metrics, session look-up", "P50 µs", inner.p50 * 1e6, Goal(60), times=inner)
+    manifest = files.manifest
+    held = run_fast(inside.session_bytes(manifest, data, 1000, clock))
+    compact = run_fast(inside.session_bytes(manifest, data, 1000, clock, compact=True))
+    without = run_fast(inside.session_bytes(manifest, data, 2, clock))
+    yield Row("a session's memory at 2 vectors", "KiB", without / 1024, Goal(20))
+    yield Row("a session's memory at 1000 vectors", "MB", held / 1e6)
+    yield Row("the same with compact_history", "MB", compact / 1e6, Goal(0.8))
+    fp32 = {
+        "NEXTVEC_ENGINE__INTRA_OP_THREADS": str(args.threads),
+        "NEXTVEC_ENGINE__PRECISION": "fp32",
+    }
+    with stage.serving(models, args.out, "phase-3", None, fp32) as server:
+        bench = served.Bench(server, data, clock, args.seconds)
+        yield from _step_rows(bench, b, "fp32", (0.70, 4.5, 7.0))
+        yield from _context_rows(bench, folded, b)
+    int8 = {**fp32, "NEXTVEC_ENGINE__PRECISION": "int8"}
+    with stage.serving(models, args.out, "phase-3", None, int8) as server:
+        bench = served.Bench(server, data, clock, args.seconds)
+        yield from _step_rows(bench, b, "int8", (0.30, 6.0, 10.0))
+    with stage.serving(models, args.out, settings=fp32) as server:
+        bench = served.Bench(server, data, clock, args.seconds)
+        two, three = run_fast(served.variants(bench, 0.15 / b))
+    yield Row("step, Phase-2 beside Phase-3", "P50 ÷ B", two.p50 / b, times=two)
+    yield Row("step, Phase-3 beside Phase-2", "P95 ÷ P95", three.p95 / two.p95, Goal(1.05), three)
+
+
+def _step_rows(
+    bench: served.Bench, b: float, precision: str, goals: tuple[float, float, float]
+) -> Iterator[Row]:
+    one = run_fast(served.steps(bench, 1))
+    goal = Goal(goals[0])
+    yield Row(f"step over HTTP, 1 session, {precision}", "P50 ÷ B", one.p50 / b, goal, one)
+    for count, least in ((8, goals[1]), (32, goals[2])):
+        goal = Goal(least, at_least=True)
+        times = run_fast(served.steps(bench, count))
+        what = f"steps over HTTP, {count} sessions, {precision}"
+        yield Row(what, "rate × B", times.rate * b, goal, times)
+
+
+def _context_rows(bench: served.Bench, folded: OnnxEngine, b: float) -> Iterator[Row]:
+    for length in (500, 1000):
+        over, alone = run_fast(served.contexts(bench, folded, length))
+        yield Row(f"context of {length}, bare folded", "P50 ÷ B", alone.p50 / b, times=alone)
+        goal = Goal(1.03) if length == 1000 else None
+        yield Row(
+            f"context of {length} over HTTP", "÷ bare folded", over.p50 / alone.p50, goal, over
+        )
+    again = run_fast(served.resent(bench, 1000))
+    yield Row(
+        "context of 1000 resent with one new vector",
+        "÷ recomputed",
+        again.p50 / over.p50,
+        Goal(0.05),
+        again,
+    )
+    without, beside, rate = run_fast(served.mixed(bench, 0.2 / b, 1000))
+    yield Row("steps at 0.2 ÷ B a second", "P95 ÷ B", without.p95 / b, times=without)
+    yield Row(
+        f"the same beside {rate:.1f} contexts of 1000 a second",
+        "P95 ÷ P95",
+        beside.p95 / without.p95,
+        Goal(2.0),
+        beside,
+    )
+
+
+def _prepare(args: argparse.Namespace, models: Path, direct: Path, console: Console) -> None:
+    """Versions and the direct export, from the checkpoints, in processes of their own."""
+    args.out.mkdir(parents=True, exist_ok=True)
+    for version in story.WINDOWS:
+        checkpoint = args.checkpoints / f"{version}.safetensors"
+        if not checkpoint.is_file():
+            raise stage.StageError(f"{checkpoint} is missing; name its folder with --checkpoints")
+        log = args.out / f"export-{version}.log"
+        there = (models / _MODEL / version / STEP_INT8).is_file()
+        if not (there and stage.is_current(models, version, checkpoint)):
+            with console.status(f"exporting {checkpoint}"):
+                stage.export(models, version, checkpoint, log, int8=True)
+    with console.status("writing the direct export"):
+        stage.export_direct(
+            args.checkpoints / "phase-3.safetensors", direct, args.out / "direct.log"
+        )
+
+
+def _engine(files: VersionFiles, graph: Path) -> OnnxEngine:
+    return OnnxEngine(graph, files.manifest.dimensions)
+
+
+def _shown(table: Table) -> Shown:
+    shown = Shown(box=box.SIMPLE, collapse_padding=True, pad_edge=False)
+    for i, heading in enumerate(rows.HEADINGS):
+        shown.add_column(heading, justify="right" if i in {1, 2, 3, 5, 6} else "left")
+    for row in table.rows:
+        colour = {None: "", True: "green", False: "red"}[row.met]
+        shown.add_row(*row.cells(), style=colour)
+    return shown
+
+
+def _positive(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < (value := float(text)) < float("inf"):
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number over 0")
