@@ -37,7 +37,7 @@ class _InstantScheduler:
 
     manifest: Manifest
 
-    async def submit(self, vectors: Vectors, _state: State | None, _timeout: float) -> Prediction:
+    async def submit(self, vectors: Vectors, _state: State | None) -> Prediction:
         sizes = self.manifest.dimensions
         state = np.zeros((sizes.layers, sizes.hidden), np.float32)
         return Prediction(vectors[-1].copy(), state, 0.0, 0.0)
