@@ -36,7 +36,7 @@ class Engine(_Frozen):
     )
     max_batch: PositiveInt = Field(32, description="requests that run together at most")
     prefill_chunk: PositiveInt = Field(
-        128, description="vectors of a long context run before waiting steps get their turn"
+        500, description="vectors of a long context run before others get their turn"
     )
     queue_limit: PositiveInt = Field(256, description="requests waiting a version; over it, 429")
 
