@@ -103,7 +103,7 @@ ACTS = (
         fastest=150.0,
         probes=40,
         expected=Ending.PROMOTED,
-        seconds=200.0,
+        seconds=250.0,
         steps=(
             {"weight": 25, "min_dwell_seconds": 5, "min_samples": 100},
             {"weight": 50, "min_dwell_seconds": 5, "min_samples": 100, "approval": True},
