@@ -20,8 +20,7 @@ from service.api import (
     sessions,
 )
 from service.api.context import RequestContext
-from service.api.hot import HotRoutes
-from service.api.limits import BodyLimits
+from service.api.limits import Bodies, BodyLimits
 from service.api.services import Services
 from service.clock import Clock, SystemClock
 from service.dispatch import Dispatch
@@ -60,6 +59,7 @@ def create_app(
     """
     clock = clock or SystemClock()
     metrics = Metrics(new_registry(), settings.limits.timeout_seconds)
+    bodies = Bodies(settings.limits)
     registry = Registry(
         Repository(settings.models, settings.model),
         make_engine or partial(_onnx_engine, settings),
@@ -109,6 +109,7 @@ def create_app(
                 prefixes=_prefixes(settings),
             ),
             controller=controller,
+            bodies=bodies,
             dim=dim,
         )
         app.state.services = services
@@ -130,8 +131,7 @@ def create_app(
     errors.install(app)
     for module in (predict, sessions, open_inference, model_repository, admin, health):
         app.include_router(module.router)
-    app.add_middleware(HotRoutes)
-    app.add_middleware(BodyLimits, limits=settings.limits)
+    app.add_middleware(BodyLimits, bodies=bodies)
     app.add_middleware(RequestContext)  # the outermost: it names every answer
     return app
 

@@ -51,7 +51,7 @@ class Limits(_Frozen):
     )
     timeout_seconds: PositiveFloat = Field(10.0, description="deadline of a request; over it, 504")
     body_timeout_seconds: PositiveFloat = Field(
-        30.0, description="for a body to arrive; a stalled one is dropped"
+        30.0, description="for a head to arrive, and then its body; a stalled one is dropped"
     )
 
 
