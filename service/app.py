@@ -36,7 +36,7 @@ from service.inference.sessions import SessionStore
 from service.metrics import Metrics, new_registry
 from service.rollout.controller import Controller
 from service.rollout.evidence import EvidenceSource, RegistrySource
-from service.rollout.plan import load_plan
+from service.rollout.plan_file import load_plan
 from service.rollout.prometheus_source import PrometheusSource
 from service.rollout.store import Store
 from service.rollout.traffic import Assignment, Traffic

@@ -85,7 +85,7 @@ class Rollout(_Frozen):
 
     database: Path = Field(Path("nextvec.db"), description="SQLite file of state and audit log")
     plan: Path | None = Field(
-        None, description="JSON file of the plan a start uses when it brings none"
+        None, description="YAML or JSON file of the plan a start uses when it brings none"
     )
     interval_seconds: PositiveFloat = Field(15.0, description="a look at the evidence every")
     prometheus_url: str | None = Field(
