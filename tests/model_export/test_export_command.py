@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from model_export import checkpoint, graph, parity
+from model_export import checkpoint, drift, graph, parity
 from model_export.architecture import DIM, HIDDEN, LAYERS, PARAMETERS, MemoryAugmentedGRU
 from model_export.parity import Case
 from service.cli import main
@@ -28,6 +28,7 @@ def saved(model: MemoryAugmentedGRU, tmp_path: Path) -> Path:
 def _short_parity(monkeypatch: pytest.MonkeyPatch) -> None:
     """The full cases have a test of their own."""
     monkeypatch.setattr(parity.measure, "__defaults__", ((Case.ragged((4, 1)),), _silent))
+    monkeypatch.setattr(drift.measure, "__defaults__", (20, _silent))
 
 
 def _silent(_done: int, _total: int, _text: str) -> None:
@@ -86,7 +87,8 @@ def test_a_checkpoint_becomes_a_version(
     """The manifest tells what it is; the graph loads and answers; stdout is one line."""
     assert 0 == _export(saved, tmp_path / "models")
     folder = tmp_path / "models" / "next-vector" / "phase-3"
-    assert {"model.onnx", "manifest.json"} == {path.name for path in folder.iterdir()}
+    files = {"model.onnx", "step-int8.onnx"}
+    assert {*files, "manifest.json"} == {path.name for path in folder.iterdir()}
     manifest = Manifest.model_validate_json((folder / "manifest.json").read_text())
     assert ("next-vector", "phase-3", 1000) == (
         manifest.model,
@@ -99,7 +101,7 @@ def test_a_checkpoint_becomes_a_version(
         manifest.opset,
     )
     assert PARAMETERS == manifest.parameters
-    assert {"model.onnx": sha256(folder / "model.onnx")} == manifest.files
+    assert {name: sha256(folder / name) for name in files} == manifest.files
     assert sha256(saved) == manifest.source_sha256
     assert 1e-5 > manifest.parity.max_abs_difference
     assert {"torch", "onnx", "numpy", "nextvec"} <= manifest.tools.keys()
@@ -123,6 +125,30 @@ def test_the_same_checkpoint_gives_the_same_files(saved: Path, tmp_path: Path) -
     for file in ("model.onnx", "manifest.json"):
         first, second = (tmp_path / n / "next-vector" / "phase-3" / file for n in ("a", "b"))
         assert sha256(first) == sha256(second)
+
+
+def test_a_version_carries_its_precisions_with_their_figures(saved: Path, tmp_path: Path) -> None:
+    """Eight bits unless told otherwise; Hit@5 of each on one pool of one stream."""
+    for name, more in (("a", ()), ("b", ("--no-int8",))):
+        assert 0 == _export(saved, tmp_path / name, *more)
+    both, plain = (
+        Manifest.model_validate_json(
+            (tmp_path / name / "next-vector" / "phase-3" / "manifest.json").read_text()
+        ).precisions
+        for name in ("a", "b")
+    )
+    assert ({"fp32", "int8"}, {"fp32"}) == (both.keys(), plain.keys())
+    assert plain["fp32"] == both["fp32"]
+    assert None is plain["fp32"].drift
+    drifted = both["int8"].drift
+    assert drifted is not None
+    assert 20 == drifted.steps
+    assert 1 <= drifted.worst_step <= 20
+    assert 0.99 <= drifted.min_cosine <= drifted.mean_cosine
+    exact = both["fp32"].hits
+    assert exact.model_copy(update={"hit_at_5": 0}) == both["int8"].hits.model_copy(
+        update={"hit_at_5": 0}
+    )
 
 
 def test_its_evaluation_goes_into_the_manifest(saved: Path, tmp_path: Path) -> None:
