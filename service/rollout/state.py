@@ -64,7 +64,8 @@ def advance(rollout: Rollout, event: Event, now: float) -> Moved:
 
 
 def _verb(rollout: Rollout, event: Start | Undo | Pause | Resume | Abort, now: float) -> Moved:
-    refuse(rollout, Verb(type(event).__name__.lower()))
+    verb = Verb(type(event).__name__.lower())
+    refuse(rollout, Verb.RETRY if isinstance(event, Start) and event.retry else verb)
     who = {"actor": event.actor, "note": event.note}
     match event:
         case Start():
@@ -76,9 +77,13 @@ def _verb(rollout: Rollout, event: Start | Undo | Pause | Resume | Abort, now: f
                 previous=rollout.previous,
                 plan=event.plan,
                 salt=event.salt,
+                attempt=_attempt(rollout, event),
             )
             words = f"loading {event.canary}"
-            return _move(fresh, Phase.PENDING, Reason.START, words, now, **who)
+            if fresh.attempt > 1:
+                words += f", attempt {fresh.attempt}"
+            reason = Reason.RETRY if event.retry else Reason.START
+            return _move(fresh, Phase.PENDING, reason, words, now, **who)
         case Undo():
             fresh = Rollout(
                 stable=rollout.stable,
@@ -98,6 +103,13 @@ def _verb(rollout: Rollout, event: Start | Undo | Pause | Resume | Abort, now: f
             return _move(resumed, target, Reason.RESUMED, "resumed by hand", now, **who)
         case Abort():
             return _move(rollout, Phase.ABORTING, Reason.ABORTED, "aborted by hand", now, **who)
+
+
+def _attempt(rollout: Rollout, event: Start) -> int:
+    """A canary that was rolled back and is started anew is on its next attempt, whatever
+    the verb: nobody gets the whole of alpha again by another word."""
+    again = rollout.phase is Phase.ROLLED_BACK and rollout.canary == event.canary
+    return rollout.next_attempt if again else 1
 
 
 def _promote(rollout: Rollout, event: Promote, now: float) -> Moved:
