@@ -60,7 +60,7 @@ from service.rollout.store import (
     audit_row,
 )
 from service.rollout.traffic import Assignment, Traffic
-from service.rollout.verdict import Verdict
+from service.rollout.verdict import Judgement
 from service.rollout.versions import VersionsPort
 from service.types import Variant
 
@@ -96,7 +96,7 @@ class Controller:
         self._plan = plan
         self._interval = interval_seconds
         self._record = Record(Rollout(stable))
-        self._verdict: Verdict | None = None
+        self._verdict: Judgement | None = None
         self._started_at = clock.time()
         self._lock = asyncio.Lock()
         self._closing = asyncio.Event()
@@ -504,8 +504,8 @@ def _carried(record: Record, event: Event, rollout: Rollout) -> Record:
     if isinstance(event, Start | Undo):
         return Record(rollout)
     raised = rollout.phase is Phase.PROGRESSING and rollout.step != record.rollout.step
-    if raised and record.test is not None:
-        return replace(record, rollout=rollout, test=record.test.next_step())
+    if raised and record.evidence is not None:
+        return replace(record, rollout=rollout, evidence=record.evidence.next_step())
     return replace(record, rollout=rollout)
 
 

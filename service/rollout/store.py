@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,11 +17,13 @@ from service.errors import NextvecError
 from service.rollout.asking import Answered, Call
 from service.rollout.events import Transition
 from service.rollout.evidence import Snapshot
-from service.rollout.guardrail import EProcess
+from service.rollout.guardrails.suite import Evidence
 from service.rollout.rollout import Rollout
 
 CALLS_KEPT = 1000
 """Answers kept under idempotency keys; the oldest go."""
+
+log = logging.getLogger(__name__)
 
 _TABLES = (
     "CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), record TEXT NOT NULL)",
@@ -35,7 +38,14 @@ _CALLS = (
     key TEXT NOT NULL, fingerprint TEXT NOT NULL, answer TEXT NOT NULL, UNIQUE (actor, key))""",
 )
 
-_SCHEMAS = (_TABLES, _CALLS)
+_RESET = (
+    # Schema 1 had one test. What it had seen does not fit the tests of today: it is
+    # dropped, and with it a pass that the step had; where the rollout stands is kept.
+    """UPDATE state SET record = json_set(json_remove(record, '$.test', '$.snapshot',
+    '$.looked_at'), '$.rollout.passed', json('false')) WHERE json_valid(record)""",
+)
+
+_SCHEMAS = (_TABLES, _RESET, _CALLS)
 """What each schema adds to the one before it."""
 
 SCHEMA = len(_SCHEMAS)
@@ -56,7 +66,7 @@ class Record:
     """All that a restart needs. `looked_at`: when `snapshot` was taken, epoch seconds."""
 
     rollout: Rollout
-    test: EProcess | None = None
+    evidence: Evidence | None = None
     snapshot: Snapshot | None = None
     looked_at: float | None = None
 
@@ -235,6 +245,8 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if version > SCHEMA or (version == 0 and tables):
             raise StoreUnreadable(f"{path}: schema {version}; this service reads {SCHEMA}")
+        if 0 < version < SCHEMA:
+            log.warning("%s is of an older service: weight and history stay", path)
         for statements in _SCHEMAS[version:]:
             for statement in statements:
                 connection.execute(statement)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from rollout_fakes import QUICK, plan, verdict
+from rollout_fakes import QUICK, judgement, plan
 
 from service.errors import Conflict
 from service.rollout.events import (
@@ -23,10 +23,10 @@ from service.rollout.events import (
     Undo,
     Verb,
 )
-from service.rollout.guardrail import Outcome
 from service.rollout.rollout import Rollout, legal_verbs
 from service.rollout.state import MAX_ERRORS, advance
 from service.rollout.traffic import Assignment
+from service.rollout.verdict import Outcome
 
 NOW = 1_700_000_000.0
 SOAK = plan(
@@ -43,7 +43,7 @@ def at(phase: Phase, **changes) -> Rollout:
 
 
 def tick(outcome=Outcome.INCONCLUSIVE, canary=1000, stable=1000, requests=50) -> Tick:
-    return Tick(verdict(outcome, canary, stable), requests)
+    return Tick(judgement(outcome, canary, stable), requests)
 
 
 PASS, FAIL, OPEN, ERROR = (
@@ -194,12 +194,11 @@ def test_promotion_and_undo_swap_the_versions():
     ("rollout", "event", "attempt"),
     [
         (Rollout("a"), Start("b", QUICK, "t", "me"), 1),
-        (at(Phase.ROLLED_BACK), AGAIN, 2),
-        (at(Phase.ROLLED_BACK, attempt=4), AGAIN, 5),
-        (at(Phase.ROLLED_BACK), Start("b", SOAK, "t", "me"), 2),
-        (at(Phase.ROLLED_BACK), Start("c", QUICK, "t", "me"), 1),
-        (at(Phase.HEALTHY, attempt=4), Start("b", QUICK, "t", "me"), 1),
-        (at(Phase.ROLLED_BACK, step_since=0.0), AGAIN, 1),
+        (at(Phase.ROLLED_BACK, attempts={"b": 4}), AGAIN, 5),
+        (at(Phase.ROLLED_BACK, attempts={"b": 4}), Start("b", SOAK, "t", "me"), 5),
+        (at(Phase.ROLLED_BACK, attempts={"b": 4}), Start("c", QUICK, "t", "me"), 1),
+        (at(Phase.ROLLED_BACK, attempts={"b": 1}, step_since=0.0), AGAIN, 1),
+        (at(Phase.ROLLED_BACK, attempts={"b": 4}, step_since=0.0), AGAIN, 4),
     ],
 )
 def test_trials_of_one_canary_are_counted(rollout, event, attempt):
@@ -212,3 +211,17 @@ def test_a_clock_set_back_restarts_the_wait():
     rollout, _ = advance(PROGRESSING, OPEN, NOW - 86_400)
     assert advance(rollout, PASS, NOW - 86_400 + 9)[1] is None
     assert advance(rollout, PASS, NOW - 86_400 + 10)[1] is not None
+
+
+def test_starts_of_the_same_canary_are_counted_until_stable_changes():
+    """They share one alpha; another stable is another question."""
+    rollout = Rollout("a")
+    for canary, expected in (("b", 1), ("b", 2), ("c", 1), ("b", 3)):
+        rollout, _ = advance(rollout, Start(canary, QUICK, "s", "me"), NOW)
+        assert expected == rollout.attempt
+        rollout, _ = advance(rollout, Prepared(), NOW)
+        rollout, _ = advance(rollout, Abort("me"), NOW)
+        rollout, _ = advance(rollout, Applied(), NOW)
+    rollout, _ = advance(rollout, Start("b", QUICK, "s", "me"), NOW)
+    rollout, _ = advance(replace(rollout, phase=Phase.PROMOTING), Applied(), NOW)
+    assert {} == rollout.attempts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from rollout_fakes import QUICK, plan, verdict
+from rollout_fakes import QUICK, judgement, plan
 
 from service.errors import Conflict
 from service.rollout.asking import foresee
@@ -27,10 +27,10 @@ from service.rollout.events import (
     Tick,
     Undo,
 )
-from service.rollout.guardrail import Outcome
 from service.rollout.rollout import Rollout, legal_verbs
 from service.rollout.state import MAX_ERRORS, advance
 from service.rollout.store import _RECORD, Record
+from service.rollout.verdict import Outcome
 
 PERSONAL = Start | Promote | Abort | Pause | Resume | Undo
 SOAK = plan(
@@ -89,19 +89,19 @@ class Story(RuleBasedStateMachine):
 
     @rule(outcome=outcomes, canary=samples, stable=samples, requests=st.integers(0, 20))
     def look(self, outcome, canary, stable, requests):
-        self.move(Tick(verdict(outcome, canary, stable), requests))
+        self.move(Tick(judgement(outcome, canary, stable), requests))
 
     @precondition(lambda self: self.rollout.phase in LIVE)
     @rule()
     def good_look(self):
         self.now += 10
-        self.move(Tick(verdict(Outcome.PASS), 50))
+        self.move(Tick(judgement(Outcome.PASS), 50))
 
     @precondition(lambda self: self.rollout.phase in LIVE)
     @rule(outcome=outcomes)
     def late_look(self, outcome):
         self.now += 4000
-        self.move(Tick(verdict(outcome), 50))
+        self.move(Tick(judgement(outcome), 50))
 
     @rule(seconds=st.one_of(st.floats(0, 30), st.floats(-1e6, 1e6)))
     def clock_jumps(self, seconds):
@@ -231,7 +231,8 @@ def check_fresh(before, event, after):
     for name in ("step", "step_since", "warmed", "passed", "warm_up_requests", "errors"):
         assert getattr(blank, name) == getattr(after, name)
     again = before.phase is Phase.ROLLED_BACK and before.canary == event.canary
-    assert after.attempt in ({before.attempt, before.attempt + 1} if again else {1})
+    tried = before.attempts.get(event.canary, 0)
+    assert after.attempt in ({tried, tried + 1} if again and tried else {tried + 1})
 
 
 TestStory = Story.TestCase
