@@ -25,6 +25,7 @@ class Call:
     """What was asked. `headers` by name in lower case, the first of each; `query` as sent."""
 
     services: Services
+    request_id: str
     headers: Mapping[str, str]
     query: str
     content: bytes
@@ -54,9 +55,10 @@ async def over_asgi(request: Request, work: Work) -> Response:
     """Answer a request of the framework's with `work`, dropped when its caller goes."""
     services = accepting(request)
     content = await body.read(request)
-    call = Call(services, request.headers, request.url.query, content)
+    state = request.scope["state"]
+    call = Call(services, state["request_id"], request.headers, request.url.query, content)
     reply = await body.unless_gone(request, work(call))
-    note(request.scope["state"], reply.answer)
+    note(state, reply.answer)
     return Response(reply.content, 200, reply.headers, media_type=reply.media_type)
 
 

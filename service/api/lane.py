@@ -144,30 +144,32 @@ class Lane(Connection):
             self._let_go(exchange)
 
     async def _serve(self, exchange: Exchange) -> None:
-        state: dict[str, object] = {"request_id": context.request_id(exchange.headers)}
+        identity = context.request_id(exchange.headers)
+        state: dict[str, object] = {"request_id": identity}
         try:
             self.services.check_accepting()
-            reply = await exchange.work(self._call(exchange))
+            reply = await exchange.work(self._call(exchange, identity))
         except NextvecError as error:
             self._answer(exchange, state, *errors.rendered(error, state))
         except asyncio.CancelledError:
             self.transport.close()
             raise
         except Exception:
-            logger.exception("request %s failed", state["request_id"])
-            self._answer(exchange, state, 500, errors.unexpected(str(state["request_id"])), {})
+            logger.exception("request %s failed", identity)
+            self._answer(exchange, state, 500, errors.unexpected(identity), {})
         else:
             note(state, reply.answer)
             more = reply.headers or {}
             self._answer(exchange, state, 200, reply.content, more, reply.media_type)
 
-    def _call(self, exchange: Exchange) -> Call:
+    def _call(self, exchange: Exchange, identity: str) -> Call:
         parts = exchange.parts
         # Of two headers of one name the first counts.
         headers = {n.decode("latin-1"): v.decode("latin-1") for n, v in reversed(exchange.headers)}
         content = parts[0] if len(parts) == 1 else b"".join(parts)
         exchange.parts = []
-        return Call(self.services, headers, exchange.query.decode("latin-1"), content)
+        query = exchange.query.decode("latin-1")
+        return Call(self.services, identity, headers, query, content)
 
     def _fail(self, exchange: Exchange, error: NextvecError) -> None:
         """Answer before the body has come whole: the rest of it is not waited for."""

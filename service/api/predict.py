@@ -39,7 +39,8 @@ async def answered(call: Call) -> Reply:
         headers, call.content, "context", services.dim, services.settings.limits.max_rows
     )
     key = headers.get("x-routing-key") or body.text_field(fields, "key")
-    answer = await services.dispatch.predict(
-        context, Preference(key, override, caller=body.caller_of(headers))
+    preference = Preference(
+        key, override, caller=body.caller_of(headers), request_id=call.request_id
     )
+    answer = await services.dispatch.predict(context, preference)
     return Reply(*body.rendered(answer, {}, binary=binary), answer)

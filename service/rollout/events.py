@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from service.rollout.plan import Plan
-from service.rollout.verdict import Verdict
+from service.rollout.verdict import Judgement
 
 
 class Phase(StrEnum):
@@ -32,6 +32,7 @@ class Reason(StrEnum):
     """Why a rollout moved."""
 
     START = "start"
+    RETRY = "retry"
     UNDO = "undo"
     PREPARED = "prepared"
     PREPARE_FAILED = "prepare_failed"
@@ -60,6 +61,7 @@ class Verb(StrEnum):
     ABORT = "abort"
     PAUSE = "pause"
     RESUME = "resume"
+    RETRY = "retry"
     UNDO = "undo"
 
 
@@ -70,6 +72,7 @@ TRANSITIONS: frozenset[tuple[Phase, Phase, Reason]] = frozenset(
     (source, target, reason)
     for sources, target, reasons in (
         ("Healthy RolledBack", "Pending", "start undo"),
+        ("RolledBack", "Pending", "retry"),
         ("Pending", "WarmingUp", "prepared"),
         ("Pending", "Promoting", "prepared"),
         ("WarmingUp", "Progressing", "warmed_up"),
@@ -96,13 +99,15 @@ TRANSITIONS: frozenset[tuple[Phase, Phase, Reason]] = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A person starts a rollout of `canary`; `salt` is new with each."""
+    """A person starts a rollout of `canary`; `salt` is new with each. `retry`: the one
+    that was rolled back, with its plan, once more."""
 
     canary: str
     plan: Plan
     salt: str
     actor: str
     note: str = ""
+    retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +167,7 @@ class PrepareFailed:
 class Tick:
     """A look. `canary_requests` are those since the last one, judged or not."""
 
-    verdict: Verdict
+    verdict: Judgement
     canary_requests: int
 
 

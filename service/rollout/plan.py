@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -19,24 +16,25 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from service.errors import Invalid
+from service.rollout.figures import Frozen, Guardrails
 from service.rollout.traffic import BASIS_POINTS
 
 HALF_STEP = math.sqrt(1.2)
 """Ratio of neighbouring bucket edges; `ratio` must be a whole number of these."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Step(_Frozen):
+class Step(Frozen):
     """One weight, and what must be over before it is left."""
 
     weight: float = Field(gt=0, le=100, description="canary's share of new requests, per cent")
     min_dwell_seconds: NonNegativeFloat = Field(120.0, description="at this weight at least")
     min_samples: PositiveInt = Field(500, description="requests a variant, in this step")
     approval: bool = Field(default=False, description="a person must promote it")
+    must_pass: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="guardrails by name; without it all that are enabled and required",
+    )
 
     @property
     def weight_bp(self) -> int:
@@ -58,7 +56,7 @@ _DEFAULT_STEPS = (
 )
 
 
-class Plan(_Frozen):
+class Plan(Frozen):
     """Steps, the guardrail's figures and the waits. Unknown fields are refused.
 
     A plan may end below 100 %: promotion gives the canary the rest. A step at
@@ -89,15 +87,25 @@ class Plan(_Frozen):
     pause_deadline_seconds: PositiveFloat = Field(
         86_400.0, description="a pause this long is aborted"
     )
+    guardrails: Guardrails = Field(default_factory=Guardrails, description="by name, each as below")
 
     @property
     def edges_apart(self) -> int:
         """How many bucket edges lie from τ to ratio·τ."""
         return round(math.log(self.ratio) / math.log(HALF_STEP))
 
+    def must_pass(self, step: int) -> frozenset[str]:
+        """The guardrails without whose pass the step is not left."""
+        wanted = self.steps[step].must_pass
+        return self.guardrails.required if wanted is None else frozenset(wanted)
+
     @model_validator(mode="after")
     def _sound(self) -> Self:
-        problems = [*self._ratio_problems(), *self._step_problems()]
+        problems = [
+            *self._ratio_problems(),
+            *self._step_problems(),
+            *self._guardrail_problems(),
+        ]
         if problems:
             raise ValidationError.from_exception_data(
                 type(self).__name__,
@@ -117,6 +125,19 @@ class Plan(_Frozen):
         near = ", ".join(f"{HALF_STEP**k:.4g}" for k in range(1, 9))
         why = f"must fall on the buckets' edges, powers of the square root of 1.2: {near}, ..."
         return [(("ratio",), why, self.ratio)]
+
+    def _guardrail_problems(self) -> list[tuple[tuple[str | int, ...], str, object]]:
+        found: list[tuple[tuple[str | int, ...], str, object]] = []
+        may = self.guardrails.enabled
+        for i, step in enumerate(self.steps):
+            if step.must_pass is None and not self.guardrails.required:
+                why = "leaves nothing that must pass: require one, or name it in each step"
+                return [(("guardrails",), why, None)]
+            for k, name in enumerate(step.must_pass or ()):
+                if name not in may:
+                    why = f"is no guardrail that is on; on are {', '.join(sorted(may)) or 'none'}"
+                    found.append((("steps", i, "must_pass", k), why, name))
+        return found
 
     def _step_problems(self) -> list[tuple[tuple[str | int, ...], str, object]]:
         found: list[tuple[tuple[str | int, ...], str, object]] = []
@@ -140,22 +161,3 @@ class Plan(_Frozen):
                 why = f"must be below deadline_seconds, {self.deadline_seconds:g}"
                 found.append(((*at, "min_dwell_seconds"), why, step.min_dwell_seconds))
         return found
-
-
-def load_plan(path: Path | None) -> Plan:
-    """The plan in a JSON file; None is the default one.
-
-    Raises `Invalid` that names the file, the field and what is wrong with it.
-    """
-    if path is None:
-        return Plan()
-    try:
-        return Plan.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise Invalid(
-            f"the plan {path} cannot be read ({error.strerror}); give a JSON file", "plan"
-        ) from error
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise Invalid(f"the plan {path}: {field}: {first['msg']}", "plan") from error
