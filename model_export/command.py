@@ -12,7 +12,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from loadtest import streams
-from model_export import checkpoint, drift, evaluation, graph, parity, publish, step_graph
+from model_export import (
+    checkpoint,
+    drift,
+    evaluation,
+    graph,
+    parity,
+    publish,
+    step_graph,
+    step_latency,
+)
 from model_export.architecture import DIM, HIDDEN, LAYERS, PARAMETERS, MemoryAugmentedGRU
 from service.errors import NextvecError
 from service.inference.onnx_engine import OnnxEngine
@@ -23,6 +32,7 @@ from service.manifest import (
     Dimensions,
     Manifest,
     Parity,
+    StepLatency,
     StepParity,
     sha256,
 )
@@ -59,6 +69,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--int8",
         action="store_true",
         help="add a step with 8-bit weights, held against fp32 over 2,000 steps",
+    )
+    parser.add_argument(
+        "--step-latency",
+        action="store_true",
+        help="record how long a step takes on this machine, for a rollout's gate",
     )
     parser.add_argument(
         "--evaluation", type=Path, help="the report.json of nextvec evaluate on this checkpoint"
@@ -121,6 +136,7 @@ def _export(args: argparse.Namespace, console: Console) -> Manifest:
             source_sha256=source,
             parity=_measure(model, engine, console),
             step_int8=step,
+            step_latency=_step_latency(engine, directory, console) if args.step_latency else None,
             evaluation=figures,
             tools=_tools(),
         )
@@ -135,6 +151,15 @@ def _step_int8(
     path = directory / STEP_INT8
     path.write_bytes(graph.serialise(step_graph.build(model)))
     return drift.measure(full, OnnxEngine(path, full.dimensions), streams.load().vectors)
+
+
+def _step_latency(full: OnnxEngine, directory: Path, console: Console) -> StepLatency:
+    """Of the step that a service on the CPU takes by default: 8-bit where there is one."""
+    console.print(f"measuring {step_latency.STEPS} steps")
+    fast = directory / STEP_INT8
+    if fast.exists():
+        return step_latency.measure(OnnxEngine(fast, full.dimensions), "int8")
+    return step_latency.measure(full, "fp32")
 
 
 def _measure(model: MemoryAugmentedGRU, engine: OnnxEngine, console: Console) -> Parity:

@@ -52,6 +52,17 @@ class StepParity(_Frozen):
     mean_cosine: float = Field(ge=-1, le=1.001)
 
 
+class StepLatency(_Frozen):
+    """One step, batch 1, on the engine and the machine of the export: on another it is another."""
+
+    steps: PositiveInt
+    p50_ms: float = Field(gt=0, allow_inf_nan=False)
+    p95_ms: float = Field(gt=0, allow_inf_nan=False)
+    precision: Literal["fp32", "int8"]
+    provider: str
+    machine: str
+
+
 class Manifest(_Frozen):
     """Schema 1. Unknown keys are refused, so that a typo cannot pass for a default."""
 
@@ -69,6 +80,7 @@ class Manifest(_Frozen):
     source_sha256: str = Field(description="of the checkpoint this was exported from")
     parity: Parity
     step_int8: StepParity | None = None
+    step_latency: StepLatency | None = None
     evaluation: dict[str, object] | None = None
     tools: dict[str, str] = Field(description="name -> version of what made it")
 

@@ -14,7 +14,7 @@ from starlette.responses import StreamingResponse
 from service.api.schemas import ERRORS, StartRequest, VerbRequest
 from service.api.security import Approver, Operator, Role, Viewer
 from service.api.services import Live, Ready
-from service.errors import Invalid
+from service.errors import Forbidden, Invalid
 
 router = APIRouter(prefix="/admin/v1/rollout", tags=["admin"], responses=ERRORS)
 
@@ -31,13 +31,19 @@ async def status(services: Live, _role: Viewer) -> Response:
 async def start(
     request: Request, services: Ready, role: Operator, wanted: StartRequest
 ) -> Response:
-    """Begin a rollout; it answers at once, and loads and warms up meanwhile."""
+    """Begin a rollout; it answers at once, and loads and warms up meanwhile.
+
+    A canary that misses the plan's gate is refused with every figure it misses.
+    """
+    if wanted.override_gate:
+        _may_override(role, wanted.reason)
     answer = await services.controller.start_rollout(
         wanted.canary,
         wanted.plan,
         actor=_actor(role),
         reason=wanted.reason,
         expected_generation=_if_match(request),
+        override_gate=wanted.override_gate,
     )
     return _status(answer, 202)
 
@@ -130,6 +136,13 @@ async def events(services: Live, _role: Viewer) -> StreamingResponse:
     return StreamingResponse(
         stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
     )
+
+
+def _may_override(role: Role, reason: str) -> None:
+    if role < Role.APPROVER:
+        raise Forbidden(f"override_gate needs the role approver, not {role.name.lower()}")
+    if not reason.strip():
+        raise Invalid("override_gate needs a reason, which the audit log keeps")
 
 
 def _status(content: dict[str, Any], code: int = 200) -> Response:

@@ -24,7 +24,7 @@ from service.errors import (
     PreconditionRequired,
 )
 from service.metrics import Metrics
-from service.rollout import gauges
+from service.rollout import gate, gauges
 from service.rollout.events import (
     FINAL,
     LIVE,
@@ -36,6 +36,7 @@ from service.rollout.events import (
     Prepared,
     PrepareFailed,
     Promote,
+    Reason,
     Resume,
     Start,
     Tick,
@@ -200,16 +201,27 @@ class Controller:
         actor: str,
         reason: str = "",
         expected_generation: int | None = None,
+        *,
+        override_gate: bool = False,
     ) -> dict[str, object]:
         """Begin: answers at once in `Pending`, loading goes on in the background.
 
-        Raises `Conflict`, `Invalid` (canary is stable), `NotFound` (not in the
-        repository), `PreconditionFailed`, `StoreError`; then nothing has begun.
+        A plan's gate can be stricter than that of the service's own plan, not looser.
+        `override_gate` starts a canary that misses it; what it misses is recorded.
+        Raises `Conflict` (code `gate_missed` for the gate), `Invalid` (canary is
+        stable), `NotFound` (not in the repository), `VersionError` (its manifest is
+        damaged), `PreconditionFailed`, `StoreError`; then nothing has begun.
         """
-        event = Start(canary, plan or self._plan, secrets.token_hex(16), actor, reason)
-        return await _whole(self._start_rollout(event, expected_generation))
+        plan = (plan or self._plan).with_floor(self._plan.gate)
+        event = Start(canary, plan, secrets.token_hex(16), actor, reason)
+        return await _whole(self._start_rollout(event, expected_generation, override_gate))
 
-    async def _start_rollout(self, event: Start, expected: int | None) -> dict[str, object]:
+    async def _start_rollout(
+        self,
+        event: Start,
+        expected: int | None,
+        override_gate: bool,  # noqa: FBT001 - private, and passed by one caller
+    ) -> dict[str, object]:
         async with self._lock:
             if expected is not None:
                 self._check(expected)
@@ -223,8 +235,17 @@ class Controller:
                     f"{event.canary} is not in the repository; to choose from: {there}",
                     "version_not_found",
                 )
-            await self._apply(event)
+            missed = await self._missed(event.plan, event.canary)
+            if missed and not override_gate:
+                raise gate.refusal(event.canary, missed)
+            await self._apply(replace(event, missed=missed))
         return self.status()
+
+    async def _missed(self, plan: Plan, canary: str) -> tuple[gate.Miss, ...]:
+        if plan.gate is None:
+            return ()
+        stable = await self._versions.manifest(self._record.rollout.stable)
+        return gate.missed(plan.gate, stable, await self._versions.manifest(canary))
 
     async def promote(
         self, expected_generation: int | None, actor: str, reason: str = "", *, force: bool = False
@@ -328,7 +349,7 @@ class Controller:
             return
         record = replace(self._record, rollout=rollout)
         if isinstance(event, Start | Undo):
-            record, rows = Record(rollout), [audit_row(transition, [])]
+            record, rows = Record(rollout), [audit_row(transition, [], rollout.missed)]
         elif rollout.phase is Phase.PROGRESSING and rollout.step != self._record.rollout.step:
             record = replace(record, test=record.test.next_step() if record.test else None)
         await self._save(record, rows)
@@ -405,6 +426,11 @@ class Controller:
         assert rollout.canary is not None
         try:
             await self._versions.prepare(rollout.canary)
+            # Again, of what is really loaded: files may have changed since the start.
+            if rollout.plan is not None and not rollout.missed:
+                missed = await self._missed(rollout.plan, rollout.canary)
+                if missed:
+                    return PrepareFailed(gate.in_words(missed), Reason.GATE_MISSED)
         except NextvecError as error:
             return PrepareFailed(f"{rollout.canary} cannot be served: {error}")
         except Exception as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from service.rollout.gate import Miss
 from service.rollout.plan import Plan
 from service.rollout.verdict import Verdict
 
@@ -35,6 +36,7 @@ class Reason(StrEnum):
     UNDO = "undo"
     PREPARED = "prepared"
     PREPARE_FAILED = "prepare_failed"
+    GATE_MISSED = "gate_missed"
     WARMED_UP = "warmed_up"
     STEP_PASSED = "step_passed"
     PLAN_PASSED = "plan_passed"
@@ -82,6 +84,7 @@ TRANSITIONS: frozenset[tuple[Phase, Phase, Reason]] = frozenset(
         ("Paused", "Promoting", "promoted forced"),
         ("Promoting", "Healthy", "applied"),
         ("Pending WarmingUp Progressing Paused Promoting", "Aborting", "aborted prepare_failed"),
+        ("Pending WarmingUp Progressing Paused Promoting", "Aborting", "gate_missed"),
         ("WarmingUp Progressing Paused", "Aborting", "guardrail_failed"),
         ("Progressing", "Aborting", "inconclusive"),
         ("Paused", "Aborting", "pause_deadline"),
@@ -96,13 +99,15 @@ TRANSITIONS: frozenset[tuple[Phase, Phase, Reason]] = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A person starts a rollout of `canary`; `salt` is new with each."""
+    """A person starts a rollout of `canary`; `salt` is new with each. `missed` are the
+    gate's figures that were missed and that an approver overrode."""
 
     canary: str
     plan: Plan
     salt: str
     actor: str
     note: str = ""
+    missed: tuple[Miss, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +158,10 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class PrepareFailed:
-    """The canary cannot be served."""
+    """The canary cannot be served, or must not be."""
 
     message: str
+    reason: Reason = Reason.PREPARE_FAILED
 
 
 @dataclass(frozen=True, slots=True)

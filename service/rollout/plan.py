@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from service.errors import Invalid
+from service.rollout.gate import Gate
 from service.rollout.traffic import BASIS_POINTS
 
 HALF_STEP = math.sqrt(1.2)
@@ -89,11 +90,20 @@ class Plan(_Frozen):
     pause_deadline_seconds: PositiveFloat = Field(
         86_400.0, description="a pause this long is aborted"
     )
+    gate: Gate | None = Field(
+        None, description="what the manifests must show before a start; none asks nothing"
+    )
 
     @property
     def edges_apart(self) -> int:
         """How many bucket edges lie from τ to ratio·τ."""
         return round(math.log(self.ratio) / math.log(HALF_STEP))
+
+    def with_floor(self, gate: Gate | None) -> Plan:
+        """This plan with a gate at least as strict as `gate`."""
+        if gate is None:
+            return self
+        return self.model_copy(update={"gate": (self.gate or gate).with_floor(gate)})
 
     @model_validator(mode="after")
     def _sound(self) -> Self:

@@ -31,6 +31,7 @@ from service.rollout.events import (
     Undo,
     Verb,
 )
+from service.rollout.gate import in_words
 from service.rollout.guardrail import Outcome
 from service.rollout.plan import Plan, Step
 from service.rollout.rollout import Rollout, legal_verbs, refuse
@@ -76,8 +77,11 @@ def _verb(rollout: Rollout, event: Start | Undo | Pause | Resume | Abort, now: f
                 previous=rollout.previous,
                 plan=event.plan,
                 salt=event.salt,
+                missed=event.missed,
             )
             words = f"loading {event.canary}"
+            if event.missed:
+                words += f", the gate overridden: {in_words(event.missed)}"
             return _move(fresh, Phase.PENDING, Reason.START, words, now, **who)
         case Undo():
             fresh = Rollout(
@@ -126,7 +130,7 @@ def _own(rollout: Rollout, event: Prepared | PrepareFailed | Applied, now: float
             words = f"{rollout.canary} is loaded and warms up on real requests"
             return _move(warm, Phase.WARMING_UP, Reason.PREPARED, words, now)
         case PrepareFailed() if phase in LIVE | {Phase.PENDING, Phase.PROMOTING}:
-            return _move(rollout, Phase.ABORTING, Reason.PREPARE_FAILED, event.message, now)
+            return _move(rollout, Phase.ABORTING, event.reason, event.message, now)
         case Applied() if phase is Phase.PROMOTING:
             assert rollout.canary is not None
             words = f"{rollout.canary} is stable; {rollout.stable} can be brought back by undo"

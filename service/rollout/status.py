@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.rollout.events import FINAL
 from service.rollout.guardrail import Rule
-from service.rollout.rollout import legal_verbs
+from service.rollout.rollout import Rollout, legal_verbs
 from service.rollout.store import Record
 from service.rollout.traffic import BASIS_POINTS
 from service.rollout.verdict import Verdict, assess
@@ -36,6 +36,7 @@ def status(record: Record, verdict: Verdict | None, *, recorded: bool) -> dict[s
         "looked_at": record.looked_at,
         "legal": [verb.value for verb in legal_verbs(rollout)],
         "plan": rollout.plan.model_dump(mode="json") if rollout.plan else None,
+        "gate": _gate(rollout),
         "recorded": recorded,
         "guardrails": guardrails(verdict),
     }
@@ -51,6 +52,14 @@ def judged(record: Record) -> Verdict | None:
     if record.test is None or record.rollout.plan is None:
         return None
     return assess(record.test, Rule.of(record.rollout.plan))
+
+
+def _gate(rollout: Rollout) -> dict[str, object] | None:
+    """None where the plan has no gate; `missed` is empty unless an approver overrode it."""
+    if rollout.plan is None or rollout.plan.gate is None:
+        return None
+    missed = [miss.to_json() for miss in rollout.missed]
+    return {"overridden": bool(missed), "missed": missed}
 
 
 def _share(verdict: Verdict) -> float | None:

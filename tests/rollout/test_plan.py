@@ -57,6 +57,9 @@ def step(weight, **more):
         ({"baseline_samples": 10}, ("baseline_samples",)),
         ({"deadline_seconds": 0}, ("deadline_seconds",)),
         ({"on_deadline": "promote"}, ("on_deadline",)),
+        ({"gate": {"min_hit5": 69}}, ("gate", "min_hit5")),
+        ({"gate": {"hit5": 0.69}}, ("gate", "hit5")),
+        ({"gate": {"non_inferiority_margin": math.nan}}, ("gate", "non_inferiority_margin")),
         ({"guardrails": []}, ("guardrails",)),
     ],
 )
