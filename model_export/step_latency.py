@@ -11,12 +11,11 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from service.inference.engine import Engine
-from service.manifest import StepLatency
+from service.manifest import Precision, StepLatency
 
 STEPS = 500
 WARM_UP_STEPS = 50
@@ -24,7 +23,7 @@ WARM_UP_STEPS = 50
 
 def measure(
     engine: Engine,
-    precision: Literal["fp32", "int8"],
+    precision: Precision,
     steps: int = STEPS,
     now: Callable[[], float] = time.perf_counter,
 ) -> StepLatency:

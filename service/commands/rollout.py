@@ -17,6 +17,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from service.errors import Invalid
+from service.rollout.plan_file import load_plan
+
 VERBS = ("pause", "resume", "promote", "abort", "undo")
 WATCH_SECONDS = 1.0
 
@@ -30,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     status.add_argument("--json", action="store_true", help="as the API says it")
     start = actions.add_parser("start", help="begin a rollout")
     start.add_argument("canary", help="a version of the repository")
-    start.add_argument("--plan", type=Path, help="JSON file; the service's own where left out")
+    start.add_argument(
+        "--plan", type=Path, help="YAML or JSON file; the service's own where left out"
+    )
     start.add_argument("--reason", default="", help="kept in the audit log")
     start.add_argument(
         "--override-gate",
@@ -161,9 +166,9 @@ def _refusal(error: urllib.error.HTTPError) -> str:
 
 def _plan(path: Path) -> object:
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"nextvec rollout: {path}: {error}") from error
+        return load_plan(path).model_dump(mode="json", exclude_unset=True)
+    except Invalid as error:
+        raise SystemExit(f"nextvec rollout: {error}") from error
 
 
 def _status(api: _Api, console: Console, *, watch: bool, as_json: bool) -> int:

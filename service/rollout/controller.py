@@ -227,7 +227,9 @@ class Controller:
                 self._check(expected)
             refuse(self._record.rollout, Verb.START)
             if event.canary == self._record.rollout.stable:
-                raise Invalid(f"{event.canary} is stable already; name another version", "canary")
+                raise Invalid(
+                    f"canary: {event.canary} is stable already; name another version", "canary"
+                )
             available = self._versions.available()
             if event.canary not in available:
                 there = ", ".join(sorted(available - {self._record.rollout.stable})) or "none"

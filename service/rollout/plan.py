@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import (
@@ -19,7 +18,6 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from service.errors import Invalid
 from service.rollout.gate import Gate
 from service.rollout.traffic import BASIS_POINTS
 
@@ -150,22 +148,3 @@ class Plan(_Frozen):
                 why = f"must be below deadline_seconds, {self.deadline_seconds:g}"
                 found.append(((*at, "min_dwell_seconds"), why, step.min_dwell_seconds))
         return found
-
-
-def load_plan(path: Path | None) -> Plan:
-    """The plan in a JSON file; None is the default one.
-
-    Raises `Invalid` that names the file, the field and what is wrong with it.
-    """
-    if path is None:
-        return Plan()
-    try:
-        return Plan.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise Invalid(
-            f"the plan {path} cannot be read ({error.strerror}); give a JSON file", "plan"
-        ) from error
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise Invalid(f"the plan {path}: {field}: {first['msg']}", "plan") from error

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from service.rollout.plan import Plan, load_plan
+from service.rollout.plan import Plan
+from service.rollout.plan_file import load_plan
 from simulation import many, plots, report
 from simulation.latency import Latency, LatencyError, Lognormal, load
 from simulation.outcomes import Row
@@ -24,7 +25,7 @@ RATIOS = (1.0, 1.1, 1.2, 1.5, 2.0, 5.0)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--plan", type=Path, help="JSON file; without it the default plan")
+    parser.add_argument("--plan", type=Path, help="YAML or JSON file; without it the default plan")
     parser.add_argument(
         "--weight",
         type=float,

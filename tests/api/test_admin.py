@@ -148,14 +148,29 @@ async def test_a_promotion_before_the_guardrails_pass_is_refused_unless_forced(s
 @pytest.mark.parametrize(
     ("body", "status", "place"),
     [
-        ({"canary": "phase-2"}, 422, "phase-2"),
+        ({"canary": "phase-2"}, 422, "canary: phase-2 is stable"),
         ({"canary": "phase-9"}, 404, "phase-9"),
         ({"canary": "../phase-3"}, 422, "canary"),
         ({"canary": "é"}, 422, "canary"),
         ({}, 422, "canary"),
         ({"canary": "phase-3", "weight": 5}, 422, "weight"),
         ({"canary": "phase-3", "plan": {"alpha": 2}}, 422, "plan.alpha"),
+        ({"canary": "phase-3", "plan": {"alpha": 0}}, 422, "plan.alpha"),
         ({"canary": "phase-3", "plan": {"steps": []}}, 422, "plan.steps"),
+        ({"canary": "phase-3", "plan": {"guardrails": {"vibes": {}}}}, 422, "plan.guardrails"),
+        (
+            {
+                "canary": "phase-3",
+                "plan": {
+                    "steps": [
+                        {"weight": 5},
+                        {"weight": 100, "min_dwell_seconds": 0, "approval": True},
+                    ]
+                },
+            },
+            422,
+            "plan.steps.1.min_dwell_seconds",
+        ),
         (
             {"canary": "phase-3", "plan": {"steps": [{"weight": 9}, {"weight": 3}]}},
             422,
@@ -169,6 +184,7 @@ async def test_a_start_that_makes_no_sense_names_the_field(service, body, status
     assert answer.status_code == status
     assert place in answer.json()["error"]
     assert service.controller.generation == 0
+    assert (await service.admin("GET", "/history")).json() == []
 
 
 async def test_a_start_that_is_no_json_is_malformed(service):
@@ -178,12 +194,21 @@ async def test_a_start_that_is_no_json_is_malformed(service):
 
 async def test_a_plan_in_a_file_is_refused_at_start_with_its_field(start, tmp_path):
     """Before anything is served."""
-    (tmp_path / "plan.json").write_text('{"alpha": 2}')
-    with pytest.raises(Invalid, match="alpha"):
+    (tmp_path / "plan.yaml").write_text("alpha: 2")
+    with pytest.raises(Invalid, match=r"plan\.yaml: alpha"):
         async with start(
-            rollout={"database": tmp_path / "other.db", "plan": tmp_path / "plan.json"}
+            rollout={"database": tmp_path / "other.db", "plan": tmp_path / "plan.yaml"}
         ):
             pass
+
+
+async def test_a_start_without_a_plan_takes_the_files(start, tmp_path):
+    (tmp_path / "plan.yaml").write_text("steps: [{weight: 7}]")
+    async with start(
+        rollout={"database": tmp_path / "other.db", "plan": tmp_path / "plan.yaml"}
+    ) as service:
+        begun = await service.admin("POST", json={"canary": "phase-3"})
+        assert [step["weight"] for step in begun.json()["plan"]["steps"]] == [7]
 
 
 async def test_half_a_character_is_refused_in_the_form(service):

@@ -8,9 +8,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 from rollout_fakes import plan
 
-from service.errors import Invalid
 from service.metrics import BUCKET_RATIO
-from service.rollout.plan import HALF_STEP, Plan, load_plan
+from service.rollout.plan import HALF_STEP, Plan
 
 
 def test_the_default_plan():
@@ -87,24 +86,3 @@ def test_ratios_on_the_edges_are_taken(ratio, apart):
 
 def test_a_plan_survives_json():
     assert Plan() == Plan.model_validate_json(Plan().model_dump_json())
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("{", "the file"),
-        ('{"alpha": 3}', "alpha"),
-        ('{"steps": [{"weight": 9}, {"weight": 3}]}', r"steps\.1\.weight"),
-    ],
-)
-def test_a_bad_plan_file_is_named_with_its_field(tmp_path, text, said):
-    path = tmp_path / "plan.json"
-    path.write_text(text)
-    with pytest.raises(Invalid, match=rf"plan\.json: {said}"):
-        load_plan(path)
-
-
-def test_a_plan_file_that_is_not_there(tmp_path):
-    with pytest.raises(Invalid, match="cannot be read"):
-        load_plan(tmp_path / "none.json")
-    assert Plan() == load_plan(None)
