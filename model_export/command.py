@@ -26,6 +26,7 @@ from model_export import (
 )
 from model_export.architecture import DIM, HIDDEN, LAYERS, PARAMETERS, MemoryAugmentedGRU
 from service.errors import NextvecError
+from service.inference import precision
 from service.inference.engine import Engine
 from service.inference.onnx_engine import OnnxEngine
 from service.manifest import (
@@ -145,12 +146,12 @@ def _export(args: argparse.Namespace, console: Console) -> Manifest:
             source_sha256=source,
             parity=same,
             precisions=precisions,
-            step_latency=_step_latency({"fp32": engine, **steps}, console)
-            if args.step_latency
-            else None,
             evaluation=figures,
             tools=_tools(),
         )
+        if args.step_latency:
+            measured = _step_latency(manifest, {"fp32": engine, **steps}, console)
+            manifest = manifest.model_copy(update={"step_latency": measured})
         (directory / NAME).write_text(manifest.model_dump_json(indent=2) + "\n")
     return manifest
 
@@ -161,11 +162,13 @@ def _step_int8(model: MemoryAugmentedGRU, directory: Path, dimensions: Dimension
     return OnnxEngine(path, dimensions)
 
 
-def _step_latency(steps: Mapping[Precision, Engine], console: Console) -> StepLatency:
-    """Of the step that a service on the CPU takes by default: 8-bit where there is one."""
-    console.print(f"measuring {step_latency.STEPS} steps")
-    precision: Precision = "int8" if "int8" in steps else "fp32"
-    return step_latency.measure(steps[precision], precision)
+def _step_latency(
+    manifest: Manifest, engines: Mapping[Precision, Engine], console: Console
+) -> StepLatency:
+    """Of the step that a service on this machine takes by default."""
+    chosen = precision.choose(manifest, "auto", engines["fp32"].provider)
+    console.print(f"measuring {step_latency.STEPS} steps in {chosen}")
+    return step_latency.measure(engines[chosen], chosen)
 
 
 def _measure(model: MemoryAugmentedGRU, engine: Engine, console: Console) -> Parity:
@@ -180,9 +183,9 @@ def _carried(
     console.print(f"carrying a session over {drift.STEPS:,} vectors of the sample in {names}")
     with _bar(console, "session") as show:
         found = drift.measure(full, steps, streams.load().vectors, progress=show)
-    for precision, carried in found.items():
+    for name, carried in found.items():
         near = "" if carried.drift is None else f", cosine at least {carried.drift.min_cosine:.5f}"
-        console.print(f"{precision}: Hit@5 {carried.hits.hit_at_5:.1%}{near}")
+        console.print(f"{name}: Hit@5 {carried.hits.hit_at_5:.1%}{near}")
     return found
 
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from service.rollout.gate import Miss
 from service.rollout.plan import Plan
-from service.rollout.verdict import Verdict
+from service.rollout.verdict import Judgement
 
 
 class Phase(StrEnum):
@@ -168,7 +168,7 @@ class PrepareFailed:
 class Tick:
     """A look. `canary_requests` are those since the last one, judged or not."""
 
-    verdict: Verdict
+    verdict: Judgement
     canary_requests: int
 
 

@@ -71,7 +71,12 @@ def test_a_canary_that_does_not_beat_stable_is_held_back_until_overridden(
     with serving(evaluated_models, tmp_path, "--canary", "phase-3", **environment) as server:
         refused = start(server)
         assert refused.returncode != 0
-        for said in ("99 % wanted", "less phase-2's", "60 candidates", "ms at P95 over 500 steps"):
+        for said in (
+            "99 % wanted",
+            "by the paired interval",
+            "60 candidates",
+            "ms at P95 over 500 steps",
+        ):
             assert said in refused.stderr
         assert "Healthy" == server.status()["phase"]
         mute = start(server, "--override-gate")
@@ -80,9 +85,8 @@ def test_a_canary_that_does_not_beat_stable_is_held_back_until_overridden(
         assert begun.returncode == 0, begun.stderr
         assert "gate overridden" in begun.stdout
         status = server.wait_for("WarmingUp", "Progressing")
-        assert list(gate) == sorted(
-            (miss["figure"] for miss in status["gate"]["missed"]), key=list(gate).index
-        )
+        # Non-inferiority is missed on both held-out sets.
+        assert set(gate) == {miss["figure"] for miss in status["gate"]["missed"]}
         row = server.admin("GET", "/history").json()[-1]
         assert ("to see it move", "approver") == (row["note"], row["actor"])
         assert status["gate"]["missed"] == row["gate_missed"]
