@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,17 @@ Vectors = NDArray[np.float32]
 Vector = NDArray[np.float32]
 """`[dim]` float32."""
 
-State = NDArray[np.float32]
-"""What the GRU carries: `[layers, hidden]` float32."""
+
+class State(Protocol):
+    """What the GRU carries: `[layers, hidden]` float32, an array or a handle to one.
+
+    Never changed: a step makes a new one.
+    """
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def __array__(self, dtype: Any = ..., /) -> NDArray[Any]: ...
 
 
 class Variant(StrEnum):

@@ -33,6 +33,7 @@ class Reason(StrEnum):
     """Why a rollout moved."""
 
     START = "start"
+    RETRY = "retry"
     UNDO = "undo"
     PREPARED = "prepared"
     PREPARE_FAILED = "prepare_failed"
@@ -62,6 +63,7 @@ class Verb(StrEnum):
     ABORT = "abort"
     PAUSE = "pause"
     RESUME = "resume"
+    RETRY = "retry"
     UNDO = "undo"
 
 
@@ -72,6 +74,7 @@ TRANSITIONS: frozenset[tuple[Phase, Phase, Reason]] = frozenset(
     (source, target, reason)
     for sources, target, reasons in (
         ("Healthy RolledBack", "Pending", "start undo"),
+        ("RolledBack", "Pending", "retry"),
         ("Pending", "WarmingUp", "prepared"),
         ("Pending", "Promoting", "prepared"),
         ("WarmingUp", "Progressing", "warmed_up"),
@@ -99,14 +102,16 @@ TRANSITIONS: frozenset[tuple[Phase, Phase, Reason]] = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A person starts a rollout of `canary`; `salt` is new with each. `missed` are the
-    gate's figures that were missed and that an approver overrode."""
+    """A person starts a rollout of `canary`; `salt` is new with each. `retry`: the one
+    that was rolled back, with its plan, once more. `missed` are the gate's figures that
+    were missed and that an approver overrode."""
 
     canary: str
     plan: Plan
     salt: str
     actor: str
     note: str = ""
+    retry: bool = False
     missed: tuple[Miss, ...] = ()
 
 

@@ -9,6 +9,7 @@ from fakes import evaluated, manifest_of
 from rollout_fakes import World, plan
 
 from service.errors import Conflict
+from service.rollout.asking import Terms
 from service.rollout.gate import Gate
 from service.rollout.traffic import Assignment
 
@@ -133,6 +134,22 @@ def test_a_version_swapped_before_a_restart_is_taken_out(world):
         await world.restart()
         status = world.controller.status()
         assert ("RolledBack", "gate_missed") == (status["phase"], status["reason"])
+
+    asyncio.run(story())
+
+
+def test_a_dry_run_and_a_retry_are_held_to_it_as_well(world):
+    """A retry does not inherit an override: it is asked for anew, by a start."""
+
+    async def story():
+        await world.controller.start()
+        with pytest.raises(Conflict, match="69 % wanted"):
+            await start(world, terms=Terms(dry_run=True))
+        await start(world, override_gate=True)
+        await world.controller.prepared()
+        await world.controller.abort(None, "operator")
+        with pytest.raises(Conflict, match="69 % wanted"):
+            await world.controller.retry(world.controller.generation, "operator")
 
     asyncio.run(story())
 
