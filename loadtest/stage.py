@@ -32,19 +32,23 @@ class StageError(Exception):
 
 
 def is_current(models: Path, version: str, checkpoint: Path) -> bool:
-    """Whether `version` was exported from this very checkpoint, for the same window."""
+    """Whether `version` was exported from this very checkpoint, for the same window.
+
+    In today's form: the precisions it carries are in its manifest.
+    """
     try:
         manifest = json.loads((models / _MODEL / version / NAME).read_bytes())
     except (OSError, ValueError):
         return False
     return (
         isinstance(manifest, dict)
+        and "precisions" in manifest
         and manifest.get("source_sha256") == sha256(checkpoint)
         and manifest.get("context_window") == WINDOWS[version]
     )
 
 
-def export(models: Path, version: str, checkpoint: Path, log: Path, *, int8: bool = False) -> None:
+def export(models: Path, version: str, checkpoint: Path, log: Path) -> None:
     """`nextvec export`, in place of what another checkpoint left. Raises `StageError`.
 
     In a process of its own: torch and its memory are gone before anything is measured.
@@ -52,7 +56,6 @@ def export(models: Path, version: str, checkpoint: Path, log: Path, *, int8: boo
     rmtree(models / _MODEL / version, ignore_errors=True)
     command = [*_NEXTVEC, "export", str(checkpoint), "--version", version]
     command += ["--context-window", str(WINDOWS[version]), "--models", str(models)]
-    command += ["--int8"] if int8 else []
     _run(command, log, f"the export of {checkpoint} failed")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,15 +17,17 @@ from loadtest import streams
 from model_export import checkpoint, drift, evaluation, graph, parity, publish, step_graph
 from model_export.architecture import DIM, HIDDEN, LAYERS, PARAMETERS, MemoryAugmentedGRU
 from service.errors import NextvecError
+from service.inference.engine import Engine
 from service.inference.onnx_engine import OnnxEngine
 from service.manifest import (
     MODEL,
     NAME,
     STEP_INT8,
+    Carried,
     Dimensions,
     Manifest,
     Parity,
-    StepParity,
+    Precision,
     sha256,
 )
 
@@ -57,8 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--int8",
-        action="store_true",
-        help="add a step with 8-bit weights, held against fp32 over 2,000 steps",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="carry a step with 8-bit weights for the CPU (default: yes; some seconds, 12 MB)",
     )
     parser.add_argument(
         "--evaluation", type=Path, help="the report.json of nextvec evaluate on this checkpoint"
@@ -105,8 +110,12 @@ def _export(args: argparse.Namespace, console: Console) -> Manifest:
         path.write_bytes(graph.serialise(graph.build(model)))
         dimensions = Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN)
         engine = OnnxEngine(path, dimensions)
-        step = _step_int8(model, engine, directory, console) if args.int8 else None
         console.print(f"comparing it with PyTorch on {engine.provider}")
+        same = _measure(model, engine, console)
+        steps: dict[Precision, Engine] = {}
+        if args.int8:
+            steps["int8"] = _step_int8(model, directory, dimensions)
+        precisions = _carried(engine, steps, console)
         manifest = Manifest(
             model=args.model,
             version=args.version,
@@ -119,8 +128,8 @@ def _export(args: argparse.Namespace, console: Console) -> Manifest:
             opset=graph.OPSET,
             files={file.name: sha256(file) for file in sorted(directory.iterdir())},
             source_sha256=source,
-            parity=_measure(model, engine, console),
-            step_int8=step,
+            parity=same,
+            precisions=precisions,
             evaluation=figures,
             tools=_tools(),
         )
@@ -128,24 +137,40 @@ def _export(args: argparse.Namespace, console: Console) -> Manifest:
     return manifest
 
 
-def _step_int8(
-    model: MemoryAugmentedGRU, full: OnnxEngine, directory: Path, console: Console
-) -> StepParity:
-    console.print(f"writing the step with 8-bit weights, and carrying {drift.STEPS} steps on both")
+def _step_int8(model: MemoryAugmentedGRU, directory: Path, dimensions: Dimensions) -> Engine:
     path = directory / STEP_INT8
     path.write_bytes(graph.serialise(step_graph.build(model)))
-    return drift.measure(full, OnnxEngine(path, full.dimensions), streams.load().vectors)
+    return OnnxEngine(path, dimensions)
 
 
-def _measure(model: MemoryAugmentedGRU, engine: OnnxEngine, console: Console) -> Parity:
+def _measure(model: MemoryAugmentedGRU, engine: Engine, console: Console) -> Parity:
+    with _bar(console, "parity") as show:
+        return parity.measure(model, engine, progress=show)
+
+
+def _carried(
+    full: Engine, steps: Mapping[Precision, Engine], console: Console
+) -> dict[Precision, Carried]:
+    names = ", ".join(("fp32", *steps))
+    console.print(f"carrying a session over {drift.STEPS:,} vectors of the sample in {names}")
+    with _bar(console, "session") as show:
+        found = drift.measure(full, steps, streams.load().vectors, progress=show)
+    for precision, carried in found.items():
+        near = "" if carried.drift is None else f", cosine at least {carried.drift.min_cosine:.5f}"
+        console.print(f"{precision}: Hit@5 {carried.hits.hit_at_5:.1%}{near}")
+    return found
+
+
+@contextmanager
+def _bar(console: Console, name: str) -> Iterator[Callable[[int, int, str], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("parity")
+        task = bar.add_task(name)
 
         def show(done: int, total: int, text: str) -> None:
-            bar.update(task, completed=done, total=total, description=f"parity: {text}")
+            bar.update(task, completed=done, total=total, description=f"{name}: {text}")
 
-        return parity.measure(model, engine, progress=show)
+        yield show
 
 
 def _tools() -> dict[str, str]:

@@ -2,39 +2,102 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable, Mapping
+from functools import partial
+
 import numpy as np
 
 from model_export.parity import ParityError
 from service.inference.engine import Engine
-from service.manifest import StepParity
+from service.manifest import Carried, Drift, Precision, SessionHits
 from service.types import Vectors
+from training import metrics
 
-BOUND = 0.9999
-"""The smallest cosine with fp32 that is let through, at any step."""
+FLOOR = 0.99
+"""The smallest cosine with fp32 at any step that is published: below it something is wrong."""
 
 STEPS = 2000
 
+_SEED = 0
 
-def measure(full: Engine, step: Engine, stream: Vectors, bound: float = BOUND) -> StepParity:
-    """Carry one session over `stream` `[n, dim]` on both engines, `STEPS` vectors at most.
+Progress = Callable[[int, int, str], None]
 
-    Raises `ParityError` when a prediction's cosine falls below `bound`.
-    """
-    sizes = full.dimensions
-    exact = fast = np.zeros((sizes.layers, 1, sizes.hidden), np.float32)
+
+def carry(
+    engine: Engine, stream: Vectors, progress: Callable[[int], None] = lambda _: None
+) -> Vectors:
+    """The prediction after each vector of `stream` `[n, dim]`, in single steps from cold."""
+    sizes = engine.dimensions
+    state = np.zeros((sizes.layers, 1, sizes.hidden), np.float32)
     one = np.ones(1, np.int32)
-    cosines = []
-    for row in stream[:STEPS]:
-        expected, exact = full.run(row[None, None], one, exact)
-        got, fast = step.run(row[None, None], one, fast)
-        cosines.append(float(np.vdot(expected[0], got[0])))
-    # Not `<`: a NaN is below every bound.
-    if not min(cosines) >= bound:
+    predicted = np.empty_like(stream)
+    for i, row in enumerate(stream):
+        predicted[i : i + 1], state = engine.run(row[None, None], one, state)
+        progress(i + 1)
+    return predicted
+
+
+def compare(expected: Vectors, got: Vectors, provider: str, floor: float = FLOOR) -> Drift:
+    """How near predictions `[n, dim]` are to fp32's. Raises `ParityError` below `floor`."""
+    cosines = np.einsum("nd,nd->n", expected, got, dtype=np.float64)
+    worst = int(np.argmin(cosines))  # a NaN, if there is one
+    if not cosines[worst] >= floor:
         raise ParityError(
-            f"after {int(np.argmin(cosines)) + 1} steps with 8-bit weights the prediction has "
-            f"cosine {min(cosines):.6f} with fp32's; at least {bound} is let through: leave out "
-            "--int8"
+            f"after {worst + 1} steps the prediction has cosine {cosines[worst]:.6f} with fp32's; "
+            f"at least {floor} is let through"
         )
-    return StepParity(
-        steps=len(cosines), min_cosine=min(cosines), mean_cosine=float(np.mean(cosines))
+    return Drift(
+        steps=len(cosines),
+        min_cosine=float(cosines[worst]),
+        worst_step=worst + 1,
+        mean_cosine=float(np.mean(cosines)),
+        provider=provider,
     )
+
+
+def hits(predicted: Vectors, stream: Vectors) -> SessionHits:
+    """Hit@5 of `predicted` `[n, dim]`, where row i follows `stream` `[≥ n, dim]`'s row i.
+
+    Half of the positions are the pool, a thousand at 2,000 steps: the same for
+    every precision of every version.
+    """
+    steps = min(len(predicted), len(stream) - 1)
+    pool = metrics.random_pool(steps + 1, (steps + 1) // 2, _SEED)
+    ranks = metrics.ranks(predicted[pool.targets - 1], stream[pool.targets])
+    return SessionHits(
+        stream_sha256=hashlib.sha256(stream[: steps + 1].tobytes()).hexdigest(),
+        steps=steps,
+        pool=pool.size,
+        seed=_SEED,
+        hit_at_5=metrics.hit_at(ranks, 5),
+    )
+
+
+def measure(
+    full: Engine,
+    others: Mapping[Precision, Engine],
+    stream: Vectors,
+    steps: int = STEPS,
+    progress: Progress = lambda _done, _total, _text: None,
+) -> dict[Precision, Carried]:
+    """Carry one session over `stream` `[n, dim]` on each engine, `full` being fp32.
+
+    Raises `ParityError`, naming the precision, when one is no longer near.
+    """
+    stream = stream[: steps + 1]
+    read = stream[:steps]
+    exact = carry(full, read, partial(_show, progress, "fp32", len(read)))
+    found: dict[Precision, Carried] = {"fp32": Carried(hits=hits(exact, stream))}
+    for precision, engine in others.items():
+        got = carry(engine, read, partial(_show, progress, precision, len(read)))
+        try:
+            drift = compare(exact, got, engine.provider)
+        except ParityError as error:
+            raise ParityError(f"{precision}: {error}: leave out --{precision}") from error
+        found[precision] = Carried(drift=drift, hits=hits(got, stream))
+    return found
+
+
+def _show(progress: Progress, name: str, total: int, done: int) -> None:
+    progress(done, total, name)

@@ -27,14 +27,12 @@ from service.clock import Clock, SystemClock
 from service.dispatch import Dispatch
 from service.errors import NotFound, VersionError
 from service.inference.engine import Engine
-from service.inference.onnx_engine import CPU, OnnxEngine
+from service.inference.loading import load_engine
 from service.inference.prefix_cache import PrefixCache
 from service.inference.registry import Registry
 from service.inference.repository import Repository, VersionFiles
 from service.inference.scheduler import Scheduler
 from service.inference.sessions import SessionStore
-from service.inference.step_engine import StepEngine
-from service.manifest import STEP_INT8
 from service.metrics import Metrics, new_registry
 from service.rollout.controller import Controller
 from service.rollout.evidence import EvidenceSource, RegistrySource
@@ -62,9 +60,12 @@ def create_app(
     metrics = Metrics(new_registry(), settings.limits.timeout_seconds)
     registry = Registry(
         Repository(settings.models, settings.model),
-        make_engine or partial(_onnx_engine, settings),
+        make_engine or partial(load_engine, settings.engine),
         partial(_scheduler, settings, clock, metrics),
         settings.sessions.history_vectors,
+        lambda loaded: metrics.show_versions(
+            (found.manifest.version, found.provider, found.precision) for found in loaded
+        ),
     )
     traffic = Traffic(Assignment(settings.stable))
     controller = Controller(
@@ -158,30 +159,6 @@ def _evidence(settings: Settings, metrics: Metrics) -> EvidenceSource:
 def _prefixes(settings: Settings) -> PrefixCache | None:
     most = settings.prefix_cache.max_bytes
     return PrefixCache(most, settings.engine.prefill_chunk) if most else None
-
-
-def _onnx_engine(settings: Settings, files: VersionFiles) -> Engine:
-    """The version's engine; its steps on 8-bit weights where it carries them and they are wanted.
-
-    Raises `VersionError`.
-    """
-    engine, manifest = settings.engine, files.manifest
-    load = partial(
-        OnnxEngine,
-        dimensions=manifest.dimensions,
-        device=engine.device,
-        threads=engine.intra_op_threads,
-    )
-    full = load(files.graph)
-    carried = manifest.step_int8 is not None and STEP_INT8 in manifest.files
-    if engine.precision == "int8" and not (carried and full.provider == CPU):
-        raise VersionError(
-            f"{manifest.version}: engine.precision is int8, and it has no 8-bit step for "
-            f"{full.provider}: export it with --int8 and serve it on the CPU, or set auto"
-        )
-    if engine.precision == "fp32" or not carried or full.provider != CPU:
-        return full
-    return StepEngine(full, load(files.graph.with_name(STEP_INT8)))
 
 
 def _scheduler(

@@ -11,7 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 NAME = "manifest.json"
 MODEL = "model.onnx"
 STEP_INT8 = "step-int8.onnx"
-"""One step with 8-bit weights; only of versions exported with it."""
+"""One step with 8-bit weights, for the CPU; of versions that carry `int8`."""
+
+NEAR = 0.9999
+"""The smallest cosine with fp32 at which a precision may be taken without being asked for."""
+
+Precision = Literal["fp32", "int8", "fp16"]
 
 
 class _Frozen(BaseModel):
@@ -44,12 +49,34 @@ class Parity(_Frozen):
     cases: tuple[ParityCase, ...]
 
 
-class StepParity(_Frozen):
+class Drift(_Frozen):
     """Cosines of a session's predictions with fp32's, its state carried over `steps`."""
 
     steps: PositiveInt
     min_cosine: float = Field(ge=-1, le=1.001)
+    worst_step: PositiveInt = Field(description="at which the smallest was seen, from 1")
     mean_cosine: float = Field(ge=-1, le=1.001)
+    provider: str = Field(description="what it was measured on")
+
+
+class SessionHits(_Frozen):
+    """Hit@5 of one session over a stream, its state carried: targets are a pool of its vectors.
+
+    The pool is `pool` random positions among the `steps`, candidates both.
+    """
+
+    stream_sha256: str = Field(description="of the stream's vectors, float32")
+    steps: PositiveInt
+    pool: PositiveInt
+    seed: int
+    hit_at_5: float = Field(ge=0, le=1)
+
+
+class Carried(_Frozen):
+    """A precision that a version was built for; no drift: it is what others are held against."""
+
+    drift: Drift | None = None
+    hits: SessionHits
 
 
 class Manifest(_Frozen):
@@ -68,7 +95,9 @@ class Manifest(_Frozen):
     files: dict[str, str] = Field(description="file name -> sha256, hexadecimal")
     source_sha256: str = Field(description="of the checkpoint this was exported from")
     parity: Parity
-    step_int8: StepParity | None = None
+    precisions: dict[Precision, Carried] = Field(
+        default={}, description="`fp32` always, unless the export is an old one"
+    )
     evaluation: dict[str, object] | None = None
     tools: dict[str, str] = Field(description="name -> version of what made it")
 

@@ -108,6 +108,12 @@ class Metrics:
         self.queue_length = Gauge(
             "nextvec_queue_length", "Requests waiting.", ("version",), registry=registry
         )
+        self.version_info = Gauge(
+            "nextvec_version_info",
+            "1 for every version loaded: where it runs, and the precision of its steps.",
+            ("version", "provider", "precision"),
+            registry=registry,
+        )
         self.prefix_cache = Counter(
             "nextvec_prefix_cache_vectors_total",
             "Vectors of whole contexts: known from an earlier one, or run.",
@@ -181,6 +187,12 @@ class Metrics:
             self._engines[key] = series
         series[0].observe(queue_seconds)
         series[1].observe(inference_seconds)
+
+    def show_versions(self, loaded: Iterable[tuple[str, str, str]]) -> None:
+        """Those that are loaded: version, provider, precision."""
+        self.version_info.clear()
+        for labels in loaded:
+            self.version_info.labels(*labels).set(1)
 
     def expect(self, versions: Iterable[tuple[Variant | None, str]]) -> None:
         """Create every label set of these at 0, before its first event.

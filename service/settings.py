@@ -29,10 +29,10 @@ class Engine(_Frozen):
         "auto", description="`auto` takes CUDA when it is there; `cuda` refuses to start without it"
     )
     intra_op_threads: PositiveInt = Field(1, description="ONNX Runtime threads a version")
-    precision: Literal["auto", "fp32", "int8"] = Field(
+    precision: Literal["auto", "fp32", "int8", "fp16"] = Field(
         "auto",
-        description="of single steps on the CPU: `auto` takes 8-bit weights where a version "
-        "carries them; `int8` refuses one that does not",
+        description="`auto` takes the fastest that a version carries for the device and that "
+        "stays within cosine 0.9999 of fp32; any other refuses a version without it",
     )
     max_batch: PositiveInt = Field(32, description="requests that run together at most")
     prefill_chunk: PositiveInt = Field(

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from service.rollout.counts import Arms, Counts
+from service.rollout.counts import Arms, Counted, Counts
 from service.rollout.events import Applied, Phase, Prepared, Promote, Reason, Start, Tick
 from service.rollout.evidence import Snapshot
 from service.rollout.looking import measure
@@ -80,7 +80,8 @@ class Counters:
 
     async def read(self, stable: str, canary: str) -> Snapshot:
         arms = [Counts(tuple(row[:-1]), row[-1]) for row in self._counts.tolist()]
-        return Snapshot("simulated", stable, canary, {Mode.STEP.value: Arms(*arms)})
+        counted = Counted(requests={Mode.STEP.value: Arms(*arms)})
+        return Snapshot("simulated", stable, canary, counted)
 
 
 async def play(
@@ -128,8 +129,8 @@ def _tick(record: Record, tick: Tick, now: float, *, hold: bool) -> Record:
 
 
 def _move(record: Record, rollout: Rollout) -> Record:
-    if rollout.step != record.rollout.step and record.test is not None:
-        record = replace(record, test=record.test.next_step())
+    if rollout.step != record.rollout.step and record.evidence is not None:
+        record = replace(record, evidence=record.evidence.next_step())
     return replace(record, rollout=rollout)
 
 

@@ -41,6 +41,7 @@ class FakeEngine:
     """
 
     provider = "CPUExecutionProvider"
+    precision = "fp32"
     dimensions = DIMENSIONS
 
     def __init__(self, decay: float = 0.5, *, concurrent: bool = False) -> None:

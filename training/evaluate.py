@@ -1,10 +1,9 @@
-"""Scores on one pool: each position predicted from its own exact context."""
+"""Predictions of a model, each position from its own exact context."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from functools import partial
 
 import numpy as np
@@ -13,60 +12,13 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from model_export.architecture import MemoryAugmentedGRU
-from training import metrics
-from training.corpus import Corpus
-from training.metrics import Pool, Vectors
+from training.metrics import Vectors
 
 BATCH = 50
 """Contexts that run together: enough to fill the cores, 0.3 GB at 1000 vectors each."""
 
 Progress = Callable[[int], None]
 """Called with how many positions have been predicted so far."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A mean over the pool and its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Retrieval figures in 0..1, and the mean cosine with the target."""
-
-    hit_at_1: Figure
-    hit_at_5: Figure
-    hit_at_10: Figure
-    mrr: Figure
-    cosine: Figure
-
-    def as_json(self) -> dict[str, dict[str, float]]:
-        return asdict(self)
-
-
-def figures(predicted: Vectors, held_out: Corpus, pool: Pool) -> Figures:
-    """Score predictions `[pool, dim]` of the pool's positions in `held_out`.
-
-    The candidates are the pool's own vectors; intervals resample documents.
-    """
-    targets = held_out.vectors[pool.targets]
-    document = held_out.document_id[pool.targets]
-    ranks = metrics.ranks(predicted, targets)
-
-    def figure(values: NDArray[np.float64]) -> Figure:
-        low, high = metrics.interval_by_document(values, document)
-        return Figure(float(values.mean()), low, high)
-
-    return Figures(
-        hit_at_1=figure((ranks <= 1).astype(np.float64)),
-        hit_at_5=figure((ranks <= 5).astype(np.float64)),
-        hit_at_10=figure((ranks <= 10).astype(np.float64)),
-        mrr=figure(1 / ranks),
-        cosine=figure((predicted * targets).sum(axis=1, dtype=np.float64)),
-    )
 
 
 def predict_exact(

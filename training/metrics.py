@@ -1,40 +1,74 @@
-"""Retrieval figures: a pool of candidates, ranks in it, Hit@K, intervals."""
+"""Retrieval figures: a pool of candidates, ranks in it, Hit@K."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
+Kind = Literal["random", "contiguous"]
 
 
 @dataclass(frozen=True)
 class Pool:
     """Positions whose vectors are both the targets and the candidates.
 
-    A score means nothing without its pool: halving it alone lifts Hit@5.
+    A score means nothing without its pool: halving it alone lifts Hit@5, and
+    neighbours are harder to tell apart than vectors from anywhere.
     """
 
     targets: NDArray[np.int64]
-    kind: str
+    kind: Kind
+    seed: int
 
     @property
     def size(self) -> int:
         return len(self.targets)
 
+    @property
+    def chance_hit_at_5(self) -> float:
+        """A random answer's."""
+        return min(1.0, 5 / self.size)
 
-def random_pool(total: int, size: int, seed: int, first: int = 1) -> Pool:
-    """`size` distinct positions in `first .. total - 1`, ascending."""
+    def __str__(self) -> str:
+        return f"{self.size} {self.kind} positions (seed {self.seed})"
+
+    def digest(self, dataset_sha256: str, rows: NDArray[np.int64]) -> str:
+        """What two pools have in common only if they are the same.
+
+        `rows` says where the held-out stream's vectors are in the dataset, so that the
+        digest covers the contexts as well as the targets.
+        """
+        state = hashlib.sha256(f"{dataset_sha256} {self.kind} {len(rows)} {self.size}".encode())
+        state.update(np.asarray(rows, "<i8").tobytes())
+        state.update(np.asarray(self.targets, "<i8").tobytes())
+        return state.hexdigest()
+
+
+def draw_pool(kind: Kind, total: int, size: int, seed: int, first: int = 1) -> Pool:
+    """`size` distinct positions in `first .. total - 1`, ascending.
+
+    `random` ones from anywhere, or a `contiguous` run of them. Raises `ValueError`.
+    """
     if not 1 <= size <= total - first:
         raise ValueError(
             f"a pool of {size} cannot be drawn from {total} vectors; "
             f"choose from 1 to {max(0, total - first)}"
         )
     rng = np.random.default_rng(seed)
-    chosen = first + rng.choice(total - first, size, replace=False)
-    return Pool(np.sort(chosen), f"{size} random positions")
+    if kind == "random":
+        return Pool(np.sort(first + rng.choice(total - first, size, replace=False)), kind, seed)
+    start = first + int(rng.integers(total - first - size + 1))
+    return Pool(start + np.arange(size), kind, seed)
+
+
+def random_pool(total: int, size: int, seed: int, first: int = 1) -> Pool:
+    """As `draw_pool`, from anywhere."""
+    return draw_pool("random", total, size, seed, first)
 
 
 def ranks(predicted: Vectors, candidates: Vectors) -> NDArray[np.int64]:
@@ -52,20 +86,3 @@ def ranks(predicted: Vectors, candidates: Vectors) -> NDArray[np.int64]:
 def hit_at(ranked: NDArray[np.int64], k: int) -> float:
     """The share of ranks within the first `k`, in 0..1."""
     return float((ranked <= k).mean())
-
-
-def interval_by_document(
-    values: NDArray[np.float64], document: NDArray[np.int32], seed: int = 0, resamples: int = 2000
-) -> tuple[float, float]:
-    """A 95 % percentile bootstrap interval of the mean, resampling whole documents.
-
-    Positions of one document are alike; resampling them one by one would make
-    the interval too narrow (Davison & Hinkley 1997, §2.4 and §3.8).
-    """
-    names, index = np.unique(document, return_inverse=True)
-    sums = np.bincount(index, weights=values)
-    counts = np.bincount(index)
-    chosen = np.random.default_rng(seed).integers(len(names), size=(resamples, len(names)))
-    means = sums[chosen].sum(axis=1) / counts[chosen].sum(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from training.report import Report
+from training.bootstrap import Figure as Interval
+from training.report import Report, SetReport
+from training.scores import Difference
 from training.train import Epoch
 
 
@@ -29,33 +32,66 @@ def learning_curve(history: Sequence[Epoch], name: str, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def hit_at_5_bars(report: Report, path: Path) -> None:
-    """Hit@5 of every row, best on top, with its interval; models coloured, rules grey."""
-    scores = sorted(report.scores, key=lambda score: score.figures.hit_at_5.value)
-    hits = [score.figures.hit_at_5 for score in scores]
-    figure = Figure(figsize=(8, 1.5 + 0.45 * len(scores)), layout="constrained")
-    axes = figure.subplots()
-    axes.barh(
-        [score.name for score in scores],
+def report_picture(report: Report, path: Path) -> None:
+    """A line a held-out set: Hit@5 of every row, best on top, and the paired differences."""
+    tallest = max(max(len(one.rows), len(_hit_at_5(one))) for one in report.sets)
+    figure = Figure(figsize=(15, len(report.sets) * (1.6 + 0.42 * tallest)), layout="constrained")
+    grid = figure.subplots(len(report.sets), 2, squeeze=False)
+    for (left, right), one in zip(grid, report.sets, strict=True):
+        _bars(left, one)
+        _forest(right, one)
+    figure.savefig(path, dpi=100)
+
+
+def _bars(axes: Axes, one: SetReport) -> None:
+    """Models coloured, rules grey; hatched where the model was trained on the documents."""
+    scored = [(row, row.figures["hit_at_5"]) for row in one.rows if row.figures is not None]
+    scored.sort(key=lambda pair: pair[1].value)
+    hits = [hit for _, hit in scored]
+    bars = axes.barh(
+        [row.name + (" (SEEN)" if row.seen else "") for row, _ in scored],
         [hit.value for hit in hits],
-        xerr=(
-            [max(0.0, hit.value - hit.low) for hit in hits],
-            [max(0.0, hit.high - hit.value) for hit in hits],
-        ),
-        color=["#1f77b4" if score.kind == "model" else "#bdbdbd" for score in scores],
+        xerr=_errors(hits),
+        color=["#1f77b4" if row.kind == "model" else "#bdbdbd" for row, _ in scored],
         error_kw={"capsize": 4, "ecolor": "#333333"},
     )
+    for bar, (row, _) in zip(bars, scored, strict=True):
+        bar.set_hatch("//" if row.seen else "")
     edge = max(hit.high for hit in hits)
-    for row, hit in enumerate(hits):
-        axes.text(hit.high + 0.01 * edge, row, f" {hit.value:.1%}", va="center")
-    axes.axvline(report.pool.chance_hit_at_5, color="#d62728", linestyle=":", label="chance")
+    for place, hit in enumerate(hits):
+        axes.text(hit.high + 0.01 * edge, place, f" {hit.value:.1%}", va="center")
+    axes.axvline(one.pool.chance_hit_at_5, color="#d62728", linestyle=":", label="chance")
     axes.set_xlim(0, 1.15 * edge)
-    figure.supxlabel(
-        f"Hit@5, pool of {report.pool.kind} in {report.data.held_out_documents} held-out "
-        "documents, with 95 % intervals",
-        fontsize="medium",
+    axes.set(
+        title=f"Held out: {one.name}, {len(one.documents)} documents",
+        xlabel=f"Hit@5 in a pool of {one.pool}",
     )
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.legend(loc="lower right")
     axes.grid(axis="x", alpha=0.3)
-    figure.savefig(path, dpi=120)
+
+
+def _forest(axes: Axes, one: SetReport) -> None:
+    """Hit@5 differences; blue and red where the interval leaves 0 out."""
+    items = _hit_at_5(one)[::-1]
+    for place, item in enumerate(items):
+        points = [100 * value for value in (item.figure.value, item.figure.low, item.figure.high)]
+        gap = Interval(*points)
+        colour = "#1f77b4" if gap.low > 0 else "#d62728" if gap.high < 0 else "#7f7f7f"
+        axes.errorbar(gap.value, place, xerr=_errors([gap]), fmt="o", color=colour, capsize=4)
+    axes.axvline(0, color="#333333", linewidth=1)
+    axes.set_yticks(range(len(items)), [f"{item.a} − {item.b}" for item in items], fontsize=8)
+    axes.set(title="Paired differences", xlabel="Hit@5, percentage points")
+    axes.grid(axis="x", alpha=0.3)
+
+
+def _hit_at_5(one: SetReport) -> list[Difference]:
+    return [item for item in one.differences if item.metric == "hit_at_5"]
+
+
+def _errors(figures: Sequence[Interval]) -> tuple[list[float], list[float]]:
+    """Below and above; never negative, which a percentile interval could make it."""
+    return (
+        [max(0.0, item.value - item.low) for item in figures],
+        [max(0.0, item.high - item.value) for item in figures],
+    )

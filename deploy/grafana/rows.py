@@ -330,6 +330,19 @@ def engine() -> list[Json]:
             ],
             colours={"hit": GREEN, "miss": GREY},
         ),
+        stat(
+            "Versions loaded",
+            8,
+            "Where each version runs and in which precision its steps do. Two versions that differ "
+            "here do not run alike, and their latencies do not compare as models.",
+            [
+                now(
+                    "max by (version, provider, precision) (nextvec_version_info == 1)",
+                    "{{version}}: {{precision}} on {{provider}}",
+                )
+            ],
+            text="name",
+        ),
     ]
 
 

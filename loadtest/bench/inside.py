@@ -57,7 +57,7 @@ def _dispatch(manifest: Manifest, clock: Clock, history: int, *, compact: bool =
     metrics = Metrics(new_registry(), Limits().timeout_seconds)
     metrics.expect([(variant, manifest.version) for variant in Variant])
     scheduler = cast("Scheduler", _InstantScheduler(manifest))
-    registry = _OneVersion(LoadedVersion(manifest, "none", scheduler))
+    registry = _OneVersion(LoadedVersion(manifest, "none", "fp32", scheduler))
     sessions = SessionStore(
         clock,
         max_bytes=1 << 40,

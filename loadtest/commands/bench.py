@@ -199,10 +199,9 @@ def _prepare(args: argparse.Namespace, models: Path, direct: Path, console: Cons
         if not checkpoint.is_file():
             raise stage.StageError(f"{checkpoint} is missing; name its folder with --checkpoints")
         log = args.out / f"export-{version}.log"
-        there = (models / _MODEL / version / STEP_INT8).is_file()
-        if not (there and stage.is_current(models, version, checkpoint)):
+        if not stage.is_current(models, version, checkpoint):
             with console.status(f"exporting {checkpoint}"):
-                stage.export(models, version, checkpoint, log, int8=True)
+                stage.export(models, version, checkpoint, log)
     with console.status("writing the direct export"):
         stage.export_direct(
             args.checkpoints / "phase-3.safetensors", direct, args.out / "direct.log"

@@ -32,7 +32,7 @@ def server(version: str, loaded: Iterable[LoadedVersion]) -> dict[str, Any]:
                 "name": found.manifest.model,
                 "version": found.manifest.version,
                 "context_window": found.manifest.context_window,
-                "precision": found.manifest.precision,
+                "precision": found.precision,
                 "provider": found.provider,
             }
             for found in loaded

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from service.manifest import Dimensions
+from service.manifest import Dimensions, Precision
 
 
 class Engine(Protocol):
@@ -16,6 +16,11 @@ class Engine(Protocol):
     @property
     def provider(self) -> str:
         """The execution provider that was got, e.g. `CPUExecutionProvider`."""
+        ...
+
+    @property
+    def precision(self) -> Precision:
+        """Of its steps; where it differs, whole contexts run in fp32."""
         ...
 
     @property

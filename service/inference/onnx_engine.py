@@ -12,7 +12,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from service.errors import EngineFault, VersionError
-from service.manifest import Dimensions
+from service.manifest import Dimensions, Precision
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
@@ -28,9 +28,15 @@ class OnnxEngine:
     """
 
     def __init__(
-        self, path: Path, dimensions: Dimensions, device: str = "cpu", threads: int = 1
+        self,
+        path: Path,
+        dimensions: Dimensions,
+        device: str = "cpu",
+        threads: int = 1,
+        precision: Precision = "fp32",
     ) -> None:
         self.dimensions = dimensions
+        self.precision: Precision = precision
         # On by default in some builds; a server tells nobody what it serves.
         ort.disable_telemetry_events()
         try:

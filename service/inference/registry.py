@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from service.errors import NotFound, VersionError
 from service.inference.engine import Engine
 from service.inference.repository import Repository, VersionFiles
 from service.inference.scheduler import Scheduler
-from service.manifest import MODEL, Manifest
+from service.manifest import MODEL, Manifest, Precision
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,7 @@ class LoadedVersion:
 
     manifest: Manifest
     provider: str
+    precision: Precision
     scheduler: Scheduler
 
     @property
@@ -39,6 +40,7 @@ class Registry:
 
     `make_engine` loads a graph; `make_scheduler(engine, version)` puts a queue
     in front of it. `history_vectors` bounds the windows that can be served.
+    `show` is called with what is loaded whenever that changes.
     """
 
     def __init__(
@@ -47,7 +49,9 @@ class Registry:
         make_engine: Callable[[VersionFiles], Engine],
         make_scheduler: Callable[[Engine, str], Scheduler],
         history_vectors: int,
+        show: Callable[[Sequence[LoadedVersion]], None] = lambda _loaded: None,
     ) -> None:
+        self._show = show
         self._repository = repository
         self._make_engine = make_engine
         self._make_scheduler = make_scheduler
@@ -87,8 +91,11 @@ class Registry:
                 raise VersionError(f"{version} cannot be loaded: {error}") from error
             scheduler = self._make_scheduler(engine, version)
             scheduler.start(version)
-            self._loaded[version] = LoadedVersion(files.manifest, engine.provider, scheduler)
-            logger.info("loaded %s on %s", version, engine.provider)
+            self._loaded[version] = LoadedVersion(
+                files.manifest, engine.provider, engine.precision, scheduler
+            )
+            self._show(self.loaded)
+            logger.info("loaded %s on %s, steps in %s", version, engine.provider, engine.precision)
 
     async def unload(self, version: str) -> None:
         """Let go of it: its engine finishes its batch, what still waits is refused.
@@ -97,6 +104,7 @@ class Registry:
         """
         loaded = self.get(version)
         del self._loaded[version]
+        self._show(self.loaded)
         await loaded.scheduler.close()
         logger.info("unloaded %s", version)
 

@@ -15,6 +15,7 @@ class StepEngine:
         self._full = full
         self._step = step
         self.provider = full.provider
+        self.precision = step.precision
         self.dimensions = full.dimensions
         self.concurrent = full.concurrent
 

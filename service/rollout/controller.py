@@ -59,7 +59,7 @@ from service.rollout.store import (
     audit_row,
 )
 from service.rollout.traffic import Assignment, Traffic
-from service.rollout.verdict import Verdict
+from service.rollout.verdict import Judgement
 from service.rollout.versions import VersionsPort
 from service.types import Variant
 
@@ -95,7 +95,7 @@ class Controller:
         self._plan = plan
         self._interval = interval_seconds
         self._record = Record(Rollout(stable))
-        self._verdict: Verdict | None = None
+        self._verdict: Judgement | None = None
         self._started_at = clock.time()
         self._lock = asyncio.Lock()
         self._closing = asyncio.Event()
@@ -332,7 +332,7 @@ class Controller:
         if isinstance(event, Start | Undo):
             record, rows = Record(rollout), [audit_row(transition, [])]
         elif rollout.phase is Phase.PROGRESSING and rollout.step != self._record.rollout.step:
-            record = replace(record, test=record.test.next_step() if record.test else None)
+            record = replace(record, evidence=record.evidence and record.evidence.next_step())
         await self._save(record, rows)
         self._record, self._verdict = record, judged(record)
         self._announce(moves, rows)

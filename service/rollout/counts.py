@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,12 @@ class Counts:
         added = tuple(a + b for a, b in zip(self.durations, other.durations, strict=True))
         return Counts(added, self.faults + other.faults)
 
+    def since(self, before: Counts) -> Counts:
+        """What was added to a cumulative count; all of it if it began again at zero."""
+        durations = tuple(b - a for a, b in zip(before.durations, self.durations, strict=True))
+        faults = self.faults - before.faults
+        return self if faults < 0 or any(d < 0 for d in durations) else Counts(durations, faults)
+
 
 @dataclass(frozen=True, slots=True)
 class Arms:
@@ -41,6 +47,38 @@ class Arms:
 
     stable: Counts
     canary: Counts
+
+    def plus(self, other: Arms) -> Arms:
+        return Arms(self.stable.plus(other.stable), self.canary.plus(other.canary))
+
+    def since(self, before: Arms) -> Arms:
+        return Arms(self.stable.since(before.stable), self.canary.since(before.canary))
+
+    def blank(self) -> Arms:
+        """As many buckets, no requests."""
+        empty = Counts((0,) * len(self.stable.durations))
+        return Arms(empty, empty)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """All that guardrails judge by: cumulative, or what is new since a look.
+
+    `requests`: whole requests, by mode. Another kind of evidence is another field,
+    whatever a guardrail needs of it, as long as it can be subtracted.
+    """
+
+    requests: dict[str, Arms] = field(default_factory=dict)
+
+    def since(self, before: Counted) -> Counted:
+        """What was added. A mode that was not there before is new."""
+        return Counted(requests=_since(before.requests, self.requests))
+
+
+def _since(before: dict[str, Arms], now: dict[str, Arms]) -> dict[str, Arms]:
+    return {
+        mode: arms.since(before[mode]) if mode in before else arms for mode, arms in now.items()
+    }
 
 
 def percentile_bucket(counts: Sequence[float], quantile: float) -> int:

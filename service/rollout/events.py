@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from service.rollout.plan import Plan
-from service.rollout.verdict import Verdict
+from service.rollout.verdict import Judgement
 
 
 class Phase(StrEnum):
@@ -162,7 +162,7 @@ class PrepareFailed:
 class Tick:
     """A look. `canary_requests` are those since the last one, judged or not."""
 
-    verdict: Verdict
+    verdict: Judgement
     canary_requests: int
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from service.metrics import Metrics
-from service.rollout.counts import Arms, Counts
+from service.rollout.counts import Arms, Counted, Counts
 from service.types import Mode, Outcome, Variant
 
 FAULTS = (Outcome.ERROR, Outcome.TIMEOUT)
@@ -22,7 +22,7 @@ that long: leaving those out would hide a canary so slow that nobody stays.
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Cumulative counts of the present pair of versions, by mode.
+    """Cumulative counts of the present pair of versions.
 
     `origin` names the counters' lifetime: another one has begun at zero.
     """
@@ -30,7 +30,7 @@ class Snapshot:
     origin: str
     stable: str
     canary: str
-    modes: dict[str, Arms]
+    counted: Counted
 
 
 class EvidenceSource(Protocol):
@@ -68,7 +68,7 @@ class RegistrySource:
             )
             for mode in Mode
         }
-        return Snapshot(self._origin, stable, canary, modes)
+        return Snapshot(self._origin, stable, canary, Counted(requests=modes))
 
     def _arm(self, variant: Variant, version: str, mode: Mode) -> Counts:
         timed = [self._buckets(variant, version, mode, outcome) for outcome in TIMED]
@@ -90,29 +90,15 @@ class RegistrySource:
         return tuple(b - a for a, b in zip([0, *cumulative], cumulative, strict=False))
 
 
-def since(before: Snapshot | None, now: Snapshot) -> dict[str, Arms]:
-    """What is new in `now`, by mode. Raw differences, with reset detection.
+def since(before: Snapshot | None, now: Snapshot) -> Counted:
+    """What is new in `now`. Raw differences, with reset detection.
 
     A counter that went down, or that has another origin, began again at zero:
     all it holds is new. Without a `before` of the same versions nothing is: the
     snapshot is then only where counting starts.
     """
     if before is None or (before.stable, before.canary) != (now.stable, now.canary):
-        return {}
+        return Counted()
     if before.origin != now.origin:
-        return dict(now.modes)
-    return {
-        mode: Arms(
-            _difference(before.modes[mode].stable, arms.stable),
-            _difference(before.modes[mode].canary, arms.canary),
-        )
-        if mode in before.modes
-        else arms
-        for mode, arms in now.modes.items()
-    }
-
-
-def _difference(before: Counts, now: Counts) -> Counts:
-    durations = tuple(b - a for a, b in zip(before.durations, now.durations, strict=True))
-    faults = now.faults - before.faults
-    return now if faults < 0 or any(d < 0 for d in durations) else Counts(durations, faults)
+        return now.counted
+    return now.counted.since(before.counted)

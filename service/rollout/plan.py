@@ -35,6 +35,11 @@ class Step(_Frozen):
     min_dwell_seconds: NonNegativeFloat = Field(120.0, description="at this weight at least")
     min_samples: PositiveInt = Field(500, description="requests a variant, in this step")
     approval: bool = Field(default=False, description="a person must promote it")
+    must_pass: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="guardrails by name; without it all that are enabled and required",
+    )
 
     @property
     def weight_bp(self) -> int:
@@ -54,6 +59,27 @@ _DEFAULT_STEPS = (
     Step(weight=50),
     Step(weight=100, approval=True),
 )
+
+
+class LatencyGuardrail(_Frozen):
+    """Canary P95 of the whole request; its figures are the plan's `ratio` and `quantile`."""
+
+    enabled: bool = Field(default=True, description="it is judged and may roll back")
+    required: bool = Field(default=True, description="no step passes without it")
+
+
+class Guardrails(_Frozen):
+    """What is judged, by name. Each can be turned off, or left out of what must pass."""
+
+    latency: LatencyGuardrail = LatencyGuardrail()
+
+    @property
+    def enabled(self) -> frozenset[str]:
+        return frozenset(name for name, rule in self if rule.enabled)
+
+    @property
+    def required(self) -> frozenset[str]:
+        return frozenset(name for name, rule in self if rule.enabled and rule.required)
 
 
 class Plan(_Frozen):
@@ -87,15 +113,25 @@ class Plan(_Frozen):
     pause_deadline_seconds: PositiveFloat = Field(
         86_400.0, description="a pause this long is aborted"
     )
+    guardrails: Guardrails = Field(default_factory=Guardrails, description="by name, each as below")
 
     @property
     def edges_apart(self) -> int:
         """How many bucket edges lie from τ to ratio·τ."""
         return round(math.log(self.ratio) / math.log(HALF_STEP))
 
+    def must_pass(self, step: int) -> frozenset[str]:
+        """The guardrails without whose pass the step is not left."""
+        wanted = self.steps[step].must_pass
+        return self.guardrails.required if wanted is None else frozenset(wanted)
+
     @model_validator(mode="after")
     def _sound(self) -> Self:
-        problems = [*self._ratio_problems(), *self._step_problems()]
+        problems = [
+            *self._ratio_problems(),
+            *self._step_problems(),
+            *self._guardrail_problems(),
+        ]
         if problems:
             raise ValidationError.from_exception_data(
                 type(self).__name__,
@@ -115,6 +151,19 @@ class Plan(_Frozen):
         near = ", ".join(f"{HALF_STEP**k:.4g}" for k in range(1, 9))
         why = f"must fall on the buckets' edges, powers of the square root of 1.2: {near}, ..."
         return [(("ratio",), why, self.ratio)]
+
+    def _guardrail_problems(self) -> list[tuple[tuple[str | int, ...], str, object]]:
+        found: list[tuple[tuple[str | int, ...], str, object]] = []
+        may = self.guardrails.enabled
+        for i, step in enumerate(self.steps):
+            if step.must_pass is None and not self.guardrails.required:
+                why = "leaves nothing that must pass: require one, or name it in each step"
+                return [(("guardrails",), why, None)]
+            for k, name in enumerate(step.must_pass or ()):
+                if name not in may:
+                    why = f"is no guardrail that is on; on are {', '.join(sorted(may)) or 'none'}"
+                    found.append((("steps", i, "must_pass", k), why, name))
+        return found
 
     def _step_problems(self) -> list[tuple[tuple[str | int, ...], str, object]]:
         found: list[tuple[tuple[str | int, ...], str, object]] = []

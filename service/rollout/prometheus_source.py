@@ -31,7 +31,7 @@ from typing import Any
 from urllib.error import HTTPError
 
 from service.errors import NextvecError
-from service.rollout.counts import Arms, Counts
+from service.rollout.counts import Arms, Counted, Counts
 from service.rollout.evidence import FAULTS, TIMED, Snapshot
 from service.types import Mode, Variant
 
@@ -94,7 +94,7 @@ class PrometheusSource:
         if self._pair != (stable, canary):
             self._pair, self._sums = (stable, canary), _Sums(self._edges)
         modes = await asyncio.to_thread(self._sums.add, reading)
-        return Snapshot(self._sums.origin, stable, canary, modes)
+        return Snapshot(self._sums.origin, stable, canary, Counted(requests=modes))
 
     def _ask(self, stable: str, canary: str) -> Reading:
         reading = parse(self._fetch(select(stable, canary, self._matchers)), self._edges)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from service.errors import Conflict
 from service.rollout.events import FINAL, LIVE, Phase, Reason, Verb
@@ -18,7 +18,8 @@ class Rollout:
     every transition. `previous` is what was stable before the last promotion;
     `reason` and `message` are the last transition's, but that a final state keeps
     what led to it; `warmed` says that the warm-up is over, `passed` that the present step's
-    guardrails have passed with enough samples.
+    guardrails have passed with enough samples. `attempts` counts the starts of each
+    version as the canary of the present stable: they share one alpha.
     """
 
     stable: str
@@ -38,6 +39,7 @@ class Rollout:
     passed: bool = False
     warm_up_requests: int = 0
     errors: int = 0
+    attempts: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """A record that contradicts itself is refused: better unreadable than half right."""
@@ -47,6 +49,11 @@ class Rollout:
             raise ValueError(f"{self.phase} needs a canary and, but for an undo, a plan")
         if self.plan is not None and not 0 <= self.step < len(self.plan.steps):
             raise ValueError(f"step {self.step} is not among the plan's {len(self.plan.steps)}")
+
+    @property
+    def attempt(self) -> int:
+        """How many times this canary has been started, this one included; from 1."""
+        return self.attempts.get(self.canary or "", 1)
 
     @property
     def present(self) -> Step | None:

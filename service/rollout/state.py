@@ -31,10 +31,9 @@ from service.rollout.events import (
     Undo,
     Verb,
 )
-from service.rollout.guardrail import Outcome
 from service.rollout.plan import Plan, Step
 from service.rollout.rollout import Rollout, legal_verbs, refuse
-from service.rollout.verdict import Verdict
+from service.rollout.verdict import Judgement, Outcome
 
 MAX_ERRORS = 3
 """Looks in a row that could not be read before the rollout pauses."""
@@ -76,6 +75,10 @@ def _verb(rollout: Rollout, event: Start | Undo | Pause | Resume | Abort, now: f
                 previous=rollout.previous,
                 plan=event.plan,
                 salt=event.salt,
+                attempts={
+                    **rollout.attempts,
+                    event.canary: rollout.attempts.get(event.canary, 0) + 1,
+                },
             )
             words = f"loading {event.canary}"
             return _move(fresh, Phase.PENDING, Reason.START, words, now, **who)
@@ -87,6 +90,7 @@ def _verb(rollout: Rollout, event: Start | Undo | Pause | Resume | Abort, now: f
                 canary=rollout.previous,
                 previous=rollout.previous,
                 undoing=True,
+                attempts=rollout.attempts,
             )
             words = f"loading {rollout.previous}, stable before {rollout.stable}"
             return _move(fresh, Phase.PENDING, Reason.UNDO, words, now, **who)
@@ -193,7 +197,7 @@ def _warm_up(rollout: Rollout, plan: Plan, now: float) -> Moved:
     return _move(rollout, Phase.PAUSED, Reason.NO_DATA, words, now)
 
 
-def _progress(rollout: Rollout, plan: Plan, step: Step, verdict: Verdict, now: float) -> Moved:
+def _progress(rollout: Rollout, plan: Plan, step: Step, verdict: Judgement, now: float) -> Moved:
     if rollout.passed and now - rollout.step_since >= step.min_dwell_seconds:
         if step.approval:
             words = f"step {rollout.step + 1} waits for approval; {verdict.message}"
@@ -215,13 +219,13 @@ def _progress(rollout: Rollout, plan: Plan, step: Step, verdict: Verdict, now: f
     return _move(rollout, target, Reason.INCONCLUSIVE, words, now)
 
 
-def _enough(step: Step, verdict: Verdict) -> bool:
+def _enough(step: Step, verdict: Judgement) -> bool:
     """Whether the step has its samples; at 100 % there is only the canary to count."""
     stable = verdict.stable >= step.min_samples or step.whole
     return verdict.canary >= step.min_samples and stable
 
 
-def _compared(step: Step, verdict: Verdict) -> bool:
+def _compared(step: Step, verdict: Judgement) -> bool:
     """A pass; at 100 %, where none is possible, the absence of a fail. A plan makes
     sure that a comparison came before and that a person's approval comes after."""
     return verdict.outcome is Outcome.PASS or step.whole
@@ -265,6 +269,7 @@ def _settle(
         canary=canary,
         previous=previous,
         undoing=False,
+        attempts=rollout.attempts if stable == rollout.stable else {},
     )
     return final, replace(transition, stable=stable, canary=canary)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from service.rollout.events import FINAL
-from service.rollout.guardrail import Rule
+from service.rollout.guardrails.suite import Suite
 from service.rollout.rollout import legal_verbs
 from service.rollout.store import Record
 from service.rollout.traffic import BASIS_POINTS
-from service.rollout.verdict import Verdict, assess
+from service.rollout.verdict import Judgement
 
 
-def status(record: Record, verdict: Verdict | None, *, recorded: bool) -> dict[str, object]:
+def status(record: Record, verdict: Judgement | None, *, recorded: bool) -> dict[str, object]:
     """The admin API's answer. Weights in per cent, times in epoch seconds.
 
     `actual_percent` is the canary's share of the requests judged in this step.
@@ -41,18 +41,20 @@ def status(record: Record, verdict: Verdict | None, *, recorded: bool) -> dict[s
     }
 
 
-def guardrails(verdict: Verdict | None) -> list[dict[str, object]]:
+def guardrails(verdict: Judgement | None) -> list[dict[str, object]]:
     """Every guardrail's verdict; none before the first rollout."""
-    return [verdict.to_json()] if verdict else []
+    return verdict.to_json() if verdict else []
 
 
-def judged(record: Record) -> Verdict | None:
-    """The verdict a record stands at, after a restart."""
-    if record.test is None or record.rollout.plan is None:
+def judged(record: Record) -> Judgement | None:
+    """What a record stands at, after a restart."""
+    rollout = record.rollout
+    if record.evidence is None or rollout.plan is None:
         return None
-    return assess(record.test, Rule.of(record.rollout.plan))
+    suite = Suite.of(rollout.plan, record.evidence.edges, rollout.attempt)
+    return suite.judge(record.evidence, rollout.step)
 
 
-def _share(verdict: Verdict) -> float | None:
+def _share(verdict: Judgement) -> float | None:
     total = verdict.canary + verdict.stable
     return 100 * verdict.canary / total if total else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -15,10 +16,13 @@ from pydantic import TypeAdapter, ValidationError
 from service.errors import NextvecError
 from service.rollout.events import Transition
 from service.rollout.evidence import Snapshot
-from service.rollout.guardrail import EProcess
+from service.rollout.guardrails.suite import Evidence
 from service.rollout.rollout import Rollout
 
-SCHEMA = 1
+log = logging.getLogger(__name__)
+
+SCHEMA = 2
+"""1 had the latency test alone. Its rollout goes on at its weight; evidence begins anew."""
 
 _TABLES = (
     "CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), record TEXT NOT NULL)",
@@ -45,7 +49,7 @@ class Record:
     """All that a restart needs. `looked_at`: when `snapshot` was taken, epoch seconds."""
 
     rollout: Rollout
-    test: EProcess | None = None
+    evidence: Evidence | None = None
     snapshot: Snapshot | None = None
     looked_at: float | None = None
 
@@ -202,8 +206,21 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
             for statement in _TABLES:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        elif version == 1:
+            _from_schema_1(connection)
         elif version != SCHEMA:
             raise StoreUnreadable(f"{path}: schema {version}; this service reads {SCHEMA}")
+
+
+def _from_schema_1(connection: sqlite3.Connection) -> None:
+    """Keep where the rollout stands. What its one test had seen does not fit the tests of
+    today: it is dropped, and with it a pass that the step had."""
+    connection.execute(
+        "UPDATE state SET record = json_set(json_remove(record, '$.test', '$.snapshot', "
+        "'$.looked_at'), '$.rollout.passed', json('false')) WHERE json_valid(record)"
+    )
+    connection.execute(f"PRAGMA user_version = {SCHEMA}")
+    log.warning("the record is of an older service: weight and history stay, evidence begins anew")
 
 
 @contextmanager

@@ -84,6 +84,28 @@ async def test_appends_at_once_run_one_after_the_other(service):
     assert sorted(answer.status_code for answer in answers) == [200, 409, 409]
 
 
+async def test_appends_of_several_vectors_at_once_are_never_interleaved(start):
+    """Though the engine runs contexts in pieces: one append's vectors, then the other's."""
+    first, second, last = unit_vectors(6, 1), unit_vectors(6, 2), unit_vectors(1, 3)
+    async with start(engine={"prefill_chunk": 2}, stable="phase-3") as service:
+        answers = await asyncio.gather(append(service, first), append(service, second))
+        assert [6, 12] == [answer.json()["length"] for answer in answers]
+        answer = await append(service, last, position=12)
+        expected = FakeEngine(0.9).expected(np.concatenate([first, second, last]))
+        np.testing.assert_allclose(expected, next_vector(answer), atol=1e-5)
+
+
+async def test_an_evicted_session_is_gone_until_primed_again(start):
+    """For want of room as for its age: 410, and position 0 begins anew."""
+    async with start(sessions={"max_bytes": 2500}) as service:
+        for session in ("a", "b"):
+            await append(service, unit_vectors(1), session=session)
+        answer = await append(service, unit_vectors(1), session="a", position=1)
+        assert (410, "session_gone") == (answer.status_code, answer.json()["code"])
+        again = await append(service, unit_vectors(2), session="a", position=0)
+        assert (200, 2) == (again.status_code, again.json()["length"])
+
+
 async def test_a_session_can_be_looked_at_and_forgotten(service):
     """A forgotten one is unknown, not gone."""
     await append(service, unit_vectors(3))
@@ -141,6 +163,22 @@ async def test_a_session_moves_to_another_version_with_its_context(service):
     assert moved.headers["x-model-version"] == "phase-3"
     expected = FakeEngine(0.9).expected(np.concatenate([vectors, more]))
     np.testing.assert_allclose(expected, next_vector(moved), atol=1e-5)
+
+
+async def test_a_session_that_moved_moves_back_after_an_abort(service):
+    """What the canary read is not lost to stable, and positions go on."""
+    vectors = unit_vectors(6)
+    await append(service, vectors[:3], position=0)
+    await service.admin("POST", json={"canary": "phase-3"})
+    await service.controller.prepared()
+    service.client.headers["X-Variant"] = "canary"
+    moved = await append(service, vectors[3:5], position=3)
+    assert "phase-3" == moved.headers["x-model-version"]
+    del service.client.headers["X-Variant"]
+    await service.admin("POST", "/abort")
+    back = await append(service, vectors[5:], position=5)
+    assert ("phase-2", 6) == (back.headers["x-model-version"], back.json()["length"])
+    np.testing.assert_allclose(FakeEngine().expected(vectors), next_vector(back), atol=1e-5)
 
 
 async def test_the_metrics_know_how_many_sessions_there_are(service):

@@ -65,7 +65,8 @@ class Exporter:
         metrics.rollout_info.labels("Progressing", *VERSIONS.values()).set(1)
         metrics.rollout_weight.labels("canary").set(0.25)
         metrics.rollout_weight.labels("stable").set(0.75)
-        metrics.guardrail_ratio.labels("latency_p95").set(1.02)
+        metrics.guardrail_ratio.labels("latency").set(1.02)
+        metrics.show_versions([("phase-3", "CPUExecutionProvider", "int8")])
         metrics.sessions.set(3)
         metrics.session_bytes.set(3 * 8192)
 

@@ -19,7 +19,7 @@ def models(tmp_path_factory):
         torch.manual_seed(seed)
         source = folder / f"{version}.safetensors"
         checkpoint.save(MemoryAugmentedGRU(), source, {})
-        arguments = ["--version", version, "--context-window", str(window)]
+        arguments = ["--version", version, "--context-window", str(window), "--no-int8"]
         assert main(["export", str(source), *arguments, "--models", str(folder / "models")]) == 0
     return folder / "models"
 

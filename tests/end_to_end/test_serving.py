@@ -73,12 +73,16 @@ def test_callers_who_leave_do_not_hurt_those_who_stay(server):
 
 
 def test_the_server_says_what_runs_where(server):
-    """Device, versions and windows, in `/v2`."""
+    """Device, precision, versions and windows, in `/v2`; the log and the metrics tell it too."""
     content = server.client.get("/v2").json()
     found = {m["version"]: (m["context_window"], m["provider"]) for m in content["models"]}
     assert set(found) == {"phase-2", "phase-3"}
     assert found["phase-2"][0] == 20
     assert found["phase-2"][1] in {"CPUExecutionProvider", "CUDAExecutionProvider"}
+    assert {"fp32"} == {m["precision"] for m in content["models"]}
+    assert "loaded phase-2 on CPUExecutionProvider, steps in fp32" in server.log.read_text()
+    shown = 'nextvec_version_info{precision="fp32",provider="CPUExecutionProvider",'
+    assert f'{shown}version="phase-2"}} 1.0' in server.client.get("/metrics").text
 
 
 def test_the_documented_api_is_the_served_one(server):

@@ -24,7 +24,7 @@ def status(**changes):
         "recorded": True,
         "guardrails": [
             {
-                "name": "latency_p95",
+                "name": "latency",
                 "outcome": "inconclusive",
                 "message": "inconclusive: ln E = 1.20 for a fail",
                 "ratio": 1.9,

@@ -18,7 +18,8 @@ def exported(tmp_path):
     checkpoint.write_bytes(b"weights")
     manifest = tmp_path / "models" / "next-vector" / "phase-2" / "manifest.json"
     manifest.parent.mkdir(parents=True)
-    manifest.write_text(json.dumps({"source_sha256": sha256(checkpoint), "context_window": 500}))
+    content = {"source_sha256": sha256(checkpoint), "context_window": 500, "precisions": {}}
+    manifest.write_text(json.dumps(content))
     return checkpoint, manifest, tmp_path / "models"
 
 
@@ -33,7 +34,7 @@ def test_another_checkpoint_window_or_a_damaged_manifest_is_exported_anew(export
     """Rather than served under a name that is no longer true."""
     checkpoint, manifest, models = exported
     good = manifest.read_text()
-    for text in ("{", "[]", good.replace("500", "1000")):
+    for text in ("{", "[]", good.replace("500", "1000"), good.replace("precisions", "step_int8")):
         manifest.write_text(text)
         assert not stage.is_current(models, "phase-2", checkpoint)
     manifest.write_text(good)

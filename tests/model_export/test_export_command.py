@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from model_export import checkpoint, graph, parity
+from model_export import checkpoint, drift, graph, parity
 from model_export.architecture import DIM, HIDDEN, LAYERS, PARAMETERS, MemoryAugmentedGRU
 from model_export.parity import Case
 from service.cli import main
@@ -28,6 +28,7 @@ def saved(model: MemoryAugmentedGRU, tmp_path: Path) -> Path:
 def _short_parity(monkeypatch: pytest.MonkeyPatch) -> None:
     """The full cases have a test of their own."""
     monkeypatch.setattr(parity.measure, "__defaults__", ((Case.ragged((4, 1)),), _silent))
+    monkeypatch.setattr(drift.measure, "__defaults__", (20, _silent))
 
 
 def _silent(_done: int, _total: int, _text: str) -> None:
@@ -39,11 +40,45 @@ def _export(saved: Path, models: Path, *more: str) -> int:
     return main(["export", str(saved), *options, *more])
 
 
-def _report(path: Path, digest: str, window: int) -> None:
-    score = {"name": "phase-3", "kind": "model", "window": window, "checkpoint_sha256": digest}
-    baseline = {"name": "repeat the last vector", "kind": "baseline"}
-    shared = {"data": {"split": "x"}, "pool": {"size": 1000}, "interval": "95 %"}
-    path.write_text(json.dumps({**shared, "scores": [score, baseline]}))
+def _set(name: str, digest: str, window: int, *, held_out: bool = True) -> dict[str, object]:
+    score = {
+        "name": "phase-3",
+        "kind": "model",
+        "window": window,
+        "checkpoint_sha256": digest,
+        "held_out": held_out,
+        "hit_at_5": {"value": 0.4, "low": 0.3, "high": 0.5},
+    }
+    baseline = {
+        "name": "repeat the last vector",
+        "kind": "baseline",
+        "window": None,
+        "checkpoint_sha256": None,
+        "held_out": True,
+    }
+    difference = {
+        "a": "phase-4",
+        "b": "phase-3",
+        "metric": "hit_at_5",
+        "difference": 0.01,
+        "low": -0.02,
+        "high": 0.03,
+        "a_checkpoint_sha256": "other",
+        "a_window": 2000,
+        "b_checkpoint_sha256": digest,
+        "b_window": window,
+    }
+    return {
+        "name": name,
+        "pool": {"size": 1000, "set": name},
+        "scores": [score, baseline],
+        "differences": [difference],
+    }
+
+
+def _report(path: Path, *sets: dict[str, object], version: int = 2) -> None:
+    shared = {"schema_version": version, "data": {"file": "x"}, "interval": "95 %"}
+    path.write_text(json.dumps({**shared, "sets": sets}))
 
 
 def test_a_checkpoint_becomes_a_version(
@@ -52,7 +87,8 @@ def test_a_checkpoint_becomes_a_version(
     """The manifest tells what it is; the graph loads and answers; stdout is one line."""
     assert 0 == _export(saved, tmp_path / "models")
     folder = tmp_path / "models" / "next-vector" / "phase-3"
-    assert {"model.onnx", "manifest.json"} == {path.name for path in folder.iterdir()}
+    files = {"model.onnx", "step-int8.onnx"}
+    assert {*files, "manifest.json"} == {path.name for path in folder.iterdir()}
     manifest = Manifest.model_validate_json((folder / "manifest.json").read_text())
     assert ("next-vector", "phase-3", 1000) == (
         manifest.model,
@@ -65,7 +101,7 @@ def test_a_checkpoint_becomes_a_version(
         manifest.opset,
     )
     assert PARAMETERS == manifest.parameters
-    assert {"model.onnx": sha256(folder / "model.onnx")} == manifest.files
+    assert {name: sha256(folder / name) for name in files} == manifest.files
     assert sha256(saved) == manifest.source_sha256
     assert 1e-5 > manifest.parity.max_abs_difference
     assert {"torch", "onnx", "numpy", "nextvec"} <= manifest.tools.keys()
@@ -91,23 +127,79 @@ def test_the_same_checkpoint_gives_the_same_files(saved: Path, tmp_path: Path) -
         assert sha256(first) == sha256(second)
 
 
+def test_a_version_carries_its_precisions_with_their_figures(saved: Path, tmp_path: Path) -> None:
+    """Eight bits unless told otherwise; Hit@5 of each on one pool of one stream."""
+    for name, more in (("a", ()), ("b", ("--no-int8",))):
+        assert 0 == _export(saved, tmp_path / name, *more)
+    both, plain = (
+        Manifest.model_validate_json(
+            (tmp_path / name / "next-vector" / "phase-3" / "manifest.json").read_text()
+        ).precisions
+        for name in ("a", "b")
+    )
+    assert ({"fp32", "int8"}, {"fp32"}) == (both.keys(), plain.keys())
+    assert plain["fp32"] == both["fp32"]
+    assert None is plain["fp32"].drift
+    drifted = both["int8"].drift
+    assert drifted is not None
+    assert 20 == drifted.steps
+    assert 1 <= drifted.worst_step <= 20
+    assert 0.99 <= drifted.min_cosine <= drifted.mean_cosine
+    exact = both["fp32"].hits
+    assert exact.model_copy(update={"hit_at_5": 0}) == both["int8"].hits.model_copy(
+        update={"hit_at_5": 0}
+    )
+
+
 def test_its_evaluation_goes_into_the_manifest(saved: Path, tmp_path: Path) -> None:
-    """With the pool and the baselines it is measured against."""
+    """With pool and baselines; differences are this checkpoint's less the other's."""
     report = tmp_path / "report.json"
-    _report(report, sha256(saved), 1000)
+    digest = sha256(saved)
+    _report(report, _set("eras", digest, 1000), _set("latest", digest, 1000))
     assert 0 == _export(saved, tmp_path / "models", "--evaluation", str(report))
     path = tmp_path / "models" / "next-vector" / "phase-3" / "manifest.json"
     evaluation = json.loads(path.read_text())["evaluation"]
     assert "phase-3" == evaluation["score"]["name"]
     assert ["repeat the last vector"] == [b["name"] for b in evaluation["baselines"]]
-    assert {"size": 1000} == evaluation["pool"]
+    assert {"size": 1000, "set": "eras"} == evaluation["pool"]
+    (difference,) = evaluation["differences"]
+    assert ("phase-3", "phase-4") == (difference["a"], difference["b"])
+    assert (-0.01, -0.03, 0.02) == (
+        difference["difference"],
+        difference["low"],
+        difference["high"],
+    )
+    assert (digest, "other", 2000) == (
+        difference["a_checkpoint_sha256"],
+        difference["b_checkpoint_sha256"],
+        difference["b_window"],
+    )
+    assert ["latest"] == [one["set"] for one in evaluation["other_sets"]]
+
+
+def test_a_set_the_model_was_trained_on_is_left_out_of_the_manifest(
+    saved: Path, tmp_path: Path
+) -> None:
+    """Scores on what it has seen say nothing of what it can do."""
+    report = tmp_path / "report.json"
+    digest = sha256(saved)
+    _report(report, _set("eras", digest, 1000, held_out=False), _set("latest", digest, 1000))
+    assert 0 == _export(saved, tmp_path / "models", "--evaluation", str(report))
+    path = tmp_path / "models" / "next-vector" / "phase-3" / "manifest.json"
+    evaluation = json.loads(path.read_text())["evaluation"]
+    assert ("latest", []) == (evaluation["set"], evaluation["other_sets"])
 
 
 @pytest.mark.parametrize(
     ("write", "says"),
     [
-        (lambda path, digest: _report(path, digest, 500), "no score of this checkpoint"),
-        (lambda path, _digest: _report(path, "0" * 64, 1000), "no score of this checkpoint"),
+        (lambda path, digest: _report(path, _set("eras", digest, 500)), "no score of this"),
+        (lambda path, _digest: _report(path, _set("eras", "0" * 64, 1000)), "no score of this"),
+        (
+            lambda path, digest: _report(path, _set("eras", digest, 1000, held_out=False)),
+            "on documents held out for it",
+        ),
+        (lambda path, digest: _report(path, _set("eras", digest, 1000), version=1), "schema 1"),
         (lambda path, _digest: path.write_text("[]"), "not a report of nextvec evaluate"),
         (lambda path, _digest: path.write_text("{"), "not a report of nextvec evaluate"),
         (lambda _path, _digest: None, "not a report of nextvec evaluate"),

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_export import drift, graph, step_graph
+from model_export import graph, step_graph
 from model_export.architecture import DIM, HIDDEN, LAYERS
-from model_export.parity import ParityError, walk
+from model_export.parity import walk
 from service.inference.onnx_engine import OnnxEngine
 from service.inference.step_engine import StepEngine
 from service.manifest import Dimensions
@@ -48,18 +48,6 @@ def test_one_step_is_near_the_models(model, step):
     answer, next_state = step.run(vectors, np.ones(3, np.int32), state)
     assert (np.sum(expected.numpy() * answer, axis=1) > 0.999).all()
     np.testing.assert_allclose(expected_state.numpy(), next_state, atol=0.05)
-
-
-def test_drift_is_measured_with_the_state_carried(engine, step):
-    """The figures go into the manifest; under the bound nothing is published."""
-    stream = walk(np.random.default_rng(2), 50, 1)[:, 0]
-    found = drift.measure(engine, step, stream, bound=0.99)
-    assert found.steps == 50
-    assert 0.99 <= found.min_cosine <= found.mean_cosine
-    with pytest.raises(ParityError, match="leave out --int8"):
-        drift.measure(engine, step, stream, bound=1.1)
-    exact = drift.measure(engine, engine, stream)
-    assert exact.min_cosine == pytest.approx(1, abs=1e-5)
 
 
 def test_single_vectors_step_and_everything_else_runs_in_full(engine, step):

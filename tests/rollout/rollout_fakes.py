@@ -11,13 +11,12 @@ from prometheus_client import CollectorRegistry
 from service.errors import VersionError
 from service.metrics import Metrics, duration_buckets
 from service.rollout.controller import Controller
-from service.rollout.counts import Arms, Counts
+from service.rollout.counts import Arms, Counted, Counts
 from service.rollout.evidence import Snapshot
-from service.rollout.guardrail import Outcome
 from service.rollout.plan import Plan
 from service.rollout.store import Store, StoreError
 from service.rollout.traffic import Assignment, Traffic
-from service.rollout.verdict import Verdict
+from service.rollout.verdict import Judgement, Outcome
 
 EDGES = duration_buckets(10.0)
 
@@ -37,8 +36,8 @@ QUICK = Plan.model_validate(
 )
 
 
-def verdict(outcome: Outcome, canary: int = 1000, stable: int = 1000) -> Verdict:
-    return Verdict(outcome, f"{outcome}: as told", 1.2, 4.6, canary=canary, stable=stable)
+def judgement(outcome: Outcome, canary: int = 1000, stable: int = 1000) -> Judgement:
+    return Judgement(outcome, f"latency {outcome}: as told", "latency", canary, stable)
 
 
 def bucket_counts(seconds: Sequence[float], faults: int = 0) -> Counts:
@@ -116,7 +115,7 @@ class FakeEvidence:
     async def read(self, stable: str, canary: str) -> Snapshot:
         if self.error is not None:
             raise self.error
-        return Snapshot(self.origin, stable, canary, dict(self.arms))
+        return Snapshot(self.origin, stable, canary, Counted(requests=dict(self.arms)))
 
 
 class FlakyStore(Store):

@@ -65,7 +65,8 @@ def test_a_slow_canary_is_rolled_back_with_its_arithmetic(world):
         assert status["phase"] == "RolledBack"
         assert status["reason"] == "guardrail_failed"
         assert status["weight"] == {"set_percent": 0.0, "actual_percent": None}
-        assert "ln(1/0.01) = 4.61" in status["message"]
+        assert "latency fail: ln E = " in status["message"]
+        assert "ln(1/0.0075) = 4.89" in status["message"], "a first attempt's share of alpha"
         assert status["guardrails"][0]["outcome"] == "fail"
         assert world.traffic.current == Assignment("phase-2")
         rows = await world.controller.history(2)

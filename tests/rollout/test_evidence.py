@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from rollout_fakes import EDGES, bucket_counts
 
 from service.metrics import UNASSIGNED, Metrics
-from service.rollout.counts import Arms, Counts
+from service.rollout.counts import Arms, Counted, Counts
 from service.rollout.evidence import RegistrySource, Snapshot, since
 
 
@@ -19,7 +19,7 @@ def observe(metrics, variant, version, outcome, seconds, mode="step"):
 
 def snapshot(stable=(), canary=(), origin="one", faults=0) -> Snapshot:
     arms = Arms(bucket_counts(stable), bucket_counts(canary, faults))
-    return Snapshot(origin, "a", "b", {"step": arms})
+    return Snapshot(origin, "a", "b", Counted({"step": arms}))
 
 
 def test_the_registry_is_read_by_variant_version_and_mode():
@@ -33,8 +33,8 @@ def test_the_registry_is_read_by_variant_version_and_mode():
     observe(metrics, UNASSIGNED, "b", "ok", 0.2)
     read = asyncio.run(source.read("a", "b"))
     assert EDGES == source.edges
-    assert Arms(bucket_counts([0.1]), bucket_counts([0.2, 100.0])) == read.modes["step"]
-    assert Arms(bucket_counts([]), bucket_counts([0.3])) == read.modes["prefill"]
+    assert Arms(bucket_counts([0.1]), bucket_counts([0.2, 100.0])) == read.counted.requests["step"]
+    assert Arms(bucket_counts([]), bucket_counts([0.3])) == read.counted.requests["prefill"]
 
 
 def test_faults_count_whatever_they_took_and_callers_mistakes_do_not():
@@ -43,7 +43,7 @@ def test_faults_count_whatever_they_took_and_callers_mistakes_do_not():
     for outcome in ("error", "timeout", "invalid", "rejected", "cancelled"):
         observe(metrics, "canary", "b", outcome, 0.001)
     read = asyncio.run(RegistrySource(metrics).read("a", "b"))
-    assert bucket_counts([0.001], faults=2) == read.modes["step"].canary
+    assert bucket_counts([0.001], faults=2) == read.counted.requests["step"].canary
 
 
 def test_every_duration_falls_into_the_bucket_the_guardrail_thinks_it_does():
@@ -52,34 +52,36 @@ def test_every_duration_falls_into_the_bucket_the_guardrail_thinks_it_does():
     for value in seconds:
         observe(metrics, "canary", "b", "ok", value)
     read = asyncio.run(RegistrySource(metrics).read("a", "b"))
-    assert bucket_counts(seconds) == read.modes["step"].canary
+    assert bucket_counts(seconds) == read.counted.requests["step"].canary
 
 
 def test_the_difference_is_what_is_new():
     new = since(snapshot([0.1], [0.2]), snapshot([0.1, 0.1, 5.0], [0.2], faults=3))
-    assert {"step": Arms(bucket_counts([0.1, 5.0]), bucket_counts([], 3))} == new
+    assert {"step": Arms(bucket_counts([0.1, 5.0]), bucket_counts([], 3))} == new.requests
 
 
 def test_the_first_snapshot_is_only_where_counting_starts():
-    assert {} == since(None, snapshot([0.1] * 9))
+    assert Counted() == since(None, snapshot([0.1] * 9))
 
 
 def test_other_versions_are_another_count():
-    assert {} == since(replace(snapshot([0.1]), canary="c"), snapshot([0.1] * 9))
+    assert Counted() == since(replace(snapshot([0.1]), canary="c"), snapshot([0.1] * 9))
 
 
 def test_counters_of_another_process_have_begun_at_zero():
     """Even where every one of them has passed its old value already."""
     new = since(snapshot([0.1] * 5), snapshot([0.1] * 9, origin="two"))
-    assert bucket_counts([0.1] * 9) == new["step"].stable
+    assert bucket_counts([0.1] * 9) == new.requests["step"].stable
 
 
 def test_a_counter_that_went_down_has_begun_again():
     """All of its series, or what was lost would look like a shift."""
     new = since(snapshot([0.1] * 5), snapshot([0.1] * 3 + [9.0]))
-    assert bucket_counts([0.1] * 3 + [9.0]) == new["step"].stable
+    assert bucket_counts([0.1] * 3 + [9.0]) == new.requests["step"].stable
 
 
 def test_a_mode_that_was_not_there_is_new():
-    before = Snapshot("one", "a", "b", {})
-    assert Counts((0,) * len(EDGES) + (1,)) == since(before, snapshot([99.0]))["step"].stable
+    before = Snapshot("one", "a", "b", Counted())
+    assert (
+        Counts((0,) * len(EDGES) + (1,)) == since(before, snapshot([99.0])).requests["step"].stable
+    )

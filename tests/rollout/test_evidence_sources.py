@@ -13,11 +13,11 @@ from service.metrics import UNASSIGNED
 from service.rollout.counts import Arms
 from service.rollout.events import Phase
 from service.rollout.evidence import RegistrySource, since
-from service.rollout.guardrail import Outcome
 from service.rollout.looking import measure
 from service.rollout.prometheus_source import PrometheusSource
 from service.rollout.rollout import Rollout
 from service.rollout.store import Record
+from service.rollout.verdict import Outcome
 
 
 class World:
@@ -77,15 +77,15 @@ def test_what_is_new_is_counted_by_arm_and_mode(world):
     world.observe(UNASSIGNED, "b", "ok", 0.2)
     new = since(before, world.read())
     both = [*EDGES, *(edge * 1.01 for edge in EDGES)]
-    assert Arms(bucket_counts([0.2], faults=2), bucket_counts(both)) == new["step"]
-    assert Arms(bucket_counts([0.3]), bucket_counts([])) == new["prefill"]
-    assert Arms(bucket_counts([]), bucket_counts([])) == new["mixed"]
+    assert Arms(bucket_counts([0.2], faults=2), bucket_counts(both)) == new.requests["step"]
+    assert Arms(bucket_counts([0.3]), bucket_counts([])) == new.requests["prefill"]
+    assert Arms(bucket_counts([]), bucket_counts([])) == new.requests["mixed"]
 
 
 def test_nothing_new_is_nothing(world):
     before = world.read()
     blank = bucket_counts([])
-    assert {Arms(blank, blank)} == set(since(before, world.read()).values())
+    assert {Arms(blank, blank)} == set(since(before, world.read()).requests.values())
 
 
 def test_a_look_goes_through_to_a_verdict(world):

@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 from rollout_fakes import EDGES
 
-from service.rollout.counts import Arms, Counts
-from service.rollout.guardrail import EProcess, Rule, look
+from service.rollout.counts import Arms, Counted, Counts
+from service.rollout.guardrails.base import Look
+from service.rollout.guardrails.latency import Rule, Slower
+from service.rollout.guardrails.wager import Bounds
 from service.rollout.plan import Plan
+from service.rollout.verdict import Outcome
 
-RULE = Rule.of(Plan())
+LATENCY = Slower("latency", Bounds(0.01, 0.01), Rule.of(Plan()), EDGES)
 TOP = np.array(EDGES)
 
 
@@ -26,7 +29,7 @@ def histogram(seconds) -> Counts:
 
 def rollout(rng, ratio, *, weights=(0.05,), looks=60, sigma=0.5, drift=0.0, stop_at_pass=False):
     """(verdict, looks it took) of one simulated rollout, the weight rising in even parts."""
-    test, weight = EProcess(EDGES), weights[0]
+    test, weight = LATENCY.begin(), weights[0]
     for k in range(looks):
         wanted = weights[k * len(weights) // looks]
         if wanted != weight:
@@ -35,11 +38,11 @@ def rollout(rng, ratio, *, weights=(0.05,), looks=60, sigma=0.5, drift=0.0, stop
         canary = rng.binomial(total := rng.poisson(750), weight)
         x = rng.lognormal(level, sigma, total - canary)
         y = ratio * rng.lognormal(level, sigma, canary)
-        new = {"step": Arms(histogram(x), histogram(y))}
-        test = look(test, new, RULE, latency=True, alone=False)
-        if test.log_fail() >= RULE.bound:
+        new = Look(Counted({"step": Arms(histogram(x), histogram(y))}))
+        test = LATENCY.look(test, new)
+        if test.wager.log_fail() >= LATENCY.bounds.log_fail:
             return "fail", k + 1
-        if stop_at_pass and test.peak >= RULE.bound:
+        if stop_at_pass and test.wager.peak >= LATENCY.bounds.log_pass:
             return "pass", k + 1
     return "inconclusive", looks
 
@@ -97,16 +100,16 @@ def test_a_regression_at_a_later_step_is_found():
     rng = np.random.default_rng(5)
     found = []
     for _ in range(20):
-        test = EProcess(EDGES)
+        test = LATENCY.begin()
         for k in range(200):
             weight, ratio = (0.05, 1.0) if k < 80 else (0.5, 2.0)
             test = test.next_step() if k == 80 else test
             canary = rng.binomial(total := rng.poisson(750), weight)
             x = rng.lognormal(-3, 0.5, total - canary)
             y = ratio * rng.lognormal(-3, 0.5, canary)
-            new = {"step": Arms(histogram(x), histogram(y))}
-            test = look(test, new, RULE, latency=True, alone=False)
-            if test.log_fail() >= RULE.bound:
+            new = Look(Counted({"step": Arms(histogram(x), histogram(y))}))
+            test = LATENCY.look(test, new)
+            if test.wager.log_fail() >= LATENCY.bounds.log_fail:
                 found.append(k - 79)
                 break
     assert 20 == len(found)
@@ -118,12 +121,12 @@ def test_a_canary_that_stalls_within_one_look_is_not_rolled_back():
     rng = np.random.default_rng(6)
     found = 0
     for _ in range(50):
-        test = EProcess(EDGES)
+        test = LATENCY.begin()
         for k in range(20):
             canary = rng.binomial(total := rng.poisson(750), 0.05)
             x = rng.lognormal(-3, 0.5, total - canary)
             y = rng.lognormal(-3, 0.5, canary) + (3.0 if k == 2 else 0.0)
-            new = {"step": Arms(histogram(x), histogram(y))}
-            test = look(test, new, RULE, latency=True, alone=False)
-            found += test.log_fail() >= RULE.bound
+            new = Look(Counted({"step": Arms(histogram(x), histogram(y))}))
+            test = LATENCY.look(test, new)
+            found += LATENCY.assess(test).outcome is Outcome.FAIL
     assert 0 == found

@@ -57,6 +57,11 @@ def step(weight, **more):
         ({"deadline_seconds": 0}, ("deadline_seconds",)),
         ({"on_deadline": "promote"}, ("on_deadline",)),
         ({"guardrails": []}, ("guardrails",)),
+        ({"guardrails": {"speed": {}}}, ("guardrails", "speed")),
+        ({"guardrails": {"latency": {"alpha": 1}}}, ("guardrails", "latency", "alpha")),
+        ({"guardrails": {"latency": {"required": False}}}, ("guardrails",)),
+        ({"steps": [step(10, must_pass=["speed"])]}, ("steps", 0, "must_pass", 0)),
+        ({"steps": [step(10, must_pass=[])]}, ("steps", 0, "must_pass")),
     ],
 )
 def test_the_field_that_is_wrong_is_named(changes, field):

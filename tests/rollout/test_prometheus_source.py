@@ -56,7 +56,7 @@ def fleet():
 
 
 def new(before, after):
-    arms = since(before, after)["step"]
+    arms = since(before, after).requests["step"]
     assert arms.stable == arms.canary
     return arms.canary
 
@@ -72,7 +72,7 @@ def test_the_targets_are_added_up(fleet):
 def test_the_first_reading_is_only_where_counting_starts(fleet):
     """Counts from before were made at other weights."""
     fleet.serve("one", 9)
-    assert bucket_counts([]) == fleet.read().modes["step"].stable
+    assert bucket_counts([]) == fleet.read().counted.requests["step"].stable
 
 
 def test_a_restarted_target_has_begun_at_zero_the_others_have_not(fleet):
@@ -113,7 +113,7 @@ def test_another_pair_of_versions_is_another_count(fleet):
     fleet.versions = ("a", "c")
     fleet.serve("one", 7)
     first = fleet.read()
-    assert bucket_counts([]) == first.modes["step"].canary
+    assert bucket_counts([]) == first.counted.requests["step"].canary
     fleet.serve("one", 2)
     assert bucket_counts([0.1] * 2) == new(first, fleet.read())
 

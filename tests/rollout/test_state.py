@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rollout_fakes import QUICK, plan, verdict
+from rollout_fakes import QUICK, judgement, plan
 
 from service.errors import Conflict
 from service.rollout.events import (
@@ -29,11 +29,11 @@ from service.rollout.events import (
     Undo,
     Verb,
 )
-from service.rollout.guardrail import Outcome
 from service.rollout.rollout import Rollout, legal_verbs
 from service.rollout.state import MAX_ERRORS, advance
 from service.rollout.store import _RECORD, Record
 from service.rollout.traffic import Assignment
+from service.rollout.verdict import Outcome
 
 NOW = 1_700_000_000.0
 SOAK = plan(
@@ -50,7 +50,7 @@ def at(phase: Phase, **changes) -> Rollout:
 
 
 def tick(outcome=Outcome.INCONCLUSIVE, canary=1000, stable=1000, requests=50) -> Tick:
-    return Tick(verdict(outcome, canary, stable), requests)
+    return Tick(judgement(outcome, canary, stable), requests)
 
 
 PASS, FAIL, OPEN, ERROR = (
@@ -196,6 +196,19 @@ def test_a_clock_set_back_restarts_the_wait():
     rollout, _ = advance(PROGRESSING, OPEN, NOW - 86_400)
     assert advance(rollout, PASS, NOW - 86_400 + 9)[1] is None
     assert advance(rollout, PASS, NOW - 86_400 + 10)[1] is not None
+
+
+def test_starts_of_the_same_canary_are_counted_until_stable_changes():
+    """They share one alpha; another stable is another question."""
+    rollout = Rollout("a")
+    for canary, expected in (("b", 1), ("b", 2), ("c", 1), ("b", 3)):
+        rollout, _ = advance(rollout, Start(canary, QUICK, "s", "me"), NOW)
+        assert expected == rollout.attempt
+        rollout, _ = advance(rollout, Abort("me"), NOW)
+        rollout, _ = advance(rollout, Applied(), NOW)
+    rollout, _ = advance(rollout, Start("b", QUICK, "s", "me"), NOW)
+    rollout, _ = advance(replace(rollout, phase=Phase.PROMOTING), Applied(), NOW)
+    assert {} == rollout.attempts
 
 
 verdicts = st.builds(

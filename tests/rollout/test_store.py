@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 import sqlite3
@@ -13,10 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rollout_fakes import EDGES, QUICK, bucket_counts
 
-from service.rollout.counts import Arms
+from service.rollout.counts import Arms, Counted
 from service.rollout.events import Phase, Reason
 from service.rollout.evidence import Snapshot
-from service.rollout.guardrail import EProcess, Rule, look
+from service.rollout.guardrails.base import Look
+from service.rollout.guardrails.latency import SlowTest
+from service.rollout.guardrails.suite import Evidence, Suite
+from service.rollout.guardrails.wager import Wager
 from service.rollout.rollout import Rollout
 from service.rollout.store import _RECORD, Record, Store, StoreError, StoreUnreadable
 
@@ -24,10 +28,12 @@ BLANK = bucket_counts([])
 
 
 def record(generation: int = 1) -> Record:
-    arms = {"step": Arms(bucket_counts([0.1] * 150 + [0.3]), bucket_counts([0.2] * 7, 1))}
-    test = EProcess(EDGES)
+    counted = Counted(
+        {"step": Arms(bucket_counts([0.1] * 150 + [0.3]), bucket_counts([0.2] * 7, 1))}
+    )
+    tests = Evidence(EDGES)
     for _ in range(2):
-        test = look(test, arms, Rule.of(QUICK), latency=True, alone=False)
+        tests, _ = Suite.of(QUICK, EDGES, 1).look(tests, Look(counted), 0)
     rollout = Rollout(
         "a",
         Phase.PROGRESSING,
@@ -38,7 +44,7 @@ def record(generation: int = 1) -> Record:
         reason=Reason.WARMED_UP,
         warmed=True,
     )
-    return Record(rollout, test, Snapshot("one", "a", "b", arms), 1_700_000_000.123456789)
+    return Record(rollout, tests, Snapshot("one", "a", "b", counted), 1_700_000_000.123456789)
 
 
 def test_a_record_comes_back_exactly(tmp_path):
@@ -55,9 +61,8 @@ def test_a_record_comes_back_exactly(tmp_path):
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=8, max_size=8), st.floats(0, 1e10))
 def test_floats_lose_nothing(bets, at):
-    kept = Record(
-        Rollout("a", since=at), EProcess(EDGES, tuple(bets), tuple(bets), peak=bets[0]), None, at
-    )
+    wager = Wager(tuple(bets), tuple(bets), peak=bets[0])
+    kept = Record(Rollout("a", since=at), Evidence(EDGES, latency=SlowTest(wager)), None, at)
     assert kept == _RECORD.validate_json(_RECORD.dump_json(kept), strict=True)
 
 
@@ -114,6 +119,40 @@ def test_what_is_no_record_is_unreadable(tmp_path, sql):
     store.save(record())
     store.close()
     damaged(store.path, sql)
+    with pytest.raises(StoreUnreadable):
+        store.load()
+    store.close()
+
+
+def older(path, text):
+    """A file as the service left it that had the latency test alone."""
+    store = Store(path)
+    store.save(record())
+    store.close()
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE state SET record = ?", (text,))
+    connection.execute("PRAGMA user_version = 1")
+    connection.commit()
+    connection.close()
+    return store
+
+
+def test_the_record_of_an_older_service_keeps_weight_and_phase(tmp_path, caplog):
+    """Its evidence does not fit today's tests: it begins anew, and the log says so."""
+    kept = json.loads(_RECORD.dump_json(record()))
+    del kept["evidence"], kept["rollout"]["attempts"], kept["rollout"]["plan"]["guardrails"]
+    kept["rollout"]["passed"] = True
+    kept |= {"test": {"edges": [0.1], "failing": [0.0]}, "snapshot": {"origin": "one"}}
+    store = older(tmp_path / "nextvec.db", json.dumps(kept))
+    found = store.load()
+    assert Record(record().rollout) == found
+    assert "evidence begins anew" in caplog.text
+    store.close()
+    assert found == Store(store.path).load()
+
+
+def test_an_older_record_that_is_damaged_is_unreadable(tmp_path):
+    store = older(tmp_path / "nextvec.db", "{")
     with pytest.raises(StoreUnreadable):
         store.load()
     store.close()

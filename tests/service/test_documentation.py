@@ -9,7 +9,7 @@ import pytest
 
 from service.api.errors import STATUS
 from service.cli import COMMANDS
-from service.rollout.plan import Plan, Step
+from service.rollout.plan import Guardrails, Plan, Step
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("checkpoints/*.md")])
@@ -22,7 +22,16 @@ def test_links_within_the_repository_lead_somewhere(page):
 
 
 @pytest.mark.parametrize(
-    "field", [*Plan.model_fields, *(f"steps[].{name}" for name in Step.model_fields)]
+    "field",
+    [
+        *Plan.model_fields,
+        *(f"steps[].{name}" for name in Step.model_fields),
+        *(
+            f"{name}.{field}"
+            for name, guardrail in Guardrails()
+            for field in type(guardrail).model_fields
+        ),
+    ],
 )
 def test_every_field_of_a_plan_is_documented(field):
     assert f"| `{field}` |" in (ROOT / "docs" / "api.md").read_text()

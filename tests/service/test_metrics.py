@@ -22,6 +22,15 @@ def test_the_top_edge_lies_above_the_timeout(timeout):
     assert duration_buckets(timeout)[-2] > timeout
 
 
+def test_only_what_is_loaded_is_shown():
+    """A version that was unloaded, or loaded again elsewhere, leaves nothing behind."""
+    metrics = Metrics(CollectorRegistry(), 10.0)
+    metrics.show_versions([("phase-2", "CPU", "int8"), ("phase-3", "CPU", "fp32")])
+    metrics.show_versions([("phase-3", "CUDA", "fp16")])
+    shown = [sample.labels for sample in next(iter(metrics.version_info.collect())).samples]
+    assert [{"version": "phase-3", "provider": "CUDA", "precision": "fp16"}] == shown
+
+
 def test_expected_series_begin_at_zero():
     """Every mode and outcome, also of requests the split did not place."""
     registry = CollectorRegistry()

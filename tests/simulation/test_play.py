@@ -56,7 +56,7 @@ def test_load_drifts_by_the_factor_and_the_rate_ramps():
 def test_the_counters_draw_both_arms_by_weight():
     counters = Counters(Traffic.of(Scenario(LATENCY)), np.random.default_rng(0))
     counters.serve(0, 1000.0, 0.2)
-    (arms,) = asyncio.run(counters.read("stable", "canary")).modes.values()
+    (arms,) = asyncio.run(counters.read("stable", "canary")).counted.requests.values()
     assert (40_000, 10_000) == pytest.approx((arms.stable.total, arms.canary.total), rel=0.05)
 
 

@@ -1,4 +1,4 @@
-"""Ranks, Hit@K and intervals, by hand."""
+"""Ranks, Hit@K and pools, by hand."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def test_a_pool_is_distinct_positions_with_a_past() -> None:
     """Ascending, from 1 on, the same for the same seed, and it says what it is."""
     pool = metrics.random_pool(50, 49, seed=3)
     assert list(range(1, 50)) == pool.targets.tolist()
-    assert "49 random positions" == pool.kind
+    assert "49 random positions (seed 3)" == str(pool)
+    assert 5 / 49 == pool.chance_hit_at_5
     first, second = metrics.random_pool(900, 20, 1), metrics.random_pool(900, 20, 1)
     assert first.targets.tolist() == second.targets.tolist()
     assert 20 == first.size == len(set(first.targets.tolist()))
@@ -59,25 +60,27 @@ def test_an_impossible_pool_is_refused(size: int) -> None:
         metrics.random_pool(50, size, seed=0)
 
 
-def test_one_document_gives_no_width() -> None:
-    """Resampling one document gives the same mean each time."""
-    values = np.array([0.0, 1.0, 1.0, 0.0])
-    interval = metrics.interval_by_document(values, np.zeros(4, np.int32))
-    assert (0.5, 0.5) == interval
+def test_a_contiguous_pool_is_one_run() -> None:
+    """Somewhere in the stream, with a past."""
+    pool = metrics.draw_pool("contiguous", 50, 10, seed=2)
+    assert [1] * 9 == np.diff(pool.targets).tolist()
+    assert 1 <= pool.targets[0]
+    assert pool.targets[-1] < 50
+    whole = metrics.draw_pool("contiguous", 50, 49, seed=2)
+    assert list(range(1, 50)) == whole.targets.tolist()
 
 
-def test_the_interval_is_the_documents_spread() -> None:
-    """Two documents, all hits and none: means of 0, 1/2 and 1 with odds 1:2:1."""
-    values = np.repeat([0.0, 1.0], 50)
-    document = np.repeat([3, 8], 50).astype(np.int32)
-    assert (0.0, 1.0) == metrics.interval_by_document(values, document)
-
-
-def test_the_interval_is_wider_than_one_by_position() -> None:
-    """Positions of a document are alike, and 40 documents are 40 draws, not 2,000."""
-    rng = np.random.default_rng(0)
-    values = np.repeat(rng.random(40), 50)
-    by_document = metrics.interval_by_document(values, np.repeat(np.arange(40), 50).astype("i4"))
-    by_position = metrics.interval_by_document(values, np.arange(2000).astype("i4"))
-    assert 4 * (by_position[1] - by_position[0]) < by_document[1] - by_document[0]
-    assert by_document[0] < values.mean() < by_document[1]
+def test_a_pools_digest_tells_pools_apart() -> None:
+    """By data, by the held-out stream's rows, by kind and by positions; by nothing else."""
+    rows = np.arange(100, 150)
+    pool = metrics.random_pool(50, 20, seed=0)
+    same = metrics.random_pool(50, 20, seed=0).digest("data", rows)
+    assert same == pool.digest("data", rows)
+    others = {
+        pool.digest("other data", rows),
+        pool.digest("data", rows + 1),
+        metrics.random_pool(50, 20, seed=1).digest("data", rows),
+        metrics.random_pool(50, 19, seed=0).digest("data", rows),
+        metrics.Pool(pool.targets, "contiguous", 0).digest("data", rows),
+    }
+    assert 5 == len(others - {same})

@@ -1,117 +1,132 @@
-"""`nextvec evaluate`: models and baselines on one pool of held-out positions."""
+"""`nextvec evaluate`: models and rules on the same held-out positions."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from model_export import checkpoint
-from model_export.architecture import MemoryAugmentedGRU
 from service.manifest import sha256
-from training import baselines, corpus, metrics
-from training.evaluate import figures, predict_exact
-from training.plots import hit_at_5_bars
-from training.report import Data, PoolNote, Report, Score
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    name: str
-    model: MemoryAugmentedGRU
-    window: int
-    digest: str
+from training import comparison, corpus, held_out
+from training.candidate import Candidate, parse_all
+from training.corpus import Corpus
+from training.evaluate import predict_exact
+from training.evaluation import PoolWish, evaluate
+from training.held_out import HeldOutSet
+from training.metrics import Vectors
+from training.plots import report_picture
+from training.report import Data
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoints",
-        nargs="+",
+        nargs="*",
         metavar="CHECKPOINT[:WINDOW]",
         help="a model and the vectors it reads; without a window, the one it was trained with",
     )
-    parser.add_argument("--data", type=Path, required=True, help="the corpus (.npz)")
+    parser.add_argument("--data", type=Path, help="the corpus (.npz)")
     parser.add_argument("--out", type=Path, default=Path("out/evaluate"), help="(%(default)s)")
     parser.add_argument("--pool", type=int, default=1000, help="held-out positions (%(default)s)")
+    parser.add_argument(
+        "--pool-kind",
+        choices=("random", "contiguous"),
+        default="random",
+        help="positions from anywhere, or one run of them (%(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the pool (%(default)s)")
+    parser.add_argument(
+        "--held-out",
+        choices=held_out.HOLD_OUT,
+        help="what training left out, for checkpoints that do not name their documents",
+    )
+    parser.add_argument(
+        "--include-seen",
+        action="store_true",
+        help="score a model on documents it was trained on too, and say so",
+    )
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        type=Path,
+        metavar=("REPORT", "REPORT"),
+        help="two report.json: the second less the first; refused unless their pools are the same",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    console = Console(stderr=True)
     torch.set_num_threads(1)
     try:
-        candidates = [_candidate(text) for text in args.checkpoints]
-        _refuse_duplicates(candidates)
-        split = corpus.split_every(corpus.load(args.data))
-        pool = metrics.random_pool(len(split.held_out.vectors), args.pool, args.seed)
-    except (checkpoint.CheckpointError, corpus.CorpusError, ValueError) as error:
+        if args.compare:
+            print(comparison.compare(*args.compare))
+        else:
+            _evaluate(args, Console(stderr=True))
+    except (
+        checkpoint.CheckpointError,
+        comparison.ComparisonError,
+        corpus.CorpusError,
+        ValueError,
+    ) as error:
         raise SystemExit(f"nextvec evaluate: {error}") from error
-    held_out = split.held_out
-    scores = [
-        *(_model_score(candidate, held_out, pool, console) for candidate in candidates),
-        *(
-            Score(rule.name, figures(rule.predict(held_out.vectors, pool.targets), held_out, pool))
-            for rule in baselines.all_rules(split.train.vectors)
-        ),
-    ]
-    data = Data(
-        file=args.data.name,
-        sha256=sha256(args.data),
-        split="every eighth document held out",
-        train_vectors=len(split.train.vectors),
-        held_out_vectors=len(held_out.vectors),
-        held_out_documents=len(np.unique(held_out.document_id)),
-    )
-    report = Report(data, PoolNote(pool.kind, pool.size, args.seed), tuple(scores))
-    _write(report, args.out)
-    print(f"{report.as_markdown()}\nwritten to {args.out}/report.md, report.json and report.png")
     return 0
 
 
-def _candidate(text: str) -> _Candidate:
-    head, _, tail = text.rpartition(":")
-    path, window = (Path(head), tail) if head and tail.isdecimal() else (Path(text), "")
-    model = checkpoint.load(path)
-    window = window or checkpoint.metadata(path).get("window", "")
-    if not window.isdecimal() or int(window) < 1:
-        raise ValueError(f"{path}: does not say its window; write {path}:500 for a window of 500")
-    return _Candidate(f"{path.stem} (window {int(window)})", model, int(window), sha256(path))
+def _evaluate(args: argparse.Namespace, console: Console) -> None:
+    if not args.checkpoints or args.data is None:
+        raise ValueError("name a checkpoint, and the corpus with --data")
+    candidates = parse_all(args.checkpoints)
+    whole = corpus.load(args.data)
+    if args.held_out:
+        candidates = [_stated(candidate, whole, args.held_out) for candidate in candidates]
+
+    def predict(candidate: Candidate, one: HeldOutSet, targets: NDArray[np.int64]) -> Vectors:
+        return _predict(candidate, one, targets, console)
+
+    report, outcomes = evaluate(
+        whole,
+        Data(args.data.name, sha256(args.data), len(whole.vectors), len(whole.documents)),
+        candidates,
+        PoolWish(args.pool_kind, args.pool, args.seed),
+        predict,
+        include_seen=args.include_seen,
+    )
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "report.md").write_text(report.as_markdown())
+    comparison.save_outcomes(args.out / "report.npz", outcomes)
+    report_picture(report, args.out / "report.png")
+    # Last, so that where it stands the others do.
+    (args.out / "report.json").write_text(json.dumps(report.as_json(), indent=1) + "\n")
+    print(f"{report.as_markdown()}\nwritten to {args.out}/report.md, report.json and report.png")
 
 
-def _refuse_duplicates(candidates: list[_Candidate]) -> None:
-    names = [candidate.name for candidate in candidates]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"{name} is given twice; rename one of the files")
+def _stated(candidate: Candidate, whole: Corpus, hold_out: held_out.HoldOut) -> Candidate:
+    """A checkpoint that says nothing takes what the caller says; any other keeps its word."""
+    if candidate.trained_on is not None:
+        return candidate
+    trained = held_out.names(held_out.split(whole, hold_out).train)
+    return replace(candidate, trained_on=frozenset(trained))
 
 
-def _model_score(
-    candidate: _Candidate, held_out: corpus.Corpus, pool: metrics.Pool, console: Console
-) -> Score:
+def _predict(
+    candidate: Candidate, one: HeldOutSet, targets: NDArray[np.int64], console: Console
+) -> Vectors:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
-        task = bar.add_task(candidate.name, total=pool.size)
-        predicted = predict_exact(
+        task = bar.add_task(f"{candidate.name}, {one.name}", total=len(targets))
+        return predict_exact(
             candidate.model,
-            held_out.vectors,
-            pool.targets,
+            one.corpus.vectors,
+            targets,
             candidate.window,
             lambda done: bar.update(task, completed=done),
             workers=os.cpu_count() or 1,
         )
-    measured = figures(predicted, held_out, pool)
-    return Score(candidate.name, measured, candidate.window, candidate.digest)
-
-
-def _write(report: Report, out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "report.md").write_text(report.as_markdown())
-    (out / "report.json").write_text(json.dumps(report.as_json(), indent=1) + "\n")
-    hit_at_5_bars(report, out / "report.png")

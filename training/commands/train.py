@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from model_export import checkpoint
-from training import corpus, recipe
+from service.manifest import sha256
+from training import corpus, held_out, recipe
 from training.plots import learning_curve
 from training.train import train
 
@@ -24,14 +25,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", type=Path, help="a checkpoint to go on from")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     parser.add_argument("--seed", type=int, help="instead of the recipe's")
+    parser.add_argument(
+        "--hold-out",
+        choices=held_out.HOLD_OUT,
+        default="eras",
+        help="every eighth document, the latest, or both (%(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     try:
         chosen = recipe.load(_recipe_path(args.recipe))
         chosen = recipe.override(chosen, epochs=args.epochs, seed=args.seed)
-        split = corpus.split_every(corpus.load(args.data))
+        split = held_out.split(corpus.load(args.data), args.hold_out)
         start = None if args.start is None else checkpoint.load(args.start)
+        start_says = None if args.start is None else checkpoint.metadata(args.start)
+        if start_says is not None:
+            held_out.check_start(start_says, split.held_out)
     except (recipe.RecipeError, corpus.CorpusError, checkpoint.CheckpointError) as error:
         raise SystemExit(f"nextvec train: {error}") from error
     console = Console(stderr=True)
@@ -62,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
             "recipe": chosen.name,
             "window": str(chosen.window),
             "best_epoch": str(result.best.epoch),
+            **held_out.metadata(split.train, args.hold_out, sha256(args.data), start_says),
         },
     )
     (args.out / f"{chosen.name}.history.json").write_text(history + "\n")

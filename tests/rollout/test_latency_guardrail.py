@@ -10,20 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rollout_fakes import EDGES, QUICK, bucket_counts
 
-from service.rollout.counts import Arms, Counts, percentile
-from service.rollout.guardrail import (
+from service.rollout.counts import Arms, Counted, Counts, percentile
+from service.rollout.guardrails.base import Look
+from service.rollout.guardrails.latency import (
     GRID,
     PASS_GRID,
     Condition,
-    EProcess,
-    Outcome,
     Rule,
-    look,
+    Slower,
+    SlowTest,
     threshold,
 )
-from service.rollout.verdict import assess, unreadable
+from service.rollout.guardrails.wager import Bounds
+from service.rollout.verdict import Outcome
 
 RULE = Rule.of(QUICK)
+LATENCY = Slower("latency", Bounds(0.01, 0.01), RULE, EDGES)
 FAST, SLOW = 0.1, 0.5
 BASELINE = Arms(bucket_counts([FAST] * 96 + [SLOW] * 4), bucket_counts([]))
 
@@ -38,17 +40,17 @@ def arms(stable=0, stable_slow=0, canary=0, canary_slow=0, **faults) -> dict[str
 
 
 def see(test, new, *, latency=True, alone=False):
-    return look(test, new, RULE, latency=latency, alone=alone)
+    return LATENCY.look(test, Look(Counted(new), steady=latency, alone=alone))
 
 
-def known() -> EProcess:
+def known() -> SlowTest:
     """τ is known: the edge over 0.1 s."""
-    return see(EProcess(EDGES), {"step": BASELINE})
+    return see(LATENCY.begin(), {"step": BASELINE})
 
 
 def test_it_begins_at_no_evidence():
-    assert 0.0 == pytest.approx(EProcess(EDGES).log_fail())
-    assert 0.0 == EProcess(EDGES).log_pass()
+    assert 0.0 == pytest.approx(LATENCY.begin().wager.log_fail())
+    assert 0.0 == LATENCY.begin().wager.log_pass()
 
 
 def test_one_look_is_the_formula():
@@ -57,43 +59,43 @@ def test_one_look_is_the_formula():
     test = see(known(), arms(stable=55, stable_slow=5, canary=37, canary_slow=3))
     good = [min(3, (1 / r) ** a / (1 + w * (1 / r - 1)) ** (a + b)) for r in PASS_GRID]
     bad = [min(200**0.5, r**a / (1 + w * (r - 1)) ** (a + b)) for r in GRID]
-    assert math.log(sum(good) / len(PASS_GRID)) == pytest.approx(test.log_pass())
+    assert math.log(sum(good) / len(PASS_GRID)) == pytest.approx(test.wager.log_pass())
     # 3/4 and the first look's 1/16 were staked; 1/16 for looks and 1/8 for steps are held back.
     fail = (0.75 + 0.0625) * sum(bad) / len(GRID) + 0.0625 + 0.125
-    assert math.log(fail) == pytest.approx(test.log_fail())
+    assert math.log(fail) == pytest.approx(test.wager.log_fail())
 
 
 def test_a_look_cannot_be_worth_more_than_its_clip():
     """However many requests a stall hit."""
     test = see(known(), arms(stable=1000, canary=0, canary_slow=1000))
-    assert (math.log(0.8125) + math.log(200) / 2,) * len(GRID) == pytest.approx(test.failing)
-    assert test.log_fail() < RULE.bound
+    assert (math.log(0.8125) + math.log(200) / 2,) * len(GRID) == pytest.approx(test.wager.failing)
+    assert test.wager.log_fail() < LATENCY.bounds.log_fail
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.01, 1e-9])
 def test_no_look_decides_alone_and_two_that_agree_do(alpha):
-    rule = replace(RULE, alpha=alpha)
-    broken = arms(stable=1000, canary_slow=1000)
-    once = look(known(), broken, rule, latency=True, alone=False)
-    assert Outcome.INCONCLUSIVE is assess(once, rule).outcome
-    twice = look(once, broken, rule, latency=True, alone=False)
-    assert Outcome.FAIL is assess(twice, rule).outcome
+    latency = replace(LATENCY, bounds=Bounds(alpha, alpha))
+    broken = Look(Counted(arms(stable=1000, canary_slow=1000)))
+    once = latency.look(known(), broken)
+    assert Outcome.INCONCLUSIVE is latency.assess(once).outcome
+    twice = latency.look(once, broken)
+    assert Outcome.FAIL is latency.assess(twice).outcome
 
 
 def test_factors_multiply_over_modes_before_the_clip():
     one = arms(stable=95, stable_slow=5, canary=95, canary_slow=5)["step"]
     alone = see(known(), {"step": one})
-    both_known = see(EProcess(EDGES), {"step": BASELINE, "prefill": BASELINE})
+    both_known = see(LATENCY.begin(), {"step": BASELINE, "prefill": BASELINE})
     both = see(both_known, {"step": one, "prefill": one})
-    assert [2 * p for p in alone.passing] == pytest.approx(both.passing)
+    assert [2 * p for p in alone.wager.passing] == pytest.approx(both.wager.passing)
 
 
 def test_tau_comes_from_earlier_looks_only():
     """A look's own stable requests must not choose what it is judged by."""
-    before = EProcess(EDGES)
+    before = LATENCY.begin()
     test = see(before, arms(stable=1000, canary=10, canary_slow=90))
-    assert before.failing == pytest.approx(
-        tuple(f - math.log(0.8125 / 0.75) for f in test.failing)
+    assert before.wager.failing == pytest.approx(
+        tuple(f - math.log(0.8125 / 0.75) for f in test.wager.failing)
     ), "without an earlier look there is no τ: faults alone count, and there were none"
     assert 0 == test.strata["step"].step.canary
 
@@ -109,14 +111,14 @@ def test_tau_comes_from_earlier_looks_only():
     ],
 )
 def test_tau_or_why_there_is_none(stable, expected):
-    test = see(EProcess(EDGES), {"step": Arms(bucket_counts(stable), bucket_counts([]))})
+    test = see(LATENCY.begin(), {"step": Arms(bucket_counts(stable), bucket_counts([]))})
     found = threshold(test.strata["step"], EDGES, RULE)
     assert expected == ("an edge" if isinstance(found, int) else found)
 
 
 def test_tau_follows_a_drift():
     """Older looks fade: stable has been twice as slow for a while."""
-    test = see(EProcess(EDGES), {"step": Arms(bucket_counts([0.1] * 390), bucket_counts([]))})
+    test = see(LATENCY.begin(), {"step": Arms(bucket_counts([0.1] * 390), bucket_counts([]))})
     for _ in range(40):
         test = see(test, {"step": Arms(bucket_counts([0.2] * 50), bucket_counts([]))})
     at = threshold(test.strata["step"], EDGES, RULE)
@@ -130,24 +132,27 @@ def test_tau_follows_a_drift():
 def test_no_data_in_one_arm_is_no_evidence(new):
     before = known()
     after = see(before, new)
-    assert (before.failing, before.passing) == (after.failing, after.passing)
-    assert Outcome.INCONCLUSIVE is assess(after, RULE).outcome
+    assert (before.wager.failing, before.wager.passing) == (
+        after.wager.failing,
+        after.wager.passing,
+    )
+    assert Outcome.INCONCLUSIVE is LATENCY.assess(after).outcome
 
 
 def test_faults_are_marked_whatever_they_took():
     as_faults = see(known(), arms(stable=100, canary=90, canary_faults=10))
     as_slow = see(known(), arms(stable=100, canary=90, canary_slow=10))
-    assert as_slow.failing == as_faults.failing
+    assert as_slow.wager.failing == as_faults.wager.failing
     assert 10 == as_faults.strata["step"].step.canary_faults
 
 
 def test_while_latency_is_not_judged_faults_are():
     """Slow canary: nothing. Failing canary: evidence, but never for a pass."""
     slow = see(known(), arms(stable=100, canary_slow=100), latency=False)
-    assert slow.log_fail() == pytest.approx(known().log_fail())
+    assert slow.wager.log_fail() == pytest.approx(known().wager.log_fail())
     failing = see(known(), arms(stable=100, canary_faults=100), latency=False)
-    assert failing.log_fail() > 0.9
-    assert 0 == failing.log_pass()
+    assert failing.wager.log_fail() > 0.9
+    assert 0 == failing.wager.log_pass()
     assert 0 == failing.strata["step"].step.canary
 
 
@@ -155,7 +160,7 @@ def test_equal_faults_in_both_arms_are_not_the_canarys():
     test = known()
     for _ in range(200):
         test = see(test, arms(stable=80, stable_faults=20, canary=80, canary_faults=20))
-    assert Outcome.FAIL is not assess(test, RULE).outcome
+    assert Outcome.FAIL is not LATENCY.assess(test).outcome
 
 
 def test_at_100_percent_a_fixed_rate_is_compared_with():
@@ -163,22 +168,24 @@ def test_at_100_percent_a_fixed_rate_is_compared_with():
     test = known()
     for _ in range(100):
         test = see(test, arms(canary=92, canary_slow=8), alone=True)
-    assert Outcome.INCONCLUSIVE is assess(test, RULE).outcome
+    assert Outcome.INCONCLUSIVE is LATENCY.assess(test).outcome
     for _ in range(30):
         test = see(test, arms(canary=60, canary_slow=40), alone=True)
-    assert Outcome.FAIL is assess(test, RULE).outcome
+    assert Outcome.FAIL is LATENCY.assess(test).outcome
 
 
 def test_a_new_step_keeps_the_case_against_and_drops_the_case_for():
     test = known()
     for _ in range(12):
         test = see(test, arms(stable=96, stable_slow=4, canary=100))
-    assert Outcome.PASS is assess(test, RULE).outcome
+    assert Outcome.PASS is LATENCY.assess(test).outcome
     stepped = test.next_step()
-    assert 0 == stepped.log_pass() == stepped.peak
-    assert stepped.failing >= test.failing
-    assert stepped.log_fail() == pytest.approx(test.log_fail()), "a stake placed is worth the same"
-    assert (0, 0) == (assess(stepped, RULE).canary, assess(stepped, RULE).stable)
+    assert 0 == stepped.wager.log_pass() == stepped.wager.peak
+    assert stepped.wager.failing >= test.wager.failing
+    assert stepped.wager.log_fail() == pytest.approx(test.wager.log_fail()), (
+        "a stake placed is worth the same"
+    )
+    assert (0, 0) == (LATENCY.assess(stepped).canary, LATENCY.assess(stepped).stable)
 
 
 def test_a_pass_once_reached_stays_for_its_step():
@@ -188,8 +195,8 @@ def test_a_pass_once_reached_stays_for_its_step():
         test = see(test, arms(stable=96, stable_slow=4, canary=100))
     for _ in range(4):
         test = see(test, arms(stable=99, stable_slow=1, canary=97, canary_slow=3))
-    assert test.log_pass() < test.peak
-    assert Outcome.PASS is assess(test, RULE).outcome
+    assert test.wager.log_pass() < test.wager.peak
+    assert Outcome.PASS is LATENCY.assess(test).outcome
 
 
 def test_a_late_regression_is_found_soon():
@@ -199,37 +206,37 @@ def test_a_late_regression_is_found_soon():
         test = see(test, arms(stable=354, stable_slow=16, canary=362, canary_slow=8))
     for _ in range(18):
         test = see(test, arms(stable=354, stable_slow=16, canary=270, canary_slow=100))
-    assert Outcome.FAIL is assess(test, RULE).outcome
+    assert Outcome.FAIL is LATENCY.assess(test).outcome
 
 
 def test_the_message_has_its_arithmetic():
     test = known()
     for _ in range(6):
         test = see(test, arms(stable=95, stable_slow=5, canary=60, canary_slow=38, canary_faults=2))
-    said = assess(test, RULE)
+    said = LATENCY.assess(test)
     assert Outcome.FAIL is said.outcome
     assert (
-        f"fail: ln E = {test.log_fail():.2f} ≥ ln(1/0.01) = 4.61 after 600 canary and 600 stable "
-        "requests; step: 240 canary requests were slower than 1.2·τ = 129.4 ms or failed, against "
+        f"fail: ln E = {test.wager.log_fail():.2f} ≥ ln(1/0.01) = 4.61 "
+        "after 600 canary and 600 stable requests; step: 240 canary requests were slower than "
+        "1.2·τ = 129.4 ms or failed, against "
         "30 stable ones slower than τ = 107.8 ms or failed; 12 canary and 0 stable ones failed"
     ) == said.message
 
 
 def test_the_message_says_what_it_waits_for():
-    said = assess(see(EProcess(EDGES), arms(stable=40, canary=2)), RULE)
+    said = LATENCY.assess(see(LATENCY.begin(), arms(stable=40, canary=2)))
     assert "step: τ waits for 40 of 100 stable requests" in said.message
     high = {"step": Arms(bucket_counts([100.0] * 200), bucket_counts([]))}
-    assert "too near the top bucket" in assess(see(EProcess(EDGES), high), RULE).message
+    assert "too near the top bucket" in LATENCY.assess(see(LATENCY.begin(), high)).message
 
 
 def test_figures_for_people():
-    said = assess(see(known(), arms(stable=100, canary=100)), RULE)
+    said = LATENCY.assess(see(known(), arms(stable=100, canary=100)))
     assert 1.0 == pytest.approx(said.ratio)
     assert (100, 100) == (said.canary, said.stable)
-    assert said.to_json()["samples"] == {"canary": 100, "stable": 100}
-    empty = assess(EProcess(EDGES), RULE)
-    assert (None, None, None) == (empty.ratio, empty.canary_p95, empty.stable_p95)
-    assert Outcome.ERROR is unreadable("no route to host", RULE).outcome
+    assert said.to_json(required=True)["samples"] == {"canary": 100, "stable": 100}
+    empty = LATENCY.assess(LATENCY.begin())
+    assert (None, {"canary": None, "stable": None}) == (empty.ratio, empty.details["p95_seconds"])
 
 
 def test_the_percentile_lies_in_its_bucket_or_is_none():
@@ -241,9 +248,16 @@ def test_the_percentile_lies_in_its_bucket_or_is_none():
     assert 0.1 / 1.1 < found < 0.1 * 1.1
 
 
+def by_bucket(found, faults):
+    counts = [0] * (len(EDGES) + 1)
+    for bucket, count in found.items():
+        counts[bucket] = count
+    return Counts(tuple(counts), faults)
+
+
 counts = st.builds(
-    Counts,
-    st.lists(st.integers(0, 10**6), min_size=len(EDGES) + 1, max_size=len(EDGES) + 1).map(tuple),
+    by_bucket,
+    st.dictionaries(st.integers(0, len(EDGES)), st.integers(0, 10**6), max_size=5),
     st.integers(0, 10**6),
 )
 
@@ -256,11 +270,11 @@ counts = st.builds(
 )
 def test_no_counts_lead_to_anything_but_numbers(looks):
     """Whatever comes, the evidence is finite and held back stakes bound it from below."""
-    test = EProcess(EDGES)
+    test = LATENCY.begin()
     for new, latency, alone, stepped in looks:
         test = see(test, {"step": new}, latency=latency, alone=alone)
         test = test.next_step() if stepped else test
-        said = assess(test, RULE)
+        said = LATENCY.assess(test)
         assert math.isfinite(said.log_fail)
         assert math.isfinite(said.log_pass)
-        assert said.log_fail >= math.log(0.125 / (test.steps + 1))
+        assert said.log_fail >= math.log(0.125 / (test.wager.steps + 1))

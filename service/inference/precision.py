@@ -1,0 +1,45 @@
+"""Which of the precisions a version carries it runs in."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from service.errors import VersionError
+from service.manifest import NEAR, Manifest, Precision
+
+Wanted = Literal["auto", "fp32", "int8", "fp16"]
+
+_FASTEST: dict[str, tuple[Precision, ...]] = {
+    "CPUExecutionProvider": ("int8",),
+    "CUDAExecutionProvider": ("fp16",),
+}
+"""What is faster than fp32 on a provider, fastest first."""
+
+
+def choose(manifest: Manifest, wanted: Wanted, provider: str) -> Precision:
+    """`wanted`, or for `auto` the fastest that stays near fp32 with its state carried.
+
+    Raises `VersionError` when the version does not carry what is wanted, or it is
+    of no use on `provider`.
+    """
+    faster = _FASTEST.get(provider, ())
+    if wanted == "auto":
+        near = (precision for precision in faster if _near(manifest, precision))
+        return next(near, "fp32")
+    if wanted != "fp32" and wanted not in faster:
+        raise VersionError(
+            f"{manifest.version}: engine.precision is {wanted}, which gains nothing on "
+            f"{provider}: set {' or '.join(('auto', 'fp32', *faster))}"
+        )
+    if wanted != "fp32" and wanted not in manifest.precisions:
+        raise VersionError(
+            f"{manifest.version}: engine.precision is {wanted}, and the version carries "
+            f"{', '.join(manifest.precisions) or 'fp32'} only: export it with --{wanted}, or set "
+            "auto or fp32"
+        )
+    return wanted
+
+
+def _near(manifest: Manifest, precision: Precision) -> bool:
+    carried = manifest.precisions.get(precision)
+    return carried is not None and carried.drift is not None and carried.drift.min_cosine >= NEAR

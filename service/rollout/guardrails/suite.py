@@ -1,0 +1,104 @@
+"""All guardrails of a plan: built, looked with and judged together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from service.rollout.guardrails.base import Guardrail, Look, error
+from service.rollout.guardrails.latency import Rule, Slower, SlowTest
+from service.rollout.guardrails.wager import Bounds
+from service.rollout.plan import Plan
+from service.rollout.verdict import Judgement, Verdict, judge
+
+log = logging.getLogger(__name__)
+
+FIRST = 0.75
+"""Of alpha, for a canary's first attempt."""
+
+
+def _latency(plan: Plan, bounds: Bounds, edges: tuple[float, ...]) -> Guardrail[Any]:
+    return Slower("latency", bounds, Rule.of(plan), edges)
+
+
+BUILDERS: dict[str, Callable[[Plan, Bounds, tuple[float, ...]], Guardrail[Any]]] = {
+    "latency": _latency,
+}
+"""Every guardrail there is, by its name in the plan; people see them in this order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What every guardrail has seen; None for one that has not looked or is off.
+
+    `edges` are the buckets it was counted in: seconds, without +Inf.
+    """
+
+    edges: tuple[float, ...]
+    latency: SlowTest | None = None
+
+    def next_step(self) -> Evidence:
+        """After the weight has changed; see `base.Memory`."""
+        kept = {name: getattr(self, name) for name in BUILDERS}
+        return replace(self, **{name: test and test.next_step() for name, test in kept.items()})
+
+
+assert {field.name for field in fields(Evidence)} == {"edges", *BUILDERS}
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """The guardrails that a plan turns on."""
+
+    plan: Plan
+    guardrails: tuple[Guardrail[Any], ...]
+
+    @classmethod
+    def of(cls, plan: Plan, edges: tuple[float, ...], attempt: int) -> Suite:
+        """`attempt`: how many times this canary has been started, this one included."""
+        names = [name for name in BUILDERS if name in plan.guardrails.enabled]
+        share = weight_of(attempt)
+        bounds = Bounds(fail=plan.alpha * share / len(names), passing=plan.alpha * share)
+        return cls(plan, tuple(BUILDERS[name](plan, bounds, edges) for name in names))
+
+    def look(self, evidence: Evidence, look: Look, step: int) -> tuple[Evidence, Judgement]:
+        """One more look by all. One that breaks has an error for a verdict, keeps what
+        it had seen, and leaves the others alone."""
+        broken: dict[str, Verdict] = {}
+        for guardrail in self.guardrails:
+            try:
+                test = getattr(evidence, guardrail.name) or guardrail.begin()
+                after = replace(evidence, **{guardrail.name: guardrail.look(test, look)})
+                guardrail.assess(getattr(after, guardrail.name))
+            except Exception as problem:
+                log.exception("the guardrail %s could not judge", guardrail.name)
+                broken[guardrail.name] = error(guardrail, str(problem) or type(problem).__name__)
+            else:
+                evidence = after
+        return evidence, self.judge(evidence, step, broken)
+
+    def judge(self, evidence: Evidence, step: int, broken: Mapping[str, Verdict] = {}) -> Judgement:
+        """What they say of all looks so far."""
+        verdicts = [
+            broken.get(g.name) or g.assess(getattr(evidence, g.name) or g.begin())
+            for g in self.guardrails
+        ]
+        return judge(verdicts, self.plan.must_pass(step))
+
+    def unreadable(self, message: str, step: int) -> Judgement:
+        """The evidence could not be read: an error of every guardrail."""
+        return judge([error(g, message) for g in self.guardrails], self.plan.must_pass(step))
+
+
+def weight_of(attempt: int) -> float:
+    """The part of alpha that a canary's attempt may spend: 3/4, 1/8, 1/24, 1/48, ...
+
+    The k-th after the first has 1/4 · 1/(k(k+1)), and all of them 1 together: however
+    often a canary is started again, the chance to roll it back wrongly, or to pass
+    it wrongly, in any of the attempts is alpha at most.
+    """
+    if attempt == 1:
+        return FIRST
+    return (1 - FIRST) / ((attempt - 1) * attempt)

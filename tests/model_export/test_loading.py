@@ -1,0 +1,54 @@
+"""From the files of a version to the engine that the settings ask for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fakes import manifest_of
+
+from model_export import graph, step_graph
+from model_export.architecture import DIM, HIDDEN, LAYERS
+from model_export.parity import walk
+from service.errors import VersionError
+from service.inference.loading import load_engine
+from service.inference.repository import VersionFiles
+from service.manifest import STEP_INT8, Carried, Dimensions, Drift, SessionHits
+from service.settings import Engine
+
+HITS = SessionHits(stream_sha256="0" * 64, steps=9, pool=5, seed=0, hit_at_5=0.5)
+NEAR = Drift(steps=9, min_cosine=0.99999, worst_step=1, mean_cosine=1.0, provider="CPU")
+
+
+@pytest.fixture(scope="module")
+def files(model, graph_bytes, tmp_path_factory):
+    """A version that carries fp32 and int8."""
+    folder = tmp_path_factory.mktemp("version")
+    (folder / "model.onnx").write_bytes(graph_bytes)
+    (folder / STEP_INT8).write_bytes(graph.serialise(step_graph.build(model)))
+    manifest = manifest_of("phase-3", 1000, "0" * 64).model_copy(
+        update={
+            "dimensions": Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN),
+            "precisions": {"fp32": Carried(hits=HITS), "int8": Carried(drift=NEAR, hits=HITS)},
+        }
+    )
+    return VersionFiles(manifest, folder / "model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"), [("auto", "int8"), ("int8", "int8"), ("fp32", "fp32")]
+)
+def test_the_engine_is_in_the_precision_chosen(files, engine, wanted, expected):
+    """Steps differ with it, whole contexts do not; the provider is the one got."""
+    loaded = load_engine(Engine(device="cpu", precision=wanted), files)
+    assert ("CPUExecutionProvider", expected) == (loaded.provider, loaded.precision)
+    vectors = walk(np.random.default_rng(1), 4, 1)
+    cold = np.zeros((LAYERS, 1, HIDDEN), np.float32)
+    for length in (1, 4):
+        args = vectors[:length], np.full(1, length, np.int32), cold
+        same = np.array_equal(engine.run(*args)[0], loaded.run(*args)[0])
+        assert same == (length > 1 or expected == "fp32")
+
+
+def test_a_precision_that_is_not_carried_is_refused(files):
+    with pytest.raises(VersionError, match="fp16"):
+        load_engine(Engine(device="cpu", precision="fp16"), files)

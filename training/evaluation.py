@@ -1,0 +1,139 @@
+"""Both held-out sets, every model and every rule: one pool a set, paired differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training import baselines, held_out, metrics, scores
+from training.bootstrap import DocumentBootstrap
+from training.candidate import Candidate
+from training.corpus import Corpus, CorpusError
+from training.held_out import HeldOutSet
+from training.metrics import Kind, Pool, Vectors
+from training.report import Data, Report, Row, SetReport
+from training.scores import Outcome
+
+Predict = Callable[[Candidate, HeldOutSet, NDArray[np.int64]], Vectors]
+"""Predictions `[n, dim]` of positions in a set's stream."""
+
+
+@dataclass(frozen=True)
+class PoolWish:
+    """What pool to draw from each set."""
+
+    kind: Kind
+    size: int
+    seed: int
+
+    def draw(self, of: HeldOutSet) -> Pool:
+        try:
+            return metrics.draw_pool(self.kind, len(of.corpus.vectors), self.size, self.seed)
+        except ValueError as error:
+            raise ValueError(f"held-out set {of.name}: {error}") from error
+
+
+@dataclass(frozen=True)
+class SetOutcomes:
+    """What a set's rows scored at each position, for whoever compares them later."""
+
+    document: NDArray[np.int32]
+    rows: Mapping[str, Outcome]
+
+
+def evaluate(
+    corpus: Corpus,
+    data: Data,
+    candidates: Sequence[Candidate],
+    wish: PoolWish,
+    predict: Predict,
+    *,
+    include_seen: bool,
+) -> tuple[Report, dict[str, SetOutcomes]]:
+    """Score everything on both held-out sets.
+
+    Figures are withheld where a model was trained on documents of the set, but with
+    `include_seen`. Raises `CorpusError` where that leaves a model none, or where a
+    document's text is on both sides; `ValueError` where a pool cannot be drawn.
+    """
+    both = held_out.sets(corpus)
+    pools = [wish.draw(one) for one in both]
+    if not include_seen:
+        for candidate in candidates:
+            _check_something_is_left(candidate, both)
+    neither = held_out.split(corpus, "both").train
+    rules = baselines.all_rules(neither.vectors)
+    reports, outcomes = [], {}
+    for one, pool in zip(both, pools, strict=True):
+        seen = {
+            candidate.name: held_out.seen(candidate.trained_on, one.documents)
+            for candidate in candidates
+        }
+        targets = one.corpus.vectors[pool.targets]
+        measured = {
+            candidate.name: scores.outcome(predict(candidate, one, pool.targets), targets)
+            for candidate in candidates
+            if include_seen or not seen[candidate.name]
+        }
+        for rule in rules:
+            predicted = rule.predict(one.corpus.vectors, pool.targets)
+            measured[rule.name] = scores.outcome(predicted, targets)
+        document = one.corpus.document_id[pool.targets]
+        outcomes[one.name] = SetOutcomes(document, measured)
+        bootstrap = DocumentBootstrap(document)
+        figures = {name: scores.figures(item, bootstrap) for name, item in measured.items()}
+        rows = [
+            *(
+                Row(item.name, figures.get(item.name), item.window, item.digest, seen[item.name])
+                for item in candidates
+            ),
+            *(Row(rule.name, figures[rule.name]) for rule in rules),
+        ]
+        pairs = _pairs([item.name for item in candidates], [rule.name for rule in rules])
+        reports.append(
+            SetReport(
+                name=one.name,
+                description=one.description,
+                documents=one.documents,
+                vectors=len(one.corpus.vectors),
+                pool=pool,
+                pool_digest=pool.digest(data.sha256, one.rows),
+                rows=tuple(rows),
+                differences=tuple(
+                    difference
+                    for a, b in pairs
+                    if a in measured and b in measured
+                    for difference in scores.differences(
+                        (a, measured[a]), (b, measured[b]), bootstrap
+                    )
+                ),
+            )
+        )
+    return Report(data, tuple(reports)), outcomes
+
+
+def _check_something_is_left(candidate: Candidate, both: Sequence[HeldOutSet]) -> None:
+    leaks = [held_out.seen(candidate.trained_on, one.documents) for one in both]
+    if all(leaks):
+        told = "; ".join(
+            f"{one.name}: {len(leak or ())} of {len(one.documents)} ({_some(leak or ())})"
+            for one, leak in zip(both, leaks, strict=True)
+        )
+        raise CorpusError(
+            f"{candidate.name} was trained on documents of every held-out set: {told}; "
+            "train with documents held out, or give --include-seen to see what it remembers"
+        )
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
+def _pairs(models: list[str], rules: list[str]) -> list[tuple[str, str]]:
+    """The later model less the earlier ones; every model less every rule."""
+    later = [(b, a) for a, b in combinations(models, 2)]
+    return later + [(model, rule) for model in models for rule in rules]
