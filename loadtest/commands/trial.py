@@ -49,7 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     if min(args.minutes, args.runs, args.rate) <= 0 or args.factor < 1:
-        raise SystemExit("nextvec trial: --minutes, --runs, --rate must be over 0, --factor 1 or more")
+        raise SystemExit(
+            "nextvec trial: --minutes, --runs, --rate must be over 0, --factor 1 or more"
+        )
     console = Console()
     # A terminated trial stops its server as an interrupted one does.
     signal.signal(signal.SIGTERM, _terminated)
@@ -83,8 +85,8 @@ def _run(
     args: argparse.Namespace, models: Path, data: streams.Streams, number: int, console: Console
 ) -> Trial:
     """One run on a server of its own, its picture, and a line on how it ended."""
-    slow = ["--slow", CANARY, "--factor", str(args.factor)]
-    launcher = stage.slowed(slow) if args.kind == "slowed" else stage.SERVE
+    slow = args.kind == "slowed"
+    launcher = stage.slowed(CANARY, args.factor) if slow else stage.SERVE
     settings = {"NEXTVEC_ROLLOUT__INTERVAL_SECONDS": str(_LOOK_SECONDS)}
     clock = SystemClock()
     with stage.serving(models, args.out, STABLE, CANARY, settings, launcher) as server:
@@ -97,8 +99,10 @@ def _run(
                     clock,
                     rate=args.rate,
                     seconds=args.minutes * 60,
-                    expected_rollback=args.kind == "slowed",
-                    show=lambda t: live.update(f"run {number} of {args.runs}: {_line(t)}", refresh=True),
+                    expected_rollback=slow,
+                    show=lambda t: live.update(
+                        f"run {number} of {args.runs}: {_line(t)}", refresh=True
+                    ),
                 )
             )
     picture = args.out / f"{args.kind}-{number}.png"
@@ -113,9 +117,10 @@ def _line(trial: Trial) -> str:
         return f"{len(trial.records)} requests"
     recent = window_p95(trial.records, trial.driver.now(), 60.0)
     shown = ", ".join(f"{variant} {p95 * 1000:.1f} ms" for variant, p95 in recent.items())
+    said = last.message if trial.rolled_back else last.verdict
     return (
         f"{last.at - trial.started:.0f} s, {len(trial.records)} requests, {last.phase} at "
-        f"{last.weight:g} %, P95 of a minute: {shown or '-'}; {last.verdict[:80]}"
+        f"{last.weight:g} %, P95 of a minute: {shown or '-'}; {said[:120]}"
     )
 
 

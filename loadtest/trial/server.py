@@ -20,7 +20,7 @@ from service.commands import serve
 from service.inference.engine import Engine
 from service.inference.loading import load_engine
 from service.inference.repository import VersionFiles
-from service.manifest import Dimensions
+from service.manifest import Dimensions, Precision
 from service.settings import Settings
 
 
@@ -39,12 +39,13 @@ class DelayedEngine:
         self._monotonic = monotonic
         self._sleep = sleep
 
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._engine, name)
-
     @property
     def provider(self) -> str:
         return self._engine.provider
+
+    @property
+    def precision(self) -> Precision:
+        return self._engine.precision
 
     @property
     def dimensions(self) -> Dimensions:

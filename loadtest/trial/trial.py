@@ -83,7 +83,7 @@ class Trial:
         return found
 
 
-async def play(  # noqa: PLR0913 - a trial's circumstances, by name
+async def play(
     server: Server,
     streams: Streams,
     clock: Clock,

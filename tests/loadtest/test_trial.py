@@ -73,7 +73,7 @@ def test_a_trial_ends_as_it_must_or_says_why_not(phases, expected_rollback, afte
 
 def test_a_failed_request_is_a_problem():
     """Nothing may be lost on the way."""
-    trial = Trial(False, Driver([], FakeClock()))
+    trial = Trial(expected_rollback=False, driver=Driver([], FakeClock()))
     trial.samples.append(parse(status(phase="Progressing"), 1.0))
     trial.records.append(Record(1.0, 0.0, 0.1, 500, error="boom"))
     assert ["1 requests failed: boom"] == trial.problems()
