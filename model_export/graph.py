@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from model_export.architecture import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
-from model_export.fold import Folded, GRULayer, Linear, fold
+from model_export.fold import Float32, Folded, GRULayer, Linear, fold
 
 OPSET = 20
 """The first with Gelu and the last before GRU-22, which ONNX Runtime may not know."""
@@ -29,15 +29,18 @@ _SMALLEST_NORM = 1e-12
 """As in `torch.nn.functional.normalize`: a shorter vector is divided by this."""
 
 
-def build(model: MemoryAugmentedGRU) -> onnx.ModelProto:
+def build(model: MemoryAugmentedGRU, *, half: bool = False) -> onnx.ModelProto:
     """The graph of `model`, checked and with its shapes inferred.
+
+    `half`: the products and the GRU in fp16, for CUDA; inputs, outputs, norms and
+    the softmax stay in fp32.
 
     Inputs: `vectors` float32 `[time, batch, dim]`, `lengths` int32 `[batch]`
     (1 ≤ length ≤ time), `state` float32 `[layers, batch, hidden]`. Outputs:
     `next_vector` float32 `[batch, dim]`, unit length, and `next_state`, like
     `state`. What lies past a row's length has no effect on any row.
     """
-    graph = _Graph()
+    graph = _Graph(half=half)
     weights = fold(model)
     hidden = _recurrence(graph, weights)
     step = _head(graph, weights, hidden)
@@ -65,8 +68,9 @@ def _recurrence(graph: _Graph, weights: Folded) -> str:
     sequence = graph.add(
         "LayerNormalization", ["vectors", "unit_scale"], "normed", epsilon=weights.input_epsilon
     )
+    sequence = graph.narrow(sequence)
     states = [f"state_{layer}" for layer in range(LAYERS)]
-    graph.add_many("Split", ["state"], states, axis=0, num_outputs=LAYERS)
+    graph.add_many("Split", [graph.narrow("state")], states, axis=0, num_outputs=LAYERS)
     # Y past a row's length is zeros and Y[-1] is another row's end; Y_h is each row's own.
     ends = [f"end_{layer}" for layer in range(LAYERS)]
     graph.constant("direction_axis", np.array([1], np.int64))
@@ -75,7 +79,7 @@ def _recurrence(graph: _Graph, weights: Folded) -> str:
         graph.gru(layer, layer_weights, sequence, states[layer], (output, ends[layer]))
         if output:
             sequence = graph.add("Squeeze", [output, "direction_axis"], f"sequence_{layer + 1}")
-    graph.add("Concat", ends, "next_state", axis=0)
+    graph.widened("Concat", ends, "next_state", axis=0)
     return ends[-1]
 
 
@@ -84,13 +88,15 @@ def _head(graph: _Graph, weights: Folded, end: str) -> str:
     graph.constant("layer_axis", np.array([0], np.int64))
     hidden = graph.add("Squeeze", [end, "layer_axis"], "hidden")
     # cosine(query, slot) = (query . slot / |slot|) / |query|
-    query_norm = graph.norm(graph.linear(hidden, weights.query, "query"), "query_norm")
-    products = graph.linear(hidden, weights.scores, "products")
+    # A sum of squares does not fit fp16.
+    query = graph.wide_linear(hidden, weights.query, "query")
+    query_norm = graph.norm(query, "query_norm")
+    products = graph.wide_linear(hidden, weights.scores, "products")
     cosines = graph.add("Div", [products, query_norm], "cosines")
     attention = graph.add("Softmax", [cosines], "attention", axis=-1)
-    graph.constant("content", weights.content)
-    read = graph.add("MatMul", [attention, "content"], "read")
-    own = graph.linear(hidden, weights.fusion, "fusion")
+    graph.weight("content", weights.content)
+    read = graph.widened("MatMul", [graph.narrow(attention), "content"], "read")
+    own = graph.wide_linear(hidden, weights.fusion, "fusion")
     fused = graph.add("Gelu", [graph.add("Add", [own, read], "fused_sum")], "fused")
     graph.constant("fused_scale", np.ones(HIDDEN, np.float32))
     normed = graph.add(
@@ -99,8 +105,9 @@ def _head(graph: _Graph, weights: Folded, end: str) -> str:
         "fused_normed",
         epsilon=weights.fusion_epsilon,
     )
-    wide = graph.add("Gelu", [graph.linear(normed, weights.expand, "expand")], "wide")
-    return graph.linear(wide, weights.output, "step")
+    expanded = graph.wide_linear(graph.narrow(normed), weights.expand, "expand")
+    wide = graph.add("Gelu", [expanded], "wide")
+    return graph.wide_linear(graph.narrow(wide), weights.output, "step")
 
 
 def _add_to_last(graph: _Graph, step: str) -> None:
@@ -120,7 +127,8 @@ def _add_to_last(graph: _Graph, step: str) -> None:
 class _Graph:
     """Nodes and initializers in the order they are added; names are given, so bytes repeat."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, half: bool) -> None:
+        self._half = half
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: list[onnx.TensorProto] = []
         self.constant("smallest_norm", np.array(_SMALLEST_NORM, np.float32))
@@ -140,10 +148,27 @@ class _Graph:
         name = f"{operator}_{outputs[-1]}"
         self._nodes.append(helper.make_node(operator, inputs, outputs, name=name, **attributes))
 
-    def linear(self, value: str, layer: Linear, output: str) -> str:
-        weight = self.constant(f"{output}_weight", layer.weight)
-        bias = self.constant(f"{output}_bias", layer.bias)
-        return self.add("Gemm", [value, weight, bias], output)
+    def weight(self, name: str, value: Float32) -> str:
+        """A constant of the graph's precision."""
+        return self.constant(name, value.astype(np.float16) if self._half else value)
+
+    def narrow(self, value: str) -> str:
+        """`value` in the graph's precision."""
+        if not self._half:
+            return value
+        return self.add("Cast", [value], f"{value}_narrow", to=TensorProto.FLOAT16)
+
+    def widened(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        """An operator in the graph's precision, its output in fp32."""
+        if not self._half:
+            return self.add(operator, inputs, output, **attributes)
+        half = self.add(operator, inputs, f"{output}_half", **attributes)
+        return self.add("Cast", [half], output, to=TensorProto.FLOAT)
+
+    def wide_linear(self, value: str, layer: Linear, output: str) -> str:
+        weight = self.weight(f"{output}_weight", layer.weight)
+        bias = self.weight(f"{output}_bias", layer.bias)
+        return self.widened("Gemm", [value, weight, bias], output)
 
     def norm(self, value: str, output: str) -> str:
         """The length of each row `[batch, 1]`, at least `_SMALLEST_NORM`."""
@@ -154,7 +179,7 @@ class _Graph:
         self, number: int, layer: GRULayer, sequence: str, state: str, outputs: tuple[str, str]
     ) -> None:
         names = [
-            self.constant(f"gru_{number}_{part}", getattr(layer, part)) for part in ("w", "r", "b")
+            self.weight(f"gru_{number}_{part}", getattr(layer, part)) for part in ("w", "r", "b")
         ]
         self.add_many(
             "GRU",

@@ -1,14 +1,23 @@
-"""One step with 8-bit weights: the recurrence written out in matrix products.
+"""One step with the recurrence written out in matrix products: in 8 bits, fp16 or fp32.
 
 ONNX Runtime has no quantised GRU, but it has quantised products, and one step
 of a GRU is two of them a layer. The weights are a quarter the size, which is
 what a step at a small batch costs: the time to read them. `MatMulNBits` takes
 blocks of `BLOCK` weights with a float scale each; accuracy level 4 rounds the
-other side to 8 bits as well.
+other side to 8 bits as well. In fp16 only the products are: everything else,
+the state above all, stays in fp32.
+
+On a GPU a step costs little beside bringing its state there and back. `pooled`
+graphs keep the states of many sessions in one tensor, `[slots, layers, hidden]`:
+they gather the batch's from it and scatter the new ones into other slots, so
+that a step that fails has changed nothing. Bound to one buffer, the pool's
+input and output are the same memory and nothing is copied. No GRU node, no
+lengths, fixed shapes: nothing in them keeps a CUDA graph from being captured.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +28,7 @@ from onnx import TensorProto, helper, numpy_helper
 from model_export.architecture import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
 from model_export.fold import Folded, GRULayer, Linear, fold
 from model_export.graph import IR_VERSION, OPSET
+from service.manifest import Precision
 
 BLOCK = 64
 _ACCURACY_LEVEL = 4
@@ -26,18 +36,27 @@ _ZERO_POINT = 128
 _STATE_SHAPE: list[int | str] = [LAYERS, "batch", HIDDEN]
 
 
-def build(model: MemoryAugmentedGRU) -> onnx.ModelProto:
+def build(
+    model: MemoryAugmentedGRU, precision: Precision = "int8", *, pooled: bool = False
+) -> onnx.ModelProto:
     """The step graph of `model`: the contract's inputs and outputs, `time` 1.
 
-    `lengths` is an input for the engine's sake and is not read: all are 1.
+    `lengths` is an input for the engine's sake and is not read: all are 1. A
+    `pooled` one has for `lengths` and `state` the int64 `sources` and `targets`
+    `[batch]` and the float32 `states` `[slots, layers, hidden]`, and for
+    `next_state` `next_states`, which are `states` with the new ones at `targets`.
     """
-    writer, weights = _Writer(), fold(model)
+    writer, weights = _Writer(precision), fold(model)
+    if pooled:
+        _gather(writer)
     hidden = _recurrence(writer, weights)
     step = _head(writer, weights, hidden)
     moved = writer.add("Add", ["newest", step], "moved")
     writer.add("Div", [moved, writer.norm(moved, "moved_norm")], "next_vector")
+    if pooled:
+        _scatter(writer)
     proto = helper.make_model(
-        writer.finish(),
+        writer.finish(_POOLED if pooled else _PLAIN, "next_vector_step"),
         opset_imports=[
             helper.make_opsetid("", OPSET),
             helper.make_opsetid("com.microsoft", 1),
@@ -46,6 +65,30 @@ def build(model: MemoryAugmentedGRU) -> onnx.ModelProto:
         producer_name="nextvec",
     )
     onnx.checker.check_model(proto)
+    return proto
+
+
+def build_read() -> onnx.ModelProto:
+    """From the pool to the host: `states`, `slots` `[n]` → `read` `[n, layers, hidden]`."""
+    writer = _Writer("fp32")
+    writer.add("Gather", ["states", "slots"], "read", axis=0)
+    return _plain_model(writer, _READ, "read_states")
+
+
+def build_write() -> onnx.ModelProto:
+    """From the host into the pool: `states`, `slots` `[n]`, `written` → `next_states`."""
+    writer = _Writer("fp32")
+    slots = writer.add("Unsqueeze", ["slots", "last_axis"], "places")
+    writer.add("ScatterND", ["states", slots, "written"], "next_states")
+    return _plain_model(writer, _WRITE, "write_states")
+
+
+def _plain_model(writer: _Writer, ends: _Ends, name: str) -> onnx.ModelProto:
+    opsets = [helper.make_opsetid("", OPSET)]
+    proto = helper.make_model(
+        writer.finish(ends, name), opset_imports=opsets, ir_version=IR_VERSION
+    )
+    onnx.checker.check_model(proto, full_check=True)
     return proto
 
 
@@ -61,6 +104,19 @@ def quantised(
     safe = np.where(scales == 0, np.float32(1), scales)
     levels = np.rint(columns / safe[:, :, None]) + _ZERO_POINT
     return levels.astype(np.uint8), safe.reshape(-1).astype(np.float32)
+
+
+def _gather(writer: _Writer) -> None:
+    """`state` `[layers, batch, hidden]` from the pool."""
+    rows = writer.add("Gather", ["states", "sources"], "rows", axis=0)
+    writer.add("Transpose", [rows], "state", perm=[1, 0, 2])
+
+
+def _scatter(writer: _Writer) -> None:
+    """`next_state` into the pool."""
+    rows = writer.add("Transpose", ["next_state"], "next_rows", perm=[1, 0, 2])
+    places = writer.add("Unsqueeze", ["targets", "last_axis"], "places")
+    writer.add("ScatterND", ["states", places, rows], "next_states")
 
 
 def _recurrence(writer: _Writer, weights: Folded) -> str:
@@ -121,10 +177,53 @@ def _head(writer: _Writer, weights: Folded, hidden: str) -> str:
     return writer.linear(wide, weights.output, "step")
 
 
-class _Writer:
-    """Nodes and initializers in the order they are added."""
+_Tensor = tuple[str, Any, list[int | str]]
+"""Name, element type, shape."""
 
-    def __init__(self) -> None:
+
+@dataclass(frozen=True)
+class _Ends:
+    """A graph's inputs and outputs."""
+
+    inputs: tuple[_Tensor, ...]
+    outputs: tuple[_Tensor, ...]
+
+
+_VECTORS: _Tensor = ("vectors", TensorProto.FLOAT, [1, "batch", DIM])
+_ANSWER: _Tensor = ("next_vector", TensorProto.FLOAT, ["batch", DIM])
+_POOL: list[int | str] = ["slots", LAYERS, HIDDEN]
+_SLOTS: _Tensor = ("slots", TensorProto.INT64, ["n"])
+_STATES: _Tensor = ("states", TensorProto.FLOAT, _POOL)
+_NEXT_STATES: _Tensor = ("next_states", TensorProto.FLOAT, _POOL)
+
+_PLAIN = _Ends(
+    (
+        _VECTORS,
+        ("lengths", TensorProto.INT32, ["batch"]),
+        ("state", TensorProto.FLOAT, _STATE_SHAPE),
+    ),
+    (_ANSWER, ("next_state", TensorProto.FLOAT, _STATE_SHAPE)),
+)
+_POOLED = _Ends(
+    (
+        _VECTORS,
+        ("sources", TensorProto.INT64, ["batch"]),
+        ("targets", TensorProto.INT64, ["batch"]),
+        _STATES,
+    ),
+    (_ANSWER, _NEXT_STATES),
+)
+_READ = _Ends((_STATES, _SLOTS), (("read", TensorProto.FLOAT, ["n", LAYERS, HIDDEN]),))
+_WRITE = _Ends(
+    (_STATES, _SLOTS, ("written", TensorProto.FLOAT, ["n", LAYERS, HIDDEN])), (_NEXT_STATES,)
+)
+
+
+class _Writer:
+    """Nodes and initializers in the order they are added; products are in `precision`."""
+
+    def __init__(self, precision: Precision) -> None:
+        self._precision = precision
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: list[onnx.TensorProto] = []
         self.constant("smallest_norm", np.array(1e-12, np.float32))
@@ -145,6 +244,30 @@ class _Writer:
         self._nodes.append(helper.make_node(operator, inputs, outputs, name=name, **attributes))
 
     def product(self, value: str, weight: NDArray[np.float32], output: str) -> str:
+        """`value @ weight`."""
+        if self._precision == "int8":
+            return self._quantised_product(value, weight, output)
+        return self._in_precision("MatMul", value, [self._weight(weight, output)], output)
+
+    def linear(self, value: str, layer: Linear, output: str) -> str:
+        if self._precision == "int8":
+            product = self.product(value, layer.weight, f"{output}_product")
+            return self.add("Add", [product, self.constant(f"{output}_bias", layer.bias)], output)
+        weights = [self._weight(layer.weight, output), self._weight(layer.bias, f"{output}_bias")]
+        return self._in_precision("Gemm", value, weights, output)
+
+    def _weight(self, weight: NDArray[np.float32], output: str) -> str:
+        half = self._precision == "fp16"
+        return self.constant(f"{output}_weight", weight.astype(np.float16) if half else weight)
+
+    def _in_precision(self, operator: str, value: str, weights: list[str], output: str) -> str:
+        if self._precision == "fp32":
+            return self.add(operator, [value, *weights], output)
+        narrow = self.add("Cast", [value], f"{output}_narrow", to=TensorProto.FLOAT16)
+        product = self.add(operator, [narrow, *weights], f"{output}_half")
+        return self.add("Cast", [product], output, to=TensorProto.FLOAT)
+
+    def _quantised_product(self, value: str, weight: NDArray[np.float32], output: str) -> str:
         levels, scales = quantised(weight)
         inputs = [
             value,
@@ -163,27 +286,16 @@ class _Writer:
             accuracy_level=_ACCURACY_LEVEL,
         )
 
-    def linear(self, value: str, layer: Linear, output: str) -> str:
-        product = self.product(value, layer.weight, f"{output}_product")
-        return self.add("Add", [product, self.constant(f"{output}_bias", layer.bias)], output)
-
     def norm(self, value: str, output: str) -> str:
         length = self.add("ReduceL2", [value, "last_axis"], f"{output}_raw", keepdims=1)
         return self.add("Max", [length, "smallest_norm"], output)
 
-    def finish(self) -> onnx.GraphProto:
-        value = helper.make_tensor_value_info
+    def finish(self, ends: _Ends, name: str) -> onnx.GraphProto:
+        def of(tensors: tuple[_Tensor, ...]) -> list[onnx.ValueInfoProto]:
+            return [helper.make_tensor_value_info(*tensor) for tensor in tensors]
+
+        used = {name for node in self._nodes for name in node.input}
+        constants = [constant for constant in self._initializers if constant.name in used]
         return helper.make_graph(
-            self._nodes,
-            "next_vector_step",
-            inputs=[
-                value("vectors", TensorProto.FLOAT, [1, "batch", DIM]),
-                value("lengths", TensorProto.INT32, ["batch"]),
-                value("state", TensorProto.FLOAT, _STATE_SHAPE),
-            ],
-            outputs=[
-                value("next_vector", TensorProto.FLOAT, ["batch", DIM]),
-                value("next_state", TensorProto.FLOAT, _STATE_SHAPE),
-            ],
-            initializer=self._initializers,
+            self._nodes, name, of(ends.inputs), of(ends.outputs), initializer=constants
         )

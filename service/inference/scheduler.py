@@ -25,6 +25,7 @@ import numpy as np
 from service.clock import Clock
 from service.errors import EngineFault, NotReady, QueueFull
 from service.inference.engine import Engine
+from service.inference.states import advance, is_finite
 from service.types import State, Vector, Vectors
 
 logger = logging.getLogger(__name__)
@@ -253,23 +254,18 @@ class Scheduler:
         vectors = np.zeros((int(lengths.max()), len(jobs), jobs[0].vectors.shape[1]), np.float32)
         for column, (job, length) in enumerate(zip(jobs, lengths, strict=True)):
             vectors[:length, column] = job.vectors[job.done : job.done + length]
-        states = np.stack([job.state for job in jobs], axis=1)
+        states = [job.state for job in jobs]
         began = self._clock.monotonic()
-        predicted, next_states = self._engine.run(vectors, lengths, states)
+        predicted, next_states = advance(self._engine, vectors, lengths, states)
         seconds = self._clock.monotonic() - began
-        if predicted.shape != vectors.shape[1:] or next_states.shape != states.shape:
-            raise EngineFault(
-                f"the engine answered {predicted.shape} and {next_states.shape}, "
-                f"not {vectors.shape[1:]} and {states.shape}"
-            )
         self._observe_batch(len(jobs))
         self._seconds_per_job += 0.1 * (seconds / len(jobs) - self._seconds_per_job)
         for column, (job, length) in enumerate(zip(jobs, lengths, strict=True)):
             job.done += int(length)
             job.inference_seconds += seconds
-            # Copies: a view would keep the whole batch alive in a session.
+            # A copy: a view would keep the whole batch alive in a session.
             job.vector = predicted[column].copy()
-            job.state = next_states[:, column].copy()
+            job.state = next_states[column]
             if job.keep_states:
                 job.states.append((job.offset + job.done, job.state))
 
@@ -278,7 +274,7 @@ class Scheduler:
         answers: list[tuple[_Job, Prediction]] = []
         for job in jobs:
             assert job.vector is not None
-            if not (np.isfinite(job.vector).all() and np.isfinite(job.state).all()):
+            if not (np.isfinite(job.vector).all() and is_finite(job.state)):
                 self._fail_later([job], EngineFault("the engine answered NaN or Inf"))
                 continue
             queued = max(0.0, finished - job.submitted - job.inference_seconds)

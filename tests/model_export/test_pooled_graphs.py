@@ -1,0 +1,60 @@
+"""Graphs for a GPU, on the CPU: they step as the model does, and keep states in a pool."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from onnx.reference import ReferenceEvaluator
+
+from model_export import graph, step_graph
+from model_export.architecture import DIM, HIDDEN, LAYERS
+from model_export.parity import walk
+from service.inference.onnx_engine import OnnxEngine
+from service.manifest import Dimensions
+
+DIMENSIONS = Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN)
+
+
+@pytest.mark.parametrize(("precision", "apart"), [("fp32", 1e-5), ("fp16", 5e-3)])
+def test_a_step_in_either_precision_is_the_models(model, tmp_path, precision, apart):
+    """Answers and states; in fp16 only the products are rounded."""
+    path = tmp_path / "step.onnx"
+    path.write_bytes(graph.serialise(step_graph.build(model, precision)))
+    rng = np.random.default_rng(1)
+    vectors = walk(rng, 1, 3)
+    state = rng.uniform(-1, 1, (LAYERS, 3, HIDDEN)).astype(np.float32)
+    with torch.inference_mode():
+        expected, expected_state = model.predict(torch.tensor(vectors), torch.tensor(state))
+    engine = OnnxEngine(path, DIMENSIONS, precision=precision)
+    answer, next_state = engine.run(vectors, np.ones(3, np.int32), state)
+    np.testing.assert_allclose(expected.numpy(), answer, atol=apart)
+    np.testing.assert_allclose(expected_state.numpy(), next_state, atol=apart)
+
+
+def test_contexts_in_fp16_are_near_the_models(model, engine, tmp_path):
+    """With rows of different lengths; inputs and outputs stay fp32."""
+    path = tmp_path / "model-fp16.onnx"
+    path.write_bytes(graph.serialise(graph.build(model, half=True)))
+    vectors = walk(np.random.default_rng(2), 60, 2)
+    args = vectors, np.array([60, 7], np.int32), np.zeros((LAYERS, 2, HIDDEN), np.float32)
+    expected, expected_state = engine.run(*args)
+    answer, state = OnnxEngine(path, DIMENSIONS, precision="fp16").run(*args)
+    assert (np.sum(expected * answer, axis=1) > 0.9999).all()
+    np.testing.assert_allclose(expected_state, state, atol=0.02)
+    assert path.stat().st_size < 22e6
+
+
+def test_states_are_read_from_the_pool_and_written_to_it():
+    """Only those named; the others stay as they were."""
+    states = np.random.default_rng(3).standard_normal((5, LAYERS, HIDDEN)).astype(np.float32)
+    slots = np.array([3, 1], np.int64)
+    (read,) = ReferenceEvaluator(step_graph.build_read()).run(
+        None, {"states": states, "slots": slots}
+    )
+    np.testing.assert_array_equal(states[[3, 1]], read)
+    (after,) = ReferenceEvaluator(step_graph.build_write()).run(
+        None, {"states": states, "slots": slots, "written": -read}
+    )
+    np.testing.assert_array_equal(-states[[3, 1]], after[[3, 1]])
+    np.testing.assert_array_equal(states[[0, 2, 4]], after[[0, 2, 4]])
