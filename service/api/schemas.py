@@ -103,6 +103,36 @@ def vectors_body(field: str, others: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+FEEDBACK: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "request_id",
+            "in": "query",
+            "description": "with raw float32 only; JSON has it in the body",
+            "schema": {"type": "string"},
+        }
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["request_id", "vector"],
+                    "properties": {"request_id": {"type": "string"}, "vector": _VECTOR},
+                }
+            },
+            "application/octet-stream": {
+                "schema": {
+                    "type": "string",
+                    "format": "binary",
+                    "description": "one vector as little-endian float32",
+                }
+            },
+        },
+    },
+}
+
 VERSION_IN_PATH: dict[str, Any] = {
     "parameters": [
         {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}}
