@@ -14,27 +14,32 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from loadtest import streams
-from model_export import checkpoint, drift, evaluation, graph, parity, publish, step_graph
+from model_export import (
+    checkpoint,
+    device_graphs,
+    drift,
+    evaluation,
+    graph,
+    parity,
+    publish,
+    step_graph,
+    step_latency,
+)
 from model_export.architecture import DIM, HIDDEN, LAYERS, PARAMETERS, MemoryAugmentedGRU
 from service.errors import NextvecError
-from service.inference.device_engine import DeviceEngine
+from service.inference import precision
 from service.inference.engine import Engine
 from service.inference.onnx_engine import OnnxEngine
-from service.inference.onnx_pool import open_pool
-from service.inference.state_pool import SMALLEST, StatePool
 from service.manifest import (
     MODEL,
-    MODEL_FP16,
     NAME,
-    STATE_READ,
-    STATE_WRITE,
     STEP_INT8,
-    STEP_POOLED,
     Carried,
     Dimensions,
     Manifest,
     Parity,
     Precision,
+    StepLatency,
     sha256,
 )
 
@@ -77,6 +82,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="carry what a GPU serves with: fp16, and steps whose states stay on the device in "
         "fp16 and fp32 (86 MB more)",
+    )
+    parser.add_argument(
+        "--step-latency",
+        action="store_true",
+        help="record how long a step takes on this machine, for a rollout's gate",
     )
     parser.add_argument(
         "--evaluation", type=Path, help="the report.json of nextvec evaluate on this checkpoint"
@@ -129,7 +139,7 @@ def _export(args: argparse.Namespace, console: Console) -> Manifest:
         if args.int8:
             steps["int8"] = _step_int8(model, directory, dimensions)
         if args.fp16:
-            steps["fp16"] = _for_cuda(model, directory, engine)
+            steps["fp16"] = device_graphs.write(model, directory, engine)
         precisions = _carried(engine, steps, args.context_window, console)
         manifest = Manifest(
             model=args.model,
@@ -148,6 +158,9 @@ def _export(args: argparse.Namespace, console: Console) -> Manifest:
             evaluation=figures,
             tools=_tools(),
         )
+        if args.step_latency:
+            measured = _step_latency(manifest, {"fp32": engine, **steps}, console)
+            manifest = manifest.model_copy(update={"step_latency": measured})
         (directory / NAME).write_text(manifest.model_dump_json(indent=2) + "\n")
     return manifest
 
@@ -158,31 +171,13 @@ def _step_int8(model: MemoryAugmentedGRU, directory: Path, dimensions: Dimension
     return OnnxEngine(path, dimensions)
 
 
-def _for_cuda(model: MemoryAugmentedGRU, directory: Path, exact: Engine) -> Engine:
-    """Writes the graphs for a GPU, and holds the step in fp32 against `exact`.
-
-    The engine is fp16's, here on the CPU: products of rounded weights and operands,
-    summed in fp32. Raises `ParityError`.
-    """
-    built = {
-        MODEL_FP16: graph.build(model, half=True),
-        STATE_READ: step_graph.build_read(),
-        STATE_WRITE: step_graph.build_write(),
-        **{
-            file: step_graph.build(model, precision, pooled=True)
-            for precision, file in STEP_POOLED.items()
-        },
-    }
-    for name, proto in built.items():
-        (directory / name).write_bytes(graph.serialise(proto))
-    drift.hold_equal(exact, _pooled(exact, directory / STEP_POOLED["fp32"]), streams.load().vectors)
-    half = OnnxEngine(directory / MODEL_FP16, exact.dimensions, precision="fp16")
-    return _pooled(half, directory / STEP_POOLED["fp16"])
-
-
-def _pooled(full: Engine, step: Path) -> Engine:
-    pool = open_pool(step, full.dimensions, full.provider, SMALLEST)
-    return DeviceEngine(full, StatePool(pool))
+def _step_latency(
+    manifest: Manifest, engines: Mapping[Precision, Engine], console: Console
+) -> StepLatency:
+    """Of the step that a service on this machine takes by default."""
+    chosen = precision.choose(manifest, "auto", engines["fp32"].provider)
+    console.print(f"measuring {step_latency.STEPS} steps in {chosen}")
+    return step_latency.measure(engines[chosen], chosen)
 
 
 def _measure(model: MemoryAugmentedGRU, engine: Engine, console: Console) -> Parity:
@@ -197,9 +192,9 @@ def _carried(
     console.print(f"carrying a session over {drift.STEPS:,} vectors of the sample in {names}")
     with _bar(console, "session") as show:
         found = drift.measure(full, others, streams.load().vectors, window, progress=show)
-    for precision, carried in found.items():
+    for name, carried in found.items():
         near = "" if carried.drift is None else f", cosine at least {carried.drift.min_cosine:.6f}"
-        console.print(f"{precision}: Hit@5 {carried.hits.hit_at_5:.1%}{near}")
+        console.print(f"{name}: Hit@5 {carried.hits.hit_at_5:.1%}{near}")
     return found
 
 
