@@ -37,7 +37,9 @@ from service.metrics import Metrics, new_registry
 from service.quality.feedback import Predictions
 from service.quality.scorer import Scorer
 from service.rollout.controller import Controller
+from service.rollout.database import Database
 from service.rollout.evidence import EvidenceSource, RegistrySource
+from service.rollout.outbox import Outbox
 from service.rollout.plan_file import load_plan
 from service.rollout.prometheus_source import PrometheusSource
 from service.rollout.store import Store
@@ -71,21 +73,26 @@ def create_app(
         ),
     )
     traffic = Traffic(Assignment(settings.stable))
+    database = Database(settings.rollout.database)
+    outbox = Outbox(settings.rollout.webhooks, database, metrics, clock)
     controller = Controller(
         traffic=traffic,
         versions=registry,
         evidence=_evidence(settings, metrics),
-        store=Store(settings.rollout.database),
+        store=Store(database),
         metrics=metrics,
         clock=clock,
         stable=settings.stable,
         plan=load_plan(settings.rollout.plan),
         interval_seconds=settings.rollout.interval_seconds,
+        on_record=outbox.news,
     )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        begun = clock.time()
         await controller.start()
+        await outbox.start(begun)
         if settings.canary is not None:
             await _prepare_canary(registry, metrics, settings.canary)
         stable = registry.get(traffic.current.stable)
@@ -127,6 +134,7 @@ def create_app(
             yield
         finally:
             services.accepting = False
+            await outbox.close()
             scoring.cancel()
             await asyncio.gather(scoring, return_exceptions=True)
             await controller.close()

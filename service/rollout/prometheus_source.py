@@ -36,6 +36,7 @@ from service.rollout.evidence import FAULTS, TIMED, Snapshot
 from service.types import Mode, Variant
 
 METRIC = "nextvec_request_duration_seconds_bucket"
+INFERENCE = "nextvec_inference_duration_seconds_bucket"
 MAX_BYTES = 256 * 1024 * 1024
 """Some 0.6 MB a target; beyond, the answer is not ours."""
 
@@ -44,8 +45,8 @@ _OWN = frozenset({"__name__", "variant", "version", "mode", "outcome", "le"})
 Target = frozenset[tuple[str, str]]
 """The labels that name a scraped process: job, instance and what the server adds."""
 
-Series = tuple[str, str, str]
-"""Variant, mode and outcome."""
+Series = tuple[str, str, str, str]
+"""Metric, variant, mode and outcome; inference has none, hence ""."""
 
 Reading = dict[Target, dict[Series, tuple[int, ...]]]
 """Requests by bucket, not cumulative over buckets, since the target started."""
@@ -93,8 +94,8 @@ class PrometheusSource:
             ) from error
         if self._pair != (stable, canary):
             self._pair, self._sums = (stable, canary), _Sums(self._edges)
-        modes = await asyncio.to_thread(self._sums.add, reading)
-        return Snapshot(self._sums.origin, stable, canary, Counted(requests=modes))
+        counted = await asyncio.to_thread(self._sums.add, reading)
+        return Snapshot(self._sums.origin, stable, canary, counted)
 
     def _ask(self, stable: str, canary: str) -> Reading:
         reading = parse(self._fetch(select(stable, canary, self._matchers)), self._edges)
@@ -132,8 +133,8 @@ class _Sums:
         self._last: Reading = {}
         self._sums: dict[Series, tuple[int, ...]] = {}
 
-    def add(self, reading: Reading) -> dict[str, Arms]:
-        """What all readings so far have added, by mode."""
+    def add(self, reading: Reading) -> Counted:
+        """What all readings so far have added."""
         for target, now in reading.items():
             last = self._last.get(target)
             if last is not None:
@@ -147,29 +148,42 @@ class _Sums:
                 self._last[target] = now if restarted else last | now
             else:
                 self._last[target] = now
-        return {
-            mode.value: Arms(self._arm(Variant.STABLE, mode), self._arm(Variant.CANARY, mode))
-            for mode in Mode
-        }
+        return Counted(
+            requests={
+                mode.value: Arms(self._arm(Variant.STABLE, mode), self._arm(Variant.CANARY, mode))
+                for mode in Mode
+            },
+            inference={
+                mode.value: Arms(
+                    Counts(self._sum(INFERENCE, Variant.STABLE, mode)),
+                    Counts(self._sum(INFERENCE, Variant.CANARY, mode)),
+                )
+                for mode in Mode
+            },
+        )
 
     def _arm(self, variant: Variant, mode: Mode) -> Counts:
         timed, faults = (
-            [self._sums.get((variant.value, mode.value, o.value), self._blank) for o in outcomes]
+            [self._sum(METRIC, variant, mode, outcome) for outcome in outcomes]
             for outcomes in (TIMED, FAULTS)
         )
         return Counts(
             tuple(sum(column) for column in zip(*timed, strict=True)), sum(map(sum, faults))
         )
 
+    def _sum(self, metric: str, variant: Variant, mode: Mode, outcome: str = "") -> tuple[int, ...]:
+        return self._sums.get((metric, variant.value, mode.value, str(outcome)), self._blank)
+
 
 def select(stable: str, canary: str, matchers: str) -> str:
-    """The query for both arms' buckets."""
+    """The query for both arms' buckets, of requests and of inference."""
     outcomes = "|".join(outcome.value for outcome in (*TIMED, *FAULTS))
     arms = ((Variant.STABLE, stable), (Variant.CANARY, canary))
+    more = f",{matchers}" if matchers else ""
     # PromQL's strings are Go's, whose escapes JSON's are among.
     return " or ".join(
-        f'{METRIC}{{variant="{variant.value}",version={json.dumps(version)},'
-        f'outcome=~"{outcomes}"{"," + matchers if matchers else ""}}}'
+        f'{metric}{{variant="{variant.value}",version={json.dumps(version)}{only}{more}}}'
+        for metric, only in ((METRIC, f',outcome=~"{outcomes}"'), (INFERENCE, ""))
         for variant, version in arms
     )
 
@@ -198,7 +212,9 @@ def _by_series(result: Sequence[Any]) -> dict[tuple[Target, Series], dict[float,
     for sample in result:
         labels: Mapping[str, str] = sample["metric"]
         target = frozenset(item for item in labels.items() if item[0] not in _OWN)
-        series = (labels["variant"], labels["mode"], labels["outcome"])
+        metric = labels["__name__"]
+        outcome = "" if metric == INFERENCE else labels["outcome"]
+        series = (metric, labels["variant"], labels["mode"], outcome)
         buckets = found.setdefault((target, series), {})
         edge = float(labels["le"])
         if edge in buckets:
@@ -231,13 +247,15 @@ def _counts(
 
 def _whole(reading: Reading, stable: str, canary: str) -> None:
     """An arm without any series is not one without requests: the service creates all at 0."""
-    arms = {variant for series in reading.values() for variant, _, _ in series}
+    arms = {(metric, variant) for series in reading.values() for metric, variant, _, _ in series}
     for variant, version in ((Variant.STABLE, stable), (Variant.CANARY, canary)):
-        if variant.value not in arms:
-            raise EvidenceError(
-                f"Prometheus has no {METRIC} of {variant.value} {version}; does it scrape the "
-                "service, as often as the service looks, and do rollout.prometheus_matchers fit?"
-            )
+        for metric in (METRIC, INFERENCE):
+            if (metric, variant.value) not in arms:
+                raise EvidenceError(
+                    f"Prometheus has no {metric} of {variant.value} {version}; does it scrape "
+                    "the service, as often as the service looks, and do "
+                    "rollout.prometheus_matchers fit?"
+                )
 
 
 def _fell(before: tuple[int, ...], now: tuple[int, ...]) -> bool:

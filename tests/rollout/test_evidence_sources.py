@@ -18,6 +18,7 @@ from service.rollout.prometheus_source import PrometheusSource
 from service.rollout.rollout import Rollout
 from service.rollout.store import Record
 from service.rollout.verdict import Outcome
+from service.types import Mode
 
 
 class World:
@@ -80,6 +81,20 @@ def test_what_is_new_is_counted_by_arm_and_mode(world):
     assert Arms(bucket_counts([0.2], faults=2), bucket_counts(both)) == new.requests["step"]
     assert Arms(bucket_counts([0.3]), bucket_counts([])) == new.requests["prefill"]
     assert Arms(bucket_counts([]), bucket_counts([])) == new.requests["mixed"]
+
+
+def test_time_in_the_engine_is_counted_apart(world):
+    """By arm and mode; of requests that were assigned by chance alone."""
+    before = world.read()
+    engine = world.metrics.observe_engine
+    engine("stable", "a", Mode.STEP, 9.0, 0.1)
+    engine("canary", "b", Mode.STEP, 9.0, 0.3)
+    engine("canary", "b", Mode.PREFILL, 9.0, 2.0)
+    engine(UNASSIGNED, "b", Mode.STEP, 9.0, 5.0)
+    new = since(before, world.read())
+    assert Arms(bucket_counts([0.1]), bucket_counts([0.3])) == new.inference["step"]
+    assert Arms(bucket_counts([]), bucket_counts([2.0])) == new.inference["prefill"]
+    assert {0} == {arms.canary.total for arms in new.requests.values()}
 
 
 def test_nothing_new_is_nothing(world):
