@@ -32,6 +32,7 @@ class Reason(StrEnum):
     """Why a rollout moved."""
 
     START = "start"
+    RETRY = "retry"
     UNDO = "undo"
     PREPARED = "prepared"
     PREPARE_FAILED = "prepare_failed"
@@ -60,6 +61,7 @@ class Verb(StrEnum):
     ABORT = "abort"
     PAUSE = "pause"
     RESUME = "resume"
+    RETRY = "retry"
     UNDO = "undo"
 
 
@@ -70,6 +72,7 @@ TRANSITIONS: frozenset[tuple[Phase, Phase, Reason]] = frozenset(
     (source, target, reason)
     for sources, target, reasons in (
         ("Healthy RolledBack", "Pending", "start undo"),
+        ("RolledBack", "Pending", "retry"),
         ("Pending", "WarmingUp", "prepared"),
         ("Pending", "Promoting", "prepared"),
         ("WarmingUp", "Progressing", "warmed_up"),
@@ -96,13 +99,15 @@ TRANSITIONS: frozenset[tuple[Phase, Phase, Reason]] = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A person starts a rollout of `canary`; `salt` is new with each."""
+    """A person starts a rollout of `canary`; `salt` is new with each. `retry`: the one
+    that was rolled back, with its plan, once more."""
 
     canary: str
     plan: Plan
     salt: str
     actor: str
     note: str = ""
+    retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)

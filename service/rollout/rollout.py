@@ -80,7 +80,10 @@ def legal_verbs(rollout: Rollout) -> tuple[Verb, ...]:  # noqa: PLR0911 - one li
     """What a person may ask for now, in alphabetical order."""
     match rollout.phase:
         case Phase.HEALTHY | Phase.ROLLED_BACK:
-            return (Verb.START,) if rollout.previous is None else (Verb.START, Verb.UNDO)
+            again = rollout.phase is Phase.ROLLED_BACK and rollout.canary and rollout.plan
+            retry = (Verb.RETRY,) if again else ()
+            undo = () if rollout.previous is None else (Verb.UNDO,)
+            return (*retry, Verb.START, *undo)
         case Phase.PENDING | Phase.PROMOTING:
             return (Verb.ABORT,)
         case Phase.WARMING_UP:

@@ -25,6 +25,7 @@ def status(record: Record, verdict: Judgement | None, *, recorded: bool) -> dict
         "stable": rollout.stable,
         "canary": rollout.canary,
         "previous": rollout.previous,
+        "attempt": None if rollout.canary is None else rollout.attempt,
         "step": None if over or rollout.plan is None else rollout.step,
         "steps": len(rollout.plan.steps) if rollout.plan else 0,
         "weight": {

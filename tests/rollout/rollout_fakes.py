@@ -123,10 +123,10 @@ class FlakyStore(Store):
 
     full = False
 
-    def save(self, record, audit=()):
+    def save(self, record, audit=(), answers=()):
         if self.full:
             raise StoreError("the disk is full")
-        super().save(record, audit)
+        super().save(record, audit, answers)
 
 
 class World:

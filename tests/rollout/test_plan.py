@@ -27,6 +27,9 @@ def step(weight, **more):
     return {"weight": weight, **more}
 
 
+NOTHING_REQUIRED = {name: {"required": False} for name in plan().guardrails.required}
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
@@ -59,7 +62,8 @@ def step(weight, **more):
         ({"guardrails": []}, ("guardrails",)),
         ({"guardrails": {"speed": {}}}, ("guardrails", "speed")),
         ({"guardrails": {"latency": {"alpha": 1}}}, ("guardrails", "latency", "alpha")),
-        ({"guardrails": {"latency": {"required": False}}}, ("guardrails",)),
+        ({"guardrails": NOTHING_REQUIRED}, ("guardrails",)),
+        ({"guardrails": {"errors": {"margin": 0}}}, ("guardrails", "errors", "margin")),
         ({"steps": [step(10, must_pass=["speed"])]}, ("steps", 0, "must_pass", 0)),
         ({"steps": [step(10, must_pass=[])]}, ("steps", 0, "must_pass")),
     ],
