@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import uuid
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from service.metrics import Metrics
-from service.rollout.counts import Arms, Counted, Counts
-from service.types import Mode, Outcome, Variant
+from service.rollout.counts import Arms, Counted, Counts, KeyArms, Keys
+from service.types import SHARES, Mode, Outcome, Variant
 
 FAULTS = (Outcome.ERROR, Outcome.TIMEOUT)
 """The version's fault: counted whatever they took."""
@@ -68,26 +68,36 @@ class RegistrySource:
             )
             for mode in Mode
         }
-        return Snapshot(self._origin, stable, canary, Counted(requests=modes))
+        keys = KeyArms(self._keys(Variant.STABLE, stable), self._keys(Variant.CANARY, canary))
+        return Snapshot(self._origin, stable, canary, Counted(requests=modes, keys=keys))
+
+    def _keys(self, variant: Variant, version: str) -> Keys:
+        by_share = _buckets(self._metrics.online_key_share.labels(variant, version))
+        return Keys(by_share[: len(SHARES)])  # none lies over the last one, 1
 
     def _arm(self, variant: Variant, version: str, mode: Mode) -> Counts:
-        timed = [self._buckets(variant, version, mode, outcome) for outcome in TIMED]
-        faults = [self._buckets(variant, version, mode, outcome) for outcome in FAULTS]
+        timed = [
+            _buckets(self._metrics.request_duration.labels(variant, version, mode, outcome))
+            for outcome in TIMED
+        ]
+        faults = [
+            _buckets(self._metrics.request_duration.labels(variant, version, mode, outcome))
+            for outcome in FAULTS
+        ]
         return Counts(
             tuple(sum(column) for column in zip(*timed, strict=True)), sum(map(sum, faults))
         )
 
-    def _buckets(
-        self, variant: Variant, version: str, mode: Mode, outcome: Outcome
-    ) -> tuple[int, ...]:
-        series = self._metrics.request_duration.labels(variant, version, mode, outcome)
-        cumulative = [
-            int(sample.value)
-            for metric in series.collect()
-            for sample in metric.samples
-            if sample.name.endswith("_bucket")
-        ]
-        return tuple(b - a for a, b in zip([0, *cumulative], cumulative, strict=False))
+
+def _buckets(series: Any) -> tuple[int, ...]:
+    """A histogram's counts by bucket, not cumulative, +Inf the last."""
+    cumulative = [
+        int(sample.value)
+        for metric in series.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_bucket")
+    ]
+    return tuple(b - a for a, b in zip([0, *cumulative], cumulative, strict=False))
 
 
 def since(before: Snapshot | None, now: Snapshot) -> Counted:
