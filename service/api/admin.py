@@ -14,7 +14,7 @@ from service.api.asking import Asked
 from service.api.schemas import ERRORS, StartRequest, VerbRequest
 from service.api.security import Approver, Operator, Role, Viewer
 from service.api.services import Live, Ready
-from service.errors import Invalid
+from service.errors import Forbidden, Invalid
 from service.rollout.asking import Terms
 
 router = APIRouter(prefix="/admin/v1/rollout", tags=["admin"], responses=ERRORS)
@@ -28,7 +28,12 @@ async def status(services: Live, _role: Viewer) -> Response:
 
 @router.post("", status_code=202)
 async def start(asked: Asked, services: Ready, role: Operator, wanted: StartRequest) -> Response:
-    """Begin a rollout; it answers at once, and loads and warms up meanwhile."""
+    """Begin a rollout; it answers at once, and loads and warms up meanwhile.
+
+    A canary that misses the plan's gate is refused with every figure it misses.
+    """
+    if wanted.override_gate:
+        _may_override(role, wanted.reason)
     terms = await asked.terms(role)
     answer = await services.controller.start_rollout(
         wanted.canary,
@@ -37,6 +42,7 @@ async def start(asked: Asked, services: Ready, role: Operator, wanted: StartRequ
         reason=wanted.reason,
         expected_generation=asked.generation,
         terms=terms,
+        override_gate=wanted.override_gate,
     )
     return _status(answer, 200 if terms.dry_run else 202)
 
@@ -147,6 +153,13 @@ async def events(services: Live, _role: Viewer) -> StreamingResponse:
     return StreamingResponse(
         stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
     )
+
+
+def _may_override(role: Role, reason: str) -> None:
+    if role < Role.APPROVER:
+        raise Forbidden(f"override_gate needs the role approver, not {role.name.lower()}")
+    if not reason.strip():
+        raise Invalid("override_gate needs a reason, which the audit log keeps")
 
 
 def _status(content: dict[str, Any], code: int = 200) -> Response:

@@ -40,6 +40,9 @@ class StartRequest(BaseModel):
     )
     plan: Plan | None = Field(None, description="the service's own where it is left out")
     reason: str = Field("", max_length=1000)
+    override_gate: bool = Field(
+        default=False, description="though the plan's gate is missed: an approver, with a reason"
+    )
 
 
 class VerbRequest(BaseModel):

@@ -47,6 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--plan", type=Path, help="YAML or JSON file; the service's own where left out"
     )
     start.add_argument("--reason", default="", help="kept in the audit log")
+    start.add_argument(
+        "--override-gate",
+        action="store_true",
+        help="though the canary misses the plan's gate: an approver, with --reason",
+    )
     _change(start)
     for verb in VERBS:
         action = actions.add_parser(verb, help=_VERB_HELP[verb])
@@ -80,6 +85,10 @@ def run(args: argparse.Namespace) -> int:
         body: dict[str, object] = {"canary": args.canary, "reason": args.reason}
         if args.plan is not None:
             body["plan"] = _plan(args.plan)
+        if args.override_gate:
+            if not args.reason.strip():
+                raise SystemExit("nextvec rollout: --override-gate needs --reason: say why")
+            body["override_gate"] = True
         _tell(console, api.change("", body, args))
         return 0
     # What this person saw is what they decide on: a stale view is refused.
@@ -126,6 +135,9 @@ def render(status: dict[str, Any]) -> Group:
     parts: list[Any] = [head, versions]
     if status["guardrails"]:
         parts += [table, *(Text(g["message"], style="dim") for g in status["guardrails"])]
+    if status["gate"] is not None and status["gate"]["overridden"]:
+        words = "; ".join(miss["message"] for miss in status["gate"]["missed"])
+        parts.append(Text(f"gate overridden: {words}", style="yellow"))
     parts.append(Text(f"may now: {', '.join(status['legal']) or 'nothing'}", style="dim"))
     return Group(*parts)
 

@@ -24,7 +24,7 @@ from service.errors import (
     PreconditionRequired,
 )
 from service.metrics import Metrics
-from service.rollout import gauges
+from service.rollout import gate, gauges
 from service.rollout.asking import PLAINLY, Answered, Terms, foresee
 from service.rollout.events import (
     FINAL,
@@ -37,6 +37,7 @@ from service.rollout.events import (
     Prepared,
     PrepareFailed,
     Promote,
+    Reason,
     Resume,
     Start,
     Tick,
@@ -208,16 +209,24 @@ class Controller:
         reason: str = "",
         expected_generation: int | None = None,
         terms: Terms = PLAINLY,
+        *,
+        override_gate: bool = False,
     ) -> dict[str, object]:
         """Begin: answers at once in `Pending`, loading goes on in the background.
 
-        Raises `Invalid` (canary is stable) and `NotFound` (not in the repository) as well.
+        A plan's gate can be stricter than that of the service's own plan, not looser.
+        `override_gate` starts a canary that misses it; what it misses is recorded.
+        Raises `Conflict` with code `gate_missed` for the gate, and `Invalid` (canary is
+        stable), `NotFound` (not in the repository) and `VersionError` (its manifest is
+        damaged) as well.
         """
 
         def event(_: Rollout) -> Start:
             return Start(canary, plan or self._plan, secrets.token_hex(16), actor, reason)
 
-        return await _whole(self._begin(event, expected_generation, terms))
+        return await _whole(
+            self._begin(event, expected_generation, terms, override_gate=override_gate)
+        )
 
     async def retry(
         self, expected_generation: int | None, actor: str, reason: str = "", terms: Terms = PLAINLY
@@ -234,7 +243,12 @@ class Controller:
         return await _whole(self._begin(event, expected_generation, terms))
 
     async def _begin(
-        self, event: Callable[[Rollout], Start], expected: int | None, terms: Terms
+        self,
+        event: Callable[[Rollout], Start],
+        expected: int | None,
+        terms: Terms,
+        *,
+        override_gate: bool = False,
     ) -> dict[str, object]:
         async with self._lock:
             if (said := await self._said(terms)) is not None:
@@ -255,7 +269,17 @@ class Controller:
                     f"{start.canary} is not in the repository; to choose from: {there}",
                     "version_not_found",
                 )
-            return await self._ask(start, terms)
+            start = replace(start, plan=start.plan.with_floor(self._plan.gate))
+            missed = await self._missed(start.plan, start.canary)
+            if missed and not override_gate:
+                raise gate.refusal(start.canary, missed)
+            return await self._ask(replace(start, missed=missed), terms)
+
+    async def _missed(self, plan: Plan, canary: str) -> tuple[gate.Miss, ...]:
+        if plan.gate is None:
+            return ()
+        stable = await self._versions.manifest(self._record.rollout.stable)
+        return gate.missed(plan.gate, stable, await self._versions.manifest(canary))
 
     async def promote(
         self,
@@ -394,7 +418,11 @@ class Controller:
             await self._keep([])
             return
         fresh = isinstance(event, Start | Undo)
-        rows = [audit_row(transition, [] if fresh else guardrails(self._verdict))]
+        rows = [
+            audit_row(transition, [], rollout.missed)
+            if fresh
+            else audit_row(transition, guardrails(self._verdict))
+        ]
         if rollout.phase is Phase.ABORTING:
             await self._enter(rollout, [transition], rows, answers)
             return
@@ -483,6 +511,11 @@ class Controller:
         assert rollout.canary is not None
         try:
             await self._versions.prepare(rollout.canary)
+            # Again, of what is really loaded: files may have changed since the start.
+            if rollout.plan is not None and not rollout.missed:
+                missed = await self._missed(rollout.plan, rollout.canary)
+                if missed:
+                    return PrepareFailed(gate.in_words(missed), Reason.GATE_MISSED)
         except NextvecError as error:
             return PrepareFailed(f"{rollout.canary} cannot be served: {error}")
         except Exception as error:

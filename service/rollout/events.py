@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from service.rollout.gate import Miss
 from service.rollout.plan import Plan
 from service.rollout.verdict import Judgement
 
@@ -36,6 +37,7 @@ class Reason(StrEnum):
     UNDO = "undo"
     PREPARED = "prepared"
     PREPARE_FAILED = "prepare_failed"
+    GATE_MISSED = "gate_missed"
     WARMED_UP = "warmed_up"
     STEP_PASSED = "step_passed"
     PLAN_PASSED = "plan_passed"
@@ -85,6 +87,7 @@ TRANSITIONS: frozenset[tuple[Phase, Phase, Reason]] = frozenset(
         ("Paused", "Promoting", "promoted forced"),
         ("Promoting", "Healthy", "applied"),
         ("Pending WarmingUp Progressing Paused Promoting", "Aborting", "aborted prepare_failed"),
+        ("Pending WarmingUp Progressing Paused Promoting", "Aborting", "gate_missed"),
         ("WarmingUp Progressing Paused", "Aborting", "guardrail_failed"),
         ("Progressing", "Aborting", "inconclusive"),
         ("Paused", "Aborting", "pause_deadline"),
@@ -100,7 +103,8 @@ TRANSITIONS: frozenset[tuple[Phase, Phase, Reason]] = frozenset(
 @dataclass(frozen=True, slots=True)
 class Start:
     """A person starts a rollout of `canary`; `salt` is new with each. `retry`: the one
-    that was rolled back, with its plan, once more."""
+    that was rolled back, with its plan, once more. `missed` are the gate's figures that
+    were missed and that an approver overrode."""
 
     canary: str
     plan: Plan
@@ -108,6 +112,7 @@ class Start:
     actor: str
     note: str = ""
     retry: bool = False
+    missed: tuple[Miss, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +163,10 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class PrepareFailed:
-    """The canary cannot be served."""
+    """The canary cannot be served, or must not be."""
 
     message: str
+    reason: Reason = Reason.PREPARE_FAILED
 
 
 @dataclass(frozen=True, slots=True)

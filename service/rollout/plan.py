@@ -17,6 +17,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from service.rollout.figures import Frozen, Guardrails
+from service.rollout.gate import Gate
 from service.rollout.traffic import BASIS_POINTS
 
 HALF_STEP = math.sqrt(1.2)
@@ -87,12 +88,21 @@ class Plan(Frozen):
     pause_deadline_seconds: PositiveFloat = Field(
         86_400.0, description="a pause this long is aborted"
     )
+    gate: Gate | None = Field(
+        None, description="what the manifests must show before a start; none asks nothing"
+    )
     guardrails: Guardrails = Field(default_factory=Guardrails, description="by name, each as below")
 
     @property
     def edges_apart(self) -> int:
         """How many bucket edges lie from τ to ratio·τ."""
         return round(math.log(self.ratio) / math.log(HALF_STEP))
+
+    def with_floor(self, gate: Gate | None) -> Plan:
+        """This plan with a gate at least as strict as `gate`."""
+        if gate is None:
+            return self
+        return self.model_copy(update={"gate": (self.gate or gate).with_floor(gate)})
 
     def must_pass(self, step: int) -> frozenset[str]:
         """The guardrails without whose pass the step is not left."""

@@ -31,6 +31,7 @@ from service.rollout.events import (
     Undo,
     Verb,
 )
+from service.rollout.gate import in_words
 from service.rollout.plan import Plan, Step
 from service.rollout.rollout import Rollout, legal_verbs, refuse
 from service.rollout.verdict import Judgement, Outcome
@@ -76,11 +77,14 @@ def _verb(rollout: Rollout, event: Start | Undo | Pause | Resume | Abort, now: f
                 previous=rollout.previous,
                 plan=event.plan,
                 salt=event.salt,
+                missed=event.missed,
                 attempts=_attempts(rollout, event),
             )
             words = f"loading {event.canary}"
             if fresh.attempt > 1:
                 words += f", attempt {fresh.attempt}"
+            if event.missed:
+                words += f", the gate overridden: {in_words(event.missed)}"
             reason = Reason.RETRY if event.retry else Reason.START
             return _move(fresh, Phase.PENDING, reason, words, now, **who)
         case Undo():
@@ -139,7 +143,7 @@ def _own(rollout: Rollout, event: Prepared | PrepareFailed | Applied, now: float
             words = f"{rollout.canary} is loaded and warms up on real requests"
             return _move(warm, Phase.WARMING_UP, Reason.PREPARED, words, now)
         case PrepareFailed() if phase in LIVE | {Phase.PENDING, Phase.PROMOTING}:
-            return _move(rollout, Phase.ABORTING, Reason.PREPARE_FAILED, event.message, now)
+            return _move(rollout, Phase.ABORTING, event.reason, event.message, now)
         case Applied() if phase is Phase.PROMOTING:
             assert rollout.canary is not None
             words = f"{rollout.canary} is stable; {rollout.stable} can be brought back by undo"

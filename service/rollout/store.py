@@ -17,6 +17,7 @@ from service.errors import NextvecError
 from service.rollout.asking import Answered, Call
 from service.rollout.events import Transition
 from service.rollout.evidence import Snapshot
+from service.rollout.gate import Miss
 from service.rollout.guardrails.suite import Evidence
 from service.rollout.rollout import Rollout
 
@@ -76,8 +77,11 @@ _RECORD = TypeAdapter(Record)
 AuditRow = dict[str, object]
 
 
-def audit_row(transition: Transition, evidence: Sequence[AuditRow]) -> AuditRow:
-    """A transition as the audit log keeps it, with the guardrails as they stood."""
+def audit_row(
+    transition: Transition, evidence: Sequence[AuditRow], missed: Sequence[Miss] = ()
+) -> AuditRow:
+    """A transition as the audit log keeps it, with the guardrails as they stood and the
+    gate's figures that were overridden."""
     return {
         "at": transition.at,
         "generation": transition.generation,
@@ -92,6 +96,7 @@ def audit_row(transition: Transition, evidence: Sequence[AuditRow]) -> AuditRow:
         "canary": transition.canary,
         "message": transition.message,
         "evidence": list(evidence) or None,
+        "gate_missed": [miss.to_json() for miss in missed] or None,
     }
 
 

@@ -236,7 +236,7 @@ def test_only_so_many_answers_are_kept(tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from test_store import answered, record
 from service.rollout.store import Store
 store = Store(Path({path!r}))
@@ -250,7 +250,7 @@ for n in range(1, 100_000):
 def test_a_kill_at_any_moment_leaves_record_and_log_together(tmp_path, request, lines):
     """What was reported as saved is there; the log has no gap and matches the record."""
     path = tmp_path / "nextvec.db"
-    code = WRITER.format(tests=str(request.path.parent), path=str(path))
+    code = WRITER.format(tests=[str(folder) for folder in request.path.parents[:2]], path=str(path))
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as writer:
         for _ in range(lines):
             said = int(writer.stdout.readline())
