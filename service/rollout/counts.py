@@ -108,18 +108,22 @@ class KeyArms:
 class Counted:
     """All that guardrails judge by: cumulative, or what is new since a look.
 
-    `requests`: whole requests, by mode. `keys`: routing keys by how good their
-    predictions were. Another kind of evidence is another field, whatever a guardrail
-    needs of it, as long as it can be subtracted.
+    `requests`: whole requests, by mode; `inference`: their predictions by the time in
+    the engine, without faults; `keys`: routing keys by how good their predictions were.
+    Another kind of evidence is another field, whatever a guardrail needs of it, as long
+    as it can be subtracted.
     """
 
     requests: dict[str, Arms] = field(default_factory=dict)
+    inference: dict[str, Arms] = field(default_factory=dict)
     keys: KeyArms = KeyArms()
 
     def since(self, before: Counted) -> Counted:
         """What was added. A mode that was not there before is new."""
         return Counted(
-            requests=_since(before.requests, self.requests), keys=self.keys.since(before.keys)
+            requests=_since(before.requests, self.requests),
+            inference=_since(before.inference, self.inference),
+            keys=self.keys.since(before.keys),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -62,35 +63,41 @@ class RegistrySource:
         return await asyncio.to_thread(self._read, stable, canary)
 
     def _read(self, stable: str, canary: str) -> Snapshot:
-        modes = {
-            mode.value: Arms(
-                self._arm(Variant.STABLE, stable, mode), self._arm(Variant.CANARY, canary, mode)
-            )
-            for mode in Mode
-        }
-        keys = KeyArms(self._keys(Variant.STABLE, stable), self._keys(Variant.CANARY, canary))
-        return Snapshot(self._origin, stable, canary, Counted(requests=modes, keys=keys))
+        def by_mode(counts: Callable[[Variant, str, Mode], Counts]) -> dict[str, Arms]:
+            return {
+                mode.value: Arms(
+                    counts(Variant.STABLE, stable, mode), counts(Variant.CANARY, canary, mode)
+                )
+                for mode in Mode
+            }
+
+        counted = Counted(
+            requests=by_mode(self._requests),
+            inference=by_mode(self._inference),
+            keys=KeyArms(self._keys(Variant.STABLE, stable), self._keys(Variant.CANARY, canary)),
+        )
+        return Snapshot(self._origin, stable, canary, counted)
+
+    def _requests(self, variant: Variant, version: str, mode: Mode) -> Counts:
+        def buckets(outcome: Outcome) -> tuple[int, ...]:
+            return _buckets(self._metrics.request_duration.labels(variant, version, mode, outcome))
+
+        timed = [buckets(outcome) for outcome in TIMED]
+        faults = [buckets(outcome) for outcome in FAULTS]
+        return Counts(
+            tuple(sum(column) for column in zip(*timed, strict=True)), sum(map(sum, faults))
+        )
+
+    def _inference(self, variant: Variant, version: str, mode: Mode) -> Counts:
+        return Counts(_buckets(self._metrics.inference_duration.labels(variant, version, mode)))
 
     def _keys(self, variant: Variant, version: str) -> Keys:
         by_share = _buckets(self._metrics.online_key_share.labels(variant, version))
         return Keys(by_share[: len(SHARES)])  # none lies over the last one, 1
 
-    def _arm(self, variant: Variant, version: str, mode: Mode) -> Counts:
-        timed = [
-            _buckets(self._metrics.request_duration.labels(variant, version, mode, outcome))
-            for outcome in TIMED
-        ]
-        faults = [
-            _buckets(self._metrics.request_duration.labels(variant, version, mode, outcome))
-            for outcome in FAULTS
-        ]
-        return Counts(
-            tuple(sum(column) for column in zip(*timed, strict=True)), sum(map(sum, faults))
-        )
-
 
 def _buckets(series: Any) -> tuple[int, ...]:
-    """A histogram's counts by bucket, not cumulative, +Inf the last."""
+    """One histogram's counts, not cumulative over buckets."""
     cumulative = [
         int(sample.value)
         for metric in series.collect()

@@ -20,6 +20,13 @@ class LatencyFigures(Frozen):
     required: bool = Field(default=True, description="no step passes without it")
 
 
+class InferenceFigures(Frozen):
+    """Canary P95 in the engine over stable's; see the plan's `ratio` and `quantile`."""
+
+    enabled: bool = Field(default=True, description="it is judged and may roll back")
+    required: bool = Field(default=False, description="no step passes without it")
+
+
 class ErrorsFigures(Frozen):
     """Canary's share of failed requests over stable's."""
 
@@ -50,6 +57,7 @@ class Guardrails(Frozen):
     """What is judged, by name. Each can be turned off, or left out of what must pass."""
 
     latency: LatencyFigures = LatencyFigures()
+    inference: InferenceFigures = InferenceFigures()
     errors: ErrorsFigures = ErrorsFigures()
     quality: QualityFigures = QualityFigures()
 

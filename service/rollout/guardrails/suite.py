@@ -9,7 +9,7 @@ from typing import Any
 
 from service.rollout.guardrails.base import Guardrail, Look, error
 from service.rollout.guardrails.errors import ErrorTest, MoreErrors
-from service.rollout.guardrails.latency import Rule, Slower, SlowTest
+from service.rollout.guardrails.latency import Rule, Slower, SlowTest, What
 from service.rollout.guardrails.quality import QualityTest, Worse
 from service.rollout.guardrails.wager import Bounds
 from service.rollout.plan import Plan
@@ -22,7 +22,11 @@ FIRST = 0.75
 
 
 def _latency(plan: Plan, bounds: Bounds, edges: tuple[float, ...]) -> Guardrail[Any]:
-    return Slower("latency", bounds, Rule.of(plan), edges)
+    return Slower("latency", bounds, Rule.of(plan), edges, What.REQUESTS)
+
+
+def _inference(plan: Plan, bounds: Bounds, edges: tuple[float, ...]) -> Guardrail[Any]:
+    return Slower("inference", bounds, Rule.of(plan), edges, What.INFERENCE)
 
 
 def _errors(plan: Plan, bounds: Bounds, _: tuple[float, ...]) -> Guardrail[Any]:
@@ -35,6 +39,7 @@ def _quality(plan: Plan, bounds: Bounds, _: tuple[float, ...]) -> Guardrail[Any]
 
 BUILDERS: dict[str, Callable[[Plan, Bounds, tuple[float, ...]], Guardrail[Any]]] = {
     "latency": _latency,
+    "inference": _inference,
     "errors": _errors,
     "quality": _quality,
 }
@@ -50,6 +55,7 @@ class Evidence:
 
     edges: tuple[float, ...]
     latency: SlowTest | None = None
+    inference: SlowTest | None = None
     errors: ErrorTest | None = None
     quality: QualityTest | None = None
 
