@@ -14,9 +14,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from loadtest import streams
-from model_export import checkpoint, drift, evaluation, graph, parity, publish, step_graph
+from model_export import (
+    checkpoint,
+    drift,
+    evaluation,
+    graph,
+    parity,
+    publish,
+    step_graph,
+    step_latency,
+)
 from model_export.architecture import DIM, HIDDEN, LAYERS, PARAMETERS, MemoryAugmentedGRU
 from service.errors import NextvecError
+from service.inference import precision
 from service.inference.engine import Engine
 from service.inference.onnx_engine import OnnxEngine
 from service.manifest import (
@@ -28,6 +38,7 @@ from service.manifest import (
     Manifest,
     Parity,
     Precision,
+    StepLatency,
     sha256,
 )
 
@@ -64,6 +75,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         default=True,
         help="carry a step with 8-bit weights for the CPU (default: yes; some seconds, 12 MB)",
+    )
+    parser.add_argument(
+        "--step-latency",
+        action="store_true",
+        help="record how long a step takes on this machine, for a rollout's gate",
     )
     parser.add_argument(
         "--evaluation", type=Path, help="the report.json of nextvec evaluate on this checkpoint"
@@ -133,6 +149,9 @@ def _export(args: argparse.Namespace, console: Console) -> Manifest:
             evaluation=figures,
             tools=_tools(),
         )
+        if args.step_latency:
+            measured = _step_latency(manifest, {"fp32": engine, **steps}, console)
+            manifest = manifest.model_copy(update={"step_latency": measured})
         (directory / NAME).write_text(manifest.model_dump_json(indent=2) + "\n")
     return manifest
 
@@ -141,6 +160,15 @@ def _step_int8(model: MemoryAugmentedGRU, directory: Path, dimensions: Dimension
     path = directory / STEP_INT8
     path.write_bytes(graph.serialise(step_graph.build(model)))
     return OnnxEngine(path, dimensions)
+
+
+def _step_latency(
+    manifest: Manifest, engines: Mapping[Precision, Engine], console: Console
+) -> StepLatency:
+    """Of the step that a service on this machine takes by default."""
+    chosen = precision.choose(manifest, "auto", engines["fp32"].provider)
+    console.print(f"measuring {step_latency.STEPS} steps in {chosen}")
+    return step_latency.measure(engines[chosen], chosen)
 
 
 def _measure(model: MemoryAugmentedGRU, engine: Engine, console: Console) -> Parity:
@@ -155,9 +183,9 @@ def _carried(
     console.print(f"carrying a session over {drift.STEPS:,} vectors of the sample in {names}")
     with _bar(console, "session") as show:
         found = drift.measure(full, steps, streams.load().vectors, progress=show)
-    for precision, carried in found.items():
+    for name, carried in found.items():
         near = "" if carried.drift is None else f", cosine at least {carried.drift.min_cosine:.5f}"
-        console.print(f"{precision}: Hit@5 {carried.hits.hit_at_5:.1%}{near}")
+        console.print(f"{name}: Hit@5 {carried.hits.hit_at_5:.1%}{near}")
     return found
 
 

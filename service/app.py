@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from service.api import (
     admin,
     errors,
+    feedback,
     health,
     model_repository,
     open_inference,
@@ -34,6 +35,8 @@ from service.inference.repository import Repository, VersionFiles
 from service.inference.scheduler import Scheduler
 from service.inference.sessions import SessionStore
 from service.metrics import Metrics, new_registry
+from service.quality.feedback import Predictions
+from service.quality.scorer import Scorer
 from service.rollout.controller import Controller
 from service.rollout.evidence import EvidenceSource, RegistrySource
 from service.rollout.plan_file import load_plan
@@ -96,6 +99,7 @@ def create_app(
             dim=dim,
             compact=settings.sessions.compact_history,
         )
+        scorer = Scorer(metrics, clock, dim)
         services = Services(
             settings=settings,
             metrics=metrics,
@@ -108,17 +112,22 @@ def create_app(
                 clock,
                 limits=settings.limits,
                 prefixes=_prefixes(settings),
+                scorer=scorer,
+                labels=_labels(settings, clock),
             ),
             controller=controller,
             dim=dim,
         )
         app.state.services = services
         ticker = asyncio.create_task(controller.run(), name="rollout-ticker")
+        scoring = asyncio.create_task(scorer.run(), name="scoring")
         services.accepting = True
         try:
             yield
         finally:
             services.accepting = False
+            scoring.cancel()
+            await asyncio.gather(scoring, return_exceptions=True)
             await controller.close()
             await ticker
             await registry.close()
@@ -129,7 +138,7 @@ def create_app(
         lifespan=lifespan,
     )
     errors.install(app)
-    for module in (predict, sessions, open_inference, model_repository, admin, health):
+    for module in (predict, sessions, feedback, open_inference, model_repository, admin, health):
         app.include_router(module.router)
     app.add_middleware(HotRoutes)
     app.add_middleware(BodyLimits, limits=settings.limits)
@@ -154,6 +163,13 @@ def _evidence(settings: Settings, metrics: Metrics) -> EvidenceSource:
     return PrometheusSource(
         rollout.prometheus_url, metrics.edges, matchers=rollout.prometheus_matchers
     )
+
+
+def _labels(settings: Settings, clock: Clock) -> Predictions | None:
+    kept = settings.feedback
+    if not kept.max_bytes:
+        return None
+    return Predictions(clock, max_bytes=kept.max_bytes, ttl_seconds=kept.ttl_seconds)
 
 
 def _prefixes(settings: Settings) -> PrefixCache | None:

@@ -79,6 +79,17 @@ class Carried(_Frozen):
     hits: SessionHits
 
 
+class StepLatency(_Frozen):
+    """One step, batch 1, on the engine and the machine of the export: on another it is another."""
+
+    steps: PositiveInt
+    p50_ms: float = Field(gt=0, allow_inf_nan=False)
+    p95_ms: float = Field(gt=0, allow_inf_nan=False)
+    precision: Precision
+    provider: str
+    machine: str
+
+
 class Manifest(_Frozen):
     """Schema 1. Unknown keys are refused, so that a typo cannot pass for a default."""
 
@@ -95,6 +106,7 @@ class Manifest(_Frozen):
     files: dict[str, str] = Field(description="file name -> sha256, hexadecimal")
     source_sha256: str = Field(description="of the checkpoint this was exported from")
     parity: Parity
+    step_latency: StepLatency | None = None
     precisions: dict[Precision, Carried] = Field(
         default={}, description="`fp32` always, unless the export is an old one"
     )

@@ -16,7 +16,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from service.types import Mode, Outcome, Variant
+from service.types import SHARES, Mode, Outcome, Variant
 
 BUCKET_RATIO = math.sqrt(1.2)
 """Two buckets are 1.2: for every edge τ, 1.2·τ is an edge too."""
@@ -25,6 +25,15 @@ UNASSIGNED = "unassigned"
 """The `variant` of requests the split did not place at random: those that
 override it, and those that first move a session to another version. They are
 measured, and left out of the evidence by this label."""
+
+
+HIT_RANKS = (1, 5, 10)
+"""The k of Hit@k."""
+
+FEEDBACK_RESULTS = ("counted", "repeated", "prediction_not_found", "prediction_gone")
+"""What became of a label; the last two are the errors' codes."""
+
+_COSINES = tuple(round(0.1 * i, 1) for i in range(11))
 
 
 @dataclass(frozen=True)
@@ -122,6 +131,45 @@ class Metrics:
         )
         self.prefix_hits = self.prefix_cache.labels("hit")
         self.prefix_misses = self.prefix_cache.labels("miss")
+        self.online_cosine = Histogram(
+            "nextvec_online_cosine",
+            "Cosine of a prediction with the vector that came; below 0 it counts as 0.",
+            ("variant",),
+            buckets=_COSINES,
+            registry=registry,
+        )
+        self.online_predictions = Counter(
+            "nextvec_online_predictions_total",
+            "Predictions ranked among other sessions' vectors.",
+            ("variant",),
+            registry=registry,
+        )
+        self.online_hits = Counter(
+            "nextvec_online_hits_total",
+            "Those whose true vector was among the k nearest.",
+            ("variant", "k"),
+            registry=registry,
+        )
+        self.online_key_share = Histogram(
+            "nextvec_online_key_share",
+            "Routing keys by the share of Hit@5 in their first predictions of a step.",
+            ("variant", "version"),
+            buckets=SHARES,
+            registry=registry,
+        )
+        self.online_dropped = Counter(
+            "nextvec_online_dropped_total",
+            "Predictions not scored: more came than could be.",
+            registry=registry,
+        )
+        self.feedback = Counter(
+            "nextvec_feedback_total",
+            "Labels that callers sent.",
+            ("result",),
+            registry=registry,
+        )
+        for result in FEEDBACK_RESULTS:
+            self.feedback.labels(result)
         self.rollout_info = Gauge(
             "nextvec_rollout_info",
             "1 for the present phase and versions.",
@@ -208,8 +256,17 @@ class Metrics:
                         self.request_duration.labels(label, version, mode.value, outcome.value)
                 self.queue_duration.labels(label, version)
                 self.inference_duration.labels(label, version)
+            if variant is not None:
+                self._expect_online(variant, version)
             self.batch_size.labels(version)
             self.queue_length.labels(version)
+
+    def _expect_online(self, variant: Variant, version: str) -> None:
+        self.online_cosine.labels(variant.value)
+        self.online_predictions.labels(variant.value)
+        for k in HIT_RANKS:
+            self.online_hits.labels(variant.value, k)
+        self.online_key_share.labels(variant.value, version)
 
     def usage(self, version: str) -> Usage:
         """Of `version`, in all its roles, since the service began. Takes milliseconds."""

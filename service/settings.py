@@ -80,6 +80,15 @@ class PrefixCache(_Frozen):
     )
 
 
+class Feedback(_Frozen):
+    """Predictions of `/v1/predict` kept for the label that may come."""
+
+    max_bytes: NonNegativeInt = Field(
+        64 * 1024 * 1024, description="memory of the predictions kept; 0 turns `/v1/feedback` off"
+    )
+    ttl_seconds: PositiveFloat = Field(600.0, description="a prediction waits so long for one")
+
+
 class Rollout(_Frozen):
     """The guardrail's ticker and record."""
 
@@ -135,5 +144,6 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     sessions: Sessions = Sessions()
     prefix_cache: PrefixCache = PrefixCache()
+    feedback: Feedback = Feedback()
     rollout: Rollout = Rollout()
     admin: Admin = Admin()

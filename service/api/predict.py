@@ -34,8 +34,12 @@ async def predict(request: Request) -> Response:
         request, content, "context", services.dim, services.settings.limits.max_rows
     )
     key = request.headers.get("x-routing-key") or body.text_field(fields, "key")
-    work = services.dispatch.predict(
-        context, Preference(key, override, caller=body.caller_of(request))
+    preference = Preference(
+        key,
+        override,
+        caller=body.caller_of(request),
+        request_id=request.scope["state"]["request_id"],
     )
+    work = services.dispatch.predict(context, preference)
     answer = await body.unless_gone(request, work)
     return body.respond(request, answer, {}, binary=binary)

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 from pydantic import ValidationError
 
 from service.api.services import Services
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, help="port to listen on")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, create: Callable[[Settings], FastAPI] = create_app) -> int:
     given = {
         name: getattr(args, name)
         for name in ("models", "stable", "canary", "host", "port")
@@ -50,13 +51,12 @@ def run(args: argparse.Namespace) -> int:
     # before another may go on; the default of 5 ms is longer than a step takes.
     sys.setswitchinterval(0.000_5)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(settings))
+        runner.run(_serve(create(settings), settings))
     return 0
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(app: FastAPI, settings: Settings) -> None:
     """Load first, then listen: an error on the way ends the command in its own words."""
-    app = create_app(settings)
     async with app.router.lifespan_context(app):
         # What is there now stays to the end: the collector need not walk it again
         # under requests.

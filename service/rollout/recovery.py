@@ -54,6 +54,7 @@ def _begin_anew(store: Store, configured: str, now: float, error: StoreUnreadabl
         "canary": None,
         "message": f"{message} ({error})",
         "evidence": None,
+        "gate_missed": None,
     }
     store.save(record, [row])
     return record

@@ -6,7 +6,7 @@ import json
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +14,17 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from service.errors import NextvecError
+from service.rollout.asking import Answered, Call
 from service.rollout.events import Transition
 from service.rollout.evidence import Snapshot
+from service.rollout.gate import Miss
 from service.rollout.guardrails.suite import Evidence
 from service.rollout.rollout import Rollout
 
-log = logging.getLogger(__name__)
+CALLS_KEPT = 1000
+"""Answers kept under idempotency keys; the oldest go."""
 
-SCHEMA = 2
-"""1 had the latency test alone. Its rollout goes on at its weight; evidence begins anew."""
+log = logging.getLogger(__name__)
 
 _TABLES = (
     "CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), record TEXT NOT NULL)",
@@ -32,6 +34,22 @@ _TABLES = (
     """CREATE TRIGGER audit_is_final BEFORE UPDATE ON audit
     BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END""",
 )
+_CALLS = (
+    """CREATE TABLE calls (id INTEGER PRIMARY KEY AUTOINCREMENT, actor TEXT NOT NULL,
+    key TEXT NOT NULL, fingerprint TEXT NOT NULL, answer TEXT NOT NULL, UNIQUE (actor, key))""",
+)
+
+_RESET = (
+    # Schema 1 had one test. What it had seen does not fit the tests of today: it is
+    # dropped, and with it a pass that the step had; where the rollout stands is kept.
+    """UPDATE state SET record = json_set(json_remove(record, '$.test', '$.snapshot',
+    '$.looked_at'), '$.rollout.passed', json('false')) WHERE json_valid(record)""",
+)
+
+_SCHEMAS = (_TABLES, _RESET, _CALLS)
+"""What each schema adds to the one before it."""
+
+SCHEMA = len(_SCHEMAS)
 
 
 class StoreError(NextvecError):
@@ -59,8 +77,11 @@ _RECORD = TypeAdapter(Record)
 AuditRow = dict[str, object]
 
 
-def audit_row(transition: Transition, evidence: Sequence[AuditRow]) -> AuditRow:
-    """A transition as the audit log keeps it, with the guardrails as they stood."""
+def audit_row(
+    transition: Transition, evidence: Sequence[AuditRow], missed: Sequence[Miss] = ()
+) -> AuditRow:
+    """A transition as the audit log keeps it, with the guardrails as they stood and the
+    gate's figures that were overridden."""
     return {
         "at": transition.at,
         "generation": transition.generation,
@@ -75,6 +96,7 @@ def audit_row(transition: Transition, evidence: Sequence[AuditRow]) -> AuditRow:
         "canary": transition.canary,
         "message": transition.message,
         "evidence": list(evidence) or None,
+        "gate_missed": [miss.to_json() for miss in missed] or None,
     }
 
 
@@ -109,18 +131,42 @@ class Store:
             field = ".".join(str(part) for part in what["loc"])
             raise StoreUnreadable(f"{self.path}: the record's {field}: {what['msg']}") from error
 
-    def save(self, record: Record, audit: Sequence[AuditRow] = ()) -> None:
-        """Replace the record and append to the log, in one transaction on the disk.
+    def save(
+        self, record: Record, audit: Sequence[AuditRow] = (), answers: Sequence[Answered] = ()
+    ) -> None:
+        """Replace the record, append to the log and keep answers, in one transaction on the disk.
 
-        Raises `StoreError`; then neither has changed.
+        Raises `StoreError`; then nothing has changed.
         """
         text = _RECORD.dump_json(record).decode()
-        rows = [(json.dumps(row, ensure_ascii=False, allow_nan=False),) for row in audit]
+        rows = [(_json(row),) for row in audit]
+        calls = [(a.call.actor, a.call.key, a.call.fingerprint, _json(a.answer)) for a in answers]
         with self._lock, self._errors():
             connection = self._open()
             with _transaction(connection):
                 connection.execute("INSERT OR REPLACE INTO state VALUES (1, ?)", (text,))
                 connection.executemany("INSERT INTO audit (row) VALUES (?)", rows)
+                connection.executemany(
+                    "INSERT OR REPLACE INTO calls (actor, key, fingerprint, answer) "
+                    "VALUES (?, ?, ?, ?)",
+                    calls,
+                )
+                connection.execute(
+                    "DELETE FROM calls WHERE id <= (SELECT max(id) FROM calls) - ?", (CALLS_KEPT,)
+                )
+
+    def answered(self, actor: str, key: str) -> Answered | None:
+        """What was answered under this key, if it is still kept."""
+        with self._lock, self._errors():
+            found = (
+                self._open()
+                .execute(
+                    "SELECT fingerprint, answer FROM calls WHERE actor = ? AND key = ?",
+                    (actor, key),
+                )
+                .fetchone()
+            )
+        return found and Answered(Call(actor, key, found[0]), json.loads(found[1]))
 
     def history(self, limit: int) -> list[AuditRow]:
         """The last `limit` lines of the audit log, newest first."""
@@ -202,25 +248,18 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
     with _transaction(connection):
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        if version == 0 and tables == 0:
-            for statement in _TABLES:
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {SCHEMA}")
-        elif version == 1:
-            _from_schema_1(connection)
-        elif version != SCHEMA:
+        if version > SCHEMA or (version == 0 and tables):
             raise StoreUnreadable(f"{path}: schema {version}; this service reads {SCHEMA}")
+        if 0 < version < SCHEMA:
+            log.warning("%s is of an older service: weight and history stay", path)
+        for statements in _SCHEMAS[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA}")
 
 
-def _from_schema_1(connection: sqlite3.Connection) -> None:
-    """Keep where the rollout stands. What its one test had seen does not fit the tests of
-    today: it is dropped, and with it a pass that the step had."""
-    connection.execute(
-        "UPDATE state SET record = json_set(json_remove(record, '$.test', '$.snapshot', "
-        "'$.looked_at'), '$.rollout.passed', json('false')) WHERE json_valid(record)"
-    )
-    connection.execute(f"PRAGMA user_version = {SCHEMA}")
-    log.warning("the record is of an older service: weight and history stay, evidence begins anew")
+def _json(value: Mapping[str, object]) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 @contextmanager

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+from fakes import manifest_of
 from prometheus_client import CollectorRegistry
 
 from service.errors import VersionError
+from service.manifest import Manifest
 from service.metrics import Metrics, duration_buckets
 from service.rollout.controller import Controller
 from service.rollout.counts import Arms, Counted, Counts
@@ -62,17 +64,22 @@ class FakeClock:
 
 
 class FakeVersions:
-    """`phase-2` and `phase-3` are there; `broken` holds what cannot be loaded."""
+    """`phase-2` and `phase-3` are there; `broken` holds what cannot be loaded,
+    `manifests` what they say of themselves."""
 
     def __init__(self) -> None:
         self.there = {"phase-2", "phase-3"}
         self.broken: set[str] = set()
+        self.manifests = {name: manifest_of(name, 8, "f" * 64) for name in self.there}
         self.prepared: list[str] = []
         self.gate = asyncio.Event()
         self.gate.set()
 
     def available(self) -> set[str]:
         return set(self.there)
+
+    async def manifest(self, version: str) -> Manifest:
+        return self.manifests[version]
 
     async def prepare(self, version: str) -> None:
         await self.gate.wait()
@@ -123,10 +130,10 @@ class FlakyStore(Store):
 
     full = False
 
-    def save(self, record, audit=()):
+    def save(self, record, audit=(), answers=()):
         if self.full:
             raise StoreError("the disk is full")
-        super().save(record, audit)
+        super().save(record, audit, answers)
 
 
 class World:

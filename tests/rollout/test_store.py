@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rollout_fakes import EDGES, QUICK, bucket_counts
 
+from service.rollout.asking import Answered, Call
 from service.rollout.counts import Arms, Counted
 from service.rollout.events import Phase, Reason
 from service.rollout.evidence import Snapshot
@@ -22,7 +23,14 @@ from service.rollout.guardrails.latency import SlowTest
 from service.rollout.guardrails.suite import Evidence, Suite
 from service.rollout.guardrails.wager import Wager
 from service.rollout.rollout import Rollout
-from service.rollout.store import _RECORD, Record, Store, StoreError, StoreUnreadable
+from service.rollout.store import (
+    _RECORD,
+    CALLS_KEPT,
+    Record,
+    Store,
+    StoreError,
+    StoreUnreadable,
+)
 
 BLANK = bucket_counts([])
 
@@ -112,6 +120,7 @@ def damaged(path, sql):
         "UPDATE state SET record = replace(record, '\"step\":0', '\"step\":7')",
         'UPDATE state SET record = replace(record, \'"canary":"b"\', \'"canary":null\')',
         "PRAGMA user_version = 99",
+        "PRAGMA user_version = 0",
     ],
 )
 def test_what_is_no_record_is_unreadable(tmp_path, sql):
@@ -131,6 +140,7 @@ def older(path, text):
     store.close()
     connection = sqlite3.connect(path)
     connection.execute("UPDATE state SET record = ?", (text,))
+    connection.execute("DROP TABLE calls")
     connection.execute("PRAGMA user_version = 1")
     connection.commit()
     connection.close()
@@ -146,7 +156,7 @@ def test_the_record_of_an_older_service_keeps_weight_and_phase(tmp_path, caplog)
     store = older(tmp_path / "nextvec.db", json.dumps(kept))
     found = store.load()
     assert Record(record().rollout) == found
-    assert "evidence begins anew" in caplog.text
+    assert "of an older service" in caplog.text
     store.close()
     assert found == Store(store.path).load()
 
@@ -184,15 +194,54 @@ def test_a_path_that_cannot_be_opened_is_not_called_unreadable(tmp_path):
         Store(tmp_path / "file" / "nextvec.db").load()
 
 
+def test_a_file_of_the_second_schema_is_taken_over(tmp_path):
+    """With its record, evidence and log."""
+    store = Store(tmp_path / "nextvec.db")
+    store.save(record(), [{"n": 1}])
+    store.close()
+    connection = sqlite3.connect(store.path)
+    for statement in ("DROP TABLE calls", "PRAGMA user_version = 2"):
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+    assert record() == store.load()
+    assert store.answered("me", "k") is None
+    assert 1 == len(store.history(10))
+    store.close()
+
+
+def answered(key, answer="ok", actor="me"):
+    return Answered(Call(actor, key, f"print of {key}"), {"said": answer})
+
+
+def test_an_answer_is_kept_by_its_caller_and_key(tmp_path):
+    store = Store(tmp_path / "nextvec.db")
+    store.save(record(), [], [answered("k", "mine"), answered("k", "yours", actor="you")])
+    store.close()
+    assert answered("k", "mine") == store.answered("me", "k")
+    assert answered("k", "yours", actor="you") == store.answered("you", "k")
+    assert store.answered("me", "other") is None
+    store.close()
+
+
+def test_only_so_many_answers_are_kept(tmp_path):
+    """The oldest go."""
+    store = Store(tmp_path / "nextvec.db")
+    store.save(record(), [], [answered(str(n)) for n in range(CALLS_KEPT + 5)])
+    assert store.answered("me", "4") is None
+    assert store.answered("me", "5") is not None
+    store.close()
+
+
 WRITER = """
 import sys
 from pathlib import Path
-sys.path.insert(0, {tests!r})
-from test_store import record
+sys.path[:0] = {tests!r}
+from test_store import answered, record
 from service.rollout.store import Store
 store = Store(Path({path!r}))
 for n in range(1, 100_000):
-    store.save(record(n), [{{"n": n}}])
+    store.save(record(n), [{{"n": n}}], [answered(str(n))])
     print(n, flush=True)
 """
 
@@ -201,7 +250,7 @@ for n in range(1, 100_000):
 def test_a_kill_at_any_moment_leaves_record_and_log_together(tmp_path, request, lines):
     """What was reported as saved is there; the log has no gap and matches the record."""
     path = tmp_path / "nextvec.db"
-    code = WRITER.format(tests=str(request.path.parent), path=str(path))
+    code = WRITER.format(tests=[str(folder) for folder in request.path.parents[:2]], path=str(path))
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as writer:
         for _ in range(lines):
             said = int(writer.stdout.readline())
@@ -212,5 +261,7 @@ def test_a_kill_at_any_moment_leaves_record_and_log_together(tmp_path, request, 
     assert said <= found.rollout.generation
     assert list(range(found.rollout.generation, 0, -1)) == [row["n"] for row in log]
     assert record(found.rollout.generation) == found
+    assert store.answered("me", str(found.rollout.generation)) is not None
+    assert store.answered("me", str(found.rollout.generation + 1)) is None
     store.save(record(1))
     store.close()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from service.rollout.guardrails.base import Guardrail, Look, error
+from service.rollout.guardrails.errors import ErrorTest, MoreErrors
 from service.rollout.guardrails.latency import Rule, Slower, SlowTest
 from service.rollout.guardrails.wager import Bounds
 from service.rollout.plan import Plan
@@ -23,8 +24,13 @@ def _latency(plan: Plan, bounds: Bounds, edges: tuple[float, ...]) -> Guardrail[
     return Slower("latency", bounds, Rule.of(plan), edges)
 
 
+def _errors(plan: Plan, bounds: Bounds, _: tuple[float, ...]) -> Guardrail[Any]:
+    return MoreErrors("errors", bounds, plan.guardrails.errors.margin)
+
+
 BUILDERS: dict[str, Callable[[Plan, Bounds, tuple[float, ...]], Guardrail[Any]]] = {
     "latency": _latency,
+    "errors": _errors,
 }
 """Every guardrail there is, by its name in the plan; people see them in this order."""
 
@@ -38,6 +44,7 @@ class Evidence:
 
     edges: tuple[float, ...]
     latency: SlowTest | None = None
+    errors: ErrorTest | None = None
 
     def next_step(self) -> Evidence:
         """After the weight has changed; see `base.Memory`."""
