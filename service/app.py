@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from service.api import (
     admin,
+    console,
     errors,
     feedback,
     health,
@@ -138,7 +139,16 @@ def create_app(
         lifespan=lifespan,
     )
     errors.install(app)
-    for module in (predict, sessions, feedback, open_inference, model_repository, admin, health):
+    for module in (
+        predict,
+        sessions,
+        feedback,
+        open_inference,
+        model_repository,
+        admin,
+        console,
+        health,
+    ):
         app.include_router(module.router)
     app.add_middleware(HotRoutes)
     app.add_middleware(BodyLimits, limits=settings.limits)
