@@ -191,7 +191,7 @@ def test_a_rollout_is_started_watched_and_rolled_back(console, service):
     service.serve(lambda status: status["step"] == 1)
     console.get_by_text("2 of 2").wait_for()
     console.locator(".evidence-chart polyline").first.wait_for()
-    assert console.locator("[aria-current=step]").inner_text() == "50 %, approval"
+    assert console.locator("[aria-current=step]").inner_text() == "50\N{NO-BREAK SPACE}%, approval"
     shown(console, "progressing")
     service.canary.seconds = 0.05
     service.serve(lambda status: status["phase"] == "RolledBack")

@@ -35,10 +35,10 @@ export function number(value, digits = 3) {
   return Math.abs(value) < 1e-9 ? "0" : String(Number(value.toPrecision(digits)));
 }
 
-export const percent = (value) => (value === null || value === undefined ? "–" : `${number(value, 4)} %`);
+export const percent = (value) => (value === null || value === undefined ? "–" : `${number(value, 4)}\u00a0%`);
 
 export const milliseconds = (seconds) =>
-  typeof seconds === "number" ? `${number(seconds * 1000)} ms` : "–";
+  typeof seconds === "number" ? `${number(seconds * 1000)}\u00a0ms` : "–";
 
 export function ago(seconds) {
   const s = Math.max(0, Math.round(seconds));

@@ -129,7 +129,7 @@ function fillCard(card, one, points) {
     ["ln E, pass", `${number(pass)} of ${number(passBound ?? bound)}`],
     ["Samples", `canary ${one.samples.canary} · stable ${one.samples.stable}`],
   ];
-  if (typeof one.ratio === "number") pairs.push(["Ratio", `${number(one.ratio)}, at most ${number(one.threshold)}`]);
+  if (typeof one.ratio === "number") pairs.push(["Ratio", `${number(one.ratio)}, limit ${number(one.threshold)}`]);
   if (one.p95_seconds) {
     pairs.push(["P95", `canary ${milliseconds(one.p95_seconds.canary)} · stable ${milliseconds(one.p95_seconds.stable)}`]);
   }
@@ -149,7 +149,7 @@ function plot(figure, drawing) {
 // A guardrail's own figures, whichever they are: plain numbers, and pairs of the variants.
 function others(one) {
   const shown = (name, value) =>
-    name.endsWith("_rate") && typeof value === "number" ? percent(100 * value) : number(value);
+    /_rate$|^hit_at_/.test(name) && typeof value === "number" ? percent(100 * value) : number(value);
   return Object.entries(one)
     .filter(([name]) => !PLAIN.has(name))
     .flatMap(([name, value]) => {
