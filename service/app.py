@@ -46,6 +46,7 @@ from service.rollout.prometheus_source import PrometheusSource
 from service.rollout.store import Store
 from service.rollout.traffic import Assignment, Traffic
 from service.settings import Settings
+from service.shadow import Shadow
 from service.types import Variant
 
 logger = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ def create_app(
     )
     traffic = Traffic(Assignment(settings.stable))
     database = Database(settings.rollout.database)
+    shadow = Shadow(traffic, registry, metrics, clock, settings.limits.timeout_seconds)
     outbox = Outbox(settings.rollout.webhooks, database, metrics, clock)
     controller = Controller(
         traffic=traffic,
@@ -86,6 +88,7 @@ def create_app(
         plan=load_plan(settings.rollout.plan),
         interval_seconds=settings.rollout.interval_seconds,
         on_record=outbox.news,
+        shadows=shadow.take,
     )
 
     @asynccontextmanager
@@ -121,6 +124,7 @@ def create_app(
                 prefixes=_prefixes(settings),
                 scorer=scorer,
                 labels=_labels(settings, clock),
+                shadow=shadow,
             ),
             controller=controller,
             dim=dim,
@@ -133,6 +137,7 @@ def create_app(
             yield
         finally:
             services.accepting = False
+            await shadow.close()
             await outbox.close()
             scoring.cancel()
             await asyncio.gather(scoring, return_exceptions=True)
