@@ -21,8 +21,7 @@ from service.api import (
     sessions,
 )
 from service.api.context import RequestContext
-from service.api.hot import HotRoutes
-from service.api.limits import BodyLimits
+from service.api.limits import Bodies, BodyLimits
 from service.api.services import Services
 from service.clock import Clock, SystemClock
 from service.dispatch import Dispatch
@@ -64,6 +63,7 @@ def create_app(
     """
     clock = clock or SystemClock()
     metrics = Metrics(new_registry(), settings.limits.timeout_seconds)
+    bodies = Bodies(settings.limits)
     registry = Registry(
         Repository(settings.models, settings.model),
         make_engine or partial(load_engine, settings.engine),
@@ -127,6 +127,7 @@ def create_app(
                 shadow=shadow,
             ),
             controller=controller,
+            bodies=bodies,
             dim=dim,
         )
         app.state.services = services
@@ -153,8 +154,7 @@ def create_app(
     errors.install(app)
     for module in (predict, sessions, feedback, open_inference, model_repository, admin, health):
         app.include_router(module.router)
-    app.add_middleware(HotRoutes)
-    app.add_middleware(BodyLimits, limits=settings.limits)
+    app.add_middleware(BodyLimits, bodies=bodies)
     app.add_middleware(RequestContext)  # the outermost: it names every answer
     return app
 

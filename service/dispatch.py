@@ -310,8 +310,9 @@ class Dispatch:
         version = recorded.route.version
         self.answered[version] = self._clock.time()
         self._metrics.observe_engine(
-            _label(recorded.route),
+            _label(recorded.route) if recorded.assigned else UNASSIGNED,
             version,
+            recorded.mode,
             prediction.queue_seconds,
             prediction.inference_seconds,
         )

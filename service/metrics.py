@@ -80,7 +80,7 @@ class Metrics:
         self._rendering = threading.Lock()
         # The library looks a label set up under a lock, a dozen microseconds each.
         self._requests: dict[tuple[str, str, Mode, Outcome], Histogram] = {}
-        self._engines: dict[tuple[str, str], tuple[Histogram, Histogram]] = {}
+        self._engines: dict[tuple[str, str, Mode], tuple[Histogram, Histogram]] = {}
         self.edges = duration_buckets(timeout)
         self.request_duration = Histogram(
             "nextvec_request_duration_seconds",
@@ -99,7 +99,7 @@ class Metrics:
         self.inference_duration = Histogram(
             "nextvec_inference_duration_seconds",
             "In the engine, the batch it was part of included.",
-            ("variant", "version"),
+            ("variant", "version", "mode"),
             buckets=self.edges,
             registry=registry,
         )
@@ -257,19 +257,22 @@ class Metrics:
         series.observe(seconds)
 
     def observe_engine(
-        self, variant: str, version: str, queue_seconds: float, inference_seconds: float
+        self, variant: str, version: str, mode: Mode, queue_seconds: float, seconds: float
     ) -> None:
-        """Note how long one prediction waited for its engine, and was in it."""
-        key = (variant, version)
+        """Note how long one prediction waited for its engine, and was in it.
+
+        `variant` is a variant's name, or `UNASSIGNED`.
+        """
+        key = (variant, version, mode)
         series = self._engines.get(key)
         if series is None:
             series = (
                 self.queue_duration.labels(variant, version),
-                self.inference_duration.labels(variant, version),
+                self.inference_duration.labels(variant, version, mode.value),
             )
             self._engines[key] = series
         series[0].observe(queue_seconds)
-        series[1].observe(inference_seconds)
+        series[1].observe(seconds)
 
     def show_versions(self, loaded: Iterable[tuple[str, str, str]]) -> None:
         """Those that are loaded: version, provider, precision."""
@@ -289,8 +292,8 @@ class Metrics:
                 for mode in Mode:
                     for outcome in Outcome:
                         self.request_duration.labels(label, version, mode.value, outcome.value)
+                    self.inference_duration.labels(label, version, mode.value)
                 self.queue_duration.labels(label, version)
-                self.inference_duration.labels(label, version)
             if variant is not None:
                 self._expect_online(variant, version)
             if variant is Variant.CANARY:

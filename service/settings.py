@@ -36,11 +36,30 @@ class Engine(_Frozen):
         description="`auto` takes the fastest that a version carries for the device and that "
         "stays within cosine 0.9999 of fp32; any other refuses a version without it",
     )
+    device_states: int = Field(
+        8192,
+        ge=0,
+        description="states of sessions kept on the GPU, 8 KiB each; those beyond wait on the "
+        "host; 0 keeps all there; else at least 128",
+    )
+    cuda_graphs: bool = Field(
+        default=False,
+        description="on a GPU, replay each step as one CUDA graph; given up, with an error in the "
+        "log, where replays do not hold",
+    )
     max_batch: PositiveInt = Field(32, description="requests that run together at most")
     prefill_chunk: PositiveInt = Field(
         500, description="vectors of a long context run before others get their turn"
     )
     queue_limit: PositiveInt = Field(256, description="requests waiting a version; over it, 429")
+
+    @field_validator("device_states")
+    @classmethod
+    def _none_or_enough(cls, states: int) -> int:
+        # A full batch needs its states, those brought along and the new ones at once.
+        if 0 < states < 128:
+            raise ValueError("device_states must be 0 or at least 128")
+        return states
 
 
 class Limits(_Frozen):
@@ -53,7 +72,7 @@ class Limits(_Frozen):
     )
     timeout_seconds: PositiveFloat = Field(10.0, description="deadline of a request; over it, 504")
     body_timeout_seconds: PositiveFloat = Field(
-        30.0, description="for a body to arrive; a stalled one is dropped"
+        30.0, description="for a head to arrive, and then its body; a stalled one is dropped"
     )
 
 

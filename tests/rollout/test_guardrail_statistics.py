@@ -14,12 +14,12 @@ from rollout_fakes import EDGES
 from service.rollout.counts import Arms, Counted, Counts
 from service.rollout.guardrails.base import Look
 from service.rollout.guardrails.errors import MoreErrors
-from service.rollout.guardrails.latency import Rule, Slower
+from service.rollout.guardrails.latency import Rule, Slower, What
 from service.rollout.guardrails.wager import Bounds
 from service.rollout.plan import Plan
 from service.rollout.verdict import Outcome
 
-LATENCY = Slower("latency", Bounds(0.01, 0.01), Rule.of(Plan()), EDGES)
+LATENCY = Slower("latency", Bounds(0.01, 0.01), Rule.of(Plan()), EDGES, What.REQUESTS)
 TOP = np.array(EDGES)
 
 

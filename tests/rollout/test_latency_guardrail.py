@@ -19,13 +19,14 @@ from service.rollout.guardrails.latency import (
     Rule,
     Slower,
     SlowTest,
+    What,
     threshold,
 )
 from service.rollout.guardrails.wager import Bounds
 from service.rollout.verdict import Outcome
 
 RULE = Rule.of(QUICK)
-LATENCY = Slower("latency", Bounds(0.01, 0.01), RULE, EDGES)
+LATENCY = Slower("latency", Bounds(0.01, 0.01), RULE, EDGES, What.REQUESTS)
 FAST, SLOW = 0.1, 0.5
 BASELINE = Arms(bucket_counts([FAST] * 96 + [SLOW] * 4), bucket_counts([]))
 
@@ -213,10 +214,23 @@ def test_the_message_has_its_arithmetic():
     assert Outcome.FAIL is said.outcome
     assert (
         f"fail: ln E = {test.wager.log_fail():.2f} ≥ ln(1/0.01) = 4.61 "
-        "after 600 canary and 600 stable requests; step: 240 canary requests were slower than "
-        "1.2·τ = 129.4 ms or failed, against "
-        "30 stable ones slower than τ = 107.8 ms or failed"
+        "after 600 canary and 600 stable requests; step: 240 canary requests failed or "
+        "took longer than 1.2·τ = 129.4 ms, against 30 stable ones than τ = 107.8 ms"
     ) == said.message
+
+
+def test_inference_is_the_same_test_on_the_engines_time():
+    """And looks at nothing else."""
+    inference = replace(LATENCY, name="inference", what=What.INFERENCE)
+    test, other = inference.begin(), known()
+    test = inference.look(test, Look(Counted(inference={"step": BASELINE})))
+    for _ in range(6):
+        new = arms(stable=95, stable_slow=5, canary=60, canary_slow=40)
+        test = inference.look(test, Look(Counted(inference=new)))
+        other = see(other, new)
+    assert other == test
+    assert test == inference.look(test, Look(Counted(requests=arms(stable=1, canary_slow=100))))
+    assert "240 canary requests took the engine longer than" in inference.assess(test).message
 
 
 def test_the_message_says_what_it_waits_for():

@@ -1,4 +1,4 @@
-"""The latency guardrail: canary P95 ≤ ratio · stable P95, valid at every look.
+"""The guardrails latency and inference: canary P95 ≤ ratio · stable P95, valid at every look.
 
 Counts in, a verdict out. The test is a conditional e-process on slow events. At
 each look, with τ = the bucket edge at stable's P95 taken from *earlier* looks, a
@@ -34,6 +34,11 @@ against a fixed rate, twice what the percentile allows, with τ as last measured
 E[r^a] ≤ (1 + p(r - 1))^n. That assumes that stable would not have slowed down in
 the meantime, hence the factor of two; it can only fail, never pass.
 
+`inference` is the same test over the time in the engine alone: no queue, no
+neighbours' requests, hence the sooner and cleaner of the two. It may roll back and
+does not have to pass: callers wait for the whole. Predictions that fail have no
+inference time and are in neither arm.
+
 Where speed cannot be judged (warm-up, settling after a change of weight, τ not yet
 known, no requests of one arm) the test holds.
 """
@@ -45,7 +50,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from service.rollout.counts import Arms, Counts, percentile, percentile_bucket
+from service.rollout.counts import Arms, Counted, Counts, percentile, percentile_bucket
 from service.rollout.guardrails.base import Look
 from service.rollout.guardrails.wager import Bounds, Wager
 from service.rollout.plan import Plan
@@ -119,6 +124,16 @@ class Stratum:
         )
 
 
+class What(StrEnum):
+    """Which of the counts is judged, and in words what was slow."""
+
+    REQUESTS = "failed or took longer"
+    INFERENCE = "took the engine longer"
+
+    def arms(self, counted: Counted) -> dict[str, Arms]:
+        return counted.requests if self is What.REQUESTS else counted.inference
+
+
 @dataclass(frozen=True, slots=True)
 class SlowTest:
     """The test's whole memory, by request mode."""
@@ -136,12 +151,14 @@ class SlowTest:
 
 @dataclass(frozen=True, slots=True)
 class Slower:
-    """The guardrail over a duration. `edges` are the upper bucket edges in seconds."""
+    """The guardrail over a duration. `edges` are the upper bucket edges in seconds;
+    `what` says which of the counts, and in words what one of them is."""
 
     name: str
     bounds: Bounds
     rule: Rule
     edges: tuple[float, ...]
+    what: What
 
     @property
     def threshold(self) -> float:
@@ -156,7 +173,7 @@ class Slower:
         good = [0.0] * len(PASS_GRID)
         strata = dict(test.strata)
         moved = False
-        for mode, new in look.new.requests.items():
+        for mode, new in self.what.arms(look.new).items():
             old = strata.get(mode) or _stratum(self.edges)
             tau = threshold(old, self.edges, self.rule) if look.steady else None
             window = _slide(old.window, new.stable, self.rule.baseline_samples)
@@ -251,9 +268,9 @@ class Slower:
         assert isinstance(tau, int)
         slow, edge = seconds(self.edges[tau + rule.apart]), seconds(self.edges[tau])
         return (
-            f"{mode}: {tally.canary_marked} canary requests were slower than "
-            f"{rule.ratio:g}·τ = {slow} or failed, against {tally.stable_marked} stable ones "
-            f"slower than τ = {edge} or failed"
+            f"{mode}: {tally.canary_marked} canary requests {self.what} than "
+            f"{rule.ratio:g}·τ = {slow}, against {tally.stable_marked} stable ones "
+            f"than τ = {edge}"
         )
 
 
