@@ -33,6 +33,7 @@ MAY_BE_EMPTY = {
     "Alerts firing A",
     "annotation Rollout transitions",
     "annotation Model versions",
+    "Shadow: P95 in the engine A",
     "Shadow: agreement with stable A",
     "Webhooks A",
     "Webhooks B",
