@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from service.rollout.figures import edges_apart
 from service.rollout.guardrails.base import Guardrail, Look, error
+from service.rollout.guardrails.ceiling import Ceiling, CeilingTest
 from service.rollout.guardrails.errors import ErrorTest, MoreErrors
+from service.rollout.guardrails.interference import Interference, InterferenceTest
 from service.rollout.guardrails.latency import Rule, Slower, SlowTest, What
 from service.rollout.guardrails.wager import Bounds
 from service.rollout.plan import Plan
@@ -32,10 +35,29 @@ def _errors(plan: Plan, bounds: Bounds, _: tuple[float, ...]) -> Guardrail[Any]:
     return MoreErrors("errors", bounds, plan.guardrails.errors.margin)
 
 
+def _ceiling(plan: Plan, bounds: Bounds, edges: tuple[float, ...]) -> Guardrail[Any]:
+    return Ceiling("ceiling", bounds, plan.guardrails.ceiling, plan.quantile, edges)
+
+
+def _interference(plan: Plan, bounds: Bounds, edges: tuple[float, ...]) -> Guardrail[Any]:
+    ratio = plan.guardrails.interference.ratio
+    return Interference(
+        name="interference",
+        bounds=bounds,
+        ratio=ratio,
+        apart=edges_apart(ratio),
+        quantile=plan.quantile,
+        baseline_samples=plan.baseline_samples,
+        edges=edges,
+    )
+
+
 BUILDERS: dict[str, Callable[[Plan, Bounds, tuple[float, ...]], Guardrail[Any]]] = {
     "latency": _latency,
     "inference": _inference,
     "errors": _errors,
+    "ceiling": _ceiling,
+    "interference": _interference,
 }
 """Every guardrail there is, by its name in the plan; people see them in this order."""
 
@@ -51,6 +73,8 @@ class Evidence:
     latency: SlowTest | None = None
     inference: SlowTest | None = None
     errors: ErrorTest | None = None
+    ceiling: CeilingTest | None = None
+    interference: InterferenceTest | None = None
 
     def next_step(self) -> Evidence:
         """After the weight has changed; see `base.Memory`."""
@@ -79,25 +103,21 @@ class Suite:
     def look(self, evidence: Evidence, look: Look, step: int) -> tuple[Evidence, Judgement]:
         """One more look by all. One that breaks has an error for a verdict, keeps what
         it had seen, and leaves the others alone."""
-        broken: dict[str, Verdict] = {}
+        verdicts: list[Verdict] = []
         for guardrail in self.guardrails:
             try:
-                test = getattr(evidence, guardrail.name) or guardrail.begin()
-                after = replace(evidence, **{guardrail.name: guardrail.look(test, look)})
-                guardrail.assess(getattr(after, guardrail.name))
+                test = guardrail.look(getattr(evidence, guardrail.name) or guardrail.begin(), look)
+                verdicts.append(guardrail.assess(test))
             except Exception as problem:
                 log.exception("the guardrail %s could not judge", guardrail.name)
-                broken[guardrail.name] = error(guardrail, str(problem) or type(problem).__name__)
+                verdicts.append(error(guardrail, str(problem) or type(problem).__name__))
             else:
-                evidence = after
-        return evidence, self.judge(evidence, step, broken)
+                evidence = replace(evidence, **{guardrail.name: test})
+        return evidence, judge(verdicts, self.plan.must_pass(step))
 
-    def judge(self, evidence: Evidence, step: int, broken: Mapping[str, Verdict] = {}) -> Judgement:
+    def judge(self, evidence: Evidence, step: int) -> Judgement:
         """What they say of all looks so far."""
-        verdicts = [
-            broken.get(g.name) or g.assess(getattr(evidence, g.name) or g.begin())
-            for g in self.guardrails
-        ]
+        verdicts = [g.assess(getattr(evidence, g.name) or g.begin()) for g in self.guardrails]
         return judge(verdicts, self.plan.must_pass(step))
 
     def unreadable(self, message: str, step: int) -> Judgement:
