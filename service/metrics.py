@@ -201,6 +201,19 @@ class Metrics:
             registry=registry,
         )
 
+        self.webhook_deliveries = Counter(
+            "nextvec_webhook_deliveries_total",
+            "Transitions told to a webhook, failed tries, and transitions given up.",
+            ("webhook", "result"),
+            registry=registry,
+        )
+        self.webhook_backlog = Gauge(
+            "nextvec_webhook_backlog",
+            "Transitions that a webhook has not been told yet.",
+            ("webhook",),
+            registry=registry,
+        )
+
     def render(self) -> bytes:
         """The registry as Prometheus text, one thread at a time.
 
@@ -263,6 +276,12 @@ class Metrics:
                 self._expect_online(variant, version)
             self.batch_size.labels(version)
             self.queue_length.labels(version)
+
+    def expect_webhook(self, name: str) -> None:
+        """Create its label sets at 0."""
+        for result in ("delivered", "failed", "dropped"):
+            self.webhook_deliveries.labels(name, result)
+        self.webhook_backlog.labels(name)
 
     def _expect_online(self, variant: Variant, version: str) -> None:
         self.online_cosine.labels(variant.value)

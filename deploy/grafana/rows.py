@@ -123,6 +123,23 @@ def fit() -> list[Json]:
             colours={},
             options={"showValue": "never", "legend": {"showLegend": False}},
         ),
+        panel(
+            "timeseries",
+            "Webhooks",
+            24,
+            "Transitions told to each webhook, and those that wait. A backlog that stays: the "
+            "receiver refuses or is down, and the log has its status. Nothing waits for it.",
+            [
+                query("max by (webhook) (nextvec_webhook_backlog)", "{{webhook}} waiting"),
+                query(
+                    "sum by (webhook, result) "
+                    "(increase(nextvec_webhook_deliveries_total[$window]))",
+                    "{{webhook}} {{result}}",
+                ),
+            ],
+            height=5,
+            colours={"failed": RED, "dropped": RED, "delivered": GREEN},
+        ),
     ]
 
 

@@ -33,7 +33,7 @@ async def feedback(request: Request) -> Response:
     request_id = fields.get("request_id")
     if not isinstance(request_id, str) or not request_id:
         raise Invalid("request_id is missing: the X-Request-Id of the prediction's answer")
-    counted = services.dispatch.label(body.caller_of(request), request_id, rows)
+    counted = services.dispatch.label(body.caller_of(request.headers), request_id, rows)
     answer = orjson.dumps({"request_id": request_id, "counted": counted})
     return Response(answer, 202, media_type=body.JSON)
 

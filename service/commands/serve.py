@@ -9,6 +9,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -16,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
 
+from service.api.lane import Lane
 from service.api.services import Services
 from service.app import create_app
 from service.settings import Settings
@@ -62,25 +64,29 @@ async def _serve(app: FastAPI, settings: Settings) -> None:
         # under requests.
         gc.collect()
         gc.freeze()
-        server = _Server(
-            app.state.services,
-            uvicorn.Config(
-                app,
-                host=settings.host,
-                port=settings.port,
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,  # nothing here asks for the caller's address
-                # Requests in flight end by their own deadline; a stream of events never does.
-                timeout_graceful_shutdown=int(settings.limits.timeout_seconds) + 1,
-            ),
-        )
+        server = _Server(app.state.services, server_config(app, settings))
         # uvicorn drains and then raises the signal again: to have been asked to
         # stop, and to have stopped, is no failure.
         for asked in (signal.SIGINT, signal.SIGTERM):
             signal.signal(asked, lambda *_: None)
         await server.serve()
+
+
+def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """How `app`, whose lifespan has begun, is served."""
+    return uvicorn.Config(
+        app,
+        http=partial(Lane, app.state.services),  # type: ignore[arg-type]  # it is called, no more
+        ws="none",
+        host=settings.host,
+        port=settings.port,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # nothing here asks for the caller's address
+        # Requests in flight end by their own deadline; a stream of events never does.
+        timeout_graceful_shutdown=int(settings.limits.timeout_seconds) + 1,
+    )
 
 
 class _Server(uvicorn.Server):

@@ -27,6 +27,7 @@ from service.metrics import Metrics
 from service.rollout import gate, gauges
 from service.rollout.asking import PLAINLY, Answered, Terms, foresee
 from service.rollout.baseline import Baseline
+from service.rollout.database import StoreError
 from service.rollout.events import (
     FINAL,
     LIVE,
@@ -58,7 +59,6 @@ from service.rollout.store import (
     AuditRow,
     Record,
     Store,
-    StoreError,
     audit_row,
 )
 from service.rollout.traffic import Assignment, Traffic
@@ -73,7 +73,8 @@ T = TypeVar("T")
 
 class Controller:
     """One per service. `stable` is the configured version, used until a promotion is
-    recorded; `plan` is that of a start which brings none."""
+    recorded; `plan` is that of a start which brings none; `on_record` is called when the
+    audit log has grown."""
 
     def __init__(  # noqa: PLR0913 - the composition root hands in every part by name
         self,
@@ -87,6 +88,7 @@ class Controller:
         stable: str,
         plan: Plan,
         interval_seconds: float,
+        on_record: Callable[[], None] = lambda: None,
     ) -> None:
         self._traffic = traffic
         self._versions = versions
@@ -98,6 +100,7 @@ class Controller:
         self._configured = stable
         self._plan = plan
         self._interval = interval_seconds
+        self._on_record = on_record
         self._record = Record(Rollout(stable))
         self._verdict: Judgement | None = None
         self._started_at = clock.time()
@@ -475,6 +478,8 @@ class Controller:
         rows, answers = [*self._unsaved, *rows], [*self._unsaid, *answers]
         await asyncio.to_thread(self._store.save, record, rows, answers)
         self._unsaved, self._unsaid, self._recorded = [], [], True
+        if rows:
+            self._on_record()
 
     async def _keep(self, rows: Sequence[AuditRow], answers: Sequence[Answered] = ()) -> None:
         """Record what has taken effect already. If that fails the service goes on

@@ -5,7 +5,15 @@ from __future__ import annotations
 import math
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from service.types import Mode
 
@@ -99,6 +107,22 @@ class CeilingFigures(Frozen):
     )
 
 
+class QualityFigures(Frozen):
+    """Canary's Hit@5 by key over stable's."""
+
+    enabled: bool = Field(default=True, description="it is judged and may roll back")
+    required: bool | Literal["with_evidence"] = Field(
+        "with_evidence",
+        description="no step passes without it; `with_evidence`: once `enough_keys` have been seen",
+    )
+    kept: float = Field(
+        0.8, ge=0.05, le=0.99, description="part of stable's Hit@5 that the canary must keep"
+    )
+    enough_keys: PositiveInt = Field(
+        200, description="scored keys a variant in a step from which on it must pass"
+    )
+
+
 class Guardrails(Frozen):
     """What is judged, by name. Each can be turned off, or left out of what must pass."""
 
@@ -107,6 +131,7 @@ class Guardrails(Frozen):
     errors: ErrorsFigures = ErrorsFigures()
     ceiling: CeilingFigures = CeilingFigures()
     interference: InterferenceFigures = InterferenceFigures()
+    quality: QualityFigures = QualityFigures()
 
     @property
     def enabled(self) -> frozenset[str]:
@@ -114,4 +139,7 @@ class Guardrails(Frozen):
 
     @property
     def required(self) -> frozenset[str]:
-        return frozenset(name for name, figures in self if figures.enabled and figures.required)
+        """Those that must pass with or without evidence."""
+        return frozenset(
+            name for name, figures in self if figures.enabled and figures.required is True
+        )

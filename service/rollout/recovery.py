@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+from service.rollout.database import StoreUnreadable
 from service.rollout.events import CONTROLLER, FINAL
 from service.rollout.rollout import Rollout
-from service.rollout.store import AuditRow, Record, Store, StoreUnreadable
+from service.rollout.store import AuditRow, Record, Store
 
 log = logging.getLogger(__name__)
 

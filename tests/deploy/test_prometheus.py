@@ -33,8 +33,11 @@ MAY_BE_EMPTY = {
     "Alerts firing A",
     "annotation Rollout transitions",
     "annotation Model versions",
+    "Webhooks A",
+    "Webhooks B",
 }
-"""The exporter plays a rollout in which nothing fires and, after a while, nothing moves."""
+"""The exporter plays a rollout in which nothing fires and, after a while, nothing moves,
+and nobody is told of it."""
 
 
 def promtool(*arguments):

@@ -14,9 +14,10 @@ from service.manifest import Manifest
 from service.metrics import Metrics, duration_buckets
 from service.rollout.controller import Controller
 from service.rollout.counts import Arms, Counted, Counts
+from service.rollout.database import Database, StoreError
 from service.rollout.evidence import Snapshot
 from service.rollout.plan import Plan
-from service.rollout.store import Store, StoreError
+from service.rollout.store import Store
 from service.rollout.traffic import Assignment, Traffic
 from service.rollout.verdict import Judgement, Outcome
 
@@ -152,7 +153,7 @@ class World:
         self.controller = self._boot()
 
     def _boot(self) -> Controller:
-        self.store = FlakyStore(self.path)
+        self.store = FlakyStore(Database(self.path))
         self.traffic = Traffic(Assignment(self.stable))
         self.metrics = Metrics(CollectorRegistry(), 10.0)
         return Controller(

@@ -16,7 +16,8 @@ from service.errors import (
     PreconditionRequired,
     VersionError,
 )
-from service.rollout.store import Store, StoreError
+from service.rollout.database import Database, StoreError
+from service.rollout.store import Store
 from service.rollout.traffic import Assignment
 from service.types import Variant
 
@@ -448,7 +449,7 @@ def test_a_second_service_on_the_same_file_is_refused(world):
     async def story():
         await world.controller.start()
         await world.controller.start_rollout("phase-3", None, "operator")
-        other = Store(world.path, wait_seconds=0.0)
+        other = Store(Database(world.path, wait_seconds=0.0))
         with pytest.raises(StoreError, match="in use"):
             other.load()
         await world.controller.prepared()

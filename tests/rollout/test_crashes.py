@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rollout_fakes import World
 
 from service.errors import NextvecError
-from service.rollout.store import StoreError
+from service.rollout.database import StoreError
 
 acts = st.sampled_from(
     [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from service.rollout.guardrails.ceiling import Ceiling, CeilingTest
 from service.rollout.guardrails.errors import ErrorTest, MoreErrors
 from service.rollout.guardrails.interference import Interference, InterferenceTest
 from service.rollout.guardrails.latency import Rule, Slower, SlowTest, What
+from service.rollout.guardrails.quality import QualityTest, Worse
 from service.rollout.guardrails.wager import Bounds
 from service.rollout.plan import Plan
 from service.rollout.verdict import Judgement, Verdict, judge
@@ -52,10 +53,15 @@ def _interference(plan: Plan, bounds: Bounds, edges: tuple[float, ...]) -> Guard
     )
 
 
+def _quality(plan: Plan, bounds: Bounds, _: tuple[float, ...]) -> Guardrail[Any]:
+    return Worse("quality", bounds, plan.guardrails.quality)
+
+
 BUILDERS: dict[str, Callable[[Plan, Bounds, tuple[float, ...]], Guardrail[Any]]] = {
     "latency": _latency,
     "inference": _inference,
     "errors": _errors,
+    "quality": _quality,
     "ceiling": _ceiling,
     "interference": _interference,
 }
@@ -73,6 +79,7 @@ class Evidence:
     latency: SlowTest | None = None
     inference: SlowTest | None = None
     errors: ErrorTest | None = None
+    quality: QualityTest | None = None
     ceiling: CeilingTest | None = None
     interference: InterferenceTest | None = None
 
@@ -113,12 +120,23 @@ class Suite:
                 verdicts.append(error(guardrail, str(problem) or type(problem).__name__))
             else:
                 evidence = replace(evidence, **{guardrail.name: test})
-        return evidence, judge(verdicts, self.plan.must_pass(step))
+        return evidence, self._judged(verdicts, step)
 
     def judge(self, evidence: Evidence, step: int) -> Judgement:
         """What they say of all looks so far."""
-        verdicts = [g.assess(getattr(evidence, g.name) or g.begin()) for g in self.guardrails]
-        return judge(verdicts, self.plan.must_pass(step))
+        return self._judged(
+            [g.assess(getattr(evidence, g.name) or g.begin()) for g in self.guardrails], step
+        )
+
+    def _judged(self, verdicts: Sequence[Verdict], step: int) -> Judgement:
+        return judge(verdicts, self._must_pass(verdicts, step))
+
+    def _must_pass(self, verdicts: Sequence[Verdict], step: int) -> frozenset[str]:
+        """The plan's, and what binds by the evidence it has where the step names none."""
+        wanted = self.plan.must_pass(step)
+        if self.plan.steps[step].must_pass is not None:
+            return wanted
+        return wanted | {verdict.name for verdict in verdicts if verdict.binding}
 
     def unreadable(self, message: str, step: int) -> Judgement:
         """The evidence could not be read: an error of every guardrail."""
