@@ -88,8 +88,9 @@ def fit() -> list[Json]:
             12,
             "ln E of each guardrail's sequential test over the bound its share of alpha gives it. "
             "The verdict falls where a line reaches the dashed one at 1: 'fail' rolls back, 'pass' "
-            "lets the plan go on once all that must have passed. In between it is not decided. A flat line under canary traffic means that the test still "
-            "learns stable's P95 (it wants 1,000 stable requests) or that nobody looks.",
+            "lets the plan go on once all that must have passed. In between it is not decided. A "
+            "flat line under canary traffic means that the test still learns stable's P95 (it "
+            "wants 1,000 stable requests) or that nobody looks.",
             [
                 query(
                     "max by (guardrail, side) (nextvec_guardrail_log_evidence "

@@ -23,6 +23,10 @@ log = logging.getLogger(__name__)
 FIRST = 0.75
 """Of alpha, for a canary's first attempt."""
 
+PARTS = {"latency": 4, "quality": 2}
+"""Of alpha by guardrail, 1 for each of the others. These two need time to be sure of a
+small difference; the others would see what they are there for with much less."""
+
 
 def _latency(plan: Plan, bounds: Bounds, edges: tuple[float, ...]) -> Guardrail[Any]:
     return Slower("latency", bounds, Rule.of(plan), edges, What.REQUESTS)
@@ -103,9 +107,11 @@ class Suite:
     def of(cls, plan: Plan, edges: tuple[float, ...], attempt: int) -> Suite:
         """`attempt`: how many times this canary has been started, this one included."""
         names = [name for name in BUILDERS if name in plan.guardrails.enabled]
-        share = weight_of(attempt)
-        bounds = Bounds(fail=plan.alpha * share / len(names), passing=plan.alpha * share)
-        return cls(plan, tuple(BUILDERS[name](plan, bounds, edges) for name in names))
+        share = plan.alpha * weight_of(attempt)
+        parts = {name: PARTS.get(name, 1) for name in names}
+        of = {name: share * part / sum(parts.values()) for name, part in parts.items()}
+        bounds = {name: Bounds(fail=of[name], passing=share) for name in names}
+        return cls(plan, tuple(BUILDERS[name](plan, bounds[name], edges) for name in names))
 
     def look(self, evidence: Evidence, look: Look, step: int) -> tuple[Evidence, Judgement]:
         """One more look by all. One that breaks has an error for a verdict, keeps what
