@@ -18,7 +18,7 @@ import yaml
 from expressions import DEPLOY, everything, filled, queries
 from prometheus_client import CollectorRegistry, generate_latest
 
-from service.metrics import Metrics
+from service.metrics import HIT_RANKS, Metrics
 from service.rollout import gauges
 from service.types import Mode, Outcome, Variant
 
@@ -33,11 +33,13 @@ MAY_BE_EMPTY = {
     "Alerts firing A",
     "annotation Rollout transitions",
     "annotation Model versions",
+    "Shadow: P95 in the engine A",
+    "Shadow: agreement with stable A",
     "Webhooks A",
     "Webhooks B",
 }
 """The exporter plays a rollout in which nothing fires and, after a while, nothing moves,
-and nobody is told of it."""
+nobody is told of it and it has no shadow step."""
 
 
 def promtool(*arguments):
@@ -82,6 +84,11 @@ class Exporter:
                 for outcome in (Outcome.REJECTED, Outcome.ERROR):
                     self.metrics.observe_request(variant, version, mode, outcome, 0.001)
                 self.metrics.observe_engine(variant, version, mode, 0.001, 0.01)
+            self.metrics.online_cosine.labels(variant).observe(0.7)
+            self.metrics.online_predictions.labels(variant).inc()
+            for k in HIT_RANKS:
+                self.metrics.online_hits.labels(variant, k).inc()
+            self.metrics.online_key_share.labels(variant, version).observe(0.5)
             self.metrics.batch_size.labels(version).observe(4)
             self.metrics.queue_length.labels(version).set(1)
         return generate_latest(self.registry)
