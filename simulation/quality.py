@@ -72,7 +72,7 @@ def play(
 ) -> Played:
     """`by_key` False takes each prediction for a key of its own, to see what that would do."""
     guardrail = _guardrail(plan)
-    drawn = _draw(sessions, plan.steps[0].weight / 100, rng)
+    drawn = _draw(sessions, weight_of(plan) / 100, rng)
     said = _said_by_key(drawn, rng) if by_key else _said_one_by_one(drawn, rng)
     test, passed = guardrail.begin(), None
     at = said.at
@@ -88,6 +88,11 @@ def play(
             break
     served = drawn.served(now)[drawn.canary]
     return Played(outcome is Outcome.FAIL, int(served.sum()), test.keys.canary.total, now, passed)
+
+
+def weight_of(plan: Plan) -> float:
+    """The first at which the canary answers, in per cent."""
+    return next(step.weight for step in plan.steps if not step.shadow)
 
 
 def several(

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from service.rollout.plan import Plan
 from simulation import quality_rows
-from simulation.quality import Lengths, Sessions
+from simulation.quality import Lengths, Sessions, weight_of
 
 Number = Callable[[str], float]
 
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace, plan: Plan) -> int:
         "spread": args.spread,
         "session length": f"{args.session_length:g}, {args.session_lengths.value}",
         "predictions/s": args.rate,
-        "weight": f"{plan.steps[0].weight:g} % held",
+        "weight": f"{weight_of(plan):g} % held",
         "look every, s": args.interval,
         "horizon, s": args.horizon,
         "alpha": plan.alpha,
