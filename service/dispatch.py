@@ -22,9 +22,9 @@ from service.errors import (
     NotFound,
     QueueFull,
 )
+from service.inference.jobs import Prediction
 from service.inference.prefix_cache import PrefixCache
 from service.inference.registry import LoadedVersion, Registry
-from service.inference.scheduler import Prediction
 from service.inference.sessions import Begin, LastAppend, Session, SessionStore
 from service.inference.window import starts
 from service.metrics import UNASSIGNED, Metrics
