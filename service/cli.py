@@ -19,6 +19,7 @@ COMMANDS = {
     "data": ("training.commands.data", "make a data set, from text or from vectors"),
     "train": ("training.commands.train", "train a phase from a corpus"),
     "evaluate": ("training.commands.evaluate", "score versions and baselines on one pool"),
+    "experiment": ("training.commands.experiment", "two arms that differ by one thing, a verdict"),
     "loadtest": ("loadtest.commands.loadtest", "drive real streams at a server"),
     "simulate": ("simulation.commands.simulate", "play a plan's rollouts offline"),
     "trial": ("loadtest.commands.trial", "try the verdict live: one version twice, or slowed"),

@@ -13,32 +13,36 @@ Vectors = NDArray[np.float32]
 def sequences(vectors: Vectors, window: int, offset: int) -> Vectors:
     """Cut a stream into rows of `window` vectors and one more, the last target.
 
-    `vectors` `[n, dim]` → `[rows, window + 1, dim]` (a view where possible);
-    rows overlap by the one vector that is a target in one and an input in the
-    next, so that each vector is a target once.
+    `vectors` `[n, dim]` → `[rows, window + 1, dim]`; rows overlap by the one vector
+    that is a target in one and an input in the next, so that each vector is a target once.
     """
-    usable = len(vectors) - offset - 1
-    rows = usable // window
-    if rows < 1:
-        raise ValueError(f"{len(vectors)} vectors are too few for a window of {window}")
-    starts = offset + window * np.arange(rows)
-    cut: Vectors = vectors[starts[:, None] + np.arange(window + 1)]
+    cut: Vectors = vectors[places(len(vectors), window, offset)]
     return cut
 
 
-def epoch(
-    vectors: Vectors, window: int, batch: int, rng: np.random.Generator
-) -> Iterator[tuple[Vectors, Vectors]]:
-    """One pass in random order: inputs and targets, time-major `[window, batch, dim]`.
+def places(total: int, window: int, offset: int) -> NDArray[np.int64]:
+    """As `sequences`, where in the stream each vector is: `[rows, window + 1]`."""
+    usable = total - offset - 1
+    rows = usable // window
+    if rows < 1:
+        raise ValueError(f"{total} vectors are too few for a window of {window}")
+    starts = offset + window * np.arange(rows)
+    return starts[:, None] + np.arange(window + 1)
 
-    The rows begin at a random offset, so that no position is always the first
-    of its row. Rows that do not fill a batch wait for another epoch's order.
+
+def epoch(
+    total: int, window: int, batch: int, rng: np.random.Generator
+) -> Iterator[NDArray[np.int64]]:
+    """One pass over a stream in random order: places `[window + 1, batch]`, time-major.
+
+    All but the last are inputs, all but the first are targets. The rows begin at a
+    random offset, so that no position is always the first of its row. Rows that do
+    not fill a batch wait for another epoch's order.
     """
-    rows = sequences(vectors, window, int(rng.integers(window)))
+    rows = places(total, window, int(rng.integers(window)))
     order = rng.permutation(len(rows))
     for start in range(0, len(rows) - batch + 1, batch):
-        chosen = rows[order[start : start + batch]].transpose(1, 0, 2)
-        yield np.ascontiguousarray(chosen[:-1]), np.ascontiguousarray(chosen[1:])
+        yield np.ascontiguousarray(rows[order[start : start + batch]].T)
 
 
 def batches_in_epoch(total: int, window: int, batch: int) -> int:

@@ -6,9 +6,11 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,6 +19,17 @@ from training import dataset, metrics
 from training.corpus import Split
 from training.loss import next_vector_loss
 from training.recipe import Recipe
+
+Progress = Callable[[int, int, str], None]
+"""Called as `progress(done, total, text)` after every step of the optimiser."""
+
+
+class Negatives(Protocol):
+    """Hard negatives of training vectors, by their places in the training stream `[n]`."""
+
+    def __call__(self, targets: NDArray[np.int64]) -> tuple[dataset.Vectors, NDArray[np.bool_]]:
+        """Vectors `[n, k, dim]`, and which of them there are `[n, k]`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -76,20 +89,21 @@ def initialise(vectors: dataset.Vectors, recipe: Recipe) -> MemoryAugmentedGRU:
 def train(
     split: Split,
     recipe: Recipe,
-    progress: Callable[[int, int, str], None],
+    progress: Progress,
     start: MemoryAugmentedGRU | None = None,
+    negatives: Negatives | None = None,
 ) -> Result:
     """Train by `recipe`; stop when Hit@5 has not improved for `patience` epochs.
 
     From `start`'s weights where it is given, else from `initialise`'s.
 
-    `progress(done, total, text)` is called after every step of the optimiser.
     The same seed on the same machine gives the same model.
     """
     vectors = split.train.vectors
     steps = dataset.batches_in_epoch(len(vectors), recipe.window, recipe.batch)
     total = steps * recipe.epochs
     model = start or initialise(vectors, recipe)
+    torch.manual_seed(recipe.seed)  # for dropout, wherever the weights came from
     _set_dropout(model, recipe.dropout)
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
@@ -97,7 +111,8 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda done: _warm_up_then_cosine(done, steps, total)
     )
-    pool = metrics.random_pool(len(split.held_out.vectors), size=1000, seed=0)
+    held_out = len(split.held_out.vectors)
+    pool = metrics.random_pool(held_out, size=min(1000, held_out - 1), seed=0)
     rng = np.random.default_rng(recipe.seed)
     history: list[Epoch] = []
     best, weights = None, model.state_dict()
@@ -105,8 +120,9 @@ def train(
         began = time.perf_counter()
         model.train()
         losses: list[tuple[float, float]] = []
-        for inputs, targets in dataset.epoch(vectors, recipe.window, recipe.batch, rng):
-            cosine, loss = _step(model, optimiser, recipe, inputs, targets)
+        for places in dataset.epoch(len(vectors), recipe.window, recipe.batch, rng):
+            hard = None if negatives is None else negatives(places[1:].ravel())
+            cosine, loss = _step(model, optimiser, recipe, vectors[places], hard)
             schedule.step()
             losses.append((loss, cosine))
             done = min((number - 1) * steps + len(losses), total)
@@ -158,15 +174,16 @@ def _step(
     model: MemoryAugmentedGRU,
     optimiser: torch.optim.Optimizer,
     recipe: Recipe,
-    inputs: dataset.Vectors,
-    targets: dataset.Vectors,
+    rows: dataset.Vectors,
+    hard: tuple[dataset.Vectors, NDArray[np.bool_]] | None,
 ) -> tuple[float, float]:
-    vectors = torch.from_numpy(inputs)
-    steps, _ = model(vectors)
-    predicted: Tensor = F.normalize(vectors + steps, dim=-1).flatten(0, 1)
-    cosine, loss = next_vector_loss(
-        predicted, torch.from_numpy(targets).flatten(0, 1), recipe.alpha, recipe.temperature
-    )
+    """One step on `rows` `[window + 1, batch, dim]`."""
+    vectors = torch.from_numpy(rows)
+    inputs, targets = vectors[:-1], vectors[1:].flatten(0, 1)
+    steps, _ = model(inputs)
+    predicted: Tensor = F.normalize(inputs + steps, dim=-1).flatten(0, 1)
+    own = None if hard is None else (torch.from_numpy(hard[0]), torch.from_numpy(hard[1]))
+    cosine, loss = next_vector_loss(predicted, targets, recipe.alpha, recipe.temperature, own)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clip)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from service.metrics import Metrics
-from service.rollout.counts import Arms, Counted, Counts
-from service.types import Mode, Outcome, Variant
+from service.rollout.counts import Arms, Counted, Counts, KeyArms, Keys
+from service.types import SHARES, Mode, Outcome, Variant
 
 FAULTS = (Outcome.ERROR, Outcome.TIMEOUT)
 """The version's fault: counted whatever they took."""
@@ -71,7 +71,11 @@ class RegistrySource:
                 for mode in Mode
             }
 
-        counted = Counted(requests=by_mode(self._requests), inference=by_mode(self._inference))
+        counted = Counted(
+            requests=by_mode(self._requests),
+            inference=by_mode(self._inference),
+            keys=KeyArms(self._keys(Variant.STABLE, stable), self._keys(Variant.CANARY, canary)),
+        )
         return Snapshot(self._origin, stable, canary, counted)
 
     def _requests(self, variant: Variant, version: str, mode: Mode) -> Counts:
@@ -86,6 +90,10 @@ class RegistrySource:
 
     def _inference(self, variant: Variant, version: str, mode: Mode) -> Counts:
         return Counts(_buckets(self._metrics.inference_duration.labels(variant, version, mode)))
+
+    def _keys(self, variant: Variant, version: str) -> Keys:
+        by_share = _buckets(self._metrics.online_key_share.labels(variant, version))
+        return Keys(by_share[: len(SHARES)])  # none lies over the last one, 1
 
 
 def _buckets(series: Any) -> tuple[int, ...]:

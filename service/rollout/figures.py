@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 
 class Frozen(BaseModel):
@@ -35,12 +37,29 @@ class ErrorsFigures(Frozen):
     )
 
 
+class QualityFigures(Frozen):
+    """Canary's Hit@5 by key over stable's."""
+
+    enabled: bool = Field(default=True, description="it is judged and may roll back")
+    required: bool | Literal["with_evidence"] = Field(
+        "with_evidence",
+        description="no step passes without it; `with_evidence`: once `enough_keys` have been seen",
+    )
+    kept: float = Field(
+        0.8, ge=0.05, le=0.99, description="part of stable's Hit@5 that the canary must keep"
+    )
+    enough_keys: PositiveInt = Field(
+        200, description="scored keys a variant in a step from which on it must pass"
+    )
+
+
 class Guardrails(Frozen):
     """What is judged, by name. Each can be turned off, or left out of what must pass."""
 
     latency: LatencyFigures = LatencyFigures()
     inference: InferenceFigures = InferenceFigures()
     errors: ErrorsFigures = ErrorsFigures()
+    quality: QualityFigures = QualityFigures()
 
     @property
     def enabled(self) -> frozenset[str]:
@@ -48,4 +67,7 @@ class Guardrails(Frozen):
 
     @property
     def required(self) -> frozenset[str]:
-        return frozenset(name for name, figures in self if figures.enabled and figures.required)
+        """Those that must pass with or without evidence."""
+        return frozenset(
+            name for name, figures in self if figures.enabled and figures.required is True
+        )

@@ -31,12 +31,13 @@ from typing import Any
 from urllib.error import HTTPError
 
 from service.errors import NextvecError
-from service.rollout.counts import Arms, Counted, Counts
+from service.rollout.counts import Arms, Counted, Counts, KeyArms, Keys
 from service.rollout.evidence import FAULTS, TIMED, Snapshot
-from service.types import Mode, Variant
+from service.types import SHARES, Mode, Variant
 
 METRIC = "nextvec_request_duration_seconds_bucket"
 INFERENCE = "nextvec_inference_duration_seconds_bucket"
+KEYS = "nextvec_online_key_share_bucket"
 MAX_BYTES = 256 * 1024 * 1024
 """Some 0.6 MB a target; beyond, the answer is not ours."""
 
@@ -46,7 +47,7 @@ Target = frozenset[tuple[str, str]]
 """The labels that name a scraped process: job, instance and what the server adds."""
 
 Series = tuple[str, str, str, str]
-"""Metric, variant, mode and outcome; inference has none, hence ""."""
+"""Metric, variant, mode and outcome; "" where the metric has none."""
 
 Reading = dict[Target, dict[Series, tuple[int, ...]]]
 """Requests by bucket, not cumulative over buckets, since the target started."""
@@ -141,9 +142,10 @@ class _Sums:
                 restarted = any(_fell(last[name], now[name]) for name in last.keys() & now.keys())
                 for name, counts in now.items():
                     # A series that was not there on a known target has begun at zero since.
-                    old = self._blank if restarted else last.get(name, self._blank)
+                    blank = (0,) * len(counts)
+                    old = blank if restarted else last.get(name, blank)
                     new = (b - a for a, b in zip(old, counts, strict=True))
-                    sums = self._sums.get(name, self._blank)
+                    sums = self._sums.get(name, blank)
                     self._sums[name] = tuple(s + n for s, n in zip(sums, new, strict=True))
                 self._last[target] = now if restarted else last | now
             else:
@@ -160,7 +162,12 @@ class _Sums:
                 )
                 for mode in Mode
             },
+            keys=KeyArms(self._keys(Variant.STABLE), self._keys(Variant.CANARY)),
         )
+
+    def _keys(self, variant: Variant) -> Keys:
+        counts = self._sums.get((KEYS, variant.value, "", ""))
+        return Keys(counts[: len(SHARES)]) if counts else Keys()
 
     def _arm(self, variant: Variant, mode: Mode) -> Counts:
         timed, faults = (
@@ -176,14 +183,14 @@ class _Sums:
 
 
 def select(stable: str, canary: str, matchers: str) -> str:
-    """The query for both arms' buckets, of requests and of inference."""
+    """The query for both arms' buckets, of requests, of inference and of keys."""
     outcomes = "|".join(outcome.value for outcome in (*TIMED, *FAULTS))
     arms = ((Variant.STABLE, stable), (Variant.CANARY, canary))
     more = f",{matchers}" if matchers else ""
     # PromQL's strings are Go's, whose escapes JSON's are among.
     return " or ".join(
         f'{metric}{{variant="{variant.value}",version={json.dumps(version)}{only}{more}}}'
-        for metric, only in ((METRIC, f',outcome=~"{outcomes}"'), (INFERENCE, ""))
+        for metric, only in ((METRIC, f',outcome=~"{outcomes}"'), (INFERENCE, ""), (KEYS, ""))
         for variant, version in arms
     )
 
@@ -213,8 +220,9 @@ def _by_series(result: Sequence[Any]) -> dict[tuple[Target, Series], dict[float,
         labels: Mapping[str, str] = sample["metric"]
         target = frozenset(item for item in labels.items() if item[0] not in _OWN)
         metric = labels["__name__"]
-        outcome = "" if metric == INFERENCE else labels["outcome"]
-        series = (metric, labels["variant"], labels["mode"], outcome)
+        mode = "" if metric == KEYS else labels["mode"]
+        outcome = labels["outcome"] if metric == METRIC else ""
+        series = (metric, labels["variant"], mode, outcome)
         buckets = found.setdefault((target, series), {})
         edge = float(labels["le"])
         if edge in buckets:
@@ -227,7 +235,7 @@ def _counts(
     target: Target, series: Series, buckets: Mapping[float, float], edges: Sequence[float]
 ) -> tuple[int, ...]:
     """Differences of the cumulative buckets, if these are what the service writes."""
-    wanted = [*edges, math.inf]
+    wanted = [*(SHARES if series[0] == KEYS else edges), math.inf]
     there = sorted(buckets)
     if len(there) != len(wanted) or not all(
         math.isclose(a, b, rel_tol=1e-9) for a, b in zip(there, wanted, strict=True)

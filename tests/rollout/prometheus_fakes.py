@@ -14,7 +14,7 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
 from service.metrics import Metrics
-from service.rollout.prometheus_source import INFERENCE, METRIC
+from service.rollout.prometheus_source import INFERENCE, KEYS, METRIC
 from service.types import Mode, Outcome
 
 WAIT_SECONDS = 60
@@ -70,10 +70,14 @@ def vector(targets: dict[str, Metrics], versions=("a", "b")) -> bytes:
             "value": [1.7e9, str(int(sample.value))],
         }
         for instance, metrics in targets.items()
-        for histogram in (metrics.request_duration, metrics.inference_duration)
+        for histogram in (
+            metrics.request_duration,
+            metrics.inference_duration,
+            metrics.online_key_share,
+        )
         for family in histogram.collect()
         for sample in family.samples
-        if sample.name in {METRIC, INFERENCE}
+        if sample.name in {METRIC, INFERENCE, KEYS}
         and (sample.labels["variant"], sample.labels["version"])
         in zip(("stable", "canary"), versions, strict=True)
         and sample.labels.get("outcome", "ok") in {"ok", "cancelled", "error", "timeout"}

@@ -10,7 +10,7 @@ from prometheus_fakes import Scraped, answers, new_metrics, prometheus, serving,
 from rollout_fakes import EDGES, QUICK, bucket_counts
 
 from service.metrics import UNASSIGNED
-from service.rollout.counts import Arms
+from service.rollout.counts import Arms, Keys
 from service.rollout.events import Phase
 from service.rollout.evidence import RegistrySource, since
 from service.rollout.looking import measure
@@ -18,7 +18,7 @@ from service.rollout.prometheus_source import PrometheusSource
 from service.rollout.rollout import Rollout
 from service.rollout.store import Record
 from service.rollout.verdict import Outcome
-from service.types import Mode
+from service.types import SHARES, Mode
 
 
 class World:
@@ -95,6 +95,18 @@ def test_time_in_the_engine_is_counted_apart(world):
     assert Arms(bucket_counts([0.1]), bucket_counts([0.3])) == new.inference["step"]
     assert Arms(bucket_counts([]), bucket_counts([2.0])) == new.inference["prefill"]
     assert {0} == {arms.canary.total for arms in new.requests.values()}
+
+
+def test_keys_are_counted_by_their_share_of_hits(world):
+    """Each share in its own place, both ends among them."""
+    before = world.read()
+    for share in SHARES:
+        world.metrics.online_key_share.labels("canary", "b").observe(share)
+    world.metrics.online_key_share.labels("stable", "a").observe(1 / 3)
+    world.metrics.online_key_share.labels("canary", "other").observe(0.0)
+    new = since(before, world.read()).keys
+    assert Keys((1,) * len(SHARES)) == new.canary
+    assert (1, pytest.approx(1 / 3)) == (new.stable.total, new.stable.mean)
 
 
 def test_nothing_new_is_nothing(world):

@@ -157,7 +157,7 @@ def test_the_query_asks_for_raw_counters_of_both_arms(fleet):
     query = select('pha"se', "b", 'job="x"')
     assert 'variant="stable",version="pha\\"se",' in query
     assert 'variant="canary",version="b",' in query
-    assert 4 == query.count(',job="x"}')
+    assert 6 == query.count(',job="x"}')
     assert "increase" not in query
     fleet.read()
     assert fleet.paths[0].startswith("/api/v1/query?query=nextvec_request_duration_seconds_bucket")

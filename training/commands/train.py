@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     try:
-        chosen = recipe.load(_recipe_path(args.recipe))
+        chosen = recipe.load(recipe_path(args.recipe))
         chosen = recipe.override(chosen, epochs=args.epochs, seed=args.seed)
         split = held_out.split(corpus.load(args.data), args.hold_out)
         start = None if args.start is None else checkpoint.load(args.start)
@@ -81,7 +81,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _recipe_path(name: str) -> Path:
+def recipe_path(name: str) -> Path:
+    """A shipped recipe's file by its name, or any file by its path."""
     if "/" in name or name.endswith(".toml"):
         return Path(name)
     known = Path(str(resources.files("training") / "recipes"))
