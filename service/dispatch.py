@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,7 @@ import numpy as np
 from service.clock import Clock
 from service.errors import (
     Conflict,
-    DeadlineExceeded,
     Gone,
-    Invalid,
-    NextvecError,
     NotFound,
     QueueFull,
 )
@@ -31,21 +27,11 @@ from service.metrics import UNASSIGNED, Metrics
 from service.quality.feedback import Predictions
 from service.quality.scorer import Prediction as Made
 from service.quality.scorer import Scorer
+from service.recording import Deadline, Recorded, label
 from service.request import Answer, Preference, check
-from service.rollout.traffic import Assignment, Route, Traffic
+from service.rollout.traffic import Route, Traffic
 from service.settings import Limits
-from service.types import Mode, Outcome, State, Vector, Vectors
-
-
-@dataclass
-class Recorded:
-    """What a request turns out to be while it runs; read when it ends."""
-
-    mode: Mode
-    split: Assignment | None = None
-    route: Route | None = None
-    assigned: bool = field(default=True)
-    impatient: bool = field(default=False)
+from service.types import Mode, State, Vector, Vectors
 
 
 class Dispatch:
@@ -76,6 +62,8 @@ class Dispatch:
         self._scorer = scorer
         self._labels = labels
         self._draw = draw
+        metrics.sessions.set_function(lambda: len(sessions))
+        metrics.session_bytes.set_function(lambda: sessions.nbytes)
         self.answered: dict[str, float] = {}
         """When each version last predicted, in epoch seconds."""
 
@@ -181,7 +169,6 @@ class Dispatch:
                     self._sessions.forget(session)
                 else:
                     self._sessions.keep(session)
-                self._show_sessions()
                 return answer
 
     def session(self, session_id: str) -> Session:
@@ -191,7 +178,6 @@ class Dispatch:
     async def delete_session(self, session_id: str) -> None:
         """Forget the session. Raises as `session`."""
         await self._sessions.delete(session_id)
-        self._show_sessions()
 
     async def _append(
         self,
@@ -296,7 +282,7 @@ class Dispatch:
         version = recorded.route.version
         self.answered[version] = self._clock.time()
         self._metrics.observe_engine(
-            _label(recorded.route) if recorded.assigned else UNASSIGNED,
+            label(recorded.route) if recorded.assigned else UNASSIGNED,
             version,
             recorded.mode,
             prediction.queue_seconds,
@@ -304,51 +290,12 @@ class Dispatch:
         )
         return prediction
 
-    @asynccontextmanager
-    async def _deadline(self, recorded: Recorded, preference: Preference) -> AsyncIterator[None]:
-        """Raises `DeadlineExceeded` when the block takes longer than the caller may wait."""
-        timeout = min(self._timeout, preference.timeout_seconds or self._timeout)
-        try:
-            async with asyncio.timeout(timeout):
-                yield
-        except TimeoutError as error:
-            # A deadline of the caller's own is its leaving, not the version's fault.
-            recorded.impatient = timeout < self._timeout
-            raise DeadlineExceeded(f"not answered within {timeout:g} s") from error
+    def _deadline(self, recorded: Recorded, preference: Preference) -> Deadline:
+        seconds = min(self._timeout, preference.timeout_seconds or self._timeout)
+        return Deadline(recorded, seconds, own=seconds < self._timeout)
 
-    @contextmanager
-    def _record(self, mode: Mode) -> Iterator[Recorded]:
-        """Count the request under what it turned out to be, however it ends."""
-        began = self._clock.monotonic()
-        recorded = Recorded(mode)
-        outcome = Outcome.ERROR
-        try:
-            yield recorded
-            outcome = Outcome.OK
-        except asyncio.CancelledError:
-            outcome = Outcome.CANCELLED
-            raise
-        except NextvecError as error:
-            outcome = Outcome.CANCELLED if recorded.impatient else _outcome(error)
-            if recorded.route is not None:
-                variant = recorded.route.variant
-                error.variant = None if variant is None else variant.value
-                error.version = recorded.route.version
-            raise
-        finally:
-            if recorded.route is not None:
-                label = _label(recorded.route) if recorded.assigned else UNASSIGNED
-                self._metrics.observe_request(
-                    label,
-                    recorded.route.version,
-                    recorded.mode,
-                    outcome,
-                    self._clock.monotonic() - began,
-                )
-
-    def _show_sessions(self) -> None:
-        self._metrics.sessions.set(len(self._sessions))
-        self._metrics.session_bytes.set(self._sessions.nbytes)
+    def _record(self, mode: Mode) -> Recorded:
+        return Recorded(self._metrics, self._clock, mode)
 
 
 async def _all(works: Sequence[Coroutine[Any, Any, Prediction]]) -> list[Prediction]:
@@ -371,10 +318,6 @@ def _made(
     if route is None or split is None or route.variant is None or not recorded.assigned:
         return None
     return Made(vector, route.variant, route.version, split, key, owner, alone)
-
-
-def _label(route: Route) -> str:
-    return UNASSIGNED if route.variant is None else route.variant.value
 
 
 def _mode_of_append(length: int, vectors: Vectors) -> Mode:
@@ -419,13 +362,3 @@ def _replay(session: Session, position: int, digest: bytes) -> Answer:
         )
     route = Route(session.variant, session.version, assigned=False)
     return Answer(last.vector, route, 0.0, 0.0, session.length)
-
-
-def _outcome(error: NextvecError) -> Outcome:
-    if isinstance(error, DeadlineExceeded):
-        return Outcome.TIMEOUT
-    if isinstance(error, QueueFull):
-        return Outcome.REJECTED
-    if isinstance(error, (Invalid, Conflict, NotFound)):
-        return Outcome.INVALID
-    return Outcome.ERROR

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from service.inference.engine import Engine
 from service.types import State
 
 
-@runtime_checkable
 class KeepsStates(Protocol):
     """What an engine does besides `run` that keeps states where it computes."""
 
@@ -39,8 +38,10 @@ def advance(
     Returns the unit vectors predicted `[batch, dim]` and the next states, one a row;
     those given are left as they were. Raises `EngineFault`.
     """
-    if isinstance(engine, KeepsStates):
-        return engine.advance(vectors, lengths, states)
+    # Not isinstance: of a protocol it takes as long as all the rest of this.
+    keeper = cast("KeepsStates", engine) if hasattr(engine, "advance") else None
+    if keeper is not None:
+        return keeper.advance(vectors, lengths, states)
     stacked = np.stack([np.asarray(state) for state in states], axis=1)
     predicted, after = engine.run(vectors, lengths, stacked)
     if predicted.shape != vectors.shape[1:] or after.shape != stacked.shape:
