@@ -53,11 +53,10 @@ def carried_on(
     for first in range(0, int(targets.max()), CHUNK):
         part = torch.from_numpy(stream[first : first + CHUNK, None])
         with torch.inference_mode():
-            hidden, state = model.encode(part, state)
+            steps, state = model(part, state)
             wanted = np.flatnonzero((targets > first) & (targets <= first + len(part)))
             time = torch.from_numpy(targets[wanted] - 1 - first)
-            step = model.head(hidden[time, 0])
-            predicted[wanted] = F.normalize(part[time, 0] + step, dim=-1).numpy()
+            predicted[wanted] = F.normalize(part + steps, dim=-1)[time, 0].numpy()
         advance(len(part))
     return predicted
 
@@ -66,7 +65,7 @@ def _at(model: MemoryAugmentedGRU, inputs: Vectors, time: Positions, row: Positi
     """Predictions after `inputs[time[i], row[i]]`."""
     with torch.inference_mode():
         vectors = torch.from_numpy(inputs)
-        hidden, _ = model.encode(vectors)
+        steps, _ = model(vectors)
         at = (torch.from_numpy(time), torch.from_numpy(row))
-        answer: Vectors = F.normalize(vectors[at] + model.head(hidden[at]), dim=-1).numpy()
+        answer: Vectors = F.normalize(vectors[at] + steps[at], dim=-1).numpy()
     return answer
