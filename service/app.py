@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from service.api import (
     admin,
+    console,
     errors,
     feedback,
     health,
@@ -147,7 +148,16 @@ def create_app(
         lifespan=lifespan,
     )
     errors.install(app)
-    for module in (predict, sessions, feedback, open_inference, model_repository, admin, health):
+    for module in (
+        predict,
+        sessions,
+        feedback,
+        open_inference,
+        model_repository,
+        admin,
+        console,
+        health,
+    ):
         app.include_router(module.router)
     app.add_middleware(BodyLimits, bodies=bodies)
     app.add_middleware(RequestContext)  # the outermost: it names every answer
