@@ -46,6 +46,7 @@ from service.rollout.prometheus_source import PrometheusSource
 from service.rollout.store import Store
 from service.rollout.traffic import Assignment, Traffic
 from service.settings import Settings
+from service.shadow import Shadow
 from service.types import Variant
 
 logger = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ def create_app(
     )
     traffic = Traffic(Assignment(settings.stable))
     database = Database(settings.rollout.database)
+    shadow = Shadow(traffic, registry, metrics, clock, settings.limits.timeout_seconds)
     outbox = Outbox(settings.rollout.webhooks, database, metrics, clock)
     controller = Controller(
         traffic=traffic,
@@ -87,6 +89,7 @@ def create_app(
         plan=load_plan(settings.rollout.plan),
         interval_seconds=settings.rollout.interval_seconds,
         on_record=outbox.news,
+        shadows=shadow.take,
     )
 
     @asynccontextmanager
@@ -122,6 +125,7 @@ def create_app(
                 prefixes=_prefixes(settings),
                 scorer=scorer,
                 labels=_labels(settings, clock),
+                shadow=shadow,
             ),
             controller=controller,
             bodies=bodies,
@@ -135,6 +139,7 @@ def create_app(
             yield
         finally:
             services.accepting = False
+            await shadow.close()
             await outbox.close()
             scoring.cancel()
             await asyncio.gather(scoring, return_exceptions=True)

@@ -38,6 +38,8 @@ class Recorded:
         self.route: Route | None = None
         self.assigned = True
         self.impatient = False
+        # Vectors of whole contexts that the prefix cache spared.
+        self.known = 0
 
     def __enter__(self) -> Self:
         self._began = self._clock.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -34,6 +35,14 @@ class Service:
         return await self.client.request(
             method, f"/admin/v1/rollout{path}", headers=headers, **options
         )
+
+    async def copied(self):
+        """Until the canary's copy of the last request is done, and rested from."""
+        shadow = self.app.state.services.dispatch._shadow
+        if shadow._running is not None:
+            await asyncio.gather(shadow._running, return_exceptions=True)
+        self.clock.advance(0.001)
+        shadow._rests_until = 0.0
 
     async def metric(self, name, **labels):
         """The value of a series on /metrics, None where there is none."""
