@@ -82,6 +82,8 @@ def serving(models, folder, *arguments, **environment):
     settings = {
         "NEXTVEC_ROLLOUT__DATABASE": str(folder / "state.db"),
         "NEXTVEC_ROLLOUT__INTERVAL_SECONDS": "0.2",
+        # So that sessions past their window are equal to a recomputation, not near it.
+        "NEXTVEC_SESSIONS__COMPACT_HISTORY": "false",
         **tokens(),
         **environment,
     }
