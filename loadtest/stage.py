@@ -107,6 +107,12 @@ def slowed(version: str, factor: float) -> list[str]:
     return [*command, "--slow", version, "--factor", str(factor)]
 
 
+def noisy(version: str, noise: float) -> list[str]:
+    """What serves `version` with predictions that are off by `noise`."""
+    command = [sys.executable, "-m", "loadtest.trial.server"]
+    return [*command, "--noisy", version, "--noise", str(noise)]
+
+
 @contextmanager
 def serving(
     models: Path,

@@ -73,7 +73,7 @@ class Server:
 
 
 @contextmanager
-def serving(models, folder, *arguments, **environment):
+def serving(models, folder, *arguments, launcher=(NEXTVEC, "serve"), **environment):
     """`nextvec serve` until the block ends; its state and log are in `folder`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -89,7 +89,7 @@ def serving(models, folder, *arguments, **environment):
     }
     with log.open("a") as output:
         process = subprocess.Popen(
-            [NEXTVEC, "serve", "--models", models, "--port", str(port), *arguments],
+            [*launcher, "--models", models, "--port", str(port), *arguments],
             env={**os.environ, **settings},
             stdout=output,
             stderr=output,
