@@ -26,6 +26,7 @@ from service.errors import (
 from service.metrics import Metrics
 from service.rollout import gate, gauges
 from service.rollout.asking import PLAINLY, Answered, Terms, foresee
+from service.rollout.baseline import Baseline
 from service.rollout.database import StoreError
 from service.rollout.events import (
     FINAL,
@@ -48,7 +49,7 @@ from service.rollout.events import (
 )
 from service.rollout.evidence import EvidenceSource
 from service.rollout.feed import Feed
-from service.rollout.looking import judged, measure
+from service.rollout.looking import judged, measure, opening
 from service.rollout.plan import Plan
 from service.rollout.recovery import recover
 from service.rollout.rollout import Rollout, legal_verbs, refuse
@@ -94,6 +95,7 @@ class Controller:
         self._traffic = traffic
         self._versions = versions
         self._evidence = evidence
+        self._baseline = Baseline(evidence)
         self._store = store
         self._metrics = metrics
         self._clock = clock
@@ -184,15 +186,18 @@ class Controller:
         phase = before.rollout.phase
         if phase is Phase.PENDING and (self._loading is None or self._loading.done()):
             self._load_in_background()
+        now = self._clock.time()
         if phase not in LIVE:
+            await self._baseline.look(before.rollout.stable, now)
             async with self._lock:
                 if not self._recorded and not self._closing.is_set():
                     await self._keep([])
             return
+        self._baseline.forget()
         measured, verdict, requests = await measure(
             self._evidence,
             before,
-            now=self._clock.time(),
+            now=now,
             started_at=self._started_at,
             shadows=self._shadows,
         )
@@ -200,7 +205,7 @@ class Controller:
             if self._record is not before or self._closing.is_set():
                 return  # measured across a change: the next look counts it instead
             self._record, self._verdict = measured, verdict
-            await self._apply(Tick(verdict, requests))
+            await self._apply(Tick(verdict, requests), now=now)
             self._publish()
             self._feed.send("look", self.status())
 
@@ -420,9 +425,16 @@ class Controller:
 
     # --- moving; with the lock held ---
 
-    async def _apply(self, event: Event, answers: Sequence[Answered] = ()) -> None:
-        """Move, record it, and act on it. `answers` are kept in the same transaction."""
-        rollout, transition = advance(self._record.rollout, event, self._clock.time())
+    async def _apply(
+        self, event: Event, answers: Sequence[Answered] = (), *, now: float | None = None
+    ) -> None:
+        """Move, record it, and act on it. `answers` are kept in the same transaction.
+
+        `now` is the look's own time: a step that begins with it has its first whole
+        interval from there on.
+        """
+        at = self._clock.time() if now is None else now
+        rollout, transition = advance(self._record.rollout, event, at)
         if transition is None:
             self._record = replace(self._record, rollout=rollout)
             await self._keep([])
@@ -511,10 +523,15 @@ class Controller:
 
     async def _load(self, rollout: Rollout) -> None:
         failed = await self._prepare(rollout)
+        record = self._record
+        if failed is None and not rollout.undoing:
+            before = self._baseline.counts(rollout.stable)
+            record = await opening(self._evidence, record, before, now=self._clock.time())
         async with self._lock:
             if self._record.rollout.generation != rollout.generation:
                 return  # aborted in the meantime
             try:
+                self._record = replace(record, rollout=self._record.rollout)
                 await self._apply(failed or Prepared())
             except StoreError:
                 log.exception("the loaded canary could not be recorded; trying again")
