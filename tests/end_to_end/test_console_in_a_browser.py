@@ -5,6 +5,7 @@ Skipped where there is no browser: `pip install playwright` and a `chromium` on 
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import threading
@@ -181,7 +182,7 @@ def test_a_rollout_is_started_watched_and_rolled_back(console, service):
     console.get_by_label("Plan, as JSON").fill("{")
     console.locator("#confirm").click()
     console.get_by_text("The plan is not JSON").wait_for()
-    console.get_by_label("Plan, as JSON").fill(str(PLAN).replace("'", '"').replace("True", "true"))
+    console.get_by_label("Plan, as JSON").fill(json.dumps(PLAN))
     console.get_by_label("Reason").fill(HOSTILE)
     console.get_by_role("button", name="Preview").click()
     console.get_by_text("Healthy → Pending").wait_for()
@@ -259,6 +260,38 @@ def test_the_token_stays_in_the_tab(console, service):
     assert console.evaluate("[sessionStorage.length, localStorage.length]") == [0, 0]
     assert addresses
     assert not any(token in address for address in addresses for token in TOKENS.values())
+
+
+def test_a_lost_service_is_told_and_found_again(console, service):
+    """What is shown may then be old; nobody has to reload for it to be live again."""
+    sign_in(console)
+    console.get_by_text("live", exact=True).wait_for()
+    console.route("**/admin/v1/rollout", lambda route: route.abort())
+    console.reload()
+    console.get_by_text("The service does not answer.").wait_for()
+    console.get_by_text("not live").wait_for()
+    console.unroute("**/admin/v1/rollout")
+    console.get_by_text("live", exact=True).wait_for()
+    console.get_by_text("The service does not answer.").wait_for(state="hidden")
+
+
+def test_a_gate_that_is_missed_is_told_and_overridden(console, service):
+    """The figure in words, the override's box, and the warning that stays."""
+    plan = {**PLAN, "gate": {"min_hit5": 0.69}}
+    sign_in(console)
+    console.get_by_role("button", name="Start", exact=True).click()
+    console.get_by_label("Canary", exact=True).fill("phase-3")
+    console.get_by_label("Plan, as JSON").fill(json.dumps(plan))
+    console.locator("#confirm").click()
+    console.locator("#dialog-problem").get_by_text("carries no evaluation report").wait_for()
+    console.get_by_label("Start it though it misses").check()
+    console.locator("#confirm").click()
+    console.get_by_text("override_gate needs a reason").wait_for()
+    console.get_by_label("Reason").fill("to see it move")
+    console.locator("#confirm").click()
+    console.locator("#warnings").get_by_text("phase-3 carries no evaluation report").wait_for()
+    assert service.status()["gate"]["overridden"]
+    shown(console, "overridden")
 
 
 @pytest.mark.parametrize("width", [320, 390, 800, 1600])

@@ -130,6 +130,8 @@ function failed(error) {
 function changed(verb, status) {
   if (status) show(status);
   if (verb) say(byId("announce"), `${verb}: done. ${status.phase}: ${status.message}`);
+  // The button that was pressed may be disabled by now, and the focus with it nowhere.
+  if (document.activeElement === document.body || document.activeElement?.disabled) byId("main").focus();
   look().then(showLog).catch(failed);
 }
 

@@ -74,7 +74,7 @@ class Bounds:
             return Outcome.PASS, f"ln E reached {wager.peak:.2f} ≥ {wanted_pass}"
         words = (
             f"ln E = {fail:.2f} for a fail, {wanted_fail} wanted, and {good:.2f} for a pass, "
-            f"{wanted_pass} wanted,"
+            f"{wanted_pass} wanted"
         )
         return Outcome.INCONCLUSIVE, words
 
