@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 
 from service.clock import Clock
 from service.metrics import Metrics
+from service.rollout.baseline import Baseline
 from service.rollout.events import LIVE, Phase, Tick
 from service.rollout.evidence import EvidenceSource
 from service.rollout.loading import Loader
@@ -48,6 +49,7 @@ class Controller(Verbs):
         on_record: Callable[[], None] = lambda: None,
         shadows: Callable[[], Shadowed] | None = None,
     ) -> None:
+        baseline = Baseline(evidence)
         machine = Machine(
             traffic=traffic,
             store=store,
@@ -58,7 +60,7 @@ class Controller(Verbs):
         )
         super().__init__(
             machine,
-            Loader(machine, versions, metrics),
+            Loader(machine, versions, metrics, clock, evidence, baseline),
             traffic=traffic,
             versions=versions,
             store=store,
@@ -66,6 +68,7 @@ class Controller(Verbs):
             plan=plan,
         )
         self._evidence = evidence
+        self._baseline = baseline
         self._shadows = shadows
         self._configured = stable
         self._interval = interval_seconds
@@ -137,15 +140,18 @@ class Controller(Verbs):
         phase = before.rollout.phase
         if phase is Phase.PENDING and self._loader.idle:
             self._loader.begin()
+        now = self._clock.time()
         if phase not in LIVE:
+            await self._baseline.look(before.rollout.stable, now)
             async with self._machine.lock:
                 if not self._machine.recorded and not self._closing.is_set():
                     await self._machine.keep([])
             return
+        self._baseline.forget()
         measured, verdict, requests = await measure(
             self._evidence,
             before,
-            now=self._clock.time(),
+            now=now,
             started_at=self._started_at,
             shadows=self._shadows,
         )
@@ -153,7 +159,7 @@ class Controller(Verbs):
             if self._machine.record is not before or self._closing.is_set():
                 return  # measured across a change: the next look counts it instead
             self._machine.record, self._machine.verdict = measured, verdict
-            await self._machine.apply(Tick(verdict, requests))
+            await self._machine.apply(Tick(verdict, requests), now=now)
             self._machine.publish()
             self._machine.feed.send("look", self.status())
 

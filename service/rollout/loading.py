@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 
+from service.clock import Clock
 from service.errors import NextvecError
 from service.metrics import Metrics
 from service.rollout import gate
+from service.rollout.baseline import Baseline
 from service.rollout.database import StoreError
 from service.rollout.events import FINAL, Prepared, PrepareFailed, Reason
+from service.rollout.evidence import EvidenceSource
+from service.rollout.looking import opening
 from service.rollout.machine import Machine
 from service.rollout.plan import Plan
 from service.rollout.rollout import Rollout
@@ -22,10 +27,22 @@ log = logging.getLogger(__name__)
 class Loader:
     """Loads in the background what a start, a retry or an undo asks for."""
 
-    def __init__(self, machine: Machine, versions: VersionsPort, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        versions: VersionsPort,
+        metrics: Metrics,
+        clock: Clock,
+        evidence: EvidenceSource,
+        baseline: Baseline,
+    ) -> None:
+        """`evidence` and `baseline`: what the rollout's counting starts from."""
         self._machine = machine
         self._versions = versions
         self._metrics = metrics
+        self._clock = clock
+        self._evidence = evidence
+        self._baseline = baseline
         self.task: asyncio.Task[None] | None = None
         machine.on_pending = self.begin
 
@@ -51,10 +68,15 @@ class Loader:
 
     async def _load(self, rollout: Rollout) -> None:
         failed = await self.prepare(rollout)
+        record = self._machine.record
+        if failed is None and not rollout.undoing:
+            before = self._baseline.counts(rollout.stable)
+            record = await opening(self._evidence, record, before, now=self._clock.time())
         async with self._machine.lock:
             if self._machine.rollout.generation != rollout.generation:
                 return  # aborted in the meantime
             try:
+                self._machine.record = replace(record, rollout=self._machine.rollout)
                 await self._machine.apply(failed or Prepared())
             except StoreError:
                 log.exception("the loaded canary could not be recorded; trying again")

@@ -78,9 +78,16 @@ class Machine:
         """Take up a record, with the judgement it has come to."""
         self.record, self.verdict = record, judged(record)
 
-    async def apply(self, event: Event, answers: Sequence[Answered] = ()) -> None:
-        """Move, record it, and act on it. `answers` are kept in the same transaction."""
-        rollout, transition = advance(self.rollout, event, self._clock.time())
+    async def apply(
+        self, event: Event, answers: Sequence[Answered] = (), *, now: float | None = None
+    ) -> None:
+        """Move, record it, and act on it. `answers` are kept in the same transaction.
+
+        `now` is the look's own time: a step that begins with it has its first whole
+        interval from there on.
+        """
+        at = self._clock.time() if now is None else now
+        rollout, transition = advance(self.rollout, event, at)
         if transition is None:
             self.record = replace(self.record, rollout=rollout)
             await self.keep([])
