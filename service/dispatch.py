@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,40 +13,25 @@ import numpy as np
 from service.clock import Clock
 from service.errors import (
     Conflict,
-    DeadlineExceeded,
     Gone,
-    Invalid,
-    NextvecError,
     NotFound,
     QueueFull,
 )
+from service.inference.jobs import Prediction
 from service.inference.prefix_cache import PrefixCache
 from service.inference.registry import LoadedVersion, Registry
 from service.inference.runs import plan_runs
-from service.inference.scheduler import Prediction
 from service.inference.sessions import Begin, LastAppend, Session, SessionStore
 from service.metrics import UNASSIGNED, Metrics
 from service.quality.feedback import Predictions
 from service.quality.scorer import Prediction as Made
 from service.quality.scorer import Scorer
+from service.recording import Deadline, Recorded, label
 from service.request import Answer, Preference, check
-from service.rollout.traffic import Assignment, Route, Traffic
+from service.rollout.traffic import Route, Traffic
 from service.settings import Limits
 from service.shadow import Shadow
-from service.types import Mode, Outcome, State, Vector, Vectors
-
-
-@dataclass
-class Recorded:
-    """What a request turns out to be while it runs; read when it ends."""
-
-    mode: Mode
-    split: Assignment | None = None
-    route: Route | None = None
-    assigned: bool = field(default=True)
-    impatient: bool = field(default=False)
-    known: int = 0
-    """Vectors of whole contexts that the prefix cache spared."""
+from service.types import Mode, State, Vector, Vectors
 
 
 class Dispatch:
@@ -81,6 +64,8 @@ class Dispatch:
         self._labels = labels
         self._shadow = shadow
         self._draw = draw
+        metrics.sessions.set_function(lambda: len(sessions))
+        metrics.session_bytes.set_function(lambda: sessions.nbytes)
         self.answered: dict[str, float] = {}
         """When each version last predicted, in epoch seconds."""
 
@@ -189,7 +174,6 @@ class Dispatch:
                     self._sessions.forget(session)
                 else:
                     self._sessions.keep(session)
-                self._show_sessions()
                 return answer
 
     def session(self, session_id: str) -> Session:
@@ -199,7 +183,6 @@ class Dispatch:
     async def delete_session(self, session_id: str) -> None:
         """Forget the session. Raises as `session`."""
         await self._sessions.delete(session_id)
-        self._show_sessions()
 
     async def _append(
         self,
@@ -310,7 +293,7 @@ class Dispatch:
         version = recorded.route.version
         self.answered[version] = self._clock.time()
         self._metrics.observe_engine(
-            _label(recorded.route) if recorded.assigned else UNASSIGNED,
+            label(recorded.route) if recorded.assigned else UNASSIGNED,
             version,
             recorded.mode,
             prediction.queue_seconds,
@@ -318,51 +301,12 @@ class Dispatch:
         )
         return prediction
 
-    @asynccontextmanager
-    async def _deadline(self, recorded: Recorded, preference: Preference) -> AsyncIterator[None]:
-        """Raises `DeadlineExceeded` when the block takes longer than the caller may wait."""
-        timeout = min(self._timeout, preference.timeout_seconds or self._timeout)
-        try:
-            async with asyncio.timeout(timeout):
-                yield
-        except TimeoutError as error:
-            # A deadline of the caller's own is its leaving, not the version's fault.
-            recorded.impatient = timeout < self._timeout
-            raise DeadlineExceeded(f"not answered within {timeout:g} s") from error
+    def _deadline(self, recorded: Recorded, preference: Preference) -> Deadline:
+        seconds = min(self._timeout, preference.timeout_seconds or self._timeout)
+        return Deadline(recorded, seconds, own=seconds < self._timeout)
 
-    @contextmanager
-    def _record(self, mode: Mode) -> Iterator[Recorded]:
-        """Count the request under what it turned out to be, however it ends."""
-        began = self._clock.monotonic()
-        recorded = Recorded(mode)
-        outcome = Outcome.ERROR
-        try:
-            yield recorded
-            outcome = Outcome.OK
-        except asyncio.CancelledError:
-            outcome = Outcome.CANCELLED
-            raise
-        except NextvecError as error:
-            outcome = Outcome.CANCELLED if recorded.impatient else _outcome(error)
-            if recorded.route is not None:
-                variant = recorded.route.variant
-                error.variant = None if variant is None else variant.value
-                error.version = recorded.route.version
-            raise
-        finally:
-            if recorded.route is not None:
-                label = _label(recorded.route) if recorded.assigned else UNASSIGNED
-                self._metrics.observe_request(
-                    label,
-                    recorded.route.version,
-                    recorded.mode,
-                    outcome,
-                    self._clock.monotonic() - began,
-                )
-
-    def _show_sessions(self) -> None:
-        self._metrics.sessions.set(len(self._sessions))
-        self._metrics.session_bytes.set(self._sessions.nbytes)
+    def _record(self, mode: Mode) -> Recorded:
+        return Recorded(self._metrics, self._clock, mode)
 
 
 async def _all(works: Sequence[Coroutine[Any, Any, Prediction]]) -> list[Prediction]:
@@ -393,10 +337,6 @@ def _shadowed(recorded: Recorded) -> bool:
     return split is not None and split.shadow and recorded.assigned
 
 
-def _label(route: Route) -> str:
-    return UNASSIGNED if route.variant is None else route.variant.value
-
-
 def _mode_of_append(length: int, vectors: Vectors) -> Mode:
     if len(vectors) == 1:
         return Mode.STEP
@@ -424,13 +364,3 @@ def _replay(session: Session, position: int, digest: bytes) -> Answer:
         )
     route = Route(session.variant, session.version, assigned=False)
     return Answer(last.vector, route, 0.0, 0.0, session.length)
-
-
-def _outcome(error: NextvecError) -> Outcome:
-    if isinstance(error, DeadlineExceeded):
-        return Outcome.TIMEOUT
-    if isinstance(error, QueueFull):
-        return Outcome.REJECTED
-    if isinstance(error, (Invalid, Conflict, NotFound)):
-        return Outcome.INVALID
-    return Outcome.ERROR

@@ -18,8 +18,9 @@ from loadtest.bench.times import Times
 from loadtest.streams import Streams
 from service.clock import Clock
 from service.dispatch import Dispatch
+from service.inference.jobs import Prediction
 from service.inference.registry import LoadedVersion, Registry
-from service.inference.scheduler import Prediction, Scheduler
+from service.inference.scheduler import Scheduler
 from service.inference.sessions import SessionStore
 from service.manifest import Manifest
 from service.metrics import Metrics, new_registry
