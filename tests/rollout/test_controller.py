@@ -381,7 +381,7 @@ def test_abort_beats_a_promotion_that_is_being_recorded(world):
         promote = asyncio.create_task(
             world.controller.promote(world.controller.generation, "approver", force=True)
         )
-        while not world.controller._lock.locked():
+        while not world.controller._machine.lock.locked():
             await asyncio.sleep(0)
         abort = asyncio.create_task(world.controller.abort(None, "operator"))
         await asyncio.sleep(0)
@@ -448,7 +448,7 @@ def test_a_kill_while_loading_loads_again(world):
         await world.controller.start()
         world.versions.gate.clear()
         await world.controller.start_rollout("phase-3", None, "operator")
-        world.controller._loading.cancel()
+        world.controller._loader.task.cancel()
         world.versions.gate.set()
         await world.restart()
         await world.controller.prepared()
@@ -582,12 +582,12 @@ def test_a_caller_who_goes_away_leaves_no_half_made_move(world):
         task = asyncio.create_task(
             world.controller.promote(world.controller.generation, "approver", force=True)
         )
-        while not world.controller._lock.locked():
+        while not world.controller._machine.lock.locked():
             await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        async with world.controller._lock:
+        async with world.controller._machine.lock:
             assert world.traffic.current.weight_bp == 5000
             assert world.controller.status()["weight"]["set_percent"] == 50
 
