@@ -45,14 +45,13 @@ known, no requests of one arm) the test holds.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from service.rollout.counts import Arms, Counted, Counts, percentile, percentile_bucket
 from service.rollout.guardrails.base import Look
-from service.rollout.guardrails.wager import Bounds, Wager
+from service.rollout.guardrails.wager import Bounds, Wager, log_held_against
 from service.rollout.plan import Plan
 from service.rollout.verdict import Outcome, Verdict
 
@@ -301,7 +300,7 @@ class _Bet:
     share: float
 
     def log_factor(self, odds: float) -> float:
-        return self.marked * math.log(odds) - self.trials * math.log1p(self.share * (odds - 1))
+        return log_held_against(self.share, self.marked, self.trials, odds)
 
 
 def _bet(new: Arms, marks: tuple[int, int], rule: Rule, *, alone: bool) -> _Bet | None:
