@@ -142,7 +142,7 @@ function fillCard(card, one, points) {
   outcome.textContent = `${SIGNS[one.outcome] ?? ""} ${one.outcome}`;
   say(card.querySelector(".message"), one.message);
   const { fail, pass, bound, pass_bound: passBound } = one.log_evidence;
-  const pairs = [["Samples", `canary ${one.samples.canary} · stable ${one.samples.stable}`]];
+  const pairs = [[one.unit === "keys" ? "Keys" : "Samples", `canary ${one.samples.canary} · stable ${one.samples.stable}`]];
   // The shadow's is no test: it has no evidence to gather.
   if (bound > 0) {
     pairs.unshift(
