@@ -13,9 +13,7 @@ import numpy as np
 from service.clock import Clock
 from service.errors import (
     Conflict,
-    Gone,
     NotFound,
-    QueueFull,
 )
 from service.inference.jobs import Prediction
 from service.inference.prefix_cache import PrefixCache
@@ -23,15 +21,13 @@ from service.inference.registry import LoadedVersion, Registry
 from service.inference.runs import plan_runs
 from service.inference.sessions import Begin, LastAppend, Session, SessionStore
 from service.metrics import UNASSIGNED, Metrics
-from service.quality.feedback import Predictions
-from service.quality.scorer import Prediction as Made
-from service.quality.scorer import Scorer
 from service.recording import Deadline, Recorded, label
 from service.request import Answer, Preference, check
 from service.rollout.traffic import Route, Traffic
+from service.scoring import Scoring
 from service.settings import Limits
 from service.shadow import Shadow
-from service.types import Mode, State, Vector, Vectors
+from service.types import Mode, State, Vectors
 
 
 class Dispatch:
@@ -47,8 +43,7 @@ class Dispatch:
         *,
         limits: Limits,
         prefixes: PrefixCache | None = None,
-        scorer: Scorer | None = None,
-        labels: Predictions | None = None,
+        scoring: Scoring | None = None,
         shadow: Shadow | None = None,
         draw: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
@@ -60,8 +55,7 @@ class Dispatch:
         self._max_rows = limits.max_rows
         self._timeout = limits.timeout_seconds
         self._prefixes = prefixes
-        self._scorer = scorer
-        self._labels = labels
+        self._scoring = scoring
         self._shadow = shadow
         self._draw = draw
         metrics.sessions.set_function(lambda: len(sessions))
@@ -77,37 +71,16 @@ class Dispatch:
         """
         with self._record(Mode.PREFILL) as recorded:
             answer = (await self._predict(recorded, [context], preference))[0]
-        request_id, caller = preference.request_id, preference.caller
-        if self._labels is not None and request_id is not None and caller is not None:
-            # Without a key one was drawn for this request, which the id then stands for.
-            key = preference.key or request_id
-            made = _made(recorded, answer.vector, key=key, owner=key, alone=preference.key is None)
-            if made is not None:
-                self._labels.keep(caller, request_id, made)
+        if self._scoring is not None and recorded.assigned:
+            assert recorded.split is not None
+            self._scoring.predicted(answer.vector, preference, answer.route, recorded.split)
         return answer
 
     def label(self, caller: bytes, request_id: str, vectors: Vectors) -> bool:
-        """Score what `predict` answered to that request of `caller`; False if it was before.
-
-        `vectors` `[1, dim]` is the one that came. Raises `Invalid`, `NotFound`, `Gone`,
-        and `QueueFull`: the label has then not been counted.
-        """
-        if self._labels is None or self._scorer is None:
-            raise NotFound("this service takes no labels: its setting feedback.max_bytes is 0")
-        try:
-            made = self._labels.find(caller, request_id)
-        except (NotFound, Gone) as error:
-            self._metrics.feedback.labels(error.code).inc()
-            raise
-        if made is None:
-            self._metrics.feedback.labels("repeated").inc()
-            return False
-        check(vectors, len(made.vector), 1)
-        if not self._scorer.offer(made, vectors[0], self._traffic.current):
-            raise QueueFull("too many predictions wait to be scored; send the label again", 1.0)
-        self._labels.counted(caller, request_id)
-        self._metrics.feedback.labels("counted").inc()
-        return True
+        """Score what `predict` answered to a request. Answers and raises as `Scoring.label`."""
+        if self._scoring is None:
+            raise NotFound("this service scores no predictions")
+        return self._scoring.label(caller, request_id, vectors, self._traffic.current)
 
     async def predict_batch(
         self, contexts: Sequence[Vectors], preference: Preference
@@ -223,15 +196,16 @@ class Dispatch:
         if self._shadow is not None and _shadowed(recorded):
             assert recorded.split is not None
             self._shadow.append(session, len(vectors), recorded.mode, prediction, recorded.split)
-        if self._scorer is not None:
+        if self._scoring is not None:
             assert recorded.split is not None
-            if session.awaiting is not None:
-                self._scorer.offer(session.awaiting, vectors[0], recorded.split)
-            session.awaiting = _made(
-                recorded,
+            self._scoring.appended(
+                session,
+                vectors[0],
                 prediction.vector,
-                key=preference.key or session.id,
-                owner=session.id,
+                preference.key,
+                route,
+                recorded.split,
+                assigned=recorded.assigned,
             )
         return Answer(
             prediction.vector,
@@ -319,16 +293,6 @@ async def _all(works: Sequence[Coroutine[Any, Any, Prediction]]) -> list[Predict
     finally:
         for task in tasks:
             task.cancel()
-
-
-def _made(
-    recorded: Recorded, vector: Vector, *, key: str, owner: str, alone: bool = False
-) -> Made | None:
-    """The prediction as it is scored later; None if it is no evidence."""
-    route, split = recorded.route, recorded.split
-    if route is None or split is None or route.variant is None or not recorded.assigned:
-        return None
-    return Made(vector, route.variant, route.version, split, key, owner, alone)
 
 
 def _shadowed(recorded: Recorded) -> bool:

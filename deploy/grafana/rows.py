@@ -77,7 +77,10 @@ def fit() -> list[Json]:
             "step. Neither is the verdict: one point over the line is often chance.",
             [
                 query(P95_RATIO, "over the window"),
-                query("max by (guardrail) (nextvec_guardrail_ratio)", "guardrail {{guardrail}}"),
+                query(
+                    'max by (guardrail) (nextvec_guardrail_ratio{guardrail=~"latency|inference"})',
+                    "guardrail {{guardrail}}",
+                ),
             ],
             limit=RATIO_LIMIT,
             colours={"window": HUES["canary"], "guardrail": "purple"},

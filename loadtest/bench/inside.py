@@ -27,6 +27,7 @@ from service.metrics import Metrics, new_registry
 from service.quality.scorer import Scorer
 from service.request import Preference
 from service.rollout.traffic import Assignment, Traffic
+from service.scoring import Scoring
 from service.settings import Limits
 from service.types import State, Variant, Vectors
 
@@ -80,7 +81,7 @@ def _dispatch(
         metrics,
         clock,
         limits=Limits(),
-        scorer=scorer,
+        scoring=Scoring(scorer, None, metrics),
     )
     return dispatch, scorer
 

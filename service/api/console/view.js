@@ -144,7 +144,7 @@ function fillCard(card, one, points) {
   const pairs = [
     ["ln E, fail", `${number(fail)} of ${number(bound)}`],
     ["ln E, pass", `${number(pass)} of ${number(passBound ?? bound)}`],
-    ["Samples", `canary ${one.samples.canary} · stable ${one.samples.stable}`],
+    [one.unit === "keys" ? "Keys" : "Samples", `canary ${one.samples.canary} · stable ${one.samples.stable}`],
   ];
   if (typeof one.ratio === "number") pairs.push(["Ratio", `${number(one.ratio)}, limit ${number(one.threshold)}`]);
   if (one.p95_seconds) {
