@@ -26,8 +26,8 @@ make it useful:
   would lose its tail. How many may fail is for the guardrail `errors` to say.
 
 The clip lets a stall of the canary alone pass: if one falls into the first minute of
-judging, the most sensitive one, it rolls back 0 of 150 canaries when it lasts 4 s,
-8 when 10 s, 31 when 20 s (a look every 15 s, alpha 0.01); uncut, 55 at 4 s already.
+judging, the most sensitive one, it rolls back 0 of 100 canaries when it lasts 4 s, 8
+when 10 s and 36 when 20 s (`nextvec simulate --stall`: a look every 15 s, alpha 0.01).
 
 At a step of 100 % there is no stable arm. There the canary's marks are held
 against a fixed rate, twice what the percentile allows, with τ as last measured:
