@@ -24,9 +24,9 @@ PLAN = {
         "quality": {"required": True},
     },
 }
-HALVING = 5.0
-"""An untrained model's cosine with what comes is about 0.3 below; a fifth of it, 0.06, is
-that of the fifth of 99 random vectors: half of the predictions still hit."""
+HALVING = 2.7
+"""An untrained model's cosine with what comes is about 0.17 below; after noise of this
+length 0.06, that of the fifth of 99 random vectors: half of the predictions still hit."""
 
 
 def stream(seed: int, length: int = 10):
@@ -81,7 +81,7 @@ def test_a_canary_with_half_the_hits_is_rolled_back(noisy):
     assert "quality fail" in status["message"]
     assert "Hit@5" in status["message"]
     assert served < 2000
-    assert 0.25 < hits / ranked < 0.75
+    assert 0.2 < hits / ranked < 0.8
 
 
 def test_a_canary_that_is_as_good_is_not(serve):
