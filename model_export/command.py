@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from loadtest import streams
-from model_export import checkpoint, drift, evaluation, graph, parity, publish, step_graph
-from model_export.architecture import DIM, HIDDEN, LAYERS, PARAMETERS, MemoryAugmentedGRU
+from model_export import checkpoint, drift, evaluation, graph, graphs, parity, publish
+from model_export.model import NextVectorModel
 from service.errors import NextvecError
 from service.inference.engine import Engine
 from service.inference.onnx_engine import OnnxEngine
@@ -31,7 +31,6 @@ from service.manifest import (
     sha256,
 )
 
-ARCHITECTURE = "memory-augmented-gru"
 LARGEST_WINDOW = 65_536
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -107,8 +106,8 @@ def _export(args: argparse.Namespace, console: Console) -> Manifest:
     with publish.staged(args.models, args.model, args.version) as directory:
         console.print(f"writing the graph (opset {graph.OPSET}, constants folded)")
         path = directory / MODEL
-        path.write_bytes(graph.serialise(graph.build(model)))
-        dimensions = Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN)
+        path.write_bytes(graph.serialise(graphs.build(model)))
+        dimensions = model.dimensions
         engine = OnnxEngine(path, dimensions)
         console.print(f"comparing it with PyTorch on {engine.provider}")
         same = _measure(model, engine, console)
@@ -119,12 +118,12 @@ def _export(args: argparse.Namespace, console: Console) -> Manifest:
         manifest = Manifest(
             model=args.model,
             version=args.version,
-            architecture=ARCHITECTURE,
+            architecture=model.ARCHITECTURE,
             dimensions=dimensions,
             context_window=args.context_window,
             window_policy=args.window_policy,
             precision="fp32",
-            parameters=PARAMETERS,
+            parameters=model.trainable,
             opset=graph.OPSET,
             files={file.name: sha256(file) for file in sorted(directory.iterdir())},
             source_sha256=source,
@@ -137,13 +136,13 @@ def _export(args: argparse.Namespace, console: Console) -> Manifest:
     return manifest
 
 
-def _step_int8(model: MemoryAugmentedGRU, directory: Path, dimensions: Dimensions) -> Engine:
+def _step_int8(model: NextVectorModel, directory: Path, dimensions: Dimensions) -> Engine:
     path = directory / STEP_INT8
-    path.write_bytes(graph.serialise(step_graph.build(model)))
+    path.write_bytes(graph.serialise(graphs.build_step_int8(model)))
     return OnnxEngine(path, dimensions)
 
 
-def _measure(model: MemoryAugmentedGRU, engine: Engine, console: Console) -> Parity:
+def _measure(model: NextVectorModel, engine: Engine, console: Console) -> Parity:
     with _bar(console, "parity") as show:
         return parity.measure(model, engine, progress=show)
 

@@ -10,37 +10,43 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 
 
-def sequences(vectors: Vectors, window: int, offset: int) -> Vectors:
+def sequences(vectors: Vectors, window: int, offset: int, stride: int | None = None) -> Vectors:
     """Cut a stream into rows of `window` vectors and one more, the last target.
 
-    `vectors` `[n, dim]` → `[rows, window + 1, dim]` (a view where possible);
-    rows overlap by the one vector that is a target in one and an input in the
-    next, so that each vector is a target once.
+    `vectors` `[n, dim]` → `[rows, window + 1, dim]`; a row begins every `stride`
+    vectors. Without one, rows overlap by the one vector that is a target in one
+    and an input in the next, so that each vector is a target once.
     """
-    usable = len(vectors) - offset - 1
-    rows = usable // window
-    if rows < 1:
-        raise ValueError(f"{len(vectors)} vectors are too few for a window of {window}")
-    starts = offset + window * np.arange(rows)
+    starts = _starts(len(vectors), window, offset, stride or window)
     cut: Vectors = vectors[starts[:, None] + np.arange(window + 1)]
     return cut
 
 
 def epoch(
-    vectors: Vectors, window: int, batch: int, rng: np.random.Generator
+    vectors: Vectors, window: int, batch: int, rng: np.random.Generator, stride: int | None = None
 ) -> Iterator[tuple[Vectors, Vectors]]:
     """One pass in random order: inputs and targets, time-major `[window, batch, dim]`.
 
     The rows begin at a random offset, so that no position is always the first
     of its row. Rows that do not fill a batch wait for another epoch's order.
     """
-    rows = sequences(vectors, window, int(rng.integers(window)))
-    order = rng.permutation(len(rows))
-    for start in range(0, len(rows) - batch + 1, batch):
-        chosen = rows[order[start : start + batch]].transpose(1, 0, 2)
-        yield np.ascontiguousarray(chosen[:-1]), np.ascontiguousarray(chosen[1:])
+    stride = stride or window
+    starts = _starts(len(vectors), window, int(rng.integers(stride)), stride)
+    order = rng.permutation(starts)
+    for first in range(0, len(order) - batch + 1, batch):
+        rows = vectors[order[first : first + batch] + np.arange(window + 1)[:, None]]
+        yield rows[:-1], rows[1:]
 
 
-def batches_in_epoch(total: int, window: int, batch: int) -> int:
+def batches_in_epoch(total: int, window: int, batch: int, stride: int | None = None) -> int:
     """At least how many batches `epoch` yields, whatever the offset (for schedules)."""
-    return max(1, (total - window - 1) // window // batch)
+    stride = stride or window
+    return max(1, ((total - window - stride) // stride + 1) // batch)
+
+
+def _starts(total: int, window: int, offset: int, stride: int) -> NDArray[np.int64]:
+    """Where rows begin; the last one's last target is within the stream."""
+    rows = (total - offset - 1 - window) // stride + 1
+    if rows < 1:
+        raise ValueError(f"{total} vectors are too few for a window of {window}")
+    return offset + stride * np.arange(rows)
