@@ -9,14 +9,14 @@ import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
 
 from loadtest.client import Client, ClientError
-from loadtest.story import CANARY, INTERVAL_SECONDS, STABLE, WINDOWS
+from loadtest.story import CANARY, INTERVAL_SECONDS, STABLE
 from service.clock import Clock
 from service.manifest import NAME, sha256
 
@@ -25,14 +25,15 @@ _STOP_SECONDS = 15.0
 
 # The same interpreter, whatever PATH says.
 _NEXTVEC = [sys.executable, "-c", "from service.cli import main; raise SystemExit(main())"]
+SERVE = (*_NEXTVEC, "serve")
 
 
 class StageError(Exception):
     """The demo cannot begin; says what to do."""
 
 
-def is_current(models: Path, version: str, checkpoint: Path) -> bool:
-    """Whether `version` was exported from this very checkpoint, for the same window.
+def is_current(models: Path, version: str, checkpoint: Path, window: int) -> bool:
+    """Whether `version` was exported from this very checkpoint, for `window` vectors.
 
     In today's form: the precisions it carries are in its manifest.
     """
@@ -44,18 +45,18 @@ def is_current(models: Path, version: str, checkpoint: Path) -> bool:
         isinstance(manifest, dict)
         and "precisions" in manifest
         and manifest.get("source_sha256") == sha256(checkpoint)
-        and manifest.get("context_window") == WINDOWS[version]
+        and manifest.get("context_window") == window
     )
 
 
-def export(models: Path, version: str, checkpoint: Path, log: Path) -> None:
+def export(models: Path, version: str, checkpoint: Path, log: Path, window: int) -> None:
     """`nextvec export`, in place of what another checkpoint left. Raises `StageError`.
 
     In a process of its own: torch and its memory are gone before anything is measured.
     """
     rmtree(models / _MODEL / version, ignore_errors=True)
     command = [*_NEXTVEC, "export", str(checkpoint), "--version", version]
-    command += ["--context-window", str(WINDOWS[version]), "--models", str(models)]
+    command += ["--context-window", str(window), "--models", str(models)]
     _run(command, log, f"the export of {checkpoint} failed")
 
 
@@ -97,6 +98,12 @@ def export_direct(checkpoint: Path, graph: Path, log: Path) -> None:
     _run(command, log, f"the direct export of {checkpoint} failed")
 
 
+def slowed(version: str, factor: float) -> list[str]:
+    """What serves `version` as if each run took `factor` times as long."""
+    command = [sys.executable, "-m", "loadtest.trial.server"]
+    return [*command, "--slow", version, "--factor", str(factor)]
+
+
 @contextmanager
 def serving(
     models: Path,
@@ -104,10 +111,12 @@ def serving(
     stable: str = STABLE,
     canary: str | None = CANARY,
     settings: Mapping[str, str] | None = None,
+    launcher: Sequence[str] = SERVE,
 ) -> Iterator[Server]:
     """A server on a free port with a rollout record of its own; stopped at the end, always.
 
-    `settings` are more of the `NEXTVEC_` variables.
+    `settings` are more of the `NEXTVEC_` variables; `launcher` is what takes the options
+    of `nextvec serve`.
     """
     for old in out.glob("rollout.db*"):
         old.unlink()
@@ -121,7 +130,7 @@ def serving(
             **(settings or {}),
         }
     )
-    command = [*_NEXTVEC, "serve", "--models", str(models), "--stable", stable]
+    command = [*launcher, "--models", str(models), "--stable", stable]
     command += [] if canary is None else ["--canary", canary]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     log = out / "server.log"

@@ -80,6 +80,14 @@ class MemoryAugmentedGRU(NextVectorModel):
         hidden, next_state = self.encode(vectors, state)
         return F.normalize(vectors[-1] + self.head(hidden[-1]), dim=-1), next_state
 
+    def predict_at(
+        self, vectors: Tensor, time: Tensor, row: Tensor, state: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """See `NextVectorModel.predict_at`; the head runs where it is asked for alone."""
+        hidden, next_state = self.encode(vectors, state)
+        step = self.head(hidden[time, row])
+        return F.normalize(vectors[time, row] + step, dim=-1), next_state
+
     def encode(self, vectors: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The GRU's output at every vector `[time, batch, hidden]`, and the state."""
         time, batch, _ = vectors.shape

@@ -15,7 +15,6 @@ from model_export.architecture import DIM, MemoryAugmentedGRU
 from model_export.decayed_means import DecayedMeans
 from model_export.model import NextVectorModel
 
-
 _ARCHITECTURE = "architecture"
 """Key of a checkpoint's metadata; without it, it is a Memory-Augmented GRU."""
 
@@ -73,7 +72,7 @@ def _blank(path: Path, tensors: dict[str, Tensor]) -> NextVectorModel:
     if name == DecayedMeans.ARCHITECTURE:
         means, width = _sizes(path, tensors)
         return DecayedMeans([0.0] * means, width)
-    known = ", ".join((MemoryAugmentedGRU.ARCHITECTURE, DecayedMeans.ARCHITECTURE))
+    known = f"{MemoryAugmentedGRU.ARCHITECTURE} and {DecayedMeans.ARCHITECTURE}"
     raise CheckpointError(f"{path}: its architecture is {name!r}; known are {known}")
 
 

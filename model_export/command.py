@@ -14,9 +14,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from loadtest import streams
-from model_export import checkpoint, drift, evaluation, graph, graphs, parity, publish
+from model_export import (
+    checkpoint,
+    device_graphs,
+    drift,
+    evaluation,
+    graph,
+    graphs,
+    parity,
+    publish,
+    step_latency,
+)
+from model_export.architecture import MemoryAugmentedGRU
 from model_export.model import NextVectorModel
 from service.errors import NextvecError
+from service.inference import precision
 from service.inference.engine import Engine
 from service.inference.onnx_engine import OnnxEngine
 from service.manifest import (
@@ -28,6 +40,7 @@ from service.manifest import (
     Manifest,
     Parity,
     Precision,
+    StepLatency,
     sha256,
 )
 
@@ -63,6 +76,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         default=True,
         help="carry a step with 8-bit weights for the CPU (default: yes; some seconds, 12 MB)",
+    )
+    parser.add_argument(
+        "--fp16",
+        action="store_true",
+        help="carry what a GPU serves with: fp16, and steps whose states stay on the device in "
+        "fp16 and fp32 (86 MB more)",
+    )
+    parser.add_argument(
+        "--step-latency",
+        action="store_true",
+        help="record how long a step takes on this machine, for a rollout's gate",
     )
     parser.add_argument(
         "--evaluation", type=Path, help="the report.json of nextvec evaluate on this checkpoint"
@@ -114,7 +138,14 @@ def _export(args: argparse.Namespace, console: Console) -> Manifest:
         steps: dict[Precision, Engine] = {}
         if args.int8:
             steps["int8"] = _step_int8(model, directory, dimensions)
-        precisions = _carried(engine, steps, console)
+        if args.fp16:
+            if not isinstance(model, MemoryAugmentedGRU):
+                raise parity.ParityError(
+                    f"--fp16 is for {MemoryAugmentedGRU.ARCHITECTURE}; {args.checkpoint} is of "
+                    f"{model.ARCHITECTURE}, whose products are too few to gain by it: leave it out"
+                )
+            steps["fp16"] = device_graphs.write(model, directory, engine)
+        precisions = _carried(engine, steps, args.context_window, console)
         manifest = Manifest(
             model=args.model,
             version=args.version,
@@ -132,6 +163,9 @@ def _export(args: argparse.Namespace, console: Console) -> Manifest:
             evaluation=figures,
             tools=_tools(),
         )
+        if args.step_latency:
+            measured = _step_latency(manifest, {"fp32": engine, **steps}, console)
+            manifest = manifest.model_copy(update={"step_latency": measured})
         (directory / NAME).write_text(manifest.model_dump_json(indent=2) + "\n")
     return manifest
 
@@ -142,21 +176,30 @@ def _step_int8(model: NextVectorModel, directory: Path, dimensions: Dimensions) 
     return OnnxEngine(path, dimensions)
 
 
+def _step_latency(
+    manifest: Manifest, engines: Mapping[Precision, Engine], console: Console
+) -> StepLatency:
+    """Of the step that a service on this machine takes by default."""
+    chosen = precision.choose(manifest, "auto", engines["fp32"].provider)
+    console.print(f"measuring {step_latency.STEPS} steps in {chosen}")
+    return step_latency.measure(engines[chosen], chosen)
+
+
 def _measure(model: NextVectorModel, engine: Engine, console: Console) -> Parity:
     with _bar(console, "parity") as show:
         return parity.measure(model, engine, progress=show)
 
 
 def _carried(
-    full: Engine, steps: Mapping[Precision, Engine], console: Console
+    full: Engine, others: Mapping[Precision, Engine], window: int, console: Console
 ) -> dict[Precision, Carried]:
-    names = ", ".join(("fp32", *steps))
+    names = ", ".join(("fp32", *others))
     console.print(f"carrying a session over {drift.STEPS:,} vectors of the sample in {names}")
     with _bar(console, "session") as show:
-        found = drift.measure(full, steps, streams.load().vectors, progress=show)
-    for precision, carried in found.items():
-        near = "" if carried.drift is None else f", cosine at least {carried.drift.min_cosine:.5f}"
-        console.print(f"{precision}: Hit@5 {carried.hits.hit_at_5:.1%}{near}")
+        found = drift.measure(full, others, streams.load().vectors, window, progress=show)
+    for name, carried in found.items():
+        near = "" if carried.drift is None else f", cosine at least {carried.drift.min_cosine:.6f}"
+        console.print(f"{name}: Hit@5 {carried.hits.hit_at_5:.1%}{near}")
     return found
 
 

@@ -71,7 +71,7 @@ def _means(writer: _Writer, model: DecayedMeans, centred: str) -> None:
     age = writer.add("Sub", [writer.add("Sub", [column, "one"], "newest"), place], "age")
     past = writer.add("Less", [age, "zero"], "past")
     ages = writer.add("Where", [past, "never", age], "ages")
-    # weights[batch, means, time] = (1 - decay) * decay ** age
+    # Weights [batch, means, time]: each decay to the power of the age.
     wide = writer.add("Unsqueeze", [ages, "row_axis"], "ages_wide")
     kept = writer.add("Exp", [writer.add("Mul", [wide, "fade"], "log_kept")], "kept")
     weights = writer.add("Mul", [kept, "share"], "weights")
@@ -80,7 +80,7 @@ def _means(writer: _Writer, model: DecayedMeans, centred: str) -> None:
     read = writer.add("MatMul", [weights, by_row], "read_wide")
     read = writer.add("MatMul", [read, "basis"], "read")
     new = writer.add("Transpose", [read], "new", perm=[1, 0, 2])
-    # left[means, batch, 1] = decay ** length
+    # What is left of the state before, [means, batch, 1].
     gone = writer.add("Mul", ["fade", length], "log_left")
     left = writer.add("Unsqueeze", [writer.add("Exp", [gone], "left"), "left_axis"], "left_column")
     writer.constant("left_axis", np.array([2], np.int64))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 
-from model_export.parity import ParityError
+from model_export.parity import BOUND, ParityError
 from service.inference.engine import Engine
+from service.inference.states import advance
 from service.manifest import Carried, Drift, Precision, SessionHits
-from service.types import Vectors
+from service.types import State, Vectors
 from training import metrics
 
 FLOOR = 0.99
@@ -28,14 +29,26 @@ def carry(
     engine: Engine, stream: Vectors, progress: Callable[[int], None] = lambda _: None
 ) -> Vectors:
     """The prediction after each vector of `stream` `[n, dim]`, in single steps from cold."""
-    sizes = engine.dimensions
-    state = np.zeros((sizes.layers, 1, sizes.hidden), np.float32)
+    states: Sequence[State] = [_cold(engine)]
     one = np.ones(1, np.int32)
     predicted = np.empty_like(stream)
     for i, row in enumerate(stream):
-        predicted[i : i + 1], state = engine.run(row[None, None], one, state)
+        predicted[i : i + 1], states = advance(engine, row[None, None], one, states)
         progress(i + 1)
     return predicted
+
+
+def hold_equal(
+    full: Engine, other: Engine, stream: Vectors, steps: int = 100, bound: float = BOUND
+) -> None:
+    """Raise `ParityError` unless steps on `other` are `full`'s within `bound`, each element."""
+    read = stream[:steps]
+    apart = float(np.abs(carry(full, read) - carry(other, read)).max())
+    if not apart <= bound:
+        raise ParityError(
+            f"the {other.precision} step differs from the graph for contexts by {apart:.2e} "
+            f"within {steps} steps; at most {bound:.0e} is let through"
+        )
 
 
 def compare(expected: Vectors, got: Vectors, provider: str, floor: float = FLOOR) -> Drift:
@@ -78,12 +91,14 @@ def measure(
     full: Engine,
     others: Mapping[Precision, Engine],
     stream: Vectors,
+    window: int,
     steps: int = STEPS,
     progress: Progress = lambda _done, _total, _text: None,
 ) -> dict[Precision, Carried]:
     """Carry one session over `stream` `[n, dim]` on each engine, `full` being fp32.
 
-    Raises `ParityError`, naming the precision, when one is no longer near.
+    Those that run whole contexts in their own precision also get one of `window`
+    vectors. Raises `ParityError`, naming the precision, when one is no longer near.
     """
     stream = stream[: steps + 1]
     read = stream[:steps]
@@ -95,8 +110,20 @@ def measure(
             drift = compare(exact, got, engine.provider)
         except ParityError as error:
             raise ParityError(f"{precision}: {error}: leave out --{precision}") from error
-        found[precision] = Carried(drift=drift, hits=hits(got, stream))
+        context = None
+        if precision == "fp16":
+            context = float(np.vdot(_whole(full, read[:window]), _whole(engine, read[:window])))
+        found[precision] = Carried(drift=drift, context_cosine=context, hits=hits(got, stream))
     return found
+
+
+def _whole(engine: Engine, context: Vectors) -> Vectors:
+    lengths = np.array([len(context)], np.int32)
+    return advance(engine, context[:, None], lengths, [_cold(engine)])[0]
+
+
+def _cold(engine: Engine) -> State:
+    return np.zeros((engine.dimensions.layers, engine.dimensions.hidden), np.float32)
 
 
 def _show(progress: Progress, name: str, total: int, done: int) -> None:

@@ -34,6 +34,13 @@ class NextVectorModel(nn.Module, ABC):
     def predict(self, vectors: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The unit vector after the last of `vectors`: `[batch, dim]`, and the state."""
 
+    def predict_at(
+        self, vectors: Tensor, time: Tensor, row: Tensor, state: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The unit vectors after `vectors[time[i], row[i]]`: `[n, dim]`; the state after all."""
+        steps, next_state = self(vectors, state)
+        return F.normalize(vectors[time, row] + steps[time, row], dim=-1), next_state
+
     def predict_each(self, vectors: Tensor) -> Tensor:
         """The unit vector after every one of `vectors`, from cold: `[time, batch, dim]`."""
         return F.normalize(vectors + self(vectors)[0], dim=-1)

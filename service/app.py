@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from service.api import (
     admin,
     errors,
+    feedback,
     health,
     model_repository,
     open_inference,
@@ -20,8 +21,7 @@ from service.api import (
     sessions,
 )
 from service.api.context import RequestContext
-from service.api.hot import HotRoutes
-from service.api.limits import BodyLimits
+from service.api.limits import Bodies, BodyLimits
 from service.api.services import Services
 from service.clock import Clock, SystemClock
 from service.dispatch import Dispatch
@@ -34,8 +34,12 @@ from service.inference.repository import Repository, VersionFiles
 from service.inference.scheduler import Scheduler
 from service.inference.sessions import SessionStore
 from service.metrics import Metrics, new_registry
+from service.quality.feedback import Predictions
+from service.quality.scorer import Scorer
 from service.rollout.controller import Controller
+from service.rollout.database import Database
 from service.rollout.evidence import EvidenceSource, RegistrySource
+from service.rollout.outbox import Outbox
 from service.rollout.plan_file import load_plan
 from service.rollout.prometheus_source import PrometheusSource
 from service.rollout.store import Store
@@ -58,6 +62,7 @@ def create_app(
     """
     clock = clock or SystemClock()
     metrics = Metrics(new_registry(), settings.limits.timeout_seconds)
+    bodies = Bodies(settings.limits)
     registry = Registry(
         Repository(settings.models, settings.model),
         make_engine or partial(load_engine, settings.engine),
@@ -68,21 +73,26 @@ def create_app(
         ),
     )
     traffic = Traffic(Assignment(settings.stable))
+    database = Database(settings.rollout.database)
+    outbox = Outbox(settings.rollout.webhooks, database, metrics, clock)
     controller = Controller(
         traffic=traffic,
         versions=registry,
         evidence=_evidence(settings, metrics),
-        store=Store(settings.rollout.database),
+        store=Store(database),
         metrics=metrics,
         clock=clock,
         stable=settings.stable,
         plan=load_plan(settings.rollout.plan),
         interval_seconds=settings.rollout.interval_seconds,
+        on_record=outbox.news,
     )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        begun = clock.time()
         await controller.start()
+        await outbox.start(begun)
         if settings.canary is not None:
             await _prepare_canary(registry, metrics, settings.canary)
         stable = registry.get(traffic.current.stable)
@@ -96,6 +106,7 @@ def create_app(
             dim=dim,
             compact=settings.sessions.compact_history,
         )
+        scorer = Scorer(metrics, clock, dim)
         services = Services(
             settings=settings,
             metrics=metrics,
@@ -108,17 +119,24 @@ def create_app(
                 clock,
                 limits=settings.limits,
                 prefixes=_prefixes(settings),
+                scorer=scorer,
+                labels=_labels(settings, clock),
             ),
             controller=controller,
+            bodies=bodies,
             dim=dim,
         )
         app.state.services = services
         ticker = asyncio.create_task(controller.run(), name="rollout-ticker")
+        scoring = asyncio.create_task(scorer.run(), name="scoring")
         services.accepting = True
         try:
             yield
         finally:
             services.accepting = False
+            await outbox.close()
+            scoring.cancel()
+            await asyncio.gather(scoring, return_exceptions=True)
             await controller.close()
             await ticker
             await registry.close()
@@ -129,10 +147,9 @@ def create_app(
         lifespan=lifespan,
     )
     errors.install(app)
-    for module in (predict, sessions, open_inference, model_repository, admin, health):
+    for module in (predict, sessions, feedback, open_inference, model_repository, admin, health):
         app.include_router(module.router)
-    app.add_middleware(HotRoutes)
-    app.add_middleware(BodyLimits, limits=settings.limits)
+    app.add_middleware(BodyLimits, bodies=bodies)
     app.add_middleware(RequestContext)  # the outermost: it names every answer
     return app
 
@@ -154,6 +171,13 @@ def _evidence(settings: Settings, metrics: Metrics) -> EvidenceSource:
     return PrometheusSource(
         rollout.prometheus_url, metrics.edges, matchers=rollout.prometheus_matchers
     )
+
+
+def _labels(settings: Settings, clock: Clock) -> Predictions | None:
+    kept = settings.feedback
+    if not kept.max_bytes:
+        return None
+    return Predictions(clock, max_bytes=kept.max_bytes, ttl_seconds=kept.ttl_seconds)
 
 
 def _prefixes(settings: Settings) -> PrefixCache | None:

@@ -19,8 +19,10 @@ COMMANDS = {
     "data": ("training.commands.data", "make a data set, from text or from vectors"),
     "train": ("training.commands.train", "train a phase from a corpus"),
     "evaluate": ("training.commands.evaluate", "score versions and baselines on one pool"),
+    "experiment": ("training.commands.experiment", "two arms that differ by one thing, a verdict"),
     "loadtest": ("loadtest.commands.loadtest", "drive real streams at a server"),
     "simulate": ("simulation.commands.simulate", "play a plan's rollouts offline"),
+    "trial": ("loadtest.commands.trial", "try the verdict live: one version twice, or slowed"),
     "bench": ("loadtest.commands.bench", "measure the service beside the bare engine"),
     "rollout": ("service.commands.rollout", "start, watch, promote or abort a rollout"),
 }

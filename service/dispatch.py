@@ -16,6 +16,7 @@ from service.clock import Clock
 from service.errors import (
     Conflict,
     DeadlineExceeded,
+    Gone,
     Invalid,
     NextvecError,
     NotFound,
@@ -27,10 +28,13 @@ from service.inference.scheduler import Prediction
 from service.inference.sessions import Begin, LastAppend, Session, SessionStore
 from service.inference.window import starts
 from service.metrics import UNASSIGNED, Metrics
+from service.quality.feedback import Predictions
+from service.quality.scorer import Prediction as Made
+from service.quality.scorer import Scorer
 from service.request import Answer, Preference, check
-from service.rollout.traffic import Route, Traffic
+from service.rollout.traffic import Assignment, Route, Traffic
 from service.settings import Limits
-from service.types import Mode, Outcome, State, Vectors
+from service.types import Mode, Outcome, State, Vector, Vectors
 
 
 @dataclass
@@ -38,6 +42,7 @@ class Recorded:
     """What a request turns out to be while it runs; read when it ends."""
 
     mode: Mode
+    split: Assignment | None = None
     route: Route | None = None
     assigned: bool = field(default=True)
     impatient: bool = field(default=False)
@@ -46,7 +51,7 @@ class Recorded:
 class Dispatch:
     """The one path of all predictions, whatever protocol they came by."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the composition root hands in every part
         self,
         traffic: Traffic,
         registry: Registry,
@@ -56,6 +61,8 @@ class Dispatch:
         *,
         limits: Limits,
         prefixes: PrefixCache | None = None,
+        scorer: Scorer | None = None,
+        labels: Predictions | None = None,
         draw: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
         self._traffic = traffic
@@ -66,6 +73,8 @@ class Dispatch:
         self._max_rows = limits.max_rows
         self._timeout = limits.timeout_seconds
         self._prefixes = prefixes
+        self._scorer = scorer
+        self._labels = labels
         self._draw = draw
         self.answered: dict[str, float] = {}
         """When each version last predicted, in epoch seconds."""
@@ -76,7 +85,39 @@ class Dispatch:
         Raises `Invalid`, `NotFound` for a version that is not loaded, and whatever
         `Scheduler.submit` does.
         """
-        return (await self.predict_batch([context], preference))[0]
+        with self._record(Mode.PREFILL) as recorded:
+            answer = (await self._predict(recorded, [context], preference))[0]
+        request_id, caller = preference.request_id, preference.caller
+        if self._labels is not None and request_id is not None and caller is not None:
+            # Without a key one was drawn for this request, which the id then stands for.
+            key = preference.key or request_id
+            made = _made(recorded, answer.vector, key=key, owner=key, alone=preference.key is None)
+            if made is not None:
+                self._labels.keep(caller, request_id, made)
+        return answer
+
+    def label(self, caller: bytes, request_id: str, vectors: Vectors) -> bool:
+        """Score what `predict` answered to that request of `caller`; False if it was before.
+
+        `vectors` `[1, dim]` is the one that came. Raises `Invalid`, `NotFound`, `Gone`,
+        and `QueueFull`: the label has then not been counted.
+        """
+        if self._labels is None or self._scorer is None:
+            raise NotFound("this service takes no labels: its setting feedback.max_bytes is 0")
+        try:
+            made = self._labels.find(caller, request_id)
+        except (NotFound, Gone) as error:
+            self._metrics.feedback.labels(error.code).inc()
+            raise
+        if made is None:
+            self._metrics.feedback.labels("repeated").inc()
+            return False
+        check(vectors, len(made.vector), 1)
+        if not self._scorer.offer(made, vectors[0], self._traffic.current):
+            raise QueueFull("too many predictions wait to be scored; send the label again", 1.0)
+        self._labels.counted(caller, request_id)
+        self._metrics.feedback.labels("counted").inc()
+        return True
 
     async def predict_batch(
         self, contexts: Sequence[Vectors], preference: Preference
@@ -87,17 +128,22 @@ class Dispatch:
         for each other are not so many independent samples.
         """
         with self._record(Mode.PREFILL) as recorded:
-            route, loaded = self._route(recorded, preference, None)
-            for context in contexts:
-                check(context, loaded.manifest.dimensions.dim, self._max_rows)
-            window = loaded.manifest.context_window
-            async with self._deadline(recorded, preference):
-                predictions = await _all(
-                    [
-                        self._whole(recorded, loaded, context[-window:], preference)
-                        for context in contexts
-                    ]
-                )
+            return await self._predict(recorded, contexts, preference)
+
+    async def _predict(
+        self, recorded: Recorded, contexts: Sequence[Vectors], preference: Preference
+    ) -> list[Answer]:
+        route, loaded = self._route(recorded, preference, None)
+        for context in contexts:
+            check(context, loaded.manifest.dimensions.dim, self._max_rows)
+        window = loaded.manifest.context_window
+        async with self._deadline(recorded, preference):
+            predictions = await _all(
+                [
+                    self._whole(recorded, loaded, context[-window:], preference)
+                    for context in contexts
+                ]
+            )
         return [Answer(p.vector, route, p.queue_seconds, p.inference_seconds) for p in predictions]
 
     async def append(
@@ -181,6 +227,16 @@ class Dispatch:
         session.variant, session.version = route.variant, route.version
         session.digest = loaded.digest
         session.last = last
+        if self._scorer is not None:
+            assert recorded.split is not None
+            if session.awaiting is not None:
+                self._scorer.offer(session.awaiting, vectors[0], recorded.split)
+            session.awaiting = _made(
+                recorded,
+                prediction.vector,
+                key=preference.key or session.id,
+                owner=session.id,
+            )
         return Answer(
             prediction.vector,
             route,
@@ -200,7 +256,7 @@ class Dispatch:
             # Found before it is recorded: a caller's word must not become a label.
             self._registry.get(version)
             route = split.pinned(version)
-        recorded.route, recorded.assigned = route, route.assigned
+        recorded.split, recorded.route, recorded.assigned = split, route, route.assigned
         return route, self._registry.get(route.version)
 
     async def _whole(
@@ -240,8 +296,9 @@ class Dispatch:
         version = recorded.route.version
         self.answered[version] = self._clock.time()
         self._metrics.observe_engine(
-            _label(recorded.route),
+            _label(recorded.route) if recorded.assigned else UNASSIGNED,
             version,
+            recorded.mode,
             prediction.queue_seconds,
             prediction.inference_seconds,
         )
@@ -304,6 +361,16 @@ async def _all(works: Sequence[Coroutine[Any, Any, Prediction]]) -> list[Predict
     finally:
         for task in tasks:
             task.cancel()
+
+
+def _made(
+    recorded: Recorded, vector: Vector, *, key: str, owner: str, alone: bool = False
+) -> Made | None:
+    """The prediction as it is scored later; None if it is no evidence."""
+    route, split = recorded.route, recorded.split
+    if route is None or split is None or route.variant is None or not recorded.assigned:
+        return None
+    return Made(vector, route.variant, route.version, split, key, owner, alone)
 
 
 def _label(route: Route) -> str:

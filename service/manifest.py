@@ -8,15 +8,20 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
+Precision = Literal["fp32", "int8", "fp16"]
+
 NAME = "manifest.json"
 MODEL = "model.onnx"
 STEP_INT8 = "step-int8.onnx"
 """One step with 8-bit weights, for the CPU; of versions that carry `int8`."""
+MODEL_FP16 = "model-fp16.onnx"
+STEP_POOLED: dict[Precision, str] = {"fp32": "step-fp32.onnx", "fp16": "step-fp16.onnx"}
+"""One step over states kept on the device, for CUDA; of versions exported with `--fp16`."""
+STATE_READ = "state-read.onnx"
+STATE_WRITE = "state-write.onnx"
 
 NEAR = 0.9999
 """The smallest cosine with fp32 at which a precision may be taken without being asked for."""
-
-Precision = Literal["fp32", "int8", "fp16"]
 
 
 class _Frozen(BaseModel):
@@ -73,10 +78,26 @@ class SessionHits(_Frozen):
 
 
 class Carried(_Frozen):
-    """A precision that a version was built for; no drift: it is what others are held against."""
+    """A precision that a version was built for; no drift: it is what others are held against.
+
+    `context_cosine` is that of one whole context as long as the window, where whole
+    contexts run in this precision too.
+    """
 
     drift: Drift | None = None
+    context_cosine: float | None = Field(default=None, ge=-1, le=1.001)
     hits: SessionHits
+
+
+class StepLatency(_Frozen):
+    """One step, batch 1, on the engine and the machine of the export: on another it is another."""
+
+    steps: PositiveInt
+    p50_ms: float = Field(gt=0, allow_inf_nan=False)
+    p95_ms: float = Field(gt=0, allow_inf_nan=False)
+    precision: Precision
+    provider: str
+    machine: str
 
 
 class Manifest(_Frozen):
@@ -95,6 +116,7 @@ class Manifest(_Frozen):
     files: dict[str, str] = Field(description="file name -> sha256, hexadecimal")
     source_sha256: str = Field(description="of the checkpoint this was exported from")
     parity: Parity
+    step_latency: StepLatency | None = None
     precisions: dict[Precision, Carried] = Field(
         default={}, description="`fp32` always, unless the export is an old one"
     )

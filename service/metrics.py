@@ -16,7 +16,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from service.types import Mode, Outcome, Variant
+from service.types import SHARES, Mode, Outcome, Variant
 
 BUCKET_RATIO = math.sqrt(1.2)
 """Two buckets are 1.2: for every edge τ, 1.2·τ is an edge too."""
@@ -25,6 +25,15 @@ UNASSIGNED = "unassigned"
 """The `variant` of requests the split did not place at random: those that
 override it, and those that first move a session to another version. They are
 measured, and left out of the evidence by this label."""
+
+
+HIT_RANKS = (1, 5, 10)
+"""The k of Hit@k."""
+
+FEEDBACK_RESULTS = ("counted", "repeated", "prediction_not_found", "prediction_gone")
+"""What became of a label; the last two are the errors' codes."""
+
+_COSINES = tuple(round(0.1 * i, 1) for i in range(11))
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ class Metrics:
         self._rendering = threading.Lock()
         # The library looks a label set up under a lock, a dozen microseconds each.
         self._requests: dict[tuple[str, str, Mode, Outcome], Histogram] = {}
-        self._engines: dict[tuple[str, str], tuple[Histogram, Histogram]] = {}
+        self._engines: dict[tuple[str, str, Mode], tuple[Histogram, Histogram]] = {}
         self.edges = duration_buckets(timeout)
         self.request_duration = Histogram(
             "nextvec_request_duration_seconds",
@@ -90,7 +99,7 @@ class Metrics:
         self.inference_duration = Histogram(
             "nextvec_inference_duration_seconds",
             "In the engine, the batch it was part of included.",
-            ("variant", "version"),
+            ("variant", "version", "mode"),
             buckets=self.edges,
             registry=registry,
         )
@@ -122,6 +131,45 @@ class Metrics:
         )
         self.prefix_hits = self.prefix_cache.labels("hit")
         self.prefix_misses = self.prefix_cache.labels("miss")
+        self.online_cosine = Histogram(
+            "nextvec_online_cosine",
+            "Cosine of a prediction with the vector that came; below 0 it counts as 0.",
+            ("variant",),
+            buckets=_COSINES,
+            registry=registry,
+        )
+        self.online_predictions = Counter(
+            "nextvec_online_predictions_total",
+            "Predictions ranked among other sessions' vectors.",
+            ("variant",),
+            registry=registry,
+        )
+        self.online_hits = Counter(
+            "nextvec_online_hits_total",
+            "Those whose true vector was among the k nearest.",
+            ("variant", "k"),
+            registry=registry,
+        )
+        self.online_key_share = Histogram(
+            "nextvec_online_key_share",
+            "Routing keys by the share of Hit@5 in their first predictions of a step.",
+            ("variant", "version"),
+            buckets=SHARES,
+            registry=registry,
+        )
+        self.online_dropped = Counter(
+            "nextvec_online_dropped_total",
+            "Predictions not scored: more came than could be.",
+            registry=registry,
+        )
+        self.feedback = Counter(
+            "nextvec_feedback_total",
+            "Labels that callers sent.",
+            ("result",),
+            registry=registry,
+        )
+        for result in FEEDBACK_RESULTS:
+            self.feedback.labels(result)
         self.rollout_info = Gauge(
             "nextvec_rollout_info",
             "1 for the present phase and versions.",
@@ -153,6 +201,19 @@ class Metrics:
             registry=registry,
         )
 
+        self.webhook_deliveries = Counter(
+            "nextvec_webhook_deliveries_total",
+            "Transitions told to a webhook, failed tries, and transitions given up.",
+            ("webhook", "result"),
+            registry=registry,
+        )
+        self.webhook_backlog = Gauge(
+            "nextvec_webhook_backlog",
+            "Transitions that a webhook has not been told yet.",
+            ("webhook",),
+            registry=registry,
+        )
+
     def render(self) -> bytes:
         """The registry as Prometheus text, one thread at a time.
 
@@ -174,19 +235,22 @@ class Metrics:
         series.observe(seconds)
 
     def observe_engine(
-        self, variant: str, version: str, queue_seconds: float, inference_seconds: float
+        self, variant: str, version: str, mode: Mode, queue_seconds: float, seconds: float
     ) -> None:
-        """Note how long one prediction waited for its engine, and was in it."""
-        key = (variant, version)
+        """Note how long one prediction waited for its engine, and was in it.
+
+        `variant` is a variant's name, or `UNASSIGNED`.
+        """
+        key = (variant, version, mode)
         series = self._engines.get(key)
         if series is None:
             series = (
                 self.queue_duration.labels(variant, version),
-                self.inference_duration.labels(variant, version),
+                self.inference_duration.labels(variant, version, mode.value),
             )
             self._engines[key] = series
         series[0].observe(queue_seconds)
-        series[1].observe(inference_seconds)
+        series[1].observe(seconds)
 
     def show_versions(self, loaded: Iterable[tuple[str, str, str]]) -> None:
         """Those that are loaded: version, provider, precision."""
@@ -206,10 +270,25 @@ class Metrics:
                 for mode in Mode:
                     for outcome in Outcome:
                         self.request_duration.labels(label, version, mode.value, outcome.value)
+                    self.inference_duration.labels(label, version, mode.value)
                 self.queue_duration.labels(label, version)
-                self.inference_duration.labels(label, version)
+            if variant is not None:
+                self._expect_online(variant, version)
             self.batch_size.labels(version)
             self.queue_length.labels(version)
+
+    def expect_webhook(self, name: str) -> None:
+        """Create its label sets at 0."""
+        for result in ("delivered", "failed", "dropped"):
+            self.webhook_deliveries.labels(name, result)
+        self.webhook_backlog.labels(name)
+
+    def _expect_online(self, variant: Variant, version: str) -> None:
+        self.online_cosine.labels(variant.value)
+        self.online_predictions.labels(variant.value)
+        for k in HIT_RANKS:
+            self.online_hits.labels(variant.value, k)
+        self.online_key_share.labels(variant.value, version)
 
     def usage(self, version: str) -> Usage:
         """Of `version`, in all its roles, since the service began. Takes milliseconds."""

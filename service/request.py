@@ -18,7 +18,8 @@ class Preference:
     `version` names a loaded version past the split; such a request is
     unassigned. `timeout_seconds` can only shorten the service's own. `caller`
     tells callers apart who must not share what is remembered of their contexts;
-    None: nothing of this one is remembered.
+    None: nothing of this one is remembered. `request_id` names the prediction for a
+    label that may come.
     """
 
     key: str | None = None
@@ -26,6 +27,7 @@ class Preference:
     version: str | None = None
     timeout_seconds: float | None = None
     caller: bytes | None = None
+    request_id: str | None = None
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -34,11 +36,30 @@ class Engine(_Frozen):
         description="`auto` takes the fastest that a version carries for the device and that "
         "stays within cosine 0.9999 of fp32; any other refuses a version without it",
     )
+    device_states: int = Field(
+        8192,
+        ge=0,
+        description="states of sessions kept on the GPU, 8 KiB each; those beyond wait on the "
+        "host; 0 keeps all there; else at least 128",
+    )
+    cuda_graphs: bool = Field(
+        default=False,
+        description="on a GPU, replay each step as one CUDA graph; given up, with an error in the "
+        "log, where replays do not hold",
+    )
     max_batch: PositiveInt = Field(32, description="requests that run together at most")
     prefill_chunk: PositiveInt = Field(
         500, description="vectors of a long context run before others get their turn"
     )
     queue_limit: PositiveInt = Field(256, description="requests waiting a version; over it, 429")
+
+    @field_validator("device_states")
+    @classmethod
+    def _none_or_enough(cls, states: int) -> int:
+        # A full batch needs its states, those brought along and the new ones at once.
+        if 0 < states < 128:
+            raise ValueError("device_states must be 0 or at least 128")
+        return states
 
 
 class Limits(_Frozen):
@@ -51,7 +72,7 @@ class Limits(_Frozen):
     )
     timeout_seconds: PositiveFloat = Field(10.0, description="deadline of a request; over it, 504")
     body_timeout_seconds: PositiveFloat = Field(
-        30.0, description="for a body to arrive; a stalled one is dropped"
+        30.0, description="for a head to arrive, and then its body; a stalled one is dropped"
     )
 
 
@@ -80,6 +101,71 @@ class PrefixCache(_Frozen):
     )
 
 
+class Webhook(_Frozen):
+    """Who is told of transitions. The address is a secret as well: it may be all that a
+    receiver checks."""
+
+    url: SecretStr = Field(description="http(s); told by POST")
+    secret: SecretStr | None = Field(
+        None, description="signs the body; `whsec_` and base64, or any text of 16 characters"
+    )
+    name: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="in metrics and logs; the address's host where it is left out",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _an_address(cls, url: SecretStr) -> SecretStr:
+        parts = urlsplit(url.get_secret_value())
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("must be an http(s) address with a host")
+        return url
+
+    @field_validator("secret")
+    @classmethod
+    def _hard_to_guess(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            try:
+                key = signing_key(secret.get_secret_value())
+            except ValueError as error:
+                raise ValueError("after whsec_ there must be base64") from error
+            if len(key) < 16:
+                raise ValueError("must have 16 bytes at least: openssl rand -base64 32")
+        return secret
+
+    @property
+    def label(self) -> str:
+        """Its name, or its host."""
+        return self.name or urlsplit(self.url.get_secret_value()).hostname or ""
+
+    @property
+    def key(self) -> bytes | None:
+        """What bodies are signed with."""
+        return None if self.secret is None else signing_key(self.secret.get_secret_value())
+
+
+def signing_key(secret: str) -> bytes:
+    """The bytes to sign with: of a `whsec_…` what its base64 holds, else the text itself.
+
+    Raises `ValueError` where the base64 is none.
+    """
+    prefix = "whsec_"
+    if not secret.startswith(prefix):
+        return secret.encode()
+    return base64.b64decode(secret.removeprefix(prefix), validate=True)
+
+
+class Feedback(_Frozen):
+    """Predictions of `/v1/predict` kept for the label that may come."""
+
+    max_bytes: NonNegativeInt = Field(
+        64 * 1024 * 1024, description="memory of the predictions kept; 0 turns `/v1/feedback` off"
+    )
+    ttl_seconds: PositiveFloat = Field(600.0, description="a prediction waits so long for one")
+
+
 class Rollout(_Frozen):
     """The guardrail's ticker and record."""
 
@@ -96,6 +182,18 @@ class Rollout(_Frozen):
     prometheus_matchers: str = Field(
         'job="nextvec"', description="PromQL matchers of the fleet's own series; empty takes all"
     )
+    webhooks: tuple[Webhook, ...] = Field(
+        (), max_length=16, description="JSON list of who is told of transitions: url, secret, name"
+    )
+
+    @field_validator("webhooks")
+    @classmethod
+    def _told_apart(cls, webhooks: tuple[Webhook, ...]) -> tuple[Webhook, ...]:
+        labels = [webhook.label for webhook in webhooks]
+        for label in labels:
+            if labels.count(label) > 1:
+                raise ValueError(f"two webhooks are called {label}: give each a name of its own")
+        return webhooks
 
 
 class Admin(_Frozen):
@@ -135,5 +233,6 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     sessions: Sessions = Sessions()
     prefix_cache: PrefixCache = PrefixCache()
+    feedback: Feedback = Feedback()
     rollout: Rollout = Rollout()
     admin: Admin = Admin()

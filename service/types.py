@@ -14,6 +14,12 @@ Vectors = NDArray[np.float32]
 Vector = NDArray[np.float32]
 """`[dim]` float32."""
 
+KEY_SAMPLE = 8
+"""Scored predictions of one routing key that make up its say on quality."""
+
+SHARES = tuple(sorted({hits / n for n in range(1, KEY_SAMPLE + 1) for hits in range(n + 1)}))
+"""Every share of hits, 0..1, that up to `KEY_SAMPLE` predictions can have."""
+
 
 class State(Protocol):
     """What the GRU carries: `[layers, hidden]` float32, an array or a handle to one.

@@ -79,8 +79,12 @@ class Counters:
         self._counts += self._rng.poisson(means)
 
     async def read(self, stable: str, canary: str) -> Snapshot:
-        arms = [Counts(tuple(row[:-1]), row[-1]) for row in self._counts.tolist()]
-        counted = Counted(requests={Mode.STEP.value: Arms(*arms)})
+        rows = [(tuple(row[:-1]), row[-1]) for row in self._counts.tolist()]
+        arms = Arms(*(Counts(durations, faults) for durations, faults in rows))
+        # No queue: the engine's time is the whole.
+        engine = Arms(*(Counts(durations) for durations, _ in rows))
+        mode = Mode.STEP.value
+        counted = Counted(requests={mode: arms}, inference={mode: engine})
         return Snapshot("simulated", stable, canary, counted)
 
 

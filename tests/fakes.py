@@ -90,7 +90,7 @@ def unit_vectors(count: int, seed: int = 0, dim: int = DIM):
     return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
 
 
-def manifest_of(version: str, window: int, digest: str, policy: str = "exact") -> Manifest:
+def manifest_of(version: str, window: int, digest: str, policy: str = "exact", **more) -> Manifest:
     """A manifest that holds for a graph of that digest, at the fake engine's size."""
     return Manifest(
         model="next-vector",
@@ -106,14 +106,34 @@ def manifest_of(version: str, window: int, digest: str, policy: str = "exact") -
         source_sha256="0" * 64,
         parity=Parity(bound=1e-4, max_abs_difference=0.0, cases=()),
         tools={},
+        **more,
     )
 
 
-def put_version(models: Path, version: str, window: int = 8, policy: str = "exact") -> Path:
-    """Write a version to the repository `models`; its graph is a few bytes."""
+def evaluated(hit5: float, low: float, high: float, window: int = 8, **pool) -> dict:
+    """An evaluation as `nextvec export` puts it into the manifest of `manifest_of`."""
+    figure = {"value": hit5, "low": low, "high": high}
+    shared = {"kind": "random", "size": 1000, "seed": 0, "set": "eras", "digest": "e" * 64}
+    return {
+        "data": {"sha256": "d" * 64},
+        "interval": "95 %",
+        "set": "eras",
+        "pool": {**shared, **pool},
+        "score": {"window": window, "checkpoint_sha256": "0" * 64, "hit_at_5": figure},
+        "baselines": [],
+        "differences": [],
+        "other_sets": [],
+    }
+
+
+def put_version(models: Path, version: str, window: int = 8, policy: str = "exact", **more) -> Path:
+    """Write a version to the repository `models`; its graph is a few bytes.
+
+    `more` are further fields of the manifest.
+    """
     folder = models / "next-vector" / version
     folder.mkdir(parents=True)
     (folder / "model.onnx").write_bytes(version.encode())
-    manifest = manifest_of(version, window, sha256(folder / "model.onnx"), policy)
+    manifest = manifest_of(version, window, sha256(folder / "model.onnx"), policy, **more)
     (folder / "manifest.json").write_text(manifest.model_dump_json())
     return folder

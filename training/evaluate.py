@@ -55,13 +55,12 @@ def predict_exact(
     return predicted
 
 
-def _from_the_start(
-    model: NextVectorModel, stream: Vectors, targets: NDArray[np.int64]
-) -> Vectors:
+def _from_the_start(model: NextVectorModel, stream: Vectors, targets: NDArray[np.int64]) -> Vectors:
     with torch.inference_mode():
         beginning = torch.from_numpy(stream[: targets.max(), None])
-        each = model.predict_each(beginning)
-        answer: Vectors = each[torch.from_numpy(targets - 1), 0].numpy()
+        last = torch.from_numpy(targets - 1)
+        predicted, _ = model.predict_at(beginning, last, torch.zeros_like(last))
+    answer: Vectors = predicted.numpy()
     return answer
 
 

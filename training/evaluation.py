@@ -116,6 +116,21 @@ def evaluate(
     return Report(data, tuple(reports)), outcomes
 
 
+def check_held_out(candidates: Sequence[Candidate], one: HeldOutSet) -> None:
+    """Refuse models that were trained on documents of the set.
+
+    Raises `CorpusError` naming model and documents.
+    """
+    for candidate in candidates:
+        if leak := held_out.seen(candidate.trained_on, one.documents):
+            raise CorpusError(
+                f"{candidate.name} was trained on {len(leak)} of the {len(one.documents)} "
+                f"documents of the held-out set {one.name} ({_some(leak)}); choose the other set, "
+                "or give "
+                "--include-seen to see what it remembers"
+            )
+
+
 def _check_something_is_left(candidate: Candidate, both: Sequence[HeldOutSet]) -> None:
     leaks = [held_out.seen(candidate.trained_on, one.documents) for one in both]
     if all(leaks):

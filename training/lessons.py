@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,8 +18,14 @@ from training import dataset
 from training.dataset import Vectors
 from training.recipe import Recipe
 
-Pair = tuple[Tensor, Tensor]
-"""Predicted and target unit vectors, `[n, dim]` both."""
+
+@dataclass(frozen=True)
+class Batch:
+    """Predicted and target unit vectors `[n, dim]`, and the targets' places in the stream `[n]`."""
+
+    predicted: Tensor
+    target: Tensor
+    places: NDArray[np.int64]
 
 
 class Lessons(Protocol):
@@ -33,8 +41,8 @@ class Lessons(Protocol):
         """How many vectors the model reads for a batch."""
         ...
 
-    def epoch(self, rng: np.random.Generator) -> Iterator[Pair]:
-        """One pass in random order; each pair is made when it is asked for."""
+    def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
+        """One pass in random order; each batch is made when it is asked for."""
         ...
 
     def held_out(self, vectors: Vectors) -> Vectors:
@@ -62,17 +70,15 @@ class Sequences:
             len(vectors), recipe.window, recipe.batch, self._stride
         )
 
-    def epoch(self, rng: np.random.Generator) -> Iterator[Pair]:
-        recipe = self._recipe
-        for inputs, targets in dataset.epoch(
-            self._vectors, recipe.window, recipe.batch, rng, self._stride
-        ):
-            read = torch.from_numpy(inputs)
+    def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
+        recipe, vectors = self._recipe, self._vectors
+        for rows in dataset.epoch(len(vectors), recipe.window, recipe.batch, rng, self._stride):
+            read = torch.from_numpy(vectors[rows])
             if self._last:
-                yield self._model.predict(read)[0], torch.from_numpy(targets[-1])
+                yield Batch(self._model.predict(read[:-1])[0], read[-1], rows[-1])
             else:
-                predicted = self._model.predict_each(read)
-                yield predicted.flatten(0, 1), torch.from_numpy(targets).flatten(0, 1)
+                predicted = self._model.predict_each(read[:-1]).flatten(0, 1)
+                yield Batch(predicted, read[1:].flatten(0, 1), rows[1:].ravel())
 
     def held_out(self, vectors: Vectors) -> Vectors:
         """In one dense pass: rows of `window`, each from a cold state.
@@ -104,13 +110,16 @@ class Positions:
         self.vectors_in_batch = recipe.batch
         self.batches = len(self._targets) // recipe.batch
 
-    def epoch(self, rng: np.random.Generator) -> Iterator[Pair]:
+    def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
         order = torch.from_numpy(rng.permutation(len(self._targets)))
-        for chosen in order.split(self._recipe.batch)[: self.batches]:
-            yield self._model.direction(self._directions[chosen].float()), self._targets[chosen]
+        for chosen in torch.split(order, self._recipe.batch)[: self.batches]:
+            predicted = self._model.direction(self._directions[chosen].float())
+            yield Batch(predicted, self._targets[chosen], chosen.numpy() + 1)
 
     def held_out(self, vectors: Vectors) -> Vectors:
-        parts = [self._model.direction(part.float()) for part in self._read(vectors).split(1000)]
+        parts = [
+            self._model.direction(part.float()) for part in torch.split(self._read(vectors), 1000)
+        ]
         dense: Vectors = torch.cat(parts).numpy()
         return dense
 

@@ -7,21 +7,34 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model_export.architecture import MemoryAugmentedGRU
 from model_export.model import NextVectorModel
 from training import metrics
 from training.corpus import Split
+from training.dataset import Vectors
 from training.initial import initialise
-from training.lessons import Lessons, Pair, lessons
+from training.lessons import Batch, Lessons, lessons
 from training.loss import next_vector_loss
 from training.recipe import Recipe
 from training.resume import Keeper, Place
+
+Progress = Callable[[int, int, str], None]
+"""Called as `progress(done, total, text)` after every step of the optimiser."""
+
+
+class Negatives(Protocol):
+    """Hard negatives of training vectors, by their places in the training stream `[n]`."""
+
+    def __call__(self, targets: NDArray[np.int64]) -> tuple[Vectors, NDArray[np.bool_]]:
+        """Vectors `[n, k, dim]`, and which of them there are `[n, k]`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -52,14 +65,12 @@ class Result:
         }
 
 
-Progress = Callable[[int, int, str], None]
-
-
 def train(
     split: Split,
     recipe: Recipe,
     progress: Progress,
     start: NextVectorModel | None = None,
+    negatives: Negatives | None = None,
     keeper: Keeper | None = None,
 ) -> Result:
     """Train by `recipe`; stop when Hit@5 has not improved for `patience` epochs.
@@ -67,15 +78,13 @@ def train(
     From `start`'s weights where it is given, else from `initialise`'s. The best
     epoch's weights are kept; with a `patience` of 0 the last one's.
 
-    `progress(done, total, text)` is called after every step of the optimiser.
     The same seed on the same machine gives the same model, interrupted or not:
     `keeper` keeps the place after every epoch, and where it has one the run goes
     on from it. Raises `ResumeError`, and `ValueError` when there are too few vectors.
     """
     place = keeper.load() if keeper else None
-    if start is not None:
-        torch.manual_seed(recipe.seed)  # as `initialise` does
-    run = _Run(split, recipe, start or initialise(split.train.vectors, recipe), progress)
+    model = start or initialise(split.train.vectors, recipe)
+    run = _Run(split, recipe, model, progress, negatives)
     if place is not None:
         run.resume(place)
     while not run.over:
@@ -89,11 +98,18 @@ class _Run:
     """A run between two epochs."""
 
     def __init__(
-        self, split: Split, recipe: Recipe, model: NextVectorModel, progress: Progress
+        self,
+        split: Split,
+        recipe: Recipe,
+        model: NextVectorModel,
+        progress: Progress,
+        negatives: Negatives | None,
     ) -> None:
         self._recipe, self._model, self._progress = recipe, model, progress
+        self._negatives = negatives
         self._held_out = split.held_out.vectors
-        self._pool = metrics.random_pool(len(self._held_out), size=1000, seed=0)
+        held_out = len(self._held_out)
+        self._pool = metrics.random_pool(held_out, size=min(1000, held_out - 1), seed=0)
         self._lessons: Lessons = lessons(model, split.train.vectors, recipe)
         self._steps_in_epoch = math.ceil(self._lessons.batches / recipe.accumulate)
         self._total = self._steps_in_epoch * recipe.epochs
@@ -101,6 +117,7 @@ class _Run:
         self._optimiser = torch.optim.AdamW(
             model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
+        torch.manual_seed(recipe.seed)  # for dropout, wherever the weights came from
         self._rng = np.random.default_rng(recipe.seed)
         self._steps = 0
         self._history: list[Epoch] = []
@@ -124,10 +141,10 @@ class _Run:
         began = time.perf_counter()
         self._model.train()
         figures: list[tuple[float, float]] = []
-        pairs = self._lessons.epoch(self._rng)
+        batches = self._lessons.epoch(self._rng)
         half = self._recipe.precision == "bf16"
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            while now := self._step(pairs):
+            while now := self._step(batches):
                 figures += now
                 done = min(self._steps, self._total)
                 self._progress(done, self._total, f"epoch {number} loss {now[-1][1]:.4f}")
@@ -146,13 +163,19 @@ class _Run:
             f"{rate:,.0f} vectors per second, {seconds:.0f} s",
         )
 
-    def _step(self, pairs: Iterator[Pair]) -> list[tuple[float, float]]:
+    def _step(self, batches: Iterator[Batch]) -> list[tuple[float, float]]:
         """One step of the optimiser on the next batches; no figures when there are none."""
         recipe = self._recipe
         self._optimiser.zero_grad(set_to_none=True)
         figures = []
-        for predicted, target in islice(pairs, recipe.accumulate):
-            cosine, loss = next_vector_loss(predicted, target, recipe.alpha, recipe.temperature)
+        for batch in islice(batches, recipe.accumulate):
+            cosine, loss = next_vector_loss(
+                batch.predicted,
+                batch.target,
+                recipe.alpha,
+                recipe.temperature,
+                self._hard(batch.places),
+            )
             loss.backward()  # type: ignore[no-untyped-call]
             figures.append((cosine.item(), loss.item()))
         if not figures:
@@ -168,6 +191,12 @@ class _Run:
         self._optimiser.step()
         self._steps += 1
         return figures
+
+    def _hard(self, places: NDArray[np.int64]) -> tuple[Tensor, Tensor] | None:
+        if self._negatives is None:
+            return None
+        vectors, there = self._negatives(places)
+        return torch.from_numpy(vectors), torch.from_numpy(there)
 
     def _hit_at_5(self) -> float:
         self._model.eval()

@@ -123,6 +123,23 @@ def fit() -> list[Json]:
             colours={},
             options={"showValue": "never", "legend": {"showLegend": False}},
         ),
+        panel(
+            "timeseries",
+            "Webhooks",
+            24,
+            "Transitions told to each webhook, and those that wait. A backlog that stays: the "
+            "receiver refuses or is down, and the log has its status. Nothing waits for it.",
+            [
+                query("max by (webhook) (nextvec_webhook_backlog)", "{{webhook}} waiting"),
+                query(
+                    "sum by (webhook, result) "
+                    "(increase(nextvec_webhook_deliveries_total[$window]))",
+                    "{{webhook}} {{result}}",
+                ),
+            ],
+            height=5,
+            colours={"failed": RED, "dropped": RED, "delivered": GREEN},
+        ),
     ]
 
 
@@ -239,6 +256,89 @@ def traffic() -> list[Json]:
     ]
 
 
+def quality() -> list[Json]:
+    hits, ranked = "nextvec_online_hits_total", "nextvec_online_predictions_total"
+    cosine, share = "nextvec_online_cosine", "nextvec_online_key_share"
+    return [
+        panel(
+            "timeseries",
+            "Hit@k per variant",
+            8,
+            "Of the predictions whose true next vector has come, the share that had it among the "
+            "k nearest of 100: the true one and the last 99 of other sessions. Chance is k in "
+            "100. A hint: few sessions make it jump, and a heavy one can carry it.",
+            [
+                query(
+                    f"sum by (variant, k) (rate({hits}[$window]))"
+                    f" / on (variant) group_left sum by (variant) (rate({ranked}[$window]))",
+                    "{{variant}} Hit@{{k}}",
+                )
+            ],
+            unit="percentunit",
+        ),
+        panel(
+            "timeseries",
+            "Hit@5 by key, mean per variant",
+            8,
+            "Each routing key once in a step, by its first eight predictions. This is what the "
+            "guardrail compares: a key that sends more does not weigh more.",
+            [
+                query(
+                    f"sum by (variant) (increase({share}_sum[$window]))"
+                    f" / sum by (variant) (increase({share}_count[$window]))",
+                    "{{variant}}",
+                )
+            ],
+            unit="percentunit",
+        ),
+        panel(
+            "timeseries",
+            "Cosine with what came, mean per variant",
+            8,
+            "Between each prediction and the vector that came next, below 0 as 0. How high it can "
+            "be depends on the data: compare the variants, and with the past.",
+            [
+                query(
+                    f"sum by (variant) (rate({cosine}_sum[$window]))"
+                    f" / sum by (variant) (rate({cosine}_count[$window]))",
+                    "{{variant}}",
+                )
+            ],
+            defaults={"decimals": 2, "min": None},
+        ),
+        panel(
+            "timeseries",
+            "Predictions scored",
+            12,
+            "A second, per variant. Cosines without ranked ones: too few vectors of other "
+            "sessions are known yet. dropped: more came than could be scored.",
+            [
+                query(f"sum by (variant) (rate({cosine}_count[$window]))", "{{variant}} scored"),
+                query(f"sum by (variant) (rate({ranked}[$window]))", "{{variant}} ranked"),
+                query("sum(rate(nextvec_online_dropped_total[$window]))", "dropped"),
+            ],
+            unit="reqps",
+            colours={
+                "stable scored": "light-blue",
+                "stable ranked": "blue",
+                "canary scored": "light-orange",
+                "canary ranked": "orange",
+                "dropped": RED,
+            },
+        ),
+        panel(
+            "timeseries",
+            "Labels sent by callers",
+            12,
+            "Labels a second at /v1/feedback. repeated: counted before; prediction_gone: too late, "
+            "or too many predictions wait (feedback.ttl_seconds, feedback.max_bytes).",
+            [query("sum by (result) (rate(nextvec_feedback_total[$window]))", "{{result}}")],
+            unit="reqps",
+            colours={"counted": GREEN, "prediction_gone": RED},
+        ),
+    ]
+
+
 def engine() -> list[Json]:
     per_variant = [
         panel(
@@ -350,5 +450,6 @@ ROWS = {
     "Is the canary fit?": fit,
     "Latency": latency,
     "Traffic and errors": traffic,
+    "Quality": quality,
     "Engine": engine,
 }

@@ -23,6 +23,7 @@ from service.inference.scheduler import Prediction, Scheduler
 from service.inference.sessions import SessionStore
 from service.manifest import Manifest
 from service.metrics import Metrics, new_registry
+from service.quality.scorer import Scorer
 from service.request import Preference
 from service.rollout.traffic import Assignment, Traffic
 from service.settings import Limits
@@ -53,7 +54,9 @@ class _OneVersion:
         return self.loaded
 
 
-def _dispatch(manifest: Manifest, clock: Clock, history: int, *, compact: bool = False) -> Dispatch:
+def _dispatch(
+    manifest: Manifest, clock: Clock, history: int, *, compact: bool = False
+) -> tuple[Dispatch, Scorer]:
     metrics = Metrics(new_registry(), Limits().timeout_seconds)
     metrics.expect([(variant, manifest.version) for variant in Variant])
     scheduler = cast("Scheduler", _InstantScheduler(manifest))
@@ -68,19 +71,25 @@ def _dispatch(manifest: Manifest, clock: Clock, history: int, *, compact: bool =
     )
     # Half of the keys each way: the split's hash is part of the cost.
     split = Assignment(manifest.version, manifest.version, 5000, "bench")
-    return Dispatch(
+    scorer = Scorer(metrics, clock, manifest.dimensions.dim)
+    dispatch = Dispatch(
         Traffic(split),
         cast("Registry", registry),
         sessions,
         metrics,
         clock,
         limits=Limits(),
+        scorer=scorer,
     )
+    return dispatch, scorer
 
 
 async def overhead(manifest: Manifest, streams: Streams, count: int, clock: Clock) -> Times:
-    """Seconds of an append of one vector, apart from HTTP and the engine."""
-    dispatch = _dispatch(manifest, clock, manifest.context_window)
+    """Seconds of an append of one vector, apart from HTTP and the engine.
+
+    What the service does in a thread afterwards, scoring, is not in it.
+    """
+    dispatch, scorer = _dispatch(manifest, clock, manifest.context_window)
     took = []
     for i in range(count):
         number = i % _SESSIONS
@@ -89,6 +98,8 @@ async def overhead(manifest: Manifest, streams: Streams, count: int, clock: Cloc
         began = clock.monotonic()
         await dispatch.append(f"session-{number}", rows, Preference(), position=position)
         took.append(clock.monotonic() - began)
+        if i % _SESSIONS == 0:
+            scorer.drain()
     return Times.of(took[count // 10 :])
 
 
@@ -97,7 +108,7 @@ async def session_bytes(
 ) -> float:
     """Bytes of one session of `length` vectors, all that Python and numpy hold for it."""
     count = 20
-    dispatch = _dispatch(manifest, clock, length, compact=compact)
+    dispatch, _ = _dispatch(manifest, clock, length, compact=compact)
     # What the first session brings into being besides itself is not counted.
     await dispatch.append("first", streams.read(0, 0, length), Preference())
     gc.collect()

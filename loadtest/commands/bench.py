@@ -199,9 +199,9 @@ def _prepare(args: argparse.Namespace, models: Path, direct: Path, console: Cons
         if not checkpoint.is_file():
             raise stage.StageError(f"{checkpoint} is missing; name its folder with --checkpoints")
         log = args.out / f"export-{version}.log"
-        if not stage.is_current(models, version, checkpoint):
+        if not stage.is_current(models, version, checkpoint, story.WINDOWS[version]):
             with console.status(f"exporting {checkpoint}"):
-                stage.export(models, version, checkpoint, log)
+                stage.export(models, version, checkpoint, log, story.WINDOWS[version])
     with console.status("writing the direct export"):
         stage.export_direct(
             args.checkpoints / "phase-3.safetensors", direct, args.out / "direct.log"

@@ -87,11 +87,13 @@ def _checkpoints(directory: Path) -> dict[str, Path]:
 
 
 def _export(models: Path, version: str, checkpoint: Path, out: Path, console: Console) -> None:
-    if stage.is_current(models, version, checkpoint):
+    if stage.is_current(models, version, checkpoint, story.WINDOWS[version]):
         console.print(f"{version}: exported before from the same checkpoint")
         return
     with console.status(f"exporting {checkpoint} and comparing it with PyTorch"):
-        stage.export(models, version, checkpoint, out / f"export-{version}.log")
+        stage.export(
+            models, version, checkpoint, out / f"export-{version}.log", story.WINDOWS[version]
+        )
     console.print(f"{version}: exported from {checkpoint}")
 
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import ValidationError
 from starlette.responses import StreamingResponse
 
+from service.api.asking import Asked
 from service.api.schemas import ERRORS, StartRequest, VerbRequest
 from service.api.security import Approver, Operator, Role, Viewer
 from service.api.services import Live, Ready
-from service.errors import Invalid
+from service.errors import Forbidden, Invalid
+from service.rollout.asking import Terms
 
 router = APIRouter(prefix="/admin/v1/rollout", tags=["admin"], responses=ERRORS)
-
-_ETAG = re.compile(r'\s*(?:W/)?"?(\d{1,18})"?\s*\Z')
 
 
 @router.get("")
@@ -28,23 +27,39 @@ async def status(services: Live, _role: Viewer) -> Response:
 
 
 @router.post("", status_code=202)
-async def start(
-    request: Request, services: Ready, role: Operator, wanted: StartRequest
-) -> Response:
-    """Begin a rollout; it answers at once, and loads and warms up meanwhile."""
+async def start(asked: Asked, services: Ready, role: Operator, wanted: StartRequest) -> Response:
+    """Begin a rollout; it answers at once, and loads and warms up meanwhile.
+
+    A canary that misses the plan's gate is refused with every figure it misses.
+    """
+    if wanted.override_gate:
+        _may_override(role, wanted.reason)
+    terms = await asked.terms(role)
     answer = await services.controller.start_rollout(
         wanted.canary,
         wanted.plan,
         actor=_actor(role),
         reason=wanted.reason,
-        expected_generation=_if_match(request),
+        expected_generation=asked.generation,
+        terms=terms,
+        override_gate=wanted.override_gate,
     )
-    return _status(answer, 202)
+    return _status(answer, 200 if terms.dry_run else 202)
+
+
+@router.post("/retry", status_code=202)
+async def retry(
+    asked: Asked, services: Ready, role: Operator, body: VerbRequest | None = None
+) -> Response:
+    """Put the canary that was rolled back on trial once more, with the same plan."""
+    terms = await asked.terms(role)
+    answer = await services.controller.retry(asked.generation, _actor(role), _reason(body), terms)
+    return _status(answer, 200 if terms.dry_run else 202)
 
 
 @router.post("/promote")
 async def promote(
-    request: Request,
+    asked: Asked,
     services: Ready,
     role: Approver,
     body: VerbRequest | None = None,
@@ -56,7 +71,7 @@ async def promote(
     `force` does so before the guardrails have passed, which is recorded.
     """
     answer = await services.controller.promote(
-        _if_match(request), _actor(role), _reason(body), force=force
+        asked.generation, _actor(role), _reason(body), await asked.terms(role), force=force
     )
     return _status(answer)
 
@@ -69,42 +84,50 @@ async def promote(
         }
     },
 )
-async def abort(request: Request, services: Live, role: Operator) -> Response:
+async def abort(asked: Asked, services: Live, role: Operator) -> Response:
     """Take the canary's share back now, whatever else the request says.
 
-    Neither `If-Match` nor a body is needed, and neither can be wrong.
+    Neither `If-Match` nor a body is needed, and neither can be wrong; a dry run is
+    the one way to ask and not to get it.
     """
     try:
-        reason = VerbRequest.model_validate_json(await request.body()).reason
+        reason = VerbRequest.model_validate_json(await asked.request.body()).reason
     except ValidationError:
         reason = ""
-    return _status(await services.controller.abort(None, _actor(role), reason))
+    try:
+        terms = await asked.terms(role)
+    except Invalid:
+        terms = Terms(asked.dry_run)
+    return _status(await services.controller.abort(None, _actor(role), reason, terms))
 
 
 @router.post("/pause")
 async def pause(
-    request: Request, services: Ready, role: Operator, body: VerbRequest | None = None
+    asked: Asked, services: Ready, role: Operator, body: VerbRequest | None = None
 ) -> Response:
     """Hold the weight; the guardrails go on."""
-    answer = await services.controller.pause(_if_match(request), _actor(role), _reason(body))
+    terms = await asked.terms(role)
+    answer = await services.controller.pause(asked.generation, _actor(role), _reason(body), terms)
     return _status(answer)
 
 
 @router.post("/resume")
 async def resume(
-    request: Request, services: Ready, role: Approver, body: VerbRequest | None = None
+    asked: Asked, services: Ready, role: Approver, body: VerbRequest | None = None
 ) -> Response:
     """Go on after a pause."""
-    answer = await services.controller.resume(_if_match(request), _actor(role), _reason(body))
+    terms = await asked.terms(role)
+    answer = await services.controller.resume(asked.generation, _actor(role), _reason(body), terms)
     return _status(answer)
 
 
 @router.post("/undo")
 async def undo(
-    request: Request, services: Ready, role: Approver, body: VerbRequest | None = None
+    asked: Asked, services: Ready, role: Approver, body: VerbRequest | None = None
 ) -> Response:
     """Go back to the stable version from before the last promotion."""
-    answer = await services.controller.undo(_if_match(request), _actor(role), _reason(body))
+    terms = await asked.terms(role)
+    answer = await services.controller.undo(asked.generation, _actor(role), _reason(body), terms)
     return _status(answer)
 
 
@@ -132,24 +155,19 @@ async def events(services: Live, _role: Viewer) -> StreamingResponse:
     )
 
 
+def _may_override(role: Role, reason: str) -> None:
+    if role < Role.APPROVER:
+        raise Forbidden(f"override_gate needs the role approver, not {role.name.lower()}")
+    if not reason.strip():
+        raise Invalid("override_gate needs a reason, which the audit log keeps")
+
+
 def _status(content: dict[str, Any], code: int = 200) -> Response:
-    return Response(
-        orjson.dumps(content),
-        code,
-        {"ETag": f'"{content["generation"]}"', "Cache-Control": "no-store"},
-        media_type="application/json",
-    )
-
-
-def _if_match(request: Request) -> int | None:
-    """The generation the caller has seen, None where it does not say."""
-    given = request.headers.get("if-match")
-    if given is None:
-        return None
-    match = _ETAG.match(given)
-    if match is None:
-        raise Invalid(f'If-Match is {given!r}: send the ETag of the status, e.g. "7"')
-    return int(match[1])
+    headers = {"Cache-Control": "no-store"}
+    # What would be has no tag: nothing can be changed on the strength of it.
+    if "dry_run" not in content:
+        headers["ETag"] = f'"{content["generation"]}"'
+    return Response(orjson.dumps(content), code, headers, media_type="application/json")
 
 
 def _actor(role: Role) -> str:

@@ -12,7 +12,6 @@ import numpy as np
 import orjson
 from fastapi import Request
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
 
 from service.api import json_numbers
 from service.errors import Cancelled, Invalid, Malformed, UnsupportedMediaType
@@ -36,13 +35,13 @@ async def read(request: Request) -> bytes:
 
 
 async def vectors_of(
-    request: Request, content: bytes, field: str, dim: int, max_rows: int
+    headers: Mapping[str, str], content: bytes, field: str, dim: int, max_rows: int
 ) -> tuple[Vectors, Mapping[str, Any]]:
     """The vectors `[n, dim]` in a JSON or binary body, and the JSON's other fields.
 
     Raises `UnsupportedMediaType`, `Malformed` or `Invalid`.
     """
-    kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
+    kind = headers.get("content-type", JSON).partition(";")[0].strip().lower()
     if kind == BINARY:
         return from_binary(content, dim), {}
     if kind != JSON:
@@ -87,9 +86,9 @@ def text_field(fields: Mapping[str, Any], name: str) -> str | None:
     return value
 
 
-def override_of(request: Request) -> Variant | None:
+def override_of(headers: Mapping[str, str]) -> Variant | None:
     """What `X-Variant` asks for. Raises `Invalid`."""
-    wanted = request.headers.get("x-variant")
+    wanted = headers.get("x-variant")
     if wanted is None:
         return None
     try:
@@ -98,12 +97,12 @@ def override_of(request: Request) -> Variant | None:
         raise Invalid(f"X-Variant is {wanted!r}, not stable or canary") from error
 
 
-def caller_of(request: Request) -> bytes:
+def caller_of(headers: Mapping[str, str]) -> bytes:
     """What tells this caller from others who must not share its cached contexts.
 
     A digest of its credentials, whoever checks them; callers without any share one.
     """
-    credentials = (request.headers.get(name, "") for name in ("authorization", "x-api-key"))
+    credentials = (headers.get(name, "") for name in ("authorization", "x-api-key"))
     return blake2b("\n".join(credentials).encode(), digest_size=16).digest()
 
 
@@ -134,12 +133,12 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
         gone.cancel()
 
 
-def wants_binary(request: Request) -> bool:
+def wants_binary(headers: Mapping[str, str]) -> bool:
     """Whether `Accept` asks for raw float32. Raises `UnsupportedMediaType`.
 
     Asked before any work is done, so that a refusal leaves nothing half-done.
     """
-    accept = request.headers.get("accept", "*/*")
+    accept = headers.get("accept", "*/*")
     if BINARY in accept:
         return True
     if not any(kind in accept for kind in ("*/*", "application/*", JSON)):
@@ -147,27 +146,17 @@ def wants_binary(request: Request) -> bool:
     return False
 
 
-def note(request: Request, answer: Answer) -> None:
-    """What the answer's headers say: who answered, and where the time went."""
-    state = request.scope["state"]
-    state["variant"], state["version"] = answer.route.variant, answer.route.version
-    state["queue"], state["inference"] = answer.queue_seconds, answer.inference_seconds
-
-
-def respond(
-    request: Request, answer: Answer, fields: Mapping[str, object], *, binary: bool
-) -> Response:
-    """The answer as JSON with `fields` beside it, or as raw little-endian float32."""
-    note(request, answer)
+def rendered(answer: Answer, fields: Mapping[str, object], *, binary: bool) -> tuple[bytes, str]:
+    """The answer as JSON with `fields` beside it, or as raw little-endian float32; its type."""
     if binary:
-        return Response(answer.vector.astype("<f4", copy=False).tobytes(), media_type=BINARY)
+        return answer.vector.astype("<f4", copy=False).tobytes(), BINARY
     content = {
         "next_vector": answer.vector,
         "variant": answer.route.variant,
         "version": answer.route.version,
         **fields,
     }
-    return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), media_type=JSON)
+    return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), JSON
 
 
 async def _disconnected(request: Request) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Iterable
 from random import Random
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.errors import unexpected
@@ -35,7 +37,7 @@ class RequestContext:
             return
         began = time.perf_counter()
         state = scope.setdefault("state", {})
-        state["request_id"] = _given_id(scope) or f"{_draw(128):032x}"
+        state["request_id"] = request_id(scope["headers"])
 
         started = False
 
@@ -45,7 +47,7 @@ class RequestContext:
                 started = True
                 message["headers"] = [
                     *message.get("headers", ()),
-                    *_headers(state, time.perf_counter() - began),
+                    *headers(state, time.perf_counter() - began),
                 ]
             await send(message)
 
@@ -57,27 +59,31 @@ class RequestContext:
             if started:
                 raise
             logger.exception("request %s failed", state["request_id"])
-            await unexpected(str(state["request_id"]))(scope, receive, send_with_headers)
+            content = unexpected(str(state["request_id"]))
+            response = Response(content, 500, media_type="application/json")
+            await response(scope, receive, send_with_headers)
 
 
-def _given_id(scope: Scope) -> str | None:
-    for name, value in scope["headers"]:
+def request_id(given: Iterable[tuple[bytes, bytes]]) -> str:
+    """The caller's own, if the request's headers bring one that can be used; else a new one."""
+    for name, value in given:
         if name == b"x-request-id" and _USABLE_ID.match(value):
-            return str(value.decode("ascii"))
-    return None
+            return value.decode("ascii")
+    return f"{_draw(128):032x}"
 
 
-def _headers(state: dict[str, object], total: float) -> list[tuple[bytes, bytes]]:
-    headers = [(b"x-request-id", str(state["request_id"]).encode("ascii"))]
+def headers(state: dict[str, object], total: float) -> list[tuple[bytes, bytes]]:
+    """Those of an answer that took `total` seconds; see `RequestContext`."""
+    found = [(b"x-request-id", str(state["request_id"]).encode("ascii"))]
     timing = f"total;dur={total * 1000:.3f}"
     if state.get("variant") is not None:
-        headers.append((b"x-variant", str(state["variant"]).encode("ascii")))
+        found.append((b"x-variant", str(state["variant"]).encode("ascii")))
     if "version" in state:
-        headers.append((b"x-model-version", str(state["version"]).encode("ascii")))
+        found.append((b"x-model-version", str(state["version"]).encode("ascii")))
     if "queue" in state:
         parts = (
             f"{part};dur={float(str(state[part])) * 1000:.3f}" for part in ("queue", "inference")
         )
         timing = ", ".join((*parts, timing))
-    headers.append((b"server-timing", timing.encode("ascii")))
-    return headers
+    found.append((b"server-timing", timing.encode("ascii")))
+    return found

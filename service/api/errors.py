@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from service import errors
-from service.rollout.store import StoreError
+from service.rollout.database import StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -76,9 +76,18 @@ async def _nextvec_error(request: Request, error: Exception) -> Response:
 
 def answer(request: Request, error: errors.NextvecError) -> Response:
     """The answer to a request that failed so."""
-    status = status_of(error)
+    state = request.scope["state"]
+    status, content, headers = rendered(error, state)
+    return Response(content, status, headers, media_type="application/json")
+
+
+def rendered(
+    error: errors.NextvecError, state: dict[str, object]
+) -> tuple[int, bytes, dict[str, str]]:
+    """Status, body and headers for a request that failed so; `state` as in `context.py`."""
+    status, request_id = status_of(error), str(state["request_id"])
     if error.version is not None:
-        request.scope["state"].update(variant=error.variant, version=error.version)
+        state.update(variant=error.variant, version=error.version)
     headers = {}
     details: dict[str, object] = {}
     if isinstance(error, errors.QueueFull):
@@ -88,8 +97,9 @@ def answer(request: Request, error: errors.NextvecError) -> Response:
     if isinstance(error, errors.Conflict):
         details = error.details
     if status >= 500:
-        logger.warning("request %s: %s: %s", _request_id(request), error.code, error)
-    return _response(request, status, str(error), error.code, headers, details)
+        logger.warning("request %s: %s: %s", request_id, error.code, error)
+    # The reserved keys come last: a detail cannot overwrite them.
+    return status, body(str(error), error.code, request_id, **details), headers
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
@@ -111,10 +121,9 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return _response(request, error.status_code, str(error.detail), code, headers)
 
 
-def unexpected(request_id: str) -> Response:
-    """What nobody foresaw; the log has the rest."""
-    content = body("an internal error; the log has it under this id", "internal", request_id)
-    return Response(content, 500, media_type="application/json")
+def unexpected(request_id: str) -> bytes:
+    """The body, with status 500, for what nobody foresaw; the log has the rest."""
+    return body("an internal error; the log has it under this id", "internal", request_id)
 
 
 def _response(
@@ -123,10 +132,8 @@ def _response(
     message: str,
     code: str,
     headers: dict[str, str] | None = None,
-    details: dict[str, object] | None = None,
 ) -> Response:
-    # The reserved keys come last: a detail cannot overwrite them.
-    content = body(message, code, _request_id(request), **(details or {}))
+    content = body(message, code, _request_id(request))
     return Response(content, status, headers, media_type="application/json")
 
 

@@ -10,6 +10,37 @@ from service.errors import Malformed, QueueFull, TooLarge
 from service.settings import Limits
 
 
+class Bodies:
+    """The bytes of all bodies held at once, whichever way they came."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._held = 0
+
+    def take(self, size: int, received: int) -> None:
+        """Hold `size` more bytes, of a body of which `received` have come with them.
+
+        Raises `TooLarge` or `QueueFull`, and holds them all the same, until given back.
+        """
+        self._held += size
+        if received > self.limits.max_body_bytes:
+            raise self.too_large()
+        if self._held > self.limits.max_held_bytes:
+            raise QueueFull("too many large bodies at once; try again later", 1.0)
+
+    def give_back(self, size: int) -> None:
+        """Let go of `size` bytes."""
+        self._held -= size
+
+    def too_large(self) -> TooLarge:
+        """The error of a body that is, or declares itself, over the limit."""
+        return TooLarge(f"the body is over {self.limits.max_body_bytes} bytes")
+
+    def late(self) -> Malformed:
+        """The error of a body that stalled."""
+        return Malformed("the body did not arrive in time", code="body_timeout")
+
+
 class BodyLimits:
     """ASGI middleware: `receive` raises `TooLarge`, `Malformed` when a body stalls,
     or `QueueFull` when all bodies together hold too much memory.
@@ -18,19 +49,17 @@ class BodyLimits:
     reads before it asks for a token, is guarded as well.
     """
 
-    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, bodies: Bodies) -> None:
         self._app = app
-        self._limits = limits
-        self._held = 0
+        self._bodies = bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        most = self._limits.max_body_bytes
-        over = f"the body is over {most} bytes"
+        limits = self._bodies.limits
         declared = _declared(scope)
-        deadline = asyncio.get_running_loop().time() + self._limits.body_timeout_seconds
+        deadline = asyncio.get_running_loop().time() + limits.body_timeout_seconds
         received = 0
         complete = False
 
@@ -38,27 +67,23 @@ class BodyLimits:
             nonlocal received, complete
             if complete:  # what follows is the caller's leaving, at any time
                 return await receive()
-            if declared > most:
-                raise TooLarge(over)
+            if declared > limits.max_body_bytes:
+                raise self._bodies.too_large()
             try:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError as error:
-                raise Malformed("the body did not arrive in time", code="body_timeout") from error
+                raise self._bodies.late() from error
             size = len(message.get("body", b""))
             received += size
-            self._held += size
-            if received > most:
-                raise TooLarge(over)
-            if self._held > self._limits.max_held_bytes:
-                raise QueueFull("too many large bodies at once; try again later", 1.0)
+            self._bodies.take(size, received)
             complete = not message.get("more_body", False)
             return message
 
         try:
             await self._app(scope, receive_within_limits, send)
         finally:
-            self._held -= received
+            self._bodies.give_back(received)
 
 
 def _declared(scope: Scope) -> int:

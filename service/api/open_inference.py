@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from importlib.metadata import version as installed_version
 from typing import Annotated, Any
 
@@ -10,9 +11,10 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
 from service.api import body, tensors
+from service.api.call import Call, Reply, over_asgi
 from service.api.model_views import config, metadata, server, statistics
 from service.api.schemas import ERRORS, INFER, VERSION_IN_PATH
-from service.api.services import Live, Ready, Services
+from service.api.services import Live, Services
 from service.errors import Invalid, NotFound
 from service.inference.sessions import Begin
 from service.request import Preference
@@ -22,6 +24,10 @@ router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=ERR
 
 async def known_model(model: str, services: Live) -> str:
     """The model in the path. Raises `NotFound` for any but the one there is."""
+    return _known(model, services)
+
+
+def _known(model: str, services: Services) -> str:
     if model != services.settings.model:
         raise NotFound(
             f"there is no model {model[:80]!r}; there is {services.settings.model!r}",
@@ -97,7 +103,7 @@ def get_statistics(services: Live, model: Model, version: Version) -> dict[str, 
 
 @router.post("/models/{model}/infer", openapi_extra=INFER)
 @router.post("/models/{model}/versions/{version}/infer", openapi_extra={**INFER, **VERSION_IN_PATH})
-async def infer(request: Request, services: Ready, model: Model, version: Version) -> Response:
+async def infer(request: Request, model: str, version: Version) -> Response:
     """Predict what follows each context, or go on with a sequence.
 
     `vectors` is FP32 `[n, dim]` or `[batch, n, dim]`; `next_vector` is FP32
@@ -106,39 +112,45 @@ async def infer(request: Request, services: Ready, model: Model, version: Versio
     The variant is chosen as for `/v1` (`X-Routing-Key`, or the parameter
     `routing_key`); a version in the path is served past the split.
     """
-    override = body.override_of(request)
+    return await over_asgi(request, partial(inferred, model, version))
+
+
+async def inferred(model: str, version: str | None, call: Call) -> Reply:
+    """The route itself, whichever way the call came. Raises as `Dispatch.predict_batch` and
+    `Dispatch.append`, and what `tensors` raises."""
+    services = call.services
+    _known(model, services)
+    override = body.override_of(call.headers)
     if version is not None:
         services.registry.get(version)
         if override is not None:
             raise Invalid("the path names a version and X-Variant a variant: leave one out")
-    content = await body.read(request)
-    wanted = await _parse(request, services, content)
-    key = request.headers.get("x-routing-key") or wanted.routing_key
+    wanted = await _parse(call)
+    key = call.headers.get("x-routing-key") or wanted.routing_key
     preference = Preference(key, override, version, wanted.timeout_seconds)
     _check(services, wanted)
     contexts = list(wanted.contexts)
     if wanted.sequence is None:
-        answers = await body.unless_gone(
-            request, services.dispatch.predict_batch(contexts, preference)
-        )
+        answers = await services.dispatch.predict_batch(contexts, preference)
     else:
         step = wanted.sequence
         begin = Begin.ANEW if step.start else Begin.NEVER
         work = services.dispatch.append(step.id, contexts[0], preference, begin=begin, end=step.end)
-        answers = [await body.unless_gone(request, work)]
-    body.note(request, max(answers, key=lambda a: a.queue_seconds + a.inference_seconds))
+        answers = [await work]
+    slowest = max(answers, key=lambda a: a.queue_seconds + a.inference_seconds)
     answered_by, vectors = answers[0].route.version, [answer.vector for answer in answers]
-    rendered, length = tensors.render(
+    content, length = tensors.render(
         model, answered_by, wanted.id, vectors, binary=wanted.binary_output
     )
     if length is None:
-        return Response(rendered, media_type=body.JSON)
-    return Response(rendered, 200, {tensors.HEADER_LENGTH: str(length)}, media_type=body.BINARY)
+        return Reply(content, body.JSON, slowest)
+    return Reply(content, body.BINARY, slowest, {tensors.HEADER_LENGTH: str(length)})
 
 
-async def _parse(request: Request, services: Services, content: bytes) -> tensors.InferRequest:
-    header = request.headers.get(tensors.HEADER_LENGTH)
-    encoding = request.headers.get("content-encoding", "").strip().lower()
+async def _parse(call: Call) -> tensors.InferRequest:
+    services, content = call.services, call.content
+    header = call.headers.get(tensors.HEADER_LENGTH.lower())
+    encoding = call.headers.get("content-encoding", "").strip().lower()
     limits = services.settings.limits
 
     def work() -> tensors.InferRequest:

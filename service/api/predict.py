@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from service.api import body
+from service.api.call import Call, Reply, over_asgi
 from service.api.schemas import ERRORS, VECTOR_ANSWER, vectors_body
-from service.api.services import accepting
 from service.request import Preference
 
 router = APIRouter(prefix="/v1", tags=["predict"])
@@ -26,16 +26,21 @@ async def predict(request: Request) -> Response:
     is drawn anew. `X-Variant: stable|canary` overrides. A context whose beginning
     was sent before, with the same credentials, costs only what is new in it.
     """
-    services = accepting(request)
-    binary = body.wants_binary(request)
-    override = body.override_of(request)
-    content = await body.read(request)
+    return await over_asgi(request, answered)
+
+
+async def answered(call: Call) -> Reply:
+    """The route itself, whichever way the call came. Raises as `Dispatch.predict`, and what
+    `body` raises."""
+    services, headers = call.services, call.headers
+    binary = body.wants_binary(headers)
+    override = body.override_of(headers)
     context, fields = await body.vectors_of(
-        request, content, "context", services.dim, services.settings.limits.max_rows
+        headers, call.content, "context", services.dim, services.settings.limits.max_rows
     )
-    key = request.headers.get("x-routing-key") or body.text_field(fields, "key")
-    work = services.dispatch.predict(
-        context, Preference(key, override, caller=body.caller_of(request))
+    key = headers.get("x-routing-key") or body.text_field(fields, "key")
+    preference = Preference(
+        key, override, caller=body.caller_of(headers), request_id=call.request_id
     )
-    answer = await body.unless_gone(request, work)
-    return body.respond(request, answer, {}, binary=binary)
+    answer = await services.dispatch.predict(context, preference)
+    return Reply(*body.rendered(answer, {}, binary=binary), answer)

@@ -40,6 +40,9 @@ class StartRequest(BaseModel):
     )
     plan: Plan | None = Field(None, description="the service's own where it is left out")
     reason: str = Field("", max_length=1000)
+    override_gate: bool = Field(
+        default=False, description="though the plan's gate is missed: an approver, with a reason"
+    )
 
 
 class VerbRequest(BaseModel):
@@ -102,6 +105,36 @@ def vectors_body(field: str, others: dict[str, Any]) -> dict[str, Any]:
         }
     }
 
+
+FEEDBACK: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "request_id",
+            "in": "query",
+            "description": "with raw float32 only; JSON has it in the body",
+            "schema": {"type": "string"},
+        }
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["request_id", "vector"],
+                    "properties": {"request_id": {"type": "string"}, "vector": _VECTOR},
+                }
+            },
+            "application/octet-stream": {
+                "schema": {
+                    "type": "string",
+                    "format": "binary",
+                    "description": "one vector as little-endian float32",
+                }
+            },
+        },
+    },
+}
 
 VERSION_IN_PATH: dict[str, Any] = {
     "parameters": [

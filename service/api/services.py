@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from service.api.limits import Bodies
 from service.dispatch import Dispatch
 from service.errors import NotReady
 from service.inference.registry import Registry
@@ -26,9 +27,15 @@ class Services:
     registry: Registry
     dispatch: Dispatch
     controller: Controller
+    bodies: Bodies
     dim: int = 0
     accepting: bool = field(default=False)
     parsing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def check_accepting(self) -> None:
+        """Raise `NotReady` while it is not."""
+        if not self.accepting:
+            raise NotReady("starting up or draining: ask /v2/health/ready")
 
 
 def services(request: Request) -> Services:
@@ -40,8 +47,7 @@ def services(request: Request) -> Services:
 def accepting(request: Request) -> Services:
     """For routes that need versions loaded. Raises `NotReady`."""
     found = services(request)
-    if not found.accepting:
-        raise NotReady("starting up or draining: ask /v2/health/ready")
+    found.check_accepting()
     return found
 
 

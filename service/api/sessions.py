@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
 from service.api import body
+from service.api.call import Call, Reply, over_asgi
 from service.api.schemas import ERRORS, VECTOR_ANSWER, SessionView, vectors_body
-from service.api.services import Ready, accepting
+from service.api.services import Ready
 from service.errors import Invalid
 from service.request import Preference
 
@@ -20,7 +22,7 @@ _USABLE_ID = re.compile(_ID.replace("$", r"\Z"))
 
 SessionId = Annotated[str, Path(pattern=_ID)]
 
-# `append` reads these itself: it is also called past the framework.
+# `appended` reads these itself: it is also called past the framework.
 _PARAMETERS = [
     {
         "name": "session_id",
@@ -33,7 +35,7 @@ _PARAMETERS = [
 
 
 @router.post(
-    "/{session_id}/vectors",  # noqa: FAST003  read from the path, for it is also called past the framework
+    "/{session_id}/vectors",  # noqa: FAST003  `appended` reads it: it is also called past the framework
     openapi_extra={
         "parameters": _PARAMETERS,
         **vectors_body("vectors", {"position": {"type": "integer", "minimum": 0}}),
@@ -48,23 +50,30 @@ async def append(request: Request) -> Response:
     again, and any other mismatch is 409 with the true position. 410 means that
     the session was evicted: send its context again with position 0.
     """
-    services = accepting(request)
-    session_id = _session_id(request.path_params["session_id"])
-    position = _query_position(request.query_params.get("position"))
-    binary = body.wants_binary(request)
-    override = body.override_of(request)
-    content = await body.read(request)
+    return await over_asgi(request, partial(appended, request.path_params["session_id"]))
+
+
+async def appended(name: str, call: Call) -> Reply:
+    """The route itself for the session `name`, whichever way the call came.
+
+    Raises as `Dispatch.append`, and what `body` raises.
+    """
+    services, headers = call.services, call.headers
+    session_id = _session_id(name)
+    position = _query_position(call.parameter("position"))
+    binary = body.wants_binary(headers)
+    override = body.override_of(headers)
     vectors, fields = await body.vectors_of(
-        request, content, "vectors", services.dim, services.settings.limits.max_rows
+        headers, call.content, "vectors", services.dim, services.settings.limits.max_rows
     )
     if position is None:
         position = _position(fields.get("position"))
-    key = request.headers.get("x-routing-key") or body.text_field(fields, "key")
-    preference = Preference(key, override)
-    work = services.dispatch.append(session_id, vectors, preference, position=position)
-    answer = await body.unless_gone(request, work)
-    fields = {"session": session_id, "length": answer.length}
-    return body.respond(request, answer, fields, binary=binary)
+    key = headers.get("x-routing-key") or body.text_field(fields, "key")
+    answer = await services.dispatch.append(
+        session_id, vectors, Preference(key, override), position=position
+    )
+    said = {"session": session_id, "length": answer.length}
+    return Reply(*body.rendered(answer, said, binary=binary), answer)
 
 
 @router.get("/{session_id}", responses=ERRORS)

@@ -7,7 +7,9 @@ import json
 import os
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,15 @@ from rich.text import Text
 from service.errors import Invalid
 from service.rollout.plan_file import load_plan
 
-VERBS = ("pause", "resume", "promote", "abort", "undo")
+VERBS = ("pause", "resume", "promote", "abort", "retry", "undo")
+_VERB_HELP = {
+    "pause": "hold the weight; guardrails go on",
+    "resume": "go on after a pause",
+    "promote": "approve the step; on the last one, make the canary stable",
+    "abort": "take the canary's share back",
+    "retry": "the canary that was rolled back, with its plan, once more",
+    "undo": "bring back the stable from before the last promotion",
+}
 WATCH_SECONDS = 1.0
 
 
@@ -37,13 +47,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--plan", type=Path, help="YAML or JSON file; the service's own where left out"
     )
     start.add_argument("--reason", default="", help="kept in the audit log")
+    start.add_argument(
+        "--override-gate",
+        action="store_true",
+        help="though the canary misses the plan's gate: an approver, with --reason",
+    )
+    _change(start)
     for verb in VERBS:
-        action = actions.add_parser(verb)
+        action = actions.add_parser(verb, help=_VERB_HELP[verb])
         action.add_argument("--reason", default="", help="kept in the audit log")
+        _change(action)
         if verb == "promote":
             action.add_argument("--force", action="store_true", help="before the guardrails pass")
     history = actions.add_parser("history", help="the audit log, newest first")
     history.add_argument("--limit", type=int, default=20)
+
+
+def _change(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would happen, and change nothing"
+    )
+    parser.add_argument(
+        "--idempotency-key",
+        help="the same command with the same key is done once, however often it is sent",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,19 +85,26 @@ def run(args: argparse.Namespace) -> int:
         body: dict[str, object] = {"canary": args.canary, "reason": args.reason}
         if args.plan is not None:
             body["plan"] = _plan(args.plan)
-        console.print(render(api.call("POST", "", body)))
+        if args.override_gate:
+            if not args.reason.strip():
+                raise SystemExit("nextvec rollout: --override-gate needs --reason: say why")
+            body["override_gate"] = True
+        _tell(console, api.change("", body, args))
         return 0
     # What this person saw is what they decide on: a stale view is refused.
     seen = api.call("GET", "")
-    query = "?force=true" if getattr(args, "force", False) else ""
-    answer = api.call(
-        "POST",
-        f"/{args.action}{query}",
-        {"reason": args.reason},
-        generation=int(seen["generation"]),
-    )
-    console.print(render(answer))
+    body = {"reason": args.reason}
+    _tell(console, api.change(f"/{args.action}", body, args, generation=int(seen["generation"])))
     return 0
+
+
+def _tell(console: Console, answer: dict[str, Any]) -> None:
+    console.print(render(answer))
+    for move in answer.get("transitions", ()):
+        console.print(
+            f"would be: {move['from']} → {move['to']} ({move['reason']}) "
+            f"at {move['weight_percent']:g} %; nothing was changed"
+        )
 
 
 def render(status: dict[str, Any]) -> Group:
@@ -101,6 +135,9 @@ def render(status: dict[str, Any]) -> Group:
     parts: list[Any] = [head, versions]
     if status["guardrails"]:
         parts += [table, *(Text(g["message"], style="dim") for g in status["guardrails"])]
+    if status["gate"] is not None and status["gate"]["overridden"]:
+        words = "; ".join(miss["message"] for miss in status["gate"]["missed"])
+        parts.append(Text(f"gate overridden: {words}", style="yellow"))
     parts.append(Text(f"may now: {', '.join(status['legal']) or 'nothing'}", style="dim"))
     return Group(*parts)
 
@@ -117,12 +154,27 @@ class _Api:
         self._base = url.rstrip("/") + "/admin/v1/rollout"
         self._token = token
 
+    def change(
+        self, path: str, body: object, args: argparse.Namespace, generation: int | None = None
+    ) -> Any:
+        """A verb, on the terms of the command's options."""
+        asked = {"force": "true"} if getattr(args, "force", False) else {}
+        asked |= {"dryRun": "All"} if args.dry_run else {}
+        query = f"?{urllib.parse.urlencode(asked)}" if asked else ""
+        headers = {} if generation is None else {"If-Match": f'"{generation}"'}
+        if args.idempotency_key is not None:
+            headers["Idempotency-Key"] = args.idempotency_key
+        return self.call("POST", path + query, body, headers)
+
     def call(
-        self, method: str, path: str, body: object = None, generation: int | None = None
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        more: Mapping[str, str] | None = None,
     ) -> Any:
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
-        if generation is not None:
-            headers["If-Match"] = f'"{generation}"'
+        headers |= more or {}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(  # noqa: S310  the scheme was checked above
             self._base + path, data, headers, method=method

@@ -9,12 +9,15 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 from pydantic import ValidationError
 
+from service.api.lane import Lane
 from service.api.services import Services
 from service.app import create_app
 from service.settings import Settings
@@ -29,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, help="port to listen on")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, create: Callable[[Settings], FastAPI] = create_app) -> int:
     given = {
         name: getattr(args, name)
         for name in ("models", "stable", "canary", "host", "port")
@@ -50,37 +53,40 @@ def run(args: argparse.Namespace) -> int:
     # before another may go on; the default of 5 ms is longer than a step takes.
     sys.setswitchinterval(0.000_5)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(settings))
+        runner.run(_serve(create(settings), settings))
     return 0
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(app: FastAPI, settings: Settings) -> None:
     """Load first, then listen: an error on the way ends the command in its own words."""
-    app = create_app(settings)
     async with app.router.lifespan_context(app):
         # What is there now stays to the end: the collector need not walk it again
         # under requests.
         gc.collect()
         gc.freeze()
-        server = _Server(
-            app.state.services,
-            uvicorn.Config(
-                app,
-                host=settings.host,
-                port=settings.port,
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,  # nothing here asks for the caller's address
-                # Requests in flight end by their own deadline; a stream of events never does.
-                timeout_graceful_shutdown=int(settings.limits.timeout_seconds) + 1,
-            ),
-        )
+        server = _Server(app.state.services, server_config(app, settings))
         # uvicorn drains and then raises the signal again: to have been asked to
         # stop, and to have stopped, is no failure.
         for asked in (signal.SIGINT, signal.SIGTERM):
             signal.signal(asked, lambda *_: None)
         await server.serve()
+
+
+def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """How `app`, whose lifespan has begun, is served."""
+    return uvicorn.Config(
+        app,
+        http=partial(Lane, app.state.services),  # type: ignore[arg-type]  # it is called, no more
+        ws="none",
+        host=settings.host,
+        port=settings.port,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # nothing here asks for the caller's address
+        # Requests in flight end by their own deadline; a stream of events never does.
+        timeout_graceful_shutdown=int(settings.limits.timeout_seconds) + 1,
+    )
 
 
 class _Server(uvicorn.Server):

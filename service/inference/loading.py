@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from functools import partial
 
+from service.inference.device_engine import DeviceEngine
 from service.inference.engine import Engine
-from service.inference.onnx_engine import OnnxEngine
+from service.inference.onnx_engine import CUDA, OnnxEngine
+from service.inference.onnx_pool import open_pool
 from service.inference.precision import choose
 from service.inference.repository import VersionFiles
+from service.inference.state_pool import StatePool
 from service.inference.step_engine import StepEngine
-from service.manifest import STEP_INT8
+from service.manifest import MODEL_FP16, STEP_INT8, STEP_POOLED, Precision
 from service.settings import Engine as EngineSettings
 
 
 def load_engine(settings: EngineSettings, files: VersionFiles) -> Engine:
     """The version's engine, in the precision chosen for the provider that is got.
 
-    Raises `VersionError`.
+    On CUDA the states of sessions stay on the device, if the version has the
+    graph for it. Raises `VersionError`.
     """
     load = partial(
         OnnxEngine,
@@ -25,6 +29,29 @@ def load_engine(settings: EngineSettings, files: VersionFiles) -> Engine:
         threads=settings.intra_op_threads,
     )
     full = load(files.graph)
-    if choose(files.manifest, settings.precision, full.provider) == "int8":
+    precision = choose(files.manifest, settings.precision, full.provider)
+    if precision == "int8":
         return StepEngine(full, load(files.graph.with_name(STEP_INT8), precision="int8"))
-    return full
+    if precision == "fp16":
+        full = load(files.graph.with_name(MODEL_FP16), precision="fp16")
+    if full.provider != CUDA or settings.device_states == 0:
+        return full
+    return with_pool(settings, files, full, precision)
+
+
+def with_pool(
+    settings: EngineSettings, files: VersionFiles, full: OnnxEngine, precision: Precision
+) -> Engine:
+    """`full`, its steps over states kept on its device; `full` itself for a version without."""
+    step = STEP_POOLED[precision]
+    if step not in files.manifest.files:
+        return full
+    pool = open_pool(
+        files.graph.with_name(step),
+        files.manifest.dimensions,
+        full.provider,
+        settings.device_states,
+        threads=settings.intra_op_threads,
+        graphs=settings.cuda_graphs,
+    )
+    return DeviceEngine(full, StatePool(pool))

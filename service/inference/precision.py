@@ -42,4 +42,7 @@ def choose(manifest: Manifest, wanted: Wanted, provider: str) -> Precision:
 
 def _near(manifest: Manifest, precision: Precision) -> bool:
     carried = manifest.precisions.get(precision)
-    return carried is not None and carried.drift is not None and carried.drift.min_cosine >= NEAR
+    if carried is None or carried.drift is None:
+        return False
+    cosines = (carried.drift.min_cosine, carried.context_cosine)
+    return all(cosine is None or cosine >= NEAR for cosine in cosines)

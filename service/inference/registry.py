@@ -74,6 +74,15 @@ class Registry:
         """Names of the versions on disk."""
         return set(self._repository.versions())
 
+    async def manifest(self, version: str) -> Manifest:
+        """The version's manifest: what is loaded where it is loaded, else the file.
+
+        Raises `NotFound` or `VersionError`.
+        """
+        if version in self._loaded:
+            return self._loaded[version].manifest
+        return await asyncio.to_thread(self._repository.manifest, version)
+
     async def prepare(self, version: str) -> None:
         """Load and warm up, unless it is loaded.
 

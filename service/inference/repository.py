@@ -45,17 +45,8 @@ class Repository:
 
         Raises `NotFound`, naming the versions there are, or `VersionError`.
         """
-        # Membership first: a version is a name, never a path to climb.
-        if version not in self.versions():
-            there = ", ".join(self.versions()) or "none: export one first"
-            raise NotFound(
-                f"there is no version {version!r} in {self._folder} (there are: {there})",
-                code="version_not_found",
-            )
+        manifest = self.manifest(version)
         folder = self._folder / version
-        manifest = self._manifest(folder)
-        if manifest.version != version:
-            raise VersionError(f"{folder / NAME}: says version {manifest.version!r}")
         if MODEL not in manifest.files:
             raise VersionError(f"{folder / NAME}: lists no {MODEL}")
         for name, expected in manifest.files.items():
@@ -68,11 +59,26 @@ class Repository:
                 )
         return VersionFiles(manifest, folder / MODEL)
 
-    def _manifest(self, folder: Path) -> Manifest:
+    def manifest(self, version: str) -> Manifest:
+        """What the version says of itself; its files are not looked at.
+
+        Raises `NotFound`, naming the versions there are, or `VersionError`.
+        """
+        # Membership first: a version is a name, never a path to climb.
+        if version not in self.versions():
+            there = ", ".join(self.versions()) or "none: export one first"
+            raise NotFound(
+                f"there is no version {version!r} in {self._folder} (there are: {there})",
+                code="version_not_found",
+            )
+        path = self._folder / version / NAME
         try:
-            return Manifest.model_validate_json((folder / NAME).read_bytes())
+            manifest = Manifest.model_validate_json(path.read_bytes())
         except (OSError, ValidationError) as error:
-            raise VersionError(f"{folder / NAME}: {error}") from error
+            raise VersionError(f"{path}: {error}") from error
+        if manifest.version != version:
+            raise VersionError(f"{path}: says version {manifest.version!r}")
+        return manifest
 
 
 def _digest(file: Path) -> str:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from service.clock import Clock
 from service.errors import Gone, NotFound, QueueFull
@@ -49,7 +50,8 @@ class Session:
     `states` are by the position of the first vector each has read. `users`
     counts those who hold the lock or wait for it: such a session is never
     evicted. `digest` is that of the graph the states came from: a version
-    exported again under its name is another one.
+    exported again under its name is another one. `awaiting` is the dispatch's note on
+    the last prediction, whose truth the next vector is.
     """
 
     id: str
@@ -61,13 +63,14 @@ class Session:
     digest: str = ""
     states: Mapping[int, State] = field(default_factory=dict)
     last: LastAppend | None = None
+    awaiting: Any = None
     users: int = 0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def clear(self) -> None:
         """Back to the beginning."""
         self.history.clear()
-        self.length, self.states, self.last = 0, {}, None
+        self.length, self.states, self.last, self.awaiting = 0, {}, None, None
 
     @property
     def nbytes(self) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -24,7 +24,9 @@ from service.errors import (
     PreconditionRequired,
 )
 from service.metrics import Metrics
-from service.rollout import gauges
+from service.rollout import gate, gauges
+from service.rollout.asking import PLAINLY, Answered, Terms, foresee
+from service.rollout.database import StoreError
 from service.rollout.events import (
     FINAL,
     LIVE,
@@ -36,6 +38,7 @@ from service.rollout.events import (
     Prepared,
     PrepareFailed,
     Promote,
+    Reason,
     Resume,
     Start,
     Tick,
@@ -48,14 +51,13 @@ from service.rollout.feed import Feed
 from service.rollout.looking import measure
 from service.rollout.plan import Plan
 from service.rollout.recovery import recover
-from service.rollout.rollout import Rollout, refuse
+from service.rollout.rollout import Rollout, legal_verbs, refuse
 from service.rollout.state import advance
 from service.rollout.status import guardrails, judged, status
 from service.rollout.store import (
     AuditRow,
     Record,
     Store,
-    StoreError,
     audit_row,
 )
 from service.rollout.traffic import Assignment, Traffic
@@ -70,7 +72,8 @@ T = TypeVar("T")
 
 class Controller:
     """One per service. `stable` is the configured version, used until a promotion is
-    recorded; `plan` is that of a start which brings none."""
+    recorded; `plan` is that of a start which brings none; `on_record` is called when the
+    audit log has grown."""
 
     def __init__(  # noqa: PLR0913 - the composition root hands in every part by name
         self,
@@ -84,6 +87,7 @@ class Controller:
         stable: str,
         plan: Plan,
         interval_seconds: float,
+        on_record: Callable[[], None] = lambda: None,
     ) -> None:
         self._traffic = traffic
         self._versions = versions
@@ -94,6 +98,7 @@ class Controller:
         self._configured = stable
         self._plan = plan
         self._interval = interval_seconds
+        self._on_record = on_record
         self._record = Record(Rollout(stable))
         self._verdict: Judgement | None = None
         self._started_at = clock.time()
@@ -102,6 +107,7 @@ class Controller:
         self._loading: asyncio.Task[None] | None = None
         self._aborts = 0
         self._unsaved: list[AuditRow] = []
+        self._unsaid: list[Answered] = []
         self._recorded = True
         self._feed = Feed()
         gauges.create(metrics)
@@ -192,6 +198,11 @@ class Controller:
             self._feed.send("look", self.status())
 
     # --- verbs ---
+    #
+    # By its `terms` a verb only says what would happen, or is answered again as it was.
+    # All raise `Conflict` where they are not legal, `PreconditionRequired` or
+    # `PreconditionFailed` for the generation, `Invalid` for the key of another call, and
+    # `StoreError`; then nothing has changed.
 
     async def start_rollout(
         self,
@@ -200,91 +211,175 @@ class Controller:
         actor: str,
         reason: str = "",
         expected_generation: int | None = None,
+        terms: Terms = PLAINLY,
+        *,
+        override_gate: bool = False,
     ) -> dict[str, object]:
         """Begin: answers at once in `Pending`, loading goes on in the background.
 
-        Raises `Conflict`, `Invalid` (canary is stable), `NotFound` (not in the
-        repository), `PreconditionFailed`, `StoreError`; then nothing has begun.
+        A plan's gate can be stricter than that of the service's own plan, not looser.
+        `override_gate` starts a canary that misses it; what it misses is recorded.
+        Raises `Conflict` with code `gate_missed` for the gate, and `Invalid` (canary is
+        stable), `NotFound` (not in the repository) and `VersionError` (its manifest is
+        damaged) as well.
         """
-        event = Start(canary, plan or self._plan, secrets.token_hex(16), actor, reason)
-        return await _whole(self._start_rollout(event, expected_generation))
 
-    async def _start_rollout(self, event: Start, expected: int | None) -> dict[str, object]:
+        def event(_: Rollout) -> Start:
+            return Start(canary, plan or self._plan, secrets.token_hex(16), actor, reason)
+
+        return await _whole(
+            self._begin(event, expected_generation, terms, override_gate=override_gate)
+        )
+
+    async def retry(
+        self, expected_generation: int | None, actor: str, reason: str = "", terms: Terms = PLAINLY
+    ) -> dict[str, object]:
+        """The canary that was rolled back, with its plan, once more. Raises as a start."""
+
+        def event(last: Rollout) -> Start:
+            self._check(expected_generation)
+            refuse(last, Verb.RETRY)
+            assert last.canary is not None
+            assert last.plan is not None
+            return Start(last.canary, last.plan, secrets.token_hex(16), actor, reason, retry=True)
+
+        return await _whole(self._begin(event, expected_generation, terms))
+
+    async def _begin(
+        self,
+        event: Callable[[Rollout], Start],
+        expected: int | None,
+        terms: Terms,
+        *,
+        override_gate: bool = False,
+    ) -> dict[str, object]:
         async with self._lock:
+            if (said := await self._said(terms)) is not None:
+                return said
             if expected is not None:
                 self._check(expected)
-            refuse(self._record.rollout, Verb.START)
-            if event.canary == self._record.rollout.stable:
+            rollout = self._record.rollout
+            start = event(rollout)
+            refuse(rollout, Verb.START)
+            if start.canary == rollout.stable:
                 raise Invalid(
-                    f"canary: {event.canary} is stable already; name another version", "canary"
+                    f"canary: {start.canary} is stable already; name another version", "canary"
                 )
             available = self._versions.available()
-            if event.canary not in available:
-                there = ", ".join(sorted(available - {self._record.rollout.stable})) or "none"
+            if start.canary not in available:
+                there = ", ".join(sorted(available - {rollout.stable})) or "none"
                 raise NotFound(
-                    f"{event.canary} is not in the repository; to choose from: {there}",
+                    f"{start.canary} is not in the repository; to choose from: {there}",
                     "version_not_found",
                 )
-            await self._apply(event)
-        return self.status()
+            start = replace(start, plan=start.plan.with_floor(self._plan.gate))
+            missed = await self._missed(start.plan, start.canary)
+            if missed and not override_gate:
+                raise gate.refusal(start.canary, missed)
+            return await self._ask(replace(start, missed=missed), terms)
+
+    async def _missed(self, plan: Plan, canary: str) -> tuple[gate.Miss, ...]:
+        if plan.gate is None:
+            return ()
+        stable = await self._versions.manifest(self._record.rollout.stable)
+        return gate.missed(plan.gate, stable, await self._versions.manifest(canary))
 
     async def promote(
-        self, expected_generation: int | None, actor: str, reason: str = "", *, force: bool = False
+        self,
+        expected_generation: int | None,
+        actor: str,
+        reason: str = "",
+        terms: Terms = PLAINLY,
+        *,
+        force: bool = False,
     ) -> dict[str, object]:
         """Go-ahead for the present step: the next one, or promotion from the last.
 
         Raises `Conflict` with code `guardrails_not_passed` before they have,
         unless forced; the audit log then says so.
         """
-        return await _whole(self._verb(Promote(actor, reason, force), expected_generation))
+        event = Promote(actor, reason, force)
+        return await _whole(self._verb(event, expected_generation, terms))
 
     async def pause(
-        self, expected_generation: int | None, actor: str, reason: str = ""
+        self, expected_generation: int | None, actor: str, reason: str = "", terms: Terms = PLAINLY
     ) -> dict[str, object]:
         """Hold the weight; guardrails go on."""
-        return await _whole(self._verb(Pause(actor, reason), expected_generation))
+        return await _whole(self._verb(Pause(actor, reason), expected_generation, terms))
 
     async def resume(
-        self, expected_generation: int | None, actor: str, reason: str = ""
+        self, expected_generation: int | None, actor: str, reason: str = "", terms: Terms = PLAINLY
     ) -> dict[str, object]:
         """End a pause, but for one that waits for approval: that needs a promote."""
-        return await _whole(self._verb(Resume(actor, reason), expected_generation))
+        return await _whole(self._verb(Resume(actor, reason), expected_generation, terms))
 
     async def undo(
-        self, expected_generation: int | None, actor: str, reason: str = ""
+        self, expected_generation: int | None, actor: str, reason: str = "", terms: Terms = PLAINLY
     ) -> dict[str, object]:
         """Bring back what was stable before the last promotion, all at once."""
-        return await _whole(self._verb(Undo(actor, reason), expected_generation))
+        return await _whole(self._verb(Undo(actor, reason), expected_generation, terms))
 
     async def abort(
         self,
         expected_generation: int | None,  # noqa: ARG002 - one signature for all verbs
         actor: str,
         reason: str = "",
+        terms: Terms = PLAINLY,
     ) -> dict[str, object]:
-        """Take the canary out, whatever else is going on and whatever was read before."""
-        refuse(self._record.rollout, Verb.ABORT)
+        """Take the canary out, whatever else is going on and whatever was read before.
+
+        A call that was answered before is answered again only when there is nothing left
+        to abort: a key must not keep a canary in traffic.
+        """
+        event = Abort(actor, reason)
+        if Verb.ABORT not in legal_verbs(self._record.rollout):
+            if (said := await self._said(terms)) is not None:
+                return said
+            refuse(self._record.rollout, Verb.ABORT)
+        if terms.dry_run:
+            async with self._lock:
+                return await self._ask(event, terms)
         self._aborts += 1
         self._traffic.set(Assignment(self._record.rollout.stable))
-        return await _whole(self._abort(Abort(actor, reason)))
+        return await _whole(self._abort(event, terms))
 
-    async def _abort(self, event: Abort) -> dict[str, object]:
+    async def _abort(self, event: Abort, terms: Terms) -> dict[str, object]:
         try:
             async with self._lock:
                 if self._record.rollout.phase is not Phase.ROLLED_BACK:
-                    await self._apply(event)
+                    return await self._ask(event, terms)
         finally:
             self._aborts -= 1
             self._direct()
         return self.status()
 
     async def _verb(
-        self, event: Promote | Pause | Resume | Undo, expected: int | None
+        self, event: Promote | Pause | Resume | Undo, expected: int | None, terms: Terms
     ) -> dict[str, object]:
         async with self._lock:
+            if (said := await self._said(terms)) is not None:
+                return said
             self._check(expected)
-            await self._apply(event)
-        return self.status()
+            return await self._ask(event, terms)
+
+    async def _said(self, terms: Terms) -> dict[str, object] | None:
+        """What this call was answered before, if it was."""
+        call = terms.call
+        if call is None or terms.dry_run:
+            return None
+        found = await asyncio.to_thread(self._store.answered, call.actor, call.key)
+        return None if found is None else found.again(call)
+
+    async def _ask(self, event: Event, terms: Terms) -> dict[str, object]:
+        """Do it, or say what would come of it; with the lock held."""
+        rollout, moves = foresee(self._record.rollout, event, self._clock.time())
+        record = _carried(self._record, event, rollout)
+        answer = status(record, judged(record), recorded=True)
+        if terms.dry_run:
+            return {**answer, "dry_run": True, "transitions": [audit_row(m, []) for m in moves]}
+        answers = [] if terms.call is None else [Answered(terms.call, answer)]
+        await self._apply(event, answers)
+        return answer if answers else self.status()
 
     def _check(self, expected: int | None) -> None:
         present = self._record.rollout.generation
@@ -318,38 +413,46 @@ class Controller:
 
     # --- moving; with the lock held ---
 
-    async def _apply(self, event: Event) -> None:
+    async def _apply(self, event: Event, answers: Sequence[Answered] = ()) -> None:
+        """Move, record it, and act on it. `answers` are kept in the same transaction."""
         rollout, transition = advance(self._record.rollout, event, self._clock.time())
         if transition is None:
             self._record = replace(self._record, rollout=rollout)
             await self._keep([])
             return
-        moves, rows = [transition], [audit_row(transition, guardrails(self._verdict))]
+        fresh = isinstance(event, Start | Undo)
+        rows = [
+            audit_row(transition, [], rollout.missed)
+            if fresh
+            else audit_row(transition, guardrails(self._verdict))
+        ]
         if rollout.phase is Phase.ABORTING:
-            await self._enter(rollout, moves, rows)
+            await self._enter(rollout, [transition], rows, answers)
             return
-        record = replace(self._record, rollout=rollout)
-        if isinstance(event, Start | Undo):
-            record, rows = Record(rollout), [audit_row(transition, [])]
-        elif rollout.phase is Phase.PROGRESSING and rollout.step != self._record.rollout.step:
-            record = replace(record, evidence=record.evidence and record.evidence.next_step())
-        await self._save(record, rows)
+        record = _carried(self._record, event, rollout)
+        await self._save(record, rows, answers)
         self._record, self._verdict = record, judged(record)
-        self._announce(moves, rows)
+        self._announce([transition], rows)
         if rollout.phase is Phase.PENDING:
             self._load_in_background()
         if rollout.phase is Phase.PROMOTING and not self._aborts:
             await self._enter(rollout, [], [])
         self._direct()
 
-    async def _enter(self, rollout: Rollout, moves: list[Transition], rows: list[AuditRow]) -> None:
+    async def _enter(
+        self,
+        rollout: Rollout,
+        moves: list[Transition],
+        rows: list[AuditRow],
+        answers: Sequence[Answered] = (),
+    ) -> None:
         """Finish `Aborting` or `Promoting`: traffic first, then the record."""
         final, applied = advance(rollout, Applied(), self._clock.time())
         assert applied is not None
         self._record = replace(self._record, rollout=final)
         self._direct()
         rows = [*rows, audit_row(applied, [])]
-        await self._keep(rows)
+        await self._keep(rows, answers)
         self._announce([*moves, applied], rows)
 
     def _direct(self) -> None:
@@ -357,17 +460,23 @@ class Controller:
         rollout = self._record.rollout
         self._traffic.set(Assignment(rollout.stable) if self._aborts else rollout.assignment())
 
-    async def _save(self, record: Record, rows: Sequence[AuditRow]) -> None:
-        await asyncio.to_thread(self._store.save, record, [*self._unsaved, *rows])
-        self._unsaved, self._recorded = [], True
+    async def _save(
+        self, record: Record, rows: Sequence[AuditRow], answers: Sequence[Answered] = ()
+    ) -> None:
+        rows, answers = [*self._unsaved, *rows], [*self._unsaid, *answers]
+        await asyncio.to_thread(self._store.save, record, rows, answers)
+        self._unsaved, self._unsaid, self._recorded = [], [], True
+        if rows:
+            self._on_record()
 
-    async def _keep(self, rows: Sequence[AuditRow]) -> None:
+    async def _keep(self, rows: Sequence[AuditRow], answers: Sequence[Answered] = ()) -> None:
         """Record what has taken effect already. If that fails the service goes on
         from memory, says so, and tries again at the next look."""
         try:
-            await self._save(self._record, rows)
+            await self._save(self._record, rows, answers)
         except StoreError:
-            self._unsaved, self._recorded = [*self._unsaved, *rows], False
+            self._unsaved, self._unsaid = [*self._unsaved, *rows], [*self._unsaid, *answers]
+            self._recorded = False
             log.exception("the rollout could not be recorded; it goes on from memory")
 
     def _announce(self, moves: Sequence[Transition], rows: Sequence[AuditRow]) -> None:
@@ -407,6 +516,11 @@ class Controller:
         assert rollout.canary is not None
         try:
             await self._versions.prepare(rollout.canary)
+            # Again, of what is really loaded: files may have changed since the start.
+            if rollout.plan is not None and not rollout.missed:
+                missed = await self._missed(rollout.plan, rollout.canary)
+                if missed:
+                    return PrepareFailed(gate.in_words(missed), Reason.GATE_MISSED)
         except NextvecError as error:
             return PrepareFailed(f"{rollout.canary} cannot be served: {error}")
         except Exception as error:
@@ -421,6 +535,16 @@ class Controller:
         if rollout.canary is not None and rollout.phase not in FINAL:
             pairs += [(Variant.CANARY, rollout.canary), (Variant.STABLE, rollout.canary)]
         self._metrics.expect(pairs)
+
+
+def _carried(record: Record, event: Event, rollout: Rollout) -> Record:
+    """The record after `event` has led to `rollout`: what of the evidence goes on."""
+    if isinstance(event, Start | Undo):
+        return Record(rollout)
+    raised = rollout.phase is Phase.PROGRESSING and rollout.step != record.rollout.step
+    if raised and record.evidence is not None:
+        return replace(record, rollout=rollout, evidence=record.evidence.next_step())
+    return replace(record, rollout=rollout)
 
 
 async def _whole(work: Coroutine[Any, Any, T]) -> T:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from service.types import SHARES
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:
@@ -61,18 +63,68 @@ class Arms:
 
 
 @dataclass(frozen=True, slots=True)
+class Keys:
+    """Routing keys of one arm by the share of hits each had: `counts[i]` had `SHARES[i]`."""
+
+    counts: tuple[int, ...] = (0,) * len(SHARES)
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts)
+
+    @property
+    def hits(self) -> float:
+        """The sum of their shares."""
+        return sum(n * share for n, share in zip(self.counts, SHARES, strict=True))
+
+    @property
+    def mean(self) -> float | None:
+        return self.hits / self.total if self.total else None
+
+    def plus(self, other: Keys) -> Keys:
+        return Keys(tuple(a + b for a, b in zip(self.counts, other.counts, strict=True)))
+
+    def since(self, before: Keys) -> Keys:
+        """What was added to a cumulative count; all of it if it began again at zero."""
+        new = tuple(b - a for a, b in zip(before.counts, self.counts, strict=True))
+        return self if any(n < 0 for n in new) else Keys(new)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyArms:
+    """Both arms' keys, over the same time."""
+
+    stable: Keys = Keys()
+    canary: Keys = Keys()
+
+    def plus(self, other: KeyArms) -> KeyArms:
+        return KeyArms(self.stable.plus(other.stable), self.canary.plus(other.canary))
+
+    def since(self, before: KeyArms) -> KeyArms:
+        return KeyArms(self.stable.since(before.stable), self.canary.since(before.canary))
+
+
+@dataclass(frozen=True, slots=True)
 class Counted:
     """All that guardrails judge by: cumulative, or what is new since a look.
 
-    `requests`: whole requests, by mode. Another kind of evidence is another field,
-    whatever a guardrail needs of it, as long as it can be subtracted.
+    `requests`: whole requests, by mode; `inference`: their predictions by the time in
+    the engine, without faults; `keys`: routing keys by how good their predictions were.
+    Another kind of evidence is another field, whatever a guardrail needs of it, as long
+    as it can be subtracted.
     """
 
     requests: dict[str, Arms] = field(default_factory=dict)
+    inference: dict[str, Arms] = field(default_factory=dict)
+    keys: KeyArms = KeyArms()
 
     def since(self, before: Counted) -> Counted:
         """What was added. A mode that was not there before is new."""
-        return Counted(requests=_since(before.requests, self.requests))
+        return Counted(
+            requests=_since(before.requests, self.requests),
+            inference=_since(before.inference, self.inference),
+            keys=self.keys.since(before.keys),
+        )
 
 
 def _since(before: dict[str, Arms], now: dict[str, Arms]) -> dict[str, Arms]:

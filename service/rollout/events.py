@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from service.rollout.gate import Miss
 from service.rollout.plan import Plan
 from service.rollout.verdict import Judgement
 
@@ -32,9 +33,11 @@ class Reason(StrEnum):
     """Why a rollout moved."""
 
     START = "start"
+    RETRY = "retry"
     UNDO = "undo"
     PREPARED = "prepared"
     PREPARE_FAILED = "prepare_failed"
+    GATE_MISSED = "gate_missed"
     WARMED_UP = "warmed_up"
     STEP_PASSED = "step_passed"
     PLAN_PASSED = "plan_passed"
@@ -60,6 +63,7 @@ class Verb(StrEnum):
     ABORT = "abort"
     PAUSE = "pause"
     RESUME = "resume"
+    RETRY = "retry"
     UNDO = "undo"
 
 
@@ -70,6 +74,7 @@ TRANSITIONS: frozenset[tuple[Phase, Phase, Reason]] = frozenset(
     (source, target, reason)
     for sources, target, reasons in (
         ("Healthy RolledBack", "Pending", "start undo"),
+        ("RolledBack", "Pending", "retry"),
         ("Pending", "WarmingUp", "prepared"),
         ("Pending", "Promoting", "prepared"),
         ("WarmingUp", "Progressing", "warmed_up"),
@@ -82,6 +87,7 @@ TRANSITIONS: frozenset[tuple[Phase, Phase, Reason]] = frozenset(
         ("Paused", "Promoting", "promoted forced"),
         ("Promoting", "Healthy", "applied"),
         ("Pending WarmingUp Progressing Paused Promoting", "Aborting", "aborted prepare_failed"),
+        ("Pending WarmingUp Progressing Paused Promoting", "Aborting", "gate_missed"),
         ("WarmingUp Progressing Paused", "Aborting", "guardrail_failed"),
         ("Progressing", "Aborting", "inconclusive"),
         ("Paused", "Aborting", "pause_deadline"),
@@ -96,13 +102,17 @@ TRANSITIONS: frozenset[tuple[Phase, Phase, Reason]] = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A person starts a rollout of `canary`; `salt` is new with each."""
+    """A person starts a rollout of `canary`; `salt` is new with each. `retry`: the one
+    that was rolled back, with its plan, once more. `missed` are the gate's figures that
+    were missed and that an approver overrode."""
 
     canary: str
     plan: Plan
     salt: str
     actor: str
     note: str = ""
+    retry: bool = False
+    missed: tuple[Miss, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +163,10 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class PrepareFailed:
-    """The canary cannot be served."""
+    """The canary cannot be served, or must not be."""
 
     message: str
+    reason: Reason = Reason.PREPARE_FAILED
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from service.metrics import Metrics
-from service.rollout.counts import Arms, Counted, Counts
-from service.types import Mode, Outcome, Variant
+from service.rollout.counts import Arms, Counted, Counts, KeyArms, Keys
+from service.types import SHARES, Mode, Outcome, Variant
 
 FAULTS = (Outcome.ERROR, Outcome.TIMEOUT)
 """The version's fault: counted whatever they took."""
@@ -62,32 +63,48 @@ class RegistrySource:
         return await asyncio.to_thread(self._read, stable, canary)
 
     def _read(self, stable: str, canary: str) -> Snapshot:
-        modes = {
-            mode.value: Arms(
-                self._arm(Variant.STABLE, stable, mode), self._arm(Variant.CANARY, canary, mode)
-            )
-            for mode in Mode
-        }
-        return Snapshot(self._origin, stable, canary, Counted(requests=modes))
+        def by_mode(counts: Callable[[Variant, str, Mode], Counts]) -> dict[str, Arms]:
+            return {
+                mode.value: Arms(
+                    counts(Variant.STABLE, stable, mode), counts(Variant.CANARY, canary, mode)
+                )
+                for mode in Mode
+            }
 
-    def _arm(self, variant: Variant, version: str, mode: Mode) -> Counts:
-        timed = [self._buckets(variant, version, mode, outcome) for outcome in TIMED]
-        faults = [self._buckets(variant, version, mode, outcome) for outcome in FAULTS]
+        counted = Counted(
+            requests=by_mode(self._requests),
+            inference=by_mode(self._inference),
+            keys=KeyArms(self._keys(Variant.STABLE, stable), self._keys(Variant.CANARY, canary)),
+        )
+        return Snapshot(self._origin, stable, canary, counted)
+
+    def _requests(self, variant: Variant, version: str, mode: Mode) -> Counts:
+        def buckets(outcome: Outcome) -> tuple[int, ...]:
+            return _buckets(self._metrics.request_duration.labels(variant, version, mode, outcome))
+
+        timed = [buckets(outcome) for outcome in TIMED]
+        faults = [buckets(outcome) for outcome in FAULTS]
         return Counts(
             tuple(sum(column) for column in zip(*timed, strict=True)), sum(map(sum, faults))
         )
 
-    def _buckets(
-        self, variant: Variant, version: str, mode: Mode, outcome: Outcome
-    ) -> tuple[int, ...]:
-        series = self._metrics.request_duration.labels(variant, version, mode, outcome)
-        cumulative = [
-            int(sample.value)
-            for metric in series.collect()
-            for sample in metric.samples
-            if sample.name.endswith("_bucket")
-        ]
-        return tuple(b - a for a, b in zip([0, *cumulative], cumulative, strict=False))
+    def _inference(self, variant: Variant, version: str, mode: Mode) -> Counts:
+        return Counts(_buckets(self._metrics.inference_duration.labels(variant, version, mode)))
+
+    def _keys(self, variant: Variant, version: str) -> Keys:
+        by_share = _buckets(self._metrics.online_key_share.labels(variant, version))
+        return Keys(by_share[: len(SHARES)])  # none lies over the last one, 1
+
+
+def _buckets(series: Any) -> tuple[int, ...]:
+    """One histogram's counts, not cumulative over buckets."""
+    cumulative = [
+        int(sample.value)
+        for metric in series.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_bucket")
+    ]
+    return tuple(b - a for a, b in zip([0, *cumulative], cumulative, strict=False))
 
 
 def since(before: Snapshot | None, now: Snapshot) -> Counted:

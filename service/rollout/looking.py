@@ -38,7 +38,12 @@ async def measure(
         # By speed only counts are judged whose whole interval lies after the settling.
         settled = max(rollout.step_since, started_at) + plan.settle_seconds
         steady = record.looked_at is not None and record.looked_at >= settled
-        look = Look(new, steady=rollout.warmed and steady, alone=plan.steps[rollout.step].whole)
+        look = Look(
+            new,
+            steady=rollout.warmed and steady,
+            alone=plan.steps[rollout.step].whole,
+            restarted=before is not None and before.origin != snapshot.origin,
+        )
         evidence, judgement = suite.look(evidence, look, rollout.step)
         after = replace(record, evidence=evidence, snapshot=snapshot, looked_at=now)
         return after, judgement, sum(arms.canary.total for arms in new.requests.values())

@@ -6,8 +6,6 @@ import math
 from typing import Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -18,17 +16,15 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from service.rollout.figures import Frozen, Guardrails
+from service.rollout.gate import Gate
 from service.rollout.traffic import BASIS_POINTS
 
 HALF_STEP = math.sqrt(1.2)
 """Ratio of neighbouring bucket edges; `ratio` must be a whole number of these."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Step(_Frozen):
+class Step(Frozen):
     """One weight, and what must be over before it is left."""
 
     weight: float = Field(gt=0, le=100, description="canary's share of new requests, per cent")
@@ -61,28 +57,7 @@ _DEFAULT_STEPS = (
 )
 
 
-class LatencyGuardrail(_Frozen):
-    """Canary P95 of the whole request; its figures are the plan's `ratio` and `quantile`."""
-
-    enabled: bool = Field(default=True, description="it is judged and may roll back")
-    required: bool = Field(default=True, description="no step passes without it")
-
-
-class Guardrails(_Frozen):
-    """What is judged, by name. Each can be turned off, or left out of what must pass."""
-
-    latency: LatencyGuardrail = LatencyGuardrail()
-
-    @property
-    def enabled(self) -> frozenset[str]:
-        return frozenset(name for name, rule in self if rule.enabled)
-
-    @property
-    def required(self) -> frozenset[str]:
-        return frozenset(name for name, rule in self if rule.enabled and rule.required)
-
-
-class Plan(_Frozen):
+class Plan(Frozen):
     """Steps, the guardrail's figures and the waits. Unknown fields are refused.
 
     A plan may end below 100 %: promotion gives the canary the rest. A step at
@@ -113,12 +88,21 @@ class Plan(_Frozen):
     pause_deadline_seconds: PositiveFloat = Field(
         86_400.0, description="a pause this long is aborted"
     )
+    gate: Gate | None = Field(
+        None, description="what the manifests must show before a start; none asks nothing"
+    )
     guardrails: Guardrails = Field(default_factory=Guardrails, description="by name, each as below")
 
     @property
     def edges_apart(self) -> int:
         """How many bucket edges lie from τ to ratio·τ."""
         return round(math.log(self.ratio) / math.log(HALF_STEP))
+
+    def with_floor(self, gate: Gate | None) -> Plan:
+        """This plan with a gate at least as strict as `gate`."""
+        if gate is None:
+            return self
+        return self.model_copy(update={"gate": (self.gate or gate).with_floor(gate)})
 
     def must_pass(self, step: int) -> frozenset[str]:
         """The guardrails without whose pass the step is not left."""

@@ -31,11 +31,13 @@ from typing import Any
 from urllib.error import HTTPError
 
 from service.errors import NextvecError
-from service.rollout.counts import Arms, Counted, Counts
+from service.rollout.counts import Arms, Counted, Counts, KeyArms, Keys
 from service.rollout.evidence import FAULTS, TIMED, Snapshot
-from service.types import Mode, Variant
+from service.types import SHARES, Mode, Variant
 
 METRIC = "nextvec_request_duration_seconds_bucket"
+INFERENCE = "nextvec_inference_duration_seconds_bucket"
+KEYS = "nextvec_online_key_share_bucket"
 MAX_BYTES = 256 * 1024 * 1024
 """Some 0.6 MB a target; beyond, the answer is not ours."""
 
@@ -44,8 +46,8 @@ _OWN = frozenset({"__name__", "variant", "version", "mode", "outcome", "le"})
 Target = frozenset[tuple[str, str]]
 """The labels that name a scraped process: job, instance and what the server adds."""
 
-Series = tuple[str, str, str]
-"""Variant, mode and outcome."""
+Series = tuple[str, str, str, str]
+"""Metric, variant, mode and outcome; "" where the metric has none."""
 
 Reading = dict[Target, dict[Series, tuple[int, ...]]]
 """Requests by bucket, not cumulative over buckets, since the target started."""
@@ -93,8 +95,8 @@ class PrometheusSource:
             ) from error
         if self._pair != (stable, canary):
             self._pair, self._sums = (stable, canary), _Sums(self._edges)
-        modes = await asyncio.to_thread(self._sums.add, reading)
-        return Snapshot(self._sums.origin, stable, canary, Counted(requests=modes))
+        counted = await asyncio.to_thread(self._sums.add, reading)
+        return Snapshot(self._sums.origin, stable, canary, counted)
 
     def _ask(self, stable: str, canary: str) -> Reading:
         reading = parse(self._fetch(select(stable, canary, self._matchers)), self._edges)
@@ -132,44 +134,63 @@ class _Sums:
         self._last: Reading = {}
         self._sums: dict[Series, tuple[int, ...]] = {}
 
-    def add(self, reading: Reading) -> dict[str, Arms]:
-        """What all readings so far have added, by mode."""
+    def add(self, reading: Reading) -> Counted:
+        """What all readings so far have added."""
         for target, now in reading.items():
             last = self._last.get(target)
             if last is not None:
                 restarted = any(_fell(last[name], now[name]) for name in last.keys() & now.keys())
                 for name, counts in now.items():
                     # A series that was not there on a known target has begun at zero since.
-                    old = self._blank if restarted else last.get(name, self._blank)
+                    blank = (0,) * len(counts)
+                    old = blank if restarted else last.get(name, blank)
                     new = (b - a for a, b in zip(old, counts, strict=True))
-                    sums = self._sums.get(name, self._blank)
+                    sums = self._sums.get(name, blank)
                     self._sums[name] = tuple(s + n for s, n in zip(sums, new, strict=True))
                 self._last[target] = now if restarted else last | now
             else:
                 self._last[target] = now
-        return {
-            mode.value: Arms(self._arm(Variant.STABLE, mode), self._arm(Variant.CANARY, mode))
-            for mode in Mode
-        }
+        return Counted(
+            requests={
+                mode.value: Arms(self._arm(Variant.STABLE, mode), self._arm(Variant.CANARY, mode))
+                for mode in Mode
+            },
+            inference={
+                mode.value: Arms(
+                    Counts(self._sum(INFERENCE, Variant.STABLE, mode)),
+                    Counts(self._sum(INFERENCE, Variant.CANARY, mode)),
+                )
+                for mode in Mode
+            },
+            keys=KeyArms(self._keys(Variant.STABLE), self._keys(Variant.CANARY)),
+        )
+
+    def _keys(self, variant: Variant) -> Keys:
+        counts = self._sums.get((KEYS, variant.value, "", ""))
+        return Keys(counts[: len(SHARES)]) if counts else Keys()
 
     def _arm(self, variant: Variant, mode: Mode) -> Counts:
         timed, faults = (
-            [self._sums.get((variant.value, mode.value, o.value), self._blank) for o in outcomes]
+            [self._sum(METRIC, variant, mode, outcome) for outcome in outcomes]
             for outcomes in (TIMED, FAULTS)
         )
         return Counts(
             tuple(sum(column) for column in zip(*timed, strict=True)), sum(map(sum, faults))
         )
 
+    def _sum(self, metric: str, variant: Variant, mode: Mode, outcome: str = "") -> tuple[int, ...]:
+        return self._sums.get((metric, variant.value, mode.value, str(outcome)), self._blank)
+
 
 def select(stable: str, canary: str, matchers: str) -> str:
-    """The query for both arms' buckets."""
+    """The query for both arms' buckets, of requests, of inference and of keys."""
     outcomes = "|".join(outcome.value for outcome in (*TIMED, *FAULTS))
     arms = ((Variant.STABLE, stable), (Variant.CANARY, canary))
+    more = f",{matchers}" if matchers else ""
     # PromQL's strings are Go's, whose escapes JSON's are among.
     return " or ".join(
-        f'{METRIC}{{variant="{variant.value}",version={json.dumps(version)},'
-        f'outcome=~"{outcomes}"{"," + matchers if matchers else ""}}}'
+        f'{metric}{{variant="{variant.value}",version={json.dumps(version)}{only}{more}}}'
+        for metric, only in ((METRIC, f',outcome=~"{outcomes}"'), (INFERENCE, ""), (KEYS, ""))
         for variant, version in arms
     )
 
@@ -198,7 +219,10 @@ def _by_series(result: Sequence[Any]) -> dict[tuple[Target, Series], dict[float,
     for sample in result:
         labels: Mapping[str, str] = sample["metric"]
         target = frozenset(item for item in labels.items() if item[0] not in _OWN)
-        series = (labels["variant"], labels["mode"], labels["outcome"])
+        metric = labels["__name__"]
+        mode = "" if metric == KEYS else labels["mode"]
+        outcome = labels["outcome"] if metric == METRIC else ""
+        series = (metric, labels["variant"], mode, outcome)
         buckets = found.setdefault((target, series), {})
         edge = float(labels["le"])
         if edge in buckets:
@@ -211,7 +235,7 @@ def _counts(
     target: Target, series: Series, buckets: Mapping[float, float], edges: Sequence[float]
 ) -> tuple[int, ...]:
     """Differences of the cumulative buckets, if these are what the service writes."""
-    wanted = [*edges, math.inf]
+    wanted = [*(SHARES if series[0] == KEYS else edges), math.inf]
     there = sorted(buckets)
     if len(there) != len(wanted) or not all(
         math.isclose(a, b, rel_tol=1e-9) for a, b in zip(there, wanted, strict=True)
@@ -231,13 +255,15 @@ def _counts(
 
 def _whole(reading: Reading, stable: str, canary: str) -> None:
     """An arm without any series is not one without requests: the service creates all at 0."""
-    arms = {variant for series in reading.values() for variant, _, _ in series}
+    arms = {(metric, variant) for series in reading.values() for metric, variant, _, _ in series}
     for variant, version in ((Variant.STABLE, stable), (Variant.CANARY, canary)):
-        if variant.value not in arms:
-            raise EvidenceError(
-                f"Prometheus has no {METRIC} of {variant.value} {version}; does it scrape the "
-                "service, as often as the service looks, and do rollout.prometheus_matchers fit?"
-            )
+        for metric in (METRIC, INFERENCE):
+            if (metric, variant.value) not in arms:
+                raise EvidenceError(
+                    f"Prometheus has no {metric} of {variant.value} {version}; does it scrape "
+                    "the service, as often as the service looks, and do "
+                    "rollout.prometheus_matchers fit?"
+                )
 
 
 def _fell(before: tuple[int, ...], now: tuple[int, ...]) -> bool:

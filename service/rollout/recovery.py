@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+from service.rollout.database import StoreUnreadable
 from service.rollout.events import CONTROLLER, FINAL
 from service.rollout.rollout import Rollout
-from service.rollout.store import AuditRow, Record, Store, StoreUnreadable
+from service.rollout.store import AuditRow, Record, Store
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ def _begin_anew(store: Store, configured: str, now: float, error: StoreUnreadabl
         "canary": None,
         "message": f"{message} ({error})",
         "evidence": None,
+        "gate_missed": None,
     }
     store.save(record, [row])
     return record

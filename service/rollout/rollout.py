@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from service.errors import Conflict
 from service.rollout.events import FINAL, LIVE, Phase, Reason, Verb
+from service.rollout.gate import Miss
 from service.rollout.plan import Plan, Step
 from service.rollout.traffic import Assignment
 
@@ -18,8 +19,9 @@ class Rollout:
     every transition. `previous` is what was stable before the last promotion;
     `reason` and `message` are the last transition's, but that a final state keeps
     what led to it; `warmed` says that the warm-up is over, `passed` that the present step's
-    guardrails have passed with enough samples. `attempts` counts the starts of each
-    version as the canary of the present stable: they share one alpha.
+    guardrails have passed with enough samples. `missed` are the gate's figures that an
+    approver overrode at the start. `attempts` counts the starts of each version as the
+    canary of the present stable: they share one alpha.
     """
 
     stable: str
@@ -39,6 +41,7 @@ class Rollout:
     passed: bool = False
     warm_up_requests: int = 0
     errors: int = 0
+    missed: tuple[Miss, ...] = ()
     attempts: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -80,7 +83,10 @@ def legal_verbs(rollout: Rollout) -> tuple[Verb, ...]:  # noqa: PLR0911 - one li
     """What a person may ask for now, in alphabetical order."""
     match rollout.phase:
         case Phase.HEALTHY | Phase.ROLLED_BACK:
-            return (Verb.START,) if rollout.previous is None else (Verb.START, Verb.UNDO)
+            again = rollout.phase is Phase.ROLLED_BACK and rollout.canary and rollout.plan
+            retry = (Verb.RETRY,) if again else ()
+            undo = () if rollout.previous is None else (Verb.UNDO,)
+            return (*retry, Verb.START, *undo)
         case Phase.PENDING | Phase.PROMOTING:
             return (Verb.ABORT,)
         case Phase.WARMING_UP:

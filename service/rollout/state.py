@@ -31,6 +31,7 @@ from service.rollout.events import (
     Undo,
     Verb,
 )
+from service.rollout.gate import in_words
 from service.rollout.plan import Plan, Step
 from service.rollout.rollout import Rollout, legal_verbs, refuse
 from service.rollout.verdict import Judgement, Outcome
@@ -63,7 +64,8 @@ def advance(rollout: Rollout, event: Event, now: float) -> Moved:
 
 
 def _verb(rollout: Rollout, event: Start | Undo | Pause | Resume | Abort, now: float) -> Moved:
-    refuse(rollout, Verb(type(event).__name__.lower()))
+    verb = Verb(type(event).__name__.lower())
+    refuse(rollout, Verb.RETRY if isinstance(event, Start) and event.retry else verb)
     who = {"actor": event.actor, "note": event.note}
     match event:
         case Start():
@@ -75,13 +77,16 @@ def _verb(rollout: Rollout, event: Start | Undo | Pause | Resume | Abort, now: f
                 previous=rollout.previous,
                 plan=event.plan,
                 salt=event.salt,
-                attempts={
-                    **rollout.attempts,
-                    event.canary: rollout.attempts.get(event.canary, 0) + 1,
-                },
+                missed=event.missed,
+                attempts=_attempts(rollout, event),
             )
             words = f"loading {event.canary}"
-            return _move(fresh, Phase.PENDING, Reason.START, words, now, **who)
+            if fresh.attempt > 1:
+                words += f", attempt {fresh.attempt}"
+            if event.missed:
+                words += f", the gate overridden: {in_words(event.missed)}"
+            reason = Reason.RETRY if event.retry else Reason.START
+            return _move(fresh, Phase.PENDING, reason, words, now, **who)
         case Undo():
             fresh = Rollout(
                 stable=rollout.stable,
@@ -102,6 +107,14 @@ def _verb(rollout: Rollout, event: Start | Undo | Pause | Resume | Abort, now: f
             return _move(resumed, target, Reason.RESUMED, "resumed by hand", now, **who)
         case Abort():
             return _move(rollout, Phase.ABORTING, Reason.ABORTED, "aborted by hand", now, **who)
+
+
+def _attempts(rollout: Rollout, event: Start) -> dict[str, int]:
+    """One more trial of this canary, by whatever verb; one that was rolled back before it
+    had traffic has had none yet."""
+    before = rollout.attempts.get(event.canary, 0)
+    untried = rollout.canary == event.canary and not rollout.step_since
+    return {**rollout.attempts, event.canary: before if before and untried else before + 1}
 
 
 def _promote(rollout: Rollout, event: Promote, now: float) -> Moved:
@@ -130,7 +143,7 @@ def _own(rollout: Rollout, event: Prepared | PrepareFailed | Applied, now: float
             words = f"{rollout.canary} is loaded and warms up on real requests"
             return _move(warm, Phase.WARMING_UP, Reason.PREPARED, words, now)
         case PrepareFailed() if phase in LIVE | {Phase.PENDING, Phase.PROMOTING}:
-            return _move(rollout, Phase.ABORTING, Reason.PREPARE_FAILED, event.message, now)
+            return _move(rollout, Phase.ABORTING, event.reason, event.message, now)
         case Applied() if phase is Phase.PROMOTING:
             assert rollout.canary is not None
             words = f"{rollout.canary} is stable; {rollout.stable} can be brought back by undo"

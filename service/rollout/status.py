@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.rollout.events import FINAL
 from service.rollout.guardrails.suite import Suite
-from service.rollout.rollout import legal_verbs
+from service.rollout.rollout import Rollout, legal_verbs
 from service.rollout.store import Record
 from service.rollout.traffic import BASIS_POINTS
 from service.rollout.verdict import Judgement
@@ -25,6 +25,7 @@ def status(record: Record, verdict: Judgement | None, *, recorded: bool) -> dict
         "stable": rollout.stable,
         "canary": rollout.canary,
         "previous": rollout.previous,
+        "attempt": None if rollout.canary is None else rollout.attempt,
         "step": None if over or rollout.plan is None else rollout.step,
         "steps": len(rollout.plan.steps) if rollout.plan else 0,
         "weight": {
@@ -36,6 +37,7 @@ def status(record: Record, verdict: Judgement | None, *, recorded: bool) -> dict
         "looked_at": record.looked_at,
         "legal": [verb.value for verb in legal_verbs(rollout)],
         "plan": rollout.plan.model_dump(mode="json") if rollout.plan else None,
+        "gate": _gate(rollout),
         "recorded": recorded,
         "guardrails": guardrails(verdict),
     }
@@ -53,6 +55,14 @@ def judged(record: Record) -> Judgement | None:
         return None
     suite = Suite.of(rollout.plan, record.evidence.edges, rollout.attempt)
     return suite.judge(record.evidence, rollout.step)
+
+
+def _gate(rollout: Rollout) -> dict[str, object] | None:
+    """None where the plan has no gate; `missed` is empty unless an approver overrode it."""
+    if rollout.plan is None or rollout.plan.gate is None:
+        return None
+    missed = [miss.to_json() for miss in rollout.missed]
+    return {"overridden": bool(missed), "missed": missed}
 
 
 def _share(verdict: Judgement) -> float | None:

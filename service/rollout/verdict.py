@@ -21,9 +21,10 @@ class Verdict:
     """One guardrail's, of all looks so far.
 
     `log_fail` and `log_pass` are ln E; it fails at `fail_bound`, ln 1/(its share of
-    alpha), and passes at `pass_bound`. `canary`, `stable`: requests judged in this
-    step. `ratio` is a point estimate for people, `threshold` what it may be.
-    `details` are the guardrail's own figures, as JSON.
+    alpha), and passes at `pass_bound`. `canary`, `stable`: what was judged in this
+    step, of which `unit` says what it is. `ratio` is a point estimate for people,
+    `threshold` what it may be. `binding`: it has seen enough to be waited for, though
+    the plan does not require it. `details` are the guardrail's own figures, as JSON.
     """
 
     name: str
@@ -37,6 +38,8 @@ class Verdict:
     canary: int = 0
     stable: int = 0
     ratio: float | None = None
+    unit: str = "requests"
+    binding: bool = False
     details: Mapping[str, object] = field(default_factory=dict)
 
     def to_json(self, *, required: bool) -> dict[str, object]:
@@ -55,6 +58,7 @@ class Verdict:
                 "pass_bound": self.pass_bound,
             },
             "samples": {"canary": self.canary, "stable": self.stable},
+            "unit": self.unit,
             **self.details,
         }
 
@@ -92,7 +96,10 @@ def judge(verdicts: Sequence[Verdict], required: frozenset[str]) -> Judgement:
     (Berger 1982). A fail of any suffices, so that side's alpha is split.
     """
     needed = [verdict for verdict in verdicts if verdict.name in required]
-    fewest = min(needed or verdicts, key=lambda v: (v.canary, v.stable), default=None)
+    # A step's samples are requests; a guardrail that counts something else has its own
+    # idea of enough.
+    counting = [verdict for verdict in needed or verdicts if verdict.unit == "requests"]
+    fewest = min(counting, key=lambda v: (v.canary, v.stable), default=None)
 
     def judgement(outcome: Outcome, by: Sequence[Verdict], name: str | None) -> Judgement:
         return Judgement(

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from service.manifest import Manifest
+
 
 class VersionsPort(Protocol):
-    """Two verbs; the registry of loaded versions has them."""
+    """Three verbs; the registry of loaded versions has them."""
 
     def available(self) -> set[str]:
         """Versions in the repository."""
+        ...
+
+    async def manifest(self, version: str) -> Manifest:
+        """What the version says of itself: of the loaded one where it is loaded.
+
+        Raises `VersionError` or `NotFound`.
+        """
         ...
 
     async def prepare(self, version: str) -> None:

@@ -11,7 +11,7 @@ from service.settings import Admin
 pytestmark = pytest.mark.anyio
 
 READS = [("GET", ""), ("GET", "/history")]
-OPERATOR = [("POST", ""), ("POST", "/pause"), ("POST", "/abort")]
+OPERATOR = [("POST", ""), ("POST", "/pause"), ("POST", "/abort"), ("POST", "/retry")]
 APPROVER = [("POST", "/promote"), ("POST", "/resume"), ("POST", "/undo")]
 EVENTS = ("GET", "/events")
 
@@ -74,7 +74,7 @@ async def test_a_rollout_is_started_watched_and_aborted(service):
     assert (history[-1]["actor"], history[-1]["note"]) == ("approver", "longer")
 
 
-@pytest.mark.parametrize("path", ["/pause", "/promote", "/resume", "/undo"])
+@pytest.mark.parametrize("path", ["/pause", "/promote", "/resume", "/retry", "/undo"])
 @pytest.mark.parametrize(
     ("headers", "status", "code"),
     [
@@ -92,7 +92,7 @@ async def test_a_change_wants_the_generation_that_was_seen(service, path, header
     assert before == service.controller.generation
 
 
-@pytest.mark.parametrize("path", ["/pause", "/promote", "/resume", "/undo"])
+@pytest.mark.parametrize("path", ["/pause", "/promote", "/resume", "/retry", "/undo"])
 async def test_a_change_without_a_generation_is_refused(service, path):
     answer = await service.client.post(
         f"/admin/v1/rollout{path}", headers={"Authorization": "Bearer approver-token"}
@@ -118,7 +118,7 @@ async def test_nothing_in_the_request_can_keep_an_abort_from_happening(service, 
     assert (answer.status_code, answer.json()["phase"]) == (200, "RolledBack")
 
 
-@pytest.mark.parametrize("path", ["/abort", "/pause", "/promote", "/resume", "/undo"])
+@pytest.mark.parametrize("path", ["/abort", "/pause", "/promote", "/resume", "/retry", "/undo"])
 async def test_an_illegal_verb_lists_the_legal_ones(service, path):
     answer = await service.admin("POST", path)
     assert answer.status_code == 409

@@ -115,4 +115,4 @@ def test_the_lines_drawn_are_the_plans_and_the_settings_defaults():
 def test_the_first_row_answers_the_question():
     assert "Is the canary fit?" == PANELS[0]["title"]
     rows = [panel["title"] for panel in PANELS if panel["type"] == "row"]
-    assert ["Is the canary fit?", "Latency", "Traffic and errors", "Engine"] == rows
+    assert ["Is the canary fit?", "Latency", "Traffic and errors", "Quality", "Engine"] == rows

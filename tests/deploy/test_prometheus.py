@@ -33,8 +33,11 @@ MAY_BE_EMPTY = {
     "Alerts firing A",
     "annotation Rollout transitions",
     "annotation Model versions",
+    "Webhooks A",
+    "Webhooks B",
 }
-"""The exporter plays a rollout in which nothing fires and, after a while, nothing moves."""
+"""The exporter plays a rollout in which nothing fires and, after a while, nothing moves,
+and nobody is told of it."""
 
 
 def promtool(*arguments):
@@ -78,7 +81,7 @@ class Exporter:
                     self.metrics.observe_request(variant, version, mode, Outcome.OK, seconds)
                 for outcome in (Outcome.REJECTED, Outcome.ERROR):
                     self.metrics.observe_request(variant, version, mode, outcome, 0.001)
-            self.metrics.observe_engine(variant, version, 0.001, 0.01)
+                self.metrics.observe_engine(variant, version, mode, 0.001, 0.01)
             self.metrics.batch_size.labels(version).observe(4)
             self.metrics.queue_length.labels(version).set(1)
         return generate_latest(self.registry)

@@ -26,8 +26,8 @@ def exported(tmp_path):
 def test_an_export_of_the_same_checkpoint_is_used_again(exported):
     """The manifest names its digest."""
     checkpoint, _, models = exported
-    assert stage.is_current(models, "phase-2", checkpoint)
-    assert not stage.is_current(models, "phase-3", checkpoint)
+    assert stage.is_current(models, "phase-2", checkpoint, 500)
+    assert not stage.is_current(models, "phase-3", checkpoint, 1000)
 
 
 def test_another_checkpoint_window_or_a_damaged_manifest_is_exported_anew(exported):
@@ -36,10 +36,10 @@ def test_another_checkpoint_window_or_a_damaged_manifest_is_exported_anew(export
     good = manifest.read_text()
     for text in ("{", "[]", good.replace("500", "1000"), good.replace("precisions", "step_int8")):
         manifest.write_text(text)
-        assert not stage.is_current(models, "phase-2", checkpoint)
+        assert not stage.is_current(models, "phase-2", checkpoint, 500)
     manifest.write_text(good)
     checkpoint.write_bytes(b"other weights")
-    assert not stage.is_current(models, "phase-2", checkpoint)
+    assert not stage.is_current(models, "phase-2", checkpoint, 500)
 
 
 def test_a_failed_export_says_what_the_export_said(tmp_path):
@@ -47,7 +47,7 @@ def test_a_failed_export_says_what_the_export_said(tmp_path):
     checkpoint = tmp_path / "phase-2.safetensors"
     checkpoint.write_bytes(b"not a checkpoint")
     with pytest.raises(stage.StageError, match="not a readable safetensors file"):
-        stage.export(tmp_path / "models", "phase-2", checkpoint, tmp_path / "log")
+        stage.export(tmp_path / "models", "phase-2", checkpoint, tmp_path / "log", 500)
 
 
 def test_settings_meant_for_another_server_do_not_reach_the_demos(monkeypatch):

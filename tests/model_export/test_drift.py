@@ -50,12 +50,19 @@ def test_what_is_no_longer_near_is_not_published(engine):
     if not isinstance(engine, Off):
         engine.poison = True
     with pytest.raises(ParityError, match=r"int8: .* leave out --int8"):
-        drift.measure(FakeEngine(), {"int8": engine}, unit_vectors(20))
+        drift.measure(FakeEngine(), {"int8": engine}, unit_vectors(20), 20)
+
+
+def test_what_should_be_equal_is_held_to_it():
+    """Element by element; the message says by how much it is not."""
+    drift.hold_equal(FakeEngine(), FakeEngine(), unit_vectors(5))
+    with pytest.raises(ParityError, match=r"fp32 step differs .* by .* at most 1e-04"):
+        drift.hold_equal(FakeEngine(), Off(3), unit_vectors(5))
 
 
 def test_every_precision_is_scored_on_the_same_pool():
     """An engine that answers alike scores alike; no drift of fp32 from itself."""
-    found = drift.measure(FakeEngine(), {"int8": FakeEngine()}, unit_vectors(101, seed=3), 100)
+    found = drift.measure(FakeEngine(), {"int8": FakeEngine()}, unit_vectors(101, seed=3), 9, 100)
     assert ["fp32", "int8"] == list(found)
     assert None is found["fp32"].drift
     assert found["fp32"].hits == found["int8"].hits

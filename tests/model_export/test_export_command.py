@@ -29,6 +29,7 @@ def _short_parity(monkeypatch: pytest.MonkeyPatch) -> None:
     """The full cases have a test of their own."""
     monkeypatch.setattr(parity.measure, "__defaults__", ((Case.ragged((4, 1)),), _silent))
     monkeypatch.setattr(drift.measure, "__defaults__", (20, _silent))
+    monkeypatch.setattr(drift.hold_equal, "__defaults__", (5, parity.BOUND))
 
 
 def _silent(_done: int, _total: int, _text: str) -> None:
@@ -149,6 +150,29 @@ def test_a_version_carries_its_precisions_with_their_figures(saved: Path, tmp_pa
     assert exact.model_copy(update={"hit_at_5": 0}) == both["int8"].hits.model_copy(
         update={"hit_at_5": 0}
     )
+
+
+def test_a_version_for_a_gpu_carries_fp16_and_steps_over_a_pool(
+    saved: Path, tmp_path: Path
+) -> None:
+    """With the cosine of a whole context, which runs in fp16 as well."""
+    assert 0 == _export(saved, tmp_path, "--fp16", "--no-int8")
+    folder = tmp_path / "next-vector" / "phase-3"
+    manifest = Manifest.model_validate_json((folder / "manifest.json").read_text())
+    assert {
+        "model.onnx",
+        "model-fp16.onnx",
+        "step-fp16.onnx",
+        "step-fp32.onnx",
+        "state-read.onnx",
+        "state-write.onnx",
+    } == set(manifest.files)
+    assert ["fp32", "fp16"] == list(manifest.precisions)
+    half = manifest.precisions["fp16"]
+    assert half.drift is not None
+    assert half.context_cosine is not None
+    assert 0.9999 <= min(half.drift.min_cosine, half.context_cosine)
+    assert "CPUExecutionProvider" == half.drift.provider
 
 
 def test_its_evaluation_goes_into_the_manifest(saved: Path, tmp_path: Path) -> None:

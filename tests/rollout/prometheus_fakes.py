@@ -14,7 +14,7 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
 from service.metrics import Metrics
-from service.rollout.prometheus_source import METRIC
+from service.rollout.prometheus_source import INFERENCE, KEYS, METRIC
 from service.types import Mode, Outcome
 
 WAIT_SECONDS = 60
@@ -53,6 +53,7 @@ def new_metrics() -> Metrics:
         for mode in Mode:
             for outcome in Outcome:
                 metrics.request_duration.labels(variant, version, mode, outcome)
+            metrics.inference_duration.labels(variant, version, mode)
     return metrics
 
 
@@ -61,7 +62,7 @@ def vector(targets: dict[str, Metrics], versions=("a", "b")) -> bytes:
     result = [
         {
             "metric": {
-                "__name__": METRIC,
+                "__name__": sample.name,
                 **sample.labels,
                 "instance": instance,
                 "job": "nextvec",
@@ -69,12 +70,17 @@ def vector(targets: dict[str, Metrics], versions=("a", "b")) -> bytes:
             "value": [1.7e9, str(int(sample.value))],
         }
         for instance, metrics in targets.items()
-        for family in metrics.request_duration.collect()
+        for histogram in (
+            metrics.request_duration,
+            metrics.inference_duration,
+            metrics.online_key_share,
+        )
+        for family in histogram.collect()
         for sample in family.samples
-        if sample.name == METRIC
+        if sample.name in {METRIC, INFERENCE, KEYS}
         and (sample.labels["variant"], sample.labels["version"])
         in zip(("stable", "canary"), versions, strict=True)
-        and sample.labels["outcome"] in {"ok", "cancelled", "error", "timeout"}
+        and sample.labels.get("outcome", "ok") in {"ok", "cancelled", "error", "timeout"}
     ]
     data = {"resultType": "vector", "result": result}
     return json.dumps({"status": "success", "data": data}).encode()

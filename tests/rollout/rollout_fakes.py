@@ -6,15 +6,18 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+from fakes import manifest_of
 from prometheus_client import CollectorRegistry
 
 from service.errors import VersionError
+from service.manifest import Manifest
 from service.metrics import Metrics, duration_buckets
 from service.rollout.controller import Controller
 from service.rollout.counts import Arms, Counted, Counts
+from service.rollout.database import Database, StoreError
 from service.rollout.evidence import Snapshot
 from service.rollout.plan import Plan
-from service.rollout.store import Store, StoreError
+from service.rollout.store import Store
 from service.rollout.traffic import Assignment, Traffic
 from service.rollout.verdict import Judgement, Outcome
 
@@ -62,17 +65,22 @@ class FakeClock:
 
 
 class FakeVersions:
-    """`phase-2` and `phase-3` are there; `broken` holds what cannot be loaded."""
+    """`phase-2` and `phase-3` are there; `broken` holds what cannot be loaded,
+    `manifests` what they say of themselves."""
 
     def __init__(self) -> None:
         self.there = {"phase-2", "phase-3"}
         self.broken: set[str] = set()
+        self.manifests = {name: manifest_of(name, 8, "f" * 64) for name in self.there}
         self.prepared: list[str] = []
         self.gate = asyncio.Event()
         self.gate.set()
 
     def available(self) -> set[str]:
         return set(self.there)
+
+    async def manifest(self, version: str) -> Manifest:
+        return self.manifests[version]
 
     async def prepare(self, version: str) -> None:
         await self.gate.wait()
@@ -123,10 +131,10 @@ class FlakyStore(Store):
 
     full = False
 
-    def save(self, record, audit=()):
+    def save(self, record, audit=(), answers=()):
         if self.full:
             raise StoreError("the disk is full")
-        super().save(record, audit)
+        super().save(record, audit, answers)
 
 
 class World:
@@ -140,7 +148,7 @@ class World:
         self.controller = self._boot()
 
     def _boot(self) -> Controller:
-        self.store = FlakyStore(self.path)
+        self.store = FlakyStore(Database(self.path))
         self.traffic = Traffic(Assignment(self.stable))
         self.metrics = Metrics(CollectorRegistry(), 10.0)
         return Controller(

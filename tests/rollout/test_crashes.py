@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from rollout_fakes import World
 
 from service.errors import NextvecError
-from service.rollout.store import StoreError
+from service.rollout.database import StoreError
 
 acts = st.sampled_from(
     [
         *("good", "good", "good", "slow", "faults", "quiet", "unreadable", "back", "late"),
-        *("start", "promote", "force", "pause", "resume", "abort", "undo"),
+        *("start", "promote", "force", "pause", "resume", "abort", "retry", "undo"),
         *("full", "room", "kill", "kill"),
     ]
 )
@@ -56,6 +56,7 @@ async def do(world: World, act: str) -> None:
         "force": lambda: controller.promote(controller.generation, "me", force=True),
         "pause": lambda: controller.pause(controller.generation, "me"),
         "resume": lambda: controller.resume(controller.generation, "me"),
+        "retry": lambda: controller.retry(controller.generation, "me"),
         "undo": lambda: controller.undo(controller.generation, "me"),
         "abort": lambda: controller.abort(None, "me"),
         "start": lambda: controller.start_rollout(

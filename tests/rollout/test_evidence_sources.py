@@ -10,7 +10,7 @@ from prometheus_fakes import Scraped, answers, new_metrics, prometheus, serving,
 from rollout_fakes import EDGES, QUICK, bucket_counts
 
 from service.metrics import UNASSIGNED
-from service.rollout.counts import Arms
+from service.rollout.counts import Arms, Keys
 from service.rollout.events import Phase
 from service.rollout.evidence import RegistrySource, since
 from service.rollout.looking import measure
@@ -18,6 +18,7 @@ from service.rollout.prometheus_source import PrometheusSource
 from service.rollout.rollout import Rollout
 from service.rollout.store import Record
 from service.rollout.verdict import Outcome
+from service.types import SHARES, Mode
 
 
 class World:
@@ -80,6 +81,32 @@ def test_what_is_new_is_counted_by_arm_and_mode(world):
     assert Arms(bucket_counts([0.2], faults=2), bucket_counts(both)) == new.requests["step"]
     assert Arms(bucket_counts([0.3]), bucket_counts([])) == new.requests["prefill"]
     assert Arms(bucket_counts([]), bucket_counts([])) == new.requests["mixed"]
+
+
+def test_time_in_the_engine_is_counted_apart(world):
+    """By arm and mode; of requests that were assigned by chance alone."""
+    before = world.read()
+    engine = world.metrics.observe_engine
+    engine("stable", "a", Mode.STEP, 9.0, 0.1)
+    engine("canary", "b", Mode.STEP, 9.0, 0.3)
+    engine("canary", "b", Mode.PREFILL, 9.0, 2.0)
+    engine(UNASSIGNED, "b", Mode.STEP, 9.0, 5.0)
+    new = since(before, world.read())
+    assert Arms(bucket_counts([0.1]), bucket_counts([0.3])) == new.inference["step"]
+    assert Arms(bucket_counts([]), bucket_counts([2.0])) == new.inference["prefill"]
+    assert {0} == {arms.canary.total for arms in new.requests.values()}
+
+
+def test_keys_are_counted_by_their_share_of_hits(world):
+    """Each share in its own place, both ends among them."""
+    before = world.read()
+    for share in SHARES:
+        world.metrics.online_key_share.labels("canary", "b").observe(share)
+    world.metrics.online_key_share.labels("stable", "a").observe(1 / 3)
+    world.metrics.online_key_share.labels("canary", "other").observe(0.0)
+    new = since(before, world.read()).keys
+    assert Keys((1,) * len(SHARES)) == new.canary
+    assert (1, pytest.approx(1 / 3)) == (new.stable.total, new.stable.mean)
 
 
 def test_nothing_new_is_nothing(world):

@@ -13,12 +13,13 @@ from rollout_fakes import EDGES
 
 from service.rollout.counts import Arms, Counted, Counts
 from service.rollout.guardrails.base import Look
-from service.rollout.guardrails.latency import Rule, Slower
+from service.rollout.guardrails.errors import MoreErrors
+from service.rollout.guardrails.latency import Rule, Slower, What
 from service.rollout.guardrails.wager import Bounds
 from service.rollout.plan import Plan
 from service.rollout.verdict import Outcome
 
-LATENCY = Slower("latency", Bounds(0.01, 0.01), Rule.of(Plan()), EDGES)
+LATENCY = Slower("latency", Bounds(0.01, 0.01), Rule.of(Plan()), EDGES, What.REQUESTS)
 TOP = np.array(EDGES)
 
 
@@ -130,3 +131,74 @@ def test_a_canary_that_stalls_within_one_look_is_not_rolled_back():
             test = LATENCY.look(test, new)
             found += LATENCY.assess(test).outcome is Outcome.FAIL
     assert 0 == found
+
+
+ERRORS = MoreErrors("errors", Bounds(0.01, 0.01), 0.01)
+
+
+def failing(rng, canary_rate, stable_rate, *, looks=240, weight=0.05, poison=0, swing=0.0):
+    """How a rollout ends that is judged by errors alone, and after how many looks.
+
+    `poison` requests of each look fail whoever gets them; both rates `swing`.
+    """
+    test = ERRORS.begin()
+    passed = None
+    for k in range(looks):
+        level = 1 + swing * np.sin(k / 10)
+        canary = rng.binomial(total := rng.poisson(750), weight)
+        fails = rng.binomial(canary, canary_rate * level)
+        stable_fails = rng.binomial(total - canary, stable_rate * level)
+        poisoned = rng.hypergeometric(canary, total - canary, poison) if poison else 0
+        fails = min(canary, fails + poisoned)
+        stable_fails = min(total - canary, stable_fails + poison - poisoned)
+        arms = Arms(
+            Counts((total - canary - stable_fails,), stable_fails), Counts((canary - fails,), fails)
+        )
+        test = ERRORS.look(test, Look(Counted({"step": arms})))
+        if test.wager.log_fail() >= ERRORS.bounds.log_fail:
+            return Outcome.FAIL, k + 1
+        if test.wager.peak >= ERRORS.bounds.log_pass and passed is None:
+            passed = k + 1
+    return (Outcome.PASS if passed else Outcome.INCONCLUSIVE), passed or looks
+
+
+def ends(seed, count, *rates, **how):
+    rng = np.random.default_rng(seed)
+    return [failing(rng, *rates, **how) for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("rates", "how"),
+    [
+        ((0.001, 0.001), {}),
+        ((0.05, 0.05), {}),
+        ((0.05, 0.05), {"swing": 0.9, "weight": 0.5}),
+        ((0.0, 0.0), {"poison": 15}),
+        ((0.012, 0.002), {}),
+        ((0.06, 0.05), {"weight": 0.5}),
+    ],
+    ids=["few", "many", "swinging", "poison", "at the margin", "many at the margin"],
+)
+def test_a_canary_that_fails_no_more_than_it_may_is_not_rolled_back(rates, how):
+    found = ends(11, 75, *rates, **how)
+    assert 3 >= sum(outcome is Outcome.FAIL for outcome, _ in found)
+
+
+@pytest.mark.parametrize(
+    ("canary_rate", "median"), [(0.5, 2), (0.2, 2), (0.1, 5), (0.05, 12), (0.03, 40)]
+)
+def test_a_failing_canary_is_found(canary_rate, median):
+    found = ends(12, 50, canary_rate, 0.001)
+    assert all(outcome is Outcome.FAIL for outcome, _ in found)
+    assert sorted(looks for _, looks in found)[25] <= median
+
+
+def test_equal_arms_pass_on_errors_in_five_minutes():
+    found = ends(13, 50, 0.0005, 0.0005, looks=40)
+    assert 25 <= sum(outcome is Outcome.PASS and looks <= 20 for outcome, looks in found)
+
+
+@pytest.mark.parametrize("rates", [(0.011, 0.0), (0.035, 0.02)])
+def test_a_canary_that_fails_by_more_than_the_margin_does_not_pass(rates):
+    found = ends(14, 75, *rates)
+    assert 3 >= sum(outcome is Outcome.PASS for outcome, _ in found)

@@ -27,6 +27,9 @@ def step(weight, **more):
     return {"weight": weight, **more}
 
 
+NOTHING_REQUIRED = {name: {"required": False} for name in plan().guardrails.required}
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
@@ -56,10 +59,14 @@ def step(weight, **more):
         ({"baseline_samples": 10}, ("baseline_samples",)),
         ({"deadline_seconds": 0}, ("deadline_seconds",)),
         ({"on_deadline": "promote"}, ("on_deadline",)),
+        ({"gate": {"min_hit5": 69}}, ("gate", "min_hit5")),
+        ({"gate": {"hit5": 0.69}}, ("gate", "hit5")),
+        ({"gate": {"non_inferiority_margin": math.nan}}, ("gate", "non_inferiority_margin")),
         ({"guardrails": []}, ("guardrails",)),
         ({"guardrails": {"speed": {}}}, ("guardrails", "speed")),
         ({"guardrails": {"latency": {"alpha": 1}}}, ("guardrails", "latency", "alpha")),
-        ({"guardrails": {"latency": {"required": False}}}, ("guardrails",)),
+        ({"guardrails": NOTHING_REQUIRED}, ("guardrails",)),
+        ({"guardrails": {"errors": {"margin": 0}}}, ("guardrails", "errors", "margin")),
         ({"steps": [step(10, must_pass=["speed"])]}, ("steps", 0, "must_pass", 0)),
         ({"steps": [step(10, must_pass=[])]}, ("steps", 0, "must_pass")),
     ],

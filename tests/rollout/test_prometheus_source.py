@@ -41,6 +41,7 @@ class Fleet:
         for _ in range(count):
             for variant, version in zip(("stable", "canary"), self.versions, strict=True):
                 metrics.request_duration.labels(variant, version, "step", "ok").observe(seconds)
+                metrics.inference_duration.labels(variant, version, "step").observe(seconds)
 
     def read(self):
         return asyncio.run(self.source.read(*self.versions))
@@ -156,7 +157,7 @@ def test_the_query_asks_for_raw_counters_of_both_arms(fleet):
     query = select('pha"se', "b", 'job="x"')
     assert 'variant="stable",version="pha\\"se",' in query
     assert 'variant="canary",version="b",' in query
-    assert 2 == query.count(',job="x"}')
+    assert 6 == query.count(',job="x"}')
     assert "increase" not in query
     fleet.read()
     assert fleet.paths[0].startswith("/api/v1/query?query=nextvec_request_duration_seconds_bucket")

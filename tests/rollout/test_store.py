@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rollout_fakes import EDGES, QUICK, bucket_counts
 
+from service.rollout.asking import Answered, Call
 from service.rollout.counts import Arms, Counted
+from service.rollout.database import Database, StoreError, StoreUnreadable
 from service.rollout.events import Phase, Reason
 from service.rollout.evidence import Snapshot
 from service.rollout.guardrails.base import Look
@@ -22,9 +24,13 @@ from service.rollout.guardrails.latency import SlowTest
 from service.rollout.guardrails.suite import Evidence, Suite
 from service.rollout.guardrails.wager import Wager
 from service.rollout.rollout import Rollout
-from service.rollout.store import _RECORD, Record, Store, StoreError, StoreUnreadable
+from service.rollout.store import _RECORD, CALLS_KEPT, Record, Store
 
 BLANK = bucket_counts([])
+
+
+def store_at(path):
+    return Store(Database(path))
 
 
 def record(generation: int = 1) -> Record:
@@ -48,11 +54,11 @@ def record(generation: int = 1) -> Record:
 
 
 def test_a_record_comes_back_exactly(tmp_path):
-    store = Store(tmp_path / "deep" / "nextvec.db")
+    store = store_at(tmp_path / "deep" / "nextvec.db")
     assert store.load() is None
     store.save(record(), [{"n": 1}, {"n": 2}])
     store.close()
-    again = Store(store.path)
+    again = store_at(store._database.path)
     assert record() == again.load()
     assert [{"id": 2, "n": 2}, {"id": 1, "n": 1}] == again.history(10)
     assert [{"id": 2, "n": 2}] == again.history(1)
@@ -67,9 +73,9 @@ def test_floats_lose_nothing(bets, at):
 
 
 def test_a_save_that_fails_changes_nothing(tmp_path):
-    store = Store(tmp_path / "nextvec.db")
+    store = store_at(tmp_path / "nextvec.db")
     store.save(record(1), [{"n": 1}])
-    store._connection.execute(
+    store._database._connection.execute(
         "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'disk full'); END"
     )
     with pytest.raises(StoreError, match="disk full"):
@@ -80,7 +86,7 @@ def test_a_save_that_fails_changes_nothing(tmp_path):
 
 
 def test_a_record_that_json_cannot_hold_is_refused_before_anything_is_written(tmp_path):
-    store = Store(tmp_path / "nextvec.db")
+    store = store_at(tmp_path / "nextvec.db")
     with pytest.raises(ValueError, match="JSON"):
         store.save(record(1), [{"n": math.nan}])
     assert store.load() is None
@@ -88,11 +94,11 @@ def test_a_record_that_json_cannot_hold_is_refused_before_anything_is_written(tm
 
 
 def test_the_log_is_append_only(tmp_path):
-    store = Store(tmp_path / "nextvec.db")
+    store = store_at(tmp_path / "nextvec.db")
     store.save(record(), [{"n": 1}])
     for change in ("DELETE FROM audit", "UPDATE audit SET row = ''"):
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-            store._connection.execute(change)
+            store._database._connection.execute(change)
     store.close()
 
 
@@ -112,13 +118,14 @@ def damaged(path, sql):
         "UPDATE state SET record = replace(record, '\"step\":0', '\"step\":7')",
         'UPDATE state SET record = replace(record, \'"canary":"b"\', \'"canary":null\')',
         "PRAGMA user_version = 99",
+        "PRAGMA user_version = 0",
     ],
 )
 def test_what_is_no_record_is_unreadable(tmp_path, sql):
-    store = Store(tmp_path / "nextvec.db")
+    store = store_at(tmp_path / "nextvec.db")
     store.save(record())
     store.close()
-    damaged(store.path, sql)
+    damaged(store._database.path, sql)
     with pytest.raises(StoreUnreadable):
         store.load()
     store.close()
@@ -126,11 +133,13 @@ def test_what_is_no_record_is_unreadable(tmp_path, sql):
 
 def older(path, text):
     """A file as the service left it that had the latency test alone."""
-    store = Store(path)
+    store = store_at(path)
     store.save(record())
     store.close()
     connection = sqlite3.connect(path)
     connection.execute("UPDATE state SET record = ?", (text,))
+    connection.execute("DROP TABLE calls")
+    connection.execute("DROP TABLE webhooks")
     connection.execute("PRAGMA user_version = 1")
     connection.commit()
     connection.close()
@@ -146,9 +155,9 @@ def test_the_record_of_an_older_service_keeps_weight_and_phase(tmp_path, caplog)
     store = older(tmp_path / "nextvec.db", json.dumps(kept))
     found = store.load()
     assert Record(record().rollout) == found
-    assert "evidence begins anew" in caplog.text
+    assert "of an older service" in caplog.text
     store.close()
-    assert found == Store(store.path).load()
+    assert found == store_at(store._database.path).load()
 
 
 def test_an_older_record_that_is_damaged_is_unreadable(tmp_path):
@@ -161,9 +170,9 @@ def test_an_older_record_that_is_damaged_is_unreadable(tmp_path):
 @pytest.mark.parametrize("junk", [b"junk" * 4096, b"SQLite format 3\0" + b"\xff" * 8192])
 def test_an_unreadable_file_is_kept_aside(tmp_path, junk):
     """Each under a number of its own."""
-    store = Store(tmp_path / "nextvec.db")
+    store = store_at(tmp_path / "nextvec.db")
     for number in (1, 2):
-        store.path.write_bytes(junk)
+        store._database.path.write_bytes(junk)
         with pytest.raises(StoreUnreadable):
             store.load()
         kept = store.set_aside()
@@ -171,28 +180,66 @@ def test_an_unreadable_file_is_kept_aside(tmp_path, junk):
         assert junk == kept.read_bytes()
         assert store.load() is None
         store.close()
-        store.path.unlink()
+        store._database.path.unlink()
 
 
 def test_a_path_that_cannot_be_opened_is_not_called_unreadable(tmp_path):
     """Nothing is moved aside for a wrong path."""
     with pytest.raises(StoreError) as caught:
-        Store(tmp_path).load()
+        store_at(tmp_path).load()
     assert not isinstance(caught.value, StoreUnreadable)
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError):
-        Store(tmp_path / "file" / "nextvec.db").load()
+        store_at(tmp_path / "file" / "nextvec.db").load()
+
+
+def test_a_file_of_the_second_schema_is_taken_over(tmp_path):
+    """With its record, evidence and log."""
+    store = store_at(tmp_path / "nextvec.db")
+    store.save(record(), [{"n": 1}])
+    store.close()
+    connection = sqlite3.connect(store._database.path)
+    for statement in ("DROP TABLE calls", "DROP TABLE webhooks", "PRAGMA user_version = 2"):
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+    assert record() == store.load()
+    assert store.answered("me", "k") is None
+    assert 1 == len(store.history(10))
+    store.close()
+
+
+def answered(key, answer="ok", actor="me"):
+    return Answered(Call(actor, key, f"print of {key}"), {"said": answer})
+
+
+def test_an_answer_is_kept_by_its_caller_and_key(tmp_path):
+    store = store_at(tmp_path / "nextvec.db")
+    store.save(record(), [], [answered("k", "mine"), answered("k", "yours", actor="you")])
+    store.close()
+    assert answered("k", "mine") == store.answered("me", "k")
+    assert answered("k", "yours", actor="you") == store.answered("you", "k")
+    assert store.answered("me", "other") is None
+    store.close()
+
+
+def test_only_so_many_answers_are_kept(tmp_path):
+    """The oldest go."""
+    store = store_at(tmp_path / "nextvec.db")
+    store.save(record(), [], [answered(str(n)) for n in range(CALLS_KEPT + 5)])
+    assert store.answered("me", "4") is None
+    assert store.answered("me", "5") is not None
+    store.close()
 
 
 WRITER = """
 import sys
 from pathlib import Path
-sys.path.insert(0, {tests!r})
-from test_store import record
-from service.rollout.store import Store
-store = Store(Path({path!r}))
+sys.path[:0] = {tests!r}
+from test_store import answered, record, store_at
+store = store_at(Path({path!r}))
 for n in range(1, 100_000):
-    store.save(record(n), [{{"n": n}}])
+    store.save(record(n), [{{"n": n}}], [answered(str(n))])
     print(n, flush=True)
 """
 
@@ -201,16 +248,18 @@ for n in range(1, 100_000):
 def test_a_kill_at_any_moment_leaves_record_and_log_together(tmp_path, request, lines):
     """What was reported as saved is there; the log has no gap and matches the record."""
     path = tmp_path / "nextvec.db"
-    code = WRITER.format(tests=str(request.path.parent), path=str(path))
+    code = WRITER.format(tests=[str(folder) for folder in request.path.parents[:2]], path=str(path))
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as writer:
         for _ in range(lines):
             said = int(writer.stdout.readline())
         writer.send_signal(signal.SIGKILL)
-    store = Store(path)
+    store = store_at(path)
     found = store.load()
     log = store.history(100_000)
     assert said <= found.rollout.generation
     assert list(range(found.rollout.generation, 0, -1)) == [row["n"] for row in log]
     assert record(found.rollout.generation) == found
+    assert store.answered("me", str(found.rollout.generation)) is not None
+    assert store.answered("me", str(found.rollout.generation + 1)) is None
     store.save(record(1))
     store.close()

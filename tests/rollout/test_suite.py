@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from rollout_fakes import EDGES, QUICK, bucket_counts, plan
 
-from service.rollout.counts import Arms, Counted
+from service.rollout.counts import Arms, Counted, KeyArms, Keys
 from service.rollout.guardrails.base import Look
 from service.rollout.guardrails.latency import Slower
 from service.rollout.guardrails.suite import BUILDERS, Evidence, Suite, weight_of
 from service.rollout.verdict import Outcome, Verdict, judge
+from service.types import SHARES
 
 LOOK = Look(Counted({"step": Arms(bucket_counts([0.1] * 150), bucket_counts([0.1] * 7))}))
 
@@ -45,6 +47,29 @@ def test_many_verdicts_are_one(outcomes, required, expected, by):
     assert (expected, by) == (found.outcome, found.guardrail)
     if by is not None:
         assert f"{by} {expected}: as told" == found.message
+
+
+def test_what_counts_something_else_than_requests_has_its_own_idea_of_enough():
+    """A step's samples are requests, also where keys must pass."""
+    keys = replace(verdict("b", Outcome.PASS, 40, 800), unit="keys")
+    found = judge([verdict("a", Outcome.PASS, 500, 9000), keys], frozenset("ab"))
+    assert (500, 9000) == (found.canary, found.stable)
+
+
+@pytest.mark.parametrize(
+    ("keys", "step", "required"),
+    [(9, {}, False), (10, {}, True), (10, {"must_pass": ["latency"]}, False)],
+)
+def test_a_guardrail_may_bind_once_it_has_evidence(keys, step, required):
+    """Unless the step says itself what must pass."""
+    steps = [{"weight": 10, **step}]
+    suite = Suite.of(
+        plan(steps=steps, guardrails={"quality": {"enough_keys": 10}}), EDGES, attempt=1
+    )
+    many = Keys((keys, *[0] * (len(SHARES) - 1)))
+    look = Look(Counted(keys=KeyArms(many, many)))
+    _, judgement = suite.look(Evidence(EDGES), look, 0)
+    assert required is ("quality" in judgement.required)
 
 
 def test_samples_are_those_of_the_required_guardrail_that_has_seen_the_fewest():

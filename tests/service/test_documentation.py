@@ -9,6 +9,7 @@ import pytest
 
 from service.api.errors import STATUS
 from service.cli import COMMANDS
+from service.rollout.gate import Gate
 from service.rollout.plan import Guardrails, Plan, Step
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +27,7 @@ def test_links_within_the_repository_lead_somewhere(page):
     [
         *Plan.model_fields,
         *(f"steps[].{name}" for name in Step.model_fields),
+        *(f"gate.{name}" for name in Gate.model_fields),
         *(
             f"{name}.{field}"
             for name, guardrail in Guardrails()

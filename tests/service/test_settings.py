@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,14 @@ def test_the_environment_is_read(monkeypatch):
         ("NEXTVEC_PORT", "70000"),
         ("NEXTVEC_LIMITS__TIMEOUT_SECONDS", "-1"),
         ("NEXTVEC_ROLLOUT__PROMETHEUS_URL", "prometheus:9090"),
+        ("NEXTVEC_ROLLOUT__WEBHOOKS", '[{"url": "ftp://example.org"}]'),
+        ("NEXTVEC_ROLLOUT__WEBHOOKS", '[{"url": "https://"}]'),
+        ("NEXTVEC_ROLLOUT__WEBHOOKS", '[{"url": "https://a.example", "secret": "short"}]'),
+        ("NEXTVEC_ROLLOUT__WEBHOOKS", '[{"url": "https://a.example", "secret": "whsec_?"}]'),
+        (
+            "NEXTVEC_ROLLOUT__WEBHOOKS",
+            '[{"url": "https://a.example"}, {"url": "https://a.example/2"}]',
+        ),
     ],
 )
 def test_a_wrong_setting_is_refused(monkeypatch, name, value):
@@ -56,3 +65,15 @@ def test_a_wrong_setting_is_refused(monkeypatch, name, value):
 def test_a_token_does_not_show_itself():
     """Not in a log line that prints the settings."""
     assert "s3cret" not in repr(Settings(admin={"viewer_token": "s3cret"}))
+
+
+def test_neither_does_a_webhook(monkeypatch):
+    """Whose address may be all that its receiver checks."""
+    secret = "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQ="
+    told = [{"url": "https://hooks.example/T/s3cret", "secret": secret}]
+    monkeypatch.setenv("NEXTVEC_ROLLOUT__WEBHOOKS", json.dumps(told))
+    settings = Settings()
+    assert "s3cret" not in repr(settings)
+    assert "c2VjcmV0" not in repr(settings)
+    (hook,) = settings.rollout.webhooks
+    assert ("hooks.example", b"secret-secret-secret") == (hook.label, hook.key)

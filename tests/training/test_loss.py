@@ -30,3 +30,13 @@ def test_the_loss_is_cosine_plus_alpha_times_infonce(
     alone, both = next_vector_loss(predicted, EYE, alpha=0.03, temperature=0.5)
     assert cosine == pytest.approx(alone.item(), abs=1e-6)
     assert cosine + 0.03 * contrast == pytest.approx(both.item(), abs=1e-6)
+
+
+def test_hard_negatives_count_where_there_are_any() -> None:
+    """The first row's is its own target over again, the second row has none."""
+    vectors = torch.zeros(2, 1, 2)
+    vectors[0, 0] = EYE[0]
+    present = torch.tensor([[True], [False]])
+    _, both = next_vector_loss(EYE, EYE, 1.0, 0.5, (vectors, present))
+    first, second = math.log(2 + math.exp(-2)), math.log1p(math.exp(-2))
+    assert (first + second) / 2 == pytest.approx(both.item(), abs=1e-6)

@@ -16,8 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from model_export import checkpoint
 from service.manifest import sha256
-from training import comparison, corpus, held_out
+from training import comparison, corpus, held_out, pool_demo
 from training.candidate import Candidate, parse_all
+from training.commands import sweeps
 from training.corpus import Corpus
 from training.evaluate import predict_exact
 from training.evaluation import PoolWish, evaluate
@@ -55,6 +56,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="score a model on documents it was trained on too, and say so",
     )
     parser.add_argument(
+        "--sweep",
+        nargs="+",
+        choices=sweeps.NAMES,
+        help="vary one thing: context length, pool size, window policy, position in the document, "
+        "or how far back the context is cut or changed",
+    )
+    parser.add_argument(
+        "--set",
+        choices=("eras", "latest"),
+        default="eras",
+        help="the held-out set of a sweep (%(default)s)",
+    )
+    parser.add_argument(
+        "--positions",
+        type=int,
+        default=200,
+        help="of a sweep; that by position takes them all (%(default)s)",
+    )
+    parser.add_argument(
+        "--pool-demo",
+        action="store_true",
+        help="show how far Hit@5 of one rule moves with the pool alone",
+    )
+    parser.add_argument(
         "--compare",
         nargs=2,
         type=Path,
@@ -68,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         if args.compare:
             print(comparison.compare(*args.compare))
+        elif args.pool_demo:
+            print(pool_demo.demonstrate(corpus.load(_needed(args.data))))
         else:
             _evaluate(args, Console(stderr=True))
     except (
@@ -81,12 +108,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace, console: Console) -> None:
-    if not args.checkpoints or args.data is None:
-        raise ValueError("name a checkpoint, and the corpus with --data")
+    if not args.checkpoints:
+        raise ValueError("name a checkpoint")
+    whole = corpus.load(_needed(args.data))
     candidates = parse_all(args.checkpoints)
-    whole = corpus.load(args.data)
     if args.held_out:
         candidates = [_stated(candidate, whole, args.held_out) for candidate in candidates]
+    pool = PoolWish(args.pool_kind, args.pool, args.seed)
+    if args.sweep:
+        wish = sweeps.Wish(args.sweep, args.set, args.positions, pool, args.include_seen)
+        sweeps.run(wish, whole, candidates, args.out, console)
+        return
 
     def predict(candidate: Candidate, one: HeldOutSet, targets: NDArray[np.int64]) -> Vectors:
         return _predict(candidate, one, targets, console)
@@ -95,7 +127,7 @@ def _evaluate(args: argparse.Namespace, console: Console) -> None:
         whole,
         Data(args.data.name, sha256(args.data), len(whole.vectors), len(whole.documents)),
         candidates,
-        PoolWish(args.pool_kind, args.pool, args.seed),
+        pool,
         predict,
         include_seen=args.include_seen,
     )
@@ -106,6 +138,12 @@ def _evaluate(args: argparse.Namespace, console: Console) -> None:
     # Last, so that where it stands the others do.
     (args.out / "report.json").write_text(json.dumps(report.as_json(), indent=1) + "\n")
     print(f"{report.as_markdown()}\nwritten to {args.out}/report.md, report.json and report.png")
+
+
+def _needed(data: Path | None) -> Path:
+    if data is None:
+        raise ValueError("name the corpus with --data")
+    return data
 
 
 def _stated(candidate: Candidate, whole: Corpus, hold_out: held_out.HoldOut) -> Candidate:

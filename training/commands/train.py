@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     try:
-        chosen = recipe.load(_recipe_path(args.recipe))
+        chosen = recipe.load(recipe_path(args.recipe))
         chosen = recipe.override(chosen, epochs=args.epochs, seed=args.seed)
         split = held_out.split(corpus.load(args.data), args.hold_out)
         start = None if args.start is None else _start(args.start, chosen)
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
                 bar.console.print(text)
 
         try:
-            result = train(split, chosen, show, start, keeper)
+            result = train(split, chosen, show, start, keeper=keeper)
         except ResumeError as error:
             raise SystemExit(f"nextvec train: {error}") from error
         except ValueError as error:
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _start(path: Path, chosen: Recipe) -> NextVectorModel:
     model = checkpoint.load(path)
-    if model.ARCHITECTURE != chosen.architecture:
+    if chosen.architecture != model.ARCHITECTURE:
         raise checkpoint.CheckpointError(
             f"{path}: is of the architecture {model.ARCHITECTURE}, and {chosen.name} of "
             f"{chosen.architecture}: start from one of the same"
@@ -124,7 +124,8 @@ def _write(out: Path, chosen: Recipe, result: Result, said: Mapping[str, str]) -
     return target
 
 
-def _recipe_path(name: str) -> Path:
+def recipe_path(name: str) -> Path:
+    """A shipped recipe's file by its name, or any file by its path."""
     if "/" in name or name.endswith(".toml"):
         return Path(name)
     known = Path(str(resources.files("training") / "recipes"))

@@ -31,11 +31,13 @@ class Look:
 
     `new` is what was counted since the last look. `steady`: speed may be judged, as
     warm-up and settling were over throughout. `alone`: the canary has 100 %.
+    `restarted`: the process has begun anew since the last look.
     """
 
     new: Counted
     steady: bool = True
     alone: bool = False
+    restarted: bool = False
 
 
 class Memory(Protocol):

@@ -1,4 +1,4 @@
-"""The latency guardrail: canary P95 ≤ ratio · stable P95, valid at every look.
+"""The guardrails latency and inference: canary P95 ≤ ratio · stable P95, valid at every look.
 
 Counts in, a verdict out. The test is a conditional e-process on slow events. At
 each look, with τ = the bucket edge at stable's P95 taken from *earlier* looks, a
@@ -19,21 +19,28 @@ make it useful:
   differ by orders of magnitude, and a different mix would look like a
   regression. Given the counts the strata are independent: factors multiply.
 - **Errors count.** A request that ended in a fault or a timeout is marked
-  whatever its duration, in both arms by the same rule. The argument needs a mark
-  to be a 0/1 property of a request under random assignment, and nothing else, so
-  the supermartingale stays one. Where latency cannot be judged (warm-up, settling
-  after a change of weight, τ not yet known) faults alone are the marks: which of
-  the two applies is settled before the look, by earlier looks and the clock.
+  whatever its duration, in both arms by the same rule: its answer never came. The
+  argument needs a mark to be a 0/1 property of a request under random assignment.
+  Leaving failed requests out would compare what is left after the variants have
+  had their effect, which is not random any more, and a canary that times out
+  would lose its tail. How many may fail is for the guardrail `errors` to say.
 
 The clip lets a stall of the canary alone pass: if one falls into the first minute of
 judging, the most sensitive one, it rolls back 0 of 150 canaries when it lasts 4 s,
 8 when 10 s, 31 when 20 s (a look every 15 s, alpha 0.01); uncut, 55 at 4 s already.
 
 At a step of 100 % there is no stable arm. There the canary's marks are held
-against a fixed rate, twice what the percentile allows, with τ as last measured
-(faults alone without one): E[r^a] ≤ (1 + p(r - 1))^n. That assumes that stable
-would not have slowed down in the meantime, hence the factor of two; it can only
-fail, never pass.
+against a fixed rate, twice what the percentile allows, with τ as last measured:
+E[r^a] ≤ (1 + p(r - 1))^n. That assumes that stable would not have slowed down in
+the meantime, hence the factor of two; it can only fail, never pass.
+
+`inference` is the same test over the time in the engine alone: no queue, no
+neighbours' requests, hence the sooner and cleaner of the two. It may roll back and
+does not have to pass: callers wait for the whole. Predictions that fail have no
+inference time and are in neither arm.
+
+Where speed cannot be judged (warm-up, settling after a change of weight, τ not yet
+known, no requests of one arm) the test holds.
 """
 
 from __future__ import annotations
@@ -43,7 +50,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from service.rollout.counts import Arms, Counts, percentile, percentile_bucket
+from service.rollout.counts import Arms, Counted, Counts, percentile, percentile_bucket
 from service.rollout.guardrails.base import Look
 from service.rollout.guardrails.wager import Bounds, Wager
 from service.rollout.plan import Plan
@@ -80,14 +87,12 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Requests judged so far: how many, how many of them marked, and marked for a fault."""
+    """Requests judged so far: how many, and how many of them marked."""
 
     canary: int = 0
     stable: int = 0
     canary_marked: int = 0
     stable_marked: int = 0
-    canary_faults: int = 0
-    stable_faults: int = 0
 
     def plus(self, new: Arms, canary_marked: int, stable_marked: int) -> Tally:
         return Tally(
@@ -95,8 +100,6 @@ class Tally:
             self.stable + new.stable.total,
             self.canary_marked + canary_marked,
             self.stable_marked + stable_marked,
-            self.canary_faults + new.canary.faults,
-            self.stable_faults + new.stable.faults,
         )
 
 
@@ -112,6 +115,23 @@ class Stratum:
     seen: Arms
     rollout: Tally = Tally()
     step: Tally = Tally()
+
+    def plus(self, new: Arms, canary_marked: int, stable_marked: int) -> Stratum:
+        """With what one look judged, and marked, of it."""
+        marked = (new, canary_marked, stable_marked)
+        return Stratum(
+            self.window, self.seen.plus(new), self.rollout.plus(*marked), self.step.plus(*marked)
+        )
+
+
+class What(StrEnum):
+    """Which of the counts is judged, and in words what was slow."""
+
+    REQUESTS = "failed or took longer"
+    INFERENCE = "took the engine longer"
+
+    def arms(self, counted: Counted) -> dict[str, Arms]:
+        return counted.requests if self is What.REQUESTS else counted.inference
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +151,14 @@ class SlowTest:
 
 @dataclass(frozen=True, slots=True)
 class Slower:
-    """The guardrail over a duration. `edges` are the upper bucket edges in seconds."""
+    """The guardrail over a duration. `edges` are the upper bucket edges in seconds;
+    `what` says which of the counts, and in words what one of them is."""
 
     name: str
     bounds: Bounds
     rule: Rule
     edges: tuple[float, ...]
+    what: What
 
     @property
     def threshold(self) -> float:
@@ -151,17 +173,21 @@ class Slower:
         good = [0.0] * len(PASS_GRID)
         strata = dict(test.strata)
         moved = False
-        for mode, new in look.new.requests.items():
+        for mode, new in self.what.arms(look.new).items():
             old = strata.get(mode) or _stratum(self.edges)
             tau = threshold(old, self.edges, self.rule) if look.steady else None
-            mark = tau if isinstance(tau, int) else None
-            bet = _bet(new, mark, self.rule, alone=look.alone)
-            strata[mode] = _learn(old, new, mark, self.rule, judged=bet is not None)
+            window = _slide(old.window, new.stable, self.rule.baseline_samples)
+            strata[mode] = replace(old, window=window)  # τ moves only now, for the next look
+            if not isinstance(tau, int):
+                continue
+            marks = new.canary.over(tau + self.rule.apart), new.stable.over(tau)
+            bet = _bet(new, marks, self.rule, alone=look.alone)
             if bet is None:
                 continue
+            strata[mode] = strata[mode].plus(new, *marks)
             moved = True
             fail = [x + bet.log_factor(odds) for x, odds in zip(fail, GRID, strict=True)]
-            if mark is not None and not look.alone:
+            if not look.alone:
                 good = [x + bet.log_factor(1 / o) for x, o in zip(good, PASS_GRID, strict=True)]
         wager = test.wager.after(fail, good, self.bounds) if moved else test.wager
         return SlowTest(wager, strata)
@@ -221,7 +247,7 @@ class Slower:
             "tau_seconds": self.edges[tau] if isinstance(tau, int) else None,
             "samples": {"canary": step.canary, "stable": step.stable},
             "slow": {"canary": step.canary_marked, "stable": step.stable_marked},
-            "faults": {"canary": step.canary_faults, "stable": step.stable_faults},
+            "faults": {"canary": stratum.seen.canary.faults, "stable": stratum.seen.stable.faults},
             "p95_seconds": {
                 "canary": self._percentile(stratum.seen.canary),
                 "stable": self._percentile(stratum.seen.stable),
@@ -233,25 +259,18 @@ class Slower:
         rule, total = self.rule, sum(stratum.window)
         if not total and not tally.canary:
             return ""
-        faults = f"{tally.canary_faults} canary and {tally.stable_faults} stable ones failed"
         tau = threshold(stratum, self.edges, rule)
         if tau is Condition.BASELINE:
-            return (
-                f"{mode}: τ waits for {total:.0f} of {rule.baseline_samples} stable requests; "
-                f"{faults}"
-            )
+            return f"{mode}: τ waits for {total:.0f} of {rule.baseline_samples} stable requests"
         if tau is Condition.SATURATED:
             top = seconds(self.edges[-1])
-            return (
-                f"{mode}: stable's P{rule.quantile * 100:g} is too near the top bucket, {top}; "
-                f"{faults}"
-            )
+            return f"{mode}: stable's P{rule.quantile * 100:g} is too near the top bucket, {top}"
         assert isinstance(tau, int)
         slow, edge = seconds(self.edges[tau + rule.apart]), seconds(self.edges[tau])
         return (
-            f"{mode}: {tally.canary_marked} canary requests were slower than "
-            f"{rule.ratio:g}·τ = {slow} or failed, against {tally.stable_marked} stable ones "
-            f"slower than τ = {edge} or failed; {faults}"
+            f"{mode}: {tally.canary_marked} canary requests {self.what} than "
+            f"{rule.ratio:g}·τ = {slow}, against {tally.stable_marked} stable ones "
+            f"than τ = {edge}"
         )
 
 
@@ -285,34 +304,15 @@ class _Bet:
         return self.marked * math.log(odds) - self.trials * math.log1p(self.share * (odds - 1))
 
 
-def _marks(new: Arms, mark: int | None, apart: int) -> tuple[int, int]:
-    """How many of canary and stable are marked; without τ only faults are."""
-    if mark is None:
-        return new.canary.faults, new.stable.faults
-    return new.canary.over(mark + apart), new.stable.over(mark)
-
-
-def _bet(new: Arms, mark: int | None, rule: Rule, *, alone: bool) -> _Bet | None:
+def _bet(new: Arms, marks: tuple[int, int], rule: Rule, *, alone: bool) -> _Bet | None:
     """One stratum's bet in this look; None where there is nothing to bet on."""
     canary, stable = new.canary.total, new.stable.total
-    a, b = _marks(new, mark, rule.apart)
+    a, b = marks
     if not canary:
         return None
     if alone:
         return _Bet(a, canary, min(1.0, 2 * (1 - rule.quantile)))
     return _Bet(a, a + b, canary / (canary + stable)) if stable else None
-
-
-def _learn(old: Stratum, new: Arms, mark: int | None, rule: Rule, *, judged: bool) -> Stratum:
-    """What is known of a stratum after a look. τ moves only now, for the next one."""
-    window = _slide(old.window, new.stable, rule.baseline_samples)
-    if not judged:
-        return replace(old, window=window)
-    marks = _marks(new, mark, rule.apart)
-    known = replace(old, window=window, rollout=old.rollout.plus(new, *marks))
-    if mark is None:
-        return known
-    return replace(known, seen=old.seen.plus(new), step=old.step.plus(new, *marks))
 
 
 def _slide(window: tuple[float, ...], new: Counts, baseline_samples: int) -> tuple[float, ...]:

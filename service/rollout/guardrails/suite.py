@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from service.rollout.guardrails.base import Guardrail, Look, error
-from service.rollout.guardrails.latency import Rule, Slower, SlowTest
+from service.rollout.guardrails.errors import ErrorTest, MoreErrors
+from service.rollout.guardrails.latency import Rule, Slower, SlowTest, What
+from service.rollout.guardrails.quality import QualityTest, Worse
 from service.rollout.guardrails.wager import Bounds
 from service.rollout.plan import Plan
 from service.rollout.verdict import Judgement, Verdict, judge
@@ -20,11 +22,26 @@ FIRST = 0.75
 
 
 def _latency(plan: Plan, bounds: Bounds, edges: tuple[float, ...]) -> Guardrail[Any]:
-    return Slower("latency", bounds, Rule.of(plan), edges)
+    return Slower("latency", bounds, Rule.of(plan), edges, What.REQUESTS)
+
+
+def _inference(plan: Plan, bounds: Bounds, edges: tuple[float, ...]) -> Guardrail[Any]:
+    return Slower("inference", bounds, Rule.of(plan), edges, What.INFERENCE)
+
+
+def _errors(plan: Plan, bounds: Bounds, _: tuple[float, ...]) -> Guardrail[Any]:
+    return MoreErrors("errors", bounds, plan.guardrails.errors.margin)
+
+
+def _quality(plan: Plan, bounds: Bounds, _: tuple[float, ...]) -> Guardrail[Any]:
+    return Worse("quality", bounds, plan.guardrails.quality)
 
 
 BUILDERS: dict[str, Callable[[Plan, Bounds, tuple[float, ...]], Guardrail[Any]]] = {
     "latency": _latency,
+    "inference": _inference,
+    "errors": _errors,
+    "quality": _quality,
 }
 """Every guardrail there is, by its name in the plan; people see them in this order."""
 
@@ -38,6 +55,9 @@ class Evidence:
 
     edges: tuple[float, ...]
     latency: SlowTest | None = None
+    inference: SlowTest | None = None
+    errors: ErrorTest | None = None
+    quality: QualityTest | None = None
 
     def next_step(self) -> Evidence:
         """After the weight has changed; see `base.Memory`."""
@@ -85,7 +105,14 @@ class Suite:
             broken.get(g.name) or g.assess(getattr(evidence, g.name) or g.begin())
             for g in self.guardrails
         ]
-        return judge(verdicts, self.plan.must_pass(step))
+        return judge(verdicts, self._must_pass(verdicts, step))
+
+    def _must_pass(self, verdicts: Sequence[Verdict], step: int) -> frozenset[str]:
+        """The plan's, and what binds by the evidence it has where the step names none."""
+        wanted = self.plan.must_pass(step)
+        if self.plan.steps[step].must_pass is not None:
+            return wanted
+        return wanted | {verdict.name for verdict in verdicts if verdict.binding}
 
     def unreadable(self, message: str, step: int) -> Judgement:
         """The evidence could not be read: an error of every guardrail."""

@@ -1,0 +1,42 @@
+"""What a GPU serves with: whole contexts in fp16, and steps over states kept on the device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from loadtest import streams
+from model_export import drift, graph, step_graph
+from model_export.architecture import MemoryAugmentedGRU
+from service.inference.device_engine import DeviceEngine
+from service.inference.engine import Engine
+from service.inference.onnx_engine import OnnxEngine
+from service.inference.onnx_pool import open_pool
+from service.inference.state_pool import SMALLEST, StatePool
+from service.manifest import MODEL_FP16, STATE_READ, STATE_WRITE, STEP_POOLED
+
+
+def write(model: MemoryAugmentedGRU, directory: Path, exact: Engine) -> Engine:
+    """Write the graphs into `directory`, and hold the step in fp32 against `exact`.
+
+    The engine is fp16's, on the CPU: products of rounded weights and operands, there
+    summed in fp32. Raises `ParityError`.
+    """
+    built = {
+        MODEL_FP16: graph.build(model, half=True),
+        STATE_READ: step_graph.build_read(),
+        STATE_WRITE: step_graph.build_write(),
+        **{
+            file: step_graph.build(model, precision, pooled=True)
+            for precision, file in STEP_POOLED.items()
+        },
+    }
+    for name, proto in built.items():
+        (directory / name).write_bytes(graph.serialise(proto))
+    drift.hold_equal(exact, _pooled(exact, directory / STEP_POOLED["fp32"]), streams.load().vectors)
+    half = OnnxEngine(directory / MODEL_FP16, exact.dimensions, precision="fp16")
+    return _pooled(half, directory / STEP_POOLED["fp16"])
+
+
+def _pooled(full: Engine, step: Path) -> Engine:
+    pool = open_pool(step, full.dimensions, full.provider, SMALLEST)
+    return DeviceEngine(full, StatePool(pool))

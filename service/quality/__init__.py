@@ -1,0 +1,1 @@
+"""How good predictions turned out to be, told by the vectors that came next."""

@@ -1,0 +1,174 @@
+"""The SQLite file of the rollout: one connection, one lock, one schema."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from service.errors import NextvecError
+
+log = logging.getLogger(__name__)
+
+_TABLES = (
+    "CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), record TEXT NOT NULL)",
+    "CREATE TABLE audit (id INTEGER PRIMARY KEY AUTOINCREMENT, row TEXT NOT NULL)",
+    """CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit
+    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END""",
+    """CREATE TRIGGER audit_is_final BEFORE UPDATE ON audit
+    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END""",
+)
+_CALLS = (
+    """CREATE TABLE calls (id INTEGER PRIMARY KEY AUTOINCREMENT, actor TEXT NOT NULL,
+    key TEXT NOT NULL, fingerprint TEXT NOT NULL, answer TEXT NOT NULL, UNIQUE (actor, key))""",
+)
+
+_RESET = (
+    # Schema 1 had one test. What it had seen does not fit the tests of today: it is
+    # dropped, and with it a pass that the step had; where the rollout stands is kept.
+    """UPDATE state SET record = json_set(json_remove(record, '$.test', '$.snapshot',
+    '$.looked_at'), '$.rollout.passed', json('false')) WHERE json_valid(record)""",
+)
+
+_WEBHOOKS = ("CREATE TABLE webhooks (name TEXT PRIMARY KEY, told INTEGER NOT NULL)",)
+
+_SCHEMAS = (_TABLES, _RESET, _CALLS, _WEBHOOKS)
+"""What each schema adds to the one before it."""
+
+SCHEMA = len(_SCHEMAS)
+
+
+class StoreError(NextvecError):
+    """The file cannot be opened or written as things are; its contents may be sound."""
+
+    code = "store"
+
+
+class StoreUnreadable(StoreError):
+    """The file's contents are not a record of this service."""
+
+
+class Database:
+    """One connection, held for the process's lifetime. Calls block: use a thread.
+
+    The file is locked while it is open, so that no second service can move the
+    same rollout; the operating system lets go of it when the process dies.
+    """
+
+    def __init__(self, path: Path, wait_seconds: float = 5.0) -> None:
+        """`wait_seconds`: for another process that is just letting go of the file."""
+        self.path = path
+        self._wait = wait_seconds
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection, one thread at a time.
+
+        Raises `StoreUnreadable` for contents that are damaged or of another
+        schema, `StoreError` where the file cannot be opened or is in use.
+        """
+        with self._lock, self._errors():
+            yield self._open()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """The same in a transaction: all of the block is on the disk after it, or nothing."""
+        with self.reading() as connection, _transaction(connection):
+            yield connection
+
+    def set_aside(self) -> Path:
+        """Move an unreadable file out of the way, keeping it; answers where to."""
+        self.close()
+        number = 1
+        while (kept := self._beside(f".unreadable-{number}")).exists():
+            number += 1
+        try:
+            for suffix in ("-wal", "-shm"):
+                with suppress(FileNotFoundError):
+                    self._beside(suffix).rename(f"{kept}{suffix}")
+            self.path.rename(kept)
+        except OSError as error:
+            raise StoreError(
+                f"{self.path} is unreadable and cannot be moved aside ({error.strerror}); "
+                "move it yourself or set NEXTVEC_ROLLOUT__DATABASE to another path"
+            ) from error
+        return kept
+
+    def close(self) -> None:
+        """Let go of the file; a later call opens it again."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _beside(self, suffix: str) -> Path:
+        return self.path.with_name(self.path.name + suffix)
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(f"{self.path.parent}: {error.strerror}") from error
+            connection = sqlite3.connect(
+                self.path, timeout=self._wait, isolation_level=None, check_same_thread=False
+            )
+            try:
+                _set_up(connection, self.path)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """SQLite's errors in the service's words: damage apart from everything else."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            # Another extended code may sit in the upper bits.
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+                raise StoreUnreadable(f"{self.path}: {error}") from error
+            if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise StoreError(
+                    f"{self.path} is in use by another process; stop that one, "
+                    "or set NEXTVEC_ROLLOUT__DATABASE to another path"
+                ) from error
+            raise StoreError(
+                f"{self.path}: {error}; check that the path can be written and the disk has room"
+            ) from error
+
+
+def _set_up(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    with _transaction(connection):
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if version > SCHEMA or (version == 0 and tables):
+            raise StoreUnreadable(f"{path}: schema {version}; this service reads {SCHEMA}")
+        if 0 < version < SCHEMA:
+            log.warning("%s is of an older service: weight and history stay", path)
+        for statements in _SCHEMAS[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA}")
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")

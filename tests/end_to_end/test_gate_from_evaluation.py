@@ -1,0 +1,104 @@
+"""The gate from end to end: evaluate, export with the report, serve, start, override."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from importlib.resources import files
+
+import pytest
+import torch
+from serving import NEXTVEC, WINDOWS, serving, tokens
+
+from model_export import checkpoint, parity
+from model_export.architecture import MemoryAugmentedGRU
+from model_export.parity import Case
+from service.cli import main
+
+
+@pytest.fixture(scope="module")
+def evaluated_models(tmp_path_factory):
+    """Two untrained versions, evaluated in one run on the sample that is shipped.
+
+    Phase-3 answers one direction whatever it reads: it is the worse by far.
+    """
+    folder = tmp_path_factory.mktemp("gate")
+    sources = {}
+    for seed, version in enumerate(WINDOWS):
+        torch.manual_seed(seed)
+        sources[version] = folder / f"{version}.safetensors"
+        model = MemoryAugmentedGRU()
+        if version == "phase-3":
+            with torch.no_grad():
+                model.output_proj[3].bias += 1e4
+        checkpoint.save(model, sources[version], {})
+    wanted = [f"{sources[version]}:{window}" for version, window in WINDOWS.items()]
+    data = ["--data", str(files("loadtest") / "data" / "sample.npz"), "--pool", "60"]
+    assert main(["evaluate", *wanted, *data, "--out", str(folder)]) == 0
+    # The parity of a graph with its model has tests of its own.
+    short = ((Case.ragged((4, 1)),), lambda _done, _total, _text: None)
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setattr(parity.measure, "__defaults__", short)
+    for version, window in WINDOWS.items():
+        figures = ["--evaluation", str(folder / "report.json"), "--step-latency"]
+        names = ["--version", version, "--context-window", str(window)]
+        models = ["--models", str(folder / "models")]
+        assert main(["export", str(sources[version]), *names, *models, *figures]) == 0
+    monkeypatch.undo()
+    return folder / "models"
+
+
+def start(server, *arguments):
+    return subprocess.run(
+        [NEXTVEC, "rollout", "--url", str(server.client.base_url), "start", "phase-3", *arguments],
+        env={**os.environ, **tokens(), "COLUMNS": "400"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_canary_that_does_not_beat_stable_is_held_back_until_overridden(
+    evaluated_models, tmp_path
+):
+    """Refused in words with every figure; then started by an approver, on record."""
+    plan = tmp_path / "plan.json"
+    gate = {"min_hit5": 0.99, "non_inferiority_margin": 0, "min_pool": 61, "max_step_p95_ms": 1e-3}
+    plan.write_text(json.dumps({"gate": gate}))
+    environment = {"NEXTVEC_ROLLOUT__PLAN": str(plan)}
+    with serving(evaluated_models, tmp_path, "--canary", "phase-3", **environment) as server:
+        refused = start(server)
+        assert refused.returncode != 0
+        for said in (
+            "99 % wanted",
+            "by the paired interval",
+            "60 candidates",
+            "ms at P95 over 500 steps",
+        ):
+            assert said in refused.stderr
+        assert "Healthy" == server.status()["phase"]
+        mute = start(server, "--override-gate")
+        assert "--reason" in mute.stderr
+        begun = start(server, "--override-gate", "--reason", "to see it move")
+        assert begun.returncode == 0, begun.stderr
+        assert "gate overridden" in begun.stdout
+        status = server.wait_for("WarmingUp", "Progressing")
+        # Non-inferiority is missed on both held-out sets.
+        assert set(gate) == {miss["figure"] for miss in status["gate"]["missed"]}
+        row = server.admin("GET", "/history").json()[-1]
+        assert ("to see it move", "approver") == (row["note"], row["actor"])
+        assert status["gate"]["missed"] == row["gate_missed"]
+
+
+def test_a_gate_that_the_figures_meet_lets_the_canary_in(evaluated_models, tmp_path):
+    """The same versions and a gate within reach."""
+    plan = tmp_path / "plan.json"
+    gate = {"non_inferiority_margin": 0.99, "min_pool": 60, "max_step_p95_ms": 60_000}
+    plan.write_text(json.dumps({"gate": gate}))
+    with serving(evaluated_models, tmp_path) as server:
+        begun = start(server, "--plan", str(plan))
+        assert begun.returncode == 0, begun.stderr
+        status = server.wait_for("WarmingUp", "Progressing")
+        assert {"overridden": False, "missed": []} == status["gate"]

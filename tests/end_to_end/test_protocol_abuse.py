@@ -1,0 +1,311 @@
+"""Bytes that no decent client sends, over a bare socket, to the real server.
+
+Each costs its sender an error in the contract's form, or the connection where
+HTTP leaves nothing else; and the service goes on serving.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+from contextlib import closing
+from http.client import parse_headers
+
+import numpy as np
+import pytest
+from fakes import unit_vectors
+
+VECTOR = unit_vectors(1, dim=768).tobytes()
+BINARY = b"Content-Type: application/octet-stream\r\n"
+PATIENCE = 0.5
+"""Seconds, of the server that is short of it."""
+
+
+@pytest.fixture(scope="module")
+def hasty(models, tmp_path_factory):
+    """A server that waits for nobody."""
+    from serving import serving  # noqa: PLC0415  as the other fixtures' module has it
+
+    folder = tmp_path_factory.mktemp("hasty")
+    patience = {"NEXTVEC_LIMITS__BODY_TIMEOUT_SECONDS": str(PATIENCE)}
+    with serving(models, folder, **patience) as running:
+        yield running
+
+
+class Wire:
+    """A socket to the server, and the answers read from it."""
+
+    def __init__(self, server):
+        url = server.client.base_url
+        self.socket = socket.create_connection((url.host, url.port), timeout=20)
+        self.incoming = self.socket.makefile("rb")
+
+    def send(self, data):
+        """Send what the server will take: it may have closed already."""
+        try:
+            self.socket.sendall(data)
+        except OSError:
+            return
+
+    def answer(self):
+        """Status, headers and body; None once the server has closed."""
+        try:
+            line = self.incoming.readline()
+        except ConnectionResetError:
+            return None
+        if not line:
+            return None
+        headers = parse_headers(self.incoming)
+        body = self.incoming.read(int(headers["content-length"]))
+        return int(line.split()[1]), headers, body
+
+    def close(self):
+        self.incoming.close()
+        self.socket.close()
+
+
+@pytest.fixture
+def wire(server):
+    with closing(Wire(server)) as opened:
+        yield opened
+    # Whatever was done to it, the service goes on.
+    server.predict(unit_vectors(1, dim=768))
+
+
+def head(*lines, path=b"/v1/predict", version=b"HTTP/1.1"):
+    return b"\r\n".join([b"POST %s %s" % (path, version), b"Host: h", *lines, b"", b""])
+
+
+def request(body, *lines, path=b"/v1/predict"):
+    return head(b"Content-Length: %d" % len(body), BINARY.strip(), *lines, path=path) + body
+
+
+def refused(wire, status, code):
+    """The next answer is this error, in the contract's form."""
+    answer = wire.answer()
+    assert answer is not None
+    got, headers, body = answer
+    content = json.loads(body)
+    assert (got, content["code"]) == (status, code), content
+    assert set(content) == {"error", "code", "request_id"}
+    assert content["request_id"] == headers["x-request-id"]
+
+
+def closed(wire):
+    assert wire.answer() is None
+
+
+MALFORMED = {
+    "not HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "a version of the future": b"GET / HTTP/9.9\r\n\r\n",
+    "two lengths": head(b"Content-Length: 5", b"Content-Length: 6") + b"hello!",
+    "length and chunks": head(b"Content-Length: 5", b"Transfer-Encoding: chunked") + b"0\r\n\r\n",
+    "chunks and length": head(b"Transfer-Encoding: chunked", b"Content-Length: 5") + b"0\r\n\r\n",
+    "length with a sign": head(b"Content-Length: +5") + b"hello",
+    "negative length": head(b"Content-Length: -1"),
+    "length that is no number": head(b"Content-Length: five"),
+    "length beyond 64 bits": head(b"Content-Length: 99999999999999999999999"),
+    "lengths in a list": head(b"Content-Length: 5, 5") + b"hello",
+    "unknown encoding last": head(b"Transfer-Encoding: chunked, gzip") + b"0\r\n\r\n",
+    "chunk of no size": head(b"Transfer-Encoding: chunked") + b"hello\r\n",
+    "chunk longer than said": head(b"Transfer-Encoding: chunked") + b"2\r\nhello\r\n0\r\n\r\n",
+    "chunk beyond 64 bits": head(b"Transfer-Encoding: chunked") + b"f" * 17 + b"\r\n",
+    "space before the colon": head(b"Content-Length : 5") + b"hello",
+    "folded header": head(b"X-A: 1", b" Content-Length: 5") + b"hello",
+    "a zero byte": head(b"X-A: \x00"),
+    "a tunnel": b"CONNECT other:80 HTTP/1.1\r\nHost: other:80\r\n\r\n",
+    "a bare line feed in a header": head(b"X-A: 1\nContent-Length: 5") + b"hello",
+}
+
+
+@pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED)
+def test_what_is_no_request_is_refused_and_the_connection_closed(wire, data):
+    """Nobody can say where the next request would begin: a smuggler would say it."""
+    wire.send(data)
+    refused(wire, 400, "malformed")
+    closed(wire)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        head(*(b"X-%d: 1" % number for number in range(10_000))),
+        head(b"X-A: " + b"a" * 1_000_000),
+        b"GET /" + b"a" * 1_000_000 + b" HTTP/1.1\r\n\r\n",
+        head(b"Transfer-Encoding: chunked") + b"0\r\nX-A: " + b"a" * 1_000_000,
+        head(b"Transfer-Encoding: chunked") + b"1;" + b"a" * 1_000_000,
+    ],
+    ids=["ten thousand headers", "a giant header", "a giant target", "a trailer", "an extension"],
+)
+def test_a_head_over_the_limits_is_refused(wire, data):
+    """Before it is all read: it is not held."""
+    wire.send(data)
+    answer = wire.answer()
+    if answer is not None:  # else it closed on what we were still sending
+        assert answer[0] == 431
+        assert json.loads(answer[2])["code"] == "head_too_large"
+    closed(wire)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "lines", "status", "code"),
+    [
+        (b"/v1/predict", VECTOR[:-1], (), 400, "malformed"),
+        (b"/v1/predict", b"", (), 422, "invalid"),
+        (b"/v1/predict", b"\xff" * 3072, (), 422, "invalid"),
+        (b"/v1/sessions/a/vectors", VECTOR + b"1234", (), 400, "malformed"),
+        (b"/v1/sessions/a/vectors?position=-1", VECTOR, (), 422, "invalid"),
+        (b"/v1/sessions/a%20b/vectors", VECTOR, (), 422, "invalid"),
+        (b"/v1/sessions/%2e%2e/vectors", VECTOR[:9], (), 400, "malformed"),
+        (b"/v1/predict", VECTOR, (b"Accept: text/html",), 415, "unsupported_media_type"),
+        (b"/v1/predict", VECTOR, (b"X-Variant: \xff",), 422, "invalid"),
+        (b"/v2/models/next-vector/infer", VECTOR, (), 400, "malformed"),
+        (b"/v2/models/other/infer", b"{}", (), 404, "model_not_found"),
+    ],
+)
+def test_a_body_that_is_not_what_it_should_be(wire, path, body, lines, status, code):
+    """An error, and the connection goes on: what follows is another request."""
+    wire.send(request(body, *lines, path=path) + request(VECTOR))
+    refused(wire, status, code)
+    assert wire.answer()[0] == 200
+
+
+def infer(size, body, *lines):
+    """A request of `/v2` for one vector whose binary part is said to have `size` bytes."""
+    tensor = {"name": "vectors", "shape": [1, 768], "datatype": "FP32"}
+    tensor["parameters"] = {"binary_data_size": size}
+    content = json.dumps({"inputs": [tensor]}).encode()
+    length = b"Inference-Header-Content-Length: %d" % len(content)
+    return content + body, (length, *lines)
+
+
+@pytest.mark.parametrize(("said", "sent"), [(3072, 3068), (3068, 3072), (3072, 0), (4, 4)])
+def test_a_binary_size_that_does_not_match(wire, said, sent):
+    """Neither the shape nor the bytes that came."""
+    body, lines = infer(said, VECTOR[:sent])
+    wire.send(request(body, *lines, path=b"/v2/models/next-vector/infer"))
+    status, _, content = wire.answer()
+    assert status in {400, 422}
+    assert {"error", "code", "request_id"} == set(json.loads(content))
+
+
+def test_a_zip_bomb_is_not_unpacked(wire):
+    """A hundred megabytes in a hundred kilobytes: unpacked up to the limit, no further."""
+    body = gzip.compress(bytes(100_000_000))
+    lines = (b"Content-Encoding: gzip", b"Inference-Header-Content-Length: 10")
+    wire.send(request(body, *lines, path=b"/v2/models/next-vector/infer"))
+    refused(wire, 413, "too_large")
+
+
+def test_a_length_that_promises_less_leaves_bytes_that_are_no_request(wire):
+    """The first is answered, the rest refused, in this order."""
+    wire.send(head(b"Content-Length: 3072", BINARY.strip()) + VECTOR + b"more than was said\r\n")
+    assert wire.answer()[0] == 200
+    closed(wire)
+
+
+def test_a_length_over_the_limit_is_refused_unread(wire):
+    """By its word alone."""
+    wire.send(head(b"Content-Length: 99999999999", BINARY.strip()))
+    refused(wire, 413, "too_large")
+
+
+def test_requests_in_a_row_are_answered_in_order(wire):
+    """Predictions and others, good and bad, sent without waiting."""
+    get = b"GET %s HTTP/1.1\r\nHost: h\r\n\r\n"
+    chunked = head(b"Transfer-Encoding: chunked", BINARY.strip())
+    chunked += b"c00\r\n" + VECTOR + b"\r\n0\r\n\r\n"
+    wire.send(
+        request(VECTOR, b"X-Request-Id: 1")
+        + get % b"/v2/health/live"
+        + request(VECTOR[:5], b"X-Request-Id: 3")
+        + get % b"/nowhere"
+        + chunked
+        + request(VECTOR, path=b"/v1/sessions/row/vectors?position=0")
+        + request(VECTOR, path=b"/v1/sessions/row/vectors?position=1")
+        + request(VECTOR, path=b"/v1/sessions/row/vectors?position=9")
+        + b"rubbish\r\n\r\n"
+    )
+    answers = [wire.answer() for _ in range(8)]
+    assert [answer[0] for answer in answers] == [200, 200, 400, 404, 200, 200, 200, 409]
+    assert [answers[i][1]["x-request-id"] for i in (0, 2)] == ["1", "3"]
+    assert [json.loads(answers[i][2])["length"] for i in (5, 6)] == [1, 2]
+    closed(wire)
+
+
+@pytest.mark.parametrize("line", [b"Connection: close", b"Connection: Keep-Alive, close"])
+def test_a_connection_is_closed_where_that_was_asked_for(wire, line):
+    """After the answer, which says so."""
+    wire.send(request(VECTOR, line) + request(VECTOR))
+    status, headers, _ = wire.answer()
+    assert (status, headers["connection"]) == (200, "close")
+    closed(wire)
+
+
+def test_an_older_protocol_is_answered(wire):
+    """HTTP/1.0 closes after each answer."""
+    wire.send(head(b"Content-Length: 3072", BINARY.strip(), version=b"HTTP/1.0") + VECTOR)
+    assert wire.answer()[0] == 200
+    closed(wire)
+
+
+def test_an_offer_of_another_protocol_is_passed_over(wire):
+    """As Java's client makes one with its first request."""
+    offer = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMA")
+    for _ in range(2):
+        wire.send(request(VECTOR, *offer))
+        assert wire.answer()[0] == 200
+
+
+def test_a_body_that_waits_to_be_asked_for_is_asked_for(wire):
+    """`Expect: 100-continue`."""
+    wire.send(head(b"Content-Length: 3072", b"Expect: 100-continue", BINARY.strip()))
+    assert wire.incoming.readline() == b"HTTP/1.1 100 Continue\r\n"
+    assert wire.incoming.readline() == b"\r\n"
+    wire.send(VECTOR)
+    assert wire.answer()[0] == 200
+
+
+def test_a_body_in_many_pieces_is_one_body(wire):
+    """However it was cut."""
+    data = request(VECTOR, b"Accept: application/octet-stream", b"X-Variant: stable")
+    wire.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for start in range(0, len(data), 100):
+        wire.send(data[start : start + 100])
+    status, _, body = wire.answer()
+    assert status == 200
+    assert float(np.linalg.norm(np.frombuffer(body, "<f4"))) == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("sent", [0, 10, 60, 3000])
+def test_a_caller_who_closes_midway_is_let_go(wire, sent):
+    """In the head or in the body; half closed is closed."""
+    wire.send(request(VECTOR)[:sent])
+    wire.socket.shutdown(socket.SHUT_WR)
+    closed(wire)
+
+
+def test_a_body_that_stalls_is_given_up(hasty):
+    """With its length declared, and in chunks."""
+    for data in (request(VECTOR)[:-1], head(b"Transfer-Encoding: chunked") + b"5\r\nhel"):
+        with closing(Wire(hasty)) as wire:
+            wire.send(data)
+            refused(wire, 400, "body_timeout")
+            closed(wire)
+    hasty.predict(unit_vectors(1, dim=768))
+
+
+def test_heads_that_drip_do_not_hold_connections(hasty):
+    """Slowloris: hundreds of heads that never end, and callers who are served meanwhile."""
+    wires = [Wire(hasty) for _ in range(300)]
+    for number, wire in enumerate(wires):
+        # Nothing, line ends before a head, a piece of one, all of one but its end.
+        wire.send([b"", b"\r\n", b"POST /v1/pre", head()[:-2]][number % 4])
+    hasty.predict(unit_vectors(1, dim=768))
+    for number, wire in enumerate(wires):
+        if number % 4 > 1:
+            refused(wire, 400, "head_timeout")
+        closed(wire)
+        wire.close()
+    hasty.predict(unit_vectors(1, dim=768))

@@ -1,0 +1,136 @@
+"""The pool on ONNX Runtime's CPU: what a GPU runs, but for the GPU."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+from fakes import manifest_of
+
+from model_export import graph, step_graph
+from model_export.architecture import DIM, HIDDEN, LAYERS
+from model_export.parity import walk
+from service.errors import VersionError
+from service.inference import onnx_pool
+from service.inference.device_engine import DeviceEngine
+from service.inference.loading import with_pool
+from service.inference.onnx_engine import CPU, CUDA, open_session, refuse_fallen_back
+from service.inference.replay import stale
+from service.inference.repository import VersionFiles
+from service.inference.state_pool import SMALLEST
+from service.inference.states import advance
+from service.manifest import STATE_READ, STATE_WRITE, STEP_POOLED, Dimensions
+from service.settings import Engine
+
+DIMENSIONS = Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN)
+COLD = np.zeros((LAYERS, HIDDEN), np.float32)
+
+
+@pytest.fixture(scope="module")
+def folder(model, graph_bytes, tmp_path_factory):
+    """The files of a version for a GPU, in fp32."""
+    made = tmp_path_factory.mktemp("pooled")
+    (made / "model.onnx").write_bytes(graph_bytes)
+    protos = {
+        STEP_POOLED["fp32"]: step_graph.build(model, "fp32", pooled=True),
+        STATE_READ: step_graph.build_read(),
+        STATE_WRITE: step_graph.build_write(),
+    }
+    for name, proto in protos.items():
+        (made / name).write_bytes(graph.serialise(proto))
+    return made
+
+
+@pytest.fixture(scope="module")
+def files(folder):
+    manifest = manifest_of("phase-3", 1000, "0" * 64)
+    digests = {path.name: "0" * 64 for path in folder.iterdir()}
+    return VersionFiles(
+        manifest.model_copy(update={"dimensions": DIMENSIONS, "files": digests}),
+        folder / "model.onnx",
+    )
+
+
+@pytest.fixture(scope="module")
+def kept(files, engine):
+    """Whole contexts on the plain engine, steps over the pool."""
+    return with_pool(Engine(device_states=SMALLEST), files, engine, "fp32")
+
+
+@pytest.mark.parametrize("batch", [1, 3, 33])
+def test_sessions_answer_as_on_the_plain_path(kept, engine, batch):
+    """A context, steps, more vectors at once, steps: answers and states, at every size."""
+    assert isinstance(kept, DeviceEngine)
+    vectors = walk(np.random.default_rng(1), 12, batch)
+    plain, pooled = [COLD] * batch, [COLD] * batch
+    done = 0
+    for count in (4, 1, 1, 4, 1, 1):
+        block = np.ascontiguousarray(vectors[done : done + count])
+        lengths = np.full(batch, count, np.int32)
+        expected, plain = advance(engine, block, lengths, plain)
+        answer, pooled = advance(kept, block, lengths, pooled)
+        np.testing.assert_allclose(expected, answer, atol=1e-5)
+        done += count
+    assert not isinstance(pooled[0], np.ndarray)
+    for one, other in zip(plain, pooled, strict=True):
+        np.testing.assert_allclose(one, np.asarray(other), atol=1e-5)
+
+
+def test_the_pool_is_changed_where_it_lies(folder):
+    """Input and output are one buffer: what was not a target is as it was."""
+    device = onnx_pool.OnnxPool(folder / STEP_POOLED["fp32"], DIMENSIONS, CPU, SMALLEST)
+    states = np.random.default_rng(2).uniform(-1, 1, (5, LAYERS, HIDDEN)).astype(np.float32)
+    slots = np.array([7, 3, 100, 127, 50], np.int64)
+    device.write(slots, states)
+    vectors = walk(np.random.default_rng(3), 1, 3)
+    device.step(vectors, slots[:3], np.array([8, 9, 10], np.int64))
+    np.testing.assert_array_equal(states, device.read(slots))
+    assert np.isfinite(device.read(np.array([0, 8, 9, 10], np.int64))).all()
+
+
+def test_replays_are_compared_with_runs(folder):
+    """Here nothing is captured, so that every size holds."""
+    device = onnx_pool.OnnxPool(
+        folder / STEP_POOLED["fp32"], DIMENSIONS, CPU, SMALLEST, graphed=True
+    )
+    assert () == stale(device, DIMENSIONS)
+
+
+def test_graphs_that_do_not_hold_are_given_up_loudly(folder, monkeypatch, caplog):
+    """And served without."""
+    monkeypatch.setattr(onnx_pool, "stale", lambda _device, _sizes: (4, 8))
+    with caplog.at_level(logging.ERROR):
+        device = onnx_pool.open_pool(
+            folder / STEP_POOLED["fp32"], DIMENSIONS, CPU, SMALLEST, graphs=True
+        )
+    assert not device.graphed
+    assert "CUDA graphs are given up" in caplog.text
+    assert "batches of 4, 8" in caplog.text
+
+
+def test_a_version_without_the_step_for_a_pool_steps_on_the_host(files, engine):
+    """As do those exported for the CPU alone."""
+    without = VersionFiles(files.manifest.model_copy(update={"files": {}}), files.graph)
+    assert engine is with_pool(Engine(), without, engine, "fp32")
+
+
+def test_what_ran_on_the_cpu_is_seen_in_the_profile(folder, tmp_path):
+    """ONNX Runtime's own: on CUDA, GRU nodes that run here would have fallen back."""
+    path = folder / "model.onnx"
+
+    def profiled():
+        session = open_session(path, CPU, 1, profile=tmp_path / "profile")
+        feeds = {
+            "vectors": walk(np.random.default_rng(4), 2, 1),
+            "lengths": np.array([2], np.int32),
+            "state": COLD[:, None],
+        }
+        session.run(None, feeds)
+        return session
+
+    refuse_fallen_back(profiled(), path, CPU)
+    with pytest.raises(
+        VersionError, match=r"(GRU_end_\d on CPU.*; ){3}.*set engine\.device to cpu"
+    ):
+        refuse_fallen_back(profiled(), path, CUDA)

@@ -1,0 +1,88 @@
+"""`nextvec evaluate --sweep`: one thing varied, the rest held."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from training import baselines, held_out
+from training.candidate import Candidate
+from training.corpus import Corpus
+from training.evaluation import PoolWish, check_held_out
+from training.sweeps import context, picture, policy, pools, position, reach
+from training.sweeps.setting import Advance, Setting, choose
+from training.sweeps.sweep import Sweep
+
+NAMES = ("context", "pool", "policy", "position", "reach")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What to sweep, on which held-out set, at how many positions."""
+
+    names: Sequence[str]
+    held_out: str
+    positions: int
+    pool: PoolWish
+    include_seen: bool
+
+
+def run(
+    wish: Wish, corpus: Corpus, candidates: Sequence[Candidate], out: Path, console: Console
+) -> None:
+    """Write each sweep as `sweep-NAME.md`, `.json` and `.png` under `out`.
+
+    Raises `CorpusError` where a model was trained on the set, `ValueError` where the
+    set is too small.
+    """
+    one = next(found for found in held_out.sets(corpus) if found.name == wish.held_out)
+    if not wish.include_seen:
+        check_held_out(candidates, one)
+    rules = baselines.all_rules(held_out.split(corpus, "both").train.vectors)
+    pool = wish.pool.draw(one)
+    everything = Setting(one, pool, np.arange(1, len(one.corpus.vectors)), tuple(candidates), rules)
+    settings = {
+        name: everything
+        if name == "position"
+        else choose(one, pool, tuple(candidates), rules, wish.positions, _first(name, candidates))
+        for name in wish.names
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    for name, setting in settings.items():
+        found = _swept(name, setting, console)
+        (out / f"sweep-{name}.md").write_text(found.as_markdown())
+        picture.draw(found, out / f"sweep-{name}.png")
+        (out / f"sweep-{name}.json").write_text(json.dumps(found.as_json(), indent=1) + "\n")
+        print(f"{found.as_markdown()}\nwritten to {out}/sweep-{name}.md, .json and .png\n")
+
+
+def _first(name: str, candidates: Sequence[Candidate]) -> int:
+    """How many vectors a position needs before it, so that every point is of the same kind."""
+    window = max(candidate.window for candidate in candidates)
+    return {"context": max(context.LENGTHS), "policy": window + 1, "reach": window}.get(name, 1)
+
+
+def _swept(name: str, setting: Setting, console: Console) -> Sweep:
+    workers = os.cpu_count() or 1
+    sweeps: dict[str, tuple[int, Callable[[Advance], Sweep]]] = {
+        "context": (
+            context.cost(setting, context.LENGTHS),
+            lambda advance: context.sweep(setting, advance, workers, context.LENGTHS),
+        ),
+        "pool": (pools.cost(setting), lambda advance: pools.sweep(setting, advance, workers)),
+        "policy": (policy.cost(setting), lambda advance: policy.sweep(setting, advance, workers)),
+        "position": (position.cost(setting), lambda advance: position.sweep(setting, advance)),
+        "reach": (reach.cost(setting), lambda advance: reach.sweep(setting, advance)),
+    }
+    total, sweep = sweeps[name]
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+        task = bar.add_task(f"sweep of {name}", total=total)
+        return sweep(lambda vectors: bar.advance(task, vectors))

@@ -1,0 +1,1 @@
+"""One thing varied, the rest held: Hit@5 against it, for every model and every rule."""

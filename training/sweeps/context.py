@@ -1,0 +1,56 @@
+"""Hit@5 against context length: how much of its window does a model use?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from training.baselines import Rule
+from training.evaluate import predict_exact
+from training.sweeps.setting import Advance, Setting, point
+from training.sweeps.sweep import Series, Sweep
+
+LENGTHS = (10, 20, 50, 100, 200, 500, 1000)
+
+
+def cost(setting: Setting, lengths: tuple[int, ...]) -> int:
+    """Vectors to be run through models."""
+    return len(setting.targets) * sum(lengths) * len(setting.candidates)
+
+
+def sweep(setting: Setting, advance: Advance, workers: int, lengths: tuple[int, ...]) -> Sweep:
+    """Each position from its last 10 … 1000 vectors; rules from as many as they use."""
+    bootstrap = setting.bootstrap()
+    series = []
+    for candidate in setting.candidates:
+        hits = {}
+        for length in lengths:
+            predicted = predict_exact(
+                candidate.model, setting.stream, setting.targets, length, workers=workers
+            )
+            hits[length] = setting.hits(predicted)
+            advance(length * len(setting.targets))
+        own = hits[max(lengths)]
+        points = tuple(point(x, str(x), hit, bootstrap, own) for x, hit in hits.items())
+        series.append(Series(candidate.name, "model", points))
+    for rule in setting.rules:
+        hits = {
+            length: setting.hits(first(rule, length).predict(setting.stream, setting.targets))
+            for length in lengths
+        }
+        own = hits[max(lengths)]
+        points = tuple(point(x, str(x), hit, bootstrap, own) for x, hit in hits.items())
+        series.append(Series(rule.name, "rule", points))
+    return Sweep(
+        name="context",
+        title="Hit@5 against context length",
+        x_label="context (vectors)",
+        log=True,
+        gap_from=f"the longest ({max(lengths)})",
+        note=f"{setting.note} Pool: {setting.pool}.",
+        series=tuple(series),
+    )
+
+
+def first(rule: Rule, length: int) -> Rule:
+    """The rule, with no more than the last `length` vectors to go by."""
+    return replace(rule, weights=rule.weights[:length])

@@ -1,0 +1,64 @@
+"""Hit@5 under each window policy: what a session loses by not recomputing its window."""
+
+from __future__ import annotations
+
+from training.candidate import Candidate
+from training.evaluate import predict_exact
+from training.metrics import Vectors
+from training.sweeps.setting import Advance, Setting, point
+from training.sweeps.sweep import Series, Sweep
+from training.sweeps.windows import anchored, carried_on
+
+POLICIES = ("exact", "anchored", "carried on")
+
+
+def cost(setting: Setting) -> int:
+    last = int(setting.targets.max())
+    exact = len(setting.targets) * sum(candidate.window for candidate in setting.candidates)
+    # Anchored passes overlap by half, so that each vector is run twice.
+    return exact + 3 * last * len(setting.candidates)
+
+
+def sweep(setting: Setting, advance: Advance, workers: int) -> Sweep:
+    """The same positions, all past the window, by each policy; rules know no policy."""
+    bootstrap = setting.bootstrap()
+    series = []
+    for candidate in setting.candidates:
+        hits = [
+            setting.hits(_predict(policy, candidate, setting, advance, workers))
+            for policy in POLICIES
+        ]
+        points = tuple(
+            point(x, policy, hit, bootstrap, hits[0])
+            for x, (policy, hit) in enumerate(zip(POLICIES, hits, strict=True))
+        )
+        series.append(Series(candidate.name, "model", points))
+    for rule in setting.rules:
+        hit = setting.hits(rule.predict(setting.stream, setting.targets))
+        points = tuple(point(x, policy, hit, bootstrap, hit) for x, policy in enumerate(POLICIES))
+        series.append(Series(rule.name, "rule", points))
+    return Sweep(
+        name="policy",
+        title="Hit@5 under each window policy",
+        x_label="policy",
+        log=False,
+        gap_from="exact",
+        note=(
+            f"{setting.note} Pool: {setting.pool}. Exact recomputes the window, anchored restarts "
+            "every half window, carried on never restarts."
+        ),
+        series=tuple(series),
+    )
+
+
+def _predict(
+    policy: str, candidate: Candidate, setting: Setting, advance: Advance, workers: int
+) -> Vectors:
+    model, stream, targets = candidate.model, setting.stream, setting.targets
+    if policy == "anchored":
+        return anchored(model, stream, targets, candidate.window, advance)
+    if policy == "carried on":
+        return carried_on(model, stream, targets, advance)
+    predicted = predict_exact(model, stream, targets, candidate.window, workers=workers)
+    advance(candidate.window * len(targets))
+    return predicted

@@ -1,0 +1,60 @@
+"""Hit@5 by position in the document: is a beginning harder than what follows it?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from training.bootstrap import DocumentBootstrap, Floats
+from training.sweeps.setting import Advance, Setting, point
+from training.sweeps.sweep import Point, Series, Sweep
+from training.sweeps.windows import anchored
+
+EDGES = (0, 1, 5, 10, 20, 50, 100, 200, 500)
+"""The first position of each group; the last one takes what is left."""
+
+
+def cost(setting: Setting) -> int:
+    return 2 * len(setting.stream) * len(setting.candidates)
+
+
+def sweep(setting: Setting, advance: Advance) -> Sweep:
+    """Every position of `setting`, which wants many: anchored windows make them affordable."""
+    document = setting.held_out.corpus.document_id[setting.targets]
+    first = np.searchsorted(setting.held_out.corpus.document_id, document)
+    group = np.searchsorted(EDGES, setting.targets - first, side="right") - 1
+    series = []
+    for candidate in setting.candidates:
+        predicted = anchored(
+            candidate.model, setting.stream, setting.targets, candidate.window, advance
+        )
+        points = _points(setting.hits(predicted), group, document)
+        series.append(Series(candidate.name, "model", points))
+    for rule in setting.rules:
+        hits = setting.hits(rule.predict(setting.stream, setting.targets))
+        series.append(Series(rule.name, "rule", _points(hits, group, document)))
+    return Sweep(
+        name="position",
+        title="Hit@5 by position in the document",
+        x_label="position in the document",
+        log=False,
+        gap_from="no reference",
+        note=(
+            f"{setting.note.removesuffix(', the same at every point.')}. Pool: {setting.pool}. "
+            "Models read anchored windows, which reach over the document's beginning."
+        ),
+        series=tuple(series),
+    )
+
+
+def _points(
+    hits: Floats, group: np.ndarray[tuple[int], np.dtype[np.int64]], document: np.ndarray
+) -> tuple[Point, ...]:
+    found = []
+    for number, edge in enumerate(EDGES):
+        chosen = group == number
+        if chosen.any():
+            last = EDGES[number + 1] - 1 if number + 1 < len(EDGES) else None
+            label = f"{edge}+" if last is None else f"{edge}–{last}" if last > edge else f"{edge}"
+            bootstrap = DocumentBootstrap(document[chosen])
+            found.append(point(number, label, hits[chosen], bootstrap, None))
+    return tuple(found)

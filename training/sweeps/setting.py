@@ -1,0 +1,83 @@
+"""What every point of a sweep shares: the held-out stream, the positions, the pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training import metrics
+from training.baselines import Rule
+from training.bootstrap import DocumentBootstrap, Figure, Floats
+from training.candidate import Candidate
+from training.held_out import HeldOutSet
+from training.metrics import Pool, Vectors
+from training.sweeps.sweep import Point
+
+Positions = NDArray[np.int64]
+Advance = Callable[[int], None]
+"""Called with how many more vectors have been run through a model."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """`targets` are scored, each against the candidates of `pool`."""
+
+    held_out: HeldOutSet
+    pool: Pool
+    targets: Positions
+    candidates: tuple[Candidate, ...]
+    rules: tuple[Rule, ...]
+
+    @property
+    def stream(self) -> Vectors:
+        return self.held_out.corpus.vectors
+
+    @property
+    def note(self) -> str:
+        documents = len(np.unique(self.held_out.corpus.document_id[self.targets]))
+        return (
+            f"Held out: {self.held_out.name} ({self.held_out.description}). "
+            f"{len(self.targets)} positions in {documents} documents, the same at every point."
+        )
+
+    def bootstrap(self) -> DocumentBootstrap:
+        return DocumentBootstrap(self.held_out.corpus.document_id[self.targets])
+
+    def hits(self, predicted: Vectors, pool: Positions | None = None) -> Floats:
+        """1 where the target is among the nearest 5 of the pool, else 0: `[targets]`."""
+        among = self.pool.targets if pool is None else pool
+        ranked = metrics.ranks_among(predicted, self.stream, self.targets, among)
+        return (ranked <= 5).astype(np.float64)
+
+
+def choose(
+    held_out: HeldOutSet,
+    pool: Pool,
+    candidates: tuple[Candidate, ...],
+    rules: tuple[Rule, ...],
+    positions: int,
+    first: int,
+) -> Setting:
+    """Up to `positions` of the pool's, at least `first` from the stream's start.
+
+    Raises `ValueError` where there is none.
+    """
+    able = pool.targets[pool.targets >= first]
+    if not len(able):
+        raise ValueError(
+            f"held-out set {held_out.name} has {len(held_out.corpus.vectors)} vectors: too few "
+            f"for positions with {first} vectors before them; evaluate on a longer corpus"
+        )
+    chosen = np.random.default_rng(pool.seed).permutation(able)[:positions]
+    return Setting(held_out, pool, np.sort(chosen), candidates, rules)
+
+
+def point(
+    x: float, label: str, hits: Floats, bootstrap: DocumentBootstrap, reference: Floats | None
+) -> Point:
+    """A point and its paired difference from `reference`'s hits."""
+    gap: Figure | None = None if reference is None else bootstrap.figure(hits - reference)
+    return Point(x, label, bootstrap.figure(hits), len(hits), gap)

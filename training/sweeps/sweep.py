@@ -1,0 +1,90 @@
+"""A sweep's result: a series a model or rule, an interval a point."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+
+from training.bootstrap import INTERVAL, Figure
+
+
+@dataclass(frozen=True)
+class Point:
+    """`x` is where it is drawn, `label` what stands there.
+
+    `gap` is the paired difference from the series' point of reference, `cosine` that of
+    the prediction with the reference's prediction; None where there is no reference.
+    """
+
+    x: float
+    label: str
+    hit_at_5: Figure
+    positions: int
+    gap: Figure | None = None
+    cosine: Figure | None = None
+
+
+@dataclass(frozen=True)
+class Series:
+    """`kind` is `model` or `rule`."""
+
+    name: str
+    kind: str
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """`log` asks for a logarithmic axis; `note` says what was held the same."""
+
+    name: str
+    title: str
+    x_label: str
+    log: bool
+    gap_from: str
+    note: str
+    series: tuple[Series, ...]
+
+    def as_json(self) -> dict[str, object]:
+        return {**asdict(self), "interval": INTERVAL}
+
+    def as_markdown(self) -> str:
+        """A line a point, for it carries its interval and its difference; rules often stay put."""
+        has_cosine = any(point.cosine for series in self.series for point in series.points)
+        head = ["", self.x_label, "positions", "Hit@5 %", f"points, less {self.gap_from}"]
+        head += ["cosine with its prediction"] if has_cosine else []
+        lines = [self.title, "", _line(head), _line(["---"] * len(head))]
+        for series in self.series:
+            for label, point in _alike(series.points):
+                cells = [series.name, label, str(point.positions)]
+                cells += [_percent(point.hit_at_5), _percent(point.gap, "+")]
+                cells += [_plain(point.cosine)] if has_cosine else []
+                lines.append(_line(cells))
+        return "\n".join([*lines, "", f"{self.note} In brackets: {INTERVAL}.", ""])
+
+
+def _alike(points: tuple[Point, ...]) -> list[tuple[str, Point]]:
+    """Points with what they are at; those that are the same as the one before join it."""
+    found: list[tuple[str, str, Point]] = []
+    for point in points:
+        if found and replace(found[-1][2], x=point.x, label=point.label) == point:
+            found[-1] = (found[-1][0], point.label, point)
+        else:
+            found.append((point.label, point.label, point))
+    return [(a if a == b else f"{a} … {b}", point) for a, b, point in found]
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _percent(figure: Figure | None, sign: str = "") -> str:
+    if figure is None:
+        return "–"
+    value, low, high = (100 * part + 0.0 for part in (figure.value, figure.low, figure.high))
+    return f"{value:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
+
+
+def _plain(figure: Figure | None) -> str:
+    if figure is None:
+        return "–"
+    return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
