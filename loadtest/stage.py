@@ -49,14 +49,17 @@ def is_current(models: Path, version: str, checkpoint: Path, window: int) -> boo
     )
 
 
-def export(models: Path, version: str, checkpoint: Path, log: Path, window: int) -> None:
+def export(
+    models: Path, version: str, checkpoint: Path, log: Path, window: int, *more: str
+) -> None:
     """`nextvec export`, in place of what another checkpoint left. Raises `StageError`.
 
-    In a process of its own: torch and its memory are gone before anything is measured.
+    `more` are further options. In a process of its own: torch and its memory are gone
+    before anything is measured.
     """
     rmtree(models / _MODEL / version, ignore_errors=True)
     command = [*_NEXTVEC, "export", str(checkpoint), "--version", version]
-    command += ["--context-window", str(window), "--models", str(models)]
+    command += ["--context-window", str(window), "--models", str(models), *more]
     _run(command, log, f"the export of {checkpoint} failed")
 
 
@@ -102,6 +105,12 @@ def slowed(version: str, factor: float) -> list[str]:
     """What serves `version` as if each run took `factor` times as long."""
     command = [sys.executable, "-m", "loadtest.trial.server"]
     return [*command, "--slow", version, "--factor", str(factor)]
+
+
+def noisy(version: str, noise: float) -> list[str]:
+    """What serves `version` with predictions that are off by `noise`."""
+    command = [sys.executable, "-m", "loadtest.trial.server"]
+    return [*command, "--noisy", version, "--noise", str(noise)]
 
 
 @contextmanager

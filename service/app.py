@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from service.api import (
     admin,
+    console,
     errors,
     feedback,
     health,
@@ -45,6 +46,7 @@ from service.rollout.prometheus_source import PrometheusSource
 from service.rollout.store import Store
 from service.rollout.traffic import Assignment, Traffic
 from service.settings import Settings
+from service.shadow import Shadow
 from service.types import Variant
 
 logger = logging.getLogger(__name__)
@@ -74,6 +76,7 @@ def create_app(
     )
     traffic = Traffic(Assignment(settings.stable))
     database = Database(settings.rollout.database)
+    shadow = Shadow(traffic, registry, metrics, clock, settings.limits.timeout_seconds)
     outbox = Outbox(settings.rollout.webhooks, database, metrics, clock)
     controller = Controller(
         traffic=traffic,
@@ -86,6 +89,7 @@ def create_app(
         plan=load_plan(settings.rollout.plan),
         interval_seconds=settings.rollout.interval_seconds,
         on_record=outbox.news,
+        shadows=shadow.take,
     )
 
     @asynccontextmanager
@@ -121,6 +125,7 @@ def create_app(
                 prefixes=_prefixes(settings),
                 scorer=scorer,
                 labels=_labels(settings, clock),
+                shadow=shadow,
             ),
             controller=controller,
             bodies=bodies,
@@ -134,6 +139,7 @@ def create_app(
             yield
         finally:
             services.accepting = False
+            await shadow.close()
             await outbox.close()
             scoring.cancel()
             await asyncio.gather(scoring, return_exceptions=True)
@@ -147,7 +153,16 @@ def create_app(
         lifespan=lifespan,
     )
     errors.install(app)
-    for module in (predict, sessions, feedback, open_inference, model_repository, admin, health):
+    for module in (
+        predict,
+        sessions,
+        feedback,
+        open_inference,
+        model_repository,
+        admin,
+        console,
+        health,
+    ):
         app.include_router(module.router)
     app.add_middleware(BodyLimits, bodies=bodies)
     app.add_middleware(RequestContext)  # the outermost: it names every answer

@@ -24,9 +24,9 @@ from service.errors import (
 )
 from service.inference.prefix_cache import PrefixCache
 from service.inference.registry import LoadedVersion, Registry
+from service.inference.runs import plan_runs
 from service.inference.scheduler import Prediction
 from service.inference.sessions import Begin, LastAppend, Session, SessionStore
-from service.inference.window import starts
 from service.metrics import UNASSIGNED, Metrics
 from service.quality.feedback import Predictions
 from service.quality.scorer import Prediction as Made
@@ -34,6 +34,7 @@ from service.quality.scorer import Scorer
 from service.request import Answer, Preference, check
 from service.rollout.traffic import Assignment, Route, Traffic
 from service.settings import Limits
+from service.shadow import Shadow
 from service.types import Mode, Outcome, State, Vector, Vectors
 
 
@@ -46,6 +47,8 @@ class Recorded:
     route: Route | None = None
     assigned: bool = field(default=True)
     impatient: bool = field(default=False)
+    known: int = 0
+    """Vectors of whole contexts that the prefix cache spared."""
 
 
 class Dispatch:
@@ -63,6 +66,7 @@ class Dispatch:
         prefixes: PrefixCache | None = None,
         scorer: Scorer | None = None,
         labels: Predictions | None = None,
+        shadow: Shadow | None = None,
         draw: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
         self._traffic = traffic
@@ -75,6 +79,7 @@ class Dispatch:
         self._prefixes = prefixes
         self._scorer = scorer
         self._labels = labels
+        self._shadow = shadow
         self._draw = draw
         self.answered: dict[str, float] = {}
         """When each version last predicted, in epoch seconds."""
@@ -144,6 +149,9 @@ class Dispatch:
                     for context in contexts
                 ]
             )
+        if self._shadow is not None and _shadowed(recorded):
+            assert recorded.split is not None
+            self._shadow.context(contexts[0], predictions[0], recorded.split, known=recorded.known)
         return [Answer(p.vector, route, p.queue_seconds, p.inference_seconds) for p in predictions]
 
     async def append(
@@ -215,7 +223,9 @@ class Dispatch:
         # A move's cost falls on whichever variant gains sessions, not on a
         # random half of the requests: it is no evidence of either's speed.
         recorded.assigned = route.assigned and not moved
-        runs = _plan(session, vectors, loaded, cold=moved or anew, length=length)
+        states = {} if moved or anew else session.states
+        tail = _tail(session, vectors)
+        runs = plan_runs(loaded.manifest, states, length, length + len(vectors), tail)
         predictions = await _all([self._submit(recorded, loaded, r.vectors, r.state) for r in runs])
         prediction = predictions[0]
         if anew:
@@ -227,6 +237,9 @@ class Dispatch:
         session.variant, session.version = route.variant, route.version
         session.digest = loaded.digest
         session.last = last
+        if self._shadow is not None and _shadowed(recorded):
+            assert recorded.split is not None
+            self._shadow.append(session, len(vectors), recorded.mode, prediction, recorded.split)
         if self._scorer is not None:
             assert recorded.split is not None
             if session.awaiting is not None:
@@ -270,6 +283,7 @@ class Dispatch:
         if self._prefixes is None or preference.caller is None:
             return await self._submit(recorded, loaded, context, None)
         prefix = await self._prefixes.find(preference.caller, loaded.digest, context)
+        recorded.known += prefix.length
         self._metrics.prefix_hits.inc(prefix.length)
         self._metrics.prefix_misses.inc(len(context) - prefix.length)
         prediction = await self._submit(
@@ -373,6 +387,12 @@ def _made(
     return Made(vector, route.variant, route.version, split, key, owner, alone)
 
 
+def _shadowed(recorded: Recorded) -> bool:
+    """Whether the canary may get a copy: a shadow step is on, and the split chose stable."""
+    split = recorded.split
+    return split is not None and split.shadow and recorded.assigned
+
+
 def _label(route: Route) -> str:
     return UNASSIGNED if route.variant is None else route.variant.value
 
@@ -383,30 +403,15 @@ def _mode_of_append(length: int, vectors: Vectors) -> Mode:
     return Mode.MIXED if length else Mode.PREFILL
 
 
-@dataclass(frozen=True)
-class _Run:
-    """`vectors` to run from `state`, a cold one if None, so that it stands for `start` on."""
+def _tail(session: Session, vectors: Vectors) -> Callable[[int], Vectors]:
+    """The last n of the session's vectors with the new ones."""
 
-    start: int
-    state: State | None
-    vectors: Vectors
+    def last(count: int) -> Vectors:
+        if count <= len(vectors):
+            return vectors[len(vectors) - count :]
+        return np.concatenate([session.history.last(count - len(vectors)), vectors])
 
-
-def _plan(
-    session: Session, vectors: Vectors, loaded: LoadedVersion, *, cold: bool, length: int
-) -> list[_Run]:
-    """What to run so that the session has the states it should; the first run answers."""
-    manifest = loaded.manifest
-    after = length + len(vectors)
-    runs = []
-    for start in starts(manifest.window_policy, manifest.context_window, after):
-        state = None if cold else session.states.get(start)
-        new = vectors[max(0, start - length) :]
-        if state is None and start < length:
-            # Past the window, or on another version than the state's.
-            new = np.concatenate([session.history.last(length - start), new])
-        runs.append(_Run(start, state, new))
-    return runs
+    return last
 
 
 def _replay(session: Session, position: int, digest: bytes) -> Answer:

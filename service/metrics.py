@@ -214,6 +214,28 @@ class Metrics:
             registry=registry,
         )
 
+        self.shadow_copies = Counter(
+            "nextvec_shadow_copies_total",
+            "Copies of requests for the canary in a shadow step.",
+            ("result",),
+            registry=registry,
+        )
+        for result in ("answered", "failed", "dropped"):
+            self.shadow_copies.labels(result)
+        self.shadow_inference = Histogram(
+            "nextvec_shadow_inference_duration_seconds",
+            "In the engine, of copies that were the same work for both versions.",
+            ("version", "mode"),
+            buckets=self.edges,
+            registry=registry,
+        )
+        self.shadow_agreement = Gauge(
+            "nextvec_shadow_agreement_ratio",
+            "Mean cosine of the canary's predictions with stable's, -1..1, in the shadow step.",
+            ("version",),
+            registry=registry,
+        )
+
     def render(self) -> bytes:
         """The registry as Prometheus text, one thread at a time.
 
@@ -274,6 +296,9 @@ class Metrics:
                 self.queue_duration.labels(label, version)
             if variant is not None:
                 self._expect_online(variant, version)
+            if variant is Variant.CANARY:
+                for mode in Mode:
+                    self.shadow_inference.labels(version, mode.value)
             self.batch_size.labels(version)
             self.queue_length.labels(version)
 

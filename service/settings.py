@@ -87,9 +87,9 @@ class Sessions(_Frozen):
         1000, description="a session's last vectors, kept to move it to another version"
     )
     compact_history: bool = Field(
-        default=False,
-        description="keep them as 8-bit integers: a quarter of the memory; a recomputation "
-        "(a move, or past the window of `exact`) is then no longer exact",
+        default=True,
+        description="keep them as 8-bit integers: a quarter of the memory; what is recomputed "
+        "from them (a move, or past the window of `exact`) is near and not equal",
     )
 
 

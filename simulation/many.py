@@ -7,6 +7,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from simulation.outcomes import Row, rival_row, row
 from simulation.play import Played, play
 from simulation.rivals import Rival
 from simulation.scenario import Scenario, Traffic
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 CHUNK = 20
 """Rollouts a task; each task has a random stream of its own."""
@@ -82,7 +86,9 @@ def run(
         for start in range(0, rollouts, CHUNK)
     ]
     batches: list[list[Batch]] = [[] for _ in rows]
-    for (i, task), batch in zip(tasks, _map([t for _, t in tasks], processes), strict=True):
+    for (i, task), batch in zip(
+        tasks, in_processes(work, [t for _, t in tasks], processes), strict=True
+    ):
         batches[i].append(batch)
         advanced(task.count)
     return [
@@ -93,7 +99,8 @@ def run(
     ]
 
 
-def _map(tasks: Sequence[Task], processes: int) -> Iterator[Batch]:
+def in_processes(work: Callable[[T], R], tasks: Sequence[T], processes: int) -> Iterator[R]:
+    """What `work` gives for each task, in their order."""
     if processes == 1:
         yield from map(work, tasks)
         return

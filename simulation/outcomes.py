@@ -34,8 +34,8 @@ class Row:
 
     `low` and `high` bound the rate of rollbacks, a 95 % interval. `delay` counts from
     when the fault could first be judged (a rival's from its first second), `total`
-    from the canary's first traffic. `passing` is of steps below 100 %, `promotion` from the
-    first traffic; both are None for a rival, which is only asked for rollbacks.
+    from the canary's first requests or copies, as does `promotion`. `passing` is of
+    steps with a weight below 100 %; both are None for a rival, which is only asked for rollbacks.
     """
 
     rule: str

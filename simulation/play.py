@@ -17,6 +17,7 @@ from service.rollout.evidence import Snapshot
 from service.rollout.looking import measure
 from service.rollout.plan import Plan
 from service.rollout.rollout import Rollout
+from service.rollout.shadowed import Shadowed
 from service.rollout.state import advance
 from service.rollout.store import Record
 from service.types import Mode
@@ -35,12 +36,13 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """One rollout. `at`: seconds from the canary's first traffic to the ending.
+    """One rollout. `at`: seconds from the canary's first requests, or copies of them in a
+    shadow step, to the ending.
 
     `judged_from`: the look from which on the canary's fault could be counted, as
     `at`: with errors the first one, else the first after warm-up and settling;
     None if there was none. `passes`: seconds each step below 100 % took to pass,
-    None for the one that had not.
+    None for the one that had not; a shadow step is left out.
     """
 
     ending: Ending
@@ -67,6 +69,7 @@ class Counters:
         self._traffic = traffic
         self._rng = rng
         self._counts = np.zeros((2, len(traffic.edges) + 2), dtype=np.int64)
+        self._copies = self._counts.copy()
 
     @property
     def edges(self) -> tuple[float, ...]:
@@ -77,6 +80,26 @@ class Counters:
         stable, canary = self._traffic.stable[look], self._traffic.canary[look]
         means = np.stack([stable * (1 - share), canary * share]) * seconds
         self._counts += self._rng.poisson(means)
+
+    def shadow(self, look: int, seconds: float) -> None:
+        """The same as `serve` in a shadow step: of each request there is a copy."""
+        self.serve(look, seconds, 0.0)
+        stable, canary = self._traffic.stable[look], self._traffic.canary[look]
+        self._copies += self._rng.poisson(np.stack([stable, canary]) * seconds)
+
+    def take(self) -> Shadowed:
+        """What the copies have shown since this was last called."""
+        stable, canary = self._copies.tolist()
+        self._copies[:] = 0
+        answered = sum(canary[:-1])
+        arms = Arms(Counts(tuple(stable[:-1])), Counts(tuple(canary[:-1])))
+        return Shadowed(
+            self.edges,
+            {Mode.STEP.value: arms},
+            answered=answered,
+            faults=canary[-1],
+            cosine_sum=float(answered),
+        )
 
     async def read(self, stable: str, canary: str) -> Snapshot:
         rows = [(tuple(row[:-1]), row[-1]) for row in self._counts.tolist()]
@@ -106,10 +129,15 @@ async def play(
     now = elapsed = float(rng.uniform(0, scenario.interval))
     for look in range(scenario.looks):
         before = record.rollout
-        counters.serve(look, elapsed, before.weight_bp / 10_000)
+        if before.present is not None and before.present.shadow:
+            counters.shadow(look, elapsed)
+        else:
+            counters.serve(look, elapsed, before.weight_bp / 10_000)
         if judged_from is None and _counts(record, plan, scenario):
             judged_from = record.looked_at
-        record, verdict, requests = await measure(counters, record, now=now, started_at=0.0)
+        record, verdict, requests = await measure(
+            counters, record, now=now, started_at=0.0, shadows=counters.take
+        )
         record = _tick(record, Tick(verdict, requests), now, hold=hold)
         after = record.rollout
         _note_pass(passes, before, after, now)
@@ -142,6 +170,8 @@ def _counts(record: Record, plan: Plan, scenario: Scenario) -> bool:
     """Whether the coming look counts what is wrong with the canary, as `measure` has it."""
     if record.looked_at is None:
         return False
+    if plan.steps[record.rollout.step].shadow:
+        return False
     settled = record.rollout.step_since + plan.settle_seconds
     return scenario.error_rate > 0 or (record.rollout.warmed and record.looked_at >= settled)
 
@@ -149,15 +179,25 @@ def _counts(record: Record, plan: Plan, scenario: Scenario) -> bool:
 def _note_pass(passes: list[float | None], before: Rollout, after: Rollout, now: float) -> None:
     """A step's first pass, be it left at once or dwelt in."""
     present = before.present
-    if present is None or present.whole or len(passes) > before.step or not before.warmed:
+    if present is None or present.shadow or present.whole or not before.warmed:
+        return
+    if len(passes) > _number(before):
         return
     promoted = after.phase is Phase.HEALTHY
     if after.passed or after.step != before.step or promoted:
         passes.append(now - before.step_since)
 
 
+def _number(rollout: Rollout) -> int:
+    """Of the present step, from 0, the shadow left out."""
+    assert rollout.plan is not None
+    return rollout.step - sum(step.shadow for step in rollout.plan.steps[: rollout.step])
+
+
 def _closed(passes: list[float | None], rollout: Rollout) -> tuple[float | None, ...]:
     """With the step that was on and had not passed."""
     present = rollout.present
-    open_step = present is not None and not present.whole and len(passes) == rollout.step
+    if present is None or present.shadow:
+        return tuple(passes)
+    open_step = not present.whole and len(passes) == _number(rollout)
     return (*passes, None) if open_step else tuple(passes)

@@ -34,7 +34,7 @@ def play(
     rival: Rival, scenario: Scenario, traffic: Traffic, plan: Plan, rng: np.random.Generator
 ) -> float | None:
     """Seconds until the rule rolls back; None if it does not until the horizon."""
-    share = plan.steps[0].weight_bp / 10_000
+    share = next(step.weight_bp for step in plan.steps if not step.shadow) / 10_000
     looks = scenario.looks - 1
     width = max(1, round(WINDOW_SECONDS / scenario.interval))
     arms = [

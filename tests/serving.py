@@ -73,7 +73,7 @@ class Server:
 
 
 @contextmanager
-def serving(models, folder, *arguments, **environment):
+def serving(models, folder, *arguments, launcher=(NEXTVEC, "serve"), **environment):
     """`nextvec serve` until the block ends; its state and log are in `folder`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -82,12 +82,14 @@ def serving(models, folder, *arguments, **environment):
     settings = {
         "NEXTVEC_ROLLOUT__DATABASE": str(folder / "state.db"),
         "NEXTVEC_ROLLOUT__INTERVAL_SECONDS": "0.2",
+        # So that sessions past their window are equal to a recomputation, not near it.
+        "NEXTVEC_SESSIONS__COMPACT_HISTORY": "false",
         **tokens(),
         **environment,
     }
     with log.open("a") as output:
         process = subprocess.Popen(
-            [NEXTVEC, "serve", "--models", models, "--port", str(port), *arguments],
+            [*launcher, "--models", models, "--port", str(port), *arguments],
             env={**os.environ, **settings},
             stdout=output,
             stderr=output,

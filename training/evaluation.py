@@ -58,9 +58,12 @@ def evaluate(
 
     Figures are withheld where a model was trained on documents of the set, but with
     `include_seen`. Raises `CorpusError` where that leaves a model none, or where a
-    document's text is on both sides; `ValueError` where a pool cannot be drawn.
+    document's text is on both sides; `ValueError` where a pool cannot be drawn, or a
+    window is longer than a set.
     """
     both = held_out.sets(corpus)
+    for one in both:
+        check_length(candidates, one)
     pools = [wish.draw(one) for one in both]
     if not include_seen:
         for candidate in candidates:
@@ -114,6 +117,20 @@ def evaluate(
             )
         )
     return Report(data, tuple(reports)), outcomes
+
+
+def check_length(candidates: Sequence[Candidate], one: HeldOutSet) -> None:
+    """Refuse a window that no position of the set could fill.
+
+    Raises `ValueError` naming model and set.
+    """
+    total = len(one.corpus.vectors)
+    for candidate in candidates:
+        if candidate.window >= total:
+            raise ValueError(
+                f"held-out set {one.name} has {total} vectors: too few to fill the window of "
+                f"{candidate.name}; evaluate on a longer corpus, or at a smaller window"
+            )
 
 
 def check_held_out(candidates: Sequence[Candidate], one: HeldOutSet) -> None:

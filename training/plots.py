@@ -44,7 +44,14 @@ def report_picture(report: Report, path: Path) -> None:
 
 
 def _bars(axes: Axes, one: SetReport) -> None:
-    """Models coloured, rules grey; hatched where the model was trained on the documents."""
+    """Models coloured, rules grey; hatched where the model was trained on the documents.
+
+    Models whose figures were withheld for that stand at the bottom, without a bar.
+    """
+    withheld = [row.name for row in one.rows if row.figures is None]
+    axes.barh(withheld, [0.0] * len(withheld))
+    for place in range(len(withheld)):
+        axes.text(0, place, "  not held out for this model", va="center", color="#d62728")
     scored = [(row, row.figures["hit_at_5"]) for row in one.rows if row.figures is not None]
     scored.sort(key=lambda pair: pair[1].value)
     hits = [hit for _, hit in scored]
@@ -58,10 +65,10 @@ def _bars(axes: Axes, one: SetReport) -> None:
     for bar, (row, _) in zip(bars, scored, strict=True):
         bar.set_hatch("//" if row.seen else "")
     edge = max(hit.high for hit in hits)
-    for place, hit in enumerate(hits):
+    for place, hit in enumerate(hits, start=len(withheld)):
         axes.text(hit.high + 0.01 * edge, place, f" {hit.value:.1%}", va="center")
     axes.axvline(one.pool.chance_hit_at_5, color="#d62728", linestyle=":", label="chance")
-    axes.set_xlim(0, 1.15 * edge)
+    axes.set_xlim(0, 1.2 * edge)
     axes.set(
         title=f"Held out: {one.name}, {len(one.documents)} documents",
         xlabel=f"Hit@5 in a pool of {one.pool}",
@@ -74,6 +81,9 @@ def _bars(axes: Axes, one: SetReport) -> None:
 def _forest(axes: Axes, one: SetReport) -> None:
     """Hit@5 differences; blue and red where the interval leaves 0 out."""
     items = _hit_at_5(one)[::-1]
+    if not items:
+        axes.set_axis_off()
+        return
     for place, item in enumerate(items):
         points = [100 * value for value in (item.figure.value, item.figure.low, item.figure.high)]
         gap = Interval(*points)

@@ -125,6 +125,50 @@ def fit() -> list[Json]:
         ),
         panel(
             "timeseries",
+            "Shadow: copies",
+            8,
+            "A second, in a shadow step. dropped is no fault: there was other work, and copies go "
+            "first. failed: the canary could not answer; three of them roll it back.",
+            [
+                query(
+                    "sum by (result) (rate(nextvec_shadow_copies_total[$window]))",
+                    "{{result}}",
+                )
+            ],
+            height=5,
+            unit="reqps",
+            colours={"failed": RED, "answered": GREEN, "dropped": GREY},
+        ),
+        panel(
+            "timeseries",
+            "Shadow: P95 in the engine",
+            8,
+            "Of the canary, on copies that were the same work for both versions. Compare with the "
+            "inference P95 of stable: many times over that fails the shadow step.",
+            [
+                query(
+                    "histogram_quantile(0.95, sum by (version, mode, le) "
+                    "(rate(nextvec_shadow_inference_duration_seconds_bucket[$window])))",
+                    "{{version}} {{mode}}",
+                )
+            ],
+            height=5,
+            unit="s",
+            colours={},
+        ),
+        panel(
+            "timeseries",
+            "Shadow: agreement with stable",
+            8,
+            "Mean cosine of the canary's predictions with stable's, over the shadow step. How high "
+            "it should be depends on the versions: near 1 for the same model, less for another.",
+            [query("max by (version) (nextvec_shadow_agreement_ratio)", "{{version}}")],
+            height=5,
+            colours={},
+            defaults={"min": None, "decimals": 3},
+        ),
+        panel(
+            "timeseries",
             "Webhooks",
             24,
             "Transitions told to each webhook, and those that wait. A backlog that stays: the "

@@ -17,7 +17,14 @@ from loadtest import plots, stage, streams
 from loadtest.client import ClientError
 from loadtest.loop import run_fast
 from loadtest.record import window_p95
-from loadtest.trial.trial import CANARY, STABLE, Trial, play
+from loadtest.trial.trial import (
+    CANARY,
+    SESSION_LENGTH,
+    SHORT_SESSION,
+    STABLE,
+    Trial,
+    play,
+)
 from loadtest.watch import AdminError
 from service.clock import SystemClock
 
@@ -29,13 +36,19 @@ _LOOK_SECONDS = 15.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "kind",
-        choices=("same", "slowed"),
+        choices=("same", "slowed", "noisy"),
         help="one version under two names, which must not be rolled back; or the second "
-        "slowed down, which must be",
+        "slowed down, or with noise on its predictions, which must be",
     )
     parser.add_argument("--minutes", type=float, default=30.0, help="a run, at most (%(default)s)")
     parser.add_argument("--runs", type=int, default=1, help="one after the other (%(default)s)")
     parser.add_argument("--factor", type=float, default=1.5, help="slowed by (%(default)s)")
+    parser.add_argument(
+        "--noise",
+        type=float,
+        default=5.0,
+        help="added to each unit vector, by its length; 5 halves Hit@5 on the sample (%(default)s)",
+    )
     parser.add_argument("--rate", type=float, default=30.0, help="requests a second (%(default)s)")
     parser.add_argument(
         "--checkpoint",
@@ -48,9 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if min(args.minutes, args.runs, args.rate) <= 0 or args.factor < 1:
+    if min(args.minutes, args.runs, args.rate, args.noise) <= 0 or args.factor < 1:
         raise SystemExit(
-            "nextvec trial: --minutes, --runs, --rate must be over 0, --factor 1 or more"
+            "nextvec trial: --minutes, --runs, --rate, --noise must be over 0, --factor 1 or more"
         )
     console = Console()
     # A terminated trial stops its server as an interrupted one does.
@@ -85,8 +98,11 @@ def _run(
     args: argparse.Namespace, models: Path, data: streams.Streams, number: int, console: Console
 ) -> Trial:
     """One run on a server of its own, its picture, and a line on how it ended."""
-    slow = args.kind == "slowed"
-    launcher = stage.slowed(CANARY, args.factor) if slow else stage.SERVE
+    launcher = {
+        "same": stage.SERVE,
+        "slowed": stage.slowed(CANARY, args.factor),
+        "noisy": stage.noisy(CANARY, args.noise),
+    }[args.kind]
     settings = {"NEXTVEC_ROLLOUT__INTERVAL_SECONDS": str(_LOOK_SECONDS)}
     clock = SystemClock()
     with stage.serving(models, args.out, STABLE, CANARY, settings, launcher) as server:
@@ -99,7 +115,8 @@ def _run(
                     clock,
                     rate=args.rate,
                     seconds=args.minutes * 60,
-                    expected_rollback=slow,
+                    expected_rollback=args.kind != "same",
+                    session_length=SHORT_SESSION if args.kind == "noisy" else SESSION_LENGTH,
                     show=lambda t: live.update(
                         f"run {number} of {args.runs}: {_line(t)}", refresh=True
                     ),

@@ -1,4 +1,4 @@
-"""`nextvec serve` with one version slowed down: what a verdict is tried on.
+"""`nextvec serve` with one version made slower or worse: what a verdict is tried on.
 
 A module of its own, started by `nextvec trial` alone: no setting of the service
 reaches it.
@@ -7,6 +7,7 @@ reaches it.
 from __future__ import annotations
 
 import argparse
+import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -24,20 +25,11 @@ from service.manifest import Dimensions, Precision
 from service.settings import Settings
 
 
-class DelayedEngine:
-    """An engine whose every run takes `factor` times as long; its answers are the same."""
+class _Wrapped:
+    """An engine that is, but for its runs, the one it wraps."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        factor: float,
-        monotonic: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._factor = factor
-        self._monotonic = monotonic
-        self._sleep = sleep
 
     @property
     def provider(self) -> str:
@@ -55,6 +47,22 @@ class DelayedEngine:
     def concurrent(self) -> bool:
         return self._engine.concurrent
 
+
+class DelayedEngine(_Wrapped):
+    """An engine whose every run takes `factor` times as long; its answers are the same."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        factor: float,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        super().__init__(engine)
+        self._factor = factor
+        self._monotonic = monotonic
+        self._sleep = sleep
+
     def run(
         self,
         vectors: NDArray[np.float32],
@@ -67,20 +75,54 @@ class DelayedEngine:
         return answer
 
 
+class NoisyEngine(_Wrapped):
+    """An engine whose every prediction is off in a random direction; its states are the same.
+
+    `noise` is the length of what is added to the unit vector, which is then of unit
+    length again: at 1 the cosine with the true prediction is 0.71.
+    """
+
+    def __init__(self, engine: Engine, noise: float, seed: int = 0) -> None:
+        super().__init__(engine)
+        self._noise = noise
+        self._rng = np.random.default_rng(seed)
+        # A concurrent engine is run by two threads.
+        self._lock = threading.Lock()
+
+    def run(
+        self,
+        vectors: NDArray[np.float32],
+        lengths: NDArray[np.int32],
+        state: NDArray[np.float32],
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        predicted, after = self._engine.run(vectors, lengths, state)
+        with self._lock:
+            drawn = self._rng.standard_normal(predicted.shape, np.float32)
+        drawn *= self._noise / np.linalg.norm(drawn, axis=1, keepdims=True)
+        drawn += predicted
+        return drawn / np.linalg.norm(drawn, axis=1, keepdims=True), after
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command: `serve`'s options, and which version is slowed by how much."""
+    """The command: `serve`'s options, and which version is slower or worse by how much."""
     parser = argparse.ArgumentParser(prog="python -m loadtest.trial.server")
-    parser.add_argument("--slow", required=True, help="the version to slow down")
-    parser.add_argument("--factor", type=float, required=True, help="how many times as long")
+    parser.add_argument("--slow", help="the version to slow down")
+    parser.add_argument("--factor", type=float, default=1.0, help="how many times as long")
+    parser.add_argument("--noisy", help="the version to make worse")
+    parser.add_argument("--noise", type=float, default=0.0, help="length of what is added")
     serve.add_arguments(parser)
     args = parser.parse_args(argv)
-    return serve.run(args, partial(_create, args.slow, args.factor))
+    return serve.run(args, partial(_create, args))
 
 
-def _create(slow: str, factor: float, settings: Settings) -> FastAPI:
+def _create(args: argparse.Namespace, settings: Settings) -> FastAPI:
     def make_engine(files: VersionFiles) -> Engine:
         engine = load_engine(settings.engine, files)
-        return DelayedEngine(engine, factor) if files.manifest.version == slow else engine
+        if files.manifest.version == args.slow:
+            engine = DelayedEngine(engine, args.factor)
+        if files.manifest.version == args.noisy:
+            engine = NoisyEngine(engine, args.noise)
+        return engine
 
     return create_app(settings, make_engine=make_engine)
 

@@ -34,7 +34,10 @@ guardrails go on while it waits."""
 QUIET_SECONDS = 45.0
 """Traffic before the rollout: stable's past."""
 
-_SESSIONS, _SESSION_LENGTH = 40, 60
+_SESSIONS, SESSION_LENGTH = 40, 60
+SHORT_SESSION = 20
+"""Where quality is tried: each session counts once, however long it is."""
+
 _CONTEXTS, _CONTEXT = 2, 200
 _LOOK_SECONDS = 1.0
 
@@ -91,6 +94,7 @@ async def play(
     rate: float,
     seconds: float,
     expected_rollback: bool,
+    session_length: int = SESSION_LENGTH,
     show: Callable[[Trial], None],
 ) -> Trial:
     """`seconds` of a rollout under `rate` requests a second, or until it is rolled back.
@@ -101,7 +105,7 @@ async def play(
     client = Client(server.url)
     run = secrets.token_hex(4)
     who = [
-        *callers.sessions(client, streams, _SESSIONS, _SESSION_LENGTH, run),
+        *callers.sessions(client, streams, _SESSIONS, session_length, run),
         *callers.stateless(client, streams, _CONTEXTS, _CONTEXT, run),
     ]
     trial = Trial(expected_rollback, Driver(who, clock))

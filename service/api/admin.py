@@ -21,9 +21,11 @@ router = APIRouter(prefix="/admin/v1/rollout", tags=["admin"], responses=ERRORS)
 
 
 @router.get("")
-async def status(services: Live, _role: Viewer) -> Response:
-    """Phase, weight, and per guardrail the figures that say why."""
-    return _status(services.controller.status())
+async def status(services: Live, role: Viewer) -> Response:
+    """Phase, weight, and per guardrail the figures that say why; `X-Role` is the caller's."""
+    answer = _status(services.controller.status())
+    answer.headers["X-Role"] = role.name.lower()
+    return answer
 
 
 @router.post("", status_code=202)

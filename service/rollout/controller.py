@@ -48,12 +48,13 @@ from service.rollout.events import (
 )
 from service.rollout.evidence import EvidenceSource
 from service.rollout.feed import Feed
-from service.rollout.looking import measure
+from service.rollout.looking import judged, measure
 from service.rollout.plan import Plan
 from service.rollout.recovery import recover
 from service.rollout.rollout import Rollout, legal_verbs, refuse
+from service.rollout.shadowed import Shadowed
 from service.rollout.state import advance
-from service.rollout.status import guardrails, judged, status
+from service.rollout.status import guardrails, status
 from service.rollout.store import (
     AuditRow,
     Record,
@@ -73,7 +74,7 @@ T = TypeVar("T")
 class Controller:
     """One per service. `stable` is the configured version, used until a promotion is
     recorded; `plan` is that of a start which brings none; `on_record` is called when the
-    audit log has grown."""
+    audit log has grown; `shadows` is what `measure` takes."""
 
     def __init__(  # noqa: PLR0913 - the composition root hands in every part by name
         self,
@@ -88,6 +89,7 @@ class Controller:
         plan: Plan,
         interval_seconds: float,
         on_record: Callable[[], None] = lambda: None,
+        shadows: Callable[[], Shadowed] | None = None,
     ) -> None:
         self._traffic = traffic
         self._versions = versions
@@ -99,6 +101,7 @@ class Controller:
         self._plan = plan
         self._interval = interval_seconds
         self._on_record = on_record
+        self._shadows = shadows
         self._record = Record(Rollout(stable))
         self._verdict: Judgement | None = None
         self._started_at = clock.time()
@@ -187,7 +190,11 @@ class Controller:
                     await self._keep([])
             return
         measured, verdict, requests = await measure(
-            self._evidence, before, now=self._clock.time(), started_at=self._started_at
+            self._evidence,
+            before,
+            now=self._clock.time(),
+            started_at=self._started_at,
+            shadows=self._shadows,
         )
         async with self._lock:
             if self._record is not before or self._closing.is_set():

@@ -8,6 +8,7 @@ from service.metrics import Metrics
 from service.rollout.events import TRANSITIONS, Transition
 from service.rollout.guardrails.suite import BUILDERS
 from service.rollout.rollout import Rollout
+from service.rollout.shadowed import NAME as SHADOW
 from service.rollout.traffic import BASIS_POINTS
 from service.rollout.verdict import Judgement
 from service.types import Variant
@@ -41,6 +42,11 @@ def publish(metrics: Metrics, rollout: Rollout, judgement: Judgement | None) -> 
     metrics.rollout_weight.labels(Variant.STABLE).set(1 - weight)
     verdicts = {verdict.name: verdict for verdict in judgement.verdicts} if judgement else {}
     metrics.guardrail_ratio.clear()
+    metrics.shadow_agreement.clear()
+    if rollout.canary is not None and SHADOW in verdicts:
+        agreement = verdicts[SHADOW].details["agreement"]
+        if isinstance(agreement, float):
+            metrics.shadow_agreement.labels(rollout.canary).set(agreement)
     for name in BUILDERS:
         verdict = verdicts.get(name)
         evidence = metrics.guardrail_log_evidence

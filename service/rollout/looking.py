@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
 from service.rollout.evidence import EvidenceSource, since
 from service.rollout.guardrails.base import Look
 from service.rollout.guardrails.suite import Evidence, Suite
+from service.rollout.shadowed import NAME, Shadowed, assess
 from service.rollout.store import Record
-from service.rollout.verdict import Judgement
+from service.rollout.verdict import Judgement, judge
 
 log = logging.getLogger(__name__)
 
 
 async def measure(
-    source: EvidenceSource, record: Record, *, now: float, started_at: float
+    source: EvidenceSource,
+    record: Record,
+    *,
+    now: float,
+    started_at: float,
+    shadows: Callable[[], Shadowed] | None = None,
 ) -> tuple[Record, Judgement, int]:
     """The record with one more look in it, its judgement, and the canary's new requests.
 
-    `now` and `started_at` (of this process) are epoch seconds. Whatever goes wrong
-    is an outcome of its own, `error`; the record is then as before, so that the
+    `now` and `started_at` (of this process) are epoch seconds; `shadows` answers what the
+    copies of a shadow step have shown since it was last called, each once. Whatever goes
+    wrong is an outcome of its own, `error`; the record is then as before, so that the
     next look counts what this one could not.
     """
     rollout, plan = record.rollout, record.rollout.plan
@@ -46,9 +54,41 @@ async def measure(
         )
         evidence, judgement = suite.look(evidence, look, rollout.step)
         after = replace(record, evidence=evidence, snapshot=snapshot, looked_at=now)
-        return after, judgement, sum(arms.canary.total for arms in new.requests.values())
+        requests = sum(arms.canary.total for arms in new.requests.values())
+        if plan.steps[rollout.step].shadow and shadows is not None:
+            copies = shadows()
+            after = replace(after, shadow=_seen(after, copies))
+            judgement, requests = with_shadow(after, judgement), copies.total
     except Exception as error:
         # Also a fault of what surrounds the judging: it must hold the rollout too.
         log.exception("the evidence could not be read or judged")
         said = str(error) or type(error).__name__
         return record, suite.unreadable(said, rollout.step), 0
+    return after, judgement, requests
+
+
+def judged(record: Record) -> Judgement | None:
+    """What a record stands at, after a restart."""
+    rollout = record.rollout
+    if record.evidence is None or rollout.plan is None:
+        return None
+    suite = Suite.of(rollout.plan, record.evidence.edges, rollout.attempt)
+    return with_shadow(record, suite.judge(record.evidence, rollout.step))
+
+
+def with_shadow(record: Record, judgement: Judgement) -> Judgement:
+    """In a shadow step its own verdict decides; a guardrail that fails does as well."""
+    plan = record.rollout.plan
+    assert plan is not None
+    step = plan.steps[record.rollout.step]
+    if not step.shadow or record.shadow is None:
+        return judgement
+    return judge([assess(record.shadow, step), *judgement.verdicts], frozenset({NAME}))
+
+
+def _seen(record: Record, new: Shadowed) -> Shadowed:
+    """With the new copies, but for the faultless ones of the warm-up."""
+    if not record.rollout.warmed:
+        new = Shadowed(new.edges, faults=new.faults)
+    before = record.shadow
+    return new if before is None or before.edges != new.edges else before.plus(new)

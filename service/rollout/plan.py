@@ -27,7 +27,12 @@ HALF_STEP = math.sqrt(1.2)
 class Step(Frozen):
     """One weight, and what must be over before it is left."""
 
-    weight: float = Field(gt=0, le=100, description="canary's share of new requests, per cent")
+    weight: float = Field(0.0, ge=0, le=100, description="canary's share of new requests, per cent")
+    shadow: bool = Field(
+        default=False,
+        description="at weight 0, the first step alone: the canary runs on copies of stable's "
+        "requests, whose answers nobody gets",
+    )
     min_dwell_seconds: NonNegativeFloat = Field(120.0, description="at this weight at least")
     min_samples: PositiveInt = Field(500, description="requests a variant, in this step")
     approval: bool = Field(default=False, description="a person must promote it")
@@ -36,10 +41,19 @@ class Step(Frozen):
         min_length=1,
         description="guardrails by name; without it all that are enabled and required",
     )
+    min_agreement: float | None = Field(
+        None, ge=-1, le=1, description="shadow: mean cosine with stable's predictions, at least"
+    )
+    max_inference_ratio: float = Field(
+        5.0,
+        gt=1,
+        le=1000,
+        description="shadow: canary P95 in the engine over stable's for the same requests, at most",
+    )
 
     @property
     def weight_bp(self) -> int:
-        """Basis points, 1..10000."""
+        """Basis points, 1..10000; 0 in a shadow step."""
         return round(self.weight * BASIS_POINTS / 100)
 
     @property
@@ -49,6 +63,7 @@ class Step(Frozen):
 
 
 _DEFAULT_STEPS = (
+    Step(shadow=True),
     Step(weight=5),
     Step(weight=10),
     Step(weight=25),
@@ -60,9 +75,10 @@ _DEFAULT_STEPS = (
 class Plan(Frozen):
     """Steps, the guardrail's figures and the waits. Unknown fields are refused.
 
+    It may begin with a shadow step, in which the canary answers nobody yet.
     A plan may end below 100 %: promotion gives the canary the rest. A step at
     100 % leaves nothing to compare with, so that no test can pass there: it
-    needs a person's approval and a dwell, and cannot be the first.
+    needs a person's approval and a dwell, and cannot be the first with a weight.
     """
 
     steps: tuple[Step, ...] = Field(_DEFAULT_STEPS, min_length=1, max_length=100)
@@ -140,7 +156,7 @@ class Plan(Frozen):
         found: list[tuple[tuple[str | int, ...], str, object]] = []
         may = self.guardrails.enabled
         for i, step in enumerate(self.steps):
-            if step.must_pass is None and not self.guardrails.required:
+            if step.must_pass is None and not self.guardrails.required and not step.shadow:
                 why = "leaves nothing that must pass: require one, or name it in each step"
                 return [(("guardrails",), why, None)]
             for k, name in enumerate(step.must_pass or ()):
@@ -154,20 +170,43 @@ class Plan(Frozen):
         before = 0
         for i, step in enumerate(self.steps):
             at = ("steps", i)
+            found += [((*at, name), why, got) for name, why, got in _shadow_problems(i, step)]
+            if step.min_dwell_seconds >= self.deadline_seconds:
+                why = f"must be below deadline_seconds, {self.deadline_seconds:g}"
+                found.append(((*at, "min_dwell_seconds"), why, step.min_dwell_seconds))
+            if step.shadow:
+                continue
             if step.weight_bp <= before:
                 why = f"must be over {before / 100:g}, the weight before it; the finest is 0.01"
                 found.append(((*at, "weight"), why, step.weight))
-            before = max(before, step.weight_bp)
-            if step.whole and i == 0:
+            if step.whole and before == 0:
                 why = "the first step must leave stable some requests to compare with: below 100"
                 found.append(((*at, "weight"), why, step.weight))
+            before = max(before, step.weight_bp)
             if step.whole and step.min_dwell_seconds == 0:
                 why = "must be over 0 at 100 %: promotion does the same without a dwell"
                 found.append(((*at, "min_dwell_seconds"), why, step.min_dwell_seconds))
             if step.whole and not step.approval:
                 why = "must be true at 100 %: with nothing to compare with, a person must decide"
                 found.append(((*at, "approval"), why, step.approval))
-            if step.min_dwell_seconds >= self.deadline_seconds:
-                why = f"must be below deadline_seconds, {self.deadline_seconds:g}"
-                found.append(((*at, "min_dwell_seconds"), why, step.min_dwell_seconds))
+        if all(step.shadow for step in self.steps):
+            found.append((("steps",), "a step with a weight must follow the shadow", None))
         return found
+
+
+def _shadow_problems(i: int, step: Step) -> list[tuple[str, str, object]]:
+    """Field, what is wrong with it, and what was given."""
+    found: list[tuple[str, str, object]] = []
+    if not step.shadow:
+        only = "is for a shadow step: the guardrails judge where the canary has a weight"
+        given = {name: getattr(step, name) for name in ("min_agreement", "max_inference_ratio")}
+        fields = Step.model_fields
+        return [(name, only, got) for name, got in given.items() if got != fields[name].default]
+    if i:
+        found.append(("shadow", "must come first: the canary has callers already", step.shadow))
+    if step.weight:
+        found.append(("weight", "must be 0, or left out, in a shadow step", step.weight))
+    if step.must_pass is not None:
+        why = "is not for a shadow step: guardrails need canary requests"
+        found.append(("must_pass", why, step.must_pass))
+    return found

@@ -75,7 +75,8 @@ class Rollout:
     def assignment(self) -> Assignment:
         """The split that this state calls for."""
         if self.phase in LIVE | {Phase.PROMOTING} and not self.undoing:
-            return Assignment(self.stable, self.canary, self.weight_bp, self.salt)
+            shadow = self.present is not None and self.present.shadow
+            return Assignment(self.stable, self.canary, self.weight_bp, self.salt, shadow)
         return Assignment(self.stable)
 
 

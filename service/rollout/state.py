@@ -140,7 +140,9 @@ def _own(rollout: Rollout, event: Prepared | PrepareFailed | Applied, now: float
             return replace(moved, reason=Reason.UNDO), transition
         case Prepared() if phase is Phase.PENDING:
             warm = replace(rollout, step_since=now)
-            words = f"{rollout.canary} is loaded and warms up on real requests"
+            shadow = rollout.present is not None and rollout.present.shadow
+            on = "copies of requests" if shadow else "real requests"
+            words = f"{rollout.canary} is loaded and warms up on {on}"
             return _move(warm, Phase.WARMING_UP, Reason.PREPARED, words, now)
         case PrepareFailed() if phase in LIVE | {Phase.PENDING, Phase.PROMOTING}:
             return _move(rollout, Phase.ABORTING, event.reason, event.message, now)

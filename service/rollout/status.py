@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from service.rollout.events import FINAL
-from service.rollout.guardrails.suite import Suite
 from service.rollout.rollout import Rollout, legal_verbs
 from service.rollout.store import Record
 from service.rollout.traffic import BASIS_POINTS
@@ -40,21 +39,13 @@ def status(record: Record, verdict: Judgement | None, *, recorded: bool) -> dict
         "gate": _gate(rollout),
         "recorded": recorded,
         "guardrails": guardrails(verdict),
+        "shadow": None if record.shadow is None else record.shadow.to_json(),
     }
 
 
 def guardrails(verdict: Judgement | None) -> list[dict[str, object]]:
     """Every guardrail's verdict; none before the first rollout."""
     return verdict.to_json() if verdict else []
-
-
-def judged(record: Record) -> Judgement | None:
-    """What a record stands at, after a restart."""
-    rollout = record.rollout
-    if record.evidence is None or rollout.plan is None:
-        return None
-    suite = Suite.of(rollout.plan, record.evidence.edges, rollout.attempt)
-    return suite.judge(record.evidence, rollout.step)
 
 
 def _gate(rollout: Rollout) -> dict[str, object] | None:

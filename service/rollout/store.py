@@ -16,6 +16,7 @@ from service.rollout.evidence import Snapshot
 from service.rollout.gate import Miss
 from service.rollout.guardrails.suite import Evidence
 from service.rollout.rollout import Rollout
+from service.rollout.shadowed import Shadowed
 
 CALLS_KEPT = 1000
 """Answers kept under idempotency keys; the oldest go."""
@@ -23,12 +24,14 @@ CALLS_KEPT = 1000
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """All that a restart needs. `looked_at`: when `snapshot` was taken, epoch seconds."""
+    """All that a restart needs. `looked_at`: when `snapshot` was taken, epoch seconds.
+    `shadow`: of the present shadow step, or of the last one."""
 
     rollout: Rollout
     evidence: Evidence | None = None
     snapshot: Snapshot | None = None
     looked_at: float | None = None
+    shadow: Shadowed | None = None
 
 
 _RECORD = TypeAdapter(Record)

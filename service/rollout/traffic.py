@@ -40,12 +40,14 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The split at one moment. `weight_bp` is the canary's share in basis points."""
+    """The split at one moment. `weight_bp` is the canary's share in basis points; with
+    `shadow` it runs on copies of stable's requests."""
 
     stable: str
     canary: str | None = None
     weight_bp: int = 0
     salt: str = ""
+    shadow: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight_bp <= BASIS_POINTS:

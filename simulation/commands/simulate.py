@@ -16,6 +16,7 @@ from rich.table import Table
 from service.rollout.plan import Plan
 from service.rollout.plan_file import load_plan
 from simulation import many, plots, report
+from simulation.commands import quality
 from simulation.latency import Latency, LatencyError, Lognormal, load
 from simulation.outcomes import Row
 from simulation.rivals import Rival
@@ -80,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--processes", type=_count, default=os.cpu_count() or 1, help="at once (%(default)s)"
     )
     parser.add_argument("--out", type=Path, default=Path("out/simulate"), help="%(default)s")
+    quality.add_arguments(parser, _positive, _share)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -90,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
             "nextvec simulate: the horizon has no room for two looks; "
             "raise --horizon or lower --interval"
         )
+    if args.quality:
+        return quality.run(args, plan)
     ratios = args.canary_ratio or RATIOS
     scenarios = [
         Scenario(

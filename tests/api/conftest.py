@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -35,6 +36,14 @@ class Service:
             method, f"/admin/v1/rollout{path}", headers=headers, **options
         )
 
+    async def copied(self):
+        """Until the canary's copy of the last request is done, and rested from."""
+        shadow = self.app.state.services.dispatch._shadow
+        if shadow._running is not None:
+            await asyncio.gather(shadow._running, return_exceptions=True)
+        self.clock.advance(0.001)
+        shadow._rests_until = 0.0
+
     async def metric(self, name, **labels):
         """The value of a series on /metrics, None where there is none."""
         wanted = {f'{key}="{value}"' for key, value in labels.items()}
@@ -66,7 +75,12 @@ def start(models, tmp_path):
                 models=models,
                 canary="phase-3",
                 admin={f"{role}_token": token for role, token in TOKENS.items()},
-                **{"rollout": {"database": tmp_path / "state.db"}, **settings},
+                **{
+                    "rollout": {"database": tmp_path / "state.db"},
+                    # Recomputed answers are then equal, not near.
+                    "sessions": {"compact_history": False},
+                    **settings,
+                },
             ),
             clock=clock,
             make_engine=lambda files: engines[files.manifest.version],

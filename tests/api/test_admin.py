@@ -65,7 +65,8 @@ async def test_a_rollout_is_started_watched_and_aborted(service):
     await service.controller.prepared()
     seen = await service.admin("GET", role="viewer")
     assert seen.json()["phase"] == "WarmingUp"
-    assert seen.json()["weight"]["set_percent"] == 5
+    assert seen.json()["weight"]["set_percent"] == 0
+    assert seen.json()["plan"]["steps"][0]["shadow"]
     assert (await service.admin("POST", "/abort", role="operator")).status_code == 200
     after = (await service.admin("GET")).json()
     assert (after["phase"], after["weight"]["set_percent"]) == ("RolledBack", 0)

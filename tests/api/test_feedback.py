@@ -208,3 +208,24 @@ async def test_with_enough_sessions_hits_are_counted(service):
     await scored(service, OTHERS + 5)
     ranked = await service.metric("nextvec_online_predictions_total", variant="stable")
     assert 0 < ranked <= 10
+
+
+async def test_a_prediction_counts_for_the_variant_that_made_it(service):
+    """Whoever answers when its truth comes; the first on another version is no evidence."""
+
+    async def append(vector):
+        answer = await service.client.post(
+            "/v1/sessions/s/vectors", content=vector.tobytes(), headers=BINARY
+        )
+        assert answer.status_code == 200
+        return answer.headers["x-variant"]
+
+    vectors = unit_vectors(5)
+    said = [await append(vectors[0])]
+    plan = {"steps": [{"weight": 99.99}], "warm_up_seconds": 0}
+    await service.admin("POST", json={"canary": "phase-3", "plan": plan})
+    await service.controller.prepared()
+    said += [await append(vector) for vector in vectors[1:]]
+    assert ["stable", *["canary"] * 4] == said
+    await scored(service, 1)  # stable's only prediction, told by the second vector
+    await scored(service, 2, variant="canary")  # the third's and the fourth's, told by the next

@@ -41,6 +41,17 @@ async def test_a_session_answers_as_recomputing_its_last_window(service, pieces)
         assert answer.json()["length"] == position
 
 
+async def test_a_compact_history_is_exact_within_the_window_and_near_past_it(start):
+    """By default vectors are kept in 8 bits: what is recomputed from them is off a little."""
+    vectors = unit_vectors(20)
+    async with start(sessions={}) as service:
+        for number in range(20):
+            answer = await append(service, vectors[number : number + 1], position=number)
+            expected = FakeEngine().expected(vectors[max(0, number - 7) : number + 1])
+            apart = 1e-5 if number < 8 else 0.05
+            np.testing.assert_allclose(expected, next_vector(answer), atol=apart)
+
+
 async def test_a_repeat_of_the_last_append_is_answered_again(service):
     """It changes nothing; the caller cannot know that its first try arrived."""
     vectors = unit_vectors(4)

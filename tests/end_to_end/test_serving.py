@@ -15,7 +15,7 @@ DIM = 768
 
 @pytest.mark.parametrize("variant", ["stable", "canary"])
 def test_sessions_agree_with_recomputation(serve, variant):
-    """Within the window and past it, in pieces of any size, to 1e-5."""
+    """Within the window and past it, in pieces of any size, to 1e-5, if history is kept whole."""
     with serve("--stable", "phase-2" if variant == "stable" else "phase-3") as server:
         vectors = unit_vectors(50, dim=DIM)
         position = 0

@@ -9,7 +9,7 @@ from rollout_status import status
 
 from loadtest.driver import Driver
 from loadtest.record import Record
-from loadtest.trial.server import DelayedEngine
+from loadtest.trial.server import DelayedEngine, NoisyEngine
 from loadtest.trial.trial import PLAN, Trial
 from loadtest.watch import parse
 from service.rollout.plan import Plan
@@ -39,6 +39,21 @@ def test_a_delayed_engine_takes_longer_and_answers_the_same():
     assert 3.0 == clock.now - began
     for wanted, got in zip(expected, answer, strict=True):
         np.testing.assert_array_equal(wanted, got)
+
+
+def test_a_noisy_engine_is_off_by_as_much_as_it_says_and_keeps_its_state():
+    """What is added is of that length, and the sum of unit length."""
+    rng = np.random.default_rng(1)
+    vectors = rng.standard_normal((3, 2, DIM)).astype(np.float32)
+    lengths, state = np.array([3, 2], np.int32), np.zeros((1, 2, DIM), np.float32)
+    clean, wanted = FakeEngine().run(vectors, lengths, state)
+    noisy = NoisyEngine(FakeEngine(), 0.5)
+    predicted, after = noisy.run(vectors, lengths, state)
+    np.testing.assert_array_equal(wanted, after)
+    np.testing.assert_allclose(np.ones(2), np.linalg.norm(predicted, axis=1), rtol=1e-5)
+    assert (np.sum(predicted * clean, axis=1) > 0.86).all()
+    again, _ = noisy.run(vectors, lengths, state)
+    assert not np.allclose(predicted, again)
 
 
 def test_a_delayed_engine_is_otherwise_the_engine_it_delays():

@@ -17,6 +17,7 @@ from service.rollout.counts import Arms, Counted, Counts
 from service.rollout.database import Database, StoreError
 from service.rollout.evidence import Snapshot
 from service.rollout.plan import Plan
+from service.rollout.shadowed import Shadowed, one
 from service.rollout.store import Store
 from service.rollout.traffic import Assignment, Traffic
 from service.rollout.verdict import Judgement, Outcome
@@ -35,6 +36,17 @@ QUICK = Plan.model_validate(
         "baseline_samples": 100,
         "deadline_seconds": 600,
         "pause_deadline_seconds": 3600,
+    }
+)
+
+
+SHADOWED = Plan.model_validate(
+    {
+        **QUICK.model_dump(),
+        "steps": [
+            {"shadow": True, "min_dwell_seconds": 10, "min_samples": 100},
+            *QUICK.model_dump()["steps"],
+        ],
     }
 )
 
@@ -126,6 +138,23 @@ class FakeEvidence:
         return Snapshot(self.origin, stable, canary, Counted(requests=dict(self.arms)))
 
 
+class FakeShadow:
+    """Copies as told; each is taken once."""
+
+    def __init__(self) -> None:
+        self.seen = Shadowed(EDGES)
+
+    def ran(self, count: int = 1, *, faults: int = 0, ratio: float = 1.0) -> None:
+        for _ in range(count):
+            modes = one(EDGES, "step", 0.01, 0.01 * ratio)
+            self.seen = self.seen.plus(Shadowed(EDGES, modes, answered=1, cosine_sum=0.9))
+        self.seen = self.seen.plus(Shadowed(EDGES, faults=faults))
+
+    def take(self) -> Shadowed:
+        seen, self.seen = self.seen, Shadowed(EDGES)
+        return seen
+
+
 class FlakyStore(Store):
     """A store whose disk may be full."""
 
@@ -145,6 +174,7 @@ class World:
         self.clock = FakeClock()
         self.versions = FakeVersions()
         self.evidence = FakeEvidence()
+        self.shadow = FakeShadow()
         self.controller = self._boot()
 
     def _boot(self) -> Controller:
@@ -161,11 +191,13 @@ class World:
             stable=self.stable,
             plan=self.plan,
             interval_seconds=5.0,
+            shadows=self.shadow.take,
         )
 
     async def restart(self) -> None:
         self.store.close()
         self.evidence.restart()
+        self.shadow = FakeShadow()
         self.controller = self._boot()
         await self.controller.start()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rollout_fakes import World
+from rollout_fakes import QUICK, SHADOWED, World
 
 from service.errors import NextvecError
 from service.rollout.database import StoreError
@@ -24,10 +24,10 @@ acts = st.sampled_from(
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(acts, max_size=25))
-def test_whatever_happens_the_record_holds(story):
+@given(st.lists(acts, max_size=25), st.sampled_from([QUICK, SHADOWED]))
+def test_whatever_happens_the_record_holds(story, chosen):
     with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder) / "nextvec.db")
+        world = World(Path(folder) / "nextvec.db", chosen)
         try:
             asyncio.run(live(world, ["start", *story]))
         finally:
@@ -42,6 +42,7 @@ async def live(world: World, story: list[str]) -> None:
         status, split = world.controller.status(), world.traffic.current
         assert split.weight_bp == status["weight"]["set_percent"] * 100
         assert split.stable == status["stable"]
+        assert not (split.shadow and split.weight_bp)
         if status["recorded"] and not world.store.full:
             await check_log(world, status)
     world.store.full = False
@@ -79,6 +80,11 @@ async def do(world: World, act: str) -> None:
             "good": ([0.1] * 190 + [0.2] * 10, [0.1] * 200),
             "slow": ([0.1] * 190 + [0.2] * 10, [0.5] * 200),
         }.get(act, ([], []))
+        # Requests reach the canary by the split, copies in a shadow step alone.
+        if world.traffic.current.shadow:
+            ratio = 9.0 if act == "slow" else 1.0
+            copies = 120 if act in ("good", "slow") else 0
+            world.shadow.ran(copies, faults=3 if act == "faults" else 0, ratio=ratio)
         world.evidence.serve(*serve, canary_faults=30 if act == "faults" else 0)
         try:
             await world.look({"back": -5000.0, "late": 5000.0}.get(act, 10.0))

@@ -14,8 +14,9 @@ from service.rollout.plan import HALF_STEP, Plan
 
 def test_the_default_plan():
     made = Plan()
-    assert [500, 1000, 2500, 5000, 10_000] == [step.weight_bp for step in made.steps]
-    assert [False, False, False, False, True] == [step.approval for step in made.steps]
+    assert [0, 500, 1000, 2500, 5000, 10_000] == [step.weight_bp for step in made.steps]
+    assert [True, *[False] * 5] == [step.shadow for step in made.steps]
+    assert [*[False] * 5, True] == [step.approval for step in made.steps]
     assert 2 == made.edges_apart
 
 
@@ -40,6 +41,27 @@ NOTHING_REQUIRED = {name: {"required": False} for name in plan().guardrails.requ
         ({"steps": [step(math.nan)]}, ("steps", 0, "weight")),
         ({"steps": [step(10), step(5)]}, ("steps", 1, "weight")),
         ({"steps": [step(10), step(10)]}, ("steps", 1, "weight")),
+        ({"steps": [{"min_samples": 5}]}, ("steps", 0, "weight")),
+        ({"steps": [step(5), {"shadow": True}]}, ("steps", 1, "shadow")),
+        ({"steps": [{"shadow": True}, {"shadow": True}, step(5)]}, ("steps", 1, "shadow")),
+        ({"steps": [{"shadow": True}]}, ("steps",)),
+        ({"steps": [step(5, shadow=True), step(10)]}, ("steps", 0, "weight")),
+        ({"steps": [{"shadow": True}, step(100, approval=True)]}, ("steps", 1, "weight")),
+        (
+            {"steps": [{"shadow": True, "must_pass": ["latency"]}, step(5)]},
+            ("steps", 0, "must_pass"),
+        ),
+        ({"steps": [{"shadow": True, "min_agreement": 2}, step(5)]}, ("steps", 0, "min_agreement")),
+        (
+            {"steps": [{"shadow": True, "max_inference_ratio": 1}, step(5)]},
+            ("steps", 0, "max_inference_ratio"),
+        ),
+        ({"steps": [step(5, min_agreement=0.5)]}, ("steps", 0, "min_agreement")),
+        ({"steps": [step(5, max_inference_ratio=2)]}, ("steps", 0, "max_inference_ratio")),
+        (
+            {"steps": [{"shadow": True, "min_dwell_seconds": 600}, step(5)]},
+            ("steps", 0, "min_dwell_seconds"),
+        ),
         ({"steps": [step(100, approval=True)]}, ("steps", 0, "weight")),
         ({"steps": [step(10), step(100)]}, ("steps", 1, "approval")),
         (

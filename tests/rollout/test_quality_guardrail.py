@@ -179,16 +179,20 @@ def test_without_both_arms_it_holds(nothing):
 
 def test_a_step_is_tested_by_itself_at_its_share_of_alpha():
     """The same keys speak again: what was against the canary is not counted twice."""
-    test = looked(QUALITY.begin(), *[BAD] * 5)
+    test = QUALITY.begin()
     bounds = []
     for _ in range(3):
+        test = looked(test, *[BAD] * 5)
         bounds.append(QUALITY.assess(test).fail_bound)
         test = test.next_step()
         assert QUALITY.begin().wager == test.wager
         assert KeyArms() == test.keys
-    expected = [math.log(n / 0.01) for n in (2, 6, 12)]
-    assert expected == pytest.approx(bounds)
-    assert 1 > sum(1 / (s * (s + 1)) for s in range(1, 100_000)) > 0.999
+    assert [math.log(n / 0.01) for n in (4 / 3, 8, 24)] == pytest.approx(bounds)
+
+
+def test_a_step_without_keys_spends_nothing():
+    """As a shadow step, whose canary answers nobody."""
+    assert QUALITY.begin() == looked(QUALITY.begin(), look()).next_step()
 
 
 def test_a_restart_counts_as_one_more_step_if_keys_had_spoken():

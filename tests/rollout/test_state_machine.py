@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from rollout_fakes import QUICK, judgement, plan
+from rollout_fakes import QUICK, SHADOWED, judgement, plan
 
 from service.errors import Conflict
 from service.rollout.asking import foresee
@@ -55,7 +55,7 @@ class Story(RuleBasedStateMachine):
     # --- what can happen ---
 
     @precondition(lambda self: self.rollout.phase in FINAL)
-    @rule(canary=st.sampled_from("bc"), chosen=st.sampled_from([QUICK, SOAK, STRICT]))
+    @rule(canary=st.sampled_from("bc"), chosen=st.sampled_from([QUICK, SOAK, STRICT, SHADOWED]))
     def start(self, canary, chosen):
         if canary != self.rollout.stable:
             self.move(Start(canary, chosen, "s", "me"))
@@ -155,6 +155,17 @@ class Story(RuleBasedStateMachine):
             assert self.rollout.assignment().canary is None
 
     @invariant()
+    def a_shadow_has_no_weight(self):
+        """And none is cast but by a live shadow step."""
+        split = self.rollout.assignment()
+        present = self.rollout.present
+        if split.shadow:
+            assert 0 == split.weight_bp
+            assert self.rollout.phase in LIVE
+        if present is not None and self.rollout.phase in LIVE:
+            assert present.shadow == split.shadow
+
+    @invariant()
     def an_abort_is_legal_while_there_is_anything_to_abort(self):
         over = FINAL | {Phase.ABORTING}
         assert (self.rollout.phase not in over) == ("abort" in legal_verbs(self.rollout))
@@ -205,7 +216,7 @@ def check_look(before, event, after, now):
     if outcome is Outcome.FAIL:
         assert Phase.ABORTING is after.phase, "guards run in every live phase, paused or not"
         return
-    if after.phase is Phase.PROMOTING or after.weight_bp > before.weight_bp:
+    if after.phase is Phase.PROMOTING or after.step > before.step:
         assert Phase.PROGRESSING is before.phase
         assert event.verdict.canary >= before.present.min_samples
         assert event.verdict.stable >= before.present.min_samples

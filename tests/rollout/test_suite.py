@@ -11,7 +11,8 @@ from rollout_fakes import EDGES, QUICK, bucket_counts, plan
 from service.rollout.counts import Arms, Counted, KeyArms, Keys
 from service.rollout.guardrails.base import Look
 from service.rollout.guardrails.latency import Slower
-from service.rollout.guardrails.suite import BUILDERS, Evidence, Suite, weight_of
+from service.rollout.guardrails.suite import BUILDERS, Evidence, Suite
+from service.rollout.guardrails.wager import weight_of
 from service.rollout.verdict import Outcome, Verdict, judge
 from service.types import SHARES
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +42,7 @@ def saved(model: MemoryAugmentedGRU, small: Corpus, tmp_path: Path) -> Path:
 
 def _evaluate(data: Path, out: Path, *arguments: str) -> dict[str, object]:
     options = ["--data", str(data), "--out", str(out), "--pool", "30"]
-    assert 0 == main(["evaluate", *arguments, *options])
+    assert 0 == main(["evaluate", *options, *arguments])
     read: dict[str, object] = json.loads((out / "report.json").read_text())
     return read
 
@@ -159,6 +161,8 @@ def test_a_checkpoint_that_names_no_documents_says_so(
         (["{dir}/bare.safetensors"], [], "does not say its window; write .*:500"),
         (["{dir}/tiny.safetensors:0"], [], "does not say its window"),
         (["{dir}/tiny.safetensors", "{dir}/tiny.safetensors:8"], [], "given twice"),
+        (["{dir}/tiny.safetensors:40"], [], "set eras has 40 vectors: too few to fill the window"),
+        (["{dir}/tiny.safetensors:40"], ["--sweep", "pool"], "too few to fill the window of tiny"),
         (["{dir}/tiny.safetensors"], ["--pool", "40"], "set eras: .* choose from 1 to 39"),
         (["{dir}/tiny.safetensors"], ["--pool", "0"], "choose from 1 to 39"),
         (["{dir}/tiny.safetensors"], ["--data", "absent.npz"], "not a readable .npz"),
@@ -191,19 +195,31 @@ def test_a_corpus_without_held_out_documents_is_refused(
     """Seven documents leave none for every eighth."""
     path = tmp_path / "few.npz"
     corpus.save(path, small.of_documents(np.arange(16) < 7))
-    with pytest.raises(SystemExit, match="cannot be drawn from 0 vectors"):
+    with pytest.raises(SystemExit, match="set eras has 0 vectors: too few"):
         main(["evaluate", str(saved), "--data", str(path), "--out", str(tmp_path / "out")])
 
 
+@pytest.fixture(scope="module")
+def plain(
+    model: MemoryAugmentedGRU, small: Corpus, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A folder with a checkpoint, its corpus and its report, to be copied."""
+    folder = tmp_path_factory.mktemp("plain")
+    corpus.save(folder / "data.npz", small)
+    saved = _save(model, small, folder / "tiny.safetensors", "both")
+    _evaluate(folder / "data.npz", folder, str(saved))
+    return folder
+
+
 def test_reports_on_the_same_pool_compare(
-    saved: Path, small_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each evaluated alone, they give what one evaluation of both gives."""
-    _evaluate(small_file, tmp_path / "a", str(saved))
-    _evaluate(small_file, tmp_path / "b", f"{saved}:20")
-    together = _evaluate(small_file, tmp_path / "both", str(saved), f"{saved}:20")
+    data, saved = plain / "data.npz", plain / "tiny.safetensors"
+    _evaluate(data, tmp_path / "b", f"{saved}:20")
+    together = _evaluate(data, tmp_path / "both", str(saved), f"{saved}:20")
     capsys.readouterr()
-    reports = [str(tmp_path / name / "report.json") for name in ("a", "b")]
+    reports = [str(folder / "report.json") for folder in (plain, tmp_path / "b")]
     assert 0 == main(["evaluate", "--compare", *reports])
     printed = capsys.readouterr().out
     for one in together["sets"]:
@@ -222,16 +238,11 @@ def test_reports_on_the_same_pool_compare(
     ],
 )
 def test_reports_on_different_pools_do_not_compare(
-    saved: Path, small_file: Path, tmp_path: Path, options: list[str], says: str
+    plain: Path, tmp_path: Path, options: list[str], says: str
 ) -> None:
     """Two pools give two figures for one model; the difference would be the pools'."""
-    _evaluate(small_file, tmp_path / "a", str(saved))
-    _evaluate(small_file, tmp_path / "b", str(saved))
-    out = str(tmp_path / "b")
-    main(
-        ["evaluate", str(saved), "--data", str(small_file), "--out", out, "--pool", "30", *options]
-    )
-    reports = [str(tmp_path / name / "report.json") for name in ("a", "b")]
+    _evaluate(plain / "data.npz", tmp_path, str(plain / "tiny.safetensors"), *options)
+    reports = [str(folder / "report.json") for folder in (plain, tmp_path)]
     with pytest.raises(SystemExit, match=says):
         main(["evaluate", "--compare", *reports])
 
@@ -249,12 +260,23 @@ def test_reports_on_different_pools_do_not_compare(
         (lambda folder: (folder / "report.npz").write_text("x"), "not what nextvec evaluate"),
     ],
 )
-def test_a_damaged_report_is_refused(
-    saved: Path, small_file: Path, tmp_path: Path, spoil: object, says: str
-) -> None:
+def test_a_damaged_report_is_refused(plain: Path, tmp_path: Path, spoil: object, says: str) -> None:
     """With its name."""
-    _evaluate(small_file, tmp_path / "a", str(saved))
-    spoil(tmp_path / "a")  # type: ignore[operator]
-    report = str(tmp_path / "a" / "report.json")
+    for name in ("report.json", "report.npz"):
+        shutil.copy(plain / name, tmp_path)
+    spoil(tmp_path)  # type: ignore[operator]
+    report = str(tmp_path / "report.json")
     with pytest.raises(SystemExit, match=says):
         main(["evaluate", "--compare", report, report])
+
+
+def test_a_document_on_both_sides_is_refused(saved: Path, small: Corpus, tmp_path: Path) -> None:
+    """Under another name: evaluation and training both name the two documents."""
+    vectors = small.vectors.copy()
+    vectors[7 * 20 : 8 * 20] = vectors[3 * 20 : 4 * 20]
+    data, out = tmp_path / "copied.npz", tmp_path / "out"
+    corpus.save(data, replace(small, vectors=vectors))
+    for command in (["evaluate", str(saved), "--pool", "30"], ["train", "phase-2"]):
+        with pytest.raises(SystemExit, match=r"document 7 shares 20 of its 20 .* document 3"):
+            main([*command, "--data", str(data), "--out", str(out)])
+    assert not out.exists()

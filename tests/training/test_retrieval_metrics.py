@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from training import metrics
@@ -84,3 +86,43 @@ def test_a_pools_digest_tells_pools_apart() -> None:
         metrics.Pool(pool.targets, "contiguous", 0).digest("data", rows),
     }
     assert 5 == len(others - {same})
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), size=st.integers(1, 29))
+def test_a_rank_among_is_the_count_by_hand(seed: int, size: int) -> None:
+    """Whether the target is a candidate or takes the last one's place."""
+    rng = np.random.default_rng(seed)
+    stream = rng.standard_normal((30, 8)).astype(np.float32)
+    stream /= np.linalg.norm(stream, axis=1, keepdims=True)
+    candidates = rng.permutation(np.arange(1, 30))[:size]
+    targets = np.sort(rng.permutation(np.arange(1, 30))[:10])
+    predicted = stream[targets - 1]
+    ranked = metrics.ranks_among(predicted, stream, targets, candidates)
+    for row, target in enumerate(targets):
+        others = [c for c in candidates if c != target]
+        if target not in candidates:
+            others = others[:-1]
+        scores = stream[others] @ predicted[row] if others else np.zeros(0)
+        assert 1 + (scores >= stream[target] @ predicted[row] - 1e-6).sum() == ranked[row]
+
+
+def test_ranks_among_the_targets_are_their_ranks() -> None:
+    """The two agree where the pool is the targets."""
+    rng = np.random.default_rng(0)
+    stream = rng.standard_normal((40, 8)).astype(np.float32)
+    stream /= np.linalg.norm(stream, axis=1, keepdims=True)
+    targets = np.arange(5, 35)
+    np.testing.assert_array_equal(
+        metrics.ranks(stream[targets - 1], stream[targets]),
+        metrics.ranks_among(stream[targets - 1], stream, targets, targets),
+    )
+
+
+def test_nan_is_last_among_any_candidates() -> None:
+    """As in `ranks`."""
+    stream = np.eye(6, dtype=np.float32)
+    ranked = metrics.ranks_among(
+        np.full((2, 6), np.nan, np.float32), stream, np.array([1, 2]), np.array([1, 3, 4])
+    )
+    assert [3, 3] == ranked.tolist()

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from model_export import checkpoint
 from model_export.model import NextVectorModel
+from service.manifest import sha256
 from training import corpus, held_out, recipe
 from training.commands.train import recipe_path
 from training.corpus import Corpus, CorpusError, Split
@@ -81,10 +82,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _start(path: Path, split: Split) -> NextVectorModel:
+def _start(path: Path, split: Split) -> tuple[str, NextVectorModel]:
     model = checkpoint.load(path)
     held_out.check_start(checkpoint.metadata(path), split.held_out)
-    return model
+    return f"{path.name} (sha256 {sha256(path)[:12]}…)", model
 
 
 def _run(
@@ -92,7 +93,7 @@ def _run(
     whole: Corpus,
     split: Split,
     chosen: Recipe,
-    start: NextVectorModel | None,
+    start: tuple[str, NextVectorModel] | None,
 ) -> tuple[Experiment, list[Verdict]]:
     console = Console(stderr=True)
     thin = experiment.thin(split, args.share)
@@ -105,11 +106,8 @@ def _run(
     else:
         low, high = args.cosine
         negatives = mine(thin.train.vectors, split.train.vectors, low, high, PER_TARGET)
-        console.print(
-            f"{negatives.share:.1%} of {len(thin.train.vectors)} targets have a hard negative at "
-            f"a cosine of {low} to {high}"
-        )
-        arms = (Arm("without", chosen), Arm("hard negatives", chosen, negatives))
+        name = f"hard negatives ({negatives.share:.1%} of targets have one)"
+        arms = (Arm("without", chosen), Arm(name, chosen, negatives))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
 

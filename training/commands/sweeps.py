@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from training import baselines, held_out
 from training.candidate import Candidate
 from training.corpus import Corpus
-from training.evaluation import PoolWish, check_held_out
+from training.evaluation import PoolWish, check_held_out, check_length
 from training.sweeps import context, picture, policy, pools, position, reach
 from training.sweeps.setting import Advance, Setting, choose
 from training.sweeps.sweep import Sweep
@@ -43,6 +43,7 @@ def run(
     set is too small.
     """
     one = next(found for found in held_out.sets(corpus) if found.name == wish.held_out)
+    check_length(candidates, one)
     if not wish.include_seen:
         check_held_out(candidates, one)
     rules = baselines.all_rules(held_out.split(corpus, "both").train.vectors)

@@ -50,12 +50,14 @@ class Experiment:
     """What was run, and its result on each set that was held out whole."""
 
     arms: tuple[Arm, Arm]
+    start: str
     vectors: int
     results: tuple[SetResult, ...]
 
     def as_json(self) -> dict[str, object]:
         return {
             "arms": [{"name": arm.name, "recipe": asdict(arm.recipe)} for arm in self.arms],
+            "start": self.start,
             "training_vectors": self.vectors,
             "interval": INTERVAL,
             "results": [asdict(result) for result in self.results],
@@ -67,7 +69,7 @@ class Experiment:
             title = (
                 f"Held out: {result.name}. All {result.positions} positions in "
                 f"{result.documents} documents, each in a random pool of {POOL}, by anchored "
-                f"windows. Both arms: {self.vectors} training vectors, "
+                f"windows. Both arms: from {self.start}, {self.vectors} training vectors, "
                 f"{self.arms[0].recipe.epochs} epoch(s), seed {self.arms[0].recipe.seed}."
             )
             lines += [title, "", *difference_table(result.differences)]
@@ -79,17 +81,18 @@ def run(
     corpus: Corpus,
     split: Split,
     arms: tuple[Arm, Arm],
-    start: NextVectorModel | None,
+    start: tuple[str, NextVectorModel] | None,
     progress: Callable[[str], Progress],
 ) -> Experiment:
     """Both arms from the same weights on the same batches; only what the arms name differs.
 
-    `progress(arm)` gives the callback for that arm's training. Raises `ValueError` where
-    there is too little to train on or to score.
+    `start` is a name and a model; without one, an untrained model. `progress(arm)` gives
+    the callback for that arm's training. Raises `ValueError` where there is too little to
+    train on or to score.
     """
-    start = start or initialise(split.train.vectors, arms[0].recipe)
+    said, model = start or ("untrained", initialise(split.train.vectors, arms[0].recipe))
     models = [
-        train(split, arm.recipe, progress(arm.name), copy.deepcopy(start), arm.negatives).model
+        train(split, arm.recipe, progress(arm.name), copy.deepcopy(model), arm.negatives).model
         for arm in arms
     ]
     kept = set(held_out.names(split.held_out))
@@ -103,7 +106,7 @@ def run(
         document = one.corpus.document_id[1:]
         items = scores.differences(after, before, DocumentBootstrap(document))
         results.append(SetResult(one.name, len(one.documents), len(document), tuple(items)))
-    return Experiment(arms, len(split.train.vectors), tuple(results))
+    return Experiment(arms, said, len(split.train.vectors), tuple(results))
 
 
 def thin(split: Split, share: float) -> Split:

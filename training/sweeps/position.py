@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.bootstrap import DocumentBootstrap, Floats
 from training.sweeps.setting import Advance, Setting, point
@@ -22,22 +23,30 @@ def sweep(setting: Setting, advance: Advance) -> Sweep:
     document = setting.held_out.corpus.document_id[setting.targets]
     first = np.searchsorted(setting.held_out.corpus.document_id, document)
     group = np.searchsorted(EDGES, setting.targets - first, side="right") - 1
-    series = []
+    hits = {}
     for candidate in setting.candidates:
         predicted = anchored(
             candidate.model, setting.stream, setting.targets, candidate.window, advance
         )
-        points = _points(setting.hits(predicted), group, document)
-        series.append(Series(candidate.name, "model", points))
+        hits[candidate.name] = setting.hits(predicted)
     for rule in setting.rules:
-        hits = setting.hits(rule.predict(setting.stream, setting.targets))
-        series.append(Series(rule.name, "rule", _points(hits, group, document)))
+        hits[rule.name] = setting.hits(rule.predict(setting.stream, setting.targets))
+    models = {candidate.name for candidate in setting.candidates}
+    reference = setting.rules[-1].name
+    series = [
+        Series(
+            name,
+            "model" if name in models else "rule",
+            _points(found, hits[reference], group, document),
+        )
+        for name, found in hits.items()
+    ]
     return Sweep(
         name="position",
         title="Hit@5 by position in the document",
         x_label="position in the document",
         log=False,
-        gap_from="no reference",
+        gap_from=f"the {reference}",
         note=(
             f"{setting.note.removesuffix(', the same at every point.')}. Pool: {setting.pool}. "
             "Models read anchored windows, which reach over the document's beginning."
@@ -47,7 +56,7 @@ def sweep(setting: Setting, advance: Advance) -> Sweep:
 
 
 def _points(
-    hits: Floats, group: np.ndarray[tuple[int], np.dtype[np.int64]], document: np.ndarray
+    hits: Floats, reference: Floats, group: NDArray[np.int64], document: NDArray[np.int32]
 ) -> tuple[Point, ...]:
     found = []
     for number, edge in enumerate(EDGES):
@@ -56,5 +65,5 @@ def _points(
             last = EDGES[number + 1] - 1 if number + 1 < len(EDGES) else None
             label = f"{edge}+" if last is None else f"{edge}–{last}" if last > edge else f"{edge}"
             bootstrap = DocumentBootstrap(document[chosen])
-            found.append(point(number, label, hits[chosen], bootstrap, None))
+            found.append(point(number, label, hits[chosen], bootstrap, reference[chosen]))
     return tuple(found)

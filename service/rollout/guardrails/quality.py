@@ -24,8 +24,8 @@ The evidence is the mean over a grid of λ. With the signs turned it is the case
 pass, H0: E[Y] ≤ kept·E[X]. Stakes over the looks, clip and bounds are those of `wager`.
 
 **Steps.** At a new weight all keys begin again, the old ones among them. The tests of
-two steps are then not independent, and are not multiplied: step number s is tested
-by itself at alpha/(s(s + 1)), which sums to alpha. A restart of the process forgets
+two steps are then not independent, and are not multiplied: each step is tested by
+itself, at its part of alpha (3/4, 1/8, 1/24, ... by `weight_of`). A restart of the process forgets
 which keys have had their say, and counts as one more step. After a promotion by hand
 the first look also holds what was said since the last one under the old weight.
 
@@ -40,11 +40,11 @@ from dataclasses import dataclass, field
 from service.rollout.counts import KeyArms
 from service.rollout.figures import QualityFigures
 from service.rollout.guardrails.base import Look
-from service.rollout.guardrails.wager import Bounds, Wager
+from service.rollout.guardrails.wager import Bounds, Wager, weight_of
 from service.rollout.verdict import Verdict
 from service.types import SHARES
 
-BETS = (0.1, 0.2, 0.35, 0.55, 0.8)
+BETS = (0.2, 0.5, 0.9)
 """λ as parts of the most that θ allows."""
 
 PRIOR = (2.0, 4.0)
@@ -60,7 +60,8 @@ class QualityTest:
     keys: KeyArms = field(default_factory=KeyArms)
 
     def next_step(self) -> QualityTest:
-        return QualityTest(self.before + 1)
+        """A step in which no key had its say has spent nothing."""
+        return self if self.keys == KeyArms() else QualityTest(self.before + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Worse:
 
     def look(self, test: QualityTest, look: Look) -> QualityTest:
         """While one arm has no keys the other's are remembered, and nothing is bet."""
-        if look.restarted and test.keys != KeyArms():
+        if look.restarted:
             test = test.next_step()
         new = look.new.keys
         keys = test.keys.plus(new)
@@ -125,8 +126,8 @@ class Worse:
 
     def _bounds(self, test: QualityTest) -> Bounds:
         """Of this step's test."""
-        share = (test.before + 1) * (test.before + 2)
-        return Bounds(fail=self.bounds.fail / share, passing=self.bounds.passing)
+        share = weight_of(test.before + 1)
+        return Bounds(fail=self.bounds.fail * share, passing=self.bounds.passing)
 
 
 def _against(new: KeyArms, part: float, theta: float, kept: float) -> float:

@@ -11,14 +11,11 @@ from service.rollout.guardrails.base import Guardrail, Look, error
 from service.rollout.guardrails.errors import ErrorTest, MoreErrors
 from service.rollout.guardrails.latency import Rule, Slower, SlowTest, What
 from service.rollout.guardrails.quality import QualityTest, Worse
-from service.rollout.guardrails.wager import Bounds
+from service.rollout.guardrails.wager import Bounds, weight_of
 from service.rollout.plan import Plan
 from service.rollout.verdict import Judgement, Verdict, judge
 
 log = logging.getLogger(__name__)
-
-FIRST = 0.75
-"""Of alpha, for a canary's first attempt."""
 
 
 def _latency(plan: Plan, bounds: Bounds, edges: tuple[float, ...]) -> Guardrail[Any]:
@@ -117,15 +114,3 @@ class Suite:
     def unreadable(self, message: str, step: int) -> Judgement:
         """The evidence could not be read: an error of every guardrail."""
         return judge([error(g, message) for g in self.guardrails], self.plan.must_pass(step))
-
-
-def weight_of(attempt: int) -> float:
-    """The part of alpha that a canary's attempt may spend: 3/4, 1/8, 1/24, 1/48, ...
-
-    The k-th after the first has 1/4 · 1/(k(k+1)), and all of them 1 together: however
-    often a canary is started again, the chance to roll it back wrongly, or to pass
-    it wrongly, in any of the attempts is alpha at most.
-    """
-    if attempt == 1:
-        return FIRST
-    return (1 - FIRST) / ((attempt - 1) * attempt)

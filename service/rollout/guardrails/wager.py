@@ -35,6 +35,22 @@ SHARE = 0.125
 those that begin at a later look."""
 
 
+FIRST = 0.75
+"""Of alpha, for the first of several tests, where not all may be wanted."""
+
+
+def weight_of(number: int) -> float:
+    """The part of alpha that test number 1, 2, ... may spend: 3/4, 1/8, 1/24, 1/48, ...
+
+    The k-th after the first has 1/4 · 1/(k(k+1)), and all of them 1 together: however
+    many follow, a canary's attempts or the steps of one, the chance to be wrong in any
+    of them is alpha at most.
+    """
+    if number == 1:
+        return FIRST
+    return (1 - FIRST) / ((number - 1) * number)
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """The chances of error a guardrail may spend, and where its verdicts fall.
@@ -74,7 +90,7 @@ class Bounds:
             return Outcome.PASS, f"ln E reached {wager.peak:.2f} ≥ {wanted_pass}"
         words = (
             f"ln E = {fail:.2f} for a fail, {wanted_fail} wanted, and {good:.2f} for a pass, "
-            f"{wanted_pass} wanted,"
+            f"{wanted_pass} wanted"
         )
         return Outcome.INCONCLUSIVE, words
 

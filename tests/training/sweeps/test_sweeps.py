@@ -98,10 +98,15 @@ def test_the_position_sweep_groups_by_place_in_the_document(setting: Setting) ->
     everything = Setting(
         setting.held_out, setting.pool, np.arange(1, 40), setting.candidates, setting.rules
     )
-    points = _series(position.sweep(everything, _silent))["tiny"]
+    found = _series(position.sweep(everything, _silent))
+    points = found["tiny"]
     assert ["0", "1–4", "5–9", "10–19"] == [point.label for point in points]
     # The stream's very first vector has no past.
     assert [1, 8, 10, 20] == [point.positions for point in points]
+    for point, best in zip(points, found["mean of 5"], strict=True):
+        assert point.gap is not None
+        gap = point.hit_at_5.value - best.hit_at_5.value
+        assert gap == pytest.approx(point.gap.value)
 
 
 def test_the_reach_sweep_loses_nothing_beyond_a_rules_reach(setting: Setting) -> None:

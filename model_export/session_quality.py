@@ -1,0 +1,176 @@
+"""What a session past its window answers under each policy, beside the exact answer.
+
+    python -m model_export.session_quality VERSION …
+
+runs the graphs that are served, by the service's own rule of where states begin,
+on the sample stream. Exact recomputes the window at every target; `anchored` carries
+its state from its beginning in single steps, in each precision the version steps
+in; a compact history recomputes from vectors kept in 8 bits.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from loadtest import streams
+from service.errors import NextvecError
+from service.inference.engine import Engine
+from service.inference.history import History
+from service.inference.onnx_engine import OnnxEngine
+from service.inference.repository import Repository
+from service.inference.window import starts
+from service.manifest import STEP_INT8
+from service.types import Vectors
+from training import metrics
+
+ROWS = 25
+"""Windows that run together; a 1000-vector batch of them is 77 MB."""
+
+Targets = NDArray[np.int64]
+Each = Callable[[list[Targets]], "Iterator[Targets] | list[Targets]"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One way to serve, beside exact: Hit@5, and cosines of its predictions with exact's."""
+
+    way: str
+    hit_at_5: float
+    gained: int
+    lost: int
+    mean_cosine: float
+    min_cosine: float
+
+
+def exact(
+    engine: Engine, stream: Vectors, targets: Targets, window: int, each: Each = iter
+) -> Vectors:
+    """Predict each of `targets` ≥ `window` from the window before it: `[targets, dim]`."""
+    predicted = []
+    batches = [targets[first : first + ROWS] for first in range(0, len(targets), ROWS)]
+    for batch in each(batches):
+        block = np.ascontiguousarray(stream[batch - window + np.arange(window)[:, None]])
+        lengths = np.full(len(batch), window, np.int32)
+        predicted.append(engine.run(block, lengths, _cold(engine, len(batch)))[0])
+    return np.concatenate(predicted)
+
+
+def anchored(step: Engine, stream: Vectors, targets: Targets, window: int) -> Vectors:
+    """As a session answers that grows by one vector at a time; all beginnings side by side."""
+    begins = np.array([starts("anchored", window, int(target))[0] for target in targets])
+    anchors = np.unique(begins)
+    predicted = np.empty((len(targets), stream.shape[1]), np.float32)
+    state, ones = _cold(step, len(anchors)), np.ones(len(anchors), np.int32)
+    for done in range(int((targets - begins).max())):
+        # Past the stream's end an anchor has no targets: any row will do.
+        rows = stream[np.minimum(anchors + done, len(stream) - 1)]
+        answers, state = step.run(rows[None], ones, state)
+        wanted = np.flatnonzero(targets - begins == done + 1)
+        predicted[wanted] = answers[np.searchsorted(anchors, begins[wanted])]
+    return predicted
+
+
+def as_before_packing(stream: Vectors, seed: int = 0) -> Vectors:
+    """The sample is stored in 8 bits, as a compact history stores: a second time would cost
+    nothing. So each value is moved within the step it was rounded to, at random."""
+    step = np.abs(stream).max(axis=1, keepdims=True) / np.float32(127)
+    noise = np.random.default_rng(seed).uniform(-0.5, 0.5, stream.shape).astype(np.float32)
+    moved: Vectors = stream + noise * step
+    moved /= np.linalg.norm(moved, axis=1, keepdims=True)
+    return moved
+
+
+def compact(stream: Vectors) -> Vectors:
+    """What a compact history gives back for it."""
+    history = History(len(stream), stream.shape[1], compact=True)
+    history.append(stream)
+    return history.last(len(stream))
+
+
+def measure(
+    full: Engine,
+    steps: dict[str, Engine],
+    stream: Vectors,
+    window: int,
+    pool_size: int,
+    each: Each = iter,
+) -> list[Line]:
+    """The ways to serve a session past `window`, exact first. Raises `ValueError`: no such pool."""
+    pool = metrics.draw_pool("random", len(stream), pool_size, 0, first=window + 1)
+    targets = pool.targets
+    reference = exact(full, stream, targets, window, each)
+    ways = {
+        "exact": reference,
+        "exact, compact history": exact(full, compact(stream), targets, window, each),
+        **{
+            f"anchored, steps in {precision}": anchored(step, stream, targets, window)
+            for precision, step in steps.items()
+        },
+    }
+    before = metrics.ranks(reference, stream[targets]) <= 5
+    lines = []
+    for way, predicted in ways.items():
+        hit = metrics.ranks(predicted, stream[targets]) <= 5
+        cosines = np.einsum("nd,nd->n", reference, predicted, dtype=np.float64)
+        lines.append(
+            Line(
+                way,
+                float(hit.mean()),
+                int((hit & ~before).sum()),
+                int((before & ~hit).sum()),
+                float(cosines.mean()),
+                float(cosines.min()),
+            )
+        )
+    return lines
+
+
+def _cold(engine: Engine, batch: int) -> NDArray[np.float32]:
+    return np.zeros((engine.dimensions.layers, batch, engine.dimensions.hidden), np.float32)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m model_export.session_quality")
+    parser.add_argument("versions", nargs="+", metavar="VERSION")
+    parser.add_argument("--models", type=Path, default=Path("models"), help="%(default)s")
+    parser.add_argument("--model", default="next-vector", help="%(default)s")
+    parser.add_argument("--pool", type=int, default=500, help="positions (%(default)s)")
+    args = parser.parse_args()
+    try:
+        _print_all(args)
+    except (NextvecError, streams.StreamError, ValueError) as error:
+        raise SystemExit(f"python -m model_export.session_quality: {error}") from error
+
+
+def _print_all(args: argparse.Namespace) -> None:
+    stream = as_before_packing(streams.load().vectors)
+    print(f"{args.pool} random positions past the window, seed 0, of the sample's {len(stream)}.\n")
+    print("| version | way | Hit@5 | gained, lost | mean cosine with exact | smallest |")
+    print("|---|---|---:|---:|---:|---:|")
+    for version in args.versions:
+        files = Repository(args.models, args.model).open(version)
+        full = OnnxEngine(files.graph, files.manifest.dimensions)
+        steps: dict[str, Engine] = {"fp32": full}
+        if STEP_INT8 in files.manifest.files:
+            steps["int8"] = OnnxEngine(files.graph.with_name(STEP_INT8), files.manifest.dimensions)
+        window = files.manifest.context_window
+        for line in measure(full, steps, stream, window, args.pool, _tracked):
+            print(
+                f"| {version} | {line.way} | {line.hit_at_5:.1%} | {line.gained}, {line.lost} "
+                f"| {line.mean_cosine:.5f} | {line.min_cosine:.5f} |"
+            )
+
+
+def _tracked(batches: list[Targets]) -> Iterator[Targets]:
+    yield from track(batches, "recomputing", transient=True)
+
+
+if __name__ == "__main__":
+    main()

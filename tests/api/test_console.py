@@ -1,0 +1,96 @@
+"""`/console`: what is served, and what keeps a stranger's text from becoming code."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from service.api.console import FILES, PAGE
+
+pytestmark = pytest.mark.anyio
+
+FOLDER = Path(str(files("service.api.console")))
+
+
+async def test_the_page_is_html_and_open_to_all_for_it_says_nothing(service):
+    """The token is asked for by the page; all figures come from the admin API."""
+    answer = await service.client.get("/console")
+    assert (200, "text/html; charset=utf-8") == (
+        answer.status_code,
+        answer.headers["content-type"],
+    )
+    assert answer.text.startswith("<!doctype html>")
+    assert "phase-3" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/console", *(f"/console/{name}" for name in FILES)])
+async def test_nothing_from_elsewhere_and_nothing_inline_may_run(service, path):
+    """The policy names no host, no inline code, and refuses text parsed as HTML."""
+    headers = (await service.client.get(path)).headers
+    policy = dict(
+        part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";")
+    )
+    assert "'none'" == policy["default-src"]
+    assert ("'self'", "'self'", "'self'") == (
+        policy["script-src"],
+        policy["style-src"],
+        policy["connect-src"],
+    )
+    assert ("'none'", "'none'", "'none'") == (
+        policy["frame-ancestors"],
+        policy["base-uri"],
+        policy["form-action"],
+    )
+    assert "'script'" == policy["require-trusted-types-for"]
+    assert ("nosniff", "DENY", "no-referrer") == (
+        headers["x-content-type-options"],
+        headers["x-frame-options"],
+        headers["referrer-policy"],
+    )
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+async def test_every_file_of_the_page_is_served_with_its_type(service, name):
+    answer = await service.client.get(f"/console/{name}")
+    assert (200, FILES[name]) == (answer.status_code, answer.headers["content-type"])
+    assert (FOLDER / name).read_bytes() == answer.content
+
+
+@pytest.mark.parametrize("name", ["__init__.py", "page.htm", "..%2f__init__.py", "%2e%2e/app.py"])
+async def test_nothing_else_is_served(service, name):
+    answer = await service.client.get(f"/console/{name}")
+    assert (404, "not_found") == (answer.status_code, answer.json()["code"])
+
+
+def test_the_page_needs_nothing_but_what_is_listed():
+    """Every script and sheet that is named is served, and all that is served is named."""
+    text = {name: (FOLDER / name).read_text() for name in (*FILES, PAGE)}
+    named = set(re.findall(r'(?:href|src)="console/([^"]+)"', text[PAGE]))
+    for content in text.values():
+        named |= set(re.findall(r'from "\./([^"]+)"', content))
+    assert set(FILES) == named
+    assert set(FILES) | {PAGE} == {path.name for path in FOLDER.iterdir() if path.is_file()} - {
+        "__init__.py"
+    }
+
+
+@pytest.mark.parametrize("name", [PAGE, *FILES])
+def test_text_is_never_parsed_as_html_and_no_other_host_is_named(name):
+    """Version names and reasons are untrusted; the only namespace named is SVG's."""
+    content = (FOLDER / name).read_text()
+    for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
+        assert way not in content
+    hosts = set(re.findall(r"https?://[^\s\"'`/]+", content))
+    assert hosts <= {"http://www.w3.org"}
+    assert "style=" not in content
+    assert not re.search(r"\son[a-z]+=", content)
+
+
+async def test_the_status_tells_the_callers_role(service):
+    """By which the page knows what its person may ask for."""
+    for role in ("viewer", "operator", "approver"):
+        answer = await service.admin("GET", role=role)
+        assert role == answer.headers["x-role"]

@@ -1,0 +1,304 @@
+"""The console in a real browser, against a service on a socket with fake engines.
+
+Skipped where there is no browser: `pip install playwright` and a `chromium` on the path.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+from fakes import TOKENS, FakeEngine, put_version, unit_vectors
+
+from service.app import create_app
+from service.settings import Settings
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = next(
+    (p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None
+)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")
+
+HOSTILE = "<img src=x onerror=window.hacked=1>"
+PLAN = {
+    "steps": [
+        {"weight": 40, "min_dwell_seconds": 0.5, "min_samples": 50, "must_pass": ["latency"]},
+        {"weight": 50, "min_dwell_seconds": 600, "min_samples": 50, "approval": True},
+    ],
+    "alpha": 0.1,
+    "ratio": 2.0736,
+    "warm_up_seconds": 0,
+    "warm_up_requests": 5,
+    "settle_seconds": 0,
+    "baseline_samples": 100,
+}
+
+
+class SlowEngine(FakeEngine):
+    """Takes `seconds` for each run."""
+
+    seconds = 0.002
+
+    def run(self, vectors, lengths, state):
+        time.sleep(self.seconds)
+        return super().run(vectors, lengths, state)
+
+
+@dataclass
+class Service:
+    """A service in a thread of its own, and how slow its canary is."""
+
+    url: str
+    canary: SlowEngine
+
+    def admin(self, method, path="", **options):
+        headers = {"Authorization": f"Bearer {TOKENS['approver']}", **options.pop("headers", {})}
+        return httpx.request(
+            method, f"{self.url}/admin/v1/rollout{path}", headers=headers, **options
+        )
+
+    def status(self):
+        return self.admin("GET").json()
+
+    def start(self, **body):
+        answer = self.admin("POST", json={"canary": "phase-3", "plan": PLAN, **body})
+        assert answer.status_code == 202, answer.text
+
+    def serve(self, until, seconds=120):
+        """Requests from four callers until the status is as wanted."""
+        deadline = time.monotonic() + seconds
+        enough = threading.Event()
+        content = unit_vectors(3).astype("<f4").tobytes()
+        form = {"Content-Type": "application/octet-stream"}
+
+        def send():
+            with httpx.Client(base_url=self.url, headers=form) as client:
+                while not enough.is_set():
+                    client.post("/v1/predict", content=content)
+
+        with ThreadPoolExecutor(4) as callers:
+            sending = [callers.submit(send) for _ in range(4)]
+            try:
+                while not until(status := self.status()):
+                    assert time.monotonic() < deadline, status
+                    time.sleep(0.1)
+            finally:
+                enough.set()
+        for caller in sending:
+            caller.result()
+
+
+@pytest.fixture
+def service(tmp_path):
+    for version in ("phase-2", "phase-3"):
+        put_version(tmp_path / "models", version)
+    engines = {"phase-2": SlowEngine(0.5), "phase-3": SlowEngine(0.9)}
+    settings = Settings(
+        models=tmp_path / "models",
+        canary="phase-3",
+        admin={f"{role}_token": token for role, token in TOKENS.items()},
+        rollout={"database": tmp_path / "state.db", "interval_seconds": 0.2},
+    )
+    app = create_app(settings, make_engine=lambda files: engines[files.manifest.version])
+    config = uvicorn.Config(app, port=0, log_level="warning", ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.02)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield Service(f"http://127.0.0.1:{port}", engines["phase-3"])
+    finally:
+        server.should_exit = True
+        thread.join(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        options = ["--no-sandbox"] if os.geteuid() == 0 else []
+        with playwright.chromium.launch(executable_path=CHROMIUM, args=options) as launched:
+            yield launched
+
+
+@pytest.fixture
+def console(browser, service):
+    """Open the console; whatever goes wrong in its scripts fails the test."""
+    faults = []
+    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(15_000)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+    page.goto(f"{service.url}/console")
+    yield page
+    context.close()
+    # Chromium itself logs answers over 399, which these tests provoke.
+    assert [fault for fault in faults if "Failed to load resource" not in fault] == []
+
+
+def sign_in(page, role="approver"):
+    page.get_by_label("Token", exact=True).fill(TOKENS[role])
+    page.get_by_role("button", name="Connect").click()
+    page.locator("#console").wait_for()
+
+
+def in_phase(page, phase):
+    page.locator(f"#phase[data-phase={phase}]").wait_for()
+
+
+def shown(page, name):
+    """A picture for a person to look at, where one is asked for."""
+    folder = os.environ.get("NEXTVEC_SCREENSHOTS")
+    if folder is None:
+        return
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        for kind, size in {"wide": (1200, 900), "phone": (390, 844)}.items():
+            page.set_viewport_size({"width": size[0], "height": size[1]})
+            page.screenshot(path=Path(folder) / f"{name}-{scheme}-{kind}.png", full_page=True)
+    page.set_viewport_size({"width": 1200, "height": 900})
+
+
+def test_a_rollout_is_started_watched_and_rolled_back(console, service):
+    """From a person's clicks to the service's own verdict, live, without a reload."""
+    sign_in(console)
+    in_phase(console, "Healthy")
+    assert console.locator("#abort").is_disabled()
+    shown(console, "healthy")
+    console.get_by_role("button", name="Start", exact=True).click()
+    console.get_by_label("Canary", exact=True).fill("phase-3")
+    console.get_by_label("Plan, as JSON").fill("{")
+    console.locator("#confirm").click()
+    console.get_by_text("The plan is not JSON").wait_for()
+    console.get_by_label("Plan, as JSON").fill(json.dumps(PLAN))
+    console.get_by_label("Reason").fill(HOSTILE)
+    console.get_by_role("button", name="Preview").click()
+    console.get_by_text("Healthy → Pending").wait_for()
+    shown(console, "start")
+    console.locator("#confirm").click()
+    in_phase(console, "WarmingUp")
+    service.serve(lambda status: status["step"] == 1)
+    console.get_by_text("2 of 2").wait_for()
+    console.locator(".evidence-chart polyline").first.wait_for()
+    assert console.locator("[aria-current=step]").inner_text() == "50\N{NO-BREAK SPACE}%, approval"
+    shown(console, "progressing")
+    service.canary.seconds = 0.05
+    service.serve(lambda status: status["phase"] == "RolledBack")
+    in_phase(console, "RolledBack")
+    assert "RolledBack" in console.locator("#announce").inner_text()
+    assert console.locator("#history q").last.inner_text() == HOSTILE
+    assert console.evaluate("window.hacked") is None
+    shown(console, "rolled-back")
+
+
+def test_an_abort_takes_two_keys(console, service):
+    """The button, and its confirmation, which has the focus."""
+    service.start()
+    sign_in(console, "operator")
+    console.locator("#abort:enabled").focus()
+    console.keyboard.press("Enter")
+    console.locator("#dialog").wait_for()
+    console.keyboard.press("Enter")
+    in_phase(console, "RolledBack")
+    assert service.status()["reason"] == "aborted"
+
+
+def test_a_verb_is_offered_when_it_is_legal_and_the_role_allows_it(console, service):
+    """What an operator may not do is disabled, and why is told."""
+    service.start()
+    sign_in(console, "operator")
+    pause = console.get_by_role("button", name="Pause", exact=True)
+    pause.and_(console.locator(":enabled")).click()
+    console.get_by_label("Reason").fill("lunch")
+    console.locator("#confirm").click()
+    in_phase(console, "Paused")
+    for verb in ("Promote", "Resume", "Start", "Undo", "Pause"):
+        assert console.get_by_role("button", name=verb, exact=True).is_disabled()
+    console.get_by_text("Your role, operator, may not: promote, resume.").wait_for()
+
+
+def test_a_decision_on_what_is_no_longer_so_is_refused(console, service):
+    """The dialog says that it has moved on, and the page behind it shows how it stands."""
+    service.start()
+    sign_in(console)
+    in_phase(console, "WarmingUp")
+    console.get_by_role("button", name="Pause", exact=True).click()
+    generation = service.status()["generation"]
+    paused = service.admin("POST", "/pause", headers={"If-Match": f'"{generation}"'})
+    assert paused.status_code == 200
+    console.locator("#confirm").click()
+    console.get_by_text("the rollout has moved on").wait_for()
+    in_phase(console, "Paused")
+    assert console.locator("#dialog").is_visible()
+
+
+def test_the_token_stays_in_the_tab(console, service):
+    """Not in an address; a wrong one is asked for again; it can be forgotten."""
+    addresses = []
+    console.on("request", lambda request: addresses.append(request.url))
+    console.get_by_label("Token", exact=True).fill("nobody's")
+    console.get_by_role("button", name="Connect").click()
+    console.get_by_text("nobody was given this token").wait_for()
+    sign_in(console, "viewer")
+    console.get_by_text("live", exact=True).wait_for()
+    console.reload()
+    console.get_by_text("live", exact=True).wait_for()
+    console.get_by_role("button", name="Forget the token").click()
+    assert console.get_by_label("Token", exact=True).is_visible()
+    assert console.evaluate("[sessionStorage.length, localStorage.length]") == [0, 0]
+    assert addresses
+    assert not any(token in address for address in addresses for token in TOKENS.values())
+
+
+def test_a_lost_service_is_told_and_found_again(console, service):
+    """What is shown may then be old; nobody has to reload for it to be live again."""
+    sign_in(console)
+    console.get_by_text("live", exact=True).wait_for()
+    console.route("**/admin/v1/rollout", lambda route: route.abort())
+    console.reload()
+    console.get_by_text("The service does not answer.").wait_for()
+    console.get_by_text("not live").wait_for()
+    console.unroute("**/admin/v1/rollout")
+    console.get_by_text("live", exact=True).wait_for()
+    console.get_by_text("The service does not answer.").wait_for(state="hidden")
+
+
+def test_a_gate_that_is_missed_is_told_and_overridden(console, service):
+    """The figure in words, the override's box, and the warning that stays."""
+    plan = {**PLAN, "gate": {"min_hit5": 0.69}}
+    sign_in(console)
+    console.get_by_role("button", name="Start", exact=True).click()
+    console.get_by_label("Canary", exact=True).fill("phase-3")
+    console.get_by_label("Plan, as JSON").fill(json.dumps(plan))
+    console.locator("#confirm").click()
+    console.locator("#dialog-problem").get_by_text("carries no evaluation report").wait_for()
+    console.get_by_label("Start it though it misses").check()
+    console.locator("#confirm").click()
+    console.get_by_text("override_gate needs a reason").wait_for()
+    console.get_by_label("Reason").fill("to see it move")
+    console.locator("#confirm").click()
+    console.locator("#warnings").get_by_text("phase-3 carries no evaluation report").wait_for()
+    assert service.status()["gate"]["overridden"]
+    shown(console, "overridden")
+
+
+@pytest.mark.parametrize("width", [320, 390, 800, 1600])
+def test_nothing_overflows_at_any_width(console, service, width):
+    """The page never scrolls sideways; wide tables scroll in their own box."""
+    service.start(reason="x" * 900)
+    console.set_viewport_size({"width": width, "height": 800})
+    sign_in(console)
+    console.locator("#history tr").first.wait_for()
+    assert console.evaluate("document.documentElement.scrollWidth") <= width
