@@ -11,7 +11,7 @@ On a GPU a step costs little beside bringing its state there and back. `pooled`
 graphs keep the states of many sessions in one tensor, `[slots, layers, hidden]`:
 they gather the batch's from it and scatter the new ones into other slots, so
 that a step that fails has changed nothing. Bound to one buffer, the pool's
-input and output are the same memory and nothing is copied. No GRU node, no
+input and output are the same memory and the pool is not copied. No GRU node, no
 lengths, fixed shapes: nothing in them keeps a CUDA graph from being captured.
 """
 
@@ -78,8 +78,7 @@ def build_read() -> onnx.ModelProto:
 def build_write() -> onnx.ModelProto:
     """From the host into the pool: `states`, `slots` `[n]`, `written` → `next_states`."""
     writer = _Writer("fp32")
-    slots = writer.add("Unsqueeze", ["slots", "last_axis"], "places")
-    writer.add("ScatterND", ["states", slots, "written"], "next_states")
+    _into_pool(writer, "slots", "written")
     return _plain_model(writer, _WRITE, "write_states")
 
 
@@ -115,8 +114,18 @@ def _gather(writer: _Writer) -> None:
 def _scatter(writer: _Writer) -> None:
     """`next_state` into the pool."""
     rows = writer.add("Transpose", ["next_state"], "next_rows", perm=[1, 0, 2])
-    places = writer.add("Unsqueeze", ["targets", "last_axis"], "places")
-    writer.add("ScatterND", ["states", places, rows], "next_states")
+    _into_pool(writer, "targets", rows)
+
+
+def _into_pool(writer: _Writer, slots: str, rows: str) -> None:
+    """By single elements, wasteful as it looks: on CUDA, ONNX Runtime's ScatterND brings its
+    strides over from host memory that it frees after the run, and a CUDA graph replayed would
+    read there; ScatterElements has them in its kernel's arguments."""
+    writer.constant("state_axes", np.array([1, 2], np.int64))
+    writer.constant("state_shape", np.array([1, LAYERS, HIDDEN], np.int64))
+    column = writer.add("Unsqueeze", [slots, "state_axes"], "places")
+    every = writer.add("Expand", [column, "state_shape"], "places_of_elements")
+    writer.add("ScatterElements", ["states", every, rows], "next_states", axis=0)
 
 
 def _recurrence(writer: _Writer, weights: Folded) -> str:

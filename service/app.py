@@ -45,6 +45,7 @@ from service.rollout.plan_file import load_plan
 from service.rollout.prometheus_source import PrometheusSource
 from service.rollout.store import Store
 from service.rollout.traffic import Assignment, Traffic
+from service.scoring import Scoring
 from service.settings import Settings
 from service.shadow import Shadow
 from service.types import Variant
@@ -123,8 +124,7 @@ def create_app(
                 clock,
                 limits=settings.limits,
                 prefixes=_prefixes(settings),
-                scorer=scorer,
-                labels=_labels(settings, clock),
+                scoring=Scoring(scorer, _labels(settings, clock), metrics),
                 shadow=shadow,
             ),
             controller=controller,

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,40 +13,21 @@ import numpy as np
 from service.clock import Clock
 from service.errors import (
     Conflict,
-    DeadlineExceeded,
-    Gone,
-    Invalid,
-    NextvecError,
     NotFound,
-    QueueFull,
 )
+from service.inference.jobs import Prediction
 from service.inference.prefix_cache import PrefixCache
 from service.inference.registry import LoadedVersion, Registry
 from service.inference.runs import plan_runs
-from service.inference.scheduler import Prediction
 from service.inference.sessions import Begin, LastAppend, Session, SessionStore
 from service.metrics import UNASSIGNED, Metrics
-from service.quality.feedback import Predictions
-from service.quality.scorer import Prediction as Made
-from service.quality.scorer import Scorer
+from service.recording import Deadline, Recorded, label
 from service.request import Answer, Preference, check
-from service.rollout.traffic import Assignment, Route, Traffic
+from service.rollout.traffic import Route, Traffic
+from service.scoring import Scoring
 from service.settings import Limits
 from service.shadow import Shadow
-from service.types import Mode, Outcome, State, Vector, Vectors
-
-
-@dataclass
-class Recorded:
-    """What a request turns out to be while it runs; read when it ends."""
-
-    mode: Mode
-    split: Assignment | None = None
-    route: Route | None = None
-    assigned: bool = field(default=True)
-    impatient: bool = field(default=False)
-    known: int = 0
-    """Vectors of whole contexts that the prefix cache spared."""
+from service.types import Mode, State, Vectors
 
 
 class Dispatch:
@@ -64,8 +43,7 @@ class Dispatch:
         *,
         limits: Limits,
         prefixes: PrefixCache | None = None,
-        scorer: Scorer | None = None,
-        labels: Predictions | None = None,
+        scoring: Scoring | None = None,
         shadow: Shadow | None = None,
         draw: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
@@ -77,10 +55,11 @@ class Dispatch:
         self._max_rows = limits.max_rows
         self._timeout = limits.timeout_seconds
         self._prefixes = prefixes
-        self._scorer = scorer
-        self._labels = labels
+        self._scoring = scoring
         self._shadow = shadow
         self._draw = draw
+        metrics.sessions.set_function(lambda: len(sessions))
+        metrics.session_bytes.set_function(lambda: sessions.nbytes)
         self.answered: dict[str, float] = {}
         """When each version last predicted, in epoch seconds."""
 
@@ -92,37 +71,16 @@ class Dispatch:
         """
         with self._record(Mode.PREFILL) as recorded:
             answer = (await self._predict(recorded, [context], preference))[0]
-        request_id, caller = preference.request_id, preference.caller
-        if self._labels is not None and request_id is not None and caller is not None:
-            # Without a key one was drawn for this request, which the id then stands for.
-            key = preference.key or request_id
-            made = _made(recorded, answer.vector, key=key, owner=key, alone=preference.key is None)
-            if made is not None:
-                self._labels.keep(caller, request_id, made)
+        if self._scoring is not None and recorded.assigned:
+            assert recorded.split is not None
+            self._scoring.predicted(answer.vector, preference, answer.route, recorded.split)
         return answer
 
     def label(self, caller: bytes, request_id: str, vectors: Vectors) -> bool:
-        """Score what `predict` answered to that request of `caller`; False if it was before.
-
-        `vectors` `[1, dim]` is the one that came. Raises `Invalid`, `NotFound`, `Gone`,
-        and `QueueFull`: the label has then not been counted.
-        """
-        if self._labels is None or self._scorer is None:
-            raise NotFound("this service takes no labels: its setting feedback.max_bytes is 0")
-        try:
-            made = self._labels.find(caller, request_id)
-        except (NotFound, Gone) as error:
-            self._metrics.feedback.labels(error.code).inc()
-            raise
-        if made is None:
-            self._metrics.feedback.labels("repeated").inc()
-            return False
-        check(vectors, len(made.vector), 1)
-        if not self._scorer.offer(made, vectors[0], self._traffic.current):
-            raise QueueFull("too many predictions wait to be scored; send the label again", 1.0)
-        self._labels.counted(caller, request_id)
-        self._metrics.feedback.labels("counted").inc()
-        return True
+        """Score what `predict` answered to a request. Answers and raises as `Scoring.label`."""
+        if self._scoring is None:
+            raise NotFound("this service scores no predictions")
+        return self._scoring.label(caller, request_id, vectors, self._traffic.current)
 
     async def predict_batch(
         self, contexts: Sequence[Vectors], preference: Preference
@@ -189,7 +147,6 @@ class Dispatch:
                     self._sessions.forget(session)
                 else:
                     self._sessions.keep(session)
-                self._show_sessions()
                 return answer
 
     def session(self, session_id: str) -> Session:
@@ -199,7 +156,6 @@ class Dispatch:
     async def delete_session(self, session_id: str) -> None:
         """Forget the session. Raises as `session`."""
         await self._sessions.delete(session_id)
-        self._show_sessions()
 
     async def _append(
         self,
@@ -240,15 +196,16 @@ class Dispatch:
         if self._shadow is not None and _shadowed(recorded):
             assert recorded.split is not None
             self._shadow.append(session, len(vectors), recorded.mode, prediction, recorded.split)
-        if self._scorer is not None:
+        if self._scoring is not None:
             assert recorded.split is not None
-            if session.awaiting is not None:
-                self._scorer.offer(session.awaiting, vectors[0], recorded.split)
-            session.awaiting = _made(
-                recorded,
+            self._scoring.appended(
+                session,
+                vectors[0],
                 prediction.vector,
-                key=preference.key or session.id,
-                owner=session.id,
+                preference.key,
+                route,
+                recorded.split,
+                assigned=recorded.assigned,
             )
         return Answer(
             prediction.vector,
@@ -310,7 +267,7 @@ class Dispatch:
         version = recorded.route.version
         self.answered[version] = self._clock.time()
         self._metrics.observe_engine(
-            _label(recorded.route) if recorded.assigned else UNASSIGNED,
+            label(recorded.route) if recorded.assigned else UNASSIGNED,
             version,
             recorded.mode,
             prediction.queue_seconds,
@@ -318,51 +275,12 @@ class Dispatch:
         )
         return prediction
 
-    @asynccontextmanager
-    async def _deadline(self, recorded: Recorded, preference: Preference) -> AsyncIterator[None]:
-        """Raises `DeadlineExceeded` when the block takes longer than the caller may wait."""
-        timeout = min(self._timeout, preference.timeout_seconds or self._timeout)
-        try:
-            async with asyncio.timeout(timeout):
-                yield
-        except TimeoutError as error:
-            # A deadline of the caller's own is its leaving, not the version's fault.
-            recorded.impatient = timeout < self._timeout
-            raise DeadlineExceeded(f"not answered within {timeout:g} s") from error
+    def _deadline(self, recorded: Recorded, preference: Preference) -> Deadline:
+        seconds = min(self._timeout, preference.timeout_seconds or self._timeout)
+        return Deadline(recorded, seconds, own=seconds < self._timeout)
 
-    @contextmanager
-    def _record(self, mode: Mode) -> Iterator[Recorded]:
-        """Count the request under what it turned out to be, however it ends."""
-        began = self._clock.monotonic()
-        recorded = Recorded(mode)
-        outcome = Outcome.ERROR
-        try:
-            yield recorded
-            outcome = Outcome.OK
-        except asyncio.CancelledError:
-            outcome = Outcome.CANCELLED
-            raise
-        except NextvecError as error:
-            outcome = Outcome.CANCELLED if recorded.impatient else _outcome(error)
-            if recorded.route is not None:
-                variant = recorded.route.variant
-                error.variant = None if variant is None else variant.value
-                error.version = recorded.route.version
-            raise
-        finally:
-            if recorded.route is not None:
-                label = _label(recorded.route) if recorded.assigned else UNASSIGNED
-                self._metrics.observe_request(
-                    label,
-                    recorded.route.version,
-                    recorded.mode,
-                    outcome,
-                    self._clock.monotonic() - began,
-                )
-
-    def _show_sessions(self) -> None:
-        self._metrics.sessions.set(len(self._sessions))
-        self._metrics.session_bytes.set(self._sessions.nbytes)
+    def _record(self, mode: Mode) -> Recorded:
+        return Recorded(self._metrics, self._clock, mode)
 
 
 async def _all(works: Sequence[Coroutine[Any, Any, Prediction]]) -> list[Prediction]:
@@ -377,24 +295,10 @@ async def _all(works: Sequence[Coroutine[Any, Any, Prediction]]) -> list[Predict
             task.cancel()
 
 
-def _made(
-    recorded: Recorded, vector: Vector, *, key: str, owner: str, alone: bool = False
-) -> Made | None:
-    """The prediction as it is scored later; None if it is no evidence."""
-    route, split = recorded.route, recorded.split
-    if route is None or split is None or route.variant is None or not recorded.assigned:
-        return None
-    return Made(vector, route.variant, route.version, split, key, owner, alone)
-
-
 def _shadowed(recorded: Recorded) -> bool:
     """Whether the canary may get a copy: a shadow step is on, and the split chose stable."""
     split = recorded.split
     return split is not None and split.shadow and recorded.assigned
-
-
-def _label(route: Route) -> str:
-    return UNASSIGNED if route.variant is None else route.variant.value
 
 
 def _mode_of_append(length: int, vectors: Vectors) -> Mode:
@@ -424,13 +328,3 @@ def _replay(session: Session, position: int, digest: bytes) -> Answer:
         )
     route = Route(session.variant, session.version, assigned=False)
     return Answer(last.vector, route, 0.0, 0.0, session.length)
-
-
-def _outcome(error: NextvecError) -> Outcome:
-    if isinstance(error, DeadlineExceeded):
-        return Outcome.TIMEOUT
-    if isinstance(error, QueueFull):
-        return Outcome.REJECTED
-    if isinstance(error, (Invalid, Conflict, NotFound)):
-        return Outcome.INVALID
-    return Outcome.ERROR

@@ -190,7 +190,13 @@ class Metrics:
         )
         self.guardrail_log_evidence = Gauge(
             "nextvec_guardrail_log_evidence",
-            "ln E of the sequential test; the verdict falls at ln(1/alpha).",
+            "ln E of the sequential test; the verdict falls at its bound.",
+            ("guardrail", "side"),
+            registry=registry,
+        )
+        self.guardrail_log_bound = Gauge(
+            "nextvec_guardrail_log_bound",
+            "Where the verdict falls: ln(1/alpha) for this guardrail's share; 0 while it is off.",
             ("guardrail", "side"),
             registry=registry,
         )

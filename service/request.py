@@ -53,6 +53,8 @@ def check(vectors: Vectors, dim: int, max_rows: int) -> None:
     if len(vectors) > max_rows:
         raise Invalid(f"{len(vectors)} vectors are more than the {max_rows} allowed")
     # A NaN or Inf in a row makes its sum of squares NaN or Inf; one pass.
+    if len(vectors) == 1 and 0.0 < np.vdot(vectors, vectors) < np.inf:
+        return
     norms = np.einsum("ij,ij->i", vectors, vectors)
     if not np.isfinite(norms).all():
         row = int(np.flatnonzero(~np.isfinite(norms))[0])

@@ -24,9 +24,9 @@ import numpy as np
 
 from service.clock import Clock
 from service.errors import EngineFault, NextvecError, NotFound
+from service.inference.jobs import Prediction
 from service.inference.registry import LoadedVersion, Registry
 from service.inference.runs import Run, plan_runs
-from service.inference.scheduler import Prediction
 from service.inference.sessions import Session
 from service.metrics import Metrics
 from service.rollout.shadowed import Shadowed, one

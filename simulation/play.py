@@ -14,16 +14,19 @@ import numpy as np
 from service.rollout.counts import Arms, Counted, Counts
 from service.rollout.events import Applied, Phase, Prepared, Promote, Reason, Start, Tick
 from service.rollout.evidence import Snapshot
-from service.rollout.looking import measure
+from service.rollout.looking import measure, opening, settled_at
 from service.rollout.plan import Plan
 from service.rollout.rollout import Rollout
 from service.rollout.shadowed import Shadowed
 from service.rollout.state import advance
 from service.rollout.store import Record
 from service.types import Mode
-from simulation.scenario import Scenario, Traffic
+from simulation.scenario import BEFORE_SECONDS, Scenario, Traffic
 
 STABLE, CANARY, ACTOR = "stable", "canary", "simulation"
+
+STALL_WITHIN = 60.0
+"""Seconds after the warm-up in which a stall begins, anywhere."""
 
 
 class Ending(StrEnum):
@@ -75,9 +78,18 @@ class Counters:
     def edges(self) -> tuple[float, ...]:
         return self._traffic.edges
 
-    def serve(self, look: int, seconds: float, share: float) -> None:
-        """The requests of `seconds` before look number `look`, `share` of them the canary's."""
+    async def read_stable(self, stable: str) -> dict[str, Counts]:  # noqa: ARG002 - a protocol's
+        """Stable's requests before the canary's first one, by mode."""
+        row = self._rng.poisson(self._traffic.before * BEFORE_SECONDS).tolist()
+        return {Mode.STEP.value: Counts(tuple(row[:-1]), row[-1])}
+
+    def serve(self, look: int, seconds: float, share: float, stalled: float = 0.0) -> None:
+        """The requests of `seconds` before look number `look`, `share` of them the canary's;
+        for `stalled` of the seconds it answers nothing."""
         stable, canary = self._traffic.stable[look], self._traffic.canary[look]
+        if stalled:
+            part = stalled / seconds
+            canary = canary * (1 - part) + canary.sum() * part * self._traffic.stalled
         means = np.stack([stable * (1 - share), canary * share]) * seconds
         self._counts += self._rng.poisson(means)
 
@@ -121,18 +133,21 @@ async def play(
     """
     rollout, _ = advance(Rollout(STABLE), Start(CANARY, plan, "", ACTOR), 0.0)
     rollout, _ = advance(rollout, Prepared(), 0.0)
-    record = Record(rollout)
     counters = Counters(traffic, rng)
+    past = await counters.read_stable(STABLE)
+    record = await opening(counters, Record(rollout), past, now=0.0)
     passes: list[float | None] = []
     judged_from: float | None = None
     # The service looks by its own clock: the first look falls anywhere in an interval.
     now = elapsed = float(rng.uniform(0, scenario.interval))
+    stall = plan.warm_up_seconds + float(rng.uniform(0, STALL_WITHIN))
     for look in range(scenario.looks):
         before = record.rollout
         if before.present is not None and before.present.shadow:
             counters.shadow(look, elapsed)
         else:
-            counters.serve(look, elapsed, before.weight_bp / 10_000)
+            stalled = min(now, stall + scenario.stall) - max(now - elapsed, stall)
+            counters.serve(look, elapsed, before.weight_bp / 10_000, max(0.0, stalled))
         if judged_from is None and _counts(record, plan, scenario):
             judged_from = record.looked_at
         record, verdict, requests = await measure(
@@ -172,7 +187,7 @@ def _counts(record: Record, plan: Plan, scenario: Scenario) -> bool:
         return False
     if plan.steps[record.rollout.step].shadow:
         return False
-    settled = record.rollout.step_since + plan.settle_seconds
+    settled = settled_at(record.rollout, plan, 0.0)
     return scenario.error_rate > 0 or (record.rollout.warmed and record.looked_at >= settled)
 
 

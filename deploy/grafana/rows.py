@@ -7,8 +7,6 @@ from parts import GREEN, GREY, HUES, RED, Json, now, panel, query, stat
 from promql import ARMS, FAULTS, P95_RATIO, SERVED, TIMED, answered, quantile, requests
 
 RATIO_LIMIT = 1.2
-EVIDENCE_BOUND = 4.61
-"""ln(1/alpha) at the plan's default alpha, 0.01."""
 
 SESSION_BUDGET = 2**30
 """The setting sessions.max_bytes, by default."""
@@ -79,26 +77,31 @@ def fit() -> list[Json]:
             "step. Neither is the verdict: one point over the line is often chance.",
             [
                 query(P95_RATIO, "over the window"),
-                query("max by (guardrail) (nextvec_guardrail_ratio)", "guardrail {{guardrail}}"),
+                query(
+                    'max by (guardrail) (nextvec_guardrail_ratio{guardrail=~"latency|inference"})',
+                    "guardrail {{guardrail}}",
+                ),
             ],
             limit=RATIO_LIMIT,
             colours={"window": HUES["canary"], "guardrail": "purple"},
         ),
         panel(
             "timeseries",
-            "Evidence (ln E)",
+            "Evidence, of what a verdict takes",
             12,
-            "The sequential test's evidence. The verdict falls where a line reaches the dashed "
-            "one at 4.61 = ln(1/0.01): 'fail' rolls back, 'pass' lets the plan go on. In between "
-            "it is not decided. A flat line under canary traffic means that the test still "
-            "learns stable's P95 (it wants 1,000 stable requests) or that nobody looks.",
+            "ln E of each guardrail's sequential test over the bound its share of alpha gives it. "
+            "The verdict falls where a line reaches the dashed one at 1: 'fail' rolls back, 'pass' "
+            "lets the plan go on once all that must have passed. In between it is not decided. A "
+            "flat line under canary traffic means that the test still learns stable's P95 (it "
+            "wants 1,000 stable requests) or that nobody looks.",
             [
                 query(
-                    "max by (guardrail, side) (nextvec_guardrail_log_evidence)",
+                    "max by (guardrail, side) (nextvec_guardrail_log_evidence "
+                    "/ clamp_min(nextvec_guardrail_log_bound, 1))",
                     "{{guardrail}} {{side}}",
                 )
             ],
-            limit=EVIDENCE_BOUND,
+            limit=1,
             colours={"fail$": RED, "pass$": GREEN},
             defaults={"min": None, "decimals": 2},
         ),

@@ -18,14 +18,16 @@ from loadtest.bench.times import Times
 from loadtest.streams import Streams
 from service.clock import Clock
 from service.dispatch import Dispatch
+from service.inference.jobs import Prediction
 from service.inference.registry import LoadedVersion, Registry
-from service.inference.scheduler import Prediction, Scheduler
+from service.inference.scheduler import Scheduler
 from service.inference.sessions import SessionStore
 from service.manifest import Manifest
 from service.metrics import Metrics, new_registry
 from service.quality.scorer import Scorer
 from service.request import Preference
 from service.rollout.traffic import Assignment, Traffic
+from service.scoring import Scoring
 from service.settings import Limits
 from service.types import State, Variant, Vectors
 
@@ -79,7 +81,7 @@ def _dispatch(
         metrics,
         clock,
         limits=Limits(),
-        scorer=scorer,
+        scoring=Scoring(scorer, None, metrics),
     )
     return dispatch, scorer
 

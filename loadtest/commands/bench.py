@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table as Shown
 
 from loadtest import stage, story, streams
-from loadtest.bench import bare, device, inside, picture, rows, served
+from loadtest.bench import bare, device, inside, lane, picture, rows, served
 from loadtest.bench.rows import Goal, Row, Table
 from loadtest.client import ClientError
 from loadtest.loop import run_fast
@@ -158,6 +158,8 @@ def _rows(
     yield Row("load generator alone, 32 callers", "rate × B", many.rate * b, times=many)
     inner = run_fast(inside.overhead(files.manifest, data, 6000, clock))
     yield Row("routing, metrics, session look-up", "P50 µs", inner.p50 * 1e6, Goal(60), times=inner)
+    whole = run_fast(lane.overhead(models, "phase-3", data, 4000, clock))
+    yield Row("a step without engine and socket", "P50 µs", whole.p50 * 1e6, times=whole)
     manifest = files.manifest
     held = run_fast(inside.session_bytes(manifest, data, 1000, clock))
     compact = run_fast(inside.session_bytes(manifest, data, 1000, clock, compact=True))

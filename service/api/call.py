@@ -32,8 +32,9 @@ class Call:
 
     def parameter(self, name: str) -> str | None:
         """The last of that name in the query."""
-        if not self.query:
-            return None
+        only, _, value = self.query.partition("=")
+        if not self.query or (only == name and value.isalnum()):
+            return value or None
         return dict(parse_qsl(self.query, keep_blank_values=True)).get(name)
 
 

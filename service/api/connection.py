@@ -110,12 +110,9 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self._head_open, self._head_bytes = True, 0
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if len(self.headers) >= MAX_HEADERS:
-            raise HeadRefusedError(f"there are more than {MAX_HEADERS} headers")
-        super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
+        if len(self.headers) > MAX_HEADERS:
+            raise HeadRefusedError(f"there are more than {MAX_HEADERS} headers")
         self._before_head_end = self._head_open = False
         self._disarm_head_timer()
         if not self.parser.should_upgrade():

@@ -128,9 +128,11 @@ def render(status: dict[str, Any]) -> Group:
             guardrail["outcome"],
             "–" if ratio is None else f"{ratio:.2f}",
             f"{guardrail['threshold']:g}",
-            f"{evidence['fail']:.2f}",
-            f"{evidence['pass']:.2f}",
-            f"{evidence['bound']:.2f}",
+            *(
+                # A shadow step has figures to meet, and no test.
+                f"{evidence[side]:.2f}" if evidence["bound"] else "–"
+                for side in ("fail", "pass", "bound")
+            ),
         )
     parts: list[Any] = [head, versions]
     if status["guardrails"]:

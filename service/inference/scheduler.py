@@ -18,64 +18,25 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from service.clock import Clock
 from service.errors import EngineFault, NotReady, QueueFull
 from service.inference.engine import Engine
-from service.inference.states import advance, is_finite
-from service.types import State, Vector, Vectors
+from service.inference.jobs import Job, Prediction, outcome, run, settle, take
+from service.types import State, Vectors
 
 logger = logging.getLogger(__name__)
 
 _UNLOADED = "the version is being unloaded"
 
+_SHORT_SECONDS = 0.001
+"""A run shorter than this may have the event loop's own thread: to hand it to another one
+and back takes a tenth of it or more."""
+
 _PREFILL_NICENESS = 10
 """Of the contexts' own thread: about a tenth of a core's time when steps want it all."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What came of one job; durations in seconds.
-
-    `states` are those after each chunk, with how many vectors of the whole
-    context they stand for; only of a job that asked for them.
-    """
-
-    vector: Vector
-    state: State
-    queue_seconds: float
-    inference_seconds: float
-    states: tuple[tuple[int, State], ...] = ()
-
-
-@dataclass(eq=False)
-class _Job:
-    """One caller's vectors on their way through the engine.
-
-    Cancelling `future` is how a job is dropped, by its caller or its deadline.
-    """
-
-    vectors: Vectors
-    state: State
-    future: asyncio.Future[Prediction]
-    submitted: float
-    offset: int = 0
-    keep_states: bool = False
-    done: int = 0
-    inference_seconds: float = 0.0
-    vector: Vector | None = field(default=None)
-    states: list[tuple[int, State]] = field(default_factory=list)
-
-    @property
-    def remaining(self) -> int:
-        return len(self.vectors) - self.done
-
-    def next_run(self, chunk: int) -> int:
-        """How many vectors to run next; chunks end at multiples of `chunk` of the context."""
-        return min(chunk - (self.offset + self.done) % chunk, self.remaining)
 
 
 class Scheduler:
@@ -100,8 +61,8 @@ class Scheduler:
         self._prefill_chunk = prefill_chunk
         self._queue_limit = queue_limit
         self._observe_batch = observe_batch
-        self._steps: deque[_Job] = deque()
-        self._prefills: deque[_Job] = deque()
+        self._steps: deque[Job] = deque()
+        self._prefills: deque[Job] = deque()
         self._lock = threading.Lock()
         # Two, or a thread would wake for every job that is another's.
         self._step_came = threading.Condition(self._lock)
@@ -113,6 +74,14 @@ class Scheduler:
         self._threads: list[threading.Thread] = []
         # Seconds a job has lately held the engine, for Retry-After.
         self._seconds_per_job = 0.01
+        # The same of a step that ran by itself.
+        self._lone_seconds = _SHORT_SECONDS
+        # Whether a batch of steps is in the engine, and whether the last one was of one
+        # step that nobody waited behind.
+        self._stepping = False
+        self._lonely = False
+        # Whether a step has run on the event loop in its present turn.
+        self._ran_here = False
 
     def start(self, name: str) -> None:
         """Begin to serve; called from the event loop that will submit."""
@@ -134,7 +103,7 @@ class Scheduler:
             self._prefills.clear()
             self._step_came.notify()
             self._prefill_came.notify()
-        _fail(left, NotReady(_UNLOADED))
+        settle([(job, NotReady(_UNLOADED)) for job in left])
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
 
@@ -163,8 +132,8 @@ class Scheduler:
         if state is None:
             sizes = self._engine.dimensions
             state = np.zeros((sizes.layers, sizes.hidden), np.float32)
-        now = self._clock.monotonic()
-        job = _Job(vectors, state, loop.create_future(), now, offset, keep_states)
+        now, here = self._clock.monotonic(), False
+        job = Job(vectors, state, loop.create_future(), now, offset, keep_states)
         with self._lock:
             if self._closed:
                 raise NotReady(_UNLOADED)
@@ -173,19 +142,49 @@ class Scheduler:
                     f"{self.waiting} requests are waiting; try again later",
                     retry_after=self.waiting * self._seconds_per_job,
                 )
-            if len(vectors) == 1:
-                self._steps.append(job)
-                self._step_came.notify()
-            else:
+            if len(vectors) > 1:
                 self._prefills.append(job)
                 self._prefill_came.notify()
+            elif here := self._may_run_here():
+                self._stepping = True
+            else:
+                self._steps.append(job)
+                self._step_came.notify()
+        if here:
+            self._step_here(job, loop)
         try:
             return await job.future
         finally:
             if job.future.cancelled():
                 self._withdraw(job)
 
-    def _withdraw(self, job: _Job) -> None:
+    def _may_run_here(self) -> bool:
+        """Whether a step had better run on the event loop's own thread.
+
+        It had when it is short and alone: two wake-ups of sleeping threads and two
+        turns of the interpreter's lock are saved. Of several callers the second is
+        met in the same turn of the loop, or waits when the first is done: then they
+        are left to the engine's thread, which runs what comes meanwhile together.
+        """
+        return (
+            self._lonely
+            and self._engine.concurrent
+            and self._lone_seconds < _SHORT_SECONDS
+            and not (self._ran_here or self._stepping or self._steps)
+        )
+
+    def _step_here(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
+        self._ran_here = True
+        loop.call_soon(self._turn_ended)
+        outcomes = self._outcomes([job], 1)
+        with self._lock:
+            self._stepping = False
+        settle(outcomes)
+
+    def _turn_ended(self) -> None:
+        self._ran_here = False
+
+    def _withdraw(self, job: Job) -> None:
         """Its caller has gone: it gives its place in the queue to one who is there."""
         with self._lock:
             for queue in (self._steps, self._prefills):
@@ -208,7 +207,7 @@ class Scheduler:
             self._run_chunk()
         self._refuse_prefills()
 
-    def _wait(self, came: threading.Condition, *queues: deque[_Job]) -> bool:
+    def _wait(self, came: threading.Condition, *queues: deque[Job]) -> bool:
         """Until one of `queues` has a job; False when it is time to end."""
         with came:
             while not (self._closed or any(queues)):
@@ -217,75 +216,50 @@ class Scheduler:
 
     def _run_steps(self) -> None:
         with self._lock:
-            steps = _take(self._steps, self._max_batch)
+            steps = take(self._steps, self._max_batch)
+            self._stepping = bool(steps)
         if steps:
-            self._run(steps, 1)
+            outcomes = self._outcomes(steps, 1)
+            with self._lock:
+                self._stepping = False
+                self._lonely = len(steps) == 1 and not self._steps
+            self._from_thread(settle, outcomes)
 
     def _run_chunk(self) -> None:
         with self._lock:
-            prefills = _take(self._prefills, self._max_batch)
+            prefills = take(self._prefills, self._max_batch)
         if prefills:
-            self._run(prefills, self._prefill_chunk)
+            self._from_thread(settle, self._outcomes(prefills, self._prefill_chunk))
             unfinished = [job for job in prefills if job.remaining and not job.future.done()]
             with self._lock:
                 self._prefills.extendleft(reversed(unfinished))
 
     def _refuse_prefills(self) -> None:
         # Contexts that were between two chunks when it closed.
-        self._from_thread(_fail, list(self._prefills), NotReady(_UNLOADED))
+        self._from_thread(settle, [(job, NotReady(_UNLOADED)) for job in self._prefills])
 
-    def _run(self, jobs: Sequence[_Job], chunk: int) -> None:
-        """One batch through the engine; those that are finished get their answers.
+    def _outcomes(
+        self, jobs: Sequence[Job], chunk: int
+    ) -> list[tuple[Job, Prediction | Exception]]:
+        """One batch through the engine; what is to be told to those that are finished.
 
         Whatever goes wrong, these callers hear of it and the thread lives on: it
         is the only one for its kind of work.
         """
         try:
-            self._advance(jobs, chunk)
-            self._deliver([job for job in jobs if not job.remaining])
+            seconds = run(self._engine, self._clock, jobs, chunk)
+            self._observe_batch(len(jobs))
+            self._seconds_per_job += 0.1 * (seconds / len(jobs) - self._seconds_per_job)
+            if chunk == len(jobs) == 1:
+                self._lone_seconds += 0.1 * (seconds - self._lone_seconds)
+            now = self._clock.monotonic()
+            return [(job, outcome(job, now)) for job in jobs if not job.remaining]
         except Exception as error:
             logger.exception("the engine failed")
             fault = error if isinstance(error, EngineFault) else EngineFault(str(error))
-            self._fail_later(jobs, fault)
-
-    def _advance(self, jobs: Sequence[_Job], chunk: int) -> None:
-        """The next chunk of each job; the results go into the jobs."""
-        lengths = np.array([job.next_run(chunk) for job in jobs], np.int32)
-        vectors = np.zeros((int(lengths.max()), len(jobs), jobs[0].vectors.shape[1]), np.float32)
-        for column, (job, length) in enumerate(zip(jobs, lengths, strict=True)):
-            vectors[:length, column] = job.vectors[job.done : job.done + length]
-        states = [job.state for job in jobs]
-        began = self._clock.monotonic()
-        predicted, next_states = advance(self._engine, vectors, lengths, states)
-        seconds = self._clock.monotonic() - began
-        self._observe_batch(len(jobs))
-        self._seconds_per_job += 0.1 * (seconds / len(jobs) - self._seconds_per_job)
-        for column, (job, length) in enumerate(zip(jobs, lengths, strict=True)):
-            job.done += int(length)
-            job.inference_seconds += seconds
-            # A copy: a view would keep the whole batch alive in a session.
-            job.vector = predicted[column].copy()
-            job.state = next_states[column]
-            if job.keep_states:
-                job.states.append((job.offset + job.done, job.state))
-
-    def _deliver(self, jobs: Sequence[_Job]) -> None:
-        finished = self._clock.monotonic()
-        answers: list[tuple[_Job, Prediction]] = []
-        for job in jobs:
-            assert job.vector is not None
-            if not (np.isfinite(job.vector).all() and is_finite(job.state)):
-                self._fail_later([job], EngineFault("the engine answered NaN or Inf"))
-                continue
-            queued = max(0.0, finished - job.submitted - job.inference_seconds)
-            took, states = job.inference_seconds, tuple(job.states)
-            answers.append((job, Prediction(job.vector, job.state, queued, took, states)))
-        self._from_thread(_answer, answers)
-
-    def _fail_later(self, jobs: Sequence[_Job], error: Exception) -> None:
-        for job in jobs:
-            job.done = len(job.vectors)
-        self._from_thread(_fail, jobs, error)
+            for job in jobs:
+                job.done = len(job.vectors)
+            return [(job, fault) for job in jobs]
 
     def _from_thread(self, function: Callable[..., None], *arguments: object) -> None:
         assert self._loop is not None
@@ -297,25 +271,3 @@ def _yield_the_core() -> None:
     """Lower the calling thread's priority, where the system has one a thread."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _PREFILL_NICENESS)
-
-
-def _take(queue: deque[_Job], most: int) -> list[_Job]:
-    """Up to `most` jobs whose callers still wait, in order; the gone are dropped."""
-    taken: list[_Job] = []
-    while queue and len(taken) < most:
-        job = queue.popleft()
-        if not job.future.done():
-            taken.append(job)
-    return taken
-
-
-def _answer(answers: Sequence[tuple[_Job, Prediction]]) -> None:
-    for job, prediction in answers:
-        if not job.future.done():
-            job.future.set_result(prediction)
-
-
-def _fail(jobs: Sequence[_Job], error: Exception) -> None:
-    for job in jobs:
-        if not job.future.done():
-            job.future.set_exception(error)

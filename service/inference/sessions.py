@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -124,35 +123,37 @@ class SessionStore:
             )
         raise _unknown(session_id)
 
-    @asynccontextmanager
-    async def use(
-        self, session_id: str, position: int | None, begin: Begin = Begin.IF_UNKNOWN
-    ) -> AsyncIterator[Session]:
-        """The session for one append at a time, in order of arrival.
+    def use(self, session_id: str, position: int | None, begin: Begin = Begin.IF_UNKNOWN) -> _Use:
+        """The session for one append at a time, in order of arrival: `async with` it.
 
         An unknown id begins a new session unless `position` says that there
         should be one; an evicted one only at `position` 0, which a caller says
         who knows that it starts again. Raises as `get`. A new session is kept
         when `keep` is called on it, and not before.
         """
+        return _Use(self, session_id, position, begin)
+
+    def _enter(self, session_id: str, position: int | None, begin: Begin) -> Session:
         session = self._find(session_id, position, begin)
         if session.users >= MAX_USERS:
             raise QueueFull(f"{session.users} appends to {session_id!r} wait already", 1.0)
         session.users += 1
-        try:
-            async with session.lock:
-                if session.length and self._sessions.get(session_id) is not session:
-                    raise NotFound(
-                        f"session {session_id!r} was deleted meanwhile", code="session_not_found"
-                    )
-                if begin is Begin.NEVER and not session.length:
-                    # The append that would have begun it failed, or one has ended it.
-                    raise _unknown(session_id)
-                yield session
-        finally:
-            session.users -= 1
-            if session.users == 0 and self._starting.get(session_id) is session:
-                del self._starting[session_id]
+        return session
+
+    def _check(self, session: Session, begin: Begin) -> None:
+        """What may have happened to it while another had it. Raises `NotFound`."""
+        if session.length and self._sessions.get(session.id) is not session:
+            raise NotFound(
+                f"session {session.id!r} was deleted meanwhile", code="session_not_found"
+            )
+        if begin is Begin.NEVER and not session.length:
+            # The append that would have begun it failed, or one has ended it.
+            raise _unknown(session.id)
+
+    def _leave(self, session: Session) -> None:
+        session.users -= 1
+        if session.users == 0 and self._starting.get(session.id) is session:
+            del self._starting[session.id]
 
     def keep(self, session: Session) -> None:
         """Store what a session has become, and make room for it."""
@@ -221,3 +222,34 @@ class SessionStore:
 
 def _unknown(session_id: str) -> NotFound:
     return NotFound(f"there is no session {session_id!r}", code="session_not_found")
+
+
+class _Use:
+    """See `SessionStore.use`. A class and not a generator, which costs several times as much."""
+
+    def __init__(
+        self, store: SessionStore, session_id: str, position: int | None, begin: Begin
+    ) -> None:
+        self._store = store
+        self._asked = (session_id, position, begin)
+        self._session: Session | None = None
+
+    async def __aenter__(self) -> Session:
+        session = self._store._enter(*self._asked)  # noqa: SLF001  a part of the store
+        try:
+            await session.lock.acquire()
+            try:
+                self._store._check(session, self._asked[2])  # noqa: SLF001  as above
+            except BaseException:
+                session.lock.release()
+                raise
+        except BaseException:
+            self._store._leave(session)  # noqa: SLF001  as above
+            raise
+        self._session = session
+        return session
+
+    async def __aexit__(self, *_raised: object) -> None:
+        assert self._session is not None
+        self._session.lock.release()
+        self._store._leave(self._session)  # noqa: SLF001  as above

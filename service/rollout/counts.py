@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import add, sub
 
 from service.types import SHARES
 
@@ -33,14 +34,14 @@ class Counts:
         return sum(self.durations[edge + 1 :]) + self.faults
 
     def plus(self, other: Counts) -> Counts:
-        added = tuple(a + b for a, b in zip(self.durations, other.durations, strict=True))
+        added = tuple(map(add, self.durations, other.durations))
         return Counts(added, self.faults + other.faults)
 
     def since(self, before: Counts) -> Counts:
         """What was added to a cumulative count; all of it if it began again at zero."""
-        durations = tuple(b - a for a, b in zip(before.durations, self.durations, strict=True))
+        durations = tuple(map(sub, self.durations, before.durations))
         faults = self.faults - before.faults
-        return self if faults < 0 or any(d < 0 for d in durations) else Counts(durations, faults)
+        return self if faults < 0 or min(durations) < 0 else Counts(durations, faults)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,10 @@ class EvidenceSource(Protocol):
         """Cumulative counts now. May raise anything: the look is then an `error`."""
         ...
 
+    async def read_stable(self, stable: str) -> dict[str, Counts]:
+        """Stable's cumulative requests alone, by mode, while there is no canary. May raise."""
+        ...
+
 
 class RegistrySource:
     """The in-process registry."""
@@ -61,6 +65,11 @@ class RegistrySource:
     async def read(self, stable: str, canary: str) -> Snapshot:
         # Some 1500 counters: off the event loop, where requests are waiting.
         return await asyncio.to_thread(self._read, stable, canary)
+
+    async def read_stable(self, stable: str) -> dict[str, Counts]:
+        return await asyncio.to_thread(
+            lambda: {m.value: self._requests(Variant.STABLE, stable, m) for m in Mode}
+        )
 
     def _read(self, stable: str, canary: str) -> Snapshot:
         def by_mode(counts: Callable[[Variant, str, Mode], Counts]) -> dict[str, Arms]:

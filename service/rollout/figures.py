@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+
+from service.types import Mode
+
+HALF_STEP = math.sqrt(1.2)
+"""Ratio of neighbouring bucket edges; a ratio must be a whole number of these."""
+
+
+def edges_apart(ratio: float) -> int:
+    """How many bucket edges lie from τ to ratio·τ."""
+    return round(math.log(ratio) / math.log(HALF_STEP))
+
+
+def off_the_edges(ratio: float) -> str | None:
+    """What is wrong with a ratio that leads from one bucket edge to none."""
+    apart = edges_apart(ratio)
+    if apart >= 1 and math.isclose(ratio, HALF_STEP**apart, rel_tol=1e-3):
+        return None
+    near = ", ".join(f"{HALF_STEP**k:.4g}" for k in range(1, 9))
+    return f"must fall on the buckets' edges, powers of the square root of 1.2: {near}, ..."
 
 
 class Frozen(BaseModel):
@@ -37,6 +65,48 @@ class ErrorsFigures(Frozen):
     )
 
 
+class InterferenceFigures(Frozen):
+    """Stable's P95 during the rollout over that from before it."""
+
+    enabled: bool = Field(default=True, description="it is judged and may roll back")
+    required: Literal[False] = Field(default=False, description="it can only roll back")
+    ratio: float = Field(
+        HALF_STEP**12, gt=1, le=20, description="stable P95 over its P95 before, at most"
+    )
+
+    @field_validator("ratio")
+    @classmethod
+    def _on_the_edges(cls, ratio: float) -> float:
+        if (wrong := off_the_edges(ratio)) is not None:
+            raise ValueError(wrong)
+        return ratio
+
+
+class Bound(Frozen):
+    """Canary P95 in seconds: what it should be, and what rolls back."""
+
+    aim_seconds: PositiveFloat = Field(0.005, description="a pass needs P95 within this")
+    roll_back_seconds: PositiveFloat = Field(0.010, description="over this it is rolled back")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.aim_seconds > self.roll_back_seconds:
+            raise ValueError("aim_seconds must not be over roll_back_seconds")
+        return self
+
+
+class CeilingFigures(Frozen):
+    """Canary P95 against absolute bounds, by request mode."""
+
+    enabled: bool = Field(default=False, description="it is judged and may roll back")
+    required: bool = Field(default=False, description="no step passes without it")
+    modes: dict[Mode, Bound] = Field(
+        default_factory=lambda: {Mode.STEP: Bound()},
+        min_length=1,
+        description="`aim_seconds` and `roll_back_seconds` by request mode; others are not judged",
+    )
+
+
 class QualityFigures(Frozen):
     """Canary's Hit@5 by key over stable's."""
 
@@ -59,6 +129,8 @@ class Guardrails(Frozen):
     latency: LatencyFigures = LatencyFigures()
     inference: InferenceFigures = InferenceFigures()
     errors: ErrorsFigures = ErrorsFigures()
+    ceiling: CeilingFigures = CeilingFigures()
+    interference: InterferenceFigures = InterferenceFigures()
     quality: QualityFigures = QualityFigures()
 
     @property

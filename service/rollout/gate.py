@@ -284,7 +284,7 @@ def _percent(share: float) -> str:
 
 
 def _points(share: float) -> str:
-    return f"{100 * share:+.3g}"
+    return f"{100 * share + 0.0:+.3g}"
 
 
 def _pick(

@@ -21,6 +21,7 @@ def create(metrics: Metrics) -> None:
     for name in BUILDERS:
         for side in ("fail", "pass"):
             metrics.guardrail_log_evidence.labels(name, side)
+            metrics.guardrail_log_bound.labels(name, side)
 
 
 def count(metrics: Metrics, moves: Iterable[Transition]) -> None:
@@ -49,8 +50,10 @@ def publish(metrics: Metrics, rollout: Rollout, judgement: Judgement | None) -> 
             metrics.shadow_agreement.labels(rollout.canary).set(agreement)
     for name in BUILDERS:
         verdict = verdicts.get(name)
-        evidence = metrics.guardrail_log_evidence
+        evidence, bound = metrics.guardrail_log_evidence, metrics.guardrail_log_bound
         evidence.labels(name, "fail").set(verdict.log_fail if verdict else 0)
         evidence.labels(name, "pass").set(verdict.log_pass if verdict else 0)
+        bound.labels(name, "fail").set(verdict.fail_bound if verdict else 0)
+        bound.labels(name, "pass").set(verdict.pass_bound if verdict else 0)
         if verdict is not None and verdict.ratio is not None:
             metrics.guardrail_ratio.labels(name).set(verdict.ratio)

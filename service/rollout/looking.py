@@ -6,14 +6,35 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+from service.rollout.counts import Counts
 from service.rollout.evidence import EvidenceSource, since
 from service.rollout.guardrails.base import Look
+from service.rollout.guardrails.interference import InterferenceTest
 from service.rollout.guardrails.suite import Evidence, Suite
+from service.rollout.plan import Plan
+from service.rollout.rollout import Rollout
 from service.rollout.shadowed import NAME, Shadowed, assess
 from service.rollout.store import Record
 from service.rollout.verdict import Judgement, judge
 
 log = logging.getLogger(__name__)
+
+
+async def opening(
+    source: EvidenceSource, record: Record, before: dict[str, Counts], *, now: float
+) -> Record:
+    """The record with the snapshot from which on the canary's requests count, and with
+    stable's requests `before` them. As it was where that cannot be read: counting then
+    starts with the first look."""
+    rollout = record.rollout
+    assert rollout.canary is not None
+    try:
+        snapshot = await source.read(rollout.stable, rollout.canary)
+    except Exception as error:  # noqa: BLE001 - the first look will tell, and hold
+        log.warning("no evidence to start from, the first look will try: %s", error)
+        return record
+    evidence = Evidence(source.edges, interference=InterferenceTest(before))
+    return replace(record, evidence=evidence, snapshot=snapshot, looked_at=now)
 
 
 async def measure(
@@ -44,7 +65,7 @@ async def measure(
             evidence, before = Evidence(source.edges), None
         new = since(before, snapshot)
         # By speed only counts are judged whose whole interval lies after the settling.
-        settled = max(rollout.step_since, started_at) + plan.settle_seconds
+        settled = settled_at(rollout, plan, started_at)
         steady = record.looked_at is not None and record.looked_at >= settled
         look = Look(
             new,
@@ -65,6 +86,16 @@ async def measure(
         said = str(error) or type(error).__name__
         return record, suite.unreadable(said, rollout.step), 0
     return after, judgement, requests
+
+
+def settled_at(rollout: Rollout, plan: Plan, started_at: float) -> float:
+    """When speed may be judged, epoch seconds, once the canary is warm.
+
+    At the first step the warm-up was at its weight already, and counts for the settling.
+    """
+    settle = plan.settle_seconds
+    since_step = max(0.0, settle - plan.warm_up_seconds) if rollout.step == 0 else settle
+    return max(rollout.step_since + since_step, started_at + settle)
 
 
 def judged(record: Record) -> Judgement | None:

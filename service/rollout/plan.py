@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal, Self
 
 from pydantic import (
@@ -16,12 +15,9 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from service.rollout.figures import Frozen, Guardrails
+from service.rollout.figures import Frozen, Guardrails, edges_apart, off_the_edges
 from service.rollout.gate import Gate
 from service.rollout.traffic import BASIS_POINTS
-
-HALF_STEP = math.sqrt(1.2)
-"""Ratio of neighbouring bucket edges; `ratio` must be a whole number of these."""
 
 
 class Step(Frozen):
@@ -112,7 +108,7 @@ class Plan(Frozen):
     @property
     def edges_apart(self) -> int:
         """How many bucket edges lie from τ to ratio·τ."""
-        return round(math.log(self.ratio) / math.log(HALF_STEP))
+        return edges_apart(self.ratio)
 
     def with_floor(self, gate: Gate | None) -> Plan:
         """This plan with a gate at least as strict as `gate`."""
@@ -145,23 +141,20 @@ class Plan(Frozen):
         return self
 
     def _ratio_problems(self) -> list[tuple[tuple[str | int, ...], str, object]]:
-        exact = HALF_STEP**self.edges_apart
-        if self.edges_apart >= 1 and math.isclose(self.ratio, exact, rel_tol=1e-3):
-            return []
-        near = ", ".join(f"{HALF_STEP**k:.4g}" for k in range(1, 9))
-        why = f"must fall on the buckets' edges, powers of the square root of 1.2: {near}, ..."
-        return [(("ratio",), why, self.ratio)]
+        wrong = off_the_edges(self.ratio)
+        return [] if wrong is None else [(("ratio",), wrong, self.ratio)]
 
     def _guardrail_problems(self) -> list[tuple[tuple[str | int, ...], str, object]]:
         found: list[tuple[tuple[str | int, ...], str, object]] = []
-        may = self.guardrails.enabled
+        may = self.guardrails.enabled - {"interference"}  # it can only fail
         for i, step in enumerate(self.steps):
             if step.must_pass is None and not self.guardrails.required and not step.shadow:
                 why = "leaves nothing that must pass: require one, or name it in each step"
                 return [(("guardrails",), why, None)]
             for k, name in enumerate(step.must_pass or ()):
                 if name not in may:
-                    why = f"is no guardrail that is on; on are {', '.join(sorted(may)) or 'none'}"
+                    those = ", ".join(sorted(may)) or "none"
+                    why = f"is no guardrail that is on and can pass; these are {those}"
                     found.append((("steps", i, "must_pass", k), why, name))
         return found
 

@@ -25,7 +25,7 @@ import math
 import urllib.parse
 import urllib.request
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 from urllib.error import HTTPError
@@ -84,19 +84,31 @@ class PrometheusSource:
 
     async def read(self, stable: str, canary: str) -> Snapshot:
         """Raises `EvidenceError`; what was counted before is then kept."""
-        # Parsed and added up there too: megabytes are no work for the event loop.
-        asked = asyncio.to_thread(self._ask, stable, canary)
-        try:
-            # urllib's timeout is for each read; a server that dribbles would take any time.
-            reading = await asyncio.wait_for(asked, 2 * self._timeout)
-        except TimeoutError as error:
-            raise EvidenceError(
-                f"Prometheus at {self._url} did not finish its answer in {2 * self._timeout:g} s"
-            ) from error
+        reading = await self._in_time(self._ask, stable, canary)
         if self._pair != (stable, canary):
             self._pair, self._sums = (stable, canary), _Sums(self._edges)
         counted = await asyncio.to_thread(self._sums.add, reading)
         return Snapshot(self._sums.origin, stable, canary, counted)
+
+    async def read_stable(self, stable: str) -> dict[str, Counts]:
+        """All that the targets have counted since they began; raises `EvidenceError`."""
+        reading = await self._in_time(self._ask_stable, stable)
+        sums = _Sums(self._edges)
+        return await asyncio.to_thread(sums.of, reading)
+
+    async def _in_time(self, ask: Callable[..., Reading], *versions: str) -> Reading:
+        # Parsed there too: megabytes are no work for the event loop.
+        asked = asyncio.to_thread(ask, *versions)
+        try:
+            # urllib's timeout is for each read; a server that dribbles would take any time.
+            return await asyncio.wait_for(asked, 2 * self._timeout)
+        except TimeoutError as error:
+            raise EvidenceError(
+                f"Prometheus at {self._url} did not finish its answer in {2 * self._timeout:g} s"
+            ) from error
+
+    def _ask_stable(self, stable: str) -> Reading:
+        return parse(self._fetch(select_stable(stable, self._matchers)), self._edges)
 
     def _ask(self, stable: str, canary: str) -> Reading:
         reading = parse(self._fetch(select(stable, canary, self._matchers)), self._edges)
@@ -165,6 +177,14 @@ class _Sums:
             keys=KeyArms(self._keys(Variant.STABLE), self._keys(Variant.CANARY)),
         )
 
+    def of(self, reading: Reading) -> dict[str, Counts]:
+        """Stable's requests in one reading as it stands, over all targets, by mode."""
+        for now in reading.values():
+            for name, counts in now.items():
+                sums = self._sums.get(name, self._blank)
+                self._sums[name] = tuple(s + n for s, n in zip(sums, counts, strict=True))
+        return {mode.value: self._arm(Variant.STABLE, mode) for mode in Mode}
+
     def _keys(self, variant: Variant) -> Keys:
         counts = self._sums.get((KEYS, variant.value, "", ""))
         return Keys(counts[: len(SHARES)]) if counts else Keys()
@@ -184,15 +204,26 @@ class _Sums:
 
 def select(stable: str, canary: str, matchers: str) -> str:
     """The query for both arms' buckets, of requests, of inference and of keys."""
-    outcomes = "|".join(outcome.value for outcome in (*TIMED, *FAULTS))
     arms = ((Variant.STABLE, stable), (Variant.CANARY, canary))
-    more = f",{matchers}" if matchers else ""
-    # PromQL's strings are Go's, whose escapes JSON's are among.
     return " or ".join(
-        f'{metric}{{variant="{variant.value}",version={json.dumps(version)}{only}{more}}}'
-        for metric, only in ((METRIC, f',outcome=~"{outcomes}"'), (INFERENCE, ""), (KEYS, ""))
+        _selector(metric, only, variant, version, matchers)
+        for metric, only in ((METRIC, _COUNTED), (INFERENCE, ""), (KEYS, ""))
         for variant, version in arms
     )
+
+
+def select_stable(stable: str, matchers: str) -> str:
+    """The query for the buckets of stable's requests."""
+    return _selector(METRIC, _COUNTED, Variant.STABLE, stable, matchers)
+
+
+_COUNTED = f',outcome=~"{"|".join(outcome.value for outcome in (*TIMED, *FAULTS))}"'
+
+
+def _selector(metric: str, only: str, variant: Variant, version: str, matchers: str) -> str:
+    more = f",{matchers}" if matchers else ""
+    # PromQL's strings are Go's, whose escapes JSON's are among.
+    return f'{metric}{{variant="{variant.value}",version={json.dumps(version)}{only}{more}}}'
 
 
 def parse(answer: bytes, edges: Sequence[float]) -> Reading:

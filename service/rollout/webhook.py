@@ -87,8 +87,13 @@ def _headline(row: Mapping[str, Any]) -> str:
     return {
         "RolledBack": f"nextvec: {canary} is rolled back",
         "Healthy": f"nextvec: {row['stable']} is stable",
+        "Progressing": f"nextvec: {canary} {_share(row['weight_percent'])}",
         "Paused": f"nextvec: the rollout of {canary} is paused ({row['reason']})",
     }.get(row["to"], f"nextvec: {canary} is {row['to']}")
+
+
+def _share(percent: float) -> str:
+    return f"gets {percent:g} % of new requests" if percent else "runs on copies of requests"
 
 
 def _cut(text: str, most: int) -> str:

@@ -69,6 +69,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1.0,
         help="the rate grows to so many times by the horizon",
     )
+    parser.add_argument(
+        "--slowdown",
+        type=_at_least_one,
+        default=1.0,
+        help="of both arms while the canary has traffic: a device they share",
+    )
+    parser.add_argument(
+        "--stall",
+        type=_not_negative,
+        default=0.0,
+        help="seconds for which the canary answers nothing, once, soon after its warm-up",
+    )
     parser.add_argument("--rollouts", type=_count, default=200, help="a scenario (%(default)s)")
     parser.add_argument(
         "--horizon", type=_positive, default=3600.0, help="seconds at most (%(default)s)"
@@ -103,6 +115,8 @@ def run(args: argparse.Namespace) -> int:
             rate=args.rate,
             drift=args.drift,
             ramp=args.ramp,
+            slowdown=args.slowdown,
+            stall=args.stall,
             interval=args.interval,
             horizon=args.horizon,
         )
@@ -169,7 +183,17 @@ def _latency(args: argparse.Namespace) -> Latency:
 
 
 def _settings(args: argparse.Namespace, plan: Plan, latency: Latency) -> dict[str, object]:
-    names = ("rate", "interval", "drift", "ramp", "rollouts", "horizon", "seed")
+    names = (
+        "rate",
+        "interval",
+        "drift",
+        "ramp",
+        "slowdown",
+        "stall",
+        "rollouts",
+        "horizon",
+        "seed",
+    )
     weights = ", ".join(f"{step.weight:g}" for step in plan.steps)
     held = "held" if args.weight is not None else "as planned, approvals at once"
     return {
@@ -210,6 +234,10 @@ def _number(text: str, low: float, high: float, wanted: str) -> float:
 
 def _positive(text: str) -> float:
     return _number(text, 1e-6, 1e9, "a number over 0")
+
+
+def _not_negative(text: str) -> float:
+    return _number(text, 0, 1e9, "a number of at least 0")
 
 
 def _share(text: str) -> float:

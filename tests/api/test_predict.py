@@ -52,7 +52,7 @@ async def test_a_version_reads_its_last_window(service):
 
 
 async def test_an_override_names_the_variant_and_stays_out_of_the_evidence(service):
-    """Its duration is counted as unassigned."""
+    """Its duration is counted as unassigned, the whole and that in the engine."""
     await service.admin("POST", json={"canary": "phase-3"})
     await service.controller.prepared()
     await service.client.post(
@@ -71,6 +71,16 @@ async def test_an_override_names_the_variant_and_stays_out_of_the_evidence(servi
         for variant in ("canary", "unassigned")
     }
     assert counted == {"canary": 0, "unassigned": 1}
+    inference = {
+        variant: await service.metric(
+            "nextvec_inference_duration_seconds_count",
+            variant=variant,
+            version="phase-3",
+            mode="prefill",
+        )
+        for variant in ("canary", "unassigned")
+    }
+    assert inference == {"canary": 0, "unassigned": 1}
 
 
 def raw(vectors):

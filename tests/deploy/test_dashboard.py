@@ -107,7 +107,7 @@ def test_the_lines_drawn_are_the_plans_and_the_settings_defaults():
     """A default that moves must move its line too."""
     assert Plan().ratio == limit("P95 ratio, canary over stable")
     assert Plan().ratio == limit("P95, canary over stable")
-    assert pytest.approx(4.605, abs=0.01) == limit("Evidence (ln E)")
+    assert 1 == limit("Evidence, of what a verdict takes")
     assert Plan().alpha == 0.01
     assert Settings().sessions.max_bytes == limit("Memory of sessions")
 

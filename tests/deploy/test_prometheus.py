@@ -18,7 +18,7 @@ import yaml
 from expressions import DEPLOY, everything, filled, queries
 from prometheus_client import CollectorRegistry, generate_latest
 
-from service.metrics import Metrics
+from service.metrics import HIT_RANKS, Metrics
 from service.rollout import gauges
 from service.types import Mode, Outcome, Variant
 
@@ -84,6 +84,11 @@ class Exporter:
                 for outcome in (Outcome.REJECTED, Outcome.ERROR):
                     self.metrics.observe_request(variant, version, mode, outcome, 0.001)
                 self.metrics.observe_engine(variant, version, mode, 0.001, 0.01)
+            self.metrics.online_cosine.labels(variant).observe(0.7)
+            self.metrics.online_predictions.labels(variant).inc()
+            for k in HIT_RANKS:
+                self.metrics.online_hits.labels(variant, k).inc()
+            self.metrics.online_key_share.labels(variant, version).observe(0.5)
             self.metrics.batch_size.labels(version).observe(4)
             self.metrics.queue_length.labels(version).set(1)
         return generate_latest(self.registry)

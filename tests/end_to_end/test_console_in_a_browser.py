@@ -277,7 +277,8 @@ def test_a_lost_service_is_told_and_found_again(console, service):
 
 def test_a_gate_that_is_missed_is_told_and_overridden(console, service):
     """The figure in words, the override's box, and the warning that stays."""
-    plan = {**PLAN, "gate": {"min_hit5": 0.69}}
+    steps = [{"shadow": True, "min_samples": 500}, *PLAN["steps"]]
+    plan = {**PLAN, "gate": {"min_hit5": 0.69}, "steps": steps}
     sign_in(console)
     console.get_by_role("button", name="Start", exact=True).click()
     console.get_by_label("Canary", exact=True).fill("phase-3")
@@ -291,6 +292,9 @@ def test_a_gate_that_is_missed_is_told_and_overridden(console, service):
     console.locator("#confirm").click()
     console.locator("#warnings").get_by_text("phase-3 carries no evaluation report").wait_for()
     assert service.status()["gate"]["overridden"]
+    service.serve(lambda status: status["shadow"] and status["shadow"]["copies"]["answered"] > 20)
+    console.locator("#shadow").get_by_text("answered").wait_for()
+    assert console.locator("[aria-current=step]").inner_text() == "shadow"
     shown(console, "overridden")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import asynccontextmanager
 
 import numpy as np
@@ -16,11 +17,11 @@ pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def running(engine, *, max_batch=8, prefill_chunk=4, queue_limit=16):
+async def running(engine, *, max_batch=8, prefill_chunk=4, queue_limit=16, clock=None):
     sizes = []
     scheduler = Scheduler(
         engine,
-        FakeClock(),
+        clock or FakeClock(),
         max_batch=max_batch,
         prefill_chunk=prefill_chunk,
         queue_limit=queue_limit,
@@ -248,3 +249,75 @@ async def test_closing_refuses_a_context_between_two_chunks(concurrent):
         with pytest.raises(NotReady):
             await task
     assert engine.batches == [[4]]
+
+
+class WatchedEngine(FakeEngine):
+    """Says on which thread each run was, and how long it took by `clock`."""
+
+    def __init__(self, clock, seconds, *, concurrent=True):
+        super().__init__(concurrent=concurrent)
+        self.clock, self.seconds = clock, seconds
+        self.here = []
+
+    def run(self, vectors, lengths, state):
+        self.here.append(threading.current_thread() is threading.main_thread())
+        self.clock.advance(self.seconds)
+        return super().run(vectors, lengths, state)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "concurrent", "here"),
+    [
+        (0.0003, True, [False, True, True]),
+        (0.002, True, [False, False, False]),
+        (0.0003, False, [False, False, False]),
+    ],
+    ids=["short", "long", "one thread alone may run it"],
+)
+async def test_a_short_step_that_is_alone_runs_where_it_was_asked_for(seconds, concurrent, here):
+    """Once one has been; a longer one would hold up the event loop."""
+    clock = FakeClock()
+    engine = WatchedEngine(clock, seconds, concurrent=concurrent)
+    vectors = unit_vectors(3)
+    state = None
+    async with running(engine, clock=clock) as scheduler:
+        for count in range(3):
+            got = await scheduler.submit(vectors[count : count + 1], state)
+            state = got.state
+            # Until the loop's turn is over, as it is when another request has come.
+            await asyncio.sleep(0)
+            assert got.inference_seconds == pytest.approx(seconds)
+    np.testing.assert_allclose(engine.expected(vectors), got.vector, atol=1e-6)
+    assert here == engine.here
+
+
+async def test_of_steps_of_one_turn_of_the_loop_only_the_first_runs_there():
+    """The first may be alone, for all it knows; those after it are left to the thread."""
+    clock = FakeClock()
+    engine = WatchedEngine(clock, 0.0003)
+    jobs = [unit_vectors(1, i) for i in range(5)]
+    async with running(engine, clock=clock) as scheduler:
+        await scheduler.submit(unit_vectors(1), None)
+        await asyncio.sleep(0)
+        engine.here.clear()
+        got = await asyncio.gather(*(scheduler.submit(job, None) for job in jobs))
+        assert engine.here[0]
+        assert not any(engine.here[1:])
+    for job, answer in zip(jobs, got, strict=True):
+        np.testing.assert_allclose(engine.expected(job), answer.vector, atol=1e-6)
+
+
+async def test_a_fault_on_the_loops_thread_is_the_engines(caplog):
+    """As on its own: the caller hears of it, and the next is served."""
+    clock = FakeClock()
+    engine = WatchedEngine(clock, 0.0003)
+    async with running(engine, clock=clock) as scheduler:
+        await scheduler.submit(unit_vectors(1), None)
+        await asyncio.sleep(0)
+        engine.faults.append(fault())
+        with pytest.raises(EngineFault, match="memory"):
+            await scheduler.submit(unit_vectors(1), None)
+        await asyncio.sleep(0)
+        await scheduler.submit(unit_vectors(1), None)
+    assert engine.here == [False, True, True]
+    assert "the engine failed" in caplog.text

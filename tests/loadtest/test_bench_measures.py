@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from fakes import DIM, FakeClock, FakeEngine, manifest_of, unit_vectors
+from fakes import DIM, FakeClock, FakeEngine, manifest_of, put_version, unit_vectors
 
-from loadtest.bench import bare, closed, inside, served
+from loadtest.bench import bare, closed, inside, lane, served
 from loadtest.client import ClientError, Response
 from loadtest.streams import Streams
 from service.clock import SystemClock
@@ -67,6 +67,17 @@ async def test_overhead_is_measured_on_the_services_own_path():
     times = await inside.overhead(manifest_of("phase-2", 8, ""), STREAMS, 100, SystemClock())
     assert times.count == 90
     assert times.p50 > 0
+
+
+async def test_the_lane_is_measured_with_the_service_behind_it(tmp_path):
+    """Every answer is looked at."""
+    put_version(tmp_path, "phase-2", window=500)
+    times = await lane.overhead(tmp_path, "phase-2", STREAMS, 20, SystemClock())
+    assert times.count == 18
+    assert times.p50 > 0
+    wider = Streams(unit_vectors(200, dim=DIM + 1))
+    with pytest.raises(RuntimeError, match="400 Bad Request"):
+        await lane.overhead(tmp_path, "phase-2", wider, 20, SystemClock())
 
 
 async def test_a_longer_session_holds_more():

@@ -137,6 +137,11 @@ class FakeEvidence:
             raise self.error
         return Snapshot(self.origin, stable, canary, Counted(requests=dict(self.arms)))
 
+    async def read_stable(self, stable: str) -> dict[str, Counts]:
+        if self.error is not None:
+            raise self.error
+        return {mode: arms.stable for mode, arms in self.arms.items()}
+
 
 class FakeShadow:
     """Copies as told; each is taken once."""

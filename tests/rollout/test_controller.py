@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 
 import pytest
 from rollout_fakes import SHADOWED, World, plan
@@ -104,6 +105,76 @@ def test_a_canary_that_only_fails_is_rolled_back_during_warm_up(world):
         message = world.controller.status()["message"]
         assert "errors fail: " in message
         assert "20 of 20 canary requests failed and 0 of 200 stable ones" in message
+
+    asyncio.run(story())
+
+
+def test_errors_count_from_the_canarys_first_request(world):
+    """The counters are read before it gets any: two looks are enough."""
+
+    async def story():
+        await world.controller.start()
+        await world.controller.start_rollout("phase-3", plan(warm_up_seconds=300), "operator")
+        await world.controller.prepared()
+        for _ in range(2):
+            world.evidence.serve([0.1] * 100, canary_faults=10)
+            await world.look()
+        assert world.phase == "RolledBack"
+
+    asyncio.run(story())
+
+
+def test_after_a_warm_up_the_first_step_is_judged_at_once(world):
+    """The weight was there already: nothing has to settle."""
+
+    async def story():
+        await world.controller.start()
+        await world.controller.start_rollout("phase-3", None, "operator")
+        await world.controller.prepared()
+        while world.phase != "Progressing":
+            world.evidence.serve([0.1] * 95 + [0.2] * 5, [0.1] * 19 + [0.2])
+            await world.look()
+        world.evidence.serve([0.1] * 95 + [0.2] * 5, [0.1] * 20)
+        status = await world.look()
+        assert status["guardrails"][0]["samples"] == {"canary": 20, "stable": 100}
+
+    asyncio.run(story())
+
+
+def test_a_stable_that_slows_down_with_the_canary_is_a_rollback(world):
+    """The two look alike then; stable's past, which a kill does not lose, tells."""
+
+    async def story():
+        await world.controller.start()
+        for _ in range(3):
+            world.evidence.serve([0.1] * 200)
+            await world.look()
+        await world.controller.start_rollout("phase-3", None, "operator")
+        await world.controller.prepared()
+        for _ in range(4):
+            world.evidence.serve([0.1] * 95 + [0.2] * 5, [0.1] * 19 + [0.2])
+            await world.look()
+        await world.restart()
+        for _ in range(20):
+            world.evidence.serve([0.5] * 200, [0.5] * 50)
+            await world.look()
+        status = world.controller.status()
+        assert status["phase"] == "RolledBack"
+        assert "interference fail: " in status["message"]
+
+    asyncio.run(story())
+
+
+def test_a_restart_of_the_same_canary_has_a_smaller_share_of_alpha(world):
+    async def story():
+        await world.controller.start()
+        bounds = []
+        for _ in range(2):
+            await world.controller.start_rollout("phase-3", None, "operator")
+            await world.controller.prepared()
+            bounds.append(rows_bound(await world.look()))
+            await world.controller.abort(None, "operator")
+        assert bounds[1] - bounds[0] == pytest.approx(math.log(6))
 
     asyncio.run(story())
 
@@ -310,7 +381,7 @@ def test_abort_beats_a_promotion_that_is_being_recorded(world):
         promote = asyncio.create_task(
             world.controller.promote(world.controller.generation, "approver", force=True)
         )
-        while not world.controller._lock.locked():
+        while not world.controller._machine.lock.locked():
             await asyncio.sleep(0)
         abort = asyncio.create_task(world.controller.abort(None, "operator"))
         await asyncio.sleep(0)
@@ -377,7 +448,7 @@ def test_a_kill_while_loading_loads_again(world):
         await world.controller.start()
         world.versions.gate.clear()
         await world.controller.start_rollout("phase-3", None, "operator")
-        world.controller._loading.cancel()
+        world.controller._loader.task.cancel()
         world.versions.gate.set()
         await world.restart()
         await world.controller.prepared()
@@ -511,12 +582,12 @@ def test_a_caller_who_goes_away_leaves_no_half_made_move(world):
         task = asyncio.create_task(
             world.controller.promote(world.controller.generation, "approver", force=True)
         )
-        while not world.controller._lock.locked():
+        while not world.controller._machine.lock.locked():
             await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        async with world.controller._lock:
+        async with world.controller._machine.lock:
             assert world.traffic.current.weight_bp == 5000
             assert world.controller.status()["weight"]["set_percent"] == 50
 

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ValidationError
 from rollout_fakes import plan
 
 from service.metrics import BUCKET_RATIO
-from service.rollout.plan import HALF_STEP, Plan
+from service.rollout.figures import HALF_STEP
+from service.rollout.plan import Plan
 
 
 def test_the_default_plan():
@@ -88,6 +89,22 @@ NOTHING_REQUIRED = {name: {"required": False} for name in plan().guardrails.requ
         ({"guardrails": {"speed": {}}}, ("guardrails", "speed")),
         ({"guardrails": {"latency": {"alpha": 1}}}, ("guardrails", "latency", "alpha")),
         ({"guardrails": NOTHING_REQUIRED}, ("guardrails",)),
+        (
+            {"guardrails": {"interference": {"required": True}}},
+            ("guardrails", "interference", "required"),
+        ),
+        ({"guardrails": {"interference": {"ratio": 2.5}}}, ("guardrails", "interference", "ratio")),
+        ({"steps": [step(10, must_pass=["interference"])]}, ("steps", 0, "must_pass", 0)),
+        ({"steps": [step(10, must_pass=["ceiling"])]}, ("steps", 0, "must_pass", 0)),
+        ({"guardrails": {"ceiling": {"modes": {}}}}, ("guardrails", "ceiling", "modes")),
+        (
+            {"guardrails": {"ceiling": {"modes": {"walk": {}}}}},
+            ("guardrails", "ceiling", "modes", "walk", "[key]"),
+        ),
+        (
+            {"guardrails": {"ceiling": {"modes": {"step": {"aim_seconds": 1}}}}},
+            ("guardrails", "ceiling", "modes", "step"),
+        ),
         ({"guardrails": {"errors": {"margin": 0}}}, ("guardrails", "errors", "margin")),
         ({"steps": [step(10, must_pass=["speed"])]}, ("steps", 0, "must_pass", 0)),
         ({"steps": [step(10, must_pass=[])]}, ("steps", 0, "must_pass")),

@@ -139,8 +139,8 @@ def test_a_canary_without_hits_fails_in_words_and_numbers():
     assert Outcome.FAIL is said.outcome
     assert said.log_fail >= said.fail_bound
     assert (
-        "Hit@5 0.0 % over 12 canary keys and 78.9 % over 228 stable ones, "
-        "at least 0.8 of it must be kept"
+        "after 12 canary and 228 stable keys; Hit@5 is 0.0 % on the canary "
+        "and 78.9 % on stable, of which 0.8 must be kept"
     ) in said.message
     assert (12, 228, "keys", 0.0) == (said.canary, said.stable, said.unit, said.ratio)
     assert 0.8 == said.threshold

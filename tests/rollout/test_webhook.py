@@ -67,6 +67,8 @@ def test_a_long_message_is_cut_where_slack_would_refuse_it():
     [
         ({"to": "Healthy", "stable": "phase-3", "canary": None}, "phase-3 is stable"),
         ({"to": "Paused", "reason": "no_data"}, "the rollout of phase-3 is paused (no_data)"),
+        ({"to": "Progressing", "weight_percent": 25.0}, "phase-3 gets 25 % of new requests"),
+        ({"to": "Progressing"}, "phase-3 runs on copies of requests"),
         ({"to": "WarmingUp"}, "phase-3 is WarmingUp"),
         ({"to": "Healthy", "from": None, "canary": None}, "phase-2 is stable"),
     ],

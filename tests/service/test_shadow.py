@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry
 
 from service.errors import NotFound
 from service.inference.history import History
-from service.inference.scheduler import Prediction, Scheduler
+from service.inference.jobs import Prediction
+from service.inference.scheduler import Scheduler
 from service.inference.sessions import Session
 from service.metrics import Metrics
 from service.rollout.traffic import Assignment, Traffic

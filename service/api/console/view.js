@@ -20,6 +20,7 @@ export function showStatus(status, role) {
   showWarnings(status);
   showSplit(status);
   showSteps(status);
+  showShadow(status.shadow);
   showVerbs(status, role);
 }
 
@@ -67,6 +68,22 @@ function showSteps(status) {
       return el("li", { class: state, "aria-current": current }, words.join(", "));
     }),
   );
+}
+
+function showShadow(shadow) {
+  byId("shadow").hidden = !shadow;
+  if (!shadow) return;
+  const { answered, failed, dropped } = shadow.copies;
+  const pairs = [
+    ["Copies", `${answered} answered · ${failed} failed · ${dropped} dropped`],
+    ["Mean cosine with stable", number(shadow.agreement)],
+  ];
+  for (const one of shadow.inference) {
+    const { canary, stable } = one.p95_seconds;
+    const p95 = `canary ${milliseconds(canary)} · stable ${milliseconds(stable)}`;
+    pairs.push([`P95 in the engine, ${one.mode}`, `${p95} · ratio ${number(one.ratio)} of ${one.pairs} pairs`]);
+  }
+  facts(byId("shadow-facts"), pairs);
 }
 
 function showVerbs(status, role) {
@@ -127,7 +144,7 @@ function fillCard(card, one, points) {
   const pairs = [
     ["ln E, fail", `${number(fail)} of ${number(bound)}`],
     ["ln E, pass", `${number(pass)} of ${number(passBound ?? bound)}`],
-    ["Samples", `canary ${one.samples.canary} · stable ${one.samples.stable}`],
+    [one.unit === "keys" ? "Keys" : "Samples", `canary ${one.samples.canary} · stable ${one.samples.stable}`],
   ];
   if (typeof one.ratio === "number") pairs.push(["Ratio", `${number(one.ratio)}, limit ${number(one.threshold)}`]);
   if (one.p95_seconds) {

@@ -39,7 +39,7 @@ from dataclasses import dataclass, field, replace
 
 from service.rollout.counts import Arms
 from service.rollout.guardrails.base import Look
-from service.rollout.guardrails.wager import Bounds, Wager
+from service.rollout.guardrails.wager import Bounds, Wager, log_held_against
 from service.rollout.verdict import Outcome, Verdict
 
 GRID = (1.25, 1.6, 2.2, 3.0, 5.0, 10.0, 25.0)
@@ -117,7 +117,7 @@ class MoreErrors:
             rollout, step = rollout.plus(new), step.plus(new)
             if look.alone:
                 fail = [
-                    x + new.canary.faults * math.log(r) - canary * math.log1p(fixed * (r - 1))
+                    x + log_held_against(fixed, new.canary.faults, canary, r)
                     for x, r in zip(fail, GRID, strict=True)
                 ]
                 continue

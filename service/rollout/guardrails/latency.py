@@ -26,8 +26,8 @@ make it useful:
   would lose its tail. How many may fail is for the guardrail `errors` to say.
 
 The clip lets a stall of the canary alone pass: if one falls into the first minute of
-judging, the most sensitive one, it rolls back 0 of 150 canaries when it lasts 4 s,
-8 when 10 s, 31 when 20 s (a look every 15 s, alpha 0.01); uncut, 55 at 4 s already.
+judging, the most sensitive one, it rolls back 0 of 100 canaries when it lasts 4 s, 8
+when 10 s and 36 when 20 s (`nextvec simulate --stall`: a look every 15 s, alpha 0.01).
 
 At a step of 100 % there is no stable arm. There the canary's marks are held
 against a fixed rate, twice what the percentile allows, with τ as last measured:
@@ -45,14 +45,13 @@ known, no requests of one arm) the test holds.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from service.rollout.counts import Arms, Counted, Counts, percentile, percentile_bucket
 from service.rollout.guardrails.base import Look
-from service.rollout.guardrails.wager import Bounds, Wager
+from service.rollout.guardrails.wager import Bounds, Wager, log_held_against
 from service.rollout.plan import Plan
 from service.rollout.verdict import Outcome, Verdict
 
@@ -301,7 +300,7 @@ class _Bet:
     share: float
 
     def log_factor(self, odds: float) -> float:
-        return self.marked * math.log(odds) - self.trials * math.log1p(self.share * (odds - 1))
+        return log_held_against(self.share, self.marked, self.trials, odds)
 
 
 def _bet(new: Arms, marks: tuple[int, int], rule: Rule, *, alone: bool) -> _Bet | None:

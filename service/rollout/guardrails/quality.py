@@ -102,14 +102,14 @@ class Worse:
         outcome, words = bounds.verdict(test.wager)
         canary, stable = test.keys.canary, test.keys.stable
         told = (
-            f"Hit@5 {_percent(canary.mean)} over {canary.total} canary keys and "
-            f"{_percent(stable.mean)} over {stable.total} stable ones, "
-            f"at least {self.figures.kept:g} of it must be kept"
+            f"after {canary.total} canary and {stable.total} stable keys; Hit@5 is "
+            f"{_percent(canary.mean)} on the canary and {_percent(stable.mean)} on stable, "
+            f"of which {self.figures.kept:g} must be kept"
         )
         return Verdict(
             name=self.name,
             outcome=outcome,
-            message=f"{outcome}: {words}; {told}",
+            message=f"{outcome}: {words} {told}",
             threshold=self.threshold,
             fail_bound=bounds.log_fail,
             pass_bound=bounds.log_pass,

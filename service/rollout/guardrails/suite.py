@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from service.rollout.figures import edges_apart
 from service.rollout.guardrails.base import Guardrail, Look, error
+from service.rollout.guardrails.ceiling import Ceiling, CeilingTest
 from service.rollout.guardrails.errors import ErrorTest, MoreErrors
+from service.rollout.guardrails.interference import Interference, InterferenceTest
 from service.rollout.guardrails.latency import Rule, Slower, SlowTest, What
 from service.rollout.guardrails.quality import QualityTest, Worse
 from service.rollout.guardrails.wager import Bounds, weight_of
@@ -16,6 +19,10 @@ from service.rollout.plan import Plan
 from service.rollout.verdict import Judgement, Verdict, judge
 
 log = logging.getLogger(__name__)
+
+PARTS = {"latency": 4, "quality": 2}
+"""Of alpha by guardrail, 1 for each of the others. These two need time to be sure of a
+small difference; the others would see what they are there for with much less."""
 
 
 def _latency(plan: Plan, bounds: Bounds, edges: tuple[float, ...]) -> Guardrail[Any]:
@@ -30,6 +37,23 @@ def _errors(plan: Plan, bounds: Bounds, _: tuple[float, ...]) -> Guardrail[Any]:
     return MoreErrors("errors", bounds, plan.guardrails.errors.margin)
 
 
+def _ceiling(plan: Plan, bounds: Bounds, edges: tuple[float, ...]) -> Guardrail[Any]:
+    return Ceiling("ceiling", bounds, plan.guardrails.ceiling, plan.quantile, edges)
+
+
+def _interference(plan: Plan, bounds: Bounds, edges: tuple[float, ...]) -> Guardrail[Any]:
+    ratio = plan.guardrails.interference.ratio
+    return Interference(
+        name="interference",
+        bounds=bounds,
+        ratio=ratio,
+        apart=edges_apart(ratio),
+        quantile=plan.quantile,
+        baseline_samples=plan.baseline_samples,
+        edges=edges,
+    )
+
+
 def _quality(plan: Plan, bounds: Bounds, _: tuple[float, ...]) -> Guardrail[Any]:
     return Worse("quality", bounds, plan.guardrails.quality)
 
@@ -39,6 +63,8 @@ BUILDERS: dict[str, Callable[[Plan, Bounds, tuple[float, ...]], Guardrail[Any]]]
     "inference": _inference,
     "errors": _errors,
     "quality": _quality,
+    "ceiling": _ceiling,
+    "interference": _interference,
 }
 """Every guardrail there is, by its name in the plan; people see them in this order."""
 
@@ -55,6 +81,8 @@ class Evidence:
     inference: SlowTest | None = None
     errors: ErrorTest | None = None
     quality: QualityTest | None = None
+    ceiling: CeilingTest | None = None
+    interference: InterferenceTest | None = None
 
     def next_step(self) -> Evidence:
         """After the weight has changed; see `base.Memory`."""
@@ -76,32 +104,34 @@ class Suite:
     def of(cls, plan: Plan, edges: tuple[float, ...], attempt: int) -> Suite:
         """`attempt`: how many times this canary has been started, this one included."""
         names = [name for name in BUILDERS if name in plan.guardrails.enabled]
-        share = weight_of(attempt)
-        bounds = Bounds(fail=plan.alpha * share / len(names), passing=plan.alpha * share)
-        return cls(plan, tuple(BUILDERS[name](plan, bounds, edges) for name in names))
+        share = plan.alpha * weight_of(attempt)
+        parts = {name: PARTS.get(name, 1) for name in names}
+        of = {name: share * part / sum(parts.values()) for name, part in parts.items()}
+        bounds = {name: Bounds(fail=of[name], passing=share) for name in names}
+        return cls(plan, tuple(BUILDERS[name](plan, bounds[name], edges) for name in names))
 
     def look(self, evidence: Evidence, look: Look, step: int) -> tuple[Evidence, Judgement]:
         """One more look by all. One that breaks has an error for a verdict, keeps what
         it had seen, and leaves the others alone."""
-        broken: dict[str, Verdict] = {}
+        verdicts: list[Verdict] = []
         for guardrail in self.guardrails:
             try:
-                test = getattr(evidence, guardrail.name) or guardrail.begin()
-                after = replace(evidence, **{guardrail.name: guardrail.look(test, look)})
-                guardrail.assess(getattr(after, guardrail.name))
+                test = guardrail.look(getattr(evidence, guardrail.name) or guardrail.begin(), look)
+                verdicts.append(guardrail.assess(test))
             except Exception as problem:
                 log.exception("the guardrail %s could not judge", guardrail.name)
-                broken[guardrail.name] = error(guardrail, str(problem) or type(problem).__name__)
+                verdicts.append(error(guardrail, str(problem) or type(problem).__name__))
             else:
-                evidence = after
-        return evidence, self.judge(evidence, step, broken)
+                evidence = replace(evidence, **{guardrail.name: test})
+        return evidence, self._judged(verdicts, step)
 
-    def judge(self, evidence: Evidence, step: int, broken: Mapping[str, Verdict] = {}) -> Judgement:
+    def judge(self, evidence: Evidence, step: int) -> Judgement:
         """What they say of all looks so far."""
-        verdicts = [
-            broken.get(g.name) or g.assess(getattr(evidence, g.name) or g.begin())
-            for g in self.guardrails
-        ]
+        return self._judged(
+            [g.assess(getattr(evidence, g.name) or g.begin()) for g in self.guardrails], step
+        )
+
+    def _judged(self, verdicts: Sequence[Verdict], step: int) -> Judgement:
         return judge(verdicts, self._must_pass(verdicts, step))
 
     def _must_pass(self, verdicts: Sequence[Verdict], step: int) -> frozenset[str]:

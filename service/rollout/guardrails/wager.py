@@ -69,14 +69,13 @@ class Bounds:
     def log_pass(self) -> float:
         return -math.log(self.passing)
 
-    @property
-    def fail_log_clip(self) -> float:
-        """The most that one look adds to ln E for a fail, ln √(2/alpha).
+    def fail_log_clip(self, looks: int = 2) -> float:
+        """The most that one look adds to ln E for a fail: with two looks ln √(2/alpha).
 
-        Below the bound as alpha < 1/2, hence no look decides alone; twice it, less
-        ln(4/3) for the stake's share, is above it by ln 1.5.
+        Below the bound as alpha < 1/2, hence no look decides alone, and no fewer than
+        `looks`; that many, less ln(4/3) for the stake's share, are above it by ln 1.5.
         """
-        return (self.log_fail + math.log(2)) / 2
+        return (self.log_fail + math.log(2)) / looks
 
     def verdict(self, wager: Wager) -> tuple[Outcome, str]:
         """What a wager says, with the arithmetic. A pass once reached stays for its
@@ -124,20 +123,23 @@ class Wager:
         """ln E for a pass in this step."""
         return _logmeanexp(self.passing)
 
-    def after(self, fail: Sequence[float], good: Sequence[float], bounds: Bounds) -> Wager:
-        """After one look whose factors are, in ln and by odds, `fail` and `good`."""
-        looks = self.looks + 1
-        stake = math.log(SHARE / (looks * (looks + 1)))
+    def after(
+        self, fail: Sequence[float], good: Sequence[float], bounds: Bounds, *, looks: int = 2
+    ) -> Wager:
+        """After one look whose factors are, in ln and by odds, `fail` and `good`; no fewer
+        than `looks` decide."""
+        clip = bounds.fail_log_clip(looks)
+        number = self.looks + 1
+        stake = math.log(SHARE / (number * (number + 1)))
         passing = tuple(p + min(PASS_LOG_CLIP, x) for p, x in zip(self.passing, good, strict=True))
         return replace(
             self,
             failing=tuple(
-                _logaddexp(f, stake) + min(bounds.fail_log_clip, x)
-                for f, x in zip(self.failing, fail, strict=True)
+                _logaddexp(f, stake) + min(clip, x) for f, x in zip(self.failing, fail, strict=True)
             ),
             passing=passing,
             peak=max(self.peak, _logmeanexp(passing)),
-            looks=looks,
+            looks=number,
         )
 
     def next_step(self) -> Wager:
@@ -152,6 +154,12 @@ class Wager:
             steps=steps,
             peak=0.0,
         )
+
+
+def log_held_against(rate: float, marked: int, trials: int, odds: float) -> float:
+    """ln of what a bet at `odds` is worth: that more than `rate` of the trials are marked,
+    or fewer with odds below 1. At the rate itself its mean is 1: E[r^a] = (1 + p(r - 1))^n."""
+    return marked * math.log(odds) - trials * math.log1p(rate * (odds - 1))
 
 
 def _logaddexp(x: float, y: float) -> float:
