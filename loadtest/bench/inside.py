@@ -110,7 +110,7 @@ async def session_bytes(
 ) -> float:
     """Bytes of one session of `length` vectors, all that Python and numpy hold for it."""
     count = 20
-    dispatch, _ = _dispatch(manifest, clock, length, compact=compact)
+    dispatch, scorer = _dispatch(manifest, clock, length, compact=compact)
     # What the first session brings into being besides itself is not counted.
     await dispatch.append("first", streams.read(0, 0, length), Preference())
     gc.collect()
@@ -120,6 +120,7 @@ async def session_bytes(
             for position, size in ((0, length - 1), (length - 1, 1)):
                 rows = streams.read(number, position, size)
                 await dispatch.append(f"s{number}", rows, Preference(), position=position)
+            scorer.drain()  # what waits to be scored is no session's
         gc.collect()
         held, _ = tracemalloc.get_traced_memory()
     finally:

@@ -150,9 +150,11 @@ def _rows(
     yield Row("bare step, direct export (B)", "ms", b * 1000, times=first)
     quick = bare.steps(_engine(files, files.graph.with_name(STEP_INT8)), data, 1, 500, clock)
     yield Row("bare step, 8-bit weights", "P50 ÷ B", quick.p50 / b, times=quick)
-    for batch in (1, 8, 32):
+    for batch in (1, 4, 8, 32):
         times = bare.steps(folded, data, batch, 300, clock)
         yield Row(f"bare step, folded, batch of {batch}", "P50 ÷ B", times.p50 / b, times=times)
+    two = bare.steps(_engine(files, files.graph, threads=2), data, 1, 300, clock)
+    yield Row("bare step, folded, on two threads", "P50 ÷ B", two.p50 / b, times=two)
     alone, many = run_fast(served.generator(data, clock, args.seconds / 2))
     yield Row("load generator alone, 1 caller", "P50 ÷ B", alone.p50 / b, times=alone)
     yield Row("load generator alone, 32 callers", "rate × B", many.rate * b, times=many)
@@ -250,8 +252,8 @@ def _export(
             stage.export(models, version, checkpoint, log, window, *more)
 
 
-def _engine(files: VersionFiles, graph: Path) -> OnnxEngine:
-    return OnnxEngine(graph, files.manifest.dimensions)
+def _engine(files: VersionFiles, graph: Path, threads: int = 1) -> OnnxEngine:
+    return OnnxEngine(graph, files.manifest.dimensions, threads=threads)
 
 
 def _shown(table: Table) -> Shown:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from loadtest import stage
+from service.rollout.guardrails.suite import BUILDERS
 
 DIM = 768
 PLAN = {
@@ -18,15 +19,13 @@ PLAN = {
     "warm_up_requests": 0,
     # This machine's timing is not what is tested.
     "guardrails": {
-        "latency": {"enabled": False},
-        "inference": {"enabled": False},
-        "errors": {"enabled": False},
+        **{name: {"enabled": False} for name in BUILDERS if name != "quality"},
         "quality": {"required": True},
     },
 }
-HALVING = 5.0
-"""An untrained model's cosine with what comes is about 0.3 below; a fifth of it, 0.06, is
-that of the fifth of 99 random vectors: half of the predictions still hit."""
+HALVING = 2.7
+"""An untrained model's cosine with what comes is about 0.17 below; after noise of this
+length 0.06, that of the fifth of 99 random vectors: half of the predictions still hit."""
 
 
 def stream(seed: int, length: int = 10):
@@ -81,7 +80,7 @@ def test_a_canary_with_half_the_hits_is_rolled_back(noisy):
     assert "quality fail" in status["message"]
     assert "Hit@5" in status["message"]
     assert served < 2000
-    assert 0.25 < hits / ranked < 0.75
+    assert 0.2 < hits / ranked < 0.8
 
 
 def test_a_canary_that_is_as_good_is_not(serve):
@@ -89,7 +88,7 @@ def test_a_canary_that_is_as_good_is_not(serve):
     with serve("--canary", "phase-3") as server:
         status = rolled_out(server, 200)
         deadline = time.monotonic() + 30
-        while not (quality := server.status()["guardrails"][-1])["samples"]["canary"]:
+        while not (quality := server.status()["guardrails"][0])["samples"]["canary"]:
             assert time.monotonic() < deadline
             time.sleep(0.1)
     assert "RolledBack" != status["phase"]

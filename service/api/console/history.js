@@ -12,7 +12,8 @@ function row(one) {
   if (one.note) why.append(el("q", { class: "note" }, one.note));
   for (const guardrail of one.evidence ?? []) {
     const { fail, pass, bound, pass_bound: passBound } = guardrail.log_evidence;
-    const words = `${guardrail.name}: ${guardrail.outcome}, ln E fail ${number(fail)} of ${number(bound)}, pass ${number(pass)} of ${number(passBound ?? bound)}`;
+    const figures = `, ln E fail ${number(fail)} of ${number(bound)}, pass ${number(pass)} of ${number(passBound ?? bound)}`;
+    const words = `${guardrail.name}: ${guardrail.outcome}${bound > 0 ? figures : ""}`;
     why.append(el("span", { class: "evidence" }, words));
   }
   const move = one.from && one.from !== one.to ? `${one.from} → ${one.to}` : one.to;

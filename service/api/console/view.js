@@ -48,7 +48,8 @@ function showSplit(status) {
   byId("split-canary").hidden = set === 0;
   const pairs = [["Stable", status.stable], ["Canary", status.canary]];
   if (status.step !== null) {
-    pairs.push(["Weight set", percent(set)], ["Weight seen", percent(status.weight.actual_percent)]);
+    pairs.push(["Weight set", percent(set)]);
+    if (set > 0) pairs.push(["Weight seen", percent(status.weight.actual_percent)]);
     pairs.push(["Step", `${status.step + 1} of ${status.steps}`]);
   }
   if ((status.attempt ?? 1) > 1) pairs.push(["Attempt", status.attempt]);
@@ -141,11 +142,14 @@ function fillCard(card, one, points) {
   outcome.textContent = `${SIGNS[one.outcome] ?? ""} ${one.outcome}`;
   say(card.querySelector(".message"), one.message);
   const { fail, pass, bound, pass_bound: passBound } = one.log_evidence;
-  const pairs = [
-    ["ln E, fail", `${number(fail)} of ${number(bound)}`],
-    ["ln E, pass", `${number(pass)} of ${number(passBound ?? bound)}`],
-    [one.unit === "keys" ? "Keys" : "Samples", `canary ${one.samples.canary} · stable ${one.samples.stable}`],
-  ];
+  const pairs = [[one.unit === "keys" ? "Keys" : "Samples", `canary ${one.samples.canary} · stable ${one.samples.stable}`]];
+  // The shadow's is no test: it has no evidence to gather.
+  if (bound > 0) {
+    pairs.unshift(
+      ["ln E, fail", `${number(fail)} of ${number(bound)}`],
+      ["ln E, pass", `${number(pass)} of ${number(passBound ?? bound)}`],
+    );
+  }
   if (typeof one.ratio === "number") pairs.push(["Ratio", `${number(one.ratio)}, limit ${number(one.threshold)}`]);
   if (one.p95_seconds) {
     pairs.push(["P95", `canary ${milliseconds(one.p95_seconds.canary)} · stable ${milliseconds(one.p95_seconds.stable)}`]);
@@ -153,7 +157,7 @@ function fillCard(card, one, points) {
   if (one.required === false) pairs.push(["Required", "no: it may roll back, no step waits for it"]);
   pairs.push(...others(one));
   facts(card.querySelector("dl"), pairs);
-  plot(card.querySelector(".evidence-chart"), points.length ? evidenceChart(points) : null);
+  plot(card.querySelector(".evidence-chart"), points.length && bound > 0 ? evidenceChart(points) : null);
   plot(card.querySelector(".duration-chart"), one.p95_seconds ? durationChart(points) : null);
   showModes(card.querySelector("details"), one.strata ?? []);
 }

@@ -6,7 +6,7 @@ To add one, say `quality`:
    over requests and per variant (for online scores: how many, their sum, their sum
    of squares), filled by both sources in `service.rollout.evidence` and
    `prometheus_source`, and subtracted in `Counted.since`;
-2. its figures: a model in `service.rollout.plan`, and a field of its name in `Guardrails`;
+2. its figures: a model in `service.rollout.figures`, and a field of its name in `Guardrails`;
 3. its test: a file here with a frozen dataclass of plain numbers, which is kept in the
    record, and a class that is a `Guardrail` over it. `wager.Wager` keeps the bets, the
    stakes and the clip; what is left is the factor of one look, and the words;
