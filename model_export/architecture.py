@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model_export.model import NextVectorModel
+from service.manifest import Dimensions
+
 DIM = 768
 HIDDEN = 512
 LAYERS = 4
@@ -40,8 +43,10 @@ class Memory(nn.Module):
         return weights @ self.memory
 
 
-class MemoryAugmentedGRU(nn.Module):
-    """Predicts the step from the last vector to the next one."""
+class MemoryAugmentedGRU(NextVectorModel):
+    """A GRU that reads a memory by content, before and after."""
+
+    ARCHITECTURE = "memory-augmented-gru"
 
     def __init__(self, dropout: float = 0.1) -> None:
         super().__init__()
@@ -61,19 +66,27 @@ class MemoryAugmentedGRU(nn.Module):
             nn.Linear(2 * HIDDEN, DIM),
         )
 
-    def forward(self, vectors: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Run `vectors` `[time, batch, dim]` from `state` `[layers, batch, hidden]`.
+    @property
+    def dimensions(self) -> Dimensions:
+        return Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN)
 
-        Returns the step predicted after every vector `[time, batch, dim]` and
-        the state after the last one. No state means a cold one (zeros).
-        """
+    def forward(self, vectors: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """See `NextVectorModel.forward`."""
         hidden, next_state = self.encode(vectors, state)
         return self.head(hidden), next_state
 
     def predict(self, vectors: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The unit vector after the last of `vectors`: `[batch, dim]`, and the state."""
+        """See `NextVectorModel.predict`; the head runs on the last vector alone."""
         hidden, next_state = self.encode(vectors, state)
         return F.normalize(vectors[-1] + self.head(hidden[-1]), dim=-1), next_state
+
+    def predict_at(
+        self, vectors: Tensor, time: Tensor, row: Tensor, state: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """See `NextVectorModel.predict_at`; the head runs where it is asked for alone."""
+        hidden, next_state = self.encode(vectors, state)
+        step = self.head(hidden[time, row])
+        return F.normalize(vectors[time, row] + step, dim=-1), next_state
 
     def encode(self, vectors: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The GRU's output at every vector `[time, batch, hidden]`, and the state."""

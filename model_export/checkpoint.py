@@ -11,21 +11,30 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from model_export.architecture import MemoryAugmentedGRU
+from model_export.architecture import DIM, MemoryAugmentedGRU
+from model_export.decayed_means import DecayedMeans
+from model_export.model import NextVectorModel
+
+_ARCHITECTURE = "architecture"
+"""Key of a checkpoint's metadata; without it, it is a Memory-Augmented GRU."""
+
+
+LARGEST_STATE = 64
+"""Decayed means a checkpoint may have: each is one more vector in every session's state."""
 
 
 class CheckpointError(Exception):
-    """The file is not a checkpoint of the Memory-Augmented GRU; says why."""
+    """The file is not a checkpoint of an architecture known here; says why."""
 
 
-def load(path: Path) -> MemoryAugmentedGRU:
-    """The model in `path`, in fp32 and in evaluation mode.
+def load(path: Path) -> NextVectorModel:
+    """The model in `path`, in fp32 and in evaluation mode, of the architecture it names.
 
     Raises `CheckpointError`, naming the key, when the file is damaged, foreign,
     or a key is missing, extra, misshapen or not finite.
     """
     tensors = _read(path)
-    model = MemoryAugmentedGRU()
+    model = _blank(path, tensors)
     expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     model.load_state_dict(_checked(path, expected, tensors), strict=True)
     return model.eval()
@@ -45,13 +54,39 @@ def metadata(path: Path) -> dict[str, str]:
         raise CheckpointError(f"{path}: not a readable safetensors file: {error}") from error
 
 
-def save(model: MemoryAugmentedGRU, path: Path, metadata: dict[str, str]) -> None:
-    """Write `model` to `path` as fp16 safetensors, atomically."""
+def save(model: NextVectorModel, path: Path, metadata: dict[str, str]) -> None:
+    """Write `model` and its architecture to `path` as fp16 safetensors, atomically."""
+    metadata = {_ARCHITECTURE: model.ARCHITECTURE, **metadata}
     tensors = {key: value.detach().half().contiguous() for key, value in model.state_dict().items()}
     partial = path.with_name(f".{path.name}.partial")
     save_file(tensors, partial, metadata=metadata)
     partial.chmod(0o644)  # safetensors leaves it readable by its maker alone
     partial.replace(path)
+
+
+def _blank(path: Path, tensors: dict[str, Tensor]) -> NextVectorModel:
+    """An untrained model of the architecture that `path` names, as large as its tensors say."""
+    name = metadata(path).get(_ARCHITECTURE, MemoryAugmentedGRU.ARCHITECTURE)
+    if name == MemoryAugmentedGRU.ARCHITECTURE:
+        return MemoryAugmentedGRU()
+    if name == DecayedMeans.ARCHITECTURE:
+        means, width = _sizes(path, tensors)
+        return DecayedMeans([0.0] * means, width)
+    known = f"{MemoryAugmentedGRU.ARCHITECTURE} and {DecayedMeans.ARCHITECTURE}"
+    raise CheckpointError(f"{path}: its architecture is {name!r}; known are {known}")
+
+
+def _sizes(path: Path, tensors: dict[str, Tensor]) -> tuple[int, int]:
+    """How many means, and how wide; the other tensors are held to it."""
+    blank = torch.empty(0)
+    decay, basis = tensors.get("decay", blank), tensors.get("basis", blank)
+    if decay.ndim != 1 or not 1 <= len(decay) <= LARGEST_STATE:
+        raise CheckpointError(
+            f"{path}: decay has shape {list(decay.shape)}, not [1..{LARGEST_STATE}]"
+        )
+    if basis.ndim != 2 or not 1 <= basis.shape[1] <= DIM:
+        raise CheckpointError(f"{path}: basis has shape {list(basis.shape)}, not [{DIM}, 1..{DIM}]")
+    return len(decay), basis.shape[1]
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -20,12 +20,13 @@ from model_export import (
     drift,
     evaluation,
     graph,
+    graphs,
     parity,
     publish,
-    step_graph,
     step_latency,
 )
-from model_export.architecture import DIM, HIDDEN, LAYERS, PARAMETERS, MemoryAugmentedGRU
+from model_export.architecture import MemoryAugmentedGRU
+from model_export.model import NextVectorModel
 from service.errors import NextvecError
 from service.inference import precision
 from service.inference.engine import Engine
@@ -43,7 +44,6 @@ from service.manifest import (
     sha256,
 )
 
-ARCHITECTURE = "memory-augmented-gru"
 LARGEST_WINDOW = 65_536
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -130,8 +130,8 @@ def _export(args: argparse.Namespace, console: Console) -> Manifest:
     with publish.staged(args.models, args.model, args.version) as directory:
         console.print(f"writing the graph (opset {graph.OPSET}, constants folded)")
         path = directory / MODEL
-        path.write_bytes(graph.serialise(graph.build(model)))
-        dimensions = Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN)
+        path.write_bytes(graph.serialise(graphs.build(model)))
+        dimensions = model.dimensions
         engine = OnnxEngine(path, dimensions)
         console.print(f"comparing it with PyTorch on {engine.provider}")
         same = _measure(model, engine, console)
@@ -139,17 +139,22 @@ def _export(args: argparse.Namespace, console: Console) -> Manifest:
         if args.int8:
             steps["int8"] = _step_int8(model, directory, dimensions)
         if args.fp16:
+            if not isinstance(model, MemoryAugmentedGRU):
+                raise parity.ParityError(
+                    f"--fp16 is for {MemoryAugmentedGRU.ARCHITECTURE}; {args.checkpoint} is of "
+                    f"{model.ARCHITECTURE}, whose products are too few to gain by it: leave it out"
+                )
             steps["fp16"] = device_graphs.write(model, directory, engine)
         precisions = _carried(engine, steps, args.context_window, console)
         manifest = Manifest(
             model=args.model,
             version=args.version,
-            architecture=ARCHITECTURE,
+            architecture=model.ARCHITECTURE,
             dimensions=dimensions,
             context_window=args.context_window,
             window_policy=args.window_policy,
             precision="fp32",
-            parameters=PARAMETERS,
+            parameters=model.trainable,
             opset=graph.OPSET,
             files={file.name: sha256(file) for file in sorted(directory.iterdir())},
             source_sha256=source,
@@ -165,9 +170,9 @@ def _export(args: argparse.Namespace, console: Console) -> Manifest:
     return manifest
 
 
-def _step_int8(model: MemoryAugmentedGRU, directory: Path, dimensions: Dimensions) -> Engine:
+def _step_int8(model: NextVectorModel, directory: Path, dimensions: Dimensions) -> Engine:
     path = directory / STEP_INT8
-    path.write_bytes(graph.serialise(step_graph.build(model)))
+    path.write_bytes(graph.serialise(graphs.build_step_int8(model)))
     return OnnxEngine(path, dimensions)
 
 
@@ -180,7 +185,7 @@ def _step_latency(
     return step_latency.measure(engines[chosen], chosen)
 
 
-def _measure(model: MemoryAugmentedGRU, engine: Engine, console: Console) -> Parity:
+def _measure(model: NextVectorModel, engine: Engine, console: Console) -> Parity:
     with _bar(console, "parity") as show:
         return parity.measure(model, engine, progress=show)
 

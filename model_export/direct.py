@@ -158,4 +158,7 @@ class _Writer:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    Path(sys.argv[2]).write_bytes(serialise(build(checkpoint.load(Path(sys.argv[1])))))
+    loaded = checkpoint.load(Path(sys.argv[1]))
+    if not isinstance(loaded, MemoryAugmentedGRU):
+        raise SystemExit(f"{sys.argv[1]}: is of {loaded.ARCHITECTURE}, which has no direct form")
+    Path(sys.argv[2]).write_bytes(serialise(build(loaded)))

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model_export.architecture import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
+from model_export.architecture import DIM
+from model_export.model import NextVectorModel
 from service.inference.engine import Engine
 from service.manifest import Parity, ParityCase
 
@@ -79,7 +80,7 @@ CASES = (
 
 
 def measure(
-    model: MemoryAugmentedGRU,
+    model: NextVectorModel,
     engine: Engine,
     cases: Sequence[Case] = CASES,
     progress: Callable[[int, int, str], None] = lambda _done, _total, _text: None,
@@ -134,7 +135,7 @@ def walk(rng: np.random.Generator, time: int, batch: int) -> NDArray[np.float32]
 
 
 def _reference(
-    model: MemoryAugmentedGRU, vectors: NDArray[np.float32], ends: Sequence[int]
+    model: NextVectorModel, vectors: NDArray[np.float32], ends: Sequence[int]
 ) -> dict[int, _Answer]:
     """PyTorch's answers to the first `end` vectors of every row, for each of `ends`."""
     answers = {}
@@ -151,7 +152,8 @@ def _difference(
     engine: Engine, case: Case, vectors: NDArray[np.float32], expected: dict[int, _Answer]
 ) -> float:
     batch = len(case.lengths)
-    state = np.zeros((LAYERS, batch, HIDDEN), np.float32)
+    sizes = engine.dimensions
+    state = np.zeros((sizes.layers, batch, sizes.hidden), np.float32)
     worst, done = 0.0, 0
     for piece in case.pieces:
         lengths = np.array([min(piece, length - done) for length in case.lengths], np.int32)

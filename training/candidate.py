@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_export import checkpoint
-from model_export.architecture import MemoryAugmentedGRU
+from model_export.model import NextVectorModel
 from service.manifest import sha256
 from training import held_out
 from training.corpus import CorpusError
@@ -18,7 +18,7 @@ class Candidate:
     """`trained_on` names its training documents; None where the checkpoint does not."""
 
     name: str
-    model: MemoryAugmentedGRU
+    model: NextVectorModel
     window: int
     digest: str
     trained_on: frozenset[str] | None

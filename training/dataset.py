@@ -20,18 +20,21 @@ def sequences(vectors: Vectors, window: int, offset: int) -> Vectors:
     return cut
 
 
-def places(total: int, window: int, offset: int) -> NDArray[np.int64]:
-    """As `sequences`, where in the stream each vector is: `[rows, window + 1]`."""
-    usable = total - offset - 1
-    rows = usable // window
+def places(total: int, window: int, offset: int, stride: int | None = None) -> NDArray[np.int64]:
+    """As `sequences`, where in the stream each vector is: `[rows, window + 1]`.
+
+    A row begins every `stride` vectors, every `window` unless told.
+    """
+    stride = stride or window
+    rows = (total - offset - 1 - window) // stride + 1
     if rows < 1:
         raise ValueError(f"{total} vectors are too few for a window of {window}")
-    starts = offset + window * np.arange(rows)
+    starts = offset + stride * np.arange(rows)
     return starts[:, None] + np.arange(window + 1)
 
 
 def epoch(
-    total: int, window: int, batch: int, rng: np.random.Generator
+    total: int, window: int, batch: int, rng: np.random.Generator, stride: int | None = None
 ) -> Iterator[NDArray[np.int64]]:
     """One pass over a stream in random order: places `[window + 1, batch]`, time-major.
 
@@ -39,12 +42,13 @@ def epoch(
     random offset, so that no position is always the first of its row. Rows that do
     not fill a batch wait for another epoch's order.
     """
-    rows = places(total, window, int(rng.integers(window)))
+    rows = places(total, window, int(rng.integers(stride or window)), stride)
     order = rng.permutation(len(rows))
     for start in range(0, len(rows) - batch + 1, batch):
         yield np.ascontiguousarray(rows[order[start : start + batch]].T)
 
 
-def batches_in_epoch(total: int, window: int, batch: int) -> int:
+def batches_in_epoch(total: int, window: int, batch: int, stride: int | None = None) -> int:
     """At least how many batches `epoch` yields, whatever the offset (for schedules)."""
-    return max(1, (total - window - 1) // window // batch)
+    stride = stride or window
+    return max(1, ((total - window - stride) // stride + 1) // batch)

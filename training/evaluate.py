@@ -9,9 +9,8 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
 
-from model_export.architecture import MemoryAugmentedGRU
+from model_export.model import NextVectorModel
 from training.metrics import Vectors
 
 BATCH = 50
@@ -22,7 +21,7 @@ Progress = Callable[[int], None]
 
 
 def predict_exact(
-    model: MemoryAugmentedGRU,
+    model: NextVectorModel,
     stream: Vectors,
     targets: NDArray[np.int64],
     window: int,
@@ -56,21 +55,17 @@ def predict_exact(
     return predicted
 
 
-def _from_the_start(
-    model: MemoryAugmentedGRU, stream: Vectors, targets: NDArray[np.int64]
-) -> Vectors:
+def _from_the_start(model: NextVectorModel, stream: Vectors, targets: NDArray[np.int64]) -> Vectors:
     with torch.inference_mode():
         beginning = torch.from_numpy(stream[: targets.max(), None])
-        hidden, _ = model.encode(beginning)
         last = torch.from_numpy(targets - 1)
-        answer: Vectors = F.normalize(
-            beginning[last, 0] + model.head(hidden[last, 0]), dim=-1
-        ).numpy()
+        predicted, _ = model.predict_at(beginning, last, torch.zeros_like(last))
+    answer: Vectors = predicted.numpy()
     return answer
 
 
 def _from_windows(
-    model: MemoryAugmentedGRU, stream: Vectors, targets: NDArray[np.int64], window: int
+    model: NextVectorModel, stream: Vectors, targets: NDArray[np.int64], window: int
 ) -> Vectors:
     positions = targets - window + np.arange(window)[:, None]
     with torch.inference_mode():

@@ -1,24 +1,29 @@
-"""The dense training run: a target at every position of every sequence."""
+"""The training run: epochs, early stopping, and going on where a killed run was."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from itertools import islice
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from model_export.architecture import DIM, HIDDEN, LAYERS, SLOTS, MemoryAugmentedGRU
-from training import dataset, metrics
+from model_export.architecture import MemoryAugmentedGRU
+from model_export.model import NextVectorModel
+from training import metrics
 from training.corpus import Split
+from training.dataset import Vectors
+from training.initial import initialise
+from training.lessons import Batch, Lessons, lessons
 from training.loss import next_vector_loss
 from training.recipe import Recipe
+from training.resume import Keeper, Place
 
 Progress = Callable[[int, int, str], None]
 """Called as `progress(done, total, text)` after every step of the optimiser."""
@@ -27,7 +32,7 @@ Progress = Callable[[int, int, str], None]
 class Negatives(Protocol):
     """Hard negatives of training vectors, by their places in the training stream `[n]`."""
 
-    def __call__(self, targets: NDArray[np.int64]) -> tuple[dataset.Vectors, NDArray[np.bool_]]:
+    def __call__(self, targets: NDArray[np.int64]) -> tuple[Vectors, NDArray[np.bool_]]:
         """Vectors `[n, k, dim]`, and which of them there are `[n, k]`."""
         ...
 
@@ -46,9 +51,9 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Result:
-    """The best epoch's weights and every epoch's figures."""
+    """The weights kept, the epoch they are of, and every epoch's figures."""
 
-    model: MemoryAugmentedGRU
+    model: NextVectorModel
     best: Epoch
     history: tuple[Epoch, ...]
 
@@ -60,135 +65,183 @@ class Result:
         }
 
 
-def initialise(vectors: dataset.Vectors, recipe: Recipe) -> MemoryAugmentedGRU:
-    """An untrained model that starts as *repeat the last vector*.
-
-    Centring goes into the LayerNorm's shift, the memory's slots are training
-    vectors, the update gates' biases spread from 0 to `gate_bias` so that some
-    units begin with a long memory, and the output starts at zero.
-    """
-    torch.manual_seed(recipe.seed)
-    model = MemoryAugmentedGRU()
-    rng = np.random.default_rng(recipe.seed)
-    chosen = rng.choice(len(vectors), SLOTS, replace=len(vectors) < SLOTS)
-    with torch.no_grad():
-        sample = torch.from_numpy(vectors[chosen])
-        model.memory.memory.copy_(sample)
-        model.input_norm.bias.copy_(-F.layer_norm(sample, [DIM]).mean(dim=0))
-        for layer in range(LAYERS):
-            # PyTorch's gates are stacked reset, update, new; h' = (1-z) n + z h.
-            bias = getattr(model.gru, f"bias_hh_l{layer}")
-            bias[HIDDEN : 2 * HIDDEN] = torch.linspace(0, recipe.gate_bias, HIDDEN)
-        last = model.output_proj[3]
-        assert isinstance(last, nn.Linear)
-        last.weight.zero_()
-        last.bias.zero_()
-    return model
-
-
 def train(
     split: Split,
     recipe: Recipe,
     progress: Progress,
-    start: MemoryAugmentedGRU | None = None,
+    start: NextVectorModel | None = None,
     negatives: Negatives | None = None,
+    keeper: Keeper | None = None,
 ) -> Result:
     """Train by `recipe`; stop when Hit@5 has not improved for `patience` epochs.
 
-    From `start`'s weights where it is given, else from `initialise`'s.
+    From `start`'s weights where it is given, else from `initialise`'s. The best
+    epoch's weights are kept; with a `patience` of 0 the last one's.
 
-    The same seed on the same machine gives the same model.
+    The same seed on the same machine gives the same model, interrupted or not:
+    `keeper` keeps the place after every epoch, and where it has one the run goes
+    on from it. Raises `ResumeError`, and `ValueError` when there are too few vectors.
     """
-    vectors = split.train.vectors
-    steps = dataset.batches_in_epoch(len(vectors), recipe.window, recipe.batch)
-    total = steps * recipe.epochs
-    model = start or initialise(vectors, recipe)
-    torch.manual_seed(recipe.seed)  # for dropout, wherever the weights came from
-    _set_dropout(model, recipe.dropout)
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda done: _warm_up_then_cosine(done, steps, total)
-    )
-    held_out = len(split.held_out.vectors)
-    pool = metrics.random_pool(held_out, size=min(1000, held_out - 1), seed=0)
-    rng = np.random.default_rng(recipe.seed)
-    history: list[Epoch] = []
-    best, weights = None, model.state_dict()
-    for number in range(1, recipe.epochs + 1):
+    place = keeper.load() if keeper else None
+    model = start or initialise(split.train.vectors, recipe)
+    run = _Run(split, recipe, model, progress, negatives)
+    if place is not None:
+        run.resume(place)
+    while not run.over:
+        run.epoch()
+        if keeper is not None:
+            keeper.save(run.place())
+    return run.result()
+
+
+class _Run:
+    """A run between two epochs."""
+
+    def __init__(
+        self,
+        split: Split,
+        recipe: Recipe,
+        model: NextVectorModel,
+        progress: Progress,
+        negatives: Negatives | None,
+    ) -> None:
+        self._recipe, self._model, self._progress = recipe, model, progress
+        self._negatives = negatives
+        self._held_out = split.held_out.vectors
+        held_out = len(self._held_out)
+        self._pool = metrics.random_pool(held_out, size=min(1000, held_out - 1), seed=0)
+        self._lessons: Lessons = lessons(model, split.train.vectors, recipe)
+        self._steps_in_epoch = math.ceil(self._lessons.batches / recipe.accumulate)
+        self._total = self._steps_in_epoch * recipe.epochs
+        _set_dropout(model, recipe.dropout)
+        self._optimiser = torch.optim.AdamW(
+            model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+        torch.manual_seed(recipe.seed)  # for dropout, wherever the weights came from
+        self._rng = np.random.default_rng(recipe.seed)
+        self._steps = 0
+        self._history: list[Epoch] = []
+        self._kept: dict[str, Tensor] = {}
+
+    @property
+    def over(self) -> bool:
+        done = len(self._history)
+        if done == 0 or done >= self._recipe.epochs:
+            return done > 0
+        return 0 < self._recipe.patience <= done - self._best.epoch
+
+    @property
+    def _best(self) -> Epoch:
+        if self._recipe.patience == 0:
+            return self._history[-1]
+        return max(self._history, key=lambda epoch: epoch.hit_at_5)  # the first of equals
+
+    def epoch(self) -> None:
+        number = len(self._history) + 1
         began = time.perf_counter()
-        model.train()
-        losses: list[tuple[float, float]] = []
-        for places in dataset.epoch(len(vectors), recipe.window, recipe.batch, rng):
-            hard = None if negatives is None else negatives(places[1:].ravel())
-            cosine, loss = _step(model, optimiser, recipe, vectors[places], hard)
-            schedule.step()
-            losses.append((loss, cosine))
-            done = min((number - 1) * steps + len(losses), total)
-            progress(done, total, f"epoch {number} loss {loss:.4f}")
+        self._model.train()
+        figures: list[tuple[float, float]] = []
+        batches = self._lessons.epoch(self._rng)
+        half = self._recipe.precision == "bf16"
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            while now := self._step(batches):
+                figures += now
+                done = min(self._steps, self._total)
+                self._progress(done, self._total, f"epoch {number} loss {now[-1][1]:.4f}")
         seconds = time.perf_counter() - began
-        mean = np.mean(losses, axis=0)
-        hit = held_out_hit_at_5(model, split.held_out.vectors, recipe.window, pool)
-        rate = len(losses) * recipe.window * recipe.batch / seconds
-        history.append(Epoch(number, float(mean[0]), float(1 - mean[1]), hit, seconds, rate))
-        if best is None or hit > best.hit_at_5:
-            best = history[-1]
-            weights = {key: value.clone() for key, value in model.state_dict().items()}
-        progress(done, total, f"epoch {number} Hit@5 {hit:.4f} (best {best.hit_at_5:.4f})")
-        if number - best.epoch >= recipe.patience:
-            break
-    assert best is not None
-    model.load_state_dict(weights)
-    return Result(model.eval(), best, tuple(history))
+        cosine, loss = np.mean(figures, axis=0)
+        hit = self._hit_at_5()
+        rate = len(figures) * self._lessons.vectors_in_batch / seconds
+        latest = Epoch(number, float(loss), float(1 - cosine), hit, seconds, rate)
+        self._history.append(latest)
+        if self._best is latest:
+            self._kept = {k: value.clone() for k, value in self._model.state_dict().items()}
+        self._progress(
+            min(self._steps, self._total),
+            self._total,
+            f"epoch {number} Hit@5 {hit:.4f} (kept: epoch {self._best.epoch}), "
+            f"{rate:,.0f} vectors per second, {seconds:.0f} s",
+        )
+
+    def _step(self, batches: Iterator[Batch]) -> list[tuple[float, float]]:
+        """One step of the optimiser on the next batches; no figures when there are none."""
+        recipe = self._recipe
+        self._optimiser.zero_grad(set_to_none=True)
+        figures = []
+        for batch in islice(batches, recipe.accumulate):
+            cosine, loss = next_vector_loss(
+                batch.predicted,
+                batch.target,
+                recipe.alpha,
+                recipe.temperature,
+                self._hard(batch.places),
+            )
+            loss.backward()  # type: ignore[no-untyped-call]
+            figures.append((cosine.item(), loss.item()))
+        if not figures:
+            return []
+        for parameter in self._model.parameters():
+            if parameter.grad is not None and len(figures) > 1:
+                parameter.grad /= len(figures)
+        nn.utils.clip_grad_norm_(self._model.parameters(), recipe.gradient_clip)
+        for group in self._optimiser.param_groups:
+            group["lr"] = recipe.learning_rate * _warm_up_then_cosine(
+                self._steps, self._steps_in_epoch, self._total
+            )
+        self._optimiser.step()
+        self._steps += 1
+        return figures
+
+    def _hard(self, places: NDArray[np.int64]) -> tuple[Tensor, Tensor] | None:
+        if self._negatives is None:
+            return None
+        vectors, there = self._negatives(places)
+        return torch.from_numpy(vectors), torch.from_numpy(there)
+
+    def _hit_at_5(self) -> float:
+        self._model.eval()
+        with torch.inference_mode():
+            dense = self._lessons.held_out(self._held_out)
+        targets = self._pool.targets[self._pool.targets <= len(dense)]
+        ranks = metrics.ranks(dense[targets - 1], self._held_out[targets])
+        return metrics.hit_at(ranks, 5)
+
+    def place(self) -> Place:
+        """All that the rest of the run depends on."""
+        shuffling: dict[str, Any] = dict(self._rng.bit_generator.state)
+        return Place(
+            history=[asdict(epoch) for epoch in self._history],
+            shuffling=shuffling,
+            dropping=torch.get_rng_state(),
+            steps=self._steps,
+            weights=self._model.state_dict(),
+            best=self._kept,
+            optimiser=self._optimiser.state_dict(),
+        )
+
+    def resume(self, place: Place) -> None:
+        """Go on from `place`, which a run of the same recipe on the same data left."""
+        self._history = [Epoch(**epoch) for epoch in place.history]
+        self._rng.bit_generator.state = place.shuffling
+        torch.set_rng_state(place.dropping)
+        self._steps = place.steps
+        self._model.load_state_dict(place.weights)
+        self._kept = place.best
+        self._optimiser.load_state_dict(place.optimiser)
+        self._progress(self._steps, self._total, f"going on after epoch {len(self._history)}")
+
+    def result(self) -> Result:
+        self._model.load_state_dict(self._kept)
+        return Result(self._model.eval(), self._best, tuple(self._history))
 
 
-def held_out_hit_at_5(
-    model: MemoryAugmentedGRU, vectors: dataset.Vectors, window: int, pool: metrics.Pool
-) -> float:
-    """Hit@5 in one dense pass: rows of `window`, each from a cold state.
-
-    Cheap enough for every epoch. The contexts are shorter than the window on
-    average; the evaluation report recomputes each position's own.
-    """
-    model.eval()
-    rows = dataset.sequences(vectors, min(window, len(vectors) - 1), 0)
-    inputs = torch.from_numpy(np.ascontiguousarray(rows[:, :-1].transpose(1, 0, 2)))
-    with torch.inference_mode():
-        steps, _ = model(inputs)
-        dense = F.normalize(inputs + steps, dim=-1).transpose(0, 1).reshape(-1, DIM).numpy()
-    targets = pool.targets[pool.targets <= len(dense)]
-    ranks = metrics.ranks(dense[targets - 1], vectors[targets])
-    return metrics.hit_at(ranks, 5)
-
-
-def _set_dropout(model: MemoryAugmentedGRU, dropout: float) -> None:
+def _set_dropout(model: NextVectorModel, dropout: float) -> None:
     """A checkpoint holds weights alone; how much is dropped is the recipe's."""
-    model.gru.dropout = dropout
+    if isinstance(model, MemoryAugmentedGRU):
+        model.gru.dropout = dropout
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = dropout
-
-
-def _step(
-    model: MemoryAugmentedGRU,
-    optimiser: torch.optim.Optimizer,
-    recipe: Recipe,
-    rows: dataset.Vectors,
-    hard: tuple[dataset.Vectors, NDArray[np.bool_]] | None,
-) -> tuple[float, float]:
-    """One step on `rows` `[window + 1, batch, dim]`."""
-    vectors = torch.from_numpy(rows)
-    inputs, targets = vectors[:-1], vectors[1:].flatten(0, 1)
-    steps, _ = model(inputs)
-    predicted: Tensor = F.normalize(inputs + steps, dim=-1).flatten(0, 1)
-    own = None if hard is None else (torch.from_numpy(hard[0]), torch.from_numpy(hard[1]))
-    cosine, loss = next_vector_loss(predicted, targets, recipe.alpha, recipe.temperature, own)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
-    optimiser.step()
-    return cosine.item(), loss.item()
 
 
 def _warm_up_then_cosine(done: int, warm_up: int, total: int) -> float:

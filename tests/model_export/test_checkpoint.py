@@ -41,10 +41,11 @@ def test_a_good_checkpoint_loads_in_fp32(
 
 
 def test_metadata_is_what_was_saved(model: MemoryAugmentedGRU, tmp_path: Path) -> None:
-    """A `.pt` file carries none."""
+    """And the architecture; a `.pt` file carries none."""
     path = tmp_path / "a.safetensors"
     checkpoint.save(model, path, {"window": "500"})
-    assert {"window": "500"} == checkpoint.metadata(path)
+    expected = {"architecture": "memory-augmented-gru", "window": "500"}
+    assert expected == checkpoint.metadata(path)
     assert {} == checkpoint.metadata(tmp_path / "a.pt")
     assert [path] == list(tmp_path.iterdir())
     assert 0o644 == path.stat().st_mode & 0o777

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from model_export import checkpoint
-from model_export.architecture import MemoryAugmentedGRU
+from model_export.model import NextVectorModel
 from service.manifest import sha256
 from training import corpus, held_out, recipe
 from training.commands.train import recipe_path
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _start(path: Path, split: Split) -> tuple[str, MemoryAugmentedGRU]:
+def _start(path: Path, split: Split) -> tuple[str, NextVectorModel]:
     model = checkpoint.load(path)
     held_out.check_start(checkpoint.metadata(path), split.held_out)
     return f"{path.name} (sha256 {sha256(path)[:12]}…)", model
@@ -93,7 +93,7 @@ def _run(
     whole: Corpus,
     split: Split,
     chosen: Recipe,
-    start: tuple[str, MemoryAugmentedGRU] | None,
+    start: tuple[str, NextVectorModel] | None,
 ) -> tuple[Experiment, list[Verdict]]:
     console = Console(stderr=True)
     thin = experiment.thin(split, args.share)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 
@@ -12,14 +14,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from model_export import checkpoint
+from model_export.model import NextVectorModel
 from service.manifest import sha256
 from training import corpus, held_out, recipe
 from training.plots import learning_curve
-from training.train import train
+from training.recipe import Recipe
+from training.resume import Keeper, ResumeError
+from training.train import Result, train
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", help="phase-2, phase-3, or the path of a recipe's TOML file")
+    parser.add_argument("recipe", help="phase-2, phase-3, …, or the path of a recipe's TOML file")
     parser.add_argument("--data", type=Path, required=True, help="the corpus (.npz)")
     parser.add_argument("--out", type=Path, default=Path("out/train"), help="where results go")
     parser.add_argument("--start", type=Path, help="a checkpoint to go on from")
@@ -31,6 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="eras",
         help="every eighth document, the latest, or both (%(default)s)",
     )
+    parser.add_argument(
+        "--restart",
+        action="store_true",
+        help="begin anew where an unfinished run in --out could be gone on from",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,10 +48,12 @@ def run(args: argparse.Namespace) -> int:
         chosen = recipe.load(recipe_path(args.recipe))
         chosen = recipe.override(chosen, epochs=args.epochs, seed=args.seed)
         split = held_out.split(corpus.load(args.data), args.hold_out)
-        start = None if args.start is None else checkpoint.load(args.start)
+        start = None if args.start is None else _start(args.start, chosen)
         start_says = None if args.start is None else checkpoint.metadata(args.start)
         if start_says is not None:
             held_out.check_start(start_says, split.held_out)
+        digest = sha256(args.data)
+        keeper = _keeper(args, chosen, digest)
     except (recipe.RecipeError, corpus.CorpusError, checkpoint.CheckpointError) as error:
         raise SystemExit(f"nextvec train: {error}") from error
     console = Console(stderr=True)
@@ -54,31 +66,62 @@ def run(args: argparse.Namespace) -> int:
         task = bar.add_task("starting")
 
         def show(done: int, total: int, text: str) -> None:
-            bar.update(task, completed=done, total=total, description=text)
-            if "Hit@5" in text:
+            bar.update(task, completed=done, total=total, description=text.partition(",")[0])
+            if "Hit@5" in text or "going on" in text:
                 bar.console.print(text)
 
         try:
-            result = train(split, chosen, show, start)
+            result = train(split, chosen, show, start, keeper=keeper)
+        except ResumeError as error:
+            raise SystemExit(f"nextvec train: {error}") from error
         except ValueError as error:
             raise SystemExit(f"nextvec train: {args.data}: {error}") from error
-    args.out.mkdir(parents=True, exist_ok=True)
-    target = args.out / f"{chosen.name}.safetensors"
-    history = json.dumps(result.as_json(chosen), indent=1)
-    checkpoint.save(
-        result.model,
-        target,
-        {
-            "recipe": chosen.name,
-            "window": str(chosen.window),
-            "best_epoch": str(result.best.epoch),
-            **held_out.metadata(split.train, args.hold_out, sha256(args.data), start_says),
-        },
-    )
-    (args.out / f"{chosen.name}.history.json").write_text(history + "\n")
-    learning_curve(result.history, chosen.name, args.out / f"{chosen.name}.png")
+    said = held_out.metadata(split.train, args.hold_out, digest, start_says)
+    target = _write(args.out, chosen, result, said)
+    keeper.remove()
     print(f"{target}: Hit@5 {result.best.hit_at_5:.4f} at epoch {result.best.epoch}")
     return 0
+
+
+def _start(path: Path, chosen: Recipe) -> NextVectorModel:
+    model = checkpoint.load(path)
+    if chosen.architecture != model.ARCHITECTURE:
+        raise checkpoint.CheckpointError(
+            f"{path}: is of the architecture {model.ARCHITECTURE}, and {chosen.name} of "
+            f"{chosen.architecture}: start from one of the same"
+        )
+    return model
+
+
+def _keeper(args: argparse.Namespace, chosen: Recipe, dataset_sha256: str) -> Keeper:
+    """Where the run's place is kept, and by what it is known again."""
+    run = {
+        "recipe": asdict(chosen),
+        "dataset_sha256": dataset_sha256,
+        "hold_out": args.hold_out,
+        "start_sha256": None if args.start is None else sha256(args.start),
+    }
+    keeper = Keeper(args.out / f"{chosen.name}.unfinished.pt", json.dumps(run, sort_keys=True))
+    if args.restart:
+        keeper.remove()
+    return keeper
+
+
+def _write(out: Path, chosen: Recipe, result: Result, said: Mapping[str, str]) -> Path:
+    """The checkpoint, the history and the curve; the checkpoint last."""
+    out.mkdir(parents=True, exist_ok=True)
+    history = json.dumps(result.as_json(chosen), indent=1)
+    (out / f"{chosen.name}.history.json").write_text(history + "\n")
+    learning_curve(result.history, chosen.name, out / f"{chosen.name}.png")
+    target = out / f"{chosen.name}.safetensors"
+    metadata = {
+        "recipe": chosen.name,
+        "window": str(chosen.window),
+        "best_epoch": str(result.best.epoch),
+        **said,
+    }
+    checkpoint.save(result.model, target, metadata)
+    return target
 
 
 def recipe_path(name: str) -> Path:

@@ -8,16 +8,17 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from model_export.architecture import MemoryAugmentedGRU
+from model_export.model import NextVectorModel
 from training import held_out, metrics, scores
 from training.bootstrap import INTERVAL, DocumentBootstrap
 from training.corpus import Corpus, Split
 from training.held_out import HeldOutSet
+from training.initial import initialise
 from training.recipe import Recipe
 from training.report import difference_table
 from training.scores import Difference, Outcome
 from training.sweeps.windows import anchored
-from training.train import Negatives, Progress, initialise, train
+from training.train import Negatives, Progress, train
 
 POOL = 1000
 
@@ -80,7 +81,7 @@ def run(
     corpus: Corpus,
     split: Split,
     arms: tuple[Arm, Arm],
-    start: tuple[str, MemoryAugmentedGRU] | None,
+    start: tuple[str, NextVectorModel] | None,
     progress: Callable[[str], Progress],
 ) -> Experiment:
     """Both arms from the same weights on the same batches; only what the arms name differs.
@@ -122,7 +123,7 @@ def thin(split: Split, share: float) -> Split:
     return Split(split.train.of_documents(chosen), split.held_out)
 
 
-def _outcome(model: MemoryAugmentedGRU, window: int, one: HeldOutSet) -> Outcome:
+def _outcome(model: NextVectorModel, window: int, one: HeldOutSet) -> Outcome:
     stream = one.corpus.vectors
     targets = np.arange(1, len(stream))
     pool = metrics.random_pool(len(stream), min(POOL, len(stream) - 1), seed=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from model_export.architecture import MemoryAugmentedGRU
+from model_export.model import NextVectorModel
 from training.baselines import Rule
 from training.bootstrap import DocumentBootstrap
 from training.metrics import Vectors
@@ -72,7 +72,7 @@ def sweep(setting: Setting, advance: Advance) -> Sweep:
 
 
 def perturbed(
-    model: MemoryAugmentedGRU, contexts: Vectors, foreign: Vectors, distances: tuple[int, ...]
+    model: NextVectorModel, contexts: Vectors, foreign: Vectors, distances: tuple[int, ...]
 ) -> tuple[Vectors, dict[int, tuple[Vectors, Vectors]]]:
     """Predictions of `contexts` `[window, batch, dim]` whole, cut and with one replaced.
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
-from model_export.architecture import MemoryAugmentedGRU
+from model_export.model import NextVectorModel
 from service.inference.window import starts
 from training.metrics import Vectors
 from training.sweeps.setting import Advance, Positions
@@ -19,7 +18,7 @@ CHUNK = 1000
 
 
 def anchored(
-    model: MemoryAugmentedGRU, stream: Vectors, targets: Positions, window: int, advance: Advance
+    model: NextVectorModel, stream: Vectors, targets: Positions, window: int, advance: Advance
 ) -> Vectors:
     """Predict each target as a session does that restarts every half window.
 
@@ -45,7 +44,7 @@ def anchored(
 
 
 def carried_on(
-    model: MemoryAugmentedGRU, stream: Vectors, targets: Positions, advance: Advance
+    model: NextVectorModel, stream: Vectors, targets: Positions, advance: Advance
 ) -> Vectors:
     """Predict each target from a state that is never begun anew: `[targets, dim]`."""
     predicted = np.empty((len(targets), stream.shape[1]), np.float32)
@@ -53,19 +52,18 @@ def carried_on(
     for first in range(0, int(targets.max()), CHUNK):
         part = torch.from_numpy(stream[first : first + CHUNK, None])
         with torch.inference_mode():
-            steps, state = model(part, state)
             wanted = np.flatnonzero((targets > first) & (targets <= first + len(part)))
             time = torch.from_numpy(targets[wanted] - 1 - first)
-            predicted[wanted] = F.normalize(part + steps, dim=-1)[time, 0].numpy()
+            answer, state = model.predict_at(part, time, torch.zeros_like(time), state)
+            predicted[wanted] = answer.numpy()
         advance(len(part))
     return predicted
 
 
-def _at(model: MemoryAugmentedGRU, inputs: Vectors, time: Positions, row: Positions) -> Vectors:
+def _at(model: NextVectorModel, inputs: Vectors, time: Positions, row: Positions) -> Vectors:
     """Predictions after `inputs[time[i], row[i]]`."""
     with torch.inference_mode():
-        vectors = torch.from_numpy(inputs)
-        steps, _ = model(vectors)
         at = (torch.from_numpy(time), torch.from_numpy(row))
-        answer: Vectors = F.normalize(vectors[at] + steps[at], dim=-1).numpy()
-    return answer
+        answer, _ = model.predict_at(torch.from_numpy(inputs), *at)
+    predicted: Vectors = answer.numpy()
+    return predicted
