@@ -10,6 +10,7 @@ from service.clock import Clock
 from service.errors import (
     Conflict,
     DeadlineExceeded,
+    Gone,
     Invalid,
     NextvecError,
     NotFound,
@@ -108,6 +109,6 @@ def _outcome(error: BaseException | None) -> Outcome:
         return Outcome.TIMEOUT
     if isinstance(error, QueueFull):
         return Outcome.REJECTED
-    if isinstance(error, (Invalid, Conflict, NotFound)):
+    if isinstance(error, (Invalid, Conflict, NotFound, Gone)):
         return Outcome.INVALID
     return Outcome.ERROR

@@ -10,6 +10,9 @@ from service.errors import Invalid
 from service.rollout.traffic import Route
 from service.types import Variant, Vector, Vectors
 
+MAX_KEY = 1024
+"""Characters of a routing key: it is kept for as long as its prediction waits to be scored."""
+
 
 @dataclass(frozen=True)
 class Preference:
@@ -20,6 +23,8 @@ class Preference:
     tells callers apart who must not share what is remembered of their contexts;
     None: nothing of this one is remembered. `request_id` names the prediction for a
     label that may come.
+
+    Raises `Invalid` for a key of more than `MAX_KEY` characters.
     """
 
     key: str | None = None
@@ -28,6 +33,13 @@ class Preference:
     timeout_seconds: float | None = None
     caller: bytes | None = None
     request_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.key is not None and len(self.key) > MAX_KEY:
+            raise Invalid(
+                f"the routing key has {len(self.key)} characters; send {MAX_KEY} at most, "
+                "its hash for instance"
+            )
 
 
 @dataclass(frozen=True)

@@ -118,9 +118,18 @@ class Webhook(_Frozen):
     @field_validator("url")
     @classmethod
     def _an_address(cls, url: SecretStr) -> SecretStr:
-        parts = urlsplit(url.get_secret_value())
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("must be an http(s) address with a host")
+        text = url.get_secret_value().strip()
+        if not text.isascii() or any(letter <= " " or letter == "\x7f" for letter in text):
+            raise ValueError("must be ASCII without blanks: write others as %20 and the like")
+        try:
+            parts = urlsplit(text)
+            usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        except ValueError:  # a port that is none; its text may be a part of the secret
+            usable = False
+        if not usable:
+            raise ValueError("must be an http(s) address with a host, and a port if any")
+        if "@" in parts.netloc:
+            raise ValueError("must name no user: nothing would be sent of it; set a secret instead")
         return url
 
     @field_validator("secret")

@@ -122,16 +122,22 @@ async def play(
             await asyncio.sleep(_LOOK_SECONDS)
             server.check()
             show(trial)
+        # Before the abort that ends it: that is no rollback by the service.
+        await _end(watching)
         if trial.last is not None and "abort" in trial.last.legal:
             await admin.abort()
     finally:
         if watching is not None:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
+            await _end(watching)
         over.set()
         try:
             await traffic
         finally:
             client.close()
     return trial
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

@@ -14,7 +14,7 @@ from service.api.asking import Asked
 from service.api.schemas import ERRORS, StartRequest, VerbRequest
 from service.api.security import Approver, Operator, Role, Viewer
 from service.api.services import Live, Ready
-from service.errors import Forbidden, Invalid
+from service.errors import Forbidden, Invalid, NextvecError
 from service.rollout.asking import Terms
 
 router = APIRouter(prefix="/admin/v1/rollout", tags=["admin"], responses=ERRORS)
@@ -94,11 +94,12 @@ async def abort(asked: Asked, services: Live, role: Operator) -> Response:
     """
     try:
         reason = VerbRequest.model_validate_json(await asked.request.body()).reason
-    except ValidationError:
+    except (ValidationError, NextvecError):
+        # Too large, too slow, or one too many under load: it is not needed.
         reason = ""
     try:
         terms = await asked.terms(role)
-    except Invalid:
+    except NextvecError:
         terms = Terms(asked.dry_run)
     return _status(await services.controller.abort(None, _actor(role), reason, terms))
 

@@ -16,6 +16,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from service.api.lane import Lane
 from service.api.services import Services
@@ -44,6 +45,10 @@ def run(args: argparse.Namespace, create: Callable[[Settings], FastAPI] = create
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise SystemExit(f"nextvec serve: setting {place}: {first['msg']}") from error
+    except SettingsError as error:
+        raise SystemExit(
+            f"nextvec serve: {error}: lists and trees are written as JSON, see docs/settings.md"
+        ) from error
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.INFO,

@@ -14,6 +14,9 @@ OTHERS = 99
 usual size where all of a catalogue cannot be ranked (He et al. 2017, *Neural
 collaborative filtering*). Chance then hits 5 in 100 at Hit@5."""
 
+ROUNDING = 1e-6
+"""Between two sums of the same products, in float32 and another order."""
+
 KEPT = 256
 """Vectors kept; `OTHERS` of them must not be the session's own. A session that sends
 more than six in ten of all vectors is therefore not ranked."""
@@ -53,7 +56,7 @@ class Pool:
             nearness = predictions[part] @ self._rows.T
             other = self._owners[newest_first] != owners[part, None]
             among = other & (other.cumsum(axis=1) <= OTHERS)
-            nearer = (nearness[:, newest_first] > cosines[part, None]) & among
+            nearer = (nearness[:, newest_first] > cosines[part, None] + ROUNDING) & among
             ranks[part] = np.where(among.sum(axis=1) == OTHERS, 1 + nearer.sum(axis=1), 0)
         return cosines, ranks
 

@@ -109,6 +109,8 @@ async def test_a_change_without_a_generation_is_refused(service, path):
         {"content": b"{"},
         {"json": {"unknown": 1}},
         {"content": b"\xff"},
+        {"content": bytes(17 << 20)},
+        {"content": bytes(17 << 20), "headers": {"Idempotency-Key": "once"}},
     ],
 )
 async def test_nothing_in_the_request_can_keep_an_abort_from_happening(service, options):

@@ -107,7 +107,8 @@ async def test_appends_of_several_vectors_at_once_are_never_interleaved(start):
 
 
 async def test_an_evicted_session_is_gone_until_primed_again(start):
-    """For want of room as for its age: 410, and position 0 begins anew."""
+    """For want of room as for its age: 410, and position 0 begins anew. It is no version's
+    error: those count against a canary."""
     async with start(sessions={"max_bytes": 2500}) as service:
         for session in ("a", "b"):
             await append(service, unit_vectors(1), session=session)
@@ -115,6 +116,22 @@ async def test_an_evicted_session_is_gone_until_primed_again(start):
         assert (410, "session_gone") == (answer.status_code, answer.json()["code"])
         again = await append(service, unit_vectors(2), session="a", position=0)
         assert (200, 2) == (again.status_code, again.json()["length"])
+        name, labels = "nextvec_request_duration_seconds_count", {"variant": "stable"}
+        counted = [
+            await service.metric(name, **labels, mode="step", outcome=outcome)
+            for outcome in ("invalid", "error")
+        ]
+    assert [1, 0] == counted
+
+
+async def test_a_routing_key_is_bounded(service):
+    """It is kept with the prediction, one for each that waits for its truth."""
+    body = {"vectors": unit_vectors(1).tolist()}
+    answers = [
+        await service.client.post("/v1/sessions/s/vectors", json={**body, "key": "k" * length})
+        for length in (1024, 1025)
+    ]
+    assert [200, 422] == [answer.status_code for answer in answers]
 
 
 async def test_a_session_can_be_looked_at_and_forgotten(service):

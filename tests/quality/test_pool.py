@@ -8,7 +8,7 @@ from fakes import unit_vectors
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.quality.pool import KEPT, OTHERS, Pool
+from service.quality.pool import KEPT, OTHERS, ROUNDING, Pool
 
 DIM = 16
 
@@ -32,7 +32,7 @@ def by_hand(vectors, owners, predicted, truth, owner):
     others = [v for v, o in zip(vectors, owners, strict=True) if o != owner][-OTHERS:]
     if len(others) < OTHERS:
         return 0
-    return 1 + sum(float(v @ predicted) > float(truth @ predicted) for v in others)
+    return 1 + sum(float(v @ predicted) > float(truth @ predicted) + ROUNDING for v in others)
 
 
 @given(
@@ -53,6 +53,16 @@ def test_ranks_are_as_defined(seed, count, sessions, asked):
     expected = [
         by_hand(vectors, owners, p, t, o) for p, t, o in zip(predicted, truths, own, strict=True)
     ]
+    assert expected == ranks.tolist()
+
+
+def test_the_same_vector_of_another_session_does_not_count_against_the_true_one():
+    """However the sums are rounded: both may be of one text, or of one stream sent twice."""
+    pool, owners = Pool(768), np.arange(OTHERS)
+    truths, predicted = unit_vectors(OTHERS, 2, 768), unit_vectors(OTHERS, 3, 768)
+    pool.add(truths, owners)
+    expected = [by_hand(truths, owners, p, t, -1) for p, t in zip(predicted, truths, strict=True)]
+    _, ranks = pool.ranks(predicted, truths, np.full(OTHERS, -1))
     assert expected == ranks.tolist()
 
 

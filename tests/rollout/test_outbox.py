@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from http.client import InvalidURL
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Queue
 
@@ -184,6 +185,19 @@ def test_what_is_refused_is_tried_again_later_and_later(world, receiver, status,
     assert 1 == world.counted("delivered")
     assert f"status {status}" in caplog.text
     assert "s3cret-path" not in caplog.text
+
+
+def test_an_address_that_the_library_refuses_stays_out_of_the_log(world, caplog):
+    """Whose words about it quote it."""
+
+    def post(*_):
+        raise InvalidURL("nonnumeric port: 's3cret@host'")
+
+    world.outbox.couriers[0]._post = post
+    world.happen()
+    assert 1 == world.deliver()
+    assert "InvalidURL" in caplog.text
+    assert "s3cret" not in caplog.text
 
 
 def test_nothing_is_sent_before_its_time(world, receiver):

@@ -18,6 +18,14 @@ def test_help_lists_every_command(capsys, arguments):
         assert f"  {name} " in said
 
 
+def test_a_setting_that_is_no_json_is_named(monkeypatch):
+    """And not quoted: it may hold a secret."""
+    monkeypatch.setenv("NEXTVEC_ROLLOUT__WEBHOOKS", "[https://s3cret")
+    with pytest.raises(SystemExit, match=r'field "rollout".*JSON') as ended:
+        main(["serve"])
+    assert "s3cret" not in str(ended.value)
+
+
 def test_an_unknown_command_is_named(capsys):
     assert main(["serv"]) == 2
     assert "no command 'serv'" in capsys.readouterr().err
