@@ -47,9 +47,8 @@ def test_killed_in_the_middle_of_a_rollout_it_comes_back_where_it_was(serve, mom
             assert before[key] == after[key]
         assert before["weight"]["set_percent"] == after["weight"]["set_percent"]
         assert history == server.admin("GET", "/history").json()
-        judged = [sum(s["samples"].values()) for r in (before, after) for s in r["guardrails"]]
-        assert sorted(judged) == judged
-        assert all(samples <= calls for samples in judged)
+        for judged, again in zip(before["guardrails"], after["guardrails"], strict=True):
+            assert sum(judged["samples"].values()) <= sum(again["samples"].values()) <= calls
         assert server.admin("POST", "/abort").status_code == 200
         server.wait_for("RolledBack")
         assert server.status()["weight"]["set_percent"] == 0
