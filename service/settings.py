@@ -209,8 +209,10 @@ class Admin(_Frozen):
     """Bearer tokens; a role includes the ones before it. None set: that role is closed."""
 
     viewer_token: SecretStr | None = Field(None, description="may read")
-    operator_token: SecretStr | None = Field(None, description="may start, pause and abort")
-    approver_token: SecretStr | None = Field(None, description="may promote and resume as well")
+    operator_token: SecretStr | None = Field(None, description="may start, retry, pause and abort")
+    approver_token: SecretStr | None = Field(
+        None, description="may promote, resume and undo as well"
+    )
 
     @field_validator("*")
     @classmethod
