@@ -21,8 +21,8 @@ INTERVAL_SECONDS = 1.0
 """Between two looks of the guardrail. One look never rolls back alone, and a pass takes
 five of them at least."""
 
-# The demo's plans keep the service's test (ratio 1.2, α = 0.01 in either act) and shorten
-# its waits. Some hundred requests cannot show that a canary fails within 1 % of stable.
+# The demo's plans keep the service's ratio of 1.2 and shorten its waits. Some hundred
+# requests cannot show that a canary fails within 1 % of stable.
 _WAITS = {
     "guardrails": {"errors": {"margin": 0.05}},
     "warm_up_seconds": 4.0,

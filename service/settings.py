@@ -118,18 +118,18 @@ class Webhook(_Frozen):
     @field_validator("url")
     @classmethod
     def _an_address(cls, url: SecretStr) -> SecretStr:
-        text = url.get_secret_value().strip()
-        if not text.isascii() or any(letter <= " " or letter == "\x7f" for letter in text):
-            raise ValueError("must be ASCII without blanks: write others as %20 and the like")
-        try:
-            parts = urlsplit(text)
-            usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-        except ValueError:  # a port that is none; its text may be a part of the secret
-            usable = False
-        if not usable:
-            raise ValueError("must be an http(s) address with a host, and a port if any")
+        told = url.get_secret_value()
+        parts = urlsplit(told)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("must be an http(s) address with a host")
         if "@" in parts.netloc:
-            raise ValueError("must name no user: nothing would be sent of it; set a secret instead")
+            raise ValueError("must have no user or password; sign with `secret` instead")
+        if not told.isascii() or not told.isprintable() or " " in told:
+            raise ValueError("must be of ASCII without spaces: percent-encode the others")
+        try:
+            parts.port  # noqa: B018  it is parsed when it is read
+        except ValueError:
+            raise ValueError("must have a port of 0 to 65535, or none") from None
         return url
 
     @field_validator("secret")
@@ -209,8 +209,10 @@ class Admin(_Frozen):
     """Bearer tokens; a role includes the ones before it. None set: that role is closed."""
 
     viewer_token: SecretStr | None = Field(None, description="may read")
-    operator_token: SecretStr | None = Field(None, description="may start, pause and abort")
-    approver_token: SecretStr | None = Field(None, description="may promote and resume as well")
+    operator_token: SecretStr | None = Field(None, description="may start, retry, pause and abort")
+    approver_token: SecretStr | None = Field(
+        None, description="may promote, resume and undo as well"
+    )
 
     @field_validator("*")
     @classmethod

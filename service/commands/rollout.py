@@ -127,7 +127,7 @@ def render(status: dict[str, Any]) -> Group:
             guardrail["name"],
             guardrail["outcome"],
             "–" if ratio is None else f"{ratio:.2f}",
-            f"{guardrail['threshold']:g}",
+            f"{guardrail['threshold']:.4g}",
             *(
                 # A shadow step has figures to meet, and no test.
                 f"{evidence[side]:.2f}" if evidence["bound"] else "–"
@@ -199,8 +199,6 @@ def _refusal(error: urllib.error.HTTPError) -> str:
         said = str(content["error"])
     except (ValueError, KeyError, TypeError):
         return f"HTTP {error.code}"
-    if legal := content.get("legal"):
-        said += f" (may now: {', '.join(legal)})"
     if error.code in {401, 403}:
         said += "; give --token or set NEXTVEC_TOKEN"
     return said

@@ -164,14 +164,13 @@ class Courier:
         return True
 
     def _failed(self, error: Exception) -> None:
-        """Note when to try again. The address may be a secret: it is not in the log, nor
-        what the library says of an address it cannot use."""
+        """Note when to try again. The address may be a secret: it is not in the log."""
         longest = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0 ** min(self._failures, 20))
         wait = longest * (0.5 + 0.5 * self._draw())
         self._failures += 1
         self._not_before = self._clock.monotonic() + wait
         self._metrics.webhook_deliveries.labels(self._name, "failed").inc()
-        said: object = error if isinstance(error, OSError) else type(error).__name__
+        said = str(error) if isinstance(error, OSError) else type(error).__name__
         if isinstance(error, urllib.error.HTTPError):
             said = f"status {error.code}"
         log.warning("webhook %s: %s; again in %.0f s", self._name, said, wait)

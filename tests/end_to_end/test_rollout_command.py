@@ -43,7 +43,7 @@ def test_a_person_starts_pauses_and_aborts(serve):
 @pytest.mark.parametrize(
     ("arguments", "environment", "said"),
     [
-        (("promote",), {}, "may now"),
+        (("promote",), {}, "legal now: start"),
         (("status",), {"NEXTVEC_TOKEN": "wrong"}, "NEXTVEC_TOKEN"),
         (("start", "phase-9"), {}, "phase-9"),
         (("--url", "http://127.0.0.1:9", "status"), {}, "is the service running"),
