@@ -118,9 +118,18 @@ class Webhook(_Frozen):
     @field_validator("url")
     @classmethod
     def _an_address(cls, url: SecretStr) -> SecretStr:
-        parts = urlsplit(url.get_secret_value())
+        told = url.get_secret_value()
+        parts = urlsplit(told)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("must be an http(s) address with a host")
+        if "@" in parts.netloc:
+            raise ValueError("must have no user or password; sign with `secret` instead")
+        if not told.isascii() or not told.isprintable() or " " in told:
+            raise ValueError("must be of ASCII without spaces: percent-encode the others")
+        try:
+            parts.port  # noqa: B018  it is parsed when it is read
+        except ValueError:
+            raise ValueError("must have a port of 0 to 65535, or none") from None
         return url
 
     @field_validator("secret")

@@ -82,13 +82,14 @@ class Shadow:
         self._clock = clock
         self._timeout = timeout
         self._seen = Shadowed(metrics.edges)
+        self._seen_under = traffic.current
         self._followed: OrderedDict[str, _Followed] = OrderedDict()
         self._running: asyncio.Task[None] | None = None
         self._rests_until = 0.0
 
     def take(self) -> Shadowed:
-        """What the copies have shown since this was last called."""
-        seen, self._seen = self._seen, Shadowed(self._metrics.edges)
+        """What the copies of the present split have shown since this was last called."""
+        seen, self._seen = self._of_the_present(), Shadowed(self._metrics.edges)
         return seen
 
     def context(
@@ -111,7 +112,7 @@ class Shadow:
         canary = self._admit(split)
         if canary is None:
             return
-        followed = self._follow(session, canary)
+        followed = self._follow(session, canary, split)
         if followed is None:
             return
         manifest = canary.manifest
@@ -146,18 +147,20 @@ class Shadow:
             return None
         resting = self._clock.monotonic() < self._rests_until
         if resting or self._running is not None or waiting or canary.scheduler.waiting:
-            self._dropped()
+            self._dropped(split)
             return None
         return canary
 
-    def _follow(self, session: Session, canary: LoadedVersion) -> _Followed | None:
+    def _follow(
+        self, session: Session, canary: LoadedVersion, split: Assignment
+    ) -> _Followed | None:
         """The canary's side of the session; None if too many are followed already."""
         now = self._clock.monotonic()
         followed = self._followed.pop(session.id, None)
         if followed is None and len(self._followed) >= MAX_SESSIONS:
             oldest = next(iter(self._followed.values()))
             if now - oldest.used < IDLE_SECONDS:
-                self._dropped()
+                self._dropped(split)
                 return None
             self._followed.popitem(last=False)
         if followed is None or followed.digest != canary.digest:
@@ -182,7 +185,7 @@ class Shadow:
         except (EngineFault, TimeoutError):
             self._note(copy, Shadowed(self._metrics.edges, faults=1), "failed")
         except NextvecError:
-            self._dropped()  # the queue filled up, or the version is being unloaded
+            self._dropped(copy.split)  # the queue filled up, or the version is being unloaded
         except Exception:
             log.exception("a copy for the canary failed in an unforeseen way")
             self._note(copy, Shadowed(self._metrics.edges, faults=1), "failed")
@@ -212,12 +215,22 @@ class Shadow:
     def _note(self, copy: _Copy, seen: Shadowed, result: str) -> None:
         """Count it, unless the step that it was made in is over."""
         self._metrics.shadow_copies.labels(result).inc()
-        if self._traffic.current == copy.split:
-            self._seen = self._seen.plus(seen)
+        self._add(copy.split, seen)
 
-    def _dropped(self) -> None:
+    def _dropped(self, split: Assignment) -> None:
         self._metrics.shadow_copies.labels("dropped").inc()
-        self._seen = self._seen.plus(Shadowed(self._metrics.edges, dropped=1))
+        self._add(split, Shadowed(self._metrics.edges, dropped=1))
+
+    def _add(self, split: Assignment, new: Shadowed) -> None:
+        if split == self._traffic.current:
+            self._seen = self._of_the_present().plus(new)
+
+    def _of_the_present(self) -> Shadowed:
+        """What has been seen under the present split: another canary, or the same one on
+        another trial, does not inherit what was still to be taken."""
+        if self._seen_under != self._traffic.current:
+            self._seen_under, self._seen = self._traffic.current, Shadowed(self._metrics.edges)
+        return self._seen
 
 
 def _cosine(a: Vector, b: Vector) -> float:

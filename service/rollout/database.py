@@ -88,10 +88,11 @@ class Database:
         while (kept := self._beside(f".unreadable-{number}")).exists():
             number += 1
         try:
+            # First: without its log, what is left could be read as an older record.
+            self.path.rename(kept)
             for suffix in ("-wal", "-shm"):
                 with suppress(FileNotFoundError):
                     self._beside(suffix).rename(f"{kept}{suffix}")
-            self.path.rename(kept)
         except OSError as error:
             raise StoreError(
                 f"{self.path} is unreadable and cannot be moved aside ({error.strerror}); "

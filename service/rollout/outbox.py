@@ -170,7 +170,9 @@ class Courier:
         self._failures += 1
         self._not_before = self._clock.monotonic() + wait
         self._metrics.webhook_deliveries.labels(self._name, "failed").inc()
-        said = f"status {error.code}" if isinstance(error, urllib.error.HTTPError) else error
+        said = str(error) if isinstance(error, OSError) else type(error).__name__
+        if isinstance(error, urllib.error.HTTPError):
+            said = f"status {error.code}"
         log.warning("webhook %s: %s; again in %.0f s", self._name, said, wait)
 
 

@@ -22,6 +22,7 @@ import asyncio
 import http.client
 import json
 import math
+import time
 import urllib.parse
 import urllib.request
 import uuid
@@ -40,6 +41,9 @@ INFERENCE = "nextvec_inference_duration_seconds_bucket"
 KEYS = "nextvec_online_key_share_bucket"
 MAX_BYTES = 256 * 1024 * 1024
 """Some 0.6 MB a target; beyond, the answer is not ours."""
+
+PIECE_BYTES = 65536
+"""Read at a time, at most."""
 
 _OWN = frozenset({"__name__", "variant", "version", "mode", "outcome", "le"})
 
@@ -103,9 +107,7 @@ class PrometheusSource:
             # urllib's timeout is for each read; a server that dribbles would take any time.
             return await asyncio.wait_for(asked, 2 * self._timeout)
         except TimeoutError as error:
-            raise EvidenceError(
-                f"Prometheus at {self._url} did not finish its answer in {2 * self._timeout:g} s"
-            ) from error
+            raise self._too_late() from error
 
     def _ask_stable(self, stable: str) -> Reading:
         return parse(self._fetch(select_stable(stable, self._matchers)), self._edges)
@@ -119,7 +121,7 @@ class PrometheusSource:
         address = f"{self._url}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
         try:
             with urllib.request.urlopen(address, timeout=self._timeout) as answer:  # noqa: S310 - the settings check the scheme
-                body: bytes = answer.read(MAX_BYTES + 1)
+                body = self._body(answer)
         except HTTPError as error:
             with error:  # it holds the connection
                 said = error.read(500).decode("utf-8", "replace")
@@ -131,9 +133,26 @@ class PrometheusSource:
                 f"Prometheus at {self._url} gave no answer in {self._timeout:g} s ({error!r}); "
                 "is it up, and rollout.prometheus_url right?"
             ) from error
-        if len(body) > MAX_BYTES:
-            raise EvidenceError(f"Prometheus at {self._url} answered more than {MAX_BYTES} bytes")
         return body
+
+    def _body(self, answer: http.client.HTTPResponse) -> bytes:
+        """The answer's, in pieces: a thread that nobody waits for any more must end too, or
+        look by look a server that dribbles would take them all."""
+        given_up, body = time.monotonic() + 2 * self._timeout, bytearray()
+        while piece := answer.read1(PIECE_BYTES):
+            body += piece
+            if len(body) > MAX_BYTES:
+                raise EvidenceError(
+                    f"Prometheus at {self._url} answered more than {MAX_BYTES} bytes"
+                )
+            if time.monotonic() > given_up:
+                raise self._too_late()
+        return bytes(body)
+
+    def _too_late(self) -> EvidenceError:
+        return EvidenceError(
+            f"Prometheus at {self._url} did not finish its answer in {2 * self._timeout:g} s"
+        )
 
 
 class _Sums:

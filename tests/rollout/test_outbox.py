@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from http.client import InvalidURL
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Queue
 
@@ -184,6 +185,22 @@ def test_what_is_refused_is_tried_again_later_and_later(world, receiver, status,
     assert 1 == world.counted("delivered")
     assert f"status {status}" in caplog.text
     assert "s3cret-path" not in caplog.text
+
+
+def test_what_the_http_library_says_of_an_address_is_not_logged(tmp_path, caplog):
+    """It quotes the path, which may be all the secret there is."""
+
+    def quote(url, *_):
+        raise InvalidURL(f"cannot be used: {url}")
+
+    world = World(tmp_path / "nextvec.db", Webhook(url="http://a.example/s3cret-path"))
+    for courier in world.outbox.couriers:
+        courier._post = quote
+    world.happen()
+    world.deliver()
+    assert "InvalidURL" in caplog.text
+    assert "s3cret-path" not in caplog.text
+    world.database.close()
 
 
 def test_nothing_is_sent_before_its_time(world, receiver):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from prometheus_fakes import new_metrics, serving, vector
@@ -151,6 +152,40 @@ def test_a_server_that_never_finishes_is_given_up():
         with pytest.raises(EvidenceError, match=r"no answer in 0.05 s|did not finish"):
             asyncio.run(source.read("a", "b"))
         ended.set()
+
+
+def test_a_server_that_dribbles_keeps_no_thread():
+    """It is given up in the thread as well, and hears of it: the connection ends."""
+    hung_up = threading.Event()
+
+    class Dribbling(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            try:
+                for _ in range(1000):
+                    hung_up.wait(0.01)
+                    self.wfile.write(b" ")
+            except ConnectionError:
+                hung_up.set()
+
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Dribbling) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        source = PrometheusSource(
+            f"http://127.0.0.1:{server.server_port}", EDGES, timeout_seconds=0.05
+        )
+        try:
+            with pytest.raises(EvidenceError, match="did not finish"):
+                asyncio.run(source.read("a", "b"))
+            assert hung_up.wait(1)
+        finally:
+            hung_up.set()
+            server.shutdown()
+            thread.join()
 
 
 def test_the_query_asks_for_raw_counters_of_both_arms(fleet):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -181,6 +183,31 @@ def test_an_unreadable_file_is_kept_aside(tmp_path, junk):
         assert store.load() is None
         store.close()
         store._database.path.unlink()
+
+
+def test_a_kill_while_a_file_is_set_aside_brings_no_older_record_back(tmp_path, monkeypatch):
+    """The file without its write-ahead log is a sound one: of the save before."""
+    store = store_at(tmp_path / "nextvec.db")
+    store.save(record(1))
+    store.close()
+    store.save(record(2))
+    killed = tmp_path / "killed.db"
+    for suffix in ("", "-wal"):
+        shutil.copy(f"{store._database.path}{suffix}", f"{killed}{suffix}")
+    store.close()
+    rename, renamed = Path.rename, []
+
+    def one_alone(path, target):
+        if renamed:
+            raise KeyboardInterrupt
+        renamed.append(rename(path, target))
+
+    again = store_at(killed)
+    monkeypatch.setattr(Path, "rename", one_alone)
+    with pytest.raises(KeyboardInterrupt):
+        again.set_aside()
+    assert again.load() is None
+    again.close()
 
 
 def test_a_path_that_cannot_be_opened_is_not_called_unreadable(tmp_path):

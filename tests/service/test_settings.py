@@ -47,6 +47,9 @@ def test_the_environment_is_read(monkeypatch):
         ("NEXTVEC_ROLLOUT__PROMETHEUS_URL", "prometheus:9090"),
         ("NEXTVEC_ROLLOUT__WEBHOOKS", '[{"url": "ftp://example.org"}]'),
         ("NEXTVEC_ROLLOUT__WEBHOOKS", '[{"url": "https://"}]'),
+        ("NEXTVEC_ROLLOUT__WEBHOOKS", '[{"url": "https://user:word@a.example"}]'),
+        ("NEXTVEC_ROLLOUT__WEBHOOKS", '[{"url": "https://a.example/T/s3 cret"}]'),
+        ("NEXTVEC_ROLLOUT__WEBHOOKS", '[{"url": "https://a.example:hook/T"}]'),
         ("NEXTVEC_ROLLOUT__WEBHOOKS", '[{"url": "https://a.example", "secret": "short"}]'),
         ("NEXTVEC_ROLLOUT__WEBHOOKS", '[{"url": "https://a.example", "secret": "whsec_?"}]'),
         (

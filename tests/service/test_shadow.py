@@ -119,6 +119,21 @@ def test_a_context_is_copied_and_its_prediction_compared():
     told(story)
 
 
+def test_the_next_canary_does_not_inherit_what_the_last_one_left():
+    """An abort by hand comes between two looks: what was not looked at is never counted."""
+
+    async def story(world):
+        context = unit_vectors(6)
+        world.engine.faults = [fault()]
+        world.shadow.context(context, world.answer(context), SPLIT, known=0)
+        await world.settle()
+        world.traffic.set(Assignment("phase-2"))
+        world.traffic.set(Assignment("phase-2", "phase-3", 0, "another salt", shadow=True))
+        assert 0 == world.shadow.take().faults
+
+    told(story)
+
+
 def test_a_version_that_answers_something_else_does_not_agree():
     async def story(world):
         context = unit_vectors(6)
