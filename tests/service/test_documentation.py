@@ -9,6 +9,7 @@ import pytest
 
 from service.api.errors import STATUS
 from service.cli import COMMANDS
+from service.metrics import Metrics, new_registry
 from service.rollout.gate import Gate
 from service.rollout.plan import Guardrails, Plan, Step
 
@@ -49,3 +50,14 @@ def test_every_status_is_documented(status):
 def test_every_command_is_in_the_documentation(name):
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     assert any(f"nextvec {name}" in page.read_text() for page in pages) or name == "demo"
+
+
+def test_every_metric_is_documented():
+    registry = new_registry()
+    Metrics(registry, timeout=10.0)
+    names = {
+        f"{family.name}_total" if family.type == "counter" else family.name
+        for family in registry.collect()
+    }
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    assert set() == {name for name in names if f"`{name}`" not in page}
