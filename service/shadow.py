@@ -109,6 +109,8 @@ class Shadow:
     ) -> None:
         """An append of `count` vectors that stable has answered, `session` being as it is
         after it."""
+        if count == session.length:  # begun anew under its id: what is known is of another
+            self._followed.pop(session.id, None)
         canary = self._admit(split)
         if canary is None:
             return
@@ -165,7 +167,7 @@ class Shadow:
             self._followed.popitem(last=False)
         if followed is None or followed.digest != canary.digest:
             followed = _Followed(canary.digest, 0, {}, now)
-        if followed.length >= session.length:  # it has begun anew under its id
+        if followed.length >= session.length:  # as above, outside of the split
             followed.length, followed.states = 0, {}
         followed.used = now
         self._followed[session.id] = followed

@@ -214,15 +214,18 @@ def test_what_was_dropped_is_caught_up_with_the_next_copy():
     told(story)
 
 
-def test_a_session_begun_anew_under_its_id_is_followed_from_its_beginning():
+@pytest.mark.parametrize("length", [2, 5])
+def test_a_session_begun_anew_under_its_id_is_followed_from_its_beginning(length):
+    """Also where it is longer at once than the one before it was."""
+
     async def story(world):
-        one, vectors = session(), unit_vectors(6)
+        one, vectors = session(), unit_vectors(8)
         world.append(one, vectors[:3], Mode.PREFILL)
         await world.settle()
         one.clear()
-        world.append(one, vectors[3:5], Mode.PREFILL)
+        world.append(one, vectors[3 : 3 + length], Mode.PREFILL)
         await world.settle()
-        assert [[3], [2]] == world.engine.batches
+        assert [[3], [length]] == world.engine.batches
         assert 1.0 == pytest.approx(world.shadow.take().agreement, abs=1e-5)
 
     told(story)
