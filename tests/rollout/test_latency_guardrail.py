@@ -196,6 +196,24 @@ def test_a_pass_once_reached_stays_for_its_step():
     assert Outcome.PASS is LATENCY.assess(test).outcome
 
 
+def test_a_frequent_mode_that_is_fine_does_not_pass_a_rare_one_that_is_not():
+    """One request in twenty: without it the same looks pass."""
+    fine = arms(stable=720, stable_slow=30, canary=248, canary_slow=2)["step"]
+    slow = arms(stable=39, stable_slow=1, canary=9, canary_slow=3)["step"]
+    alone, both = (
+        see(LATENCY.begin(), dict.fromkeys(modes, BASELINE))
+        for modes in (("step",), ("step", "prefill"))
+    )
+    for _ in range(10):
+        alone = see(alone, {"step": fine})
+        both = see(both, {"step": fine, "prefill": slow})
+    assert both.wager.peak >= LATENCY.bounds.log_pass
+    assert Outcome.PASS == LATENCY.assess(alone).outcome
+    verdict = LATENCY.assess(both)
+    assert Outcome.INCONCLUSIVE == verdict.outcome
+    assert "prefill stands out as slower" in verdict.message
+
+
 def test_a_late_regression_is_found_soon():
     """After an hour of health: fresh stakes, not an hour of unlearning."""
     test = known()

@@ -18,6 +18,9 @@ make it useful:
 - **Strata.** A look is taken per request mode: a context and a single vector
   differ by orders of magnitude, and a different mix would look like a
   regression. Given the counts the strata are independent: factors multiply.
+  So a frequent mode that is fine would outweigh a rare one that is not: a pass
+  is held back while any mode's canary is marked more often than its share by two
+  standard deviations. To pass less often is always valid.
 - **Errors count.** A request that ended in a fault or a timeout is marked
   whatever its duration, in both arms by the same rule: its answer never came. The
   argument needs a mark to be a 0/1 property of a request under random assignment.
@@ -45,6 +48,7 @@ known, no requests of one arm) the test holds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -100,6 +104,16 @@ class Tally:
             self.canary_marked + canary_marked,
             self.stable_marked + stable_marked,
         )
+
+    @property
+    def stands_out(self) -> bool:
+        """Whether the canary's marks are over its share of all by two standard deviations
+        of a Poisson count, and one more for small ones."""
+        if not self.canary:
+            return False
+        marked = self.canary_marked + self.stable_marked
+        share = self.canary / (self.canary + self.stable) * marked
+        return self.canary_marked > share + 2 * math.sqrt(share + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +208,10 @@ class Slower:
     def assess(self, test: SlowTest) -> Verdict:
         fail, good = test.wager.log_fail(), test.wager.log_pass()
         outcome, words = self.bounds.verdict(test.wager)
+        slower = [mode for mode, stratum in sorted(test.strata.items()) if stratum.step.stands_out]
+        if outcome is Outcome.PASS and slower:
+            outcome = Outcome.INCONCLUSIVE
+            words += f" over all, but {' and '.join(slower)} stands out as slower"
         # The fail side counts over the whole rollout, the pass side over the step.
         tallies = {
             mode: stratum.rollout if outcome is Outcome.FAIL else stratum.step
