@@ -60,6 +60,30 @@ def verdicts(seed, count, ratio, **how):
     }
 
 
+@pytest.mark.parametrize(("slower", "most", "least"), [(1.0, 2, 0), (2.0, 40, 38)])
+def test_a_mode_of_one_request_in_ten_is_neither_outvoted_nor_blamed(slower, most, least):
+    """Contexts of twice stable's time beside steps that are alike: rolled back within two
+    hours; of the same time: not."""
+    failed, rng = 0, np.random.default_rng(7)
+    for _ in range(40):
+        test = LATENCY.begin()
+        for _ in range(480):
+            counted = {}
+            for mode, rate, level, ratio in (
+                ("step", 675, 0.003, 1.0),
+                ("prefill", 75, 0.1, slower),
+            ):
+                canary = rng.binomial(total := rng.poisson(rate), 0.25)
+                x = rng.lognormal(np.log(level), 0.5, total - canary)
+                y = ratio * rng.lognormal(np.log(level), 0.5, canary)
+                counted[mode] = Arms(histogram(x), histogram(y))
+            test = LATENCY.look(test, Look(Counted(counted)))
+            if test.log_fail() >= LATENCY.bounds.log_fail:
+                failed += 1
+                break
+    assert least <= failed <= most
+
+
 @pytest.mark.parametrize(
     "how",
     [

@@ -196,22 +196,55 @@ def test_a_pass_once_reached_stays_for_its_step():
     assert Outcome.PASS is LATENCY.assess(test).outcome
 
 
-def test_a_frequent_mode_that_is_fine_does_not_pass_a_rare_one_that_is_not():
-    """One request in twenty: without it the same looks pass."""
-    fine = arms(stable=720, stable_slow=30, canary=248, canary_slow=2)["step"]
+FINE = arms(stable=720, stable_slow=30, canary=248, canary_slow=2)["step"]
+
+
+def of_two_modes(rare: Arms, looks=10) -> SlowTest:
+    """Looks at many steps that are fine and a few contexts."""
+    test = see(LATENCY.begin(), dict.fromkeys(("step", "prefill"), BASELINE))
+    for _ in range(looks):
+        test = see(test, {"step": FINE, "prefill": rare})
+    return test
+
+
+def test_a_frequent_mode_that_is_fine_does_not_hide_a_rare_one_that_is_not():
+    """All together they would pass; the bet on the rare mode alone finds it."""
     slow = arms(stable=39, stable_slow=1, canary=9, canary_slow=3)["step"]
-    alone, both = (
-        see(LATENCY.begin(), dict.fromkeys(modes, BASELINE))
-        for modes in (("step",), ("step", "prefill"))
-    )
-    for _ in range(10):
-        alone = see(alone, {"step": fine})
-        both = see(both, {"step": fine, "prefill": slow})
-    assert both.wager.peak >= LATENCY.bounds.log_pass
-    assert Outcome.PASS == LATENCY.assess(alone).outcome
-    verdict = LATENCY.assess(both)
-    assert Outcome.INCONCLUSIVE == verdict.outcome
+    test = of_two_modes(slow)
+    assert Outcome.PASS is LATENCY.bounds.verdict(test.wager)[0]
+    assert Outcome.FAIL is LATENCY.assess(test).outcome
+
+
+def test_a_mode_that_stands_out_holds_the_pass_back():
+    """Though it has not failed."""
+    doubtful = arms(stable=39, stable_slow=1, canary=11, canary_slow=1)["step"]
+    test = of_two_modes(doubtful)
+    assert Outcome.PASS is LATENCY.bounds.verdict(test.wager)[0]
+    verdict = LATENCY.assess(test)
+    assert Outcome.INCONCLUSIVE is verdict.outcome
     assert "prefill stands out as slower" in verdict.message
+
+
+@pytest.mark.parametrize(("rare", "expected"), [(20, Outcome.PASS), (80, Outcome.INCONCLUSIVE)])
+def test_a_mode_that_cannot_be_judged_yet_holds_the_pass_back(rare, expected):
+    """From one request in twenty on: fewer cannot move a P95 by themselves."""
+    test = known()
+    new = Arms(bucket_counts([]), bucket_counts([FAST] * rare))
+    for _ in range(10):
+        test = see(test, {"step": FINE, "prefill": new})
+    verdict = LATENCY.assess(test)
+    assert expected is verdict.outcome
+    assert ("prefill cannot be judged yet" in verdict.message) is (expected is Outcome.INCONCLUSIVE)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=20))
+def test_with_one_mode_the_bets_on_each_mode_cost_nothing(looks):
+    """They are the pooled one."""
+    test = known()
+    for stable_slow, canary_slow in looks:
+        new = arms(stable=90, stable_slow=stable_slow, canary=20, canary_slow=canary_slow)
+        test = see(test, new)
+    assert test.log_fail() == pytest.approx(test.wager.log_fail())
 
 
 def test_a_late_regression_is_found_soon():

@@ -18,9 +18,14 @@ make it useful:
 - **Strata.** A look is taken per request mode: a context and a single vector
   differ by orders of magnitude, and a different mix would look like a
   regression. Given the counts the strata are independent: factors multiply.
-  So a frequent mode that is fine would outweigh a rare one that is not: a pass
-  is held back while any mode's canary is marked more often than its share by two
-  standard deviations. To pass less often is always valid.
+  A frequent mode that is fine would outweigh a rare one that is not, so half the
+  stake for a fail is on each mode alone, in equal parts: a mean of supermartingales
+  whose weights are fixed beforehand is one. A mode's own bet is the pooled one until
+  its first request is judged, which is known before the look's marks are; with one
+  mode it costs nothing. And a pass is held back while any mode's canary is marked
+  more often than its share by two standard deviations, or while one with more than
+  1 - quantile of the requests, enough to move the percentile by itself, has not been
+  judged. To pass less often is always valid.
 - **Errors count.** A request that ended in a fault or a timeout is marked
   whatever its duration, in both arms by the same rule: its answer never came. The
   argument needs a mark to be a 0/1 property of a request under random assignment.
@@ -55,9 +60,10 @@ from enum import StrEnum
 
 from service.rollout.counts import Arms, Counted, Counts, percentile, percentile_bucket
 from service.rollout.guardrails.base import Look
-from service.rollout.guardrails.wager import Bounds, Wager, log_held_against
+from service.rollout.guardrails.wager import Bounds, Wager, log_held_against, log_mean_exp
 from service.rollout.plan import Plan
 from service.rollout.verdict import Outcome, Verdict
+from service.types import Mode
 
 GRID = (1.15, 1.35, 1.6, 2.0, 2.7, 4.0, 6.0, 10.0)
 """Odds bet on against the canary; the evidence is the mean over them."""
@@ -121,19 +127,26 @@ class Stratum:
     """What is known of one request mode.
 
     `window` holds stable's durations of earlier looks, faults in +Inf; `rollout`
-    and `step` tally what was judged; `seen` is what was judged in this step.
+    and `step` tally what was judged; `seen` is what was judged in this step, `came`
+    how many requests did, judged or not. `wager` is on this mode alone, from its
+    first bet on.
     """
 
     window: tuple[float, ...]
     seen: Arms
     rollout: Tally = Tally()
     step: Tally = Tally()
+    came: int = 0
+    wager: Wager | None = None
 
     def plus(self, new: Arms, canary_marked: int, stable_marked: int) -> Stratum:
         """With what one look judged, and marked, of it."""
         marked = (new, canary_marked, stable_marked)
-        return Stratum(
-            self.window, self.seen.plus(new), self.rollout.plus(*marked), self.step.plus(*marked)
+        return replace(
+            self,
+            seen=self.seen.plus(new),
+            rollout=self.rollout.plus(*marked),
+            step=self.step.plus(*marked),
         )
 
 
@@ -156,10 +169,24 @@ class SlowTest:
 
     def next_step(self) -> SlowTest:
         strata = {
-            mode: replace(stratum, seen=stratum.seen.blank(), step=Tally())
+            mode: replace(
+                stratum,
+                seen=stratum.seen.blank(),
+                step=Tally(),
+                came=0,
+                wager=stratum.wager.next_step() if stratum.wager else None,
+            )
             for mode, stratum in self.strata.items()
         }
         return SlowTest(self.wager.next_step(), strata)
+
+    def log_fail(self) -> float:
+        """ln E for a fail: half the stake on all modes together, half on each alone."""
+        pooled = self.wager.log_fail()
+        alone = [s.wager.log_fail() for s in self.strata.values() if s.wager is not None]
+        # One that has no bet yet follows the pooled one, so that the first costs nothing.
+        alone += [pooled] * (len(Mode) - len(alone))
+        return log_mean_exp((pooled, log_mean_exp(alone)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,28 +217,36 @@ class Slower:
             old = strata.get(mode) or _stratum(self.edges)
             tau = threshold(old, self.edges, self.rule) if look.steady else None
             window = _slide(old.window, new.stable, self.rule.baseline_samples)
-            strata[mode] = replace(old, window=window)  # τ moves only now, for the next look
+            came = old.came + new.canary.total + new.stable.total
+            # τ moves only now, for the next look.
+            strata[mode] = replace(old, window=window, came=came)
             if not isinstance(tau, int):
                 continue
             marks = new.canary.over(tau + self.rule.apart), new.stable.over(tau)
             bet = _bet(new, marks, self.rule, alone=look.alone)
             if bet is None:
                 continue
-            strata[mode] = strata[mode].plus(new, *marks)
             moved = True
-            fail = [x + bet.log_factor(odds) for x, odds in zip(fail, GRID, strict=True)]
+            against = [bet.log_factor(odds) for odds in GRID]
+            before = old.wager or test.wager
+            only = before.after(against, [0.0] * len(PASS_GRID), self.bounds)
+            strata[mode] = replace(strata[mode].plus(new, *marks), wager=only)
+            fail = [x + y for x, y in zip(fail, against, strict=True)]
             if not look.alone:
                 good = [x + bet.log_factor(1 / o) for x, o in zip(good, PASS_GRID, strict=True)]
         wager = test.wager.after(fail, good, self.bounds) if moved else test.wager
         return SlowTest(wager, strata)
 
     def assess(self, test: SlowTest) -> Verdict:
-        fail, good = test.wager.log_fail(), test.wager.log_pass()
-        outcome, words = self.bounds.verdict(test.wager)
+        fail, good = test.log_fail(), test.wager.log_pass()
+        outcome, words = self.bounds.verdict(test.wager, fail)
         slower = [mode for mode, stratum in sorted(test.strata.items()) if stratum.step.stands_out]
         if outcome is Outcome.PASS and slower:
             outcome = Outcome.INCONCLUSIVE
             words += f" over all, but {' and '.join(slower)} stands out as slower"
+        if outcome is Outcome.PASS and (unjudged := self._unjudged(test)):
+            outcome = Outcome.INCONCLUSIVE
+            words += f" over all, but {' and '.join(unjudged)} cannot be judged yet"
         # The fail side counts over the whole rollout, the pass side over the step.
         tallies = {
             mode: stratum.rollout if outcome is Outcome.FAIL else stratum.step
@@ -241,6 +276,16 @@ class Slower:
                 "strata": [self._stratum(mode, test.strata[mode]) for mode in sorted(test.strata)],
             },
         )
+
+    def _unjudged(self, test: SlowTest) -> list[str]:
+        """Modes that make up enough of the requests to move the percentile by themselves,
+        and whose latency has not been compared in this step."""
+        enough = (1 - self.rule.quantile) * sum(s.came for s in test.strata.values())
+        return [
+            mode
+            for mode, stratum in sorted(test.strata.items())
+            if stratum.came > enough and not stratum.step.canary
+        ]
 
     def _percentiles(self, test: SlowTest) -> dict[str, float | None]:
         """Of the mode with the most evidence in this step; None where there is no figure."""

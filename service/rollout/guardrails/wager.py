@@ -77,10 +77,12 @@ class Bounds:
         """
         return (self.log_fail + math.log(2)) / looks
 
-    def verdict(self, wager: Wager) -> tuple[Outcome, str]:
+    def verdict(self, wager: Wager, log_fail: float | None = None) -> tuple[Outcome, str]:
         """What a wager says, with the arithmetic. A pass once reached stays for its
-        step: by Ville's inequality the bound holds for the maximum."""
-        fail, good = wager.log_fail(), wager.log_pass()
+        step: by Ville's inequality the bound holds for the maximum. `log_fail` is ln E
+        for a fail where there is more of it than the wager's own."""
+        fail = wager.log_fail() if log_fail is None else log_fail
+        good = wager.log_pass()
         wanted_fail = f"ln(1/{self.fail:.2g}) = {self.log_fail:.2f}"
         wanted_pass = f"ln(1/{self.passing:.2g}) = {self.log_pass:.2f}"
         if fail >= self.log_fail:
@@ -117,11 +119,11 @@ class Wager:
     def log_fail(self) -> float:
         """ln E for a fail: the bets placed, and the stakes still held back."""
         held = SHARE / (self.looks + 1) + SHARE / (self.steps + 1)
-        return _logaddexp(_logmeanexp(self.failing), math.log(held))
+        return _logaddexp(log_mean_exp(self.failing), math.log(held))
 
     def log_pass(self) -> float:
         """ln E for a pass in this step."""
-        return _logmeanexp(self.passing)
+        return log_mean_exp(self.passing)
 
     def after(
         self, fail: Sequence[float], good: Sequence[float], bounds: Bounds, *, looks: int = 2
@@ -138,7 +140,7 @@ class Wager:
                 _logaddexp(f, stake) + min(clip, x) for f, x in zip(self.failing, fail, strict=True)
             ),
             passing=passing,
-            peak=max(self.peak, _logmeanexp(passing)),
+            peak=max(self.peak, log_mean_exp(passing)),
             looks=number,
         )
 
@@ -167,6 +169,7 @@ def _logaddexp(x: float, y: float) -> float:
     return high + math.log1p(math.exp(low - high))
 
 
-def _logmeanexp(values: Sequence[float]) -> float:
+def log_mean_exp(values: Sequence[float]) -> float:
+    """ln of the mean of exp(values)."""
     high = max(values)
     return high + math.log(sum(math.exp(v - high) for v in values) / len(values))
