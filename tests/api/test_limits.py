@@ -14,7 +14,7 @@ ROUTES = [
     "/v1/sessions/s/vectors",
     "/v2/models/next-vector/infer",
     "/admin/v1/rollout",
-    "/admin/v1/rollout/abort",
+    "/admin/v1/rollout/pause",
 ]
 HEADERS = {
     "Authorization": f"Bearer {TOKENS['approver']}",
