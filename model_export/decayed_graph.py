@@ -9,17 +9,18 @@ nodes, and rows of different lengths differ by their weights alone.
 from __future__ import annotations
 
 import copy
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper, shape_inference
+from onnx import TensorProto, helper, shape_inference
 
 from model_export.architecture import DIM
 from model_export.decayed_means import DecayedMeans
 from model_export.graph import IR_VERSION, OPSET
+from model_export.nodes import Nodes
 from model_export.step_graph import BLOCK, quantised
 from service.manifest import Dimensions
 
@@ -32,7 +33,7 @@ def build(model: DecayedMeans, precision: Literal["fp32", "int8"] = "fp32") -> o
 
     The scales are folded into the map. With `int8` the map's weights have 8 bits.
     """
-    writer = _Writer()
+    writer = Nodes()
     sizes = model.dimensions
     centre = writer.constant("centre", _array(model.centre))
     writer.constant("basis", _array(model.basis))
@@ -41,16 +42,16 @@ def build(model: DecayedMeans, precision: Literal["fp32", "int8"] = "fp32") -> o
     last = writer.add("MatMul", [_last_row(writer, centred), "basis"], "last_seen")
     rows = writer.add("Concat", [last, "next_state"], "rows", axis=0)
     by_row = writer.add("Transpose", [rows], "by_row", perm=[1, 0, 2])
-    units = writer.add("Div", [by_row, _length(writer, by_row, "row_length")], "units")
+    units = writer.add("Div", [by_row, writer.norm(by_row, "row_length")], "units")
     writer.constant("flat_shape", np.array([0, (sizes.layers + 1) * sizes.hidden], np.int64))
     flat = writer.add("Reshape", [units, "flat_shape"], "flat")
     mixed = _mixed(writer, model, flat, precision)
     direction = writer.add("Gemm", [mixed, "basis"], "direction", transB=1)
-    writer.add("Div", [direction, _length(writer, direction, "length")], "next_vector")
+    writer.add("Div", [direction, writer.norm(direction, "length")], "next_vector")
     return _finished(writer, sizes, precision)
 
 
-def _means(writer: _Writer, model: DecayedMeans, centred: str) -> None:
+def _means(writer: Nodes, model: DecayedMeans, centred: str) -> None:
     """`next_state`: every vector times what is left of it, and of the state before."""
     decay = model.decay.double()
     fade = torch.log(decay.clamp_min(1e-30))[:, None]
@@ -87,7 +88,7 @@ def _means(writer: _Writer, model: DecayedMeans, centred: str) -> None:
     writer.add("Add", [new, writer.add("Mul", [left, "state"], "old")], "next_state")
 
 
-def _last_row(writer: _Writer, centred: str) -> str:
+def _last_row(writer: Nodes, centred: str) -> str:
     """Each row's last centred vector, `[1, batch, dim]`."""
     writer.constant("one_int", np.array(1, np.int32))
     writer.constant("outer_axes", np.array([0, 2], np.int64))
@@ -98,7 +99,7 @@ def _last_row(writer: _Writer, centred: str) -> str:
     return writer.add("GatherElements", [centred, spread], "last", axis=0)
 
 
-def _mixed(writer: _Writer, model: DecayedMeans, flat: str, precision: str) -> str:
+def _mixed(writer: Nodes, model: DecayedMeans, flat: str, precision: str) -> str:
     """The prediction in the basis, `[batch, width]`."""
     exact = copy.deepcopy(model).double()
     with torch.no_grad():
@@ -117,36 +118,12 @@ def _mixed(writer: _Writer, model: DecayedMeans, flat: str, precision: str) -> s
     return writer.add("Add", [product, bias], "mixed")
 
 
-def _length(writer: _Writer, rows: str, output: str) -> str:
-    raw = writer.add("ReduceL2", [rows, "last_axis"], f"{output}_raw", keepdims=1)
-    return writer.add("Max", [raw, "smallest_norm"], output)
-
-
 def _array(tensor: torch.Tensor) -> NDArray[np.float32]:
     array: NDArray[np.float32] = tensor.detach().float().numpy()
     return np.ascontiguousarray(array)
 
 
-class _Writer:
-    """Nodes and initializers in the order they are added; names are given, so bytes repeat."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.initializers: list[onnx.TensorProto] = []
-        self.constant("smallest_norm", np.array(1e-12, np.float32))
-        self.constant("last_axis", np.array([-1], np.int64))
-
-    def constant(self, name: str, value: NDArray[Any]) -> str:
-        self.initializers.append(numpy_helper.from_array(value, name))
-        return name
-
-    def add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        name = f"{operator}_{output}"
-        self.nodes.append(helper.make_node(operator, inputs, [output], name=name, **attributes))
-        return output
-
-
-def _finished(writer: _Writer, sizes: Dimensions, precision: str) -> onnx.ModelProto:
+def _finished(writer: Nodes, sizes: Dimensions, precision: str) -> onnx.ModelProto:
     value = helper.make_tensor_value_info
     state: list[int | str] = [sizes.layers, "batch", sizes.hidden]
     graph = helper.make_graph(

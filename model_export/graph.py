@@ -13,20 +13,17 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper, shape_inference
+from onnx import TensorProto, helper, shape_inference
 
 from model_export.architecture import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
 from model_export.fold import Float32, Folded, GRULayer, Linear, fold
+from model_export.nodes import Nodes
 
 OPSET = 20
 """The first with Gelu and the last before GRU-22, which ONNX Runtime may not know."""
 
 IR_VERSION = 9
 """The format's version that goes with opset 20."""
-
-_SMALLEST_NORM = 1e-12
-"""As in `torch.nn.functional.normalize`: a shorter vector is divided by this."""
 
 
 def build(model: MemoryAugmentedGRU, *, half: bool = False) -> onnx.ModelProto:
@@ -124,29 +121,12 @@ def _add_to_last(graph: _Graph, step: str) -> None:
     graph.add("Div", [moved, graph.norm(moved, "moved_norm")], "next_vector")
 
 
-class _Graph:
-    """Nodes and initializers in the order they are added; names are given, so bytes repeat."""
+class _Graph(Nodes):
+    """Nodes whose weights, products and GRU are in fp16 where `half` asks for it."""
 
     def __init__(self, *, half: bool) -> None:
+        super().__init__()
         self._half = half
-        self._nodes: list[onnx.NodeProto] = []
-        self._initializers: list[onnx.TensorProto] = []
-        self.constant("smallest_norm", np.array(_SMALLEST_NORM, np.float32))
-        self.constant("last_axis", np.array([-1], np.int64))
-
-    def constant(self, name: str, value: NDArray[np.generic]) -> str:
-        self._initializers.append(numpy_helper.from_array(value, name))
-        return name
-
-    def add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        self.add_many(operator, inputs, [output], **attributes)
-        return output
-
-    def add_many(
-        self, operator: str, inputs: list[str], outputs: list[str], **attributes: Any
-    ) -> None:
-        name = f"{operator}_{outputs[-1]}"
-        self._nodes.append(helper.make_node(operator, inputs, outputs, name=name, **attributes))
 
     def weight(self, name: str, value: Float32) -> str:
         """A constant of the graph's precision."""
@@ -170,11 +150,6 @@ class _Graph:
         bias = self.weight(f"{output}_bias", layer.bias)
         return self.widened("Gemm", [value, weight, bias], output)
 
-    def norm(self, value: str, output: str) -> str:
-        """The length of each row `[batch, 1]`, at least `_SMALLEST_NORM`."""
-        length = self.add("ReduceL2", [value, "last_axis"], f"{output}_raw", keepdims=1)
-        return self.add("Max", [length, "smallest_norm"], output)
-
     def gru(
         self, number: int, layer: GRULayer, sequence: str, state: str, outputs: tuple[str, str]
     ) -> None:
@@ -191,7 +166,7 @@ class _Graph:
 
     def finish(self) -> onnx.GraphProto:
         return helper.make_graph(
-            self._nodes,
+            self.nodes,
             "next_vector",
             inputs=[
                 helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["time", "batch", DIM]),
@@ -202,7 +177,7 @@ class _Graph:
                 helper.make_tensor_value_info("next_vector", TensorProto.FLOAT, ["batch", DIM]),
                 helper.make_tensor_value_info("next_state", TensorProto.FLOAT, _STATE_SHAPE),
             ],
-            initializer=self._initializers,
+            initializer=self.initializers,
         )
 
 

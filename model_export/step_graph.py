@@ -23,11 +23,12 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from model_export.architecture import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
 from model_export.fold import Folded, GRULayer, Linear, fold
 from model_export.graph import IR_VERSION, OPSET
+from model_export.nodes import Nodes
 from service.manifest import Precision
 
 BLOCK = 64
@@ -228,29 +229,12 @@ _WRITE = _Ends(
 )
 
 
-class _Writer:
-    """Nodes and initializers in the order they are added; products are in `precision`."""
+class _Writer(Nodes):
+    """Nodes whose products are in `precision`."""
 
     def __init__(self, precision: Precision) -> None:
+        super().__init__()
         self._precision = precision
-        self._nodes: list[onnx.NodeProto] = []
-        self._initializers: list[onnx.TensorProto] = []
-        self.constant("smallest_norm", np.array(1e-12, np.float32))
-        self.constant("last_axis", np.array([-1], np.int64))
-
-    def constant(self, name: str, value: NDArray[Any]) -> str:
-        self._initializers.append(numpy_helper.from_array(value.copy(order="C"), name))
-        return name
-
-    def add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        self.add_many(operator, inputs, [output], **attributes)
-        return output
-
-    def add_many(
-        self, operator: str, inputs: list[str], outputs: list[str], **attributes: Any
-    ) -> None:
-        name = f"{operator}_{outputs[-1]}"
-        self._nodes.append(helper.make_node(operator, inputs, outputs, name=name, **attributes))
 
     def product(self, value: str, weight: NDArray[np.float32], output: str) -> str:
         """`value @ weight`."""
@@ -295,16 +279,12 @@ class _Writer:
             accuracy_level=_ACCURACY_LEVEL,
         )
 
-    def norm(self, value: str, output: str) -> str:
-        length = self.add("ReduceL2", [value, "last_axis"], f"{output}_raw", keepdims=1)
-        return self.add("Max", [length, "smallest_norm"], output)
-
     def finish(self, ends: _Ends, name: str) -> onnx.GraphProto:
         def of(tensors: tuple[_Tensor, ...]) -> list[onnx.ValueInfoProto]:
             return [helper.make_tensor_value_info(*tensor) for tensor in tensors]
 
-        used = {name for node in self._nodes for name in node.input}
-        constants = [constant for constant in self._initializers if constant.name in used]
+        used = {name for node in self.nodes for name in node.input}
+        constants = [constant for constant in self.initializers if constant.name in used]
         return helper.make_graph(
-            self._nodes, name, of(ends.inputs), of(ends.outputs), initializer=constants
+            self.nodes, name, of(ends.inputs), of(ends.outputs), initializer=constants
         )
