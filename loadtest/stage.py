@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
+from types import FrameType
+from typing import NoReturn
 
 from loadtest.client import Client, ClientError
 from loadtest.story import CANARY, INTERVAL_SECONDS, STABLE
@@ -163,6 +166,11 @@ def serving(
                 process.wait()
 
 
+def stop_in_order() -> None:
+    """From now on a command that is terminated ends its server as an interrupted one does."""
+    signal.signal(signal.SIGTERM, _terminated)
+
+
 def free_port() -> int:
     """A port that nobody listens on at this moment."""
     with socket.socket() as free:
@@ -188,3 +196,7 @@ def _environment(more: Mapping[str, str]) -> dict[str, str]:
 
 def _tail(log: Path, lines: int = 15) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(143)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 import orjson
 from rich.console import Console
@@ -40,8 +37,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console()
     clock = SystemClock()
     began = clock.monotonic()
-    # A terminated demo stops its server as an interrupted one does.
-    signal.signal(signal.SIGTERM, _terminated)
+    stage.stop_in_order()
     try:
         checkpoints = _checkpoints(args.checkpoints)
         data = streams.load(args.data)
@@ -114,7 +110,3 @@ def _act(
     if not played.problems:
         console.print(f"  as it must: {story.CANARY} was {act.expected}", style="green")
     return played
-
-
-def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(143)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 import orjson
 from rich.console import Console
@@ -66,8 +63,7 @@ def run(args: argparse.Namespace) -> int:
             "nextvec trial: --minutes, --runs, --rate, --noise must be over 0, --factor 1 or more"
         )
     console = Console()
-    # A terminated trial stops its server as an interrupted one does.
-    signal.signal(signal.SIGTERM, _terminated)
+    stage.stop_in_order()
     try:
         data = streams.load(args.data)
         args.out.mkdir(parents=True, exist_ok=True)
@@ -152,7 +148,3 @@ def _figures(trial: Trial) -> dict[str, object]:
         "verdict": None if last is None else last.verdict or last.message,
         "problems": trial.problems(),
     }
-
-
-def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(143)

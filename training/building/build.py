@@ -7,6 +7,7 @@ was. The manifest is written last; a folder without one is not finished.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -18,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from service.manifest import sha256
 from training import corpus
-from training.building import digest
 from training.building.embedder import Embedder
 from training.building.sentences import pieces
 from training.building.texts import Document
@@ -48,7 +49,8 @@ def cut(documents: Sequence[Document], embedder: Embedder) -> list[Cut]:
     for document in documents:
         if sentences := pieces(document.text):
             text = "\n".join([key, *sentences])
-            found.append(Cut(document.name, sentences, digest.of_bytes(text.encode())))
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            found.append(Cut(document.name, sentences, digest))
     if not found:
         raise corpus.CorpusError("no document holds a sentence of at least six words")
     refuse_twins([(document.name, document.digest) for document in found])
@@ -89,7 +91,7 @@ def build(
     vectors = [np.load(parts / f"{document.digest}.npy") for document in cuts]
     text = "".join(f"{sentence}\n" for document in cuts for sentence in document.sentences)
     _replace(out / SENTENCES, lambda path: path.write_text(text, encoding="utf-8"))
-    source = {"embedder": embedder.identity, "sentences": digest.of_file(out / SENTENCES)}
+    source = {"embedder": embedder.identity, "sentences": sha256(out / SENTENCES)}
     digests = [document.digest for document in cuts]
     manifest = write(out, [document.name for document in cuts], vectors, source, digests)
     shutil.rmtree(parts)
@@ -124,7 +126,7 @@ def write(
         "format": 1,
         "vectors": len(whole.vectors),
         "dim": int(whole.vectors.shape[1]),
-        "corpus_sha256": digest.of_file(out / CORPUS),
+        "corpus_sha256": sha256(out / CORPUS),
         "source": source,
         "documents": documents,
     }

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
 
-from training.building import digest
+from service.manifest import sha256
 from training.corpus import CorpusError
 
 _MAX_TOKENS = 384
@@ -48,7 +48,7 @@ class SentenceEncoder:
             self._model = AutoModel.from_pretrained(
                 folder, local_files_only=True, attn_implementation="eager", dtype=self._dtype
             )
-            self._sha256 = digest.of_file(folder / "model.safetensors")
+            self._sha256 = sha256(folder / "model.safetensors")
             self._name = json.loads((folder / "config.json").read_text())["_name_or_path"]
         except (OSError, ValueError, KeyError) as error:
             raise CorpusError(f"{folder}: not a sentence encoder: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -13,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.building import digest
 from training.corpus import CorpusError
 
 Vectors = NDArray[np.float32]
@@ -30,7 +30,7 @@ class Stream:
     @property
     def digest(self) -> str:
         """Of the vectors' bytes."""
-        return digest.of_bytes(self.vectors.tobytes())
+        return hashlib.sha256(self.vectors.tobytes()).hexdigest()
 
 
 def read(path: Path, dim: int = 768) -> list[Stream]:

