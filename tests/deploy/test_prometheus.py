@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -14,6 +13,7 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+import real_prometheus
 import yaml
 from expressions import DEPLOY, everything, filled, queries
 from prometheus_client import CollectorRegistry, generate_latest
@@ -134,12 +134,6 @@ def exporter():
         thread.join()
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def prometheus(exporter, tmp_path_factory):
     """The shipped configuration, but for the target, the pace and where the rules lie."""
@@ -148,27 +142,10 @@ def prometheus(exporter, tmp_path_factory):
     config["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s"}
     config["rule_files"] = [str(FOLDER / "alerts.yml")]
     config["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{exporter}"]}]
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    port = free_port()
-    with (
-        (folder / "log").open("w", encoding="utf-8") as log,
-        subprocess.Popen(
-            [
-                "prometheus",
-                f"--config.file={folder / 'prometheus.yml'}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-            ],
-            stdout=log,
-            stderr=log,
-        ) as process,
-    ):
-        server = Prometheus(f"http://127.0.0.1:{port}")
-        try:
-            _wait_for_scrapes(server, folder / "log")
-            yield server
-        finally:
-            process.terminate()
+    with real_prometheus.running(folder, config) as address:
+        server = Prometheus(address)
+        _wait_for_scrapes(server, folder / "log")
+        yield server
 
 
 def _wait_for_scrapes(server, log):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
-import subprocess
 import threading
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import yaml
+import real_prometheus
 from prometheus_client import CollectorRegistry, generate_latest
 
 from service.metrics import Metrics
@@ -117,27 +115,8 @@ def prometheus(folder, target):
             {"job_name": "nextvec", "static_configs": [{"targets": [f"127.0.0.1:{target}"]}]}
         ],
     }
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with (
-        (folder / "log").open("w", encoding="utf-8") as log,
-        subprocess.Popen(
-            [
-                "prometheus",
-                f"--config.file={folder / 'prometheus.yml'}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-            ],
-            stdout=log,
-            stderr=log,
-        ) as process,
-    ):
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
+    with real_prometheus.running(folder, config) as address:
+        yield address
 
 
 def answers(url) -> bool:
