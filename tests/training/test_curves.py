@@ -36,7 +36,7 @@ def _history(path: Path, name: str, hold_out: str = "eras", **changed: object) -
 def test_runs_stand_beside_each_other_by_vectors_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A row a run: vectors and seconds an epoch, rate, all read, the best and when."""
+    """A row a run: vectors and seconds an epoch, rate, the fastest, all read, the best and when."""
     paths = [_history(tmp_path / f"{name}.json", name) for name in ("dense", "last")]
     out = tmp_path / "out"
     assert 0 == main(["evaluate", "--curves", *map(str, paths), "--out", str(out)])
