@@ -35,6 +35,12 @@ _MODEL = "next-vector"
 _QUIET = 1.1
 """The largest B of a run over its smallest: beyond this, the machine was not quiet."""
 
+_WIDTH = 120
+"""Characters a line of the table where no terminal says how many it has."""
+
+_PAUSE = 0.001
+"""Seconds between two requests of one session, about: its client's and the service's share."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -59,6 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH
     try:
         measure = _measure if args.provider is None else _measure_engine
         table = measure(args, SystemClock(), console)
@@ -153,14 +161,14 @@ def _rows(
     yield Row("bare step, direct export (B)", "ms", first.p50 * 1000, times=first, b=first.p50)
     quick = _engine(files, files.graph.with_name(STEP_INT8))
     two = _engine(files, files.graph, threads=2)
-    for what, engine, batch in (
-        ("8-bit weights", quick, 1),
-        ("8-bit weights, batch of 8", quick, 8),
-        ("8-bit weights, batch of 32", quick, 32),
-        *((f"folded, batch of {batch}", folded, batch) for batch in (1, 4, 8, 32)),
-        ("folded, on two threads", two, 1),
+    for what, engine, batch, pause in (
+        *((f"8 bits, batch of {batch}", quick, batch, 0.0) for batch in (1, 4, 8, 32)),
+        ("8 bits, each 1 ms after the last", quick, 1, _PAUSE),
+        *((f"folded, batch of {batch}", folded, batch, 0.0) for batch in (1, 4, 8, 32)),
+        ("folded, each 1 ms after the last", folded, 1, _PAUSE),
+        ("folded, on two threads", two, 1, 0.0),
     ):
-        measure = partial(bare.steps, engine, data, batch, 300, clock)
+        measure = partial(bare.steps, engine, data, batch, 300, clock, pause=pause)
         yield _time_row(f"bare step, {what}", *yardstick.beside(measure))
     (alone, many), b = yardstick.beside(
         lambda: run_fast(served.generator(data, clock, args.seconds / 2))

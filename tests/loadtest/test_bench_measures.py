@@ -59,6 +59,7 @@ def test_bare_steps_carry_the_state_and_leave_the_warm_up_out():
     times = bare.steps(engine, STREAMS, 3, 20, SystemClock())
     assert times.count == 20
     assert {(1, 1, 1)} == {tuple(batch) for batch in engine.batches}
+    assert bare.steps(engine, STREAMS, 1, 2, SystemClock(), pause=1e-6).count == 2
     assert bare.context(engine, STREAMS, 0, 7, SystemClock()) > 0
     assert [7] == engine.batches[-1]
 
