@@ -200,7 +200,7 @@ def _rows(
         yield from _step_rows(bench, yardstick, "int8", (0.30, 6.0, 10.0))
     with stage.serving(models, args.out, settings=fp32) as server:
         bench = served.Bench(server, data, clock, args.seconds)
-        rate = 0.15 / yardstick.all[-1]
+        rate = 0.25 / yardstick.all[-1]
         (phase_2, phase_3), b = yardstick.beside(lambda: run_fast(served.variants(bench, rate)))
     yield _time_row("step, Phase-2 beside Phase-3", phase_2, b)
     ratio = phase_3.p95 / phase_2.p95
