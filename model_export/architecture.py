@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model_export import recurrence
 from model_export.model import NextVectorModel
 from service.manifest import Dimensions
 
@@ -92,10 +93,19 @@ class MemoryAugmentedGRU(NextVectorModel):
         """The GRU's output at every vector `[time, batch, hidden]`, and the state."""
         time, batch, _ = vectors.shape
         # The first read has a zero query: one constant, the same at every step.
-        content = self.memory.read(vectors.new_zeros(1, HIDDEN)).expand(time, batch, DIM)
-        augmented = torch.cat([self.input_norm(vectors), content], dim=-1)
+        content = self.memory.read(vectors.new_zeros(1, HIDDEN))
+        normed = self.input_norm(vectors)
+        if self.training:
+            return recurrence.gru(self.gru, self._projected(normed, content[0]), state)
+        augmented = torch.cat([normed, content.expand(time, batch, DIM)], dim=-1)
         hidden, next_state = self.gru(augmented, state)
         return hidden, next_state
+
+    def _projected(self, normed: Tensor, content: Tensor) -> Tensor:
+        """What the first layer makes of its input, the constant half multiplied once."""
+        weight, bias = recurrence.parameters(self.gru, "ih", 0)
+        constant = F.linear(content, weight[:, DIM:], bias)
+        return F.linear(normed, weight[:, :DIM], constant)
 
     def head(self, hidden: Tensor) -> Tensor:
         """The step predicted from the GRU's output: `[..., hidden] -> [..., dim]`."""

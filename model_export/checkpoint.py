@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import warnings
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialise
 from torch import Tensor
 
 from model_export.architecture import DIM, MemoryAugmentedGRU
@@ -55,13 +57,29 @@ def metadata(path: Path) -> dict[str, str]:
 
 
 def save(model: NextVectorModel, path: Path, metadata: dict[str, str]) -> None:
-    """Write `model` and its architecture to `path` as fp16 safetensors, atomically."""
+    """Write `model` and its architecture to `path` as fp16 safetensors, atomically.
+
+    The same model and metadata give the same file, byte for byte.
+    """
     metadata = {_ARCHITECTURE: model.ARCHITECTURE, **metadata}
     tensors = {key: value.detach().half().contiguous() for key, value in model.state_dict().items()}
     partial = path.with_name(f".{path.name}.partial")
-    save_file(tensors, partial, metadata=metadata)
-    partial.chmod(0o644)  # safetensors leaves it readable by its maker alone
+    partial.write_bytes(_in_order(serialise(tensors, metadata=metadata)))
     partial.replace(path)
+
+
+def _in_order(file: bytes) -> bytes:
+    """A safetensors file with its metadata sorted: the library leaves their order to chance.
+
+    The format: eight bytes of the header's length, the header in JSON, padded with
+    spaces to a multiple of eight, and the tensors.
+    """
+    end = 8 + int.from_bytes(file[:8], "little")
+    header = json.loads(file[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + file[end:]
 
 
 def _blank(path: Path, tensors: dict[str, Tensor]) -> NextVectorModel:

@@ -48,6 +48,11 @@ class Epoch:
     seconds: float
     vectors_per_second: float
 
+    @property
+    def vectors(self) -> int:
+        """How many the model read, forward and backward."""
+        return round(self.vectors_per_second * self.seconds)
+
 
 @dataclass(frozen=True)
 class Result:

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from model_export import checkpoint
 from model_export.architecture import MemoryAugmentedGRU
 from model_export.checkpoint import CheckpointError
+from model_export.decayed_means import DecayedMeans
 
 Tensors = dict[str, torch.Tensor]
 KEY = "output_proj.3.bias"
@@ -41,14 +42,29 @@ def test_a_good_checkpoint_loads_in_fp32(
 
 
 def test_metadata_is_what_was_saved(model: MemoryAugmentedGRU, tmp_path: Path) -> None:
-    """And the architecture; a `.pt` file carries none."""
+    """And the architecture; a `.pt` file carries none. As readable as any other new file."""
     path = tmp_path / "a.safetensors"
     checkpoint.save(model, path, {"window": "500"})
     expected = {"architecture": "memory-augmented-gru", "window": "500"}
     assert expected == checkpoint.metadata(path)
     assert {} == checkpoint.metadata(tmp_path / "a.pt")
     assert [path] == list(tmp_path.iterdir())
-    assert 0o644 == path.stat().st_mode & 0o777
+    (plain := tmp_path / "plain").touch()
+    assert plain.stat().st_mode == path.stat().st_mode
+
+
+def test_the_same_model_gives_the_same_file(tmp_path: Path) -> None:
+    """Byte for byte, in whatever order its metadata come, and names that are not ASCII too."""
+    model = DecayedMeans([0.5], width=2)
+    said = {key: f"{key} of the Adélie" for key in ["recipe", "window", "best_epoch", "hold_out"]}
+    files = [tmp_path / f"{number}.safetensors" for number in range(2)]
+    checkpoint.save(model, files[0], said)
+    checkpoint.save(model, files[1], dict(reversed(said.items())))
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert {"architecture": "decayed-means", **said} == checkpoint.metadata(files[0])
+    expected = model.state_dict()
+    for key, value in checkpoint.load(files[0]).state_dict().items():
+        assert torch.equal(value, expected[key].half().float())
 
 
 def _without(tensors: Tensors) -> None:

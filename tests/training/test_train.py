@@ -17,7 +17,7 @@ from service.cli import main
 from training import corpus, recipe
 from training.corpus import Corpus
 from training.recipe import Recipe
-from training.train import Result, initialise, train
+from training.train import Epoch, Result, initialise, train
 
 TINY = replace(
     recipe.load(Path(recipe.__file__).parent / "recipes" / "phase-2.toml"),
@@ -107,6 +107,8 @@ def test_the_command_writes_checkpoint_history_and_curve(tmp_path: Path) -> None
     history = json.loads((out / "tiny.history.json").read_text())
     assert 1 == len(history["history"])
     assert 8 == history["recipe"]["window"]
+    assert "eras" == history["data"]["hold_out"]
+    assert 64 == Epoch(**history["history"][0]).vectors
     assert (out / "tiny.png").is_file()
 
 

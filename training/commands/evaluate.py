@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from model_export import checkpoint
 from service.manifest import sha256
-from training import comparison, corpus, held_out, pool_demo
+from training import comparison, corpus, curves, held_out, pool_demo
 from training.candidate import Candidate, parse_all
 from training.commands import sweeps
 from training.corpus import Corpus
@@ -24,7 +24,7 @@ from training.evaluate import predict_exact
 from training.evaluation import PoolWish, evaluate
 from training.held_out import HeldOutSet
 from training.metrics import Vectors
-from training.plots import report_picture
+from training.plots import curves_picture, report_picture
 from training.report import Data
 
 
@@ -86,6 +86,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("REPORT", "REPORT"),
         help="two report.json: the second less the first; refused unless their pools are the same",
     )
+    parser.add_argument(
+        "--curves",
+        nargs="+",
+        type=Path,
+        metavar="HISTORY",
+        help="runs of nextvec train (.history.json) by what they cost: Hit@5 against vectors read",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -93,6 +100,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         if args.compare:
             print(comparison.compare(*args.compare))
+        elif args.curves:
+            _curves(args.curves, args.out)
         elif args.pool_demo:
             print(pool_demo.demonstrate(corpus.load(_needed(args.data))))
         else:
@@ -101,6 +110,7 @@ def run(args: argparse.Namespace) -> int:
         checkpoint.CheckpointError,
         comparison.ComparisonError,
         corpus.CorpusError,
+        curves.CurveError,
         ValueError,
     ) as error:
         raise SystemExit(f"nextvec evaluate: {error}") from error
@@ -138,6 +148,13 @@ def _evaluate(args: argparse.Namespace, console: Console) -> None:
     # Last, so that where it stands the others do.
     (args.out / "report.json").write_text(json.dumps(report.as_json(), indent=1) + "\n")
     print(f"{report.as_markdown()}\nwritten to {args.out}/report.md, report.json and report.png")
+
+
+def _curves(histories: list[Path], out: Path) -> None:
+    runs = curves.load(histories)
+    out.mkdir(parents=True, exist_ok=True)
+    curves_picture(runs, out / "curves.png")
+    print(f"{curves.table(runs)}\n\nwritten to {out}/curves.png")
 
 
 def _needed(data: Path | None) -> Path:

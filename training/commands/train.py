@@ -110,7 +110,8 @@ def _keeper(args: argparse.Namespace, chosen: Recipe, dataset_sha256: str) -> Ke
 def _write(out: Path, chosen: Recipe, result: Result, said: Mapping[str, str]) -> Path:
     """The checkpoint, the history and the curve; the checkpoint last."""
     out.mkdir(parents=True, exist_ok=True)
-    history = json.dumps(result.as_json(chosen), indent=1)
+    data = {key: said[key] for key in ("dataset_sha256", "hold_out")}
+    history = json.dumps({**result.as_json(chosen), "data": data}, indent=1)
     (out / f"{chosen.name}.history.json").write_text(history + "\n")
     learning_curve(result.history, chosen.name, out / f"{chosen.name}.png")
     target = out / f"{chosen.name}.safetensors"

@@ -1,0 +1,71 @@
+"""Runs by what they cost: a table, a picture, and a refusal of other pools."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from service.cli import main
+
+
+def _history(path: Path, name: str, hold_out: str = "eras", **changed: object) -> Path:
+    """Two epochs of 1,000 vectors in 10 s; the first is the better."""
+    epochs = [
+        {
+            "epoch": number,
+            "loss": 1.0,
+            "cosine": 0.4,
+            "hit_at_5": hit,
+            "seconds": 10.0,
+            "vectors_per_second": 100.0,
+        }
+        for number, hit in ((1, 0.3), (2, 0.2))
+    ]
+    content = {
+        "recipe": {"name": name},
+        "history": epochs,
+        "data": {"dataset_sha256": "ab" * 32, "hold_out": hold_out},
+        **changed,
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_runs_stand_beside_each_other_by_vectors_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A row a run: vectors and seconds an epoch, rate, the fastest, all read, the best and when."""
+    paths = [_history(tmp_path / f"{name}.json", name) for name in ("dense", "last")]
+    out = tmp_path / "out"
+    assert 0 == main(["evaluate", "--curves", *map(str, paths), "--out", str(out)])
+    printed = capsys.readouterr().out
+    assert "| dense | 2 | 1,000 | 10 | 100 | 2,000 | 30.0 | 1,000 |" in printed
+    assert "| last | 2 | 1,000 | 10 | 100 | 2,000 | 30.0 | 1,000 |" in printed
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"hold_out": "latest"}, "holds out eras of .* and .* latest .*: their pools differ"),
+        ({"data": {}}, "not the history of a run .*KeyError"),
+        ({"history": [{"epoch": 1}]}, "not the history of a run .*TypeError"),
+        ({"history": []}, "has no epoch"),
+    ],
+)
+def test_runs_that_do_not_compare_are_refused(
+    tmp_path: Path, changed: dict[str, str], says: str
+) -> None:
+    """Naming the file and why."""
+    paths = [_history(tmp_path / "a.json", "a"), _history(tmp_path / "b.json", "b", **changed)]
+    with pytest.raises(SystemExit, match=says):
+        main(["evaluate", "--curves", *map(str, paths), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_history_is_refused(tmp_path: Path) -> None:
+    """By its name."""
+    with pytest.raises(SystemExit, match=r"absent\.json: not the history"):
+        main(["evaluate", "--curves", str(tmp_path / "absent.json")])

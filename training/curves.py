@@ -1,0 +1,97 @@
+"""Runs beside each other by what they cost: Hit@5 against vectors read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+from training.train import Epoch
+
+_COLUMNS = (
+    "run",
+    "epochs",
+    "vectors an epoch",
+    "fastest epoch, s",
+    "vectors a second in it",
+    "vectors read",
+    "best Hit@5 %",
+    "read by then",
+)
+
+
+class CurveError(Exception):
+    """The histories cannot be drawn together; says why."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A run by its epochs; `data` is what was held out of which dataset."""
+
+    name: str
+    data: tuple[str, str]
+    history: tuple[Epoch, ...]
+
+    @property
+    def vectors(self) -> list[int]:
+        """Vectors read forward and backward up to each epoch's end."""
+        return list(accumulate(epoch.vectors for epoch in self.history))
+
+    @property
+    def best(self) -> int:
+        """The place of the epoch with the highest Hit@5, the first of equals."""
+        hits = [epoch.hit_at_5 for epoch in self.history]
+        return hits.index(max(hits))
+
+
+def load(paths: Sequence[Path]) -> list[Curve]:
+    """The runs of `nextvec train`'s `.history.json` files.
+
+    Raises `CurveError` on a file that is none, and where two runs did not hold out the
+    same: the Hit@5 of an epoch is of that pool.
+    """
+    curves = [_load(path) for path in paths]
+    for path, curve in zip(paths, curves, strict=True):
+        if curve.data != curves[0].data:
+            raise CurveError(
+                f"{paths[0]} holds out {_told(curves[0])} and {path} {_told(curve)}: "
+                "their pools differ; train both on the same"
+            )
+    return curves
+
+
+def table(curves: Sequence[Curve]) -> str:
+    """A row a run, in Markdown; the speed is that of the epoch which others' work held up least."""
+    lines = ["| " + " | ".join(_COLUMNS) + " |", "|" + "---|" * len(_COLUMNS)]
+    for curve in curves:
+        epochs, read = len(curve.history), curve.vectors
+        fastest = max(curve.history, key=lambda epoch: epoch.vectors_per_second)
+        lines.append(
+            f"| {curve.name} | {epochs} | {read[-1] / epochs:,.0f} | {fastest.seconds:,.0f} "
+            f"| {fastest.vectors_per_second:,.0f} | {read[-1]:,} "
+            f"| {100 * curve.history[curve.best].hit_at_5:.1f} | {read[curve.best]:,} |"
+        )
+    return "\n".join(lines)
+
+
+def _load(path: Path) -> Curve:
+    try:
+        content = json.loads(path.read_text())
+        history = tuple(Epoch(**epoch) for epoch in content["history"])
+        data = (str(content["data"]["dataset_sha256"]), str(content["data"]["hold_out"]))
+        name = str(content["recipe"]["name"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CurveError(
+            f"{path}: not the history of a run of this nextvec train "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    if not history:
+        raise CurveError(f"{path}: has no epoch")
+    return Curve(name, data, history)
+
+
+def _told(curve: Curve) -> str:
+    digest, hold_out = curve.data
+    return f"{hold_out} of the dataset {digest[:12]}…"
