@@ -236,13 +236,16 @@ class Dispatch:
         context: Vectors,
         preference: Preference,
     ) -> Prediction:
-        """A context from a cold state, or from the longest beginning of it that is known."""
+        """A context from a cold state, or from the longest beginning of it that is known; one
+        that is known to its end is answered as it was before, without the engine."""
         if self._prefixes is None or preference.caller is None:
             return await self._submit(recorded, loaded, context, None)
         prefix = await self._prefixes.find(preference.caller, loaded.digest, context)
         recorded.known += prefix.length
         self._metrics.prefix_hits.inc(prefix.length)
         self._metrics.prefix_misses.inc(len(context) - prefix.length)
+        if prefix.vector is not None and prefix.state is not None:
+            return Prediction(prefix.vector, prefix.state, 0.0, 0.0)
         prediction = await self._submit(
             recorded,
             loaded,
@@ -251,7 +254,7 @@ class Dispatch:
             offset=prefix.length,
             keep_states=True,
         )
-        self._prefixes.keep(prefix, prediction.states)
+        self._prefixes.keep(prefix, prediction.states, prediction.vector)
         return prediction
 
     async def _submit(

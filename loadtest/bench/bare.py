@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 
 from loadtest.bench.times import Times
@@ -12,14 +14,22 @@ from service.inference.engine import Engine
 _WARM_UP = 10
 
 
-def steps(engine: Engine, streams: Streams, batch: int, count: int, clock: Clock) -> Times:
-    """`count` steps of `batch` streams at once, the state carried as a session carries it."""
+def steps(
+    engine: Engine, streams: Streams, batch: int, count: int, clock: Clock, *, pause: float = 0.0
+) -> Times:
+    """`count` steps of `batch` streams at once, the state carried as a session carries it.
+
+    With a `pause` of so many seconds before each, which is not counted: the processor's
+    caches are then what others left in them, as they are for a service.
+    """
     sizes = engine.dimensions
     state = np.zeros((sizes.layers, batch, sizes.hidden), np.float32)
     lengths = np.ones(batch, np.int32)
     rows = np.stack([streams.read(i, 0, count + _WARM_UP) for i in range(batch)], axis=1)
     took = []
     for row in rows:
+        if pause:
+            time.sleep(pause)
         began = clock.monotonic()
         _, state = engine.run(row[None], lengths, state)
         took.append(clock.monotonic() - began)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from loadtest.bench.times import Times
 
-HEADINGS = ("what", "P50 ms", "P95 ms", "a second", "figure", "value", "goal", "")
+HEADINGS = ("what", "P50 ms", "P95 ms", "a second", "B ms", "figure", "value", "goal", "")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Goal:
 class Row:
     """One measurement: its times, and the figure that can be compared on any machine.
 
-    `figure` says how `value` is reckoned; B is the bare step of the run.
+    `figure` says how `value` is reckoned; `b` is the bare step's P50 in seconds just
+    before and after it, None where the figure is no ratio to it.
     """
 
     what: str
@@ -39,6 +40,7 @@ class Row:
     value: float
     goal: Goal | None = None
     times: Times | None = None
+    b: float | None = None
 
     @property
     def met(self) -> bool | None:
@@ -54,7 +56,8 @@ class Row:
             shown = (f"{times.p50 * 1000:.3g}", f"{times.p95 * 1000:.3g}", rate)
         verdict = {None: "", True: "met", False: "missed"}[self.met]
         goal = "" if self.goal is None else str(self.goal)
-        return (self.what, *shown, self.figure, f"{self.value:.3g}", goal, verdict)
+        b = "" if self.b is None else f"{self.b * 1000:.3g}"
+        return (self.what, *shown, b, self.figure, f"{self.value:.3g}", goal, verdict)
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def write(table: Table, folder: Path) -> None:
 
 def markdown(table: Table) -> str:
     """The table and its notes."""
-    lines = [_line(HEADINGS), _line(["---", *["---:"] * 3, "---", "---:", "---:", "---"])]
+    lines = [_line(HEADINGS), _line(["---", *["---:"] * 4, "---", "---:", "---:", "---"])]
     lines += [_line(row.cells()) for row in table.rows]
     settings = ", ".join(f"{name} {value}" for name, value in table.settings.items())
     return "\n".join([*lines, "", *(f"- {note}" for note in table.notes), f"- {settings}", ""])

@@ -127,7 +127,7 @@ async def variants(bench: Bench, rate: float) -> tuple[Times, Times]:
             caller.headers = {"X-Variant": ("stable", "canary")[number % 2]}
             callers.append(caller)
         driver = Driver(callers, bench.clock)
-        await driver.run(until(constant(rate), 2 * bench.seconds))
+        await driver.run(until(constant(rate), 4 * bench.seconds))
         times = []
         for variant in ("stable", "canary"):
             latencies = [r.latency for r in driver.records if r.ok and r.variant == variant]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -15,6 +17,8 @@ from rich.table import Table as Shown
 from loadtest import stage, story, streams
 from loadtest.bench import bare, device, inside, lane, picture, rows, served
 from loadtest.bench.rows import Goal, Row, Table
+from loadtest.bench.times import Times
+from loadtest.bench.yardstick import Yardstick
 from loadtest.client import ClientError
 from loadtest.loop import run_fast
 from loadtest.watch import AdminError
@@ -29,7 +33,13 @@ if TYPE_CHECKING:
 
 _MODEL = "next-vector"
 _QUIET = 1.1
-"""B at the end over B at the beginning: beyond this, the machine was not quiet."""
+"""The largest B of a run over its smallest: beyond this, the machine was not quiet."""
+
+_WIDTH = 120
+"""Characters a line of the table where no terminal says how many it has."""
+
+_PAUSE = 0.001
+"""Seconds between two requests of one session, about: its client's and the service's share."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH
     try:
         measure = _measure if args.provider is None else _measure_engine
         table = measure(args, SystemClock(), console)
@@ -85,26 +97,26 @@ def _measure(args: argparse.Namespace, clock: Clock, console: Console) -> Table:
     files = repository.open("phase-3")
     found: list[Row] = []
     with console.status("measuring") as status:
-        seconds = args.seconds
-        for row in _rows(args, files, direct, data, clock, models):
+        yardstick = Yardstick(_engine(files, direct), data, clock)
+        for row in _rows(args, files, yardstick, data, clock, models):
             found.append(row)
             status.update(f"measured: {row.what}")
-        slowed = bare.steps(_engine(files, direct), data, 1, 300, clock).p50
-    b = found[0].value / 1000
     notes = [
-        "B is the P50 of one step through the direct export, one thread, nothing else running.",
+        "B is the P50 of one step through the direct export, on one thread, nothing else running.",
+        "Each ratio is to the mean of the B just before it and the one just after.",
         "Loops are closed (a caller sends when it has its answer); rates are vectors a second.",
     ]
-    if not 1 / _QUIET < slowed / b < _QUIET:
+    least, most = min(yardstick.all), max(yardstick.all)
+    if most > _QUIET * least:
         notes.append(
-            f"At the end B was {slowed * 1000:.3g} ms: the machine was not quiet, "
-            "and ratios between rows far apart are off by as much."
+            f"B went from {least * 1000:.3g} to {most * 1000:.3g} ms within the run: the machine "
+            "was not quiet, and milliseconds of different rows cannot be compared."
         )
     settings = {
-        "B_ms": round(b * 1000, 3),
+        "B_ms": round(median(yardstick.all) * 1000, 3),
         "threads": args.threads,
         "cores": os.cpu_count(),
-        "seconds": seconds,
+        "seconds": args.seconds,
     }
     return Table(settings, tuple(found), tuple(notes))
 
@@ -138,26 +150,31 @@ def _measure_engine(args: argparse.Namespace, clock: Clock, console: Console) ->
 def _rows(
     args: argparse.Namespace,
     files: VersionFiles,
-    direct: Path,
+    yardstick: Yardstick,
     data: streams.Streams,
     clock: Clock,
     models: Path,
 ) -> Iterator[Row]:
     """One measurement after the other, as few as can be alive at a time."""
     folded = OnnxEngine(files.graph, files.manifest.dimensions)
-    first = bare.steps(_engine(files, direct), data, 1, 500, clock)
-    b = first.p50
-    yield Row("bare step, direct export (B)", "ms", b * 1000, times=first)
-    quick = bare.steps(_engine(files, files.graph.with_name(STEP_INT8)), data, 1, 500, clock)
-    yield Row("bare step, 8-bit weights", "P50 ÷ B", quick.p50 / b, times=quick)
-    for batch in (1, 4, 8, 32):
-        times = bare.steps(folded, data, batch, 300, clock)
-        yield Row(f"bare step, folded, batch of {batch}", "P50 ÷ B", times.p50 / b, times=times)
-    two = bare.steps(_engine(files, files.graph, threads=2), data, 1, 300, clock)
-    yield Row("bare step, folded, on two threads", "P50 ÷ B", two.p50 / b, times=two)
-    alone, many = run_fast(served.generator(data, clock, args.seconds / 2))
-    yield Row("load generator alone, 1 caller", "P50 ÷ B", alone.p50 / b, times=alone)
-    yield Row("load generator alone, 32 callers", "rate × B", many.rate * b, times=many)
+    first = yardstick.first
+    yield Row("bare step, direct export (B)", "ms", first.p50 * 1000, times=first, b=first.p50)
+    quick = _engine(files, files.graph.with_name(STEP_INT8))
+    two = _engine(files, files.graph, threads=2)
+    for what, engine, batch, pause in (
+        *((f"8 bits, batch of {batch}", quick, batch, 0.0) for batch in (1, 4, 8, 32)),
+        ("8 bits, each 1 ms after the last", quick, 1, _PAUSE),
+        *((f"folded, batch of {batch}", folded, batch, 0.0) for batch in (1, 4, 8, 32)),
+        ("folded, each 1 ms after the last", folded, 1, _PAUSE),
+        ("folded, on two threads", two, 1, 0.0),
+    ):
+        measure = partial(bare.steps, engine, data, batch, 300, clock, pause=pause)
+        yield _time_row(f"bare step, {what}", *yardstick.beside(measure))
+    (alone, many), b = yardstick.beside(
+        lambda: run_fast(served.generator(data, clock, args.seconds / 2))
+    )
+    yield _time_row("load generator alone, 1 caller", alone, b)
+    yield _rate_row("load generator alone, 32 callers", many, b)
     inner = run_fast(inside.overhead(files.manifest, data, 6000, clock))
     yield Row("routing, metrics, session look-up", "P50 µs", inner.p50 * 1e6, Goal(60), times=inner)
     whole = run_fast(lane.overhead(models, "phase-3", data, 4000, clock))
@@ -175,57 +192,66 @@ def _rows(
     }
     with stage.serving(models, args.out, "phase-3", None, fp32) as server:
         bench = served.Bench(server, data, clock, args.seconds)
-        yield from _step_rows(bench, b, "fp32", (0.70, 4.5, 7.0))
-        yield from _context_rows(bench, folded, b)
+        yield from _step_rows(bench, yardstick, "fp32", (0.70, 4.5, 7.0))
+        yield from _context_rows(bench, folded, yardstick)
     int8 = {**fp32, "NEXTVEC_ENGINE__PRECISION": "int8"}
     with stage.serving(models, args.out, "phase-3", None, int8) as server:
         bench = served.Bench(server, data, clock, args.seconds)
-        yield from _step_rows(bench, b, "int8", (0.30, 6.0, 10.0))
+        yield from _step_rows(bench, yardstick, "int8", (0.30, 6.0, 10.0))
     with stage.serving(models, args.out, settings=fp32) as server:
         bench = served.Bench(server, data, clock, args.seconds)
-        two, three = run_fast(served.variants(bench, 0.15 / b))
-    yield Row("step, Phase-2 beside Phase-3", "P50 ÷ B", two.p50 / b, times=two)
-    yield Row("step, Phase-3 beside Phase-2", "P95 ÷ P95", three.p95 / two.p95, Goal(1.05), three)
+        rate = 0.25 / yardstick.all[-1]
+        (phase_2, phase_3), b = yardstick.beside(lambda: run_fast(served.variants(bench, rate)))
+    yield _time_row("step, Phase-2 beside Phase-3", phase_2, b)
+    ratio = phase_3.p95 / phase_2.p95
+    yield Row("step, Phase-3 beside Phase-2", "P95 ÷ P95", ratio, Goal(1.05), phase_3, b)
 
 
 def _step_rows(
-    bench: served.Bench, b: float, precision: str, goals: tuple[float, float, float]
+    bench: served.Bench, yardstick: Yardstick, precision: str, goals: tuple[float, float, float]
 ) -> Iterator[Row]:
-    one = run_fast(served.steps(bench, 1))
-    goal = Goal(goals[0])
-    yield Row(f"step over HTTP, 1 session, {precision}", "P50 ÷ B", one.p50 / b, goal, one)
+    measure = partial(_steps, bench, 1)
+    what = f"step over HTTP, 1 session, {precision}"
+    yield _time_row(what, *yardstick.beside(measure), Goal(goals[0]))
     for count, least in ((8, goals[1]), (32, goals[2])):
-        goal = Goal(least, at_least=True)
-        times = run_fast(served.steps(bench, count))
+        measure = partial(_steps, bench, count)
         what = f"steps over HTTP, {count} sessions, {precision}"
-        yield Row(what, "rate × B", times.rate * b, goal, times)
+        yield _rate_row(what, *yardstick.beside(measure), Goal(least, at_least=True))
 
 
-def _context_rows(bench: served.Bench, folded: OnnxEngine, b: float) -> Iterator[Row]:
+def _steps(bench: served.Bench, count: int) -> Times:
+    return run_fast(served.steps(bench, count))
+
+
+def _contexts(bench: served.Bench, folded: OnnxEngine, length: int) -> tuple[Times, Times]:
+    return run_fast(served.contexts(bench, folded, length))
+
+
+def _context_rows(bench: served.Bench, folded: OnnxEngine, yardstick: Yardstick) -> Iterator[Row]:
     for length in (500, 1000):
-        over, alone = run_fast(served.contexts(bench, folded, length))
-        yield Row(f"context of {length}, bare folded", "P50 ÷ B", alone.p50 / b, times=alone)
+        (over, alone), b = yardstick.beside(partial(_contexts, bench, folded, length))
+        yield _time_row(f"context of {length}, bare folded", alone, b)
         goal = Goal(1.03) if length == 1000 else None
-        yield Row(
-            f"context of {length} over HTTP", "÷ bare folded", over.p50 / alone.p50, goal, over
-        )
-    again = run_fast(served.resent(bench, 1000))
-    yield Row(
-        "context of 1000 resent with one new vector",
-        "÷ recomputed",
-        again.p50 / over.p50,
-        Goal(0.05),
-        again,
+        what = f"context of {length} over HTTP"
+        yield Row(what, "÷ bare folded", over.p50 / alone.p50, goal, over, b)
+    again, b = yardstick.beside(lambda: run_fast(served.resent(bench, 1000)))
+    what = "context of 1000 resent with one new vector"
+    yield Row(what, "÷ recomputed", again.p50 / over.p50, Goal(0.05), again, b)
+    steady = 0.2 / yardstick.all[-1]
+    (without, beside, rate), b = yardstick.beside(
+        lambda: run_fast(served.mixed(bench, steady, 1000))
     )
-    without, beside, rate = run_fast(served.mixed(bench, 0.2 / b, 1000))
-    yield Row("steps at 0.2 ÷ B a second", "P95 ÷ B", without.p95 / b, times=without)
-    yield Row(
-        f"the same beside {rate:.1f} contexts of 1000 a second",
-        "P95 ÷ P95",
-        beside.p95 / without.p95,
-        Goal(2.0),
-        beside,
-    )
+    yield Row("steps at 0.2 ÷ B a second", "P95 ÷ B", without.p95 / b, times=without, b=b)
+    what = f"the same beside {rate:.1f} contexts of 1000 a second"
+    yield Row(what, "P95 ÷ P95", beside.p95 / without.p95, Goal(2.0), beside, b)
+
+
+def _time_row(what: str, times: Times, b: float, goal: Goal | None = None) -> Row:
+    return Row(what, "P50 ÷ B", times.p50 / b, goal, times, b)
+
+
+def _rate_row(what: str, times: Times, b: float, goal: Goal | None = None) -> Row:
+    return Row(what, "rate × B", times.rate * b, goal, times, b)
 
 
 def _prepare(args: argparse.Namespace, models: Path, direct: Path, console: Console) -> None:
@@ -259,7 +285,7 @@ def _engine(files: VersionFiles, graph: Path, threads: int = 1) -> OnnxEngine:
 def _shown(table: Table) -> Shown:
     shown = Shown(box=box.SIMPLE, collapse_padding=True, pad_edge=False)
     for i, heading in enumerate(rows.HEADINGS):
-        shown.add_column(heading, justify="right" if i in {1, 2, 3, 5, 6} else "left")
+        shown.add_column(heading, justify="right" if i in {1, 2, 3, 4, 6, 7} else "left")
     for row in table.rows:
         colour = {None: "", True: "green", False: "red"}[row.met]
         shown.add_row(*row.cells(), style=colour)

@@ -127,7 +127,8 @@ async def inferred(model: str, version: str | None, call: Call) -> Reply:
             raise Invalid("the path names a version and X-Variant a variant: leave one out")
     wanted = await _parse(call)
     key = call.headers.get("x-routing-key") or wanted.routing_key
-    preference = Preference(key, override, version, wanted.timeout_seconds)
+    caller = body.caller_of(call.headers)
+    preference = Preference(key, override, version, wanted.timeout_seconds, caller)
     _check(services, wanted)
     contexts = list(wanted.contexts)
     if wanted.sequence is None:

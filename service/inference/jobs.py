@@ -78,6 +78,9 @@ def run(engine: Engine, clock: Clock, jobs: Sequence[Job], chunk: int) -> float:
     longest = max(runs)
     if longest == 1:
         vectors = np.concatenate([job.vectors[job.done : job.done + 1] for job in jobs])[None]
+    elif len(jobs) == 1:
+        job = jobs[0]
+        vectors = job.vectors[job.done : job.done + longest, None]  # a view: nothing to pad
     else:
         vectors = np.zeros((longest, len(jobs), jobs[0].vectors.shape[1]), np.float32)
         for column, (job, length) in enumerate(zip(jobs, runs, strict=True)):

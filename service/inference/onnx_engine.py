@@ -154,9 +154,12 @@ def _options(threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # The cores are shared with the event loop and the other version's engine:
-    # a thread that spins while it waits slows both down.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # The cores are shared with the event loop and the other version's engine: a thread
+    # that spins while it waits for work slows both down. Within a run, though, several
+    # wait for each other after each product, and to wake one takes as long as its share.
+    spinning = "1" if threads > 1 else "0"
+    options.add_session_config_entry("session.intra_op.allow_spinning", spinning)
+    options.add_session_config_entry("session.force_spinning_stop", spinning)
     # Warnings name every node placed on the CPU on purpose; errors are enough.
     options.log_severity_level = 3
     return options

@@ -1,8 +1,9 @@
 """States of contexts seen before, so that one sent again costs only what is new in it.
 
-A state stands for the exact vectors that led to it, by one version, for one
-caller: it is found by a keyed hash of all three. The key is random in each
-process, so that nobody outside can aim at a collision or learn from one.
+Sent again as it was, a context costs nothing: what was predicted of it is kept too. A
+state stands for the exact vectors that led to it, by one version, for one caller: it is
+found by a keyed hash of all three. The key is random in each process, so that nobody
+outside can aim at a collision or learn from one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from service.types import State, Vectors
+from service.types import State, Vector, Vectors
 
 ENTRY_BYTES = 512
 """Python's own for an entry: digest, array object, dictionary entry; measured roughly."""
@@ -27,26 +28,43 @@ _OFF_LOOP_BYTES = 64 * 1024
 class Prefix:
     """What is known of a context: the state after its first `length` vectors, if any.
 
+    `vector` is what was predicted after them, where they are the whole context.
     `digests` name the beginnings of the context that are worth keeping, by length.
     """
 
     length: int
     state: State | None
     digests: Mapping[int, bytes]
+    vector: Vector | None = None
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """After `length` vectors; `vector` is None where no context has ended there."""
+
+    length: int
+    state: State
+    vector: Vector | None
+
+    @property
+    def nbytes(self) -> int:
+        vector = 0 if self.vector is None else self.vector.nbytes
+        return self.state.nbytes + vector + ENTRY_BYTES
 
 
 class PrefixCache:
     """States by the vectors that led to them, at most `max_bytes` of them, oldest use first out.
 
     `block` (vectors) is the distance of the states kept within a context; the
-    one at its end is kept too, for the caller who sends it again with more.
+    one at its end is kept too, with what was predicted there, for the caller who
+    sends it again, as it was or with more.
     """
 
     def __init__(self, max_bytes: int, block: int) -> None:
         self._max_bytes = max_bytes
         self._block = block
         self._secret = secrets.token_bytes(32)
-        self._states: OrderedDict[bytes, tuple[int, State]] = OrderedDict()
+        self._states: OrderedDict[bytes, _Entry] = OrderedDict()
         # Lengths there are states of: only those are worth a digest.
         self._lengths: Counter[int] = Counter()
         self.nbytes = 0
@@ -55,9 +73,10 @@ class PrefixCache:
         return len(self._states)
 
     async def find(self, caller: bytes, version: str, context: Vectors) -> Prefix:
-        """The longest beginning of `context` `[n, dim]` that is known, n − 1 at most.
+        """The longest beginning of `context` `[n, dim]` that is known.
 
-        One vector is always left to run: the prediction comes from running it.
+        All of it only with its prediction: else one vector at least is left to run,
+        for the prediction comes from running it.
         """
         count = len(context)
         blocks = range(self._block, count, self._block)
@@ -69,29 +88,37 @@ class PrefixCache:
             digests = _digests(self._secret, names, context, lengths)
         worth_keeping = {n: digests[n] for n in (*blocks, count)}
         for length in reversed(lengths):
-            entry = self._states.get(digests[length]) if length < count else None
-            if entry is not None:
-                self._states.move_to_end(digests[length])
-                return Prefix(length, entry[1], worth_keeping)
+            entry = self._states.get(digests[length])
+            if entry is None or (length == count and entry.vector is None):
+                continue
+            self._states.move_to_end(digests[length])
+            vector = entry.vector if length == count else None
+            return Prefix(length, entry.state, worth_keeping, vector)
         return Prefix(0, None, worth_keeping)
 
-    def keep(self, prefix: Prefix, states: Iterable[tuple[int, State]]) -> None:
-        """Keep `states` (after how many vectors, the state) of the context looked for."""
+    def keep(self, prefix: Prefix, states: Iterable[tuple[int, State]], vector: Vector) -> None:
+        """Keep `states` (after how many vectors, the state) of the context looked for, and
+        `vector`, what was predicted after all of it."""
         for length, state in states:
             digest = prefix.digests.get(length)
             if digest is None:
                 continue
-            if digest not in self._states:
-                self._lengths[length] += 1
-                self.nbytes += state.nbytes + ENTRY_BYTES
-            self._states[digest] = (length, state)
-            self._states.move_to_end(digest)
+            before = self._states.pop(digest, None)
+            if before is not None:
+                self._forget(before)
+            ended = length == max(prefix.digests)
+            predicted = vector if ended else None if before is None else before.vector
+            self._states[digest] = entry = _Entry(length, state, predicted)
+            self._lengths[length] += 1
+            self.nbytes += entry.nbytes
         while self.nbytes > self._max_bytes:
-            _, (length, state) = self._states.popitem(last=False)
-            self.nbytes -= state.nbytes + ENTRY_BYTES
-            self._lengths[length] -= 1
-            if not self._lengths[length]:
-                del self._lengths[length]
+            self._forget(self._states.popitem(last=False)[1])
+
+    def _forget(self, entry: _Entry) -> None:
+        self.nbytes -= entry.nbytes
+        self._lengths[entry.length] -= 1
+        if not self._lengths[entry.length]:
+            del self._lengths[entry.length]
 
 
 def _digests(

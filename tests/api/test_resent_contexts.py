@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import FakeEngine, unit_vectors
+from fakes import DIM, FakeEngine, unit_vectors
 
 pytestmark = pytest.mark.anyio
 
@@ -45,13 +45,30 @@ async def test_a_context_with_one_more_vector_is_one_step(start):
     assert (5 + 6 + 7, 5 + 3) == (hits, misses)
 
 
-async def test_the_same_context_again_runs_from_its_last_block(start):
+async def test_the_same_context_again_runs_nothing(start):
+    """A retry is answered bit for bit, and the metrics know that all of it was known."""
     vectors = unit_vectors(8)
     async with start(engine=ENGINE) as service:
         first = await predict(service, vectors)
         ran(service)
-        np.testing.assert_allclose(first, await predict(service, vectors), atol=1e-5)
-        assert [2] == ran(service)
+        np.testing.assert_array_equal(first, await predict(service, vectors))
+        assert [] == ran(service)
+        assert await service.metric("nextvec_prefix_cache_vectors_total", result="hit") == 8
+
+
+async def test_an_inference_request_of_the_open_protocol_shares_what_is_known(start):
+    """The same contexts, whichever protocol brought them."""
+    vectors = unit_vectors(8)
+    tensor = {"name": "vectors", "shape": [1, 8, DIM], "datatype": "FP32"}
+    content = {"inputs": [{**tensor, "data": vectors.ravel().tolist()}]}
+    async with start(engine=ENGINE) as service:
+        first = await predict(service, vectors[:7])
+        ran(service)
+        answer = await service.client.post("/v2/models/next-vector/infer", json=content)
+        assert [1] == ran(service)
+        got = np.array(answer.json()["outputs"][0]["data"], np.float32)
+    np.testing.assert_allclose(FakeEngine().expected(vectors), got, atol=1e-5)
+    assert not np.allclose(first, got)
 
 
 async def test_past_the_window_the_beginning_has_changed_and_nothing_is_known(start):

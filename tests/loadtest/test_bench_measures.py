@@ -9,6 +9,7 @@ import pytest
 from fakes import DIM, FakeClock, FakeEngine, manifest_of, put_version, unit_vectors
 
 from loadtest.bench import bare, closed, inside, lane, served
+from loadtest.bench.yardstick import Yardstick
 from loadtest.client import ClientError, Response
 from loadtest.streams import Streams
 from service.clock import SystemClock
@@ -58,8 +59,34 @@ def test_bare_steps_carry_the_state_and_leave_the_warm_up_out():
     times = bare.steps(engine, STREAMS, 3, 20, SystemClock())
     assert times.count == 20
     assert {(1, 1, 1)} == {tuple(batch) for batch in engine.batches}
+    assert bare.steps(engine, STREAMS, 1, 2, SystemClock(), pause=1e-6).count == 2
     assert bare.context(engine, STREAMS, 0, 7, SystemClock()) > 0
     assert [7] == engine.batches[-1]
+
+
+def test_b_is_measured_before_and_after_what_it_divides():
+    """A machine that slows down between the two halves of a run slows B as well."""
+    clock = FakeClock()
+    engine = _Slowing(clock)
+    yardstick = Yardstick(engine, STREAMS, clock)
+    engine.seconds = 0.004
+    found, b = yardstick.beside(lambda: "measured")
+    assert "measured" == found
+    assert b == pytest.approx((0.002 + 0.004) / 2)
+    assert yardstick.all == pytest.approx([0.002, 0.004])
+
+
+class _Slowing(FakeEngine):
+    """Each run takes `seconds` of the clock."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__()
+        self._clock = clock
+        self.seconds = 0.002
+
+    def run(self, vectors, lengths, state):
+        self._clock.advance(self.seconds)
+        return super().run(vectors, lengths, state)
 
 
 async def test_overhead_is_measured_on_the_services_own_path():

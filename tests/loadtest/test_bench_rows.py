@@ -14,7 +14,7 @@ from loadtest.bench.times import Times
 TABLE = Table(
     {"B_ms": 3.0, "threads": 1},
     (
-        Row("step", "P50 ÷ B", 0.6, Goal(0.7), Times(10, 0.002, 0.003, 500.0)),
+        Row("step", "P50 ÷ B", 0.6, Goal(0.7), Times(10, 0.002, 0.003, 500.0), 0.0033),
         Row("steps", "rate × B", 4.0, Goal(4.5, at_least=True), Times(9, 0.01, 0.02, math.nan)),
         Row("bare", "ms", 3.0),
     ),
@@ -42,8 +42,8 @@ def test_the_table_is_written_as_json_and_markdown(tmp_path):
     assert [True, False, None] == [row["met"] for row in content["rows"]]
     assert content["rows"][1]["times"]["rate"] is None
     text = (tmp_path / "bench.md").read_text()
-    assert "| step | 2 | 3 | 500 | P50 ÷ B | 0.6 | ≤ 0.7 | met |" in text
-    assert "| steps | 10 | 20 |  | rate × B | 4 | ≥ 4.5 | missed |" in text
+    assert "| step | 2 | 3 | 500 | 3.3 | P50 ÷ B | 0.6 | ≤ 0.7 | met |" in text
+    assert "| steps | 10 | 20 |  |  | rate × B | 4 | ≥ 4.5 | missed |" in text
     assert "- a note" in text
 
 
