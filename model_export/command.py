@@ -134,7 +134,7 @@ def _export(args: argparse.Namespace, console: Console) -> Manifest:
         dimensions = model.dimensions
         engine = OnnxEngine(path, dimensions)
         console.print(f"comparing it with PyTorch on {engine.provider}")
-        same = _measure(model, engine, console)
+        same = _measure(model, engine, args.context_window, console)
         steps: dict[Precision, Engine] = {}
         if args.int8:
             steps["int8"] = _step_int8(model, directory, dimensions)
@@ -185,9 +185,9 @@ def _step_latency(
     return step_latency.measure(engines[chosen], chosen)
 
 
-def _measure(model: NextVectorModel, engine: Engine, console: Console) -> Parity:
+def _measure(model: NextVectorModel, engine: Engine, window: int, console: Console) -> Parity:
     with _bar(console, "parity") as show:
-        return parity.measure(model, engine, progress=show)
+        return parity.measure(model, engine, parity.cases(window), progress=show)
 
 
 def _carried(

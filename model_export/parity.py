@@ -79,6 +79,13 @@ CASES = (
 )
 
 
+def cases(window: int) -> tuple[Case, ...]:
+    """`CASES`, and contexts as long as the window where that is longer than all of them."""
+    if window <= max(max(case.lengths) for case in CASES):
+        return CASES
+    return (*CASES, Case.whole(1, window), Case.in_pieces(1, (window // 2, window - window // 2)))
+
+
 def measure(
     model: NextVectorModel,
     engine: Engine,

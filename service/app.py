@@ -211,5 +211,6 @@ def _scheduler(
         max_batch=settings.engine.max_batch,
         prefill_chunk=settings.engine.prefill_chunk,
         queue_limit=settings.engine.queue_limit,
+        patience=settings.limits.timeout_seconds,
         observe_batch=metrics.batch_size.labels(version).observe,
     )

@@ -239,12 +239,20 @@ class Dispatch:
         """A context from a cold state, or from the longest beginning of it that is known; one
         that is known to its end is answered as it was before, without the engine."""
         if self._prefixes is None or preference.caller is None:
-            return await self._submit(recorded, loaded, context, None)
-        prefix = await self._prefixes.find(preference.caller, loaded.digest, context)
+            return await self._submit(recorded, loaded, context, None, exact=True)
+        assert recorded.split is not None
+        arms = (recorded.split.stable, recorded.split.canary)
+        others = [o.digest for o in self._registry.loaded if o.manifest.version in arms]
+        prefix = await self._prefixes.find(preference.caller, loaded.digest, context, others)
         recorded.known += prefix.length
         self._metrics.prefix_hits.inc(prefix.length)
         self._metrics.prefix_misses.inc(len(context) - prefix.length)
+        # What the other arm has seen and this one has not would make this one look slow, and
+        # what is answered from memory says nothing of either (ADR 16).
+        if prefix.behind or prefix.vector is not None:
+            recorded.assigned = False
         if prefix.vector is not None and prefix.state is not None:
+            self.answered[loaded.manifest.version] = self._clock.time()
             return Prediction(prefix.vector, prefix.state, 0.0, 0.0)
         prediction = await self._submit(
             recorded,
@@ -253,6 +261,7 @@ class Dispatch:
             prefix.state,
             offset=prefix.length,
             keep_states=True,
+            exact=True,
         )
         self._prefixes.keep(prefix, prediction.states, prediction.vector)
         return prediction

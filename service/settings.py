@@ -66,7 +66,7 @@ class Limits(_Frozen):
     """What a caller may send and how long it may take."""
 
     max_rows: PositiveInt = Field(4096, description="vectors in one request")
-    max_body_bytes: PositiveInt = Field(16 * 1024 * 1024, description="bytes of a request's body")
+    max_body_bytes: PositiveInt = Field(32 * 1024 * 1024, description="bytes of a request's body")
     max_held_bytes: PositiveInt = Field(
         256 * 1024 * 1024, description="bytes of all bodies held at once; over it, 429"
     )

@@ -34,10 +34,13 @@ class Yardstick:
 
     def beside(self, measure: Callable[[], T]) -> tuple[T, float]:
         """What `measure` returns, and the mean of B just before and just after it, in seconds."""
+        before = self._now()
         found = measure()
-        before = self.all[-1]
+        return found, (before + self._now()) / 2
+
+    def _now(self) -> float:
         self.all.append(self._measure().p50)
-        return found, (before + self.all[-1]) / 2
+        return self.all[-1]
 
     def _measure(self) -> Times:
         return bare.steps(self._engine, self._streams, 1, _STEPS, self._clock)

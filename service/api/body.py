@@ -41,6 +41,9 @@ async def vectors_of(
 
     Raises `UnsupportedMediaType`, `Malformed` or `Invalid`.
     """
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in {"", "identity"}:
+        raise UnsupportedMediaType(f"content encoding {encoding!r}: send the body as it is")
     kind = headers.get("content-type", JSON).partition(";")[0].strip().lower()
     if kind == BINARY:
         return from_binary(content, dim), {}

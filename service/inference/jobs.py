@@ -45,6 +45,7 @@ class Job:
     submitted: float
     offset: int = 0
     keep_states: bool = False
+    exact: bool = False
     done: int = 0
     inference_seconds: float = 0.0
     vector: Vector | None = None
@@ -76,9 +77,13 @@ def run(engine: Engine, clock: Clock, jobs: Sequence[Job], chunk: int) -> float:
     """
     runs = [job.next_run(chunk) for job in jobs]
     longest = max(runs)
+    if longest == 1 and (chunk > 1 or jobs[0].exact):
+        # One vector by itself is a step, which may have a graph of its own that is only
+        # near; padded it is the end of a context.
+        longest = 2
     if longest == 1:
         vectors = np.concatenate([job.vectors[job.done : job.done + 1] for job in jobs])[None]
-    elif len(jobs) == 1:
+    elif len(jobs) == 1 and runs[0] == longest:
         job = jobs[0]
         vectors = job.vectors[job.done : job.done + longest, None]  # a view: nothing to pad
     else:

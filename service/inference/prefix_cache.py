@@ -2,8 +2,8 @@
 
 Sent again as it was, a context costs nothing: what was predicted of it is kept too. A
 state stands for the exact vectors that led to it, by one version, for one caller: it is
-found by a keyed hash of all three. The key is random in each process, so that nobody
-outside can aim at a collision or learn from one.
+found by the version and a keyed hash of the other two. The key is random in each process,
+so that nobody outside can aim at a collision or learn from one.
 """
 
 from __future__ import annotations
@@ -29,11 +29,14 @@ class Prefix:
     """What is known of a context: the state after its first `length` vectors, if any.
 
     `vector` is what was predicted after them, where they are the whole context.
-    `digests` name the beginnings of the context that are worth keeping, by length.
+    `behind` says that another version knows more of it. `digests` name the beginnings
+    of the context that are worth keeping, by length.
     """
 
+    version: str
     length: int
     state: State | None
+    behind: bool
     digests: Mapping[int, bytes]
     vector: Vector | None = None
 
@@ -64,7 +67,7 @@ class PrefixCache:
         self._max_bytes = max_bytes
         self._block = block
         self._secret = secrets.token_bytes(32)
-        self._states: OrderedDict[bytes, _Entry] = OrderedDict()
+        self._states: OrderedDict[tuple[str, bytes], _Entry] = OrderedDict()
         # Lengths there are states of: only those are worth a digest.
         self._lengths: Counter[int] = Counter()
         self.nbytes = 0
@@ -72,29 +75,37 @@ class PrefixCache:
     def __len__(self) -> int:
         return len(self._states)
 
-    async def find(self, caller: bytes, version: str, context: Vectors) -> Prefix:
-        """The longest beginning of `context` `[n, dim]` that is known.
+    async def find(
+        self, caller: bytes, version: str, context: Vectors, others: Sequence[str] = ()
+    ) -> Prefix:
+        """The longest beginning of `context` `[n, dim]` that `version` knows.
 
         All of it only with its prediction: else one vector at least is left to run,
-        for the prediction comes from running it.
+        for the prediction comes from running it. `others` are versions to compare with.
         """
         count = len(context)
         blocks = range(self._block, count, self._block)
-        lengths = sorted({count, *blocks, *(n for n in self._lengths if n < count)})
-        names = (caller, version.encode())
+        lengths = sorted({count, *blocks, *(n for n in self._lengths if n < count)}, reverse=True)
         if context.nbytes > _OFF_LOOP_BYTES:
-            digests = await asyncio.to_thread(_digests, self._secret, names, context, lengths)
+            digests = await asyncio.to_thread(_digests, self._secret, caller, context, lengths)
         else:
-            digests = _digests(self._secret, names, context, lengths)
+            digests = _digests(self._secret, caller, context, lengths)
+
+        def known(by: str) -> tuple[int, _Entry | None]:
+            for length in lengths:
+                entry = self._states.get((by, digests[length]))
+                if entry is not None and (length < count or entry.vector is not None):
+                    return length, entry
+            return 0, None
+
+        length, entry = known(version)
+        behind = any(known(other)[0] > length for other in others)
         worth_keeping = {n: digests[n] for n in (*blocks, count)}
-        for length in reversed(lengths):
-            entry = self._states.get(digests[length])
-            if entry is None or (length == count and entry.vector is None):
-                continue
-            self._states.move_to_end(digests[length])
-            vector = entry.vector if length == count else None
-            return Prefix(length, entry.state, worth_keeping, vector)
-        return Prefix(0, None, worth_keeping)
+        if entry is None:
+            return Prefix(version, 0, None, behind, worth_keeping)
+        self._states.move_to_end((version, digests[length]))
+        vector = entry.vector if length == count else None
+        return Prefix(version, length, entry.state, behind, worth_keeping, vector)
 
     def keep(self, prefix: Prefix, states: Iterable[tuple[int, State]], vector: Vector) -> None:
         """Keep `states` (after how many vectors, the state) of the context looked for, and
@@ -103,12 +114,13 @@ class PrefixCache:
             digest = prefix.digests.get(length)
             if digest is None:
                 continue
-            before = self._states.pop(digest, None)
+            before = self._states.pop((prefix.version, digest), None)
             if before is not None:
                 self._forget(before)
-            ended = length == max(prefix.digests)
-            predicted = vector if ended else None if before is None else before.vector
-            self._states[digest] = entry = _Entry(length, state, predicted)
+            known = None if before is None else before.vector
+            predicted = vector if length == max(prefix.digests) else known
+            entry = _Entry(length, state, predicted)
+            self._states[prefix.version, digest] = entry
             self._lengths[length] += 1
             self.nbytes += entry.nbytes
         while self.nbytes > self._max_bytes:
@@ -122,17 +134,16 @@ class PrefixCache:
 
 
 def _digests(
-    secret: bytes, names: Sequence[bytes], context: Vectors, lengths: Sequence[int]
+    secret: bytes, caller: bytes, context: Vectors, lengths: Sequence[int]
 ) -> dict[int, bytes]:
-    """A digest of the first n vectors for each n of `lengths`, ascending; one pass."""
+    """A digest of the first n vectors for each n of `lengths`; one pass."""
     # SHA-256 because processors have it built in: 3 MB took 1.7 ms, with BLAKE2b 4.8. The
     # key comes first; digests never leave the process, so nobody can go on from one.
     running = sha256(secret)
-    for name in names:
-        # Each with its length before it: no two pairs of names run together alike.
-        running.update(len(name).to_bytes(8, "little") + name)
+    # With its length before it: no name runs into the vectors.
+    running.update(len(caller).to_bytes(8, "little") + caller)
     digests, done = {}, 0
-    for length in lengths:
+    for length in sorted(lengths):
         running.update(context[done:length].data)
         digests[length] = running.copy().digest()
         done = length

@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
 
 import numpy as np
 
@@ -13,7 +15,7 @@ from service.errors import NotFound, VersionError
 from service.inference.engine import Engine
 from service.inference.repository import Repository, VersionFiles
 from service.inference.scheduler import Scheduler
-from service.manifest import MODEL, Manifest, Precision
+from service.manifest import Manifest, Precision
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +31,11 @@ class LoadedVersion:
     precision: Precision
     scheduler: Scheduler
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """The graph's: a version exported again under its name is another one."""
-        return self.manifest.files[MODEL]
+        """Of all its graphs: a version exported again under its name is another one."""
+        files = sorted(self.manifest.files.items())
+        return sha256("\n".join(f"{name} {digest}" for name, digest in files).encode()).hexdigest()
 
 
 class Registry:

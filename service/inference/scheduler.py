@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import sys
 import threading
@@ -35,6 +36,13 @@ _SHORT_SECONDS = 0.001
 """A run shorter than this may have the event loop's own thread: to hand it to another one
 and back takes a tenth of it or more."""
 
+PREFILLS = 4
+"""Contexts that run side by side on a CPU: of more each takes as long as one of four (0.45,
+0.29, 0.29 and 0.29 s for 500 vectors at batches of 1, 4, 8 and 32), and a run cannot be left."""
+
+_SECONDS_PER_VECTOR = 0.0003
+"""Of a context on a CPU, until the first ones have been measured."""
+
 _PREFILL_NICENESS = 10
 """Of the contexts' own thread: about a tenth of a core's time when steps want it all."""
 
@@ -42,7 +50,9 @@ _PREFILL_NICENESS = 10
 class Scheduler:
     """Runs jobs on `engine` from a thread of its own, or from two.
 
-    `observe_batch(size)` is called from those threads for every batch run.
+    `patience` (seconds) is how long a caller waits at most: a context is refused when
+    those before it will take longer. `observe_batch(size)` is called from the threads
+    for every batch run.
     """
 
     def __init__(
@@ -53,16 +63,21 @@ class Scheduler:
         max_batch: int,
         prefill_chunk: int,
         queue_limit: int,
+        patience: float = math.inf,
         observe_batch: Callable[[int], None] = lambda _size: None,
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._max_batch = max_batch
         self._prefill_chunk = prefill_chunk
+        self._most_prefills = min(max_batch, PREFILLS) if engine.concurrent else max_batch
         self._queue_limit = queue_limit
+        self._patience = patience
         self._observe_batch = observe_batch
         self._steps: deque[Job] = deque()
         self._prefills: deque[Job] = deque()
+        # Those in the engine, between being taken and being put back.
+        self._prefilling: Sequence[Job] = ()
         self._lock = threading.Lock()
         # Two, or a thread would wake for every job that is another's.
         self._step_came = threading.Condition(self._lock)
@@ -74,7 +89,9 @@ class Scheduler:
         self._threads: list[threading.Thread] = []
         # Seconds a job has lately held the engine, for Retry-After.
         self._seconds_per_job = 0.01
-        # The same of a step that ran by itself.
+        # What a vector of a context has lately taken.
+        self._seconds_per_vector = _SECONDS_PER_VECTOR if engine.concurrent else 0.0
+        # What a step has that ran by itself.
         self._lone_seconds = _SHORT_SECONDS
         # Whether a batch of steps is in the engine, and whether the last one was of one
         # step that nobody waited behind.
@@ -119,11 +136,13 @@ class Scheduler:
         *,
         offset: int = 0,
         keep_states: bool = False,
+        exact: bool = False,
     ) -> Prediction:
         """Run `vectors` `[n, dim]` from `state`, a cold one if None.
 
         `offset` is how many vectors of the context `state` stands for; with
-        `keep_states` the prediction brings the states after each chunk.
+        `keep_states` the prediction brings the states after each chunk. `exact`: as a
+        context is read whole, also where single steps run in fewer bits.
 
         Raises `QueueFull`, `EngineFault`, `NotReady`. Cancelled, by a deadline or
         because the caller has gone, it drops the job.
@@ -133,7 +152,8 @@ class Scheduler:
             sizes = self._engine.dimensions
             state = np.zeros((sizes.layers, sizes.hidden), np.float32)
         now, here = self._clock.monotonic(), False
-        job = Job(vectors, state, loop.create_future(), now, offset, keep_states)
+        exact = exact and self._engine.precision != "fp32"
+        job = Job(vectors, state, loop.create_future(), now, offset, keep_states, exact)
         with self._lock:
             if self._closed:
                 raise NotReady(_UNLOADED)
@@ -143,9 +163,10 @@ class Scheduler:
                     retry_after=self.waiting * self._seconds_per_job,
                 )
             if len(vectors) > 1:
+                self._refuse_if_late()
                 self._prefills.append(job)
                 self._prefill_came.notify()
-            elif here := self._may_run_here():
+            elif here := (not exact and self._may_run_here()):
                 self._stepping = True
             else:
                 self._steps.append(job)
@@ -157,6 +178,17 @@ class Scheduler:
         finally:
             if job.future.cancelled():
                 self._withdraw(job)
+
+    def _refuse_if_late(self) -> None:
+        """Raise `QueueFull` for a context that could only end in its deadline: run all the
+        same it would take the time of those that can be answered."""
+        left = sum(job.remaining for job in (*self._prefilling, *self._prefills))
+        late = left * self._seconds_per_vector - self._patience
+        if late > 0:
+            raise QueueFull(
+                f"{left} vectors of contexts are to be read before; try again later",
+                retry_after=late,
+            )
 
     def _may_run_here(self) -> bool:
         """Whether a step had better run on the event loop's own thread.
@@ -219,7 +251,10 @@ class Scheduler:
             steps = take(self._steps, self._max_batch)
             self._stepping = bool(steps)
         if steps:
-            outcomes = self._outcomes(steps, 1)
+            outcomes = []
+            for exact in (False, True):  # the ends of contexts apart: they take another graph
+                if batch := [job for job in steps if job.exact is exact]:
+                    outcomes += self._outcomes(batch, 1)
             with self._lock:
                 self._stepping = False
                 self._lonely = len(steps) == 1 and not self._steps
@@ -227,11 +262,12 @@ class Scheduler:
 
     def _run_chunk(self) -> None:
         with self._lock:
-            prefills = take(self._prefills, self._max_batch)
+            self._prefilling = prefills = take(self._prefills, self._most_prefills)
         if prefills:
             self._from_thread(settle, self._outcomes(prefills, self._prefill_chunk))
             unfinished = [job for job in prefills if job.remaining and not job.future.done()]
             with self._lock:
+                self._prefilling = ()
                 self._prefills.extendleft(reversed(unfinished))
 
     def _refuse_prefills(self) -> None:
@@ -247,10 +283,14 @@ class Scheduler:
         is the only one for its kind of work.
         """
         try:
+            left = sum(job.remaining for job in jobs)
             seconds = run(self._engine, self._clock, jobs, chunk)
             self._observe_batch(len(jobs))
             self._seconds_per_job += 0.1 * (seconds / len(jobs) - self._seconds_per_job)
-            if chunk == len(jobs) == 1:
+            if chunk > 1:
+                each = seconds / (left - sum(job.remaining for job in jobs))
+                self._seconds_per_vector += 0.1 * (each - self._seconds_per_vector)
+            elif len(jobs) == 1 and not jobs[0].exact:
                 self._lone_seconds += 0.1 * (seconds - self._lone_seconds)
             now = self._clock.monotonic()
             return [(job, outcome(job, now)) for job in jobs if not job.remaining]

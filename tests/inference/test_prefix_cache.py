@@ -60,6 +60,28 @@ async def test_what_was_predicted_stays_known_where_another_context_goes_on():
 
 
 @pytest.mark.parametrize(
+    ("now", "before", "others", "behind"),
+    [
+        (8, {"v": 6, "w": 7}, ["v", "w"], True),
+        (8, {"v": 7, "w": 7}, ["v", "w"], False),
+        (8, {"v": 7, "w": 6}, ["v", "w"], False),
+        (8, {"w": 7}, ["w"], True),
+        (8, {"w": 7}, [], False),
+        (8, {"v": 7, "w": 8}, ["v", "w"], True),
+        (8, {"v": 8, "w": 8}, ["v", "w"], False),
+        (8, {}, ["v", "w"], False),
+    ],
+)
+async def test_it_says_whether_another_version_knows_more(now, before, others, behind):
+    """What is compared is how far each would have to run."""
+    cache = PrefixCache(10**6, 100)
+    vectors = unit_vectors(10)
+    for version, length in before.items():
+        await seen(cache, vectors[:length], version=version)
+    assert behind == (await cache.find(b"a", "v", vectors[:now], others)).behind
+
+
+@pytest.mark.parametrize(
     ("caller", "version"), [(b"b", "v"), (b"a", "w"), (b"av", ""), (b"", "av")]
 )
 async def test_another_caller_or_version_finds_nothing(caller, version):

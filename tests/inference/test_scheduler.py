@@ -12,12 +12,13 @@ from fakes import FakeClock, FakeEngine, fault, unit_vectors
 
 from service.errors import EngineFault, NotReady, QueueFull
 from service.inference.scheduler import Scheduler
+from service.inference.step_engine import StepEngine
 
 pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def running(engine, *, max_batch=8, prefill_chunk=4, queue_limit=16, clock=None):
+async def running(engine, *, max_batch=8, prefill_chunk=4, queue_limit=16, clock=None, **more):
     sizes = []
     scheduler = Scheduler(
         engine,
@@ -26,12 +27,14 @@ async def running(engine, *, max_batch=8, prefill_chunk=4, queue_limit=16, clock
         prefill_chunk=prefill_chunk,
         queue_limit=queue_limit,
         observe_batch=sizes.append,
+        **more,
     )
     scheduler.start("test")
     try:
         yield scheduler
     finally:
-        engine.gate.set()
+        if isinstance(engine, FakeEngine):
+            engine.gate.set()
         await scheduler.close()
 
 
@@ -99,6 +102,75 @@ async def test_where_two_threads_may_run_a_step_waits_for_no_chunk():
         got_context = await held_up
     np.testing.assert_allclose(engine.expected(step), got.vector, atol=1e-6)
     np.testing.assert_allclose(engine.expected(context), got_context.vector, atol=1e-6)
+
+
+async def test_on_a_cpu_few_contexts_run_side_by_side():
+    """More at once would hold the engine longer and finish none of them sooner."""
+    engine = FakeEngine(concurrent=True)
+    async with running(engine, max_batch=32) as scheduler:
+        engine.prefill_gate.clear()
+        first = asyncio.create_task(scheduler.submit(unit_vectors(4), None))
+        await asyncio.to_thread(engine.entered.acquire)
+        tasks = [asyncio.create_task(scheduler.submit(unit_vectors(4, i), None)) for i in range(6)]
+        await asyncio.sleep(0)
+        engine.prefill_gate.set()
+        await asyncio.gather(first, *tasks)
+    assert [1, 4, 2] == [len(batch) for batch in engine.batches]
+
+
+async def test_a_context_that_could_only_be_late_is_refused():
+    """By what the vectors before it have lately taken, those in the engine too; a step is not."""
+    clock = FakeClock()
+    engine = Taking(clock, 0.1)
+    async with running(engine, clock=clock, patience=10.0) as scheduler:
+        for _ in range(60):  # until what it has measured counts
+            await scheduler.submit(unit_vectors(4), None)
+        engine.prefill_gate.clear()
+        while engine.entered.acquire(blocking=False):
+            pass
+        first = asyncio.create_task(scheduler.submit(unit_vectors(60), None))
+        await asyncio.to_thread(engine.entered.acquire)
+        second = asyncio.create_task(scheduler.submit(unit_vectors(60), None))
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFull, match="120 vectors") as raised:
+            await scheduler.submit(unit_vectors(2), None)
+        await scheduler.submit(unit_vectors(1), None)
+        engine.prefill_gate.set()
+        await asyncio.gather(first, second)
+        await scheduler.submit(unit_vectors(2), None)
+    assert 1.0 < raised.value.retry_after < 2.1
+
+
+class Taking(FakeEngine):
+    """Each vector of a context takes `seconds` of the clock."""
+
+    def __init__(self, clock, seconds):
+        super().__init__(concurrent=True)
+        self._clock, self._seconds = clock, seconds
+
+    def run(self, vectors, lengths, state):
+        if len(vectors) > 1:
+            self._clock.advance(self._seconds * float(lengths.sum()))
+        return super().run(vectors, lengths, state)
+
+
+@pytest.mark.parametrize("concurrent", [False, True])
+async def test_the_end_of_a_context_is_read_as_its_beginning_was(concurrent):
+    """Steps have a graph of their own that is only near: of a context not even the last
+    vector, nor the one that is new, takes it."""
+    full, step = FakeEngine(concurrent=concurrent), FakeEngine(decay=0.9, concurrent=concurrent)
+    step.precision = "int8"
+    engine = StepEngine(full, step)
+    vectors = unit_vectors(6)
+    async with running(engine, prefill_chunk=4) as scheduler:
+        before = await scheduler.submit(vectors[:5], None, exact=True)
+        again = scheduler.submit(vectors[5:], before.state, offset=5, exact=True)
+        other = scheduler.submit(vectors[5:], before.state)
+        got, stepped = await asyncio.gather(again, other)
+    np.testing.assert_allclose(full.expected(vectors[:5]), before.vector, atol=1e-6)
+    np.testing.assert_allclose(full.expected(vectors), got.vector, atol=1e-6)
+    assert 1 == len(step.batches)
+    assert not np.allclose(got.vector, stepped.vector, atol=1e-4)
 
 
 @pytest.mark.parametrize("concurrent", [False, True])

@@ -64,16 +64,21 @@ def test_bare_steps_carry_the_state_and_leave_the_warm_up_out():
     assert [7] == engine.batches[-1]
 
 
-def test_b_is_measured_before_and_after_what_it_divides():
-    """A machine that slows down between the two halves of a run slows B as well."""
+def test_b_is_measured_just_before_and_just_after_what_it_divides():
+    """A machine that slows down meanwhile slows B as well; what came before does not count."""
     clock = FakeClock()
     engine = _Slowing(clock)
     yardstick = Yardstick(engine, STREAMS, clock)
-    engine.seconds = 0.004
-    found, b = yardstick.beside(lambda: "measured")
+    engine.seconds = 0.003
+
+    def measure():
+        engine.seconds = 0.005
+        return "measured"
+
+    found, b = yardstick.beside(measure)
     assert "measured" == found
-    assert b == pytest.approx((0.002 + 0.004) / 2)
-    assert yardstick.all == pytest.approx([0.002, 0.004])
+    assert b == pytest.approx((0.003 + 0.005) / 2)
+    assert yardstick.all == pytest.approx([0.002, 0.003, 0.005])
 
 
 class _Slowing(FakeEngine):
