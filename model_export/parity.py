@@ -20,7 +20,7 @@ from model_export.model import NextVectorModel
 from service.inference.engine import Engine
 from service.manifest import Parity, ParityCase
 
-BOUND = 1e-4
+BOUND = 1e-5
 """The largest difference let through, in any element of an answer or a state."""
 
 _Answer = tuple[NDArray[np.float32], NDArray[np.float32]]

@@ -1,4 +1,4 @@
-"""A GRU's pass for training: what `nn.GRU` computes, some two times faster on a CPU.
+"""A GRU's pass for training: what `nn.GRU` computes, in less time on a CPU.
 
 `nn.GRU`'s backward pass multiplies for the recurrent weights' gradient at every step, a
 product of a batch's few rows, and adds the whole matrix each time. Here the steps only

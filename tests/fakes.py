@@ -104,7 +104,7 @@ def manifest_of(version: str, window: int, digest: str, policy: str = "exact", *
         opset=20,
         files={"model.onnx": digest},
         source_sha256="0" * 64,
-        parity=Parity(bound=1e-4, max_abs_difference=0.0, cases=()),
+        parity=Parity(bound=1e-5, max_abs_difference=0.0, cases=()),
         tools={},
         **more,
     )

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
+from training import resume
+from training.resume import ResumeError
 from training.train import Epoch
 
 _COLUMNS = (
@@ -47,7 +50,7 @@ class Curve:
 
 
 def load(paths: Sequence[Path]) -> list[Curve]:
-    """The runs of `nextvec train`'s `.history.json` files.
+    """The runs of `nextvec train`'s `.history.json` and `.unfinished.pt` files.
 
     Raises `CurveError` on a file that is none, and where two runs did not hold out the
     same: the Hit@5 of an epoch is of that pool.
@@ -78,18 +81,31 @@ def table(curves: Sequence[Curve]) -> str:
 
 def _load(path: Path) -> Curve:
     try:
-        content = json.loads(path.read_text())
-        history = tuple(Epoch(**epoch) for epoch in content["history"])
-        data = (str(content["data"]["dataset_sha256"]), str(content["data"]["hold_out"]))
-        name = str(content["recipe"]["name"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        told, epochs, data = _unfinished(path) if path.suffix == ".pt" else _finished(path)
+        history = tuple(Epoch(**epoch) for epoch in epochs)
+        of = (str(data["dataset_sha256"]), str(data["hold_out"]))
+        name = str(told["name"])
+    except (OSError, ValueError, TypeError, KeyError, ResumeError) as error:
         raise CurveError(
             f"{path}: not the history of a run of this nextvec train "
             f"({type(error).__name__}: {error})"
         ) from error
     if not history:
         raise CurveError(f"{path}: has no epoch")
-    return Curve(name, data, history)
+    return Curve(name, of, history)
+
+
+def _finished(path: Path) -> tuple[Any, Any, Any]:
+    """Recipe, epochs, and what was held out of which dataset."""
+    content = json.loads(path.read_text())
+    return content["recipe"], content["history"], content["data"]
+
+
+def _unfinished(path: Path) -> tuple[Any, Any, Any]:
+    """As `_finished`, of a run that goes on or was killed."""
+    text, place = resume.read(path)
+    run = json.loads(text)
+    return {"name": f"{run['recipe']['name']} (unfinished)"}, place.history, run
 
 
 def _told(curve: Curve) -> str:

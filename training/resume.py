@@ -51,17 +51,7 @@ class Keeper:
         """
         if not self.path.exists():
             return None
-        try:
-            kept = torch.load(self.path, weights_only=True)
-            run = kept.pop("run")
-            kept["history"] = json.loads(kept["history"])
-            kept["shuffling"] = json.loads(kept["shuffling"])
-            place = Place(**kept)
-        # A damaged archive raises whatever the reader trips over first.
-        except Exception as error:
-            raise ResumeError(
-                f"{self.path}: cannot be read ({type(error).__name__}): remove it to begin anew"
-            ) from error
+        run, place = read(self.path)
         if run != self.run:
             raise ResumeError(
                 f"{self.path}: is the place of another run (another recipe, dataset, hold-out or "
@@ -89,3 +79,18 @@ class Keeper:
     def remove(self) -> None:
         """Forget the place: the run is over."""
         self.path.unlink(missing_ok=True)
+
+
+def read(path: Path) -> tuple[str, Place]:
+    """What run a file is of, as text, and its place. Raises `ResumeError`."""
+    try:
+        kept = torch.load(path, weights_only=True)
+        run = str(kept.pop("run"))
+        kept["history"] = json.loads(kept["history"])
+        kept["shuffling"] = json.loads(kept["shuffling"])
+        return run, Place(**kept)
+    # A damaged archive raises whatever the reader trips over first.
+    except Exception as error:
+        raise ResumeError(
+            f"{path}: cannot be read ({type(error).__name__}): remove it to begin anew"
+        ) from error

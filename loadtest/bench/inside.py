@@ -29,7 +29,7 @@ from service.request import Preference
 from service.rollout.traffic import Assignment, Traffic
 from service.scoring import Scoring
 from service.settings import Limits
-from service.types import State, Variant, Vectors
+from service.types import Mode, Outcome, State, Variant, Vectors
 
 _SESSIONS = 64
 
@@ -103,6 +103,24 @@ async def overhead(manifest: Manifest, streams: Streams, count: int, clock: Cloc
         if i % _SESSIONS == 0:
             scorer.drain()
     return Times.of(took[count // 10 :])
+
+
+def scrapes(count: int, clock: Clock) -> Times:
+    """Seconds of Python for a metrics page of two versions, each variant's steps counted since
+    the last one. It shares the interpreter with whatever is being answered meanwhile."""
+    metrics = Metrics(new_registry(), Limits().timeout_seconds)
+    versions = {Variant.STABLE: "phase-2", Variant.CANARY: "phase-3"}
+    metrics.expect(list(versions.items()))
+    metrics.render()
+    took = []
+    for _ in range(count):
+        for variant, version in versions.items():
+            metrics.observe_request(variant, version, Mode.STEP, Outcome.OK, 0.003)
+            metrics.observe_engine(variant, version, Mode.STEP, 0.001, 0.002)
+        began = clock.monotonic()
+        metrics.render()
+        took.append(clock.monotonic() - began)
+    return Times.of(took)
 
 
 async def session_bytes(

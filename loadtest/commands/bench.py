@@ -179,6 +179,8 @@ def _rows(
     yield Row("routing, metrics, session look-up", "P50 µs", inner.p50 * 1e6, Goal(60), times=inner)
     whole = run_fast(lane.overhead(models, "phase-3", data, 4000, clock))
     yield Row("a step without engine and socket", "P50 µs", whole.p50 * 1e6, times=whole)
+    page = inside.scrapes(50, clock)
+    yield Row("a scrape of two versions' metrics", "P50 ms", page.p50 * 1000, times=page)
     manifest = files.manifest
     held = run_fast(inside.session_bytes(manifest, data, 1000, clock))
     compact = run_fast(inside.session_bytes(manifest, data, 1000, clock, compact=True))

@@ -107,6 +107,12 @@ async def test_the_lane_is_measured_with_the_service_behind_it(tmp_path):
         await lane.overhead(tmp_path, "phase-2", wider, 20, SystemClock())
 
 
+def test_a_scrape_is_measured():
+    times = inside.scrapes(3, SystemClock())
+    assert times.count == 3
+    assert times.p50 > 0
+
+
 async def test_a_longer_session_holds_more():
     manifest = manifest_of("phase-2", 8, "")
     short = await inside.session_bytes(manifest, STREAMS, 2, SystemClock())

@@ -56,7 +56,7 @@ def test_what_is_no_longer_near_is_not_published(engine):
 def test_what_should_be_equal_is_held_to_it():
     """Element by element; the message says by how much it is not."""
     drift.hold_equal(FakeEngine(), FakeEngine(), unit_vectors(5))
-    with pytest.raises(ParityError, match=r"fp32 step differs .* by .* at most 1e-04"):
+    with pytest.raises(ParityError, match=r"fp32 step differs .* by .* at most 1e-05"):
         drift.hold_equal(FakeEngine(), Off(3), unit_vectors(5))
 
 

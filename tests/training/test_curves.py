@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from service.cli import main
+from training.resume import Keeper, Place
 
 
 def _history(path: Path, name: str, hold_out: str = "eras", **changed: object) -> Path:
@@ -46,6 +48,21 @@ def test_runs_stand_beside_each_other_by_vectors_read(
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_run_that_is_not_over_stands_there_by_its_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And says that it is unfinished."""
+    ended = _history(tmp_path / "ended.json", "ended")
+    epochs = json.loads(ended.read_text())["history"]
+    run = {"recipe": {"name": "going"}, "dataset_sha256": "ab" * 32, "hold_out": "eras"}
+    going = tmp_path / "going.unfinished.pt"
+    place = Place(epochs[:1], {}, torch.zeros(0), 1, {}, {}, {})
+    Keeper(going, json.dumps(run)).save(place)
+    assert 0 == main(["evaluate", "--curves", str(going), str(ended), "--out", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert "| going (unfinished) | 1 | 1,000 | 10 | 100 | 1,000 | 30.0 | 1,000 |" in printed
+
+
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
@@ -65,7 +82,8 @@ def test_runs_that_do_not_compare_are_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_history_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["absent.json", "absent.unfinished.pt"])
+def test_a_missing_history_is_refused(tmp_path: Path, name: str) -> None:
     """By its name."""
-    with pytest.raises(SystemExit, match=r"absent\.json: not the history"):
-        main(["evaluate", "--curves", str(tmp_path / "absent.json")])
+    with pytest.raises(SystemExit, match=f"{name}: not the history"):
+        main(["evaluate", "--curves", str(tmp_path / name)])

@@ -91,7 +91,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="HISTORY",
-        help="runs of nextvec train (.history.json) by what they cost: Hit@5 against vectors read",
+        help="runs of nextvec train (.history.json, .unfinished.pt) by what they cost: Hit@5 "
+        "against vectors read",
     )
 
 
