@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from service.api import (
     admin,
@@ -147,7 +148,8 @@ def create_app(
             await ticker
             await registry.close()
 
-    app = FastAPI(
+    # Its page of the API brings its scripts along: no request leaves the network it runs in.
+    app = FastAPIOffline(
         title="nextvec",
         summary="Next-vector predictions from two versions, one of them on trial.",
         lifespan=lifespan,

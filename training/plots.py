@@ -39,10 +39,11 @@ def curves_picture(curves: Sequence[Curve], path: Path) -> None:
     axes = figure.subplots()
     for number, curve in enumerate(curves):
         hits = [epoch.hit_at_5 for epoch in curve.history]
-        axes.plot(curve.vectors, hits, "o-", color=f"C{number}", label=curve.name)
-        at = (curve.vectors[curve.best], hits[curve.best])
-        axes.plot(*at, "o", color=f"C{number}", markersize=12, fillstyle="none")
-        axes.annotate(f"{at[1]:.1%}", at, xytext=(0, 10), textcoords="offset points", ha="center")
+        colour, best = f"C{number}", hits[curve.best]
+        label = f"{curve.name}: best {best:.1%}"
+        axes.plot(curve.vectors, hits, "o-", color=colour, label=label)
+        at = (curve.vectors[curve.best], best)
+        axes.plot(*at, "o", color=colour, markersize=12, fillstyle="none")
     axes.set(
         title="Learning by cost: a point an epoch, the best one ringed",
         xlabel="vectors read forward and backward",
@@ -51,8 +52,7 @@ def curves_picture(curves: Sequence[Curve], path: Path) -> None:
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set_xlim(left=0)
-    axes.margins(y=0.12)
-    axes.legend(loc="best")
+    figure.legend(loc="outside lower center", ncols=2)
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
 

@@ -244,7 +244,7 @@ def _context_rows(bench: served.Bench, folded: OnnxEngine, yardstick: Yardstick)
         lambda: run_fast(served.mixed(bench, steady, 1000))
     )
     yield Row("steps at 0.2 ÷ B a second", "P95 ÷ B", without.p95 / b, times=without, b=b)
-    what = f"the same beside {rate:.1f} contexts of 1000 a second"
+    what = f"steps beside {rate:.1f} contexts of 1000 a second"
     yield Row(what, "P95 ÷ P95", beside.p95 / without.p95, Goal(2.0), beside, b)
 
 

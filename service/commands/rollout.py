@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import os
 import time
@@ -178,12 +179,12 @@ class _Api:
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         headers |= more or {}
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(  # noqa: S310  the scheme was checked above
-            self._base + path, data, headers, method=method
-        )
         try:
+            request = urllib.request.Request(  # noqa: S310  the scheme was checked above
+                self._base + path, data, headers, method=method
+            )
             with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  as above
-                return json.load(answer)
+                said = json.load(answer)
         except urllib.error.HTTPError as error:
             raise SystemExit(f"nextvec rollout: {_refusal(error)}") from error
         except (urllib.error.URLError, OSError) as error:
@@ -191,6 +192,21 @@ class _Api:
             raise SystemExit(
                 f"nextvec rollout: no answer from {self._base}: {reason}; is the service running?"
             ) from error
+        except (http.client.HTTPException, ValueError) as error:
+            # Broken HTTP, no JSON, or an address or a token that no request can hold.
+            raise SystemExit(_not_ours(self._base, repr(error))) from error
+        ours = isinstance(said, list) if path.startswith("/history") else "phase" in _fields(said)
+        if not ours:
+            raise SystemExit(_not_ours(self._base, "an answer of another form"))
+        return said
+
+
+def _fields(said: object) -> Mapping[str, object]:
+    return said if isinstance(said, dict) else {}
+
+
+def _not_ours(base: str, what: str) -> str:
+    return f"nextvec rollout: {what} at {base}: check --url and the token; is that nextvec?"
 
 
 def _refusal(error: urllib.error.HTTPError) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
+import re
 import socket
 
 import numpy as np
@@ -101,5 +102,16 @@ def test_the_documented_api_is_the_served_one(server):
         "/v2/health/ready",
     ):
         assert path in paths
-    assert server.client.get("/docs").status_code == 200
     json.dumps(paths)
+
+
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+def test_the_page_of_the_api_needs_no_other_server(server, page):
+    """All that it loads comes from here: it works where nothing leads outside."""
+    content = server.client.get(page)
+    assert content.status_code == 200
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', content.text)
+    assert len(loaded) >= 2
+    for address in loaded:
+        assert address.startswith("/")
+        assert server.client.get(address).status_code == 200
