@@ -14,7 +14,12 @@ from training.dataset import Vectors
 from training.recipe import Recipe
 
 _NEAR = 0.9
-"""Means that fade faster than this begin with a full share; the slower ones with a tenth."""
+"""Means that fade faster than this begin with a full share; the slower ones with a tenth.
+Unless the recipe says otherwise."""
+
+
+_LEAST_VARIANCE = 1e-6
+"""Of the largest: a direction in which nothing varies is noise, not to be lifted further."""
 
 
 def initialise(vectors: Vectors, recipe: Recipe) -> NextVectorModel:
@@ -51,15 +56,24 @@ def _memory_augmented_gru(vectors: Vectors, recipe: Recipe) -> MemoryAugmentedGR
 
 
 def _decayed_means(vectors: Vectors, recipe: Recipe) -> DecayedMeans:
-    """It starts as a sum of decayed centred means, mostly of the recent ones."""
+    """It starts as a sum of decayed centred means, mostly of the recent ones.
+
+    Seen through the basis going in and coming out, a direction of variance v counts
+    v ** -whitening of what it did: where few directions hold most of the variance, they
+    say what the text is about, and the others say which sentence of it this is.
+    """
     model = DecayedMeans(recipe.decays, recipe.width)
     centre = vectors.mean(axis=0)
     covariance = np.cov((vectors - centre).T.astype(np.float64))
-    # eigh's order is ascending.
-    principal = np.linalg.eigh(covariance).eigenvectors[:, ::-1][:, : recipe.width]
+    variances, directions = np.linalg.eigh(covariance)  # ascending
+    variances, principal = variances[::-1][: recipe.width], directions[:, ::-1][:, : recipe.width]
+    relative = np.maximum(variances / variances[0], _LEAST_VARIANCE)
+    principal = principal * relative ** (-recipe.whitening / 2)
     with torch.no_grad():
         model.centre.copy_(torch.from_numpy(centre))
         model.basis.copy_(torch.from_numpy(principal.copy()))
         slow = torch.cat([torch.zeros(1), model.decay]) > _NEAR
         model.scale.copy_(torch.where(slow, 0.1, 1.0))
+        if recipe.shares:
+            model.scale.copy_(torch.tensor(recipe.shares))
     return model

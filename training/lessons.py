@@ -97,8 +97,9 @@ class Positions:
     """Single positions from anywhere in the stream, each with its own exact window.
 
     The means have no weights that training moves, so that they are computed
-    once. A batch of strangers is what the evaluation's pool is made of too:
-    negatives from everywhere teach more than neighbours do.
+    once. A batch comes from anywhere in the stream, or from one `stretch` of it: among
+    documents of one time, the time itself tells no target from another, so that what is
+    learnt is not which words go with which time.
     """
 
     def __init__(self, model: DecayedMeans, vectors: Vectors, recipe: Recipe) -> None:
@@ -111,10 +112,24 @@ class Positions:
         self.batches = len(self._targets) // recipe.batch
 
     def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
-        order = torch.from_numpy(rng.permutation(len(self._targets)))
-        for chosen in torch.split(order, self._recipe.batch)[: self.batches]:
+        for places in self._places(rng):
+            chosen = torch.from_numpy(places)
             predicted = self._model.direction(self._directions[chosen].float())
-            yield Batch(predicted, self._targets[chosen], chosen.numpy() + 1)
+            yield Batch(predicted, self._targets[chosen], places + 1)
+
+    def _places(self, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+        """Each batch's places `[batch]`: without a stretch, each place in one batch at most."""
+        total, batch = len(self._targets), self._recipe.batch
+        if self._recipe.stretch == 0:
+            order = rng.permutation(total)
+            yield from (order[i * batch : (i + 1) * batch] for i in range(self.batches))
+            return
+        stretch = min(self._recipe.stretch, total)
+        for _ in range(self.batches):
+            # Past either end too, so that what lies there is drawn as often as the rest.
+            first = int(rng.integers(-(stretch // 2), total - stretch // 2))
+            first = min(max(0, first), total - stretch)
+            yield first + rng.choice(stretch, batch, replace=False)
 
     def held_out(self, vectors: Vectors) -> Vectors:
         parts = [

@@ -29,6 +29,7 @@ _POSITIVE = (
     "learning_rate",
     "temperature",
     "width",
+    "moved",
 )
 
 
@@ -44,7 +45,12 @@ class Recipe:
     Means; `accumulate` of them make one step of the optimiser. `targets` are
     `every` vector of a sequence (sequences meet end to end, and `stride` is not
     read), or its `last` alone (a sequence begins every `stride` vectors).
-    `decays` and `width` are of the Decayed Means, `gate_bias` of the other.
+    `decays` and `width` are of the Decayed Means, `gate_bias` of the other. Theirs alone
+    too are `shares`, what the start takes of the last vector and of each mean (none: of
+    the recent ones 1, of the slow ones a tenth); `whitening`, the exponent by which the
+    start evens out its directions' variances; and `stretch`: how many vectors, next to each
+    other in the stream, a batch's positions are drawn from (0: all of it). `moved` is the
+    share of training's change that is kept, the rest being the start's.
     `patience` 0 keeps the last epoch: the held-out documents then choose nothing.
     """
 
@@ -67,6 +73,10 @@ class Recipe:
     gate_bias: float = 0.0
     decays: tuple[float, ...] = ()
     width: int = 384
+    shares: tuple[float, ...] = ()
+    whitening: float = 0.0
+    stretch: int = 0
+    moved: float = 1.0
     precision: str = "fp32"
 
 
@@ -90,7 +100,8 @@ def load(path: Path) -> Recipe:
         if name in _POSITIVE and value == 0:
             raise RecipeError(f"{path}: {name} is zero")
     _check_choices(path, content)
-    content["decays"] = tuple(content.get("decays", ()))
+    for name in ("decays", "shares"):
+        content[name] = tuple(content.get(name, ()))
     return Recipe(**content)
 
 
@@ -103,19 +114,54 @@ def _check_choices(path: Path, content: dict[str, Any]) -> None:
     ):
         if name in content and content[name] not in choices:
             raise RecipeError(f"{path}: {name} is not one of {', '.join(choices)}")
-    decays = content.get("decays", [])
-    if not all(isinstance(decay, float) and 0 < decay < 1 for decay in decays):
-        raise RecipeError(f"{path}: decays are not all between 0 and 1")
-    if content.get("width", 1) > DIM:
-        raise RecipeError(f"{path}: width is more than {DIM}")
-    if (content.get("architecture") == DecayedMeans.ARCHITECTURE) != bool(decays):
-        raise RecipeError(
-            f"{path}: decays go with {DecayedMeans.ARCHITECTURE}, which needs at least one"
-        )
-    if decays and content.get("targets", "every") != "every":
-        raise RecipeError(f"{path}: {DecayedMeans.ARCHITECTURE} takes every target")
-    if not decays and content.get("precision", "fp32") != "fp32":
-        raise RecipeError(f"{path}: {MemoryAugmentedGRU.ARCHITECTURE} trains in fp32 alone")
+    _check_means(path, content)
+
+
+def _check_means(path: Path, content: dict[str, Any]) -> None:
+    """What the Decayed Means need, and what they alone can have."""
+    decays, shares = content.get("decays", []), content.get("shares", [])
+    means = content.get("architecture") == DecayedMeans.ARCHITECTURE
+    most = {"width": DIM, "whitening": 1, "moved": 1}
+    above = [name for name in most if content.get(name, 0) > most[name]]
+    only = [name for name in ("shares", "whitening", "stretch") if content.get(name)]
+    refusals = (
+        (
+            not all(isinstance(decay, float) and 0 < decay < 1 for decay in decays),
+            "decays are not all between 0 and 1",
+        ),
+        (
+            means != bool(decays),
+            f"decays go with {DecayedMeans.ARCHITECTURE}, which needs at least one",
+        ),
+        (
+            not means and bool(only),
+            f"{', '.join(only)} go with {DecayedMeans.ARCHITECTURE} alone",
+        ),
+        (
+            not all(isinstance(share, int | float) and share >= 0 for share in shares),
+            "shares are not all numbers from 0 on",
+        ),
+        (
+            bool(shares) and len(shares) != len(decays) + 1,
+            "shares are not one for the last vector and one a decay",
+        ),
+        *((True, f"{name} is more than {most[name]}") for name in above),
+        (
+            0 < content.get("stretch", 0) < content["batch"],
+            "stretch is less than the batch that is drawn from it",
+        ),
+        (
+            means and content.get("targets", "every") != "every",
+            f"{DecayedMeans.ARCHITECTURE} takes every target",
+        ),
+        (
+            not means and content.get("precision", "fp32") != "fp32",
+            f"{MemoryAugmentedGRU.ARCHITECTURE} trains in fp32 alone",
+        ),
+    )
+    for refused, why in refusals:
+        if refused:
+            raise RecipeError(f"{path}: {why}")
 
 
 def override(recipe: Recipe, **values: int | None) -> Recipe:

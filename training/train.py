@@ -119,6 +119,7 @@ class _Run:
         self._steps_in_epoch = math.ceil(self._lessons.batches / recipe.accumulate)
         self._total = self._steps_in_epoch * recipe.epochs
         _set_dropout(model, recipe.dropout)
+        self._start = {key: value.clone() for key, value in model.state_dict().items()}
         self._optimiser = torch.optim.AdamW(
             model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
@@ -155,12 +156,13 @@ class _Run:
                 self._progress(done, self._total, f"epoch {number} loss {now[-1][1]:.4f}")
         seconds = time.perf_counter() - began
         cosine, loss = np.mean(figures, axis=0)
-        hit = self._hit_at_5()
+        weights = self._moved()
+        hit = self._hit_at_5(weights)
         rate = len(figures) * self._lessons.vectors_in_batch / seconds
         latest = Epoch(number, float(loss), float(1 - cosine), hit, seconds, rate)
         self._history.append(latest)
         if self._best is latest:
-            self._kept = {k: value.clone() for k, value in self._model.state_dict().items()}
+            self._kept = weights
         self._progress(
             min(self._steps, self._total),
             self._total,
@@ -203,10 +205,26 @@ class _Run:
         vectors, there = self._negatives(places)
         return torch.from_numpy(vectors), torch.from_numpy(there)
 
-    def _hit_at_5(self) -> float:
+    def _moved(self) -> dict[str, Tensor]:
+        """The weights so far, moved back towards the start as far as the recipe says.
+
+        What is learnt holds where it was learnt, and the start anywhere: between the two
+        lies what holds elsewhere as well (Wortsman et al. 2022, arXiv 2109.01903).
+        """
+        weights = {key: value.clone() for key, value in self._model.state_dict().items()}
+        if self._recipe.moved == 1:
+            return weights
+        share = self._recipe.moved
+        return {key: self._start[key].lerp(value, share) for key, value in weights.items()}
+
+    def _hit_at_5(self, weights: dict[str, Tensor]) -> float:
+        """Of `weights`; the model's own are left as they are."""
+        own = {key: value.clone() for key, value in self._model.state_dict().items()}
+        self._model.load_state_dict(weights)
         self._model.eval()
         with torch.inference_mode():
             dense = self._lessons.held_out(self._held_out)
+        self._model.load_state_dict(own)
         targets = self._pool.targets[self._pool.targets <= len(dense)]
         ranks = metrics.ranks(dense[targets - 1], self._held_out[targets])
         return metrics.hit_at(ranks, 5)

@@ -16,7 +16,7 @@ from training.initial import initialise
 from training.lessons import Positions, Sequences, lessons
 
 RECIPES = Path(recipe.__file__).parent / "recipes"
-MEANS = replace(recipe.load(RECIPES / "phase-3m.toml"), batch=50, width=32, window=20)
+MEANS = replace(recipe.load(RECIPES / "phase-3m.toml"), batch=50, stretch=0, width=32, window=20)
 LAST = replace(recipe.load(RECIPES / "phase-2-original.toml"), window=12, stride=5, batch=4)
 
 
@@ -42,6 +42,27 @@ def test_every_position_is_a_target_once_an_epoch(small: Corpus) -> None:
     places = np.concatenate([b.places for b in taken.epoch(np.random.default_rng(0))])
     assert len(places) == len(set(places.tolist())) == MEANS.batch * taken.batches
     assert places.min() >= 1
+
+
+def test_a_stretch_holds_all_of_a_batch(small: Corpus) -> None:
+    """No position twice, and every part of the stream is drawn from, its ends too."""
+    chosen = replace(MEANS, batch=10, stretch=30)
+    taken = lessons(initialise(small.vectors, chosen), small.vectors, chosen)
+    rng = np.random.default_rng(0)
+    batches = [batch.places for _ in range(20) for batch in taken.epoch(rng)]
+    assert {10} == {len(set(places.tolist())) for places in batches}
+    assert max(int(np.ptp(places)) for places in batches) < chosen.stretch
+    drawn = np.bincount(np.concatenate(batches), minlength=len(small.vectors))[1:]
+    assert drawn.min() > 0
+    assert drawn[:5].mean() > drawn.mean() / 3
+
+
+def test_a_stretch_longer_than_the_stream_is_all_of_it(small: Corpus) -> None:
+    """A small corpus trains by the same recipe."""
+    chosen = replace(MEANS, stretch=8000)
+    taken = lessons(initialise(small.vectors, chosen), small.vectors, chosen)
+    places = next(iter(taken.epoch(np.random.default_rng(0)))).places
+    assert chosen.batch == len(set(places.tolist()))
 
 
 def test_the_original_recipe_has_one_target_a_sequence(small: Corpus) -> None:

@@ -62,3 +62,35 @@ def test_an_absurd_value_is_refused(name: str, value: int) -> None:
     """Seed 0 is a seed; 0 epochs are no training."""
     with pytest.raises(RecipeError, match=f"{name} is {value}"):
         recipe.override(recipe.load(RECIPES / "phase-2.toml"), **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("width = ", "width = 9", "width is more than 768"),
+        ("whitening = ", "whitening = 1.5 #", "whitening is more than 1"),
+        ("moved = ", "moved = 1.5 #", "moved is more than 1"),
+        ("moved = ", "moved = 0.0 #", "moved is zero"),
+        ("stretch = ", "stretch = 100 #", "stretch is less than the batch"),
+        ("decays = ", "decays = [1.0] #", "decays are not all between 0 and 1"),
+        ("shares = ", "shares = [1.0] #", "shares are not one for the last vector"),
+        ("shares = ", "shares = [-1.0] #", "shares are not all numbers from 0 on"),
+        (
+            'architecture = "decayed-means"',
+            'architecture = "memory-augmented-gru"',
+            "shares, whitening, stretch go with decayed-means alone",
+        ),
+    ],
+)
+def test_a_wrong_field_of_the_decayed_means_is_refused(
+    tmp_path: Path, old: str, new: str, says: str
+) -> None:
+    """By name."""
+    text = (RECIPES / "phase-3m.toml").read_text()
+    assert old in text
+    if "gru" in new:
+        text = "\n".join(line for line in text.split("\n") if not line.startswith("decays"))
+    path = tmp_path / "recipe.toml"
+    path.write_text(text.replace(old, new))
+    with pytest.raises(RecipeError, match=says):
+        recipe.load(path)

@@ -78,6 +78,16 @@ def test_the_same_seed_gives_the_same_model(small: Corpus, result: Result) -> No
     assert not torch.equal(other["output_proj.3.weight"], again["output_proj.3.weight"])
 
 
+def test_half_of_what_training_moved_lies_halfway(small: Corpus) -> None:
+    """Between the start and the weights that the same run ends with where it keeps all."""
+    chosen = replace(TINY, epochs=1)
+    start = initialise(corpus.split_every(small).train.vectors, chosen).state_dict()
+    whole = _train(small, chosen).model.state_dict()
+    half = _train(small, replace(chosen, moved=0.5)).model.state_dict()
+    for key, value in half.items():
+        torch.testing.assert_close((start[key] + whole[key]) / 2, value)
+
+
 def test_it_stops_when_patience_runs_out(small: Corpus) -> None:
     """Nothing is learnt at a rate of almost nothing, so that epoch 1 stays the best."""
     stuck = replace(TINY, learning_rate=1e-30, epochs=9, patience=1)
