@@ -3,7 +3,7 @@
 The library makes an object and a string of every sample at every scrape: with two
 versions loaded that is 0.15 s and more of Python, every few seconds, beside requests of
 milliseconds. Here a histogram's lines are made once, and only the numbers of those label
-sets that have counted since are written anew: some 7 ms.
+sets that have counted since are written anew.
 """
 
 from __future__ import annotations

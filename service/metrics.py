@@ -21,9 +21,10 @@ BUCKET_RATIO = math.sqrt(1.2)
 """Two buckets are 1.2: for every edge τ, 1.2·τ is an edge too."""
 
 UNASSIGNED = "unassigned"
-"""The `variant` of requests the split did not place at random: those that
-override it, and those that first move a session to another version. They are
-measured, and left out of the evidence by this label."""
+"""The `variant` of requests the split did not place at random, or that were not the same
+work for both: those that override it, that first move a session to another version, and
+contexts of which one version remembers more. They are measured, and left out of the
+evidence by this label."""
 
 
 HIT_RANKS = (1, 5, 10)

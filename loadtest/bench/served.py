@@ -54,13 +54,13 @@ async def steps(bench: Bench, count: int) -> Times:
         client.close()
 
 
-async def contexts(bench: Bench, engine: Engine, length: int) -> tuple[Times, Times]:
-    """Whole contexts of `length`, over HTTP and through the bare `engine`, in turn.
+async def contexts(bench: Bench, engines: Sequence[Engine], length: int) -> list[Times]:
+    """Whole contexts of `length`, over HTTP and through each of the bare `engines`, in turn.
 
-    In turn, so that whatever else the machine does falls on both.
+    In turn, so that whatever else the machine does falls on all.
     """
     client = await bench.ready()
-    served, alone = [], []
+    found: list[list[float]] = [[] for _ in range(1 + len(engines))]
     try:
         until_ = bench.clock.monotonic() + 2 * bench.seconds
         number = 0
@@ -68,12 +68,13 @@ async def contexts(bench: Bench, engine: Engine, length: int) -> tuple[Times, Ti
             # Another stream each time and for each length: nothing of it was seen before.
             who = length + number
             caller = StatelessCaller(client, bench.streams, who, length, f"whole-{who}")
-            served.append(await closed.timed(caller, bench.clock))
-            alone.append(bare.context(engine, bench.streams, who, length, bench.clock))
+            found[0].append(await closed.timed(caller, bench.clock))
+            for took, engine in zip(found[1:], engines, strict=True):
+                took.append(bare.context(engine, bench.streams, who, length, bench.clock))
             number += 1
     finally:
         client.close()
-    return Times.of(served), Times.of(alone)
+    return [Times.of(took) for took in found]
 
 
 async def resent(bench: Bench, length: int) -> Times:

@@ -29,7 +29,9 @@ from service.inference.repository import Repository, VersionFiles
 from service.manifest import STEP_INT8
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from service.inference.engine import Engine
 
 _MODEL = "next-vector"
 _QUIET = 1.1
@@ -97,8 +99,9 @@ def _measure(args: argparse.Namespace, clock: Clock, console: Console) -> Table:
     files = repository.open("phase-3")
     found: list[Row] = []
     with console.status("measuring") as status:
-        yardstick = Yardstick(_engine(files, direct), data, clock)
-        for row in _rows(args, files, yardstick, data, clock, models):
+        engine = _engine(files, direct)
+        yardstick = Yardstick(engine, data, clock)
+        for row in _rows(args, files, engine, yardstick, data, clock, models):
             found.append(row)
             status.update(f"measured: {row.what}")
     notes = [
@@ -150,6 +153,7 @@ def _measure_engine(args: argparse.Namespace, clock: Clock, console: Console) ->
 def _rows(
     args: argparse.Namespace,
     files: VersionFiles,
+    direct: Engine,
     yardstick: Yardstick,
     data: streams.Streams,
     clock: Clock,
@@ -162,6 +166,7 @@ def _rows(
     quick = _engine(files, files.graph.with_name(STEP_INT8))
     two = _engine(files, files.graph, threads=2)
     for what, engine, batch, pause in (
+        *((f"direct export, batch of {batch}", direct, batch, 0.0) for batch in (8, 32)),
         *((f"8 bits, batch of {batch}", quick, batch, 0.0) for batch in (1, 4, 8, 32)),
         ("8 bits, each 1 ms after the last", quick, 1, _PAUSE),
         *((f"folded, batch of {batch}", folded, batch, 0.0) for batch in (1, 4, 8, 32)),
@@ -195,7 +200,7 @@ def _rows(
     with stage.serving(models, args.out, "phase-3", None, fp32) as server:
         bench = served.Bench(server, data, clock, args.seconds)
         yield from _step_rows(bench, yardstick, "fp32", (0.70, 4.5, 7.0))
-        yield from _context_rows(bench, folded, yardstick)
+        yield from _context_rows(bench, folded, direct, yardstick)
     int8 = {**fp32, "NEXTVEC_ENGINE__PRECISION": "int8"}
     with stage.serving(models, args.out, "phase-3", None, int8) as server:
         bench = served.Bench(server, data, clock, args.seconds)
@@ -225,14 +230,18 @@ def _steps(bench: served.Bench, count: int) -> Times:
     return run_fast(served.steps(bench, count))
 
 
-def _contexts(bench: served.Bench, folded: OnnxEngine, length: int) -> tuple[Times, Times]:
-    return run_fast(served.contexts(bench, folded, length))
+def _contexts(bench: served.Bench, engines: Sequence[Engine], length: int) -> list[Times]:
+    return run_fast(served.contexts(bench, engines, length))
 
 
-def _context_rows(bench: served.Bench, folded: OnnxEngine, yardstick: Yardstick) -> Iterator[Row]:
+def _context_rows(
+    bench: served.Bench, folded: Engine, direct: Engine, yardstick: Yardstick
+) -> Iterator[Row]:
     for length in (500, 1000):
-        (over, alone), b = yardstick.beside(partial(_contexts, bench, folded, length))
-        yield _time_row(f"context of {length}, bare folded", alone, b)
+        measure = partial(_contexts, bench, (folded, direct), length)
+        (over, alone, traced), b = yardstick.beside(measure)
+        yield _time_row(f"context of {length}, bare, direct export", traced, b)
+        yield _time_row(f"context of {length}, bare, folded", alone, b)
         goal = Goal(1.03) if length == 1000 else None
         what = f"context of {length} over HTTP"
         yield Row(what, "÷ bare folded", over.p50 / alone.p50, goal, over, b)

@@ -113,6 +113,11 @@ def typed(kind, content=b"x"):
         ({"json": {"context": [[1, 0, 0, 0]], "key": 3}}, 422, "invalid"),
         (typed("application/json"), 400, "malformed"),
         (typed("text/plain"), 415, "unsupported_media_type"),
+        (
+            {**raw(unit_vectors(1)), "headers": {**BINARY, "Content-Encoding": "gzip"}},
+            415,
+            "unsupported_media_type",
+        ),
         ({**raw(unit_vectors(1)), "headers": {**BINARY, "X-Variant": "b"}}, 422, "invalid"),
         ({**raw(unit_vectors(1)), "headers": {**BINARY, "X-Variant": "canary"}}, 404, "no_canary"),
         (

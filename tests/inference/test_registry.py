@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from fakes import FakeClock, FakeEngine, put_version, unit_vectors
+from fakes import FakeClock, FakeEngine, manifest_of, put_version, unit_vectors
 
 from service.errors import EngineFault, NotFound, NotReady, VersionError
-from service.inference.registry import Registry
+from service.inference.registry import LoadedVersion, Registry
 from service.inference.repository import Repository
 from service.inference.scheduler import Scheduler
 
@@ -82,3 +82,15 @@ async def test_an_unloaded_version_is_not_found_and_can_be_loaded_again(tmp_path
     await registry.prepare("phase-2")
     assert (await registry.get("phase-2").scheduler.submit(unit_vectors(1), None)).vector.any()
     await registry.close()
+
+
+def test_a_versions_digest_is_that_of_all_its_graphs():
+    """What was kept of it is no longer its own when one of them changes."""
+
+    def digest(**files):
+        manifest = manifest_of("a", 8, "").model_copy(update={"files": files})
+        return LoadedVersion(manifest, "none", "fp32", None).digest
+
+    same = digest(model="1", step="2")
+    assert same == digest(step="2", model="1")
+    assert same not in {digest(model="1", step="3"), digest(model="3", step="2"), digest(model="1")}
