@@ -236,8 +236,7 @@ class Dispatch:
         context: Vectors,
         preference: Preference,
     ) -> Prediction:
-        """A context from a cold state, or from the longest beginning of it that is known; one
-        that is known to its end is answered as it was before, without the engine."""
+        """A context from a cold state, or from the longest beginning of it that is known."""
         if self._prefixes is None or preference.caller is None:
             return await self._submit(recorded, loaded, context, None, exact=True)
         assert recorded.split is not None
@@ -247,13 +246,10 @@ class Dispatch:
         recorded.known += prefix.length
         self._metrics.prefix_hits.inc(prefix.length)
         self._metrics.prefix_misses.inc(len(context) - prefix.length)
-        # What the other arm has seen and this one has not would make this one look slow, and
-        # what is answered from memory says nothing of either (ADR 16).
-        if prefix.behind or prefix.vector is not None:
+        if prefix.behind:
+            # What the other arm has seen and this one has not would make this one look slow
+            # (ADR 16).
             recorded.assigned = False
-        if prefix.vector is not None and prefix.state is not None:
-            self.answered[loaded.manifest.version] = self._clock.time()
-            return Prediction(prefix.vector, prefix.state, 0.0, 0.0)
         prediction = await self._submit(
             recorded,
             loaded,
@@ -263,7 +259,7 @@ class Dispatch:
             keep_states=True,
             exact=True,
         )
-        self._prefixes.keep(prefix, prediction.states, prediction.vector)
+        self._prefixes.keep(prefix, prediction.states)
         return prediction
 
     async def _submit(

