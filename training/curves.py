@@ -31,10 +31,14 @@ class CurveError(Exception):
 
 @dataclass(frozen=True)
 class Curve:
-    """A run by its epochs; `data` is what was held out of which dataset."""
+    """A run by its epochs; `data` is what was held out of which dataset, and the window.
+
+    An epoch's quick Hit@5 leaves out what its last window does not fill: at another
+    window the pool is another.
+    """
 
     name: str
-    data: tuple[str, str]
+    data: tuple[str, str, int]
     history: tuple[Epoch, ...]
 
     @property
@@ -53,14 +57,14 @@ def load(paths: Sequence[Path]) -> list[Curve]:
     """The runs of `nextvec train`'s `.history.json` and `.unfinished.pt` files.
 
     Raises `CurveError` on a file that is none, and where two runs did not hold out the
-    same: the Hit@5 of an epoch is of that pool.
+    same or read another window: the Hit@5 of an epoch is of that pool.
     """
     curves = [_load(path) for path in paths]
     for path, curve in zip(paths, curves, strict=True):
         if curve.data != curves[0].data:
             raise CurveError(
                 f"{paths[0]} holds out {_told(curves[0])} and {path} {_told(curve)}: "
-                "their pools differ; train both on the same"
+                "their pools differ; train both on the same, or compare the checkpoints"
             )
     return curves
 
@@ -83,7 +87,7 @@ def _load(path: Path) -> Curve:
     try:
         told, epochs, data = _unfinished(path) if path.suffix == ".pt" else _finished(path)
         history = tuple(Epoch(**epoch) for epoch in epochs)
-        of = (str(data["dataset_sha256"]), str(data["hold_out"]))
+        of = (str(data["dataset_sha256"]), str(data["hold_out"]), int(told["window"]))
         name = str(told["name"])
     except (OSError, ValueError, TypeError, KeyError, ResumeError) as error:
         raise CurveError(
@@ -105,9 +109,10 @@ def _unfinished(path: Path) -> tuple[Any, Any, Any]:
     """As `_finished`, of a run that goes on or was killed."""
     text, place = resume.read(path)
     run = json.loads(text)
-    return {"name": f"{run['recipe']['name']} (unfinished)"}, place.history, run
+    told = {**run["recipe"], "name": f"{run['recipe']['name']} (unfinished)"}
+    return told, place.history, run
 
 
 def _told(curve: Curve) -> str:
-    digest, hold_out = curve.data
-    return f"{hold_out} of the dataset {digest[:12]}…"
+    digest, hold_out, window = curve.data
+    return f"{hold_out} of the dataset {digest[:12]}… at a window of {window}"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import re
 import tomllib
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from model_export.architecture import DIM, MemoryAugmentedGRU
+from model_export.checkpoint import LARGEST_STATE
 from model_export.decayed_means import DecayedMeans
 
 ARCHITECTURES = (MemoryAugmentedGRU.ARCHITECTURE, DecayedMeans.ARCHITECTURE)
@@ -28,9 +31,15 @@ _POSITIVE = (
     "epochs",
     "learning_rate",
     "temperature",
+    "gradient_clip",
     "width",
     "moved",
 )
+
+_LARGEST = 2**63
+"""What a generator of random numbers takes as its seed is below."""
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class RecipeError(Exception):
@@ -83,8 +92,8 @@ class Recipe:
 def load(path: Path) -> Recipe:
     """The recipe in `path`. Raises `RecipeError` on an unknown, missing or absurd field."""
     try:
-        content = tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"{path}: {error}") from error
     known = {field.name: str(field.type) for field in fields(Recipe)}
     needed = {field.name for field in fields(Recipe) if field.default is MISSING}
@@ -93,16 +102,31 @@ def load(path: Path) -> Recipe:
     if missing := sorted(needed - content.keys()):
         raise RecipeError(f"{path}: missing {', '.join(missing)}")
     for name, value in content.items():
-        if not isinstance(value, _ACCEPTED[known[name]]) or isinstance(value, bool):
-            raise RecipeError(f"{path}: {name} is not a {known[name]}")
-        if isinstance(value, int | float) and value < 0:
-            raise RecipeError(f"{path}: {name} is negative")
-        if name in _POSITIVE and value == 0:
-            raise RecipeError(f"{path}: {name} is zero")
+        if why := _wrong(name, value, known[name]):
+            raise RecipeError(f"{path}: {name} {why}")
+    if not _FILE_NAME.fullmatch(content["name"]):
+        raise RecipeError(f"{path}: name {content['name']!r} cannot be a file's name")
+    if content["dropout"] >= 1:
+        raise RecipeError(f"{path}: dropout is {content['dropout']}: nothing would be left")
     _check_choices(path, content)
     for name in ("decays", "shares"):
         content[name] = tuple(content.get(name, ()))
     return Recipe(**content)
+
+
+def _wrong(name: str, value: object, kind: str) -> str | None:
+    """What is wrong with a value by itself."""
+    if not isinstance(value, _ACCEPTED[kind]) or isinstance(value, bool):
+        return f"is not a {kind}"
+    if not isinstance(value, int | float):
+        return None
+    if not math.isfinite(value):
+        return f"is {value}"
+    if value < 0:
+        return "is negative"
+    if value >= _LARGEST:
+        return f"is {value}: too large"
+    return "is zero" if value == 0 and name in _POSITIVE else None
 
 
 def _check_choices(path: Path, content: dict[str, Any]) -> None:
@@ -138,9 +162,14 @@ def _check_means(path: Path, content: dict[str, Any]) -> None:
             f"{', '.join(only)} go with {DecayedMeans.ARCHITECTURE} alone",
         ),
         (
-            not all(isinstance(share, int | float) and share >= 0 for share in shares),
+            len(decays) > LARGEST_STATE,
+            f"there are more than {LARGEST_STATE} decays, more than a checkpoint can hold",
+        ),
+        (
+            not all(_is_number(share) and 0 <= share < math.inf for share in shares),
             "shares are not all numbers from 0 on",
         ),
+        (bool(shares) and not any(shares), "shares are all 0: there is no start"),
         (
             bool(shares) and len(shares) != len(decays) + 1,
             "shares are not one for the last vector and one a decay",
@@ -162,6 +191,10 @@ def _check_means(path: Path, content: dict[str, Any]) -> None:
     for refused, why in refusals:
         if refused:
             raise RecipeError(f"{path}: {why}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def override(recipe: Recipe, **values: int | None) -> Recipe:

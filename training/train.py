@@ -114,6 +114,11 @@ class _Run:
         self._negatives = negatives
         self._held_out = split.held_out.vectors
         held_out = len(self._held_out)
+        for what, count in (("train on", len(split.train.vectors)), ("hold out", held_out)):
+            if count <= recipe.window:
+                raise ValueError(
+                    f"there are {count} vectors to {what}; a window of {recipe.window} needs more"
+                )
         self._pool = metrics.random_pool(held_out, size=min(1000, held_out - 1), seed=0)
         self._lessons: Lessons = lessons(model, split.train.vectors, recipe)
         self._steps_in_epoch = math.ceil(self._lessons.batches / recipe.accumulate)
@@ -156,6 +161,10 @@ class _Run:
                 self._progress(done, self._total, f"epoch {number} loss {now[-1][1]:.4f}")
         seconds = time.perf_counter() - began
         cosine, loss = np.mean(figures, axis=0)
+        if not np.isfinite(loss):
+            raise ValueError(
+                f"the loss of epoch {number} is {loss}: the recipe's learning_rate may be too high"
+            )
         weights = self._moved()
         hit = self._hit_at_5(weights)
         rate = len(figures) * self._lessons.vectors_in_batch / seconds

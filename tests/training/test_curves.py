@@ -26,7 +26,7 @@ def _history(path: Path, name: str, hold_out: str = "eras", **changed: object) -
         for number, hit in ((1, 0.3), (2, 0.2))
     ]
     content = {
-        "recipe": {"name": name},
+        "recipe": {"name": name, "window": 500},
         "history": epochs,
         "data": {"dataset_sha256": "ab" * 32, "hold_out": hold_out},
         **changed,
@@ -54,7 +54,11 @@ def test_a_run_that_is_not_over_stands_there_by_its_place(
     """And says that it is unfinished."""
     ended = _history(tmp_path / "ended.json", "ended")
     epochs = json.loads(ended.read_text())["history"]
-    run = {"recipe": {"name": "going"}, "dataset_sha256": "ab" * 32, "hold_out": "eras"}
+    run = {
+        "recipe": {"name": "going", "window": 500},
+        "dataset_sha256": "ab" * 32,
+        "hold_out": "eras",
+    }
     going = tmp_path / "going.unfinished.pt"
     place = Place(epochs[:1], {}, torch.zeros(0), 1, {}, {}, {})
     Keeper(going, json.dumps(run)).save(place)
@@ -67,6 +71,7 @@ def test_a_run_that_is_not_over_stands_there_by_its_place(
     ("changed", "says"),
     [
         ({"hold_out": "latest"}, "holds out eras of .* and .* latest .*: their pools differ"),
+        ({"recipe": {"name": "b", "window": 1000}}, "window of 500 and .* window of 1000"),
         ({"data": {}}, "not the history of a run .*KeyError"),
         ({"history": [{"epoch": 1}]}, "not the history of a run .*TypeError"),
         ({"history": []}, "has no epoch"),

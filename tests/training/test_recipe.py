@@ -32,6 +32,13 @@ def test_the_shipped_recipes_load(name: str, window: int) -> None:
         ("alpha = 1.0", 'alpha = "high"', "alpha is not a float"),
         ("temperature = 0.07", "temperature = 0", "temperature is zero"),
         ("batch = 8", "batch = ", "recipe.toml: "),
+        ("alpha = 1.0", "alpha = nan", "alpha is nan"),
+        ("learning_rate = 1e-3", "learning_rate = inf", "learning_rate is inf"),
+        ("dropout = 0.1", "dropout = 1.0", "dropout is 1.0"),
+        ("gradient_clip = 1.0", "gradient_clip = 0.0", "gradient_clip is zero"),
+        ("seed = 0", "seed = 18446744073709551616", "seed is .*: too large"),
+        ('name = "phase-2"', 'name = "../phase-2"', "cannot be a file's name"),
+        ('name = "phase-2"', 'name = ""', "cannot be a file's name"),
     ],
 )
 def test_a_wrong_field_is_refused(tmp_path: Path, old: str, new: str, says: str) -> None:
@@ -41,6 +48,14 @@ def test_a_wrong_field_is_refused(tmp_path: Path, old: str, new: str, says: str)
     path = tmp_path / "recipe.toml"
     path.write_text(text.replace(old, new))
     with pytest.raises(RecipeError, match=says):
+        recipe.load(path)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    """With its path."""
+    path = tmp_path / "latin.toml"
+    path.write_bytes("name = 'ü'".encode("latin-1"))
+    with pytest.raises(RecipeError, match=r"latin\.toml"):
         recipe.load(path)
 
 
@@ -75,6 +90,11 @@ def test_an_absurd_value_is_refused(name: str, value: int) -> None:
         ("decays = ", "decays = [1.0] #", "decays are not all between 0 and 1"),
         ("shares = ", "shares = [1.0] #", "shares are not one for the last vector"),
         ("shares = ", "shares = [-1.0] #", "shares are not all numbers from 0 on"),
+        ("shares = ", "shares = [inf] #", "shares are not all numbers from 0 on"),
+        ("shares = ", "shares = [true] #", "shares are not all numbers from 0 on"),
+        ("shares = ", "shares = [0.0, 0, 0, 0, 0] #", "shares are all 0"),
+        ("decays = ", f"decays = {[0.5] * 65} #", "more than 64 decays"),
+        ("whitening = ", "whitening = nan #", "whitening is nan"),
         (
             'architecture = "decayed-means"',
             'architecture = "memory-augmented-gru"',
