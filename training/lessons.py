@@ -42,7 +42,10 @@ class Lessons(Protocol):
         ...
 
     def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
-        """One pass in random order; each batch is made when it is asked for."""
+        """As many batches as one pass has, in random order, each made when it is asked for.
+
+        Of stretches some positions come twice and some not at all.
+        """
         ...
 
     def held_out(self, vectors: Vectors) -> Vectors:
@@ -126,7 +129,7 @@ class Positions:
             return
         stretch = min(self._recipe.stretch, total)
         for _ in range(self.batches):
-            # Past either end too, so that what lies there is drawn as often as the rest.
+            # From half a stretch past either end on: else what lies there would hardly be drawn.
             first = int(rng.integers(-(stretch // 2), total - stretch // 2))
             first = min(max(0, first), total - stretch)
             yield first + rng.choice(stretch, batch, replace=False)
