@@ -137,7 +137,8 @@ def render(status: dict[str, Any]) -> Group:
         )
     parts: list[Any] = [head, versions]
     if status["guardrails"]:
-        parts += [table, *(Text(g["message"], style="dim") for g in status["guardrails"])]
+        told = (Text(f"{g['name']}: {g['message']}", style="dim") for g in status["guardrails"])
+        parts += [table, *told]
     if status["gate"] is not None and status["gate"]["overridden"]:
         words = "; ".join(miss["message"] for miss in status["gate"]["missed"])
         parts.append(Text(f"gate overridden: {words}", style="yellow"))
