@@ -117,7 +117,7 @@ class _Run:
         for what, count in (("train on", len(split.train.vectors)), ("hold out", held_out)):
             if count <= recipe.window:
                 raise ValueError(
-                    f"there are {count} vectors to {what}; a window of {recipe.window} needs more"
+                    f"{count} vectors to {what} are too few for a window of {recipe.window}"
                 )
         self._pool = metrics.random_pool(held_out, size=min(1000, held_out - 1), seed=0)
         self._lessons: Lessons = lessons(model, split.train.vectors, recipe)

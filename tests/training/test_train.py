@@ -128,7 +128,7 @@ def test_the_command_writes_checkpoint_history_and_curve(tmp_path: Path) -> None
         (["phase-9"], "there is no recipe 'phase-9'; there are .*phase-2"),
         (["absent.toml"], "absent.toml"),
         (["phase-2", "--epochs", "0"], "epochs is 0"),
-        (["phase-2"], "train on; a window of 500 needs more"),
+        (["phase-2"], "280 vectors to train on are too few for a window of 500"),
     ],
 )
 def test_a_wrong_request_for_training_is_refused(
