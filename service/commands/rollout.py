@@ -196,14 +196,10 @@ class _Api:
         except (http.client.HTTPException, ValueError) as error:
             # Broken HTTP, no JSON, or an address or a token that no request can hold.
             raise SystemExit(_not_ours(self._base, repr(error))) from error
-        ours = isinstance(said, list) if path.startswith("/history") else "phase" in _fields(said)
-        if not ours:
+        history = path.startswith("/history")
+        if not (isinstance(said, list) if history else isinstance(said, dict) and "phase" in said):
             raise SystemExit(_not_ours(self._base, "an answer of another form"))
         return said
-
-
-def _fields(said: object) -> Mapping[str, object]:
-    return said if isinstance(said, dict) else {}
 
 
 def _not_ours(base: str, what: str) -> str:
