@@ -70,14 +70,15 @@ class PrefixCache:
         """
         count = len(context)
         blocks = range(self._block, count, self._block)
-        lengths = sorted({count, *blocks, *(n for n in self._lengths if n < count)}, reverse=True)
+        lengths = sorted({count, *blocks, *(n for n in self._lengths if n < count)})
         if context.nbytes > _OFF_LOOP_BYTES:
             digests = await asyncio.to_thread(_digests, self._secret, caller, context, lengths)
         else:
             digests = _digests(self._secret, caller, context, lengths)
 
         def known(by: str) -> int:
-            return next((n for n in lengths if n < count and (by, digests[n]) in self._states), 0)
+            shorter = (n for n in reversed(lengths) if n < count)
+            return next((n for n in shorter if (by, digests[n]) in self._states), 0)
 
         length = known(version)
         behind = any(known(other) > length for other in others)
@@ -111,14 +112,14 @@ class PrefixCache:
 def _digests(
     secret: bytes, caller: bytes, context: Vectors, lengths: Sequence[int]
 ) -> dict[int, bytes]:
-    """A digest of the first n vectors for each n of `lengths`; one pass."""
+    """A digest of the first n vectors for each n of `lengths`, ascending; one pass."""
     # SHA-256 because processors have it built in: 3 MB took 1.7 ms, with BLAKE2b 4.8. The
     # key comes first; digests never leave the process, so nobody can go on from one.
     running = sha256(secret)
     # With its length before it: no name runs into the vectors.
     running.update(len(caller).to_bytes(8, "little") + caller)
     digests, done = {}, 0
-    for length in sorted(lengths):
+    for length in lengths:
         running.update(context[done:length].data)
         digests[length] = running.copy().digest()
         done = length
