@@ -206,8 +206,8 @@ def test_the_image_has_no_packages_of_training_and_export():
     assert "optional-dependencies" not in DOCKERFILE
 
 
-def test_operations_speaks_of_defaults_as_they_are():
-    operations = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+def test_the_page_on_operating_names_the_defaults():
+    operations = (ROOT / "docs" / "how-to" / "operate.md").read_text(encoding="utf-8")
 
     assert 1000 == Plan().baseline_samples
     assert "1,000 requests (`baseline_samples`)" in operations
