@@ -242,7 +242,7 @@ def test_kserve_gets_its_answers(server):
 
 
 def test_a_length_that_lies_costs_its_caller_alone(server):
-    """An error it can read; the next caller is served."""
+    """An error it can read; the next caller is http_service."""
     url = server.client.base_url
     with httpx.Client(base_url=url, timeout=10) as other:
         answer = other.post(
