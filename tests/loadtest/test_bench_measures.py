@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from fakes import DIM, FakeClock, FakeEngine, manifest_of, put_version, unit_vectors
 
 from loadtest.bench import bare, closed, inside, lane, served
 from loadtest.bench.yardstick import Yardstick
 from loadtest.client import ClientError, Response
 from loadtest.streams import Streams
 from service.clock import SystemClock
+from tests.support.fakes import DIM, FakeClock, FakeEngine, manifest_of, put_version, unit_vectors
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,6 @@ import io
 
 import pytest
 from rich.console import Console
-from rollout_status import status
 
 from loadtest.demo_picture import draw
 from loadtest.demo_view import bar, figures, final_table, panel, spoken
@@ -14,6 +13,7 @@ from loadtest.performance import Performance
 from loadtest.record import Record
 from loadtest.story import ACTS
 from loadtest.watch import parse
+from tests.support.rollout_status import status
 
 
 class Driver:

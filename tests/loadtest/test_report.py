@@ -6,11 +6,11 @@ import math
 
 import orjson
 import pytest
-from rollout_status import status
 
 from loadtest import plots, report
 from loadtest.record import Record
 from loadtest.watch import parse
+from tests.support.rollout_status import status
 
 
 def records():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import pytest
-from rollout_status import status
 
 from loadtest import story
 from loadtest.record import Record
@@ -13,6 +12,7 @@ from loadtest.story import ACTS, Move
 from loadtest.watch import parse
 from service.rollout.guardrails.wager import weight_of
 from service.rollout.plan import Plan
+from tests.support.rollout_status import status
 
 RECOMPUTED, SESSIONS = ACTS
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import DIM, FakeClock, FakeEngine
-from rollout_status import status
 
 from loadtest.driver import Driver
 from loadtest.record import Record
@@ -13,6 +11,8 @@ from loadtest.trial.server import DelayedEngine, NoisyEngine
 from loadtest.trial.trial import PLAN, Trial
 from loadtest.watch import parse
 from service.rollout.plan import Plan
+from tests.support.fakes import DIM, FakeClock, FakeEngine
+from tests.support.rollout_status import status
 
 
 class TimedEngine(FakeEngine):

@@ -6,10 +6,10 @@ import asyncio
 
 import orjson
 import pytest
-from rollout_status import status
 
 from loadtest.client import ClientError, Response
 from loadtest.watch import Admin, AdminError, parse, watch
+from tests.support.rollout_status import status
 
 
 class Client:
