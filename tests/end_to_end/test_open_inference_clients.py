@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
-from fakes import unit_vectors
-from serving import TOKEN
 from tritonclient.utils import InferenceServerException
+
+from tests.support.fakes import unit_vectors
+from tests.support.serving import TOKEN
 
 MODEL = "next-vector"
 DIM = 768

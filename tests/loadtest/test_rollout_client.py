@@ -6,10 +6,10 @@ import asyncio
 
 import orjson
 import pytest
-from rollout_status import status
 
 from loadtest.generator.http_client import ClientError, HttpResponse
 from loadtest.rollout_client import AdminError, RolloutClient, parse_sample, watch_rollout
+from tests.support.rollout_status import status
 
 
 class FakeHttpClient:

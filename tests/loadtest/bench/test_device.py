@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from fakes import FakeEngine, manifest_of, unit_vectors
 
 from loadtest.bench import device
 from loadtest.streams import Streams
@@ -15,6 +14,7 @@ from service.errors import VersionError
 from service.inference.onnx_engine import OnnxEngine
 from service.inference.repository import VersionFiles
 from service.manifest import Dimensions
+from tests.support.fakes import FakeEngine, manifest_of, unit_vectors
 
 STREAMS = Streams(unit_vectors(400, dim=DIM))
 DIMENSIONS = Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN)

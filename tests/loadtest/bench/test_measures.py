@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from fakes import DIM, FakeClock, FakeEngine, manifest_of, put_version, unit_vectors
 
 from loadtest.bench import bare_engine, fast_path_overhead, http_service, service_overhead
 from loadtest.bench.reference_step import ReferenceStep
@@ -14,6 +13,7 @@ from loadtest.generator import closed_loop
 from loadtest.generator.http_client import ClientError, HttpResponse
 from loadtest.streams import Streams
 from service.clock import SystemClock
+from tests.support.fakes import DIM, FakeClock, FakeEngine, manifest_of, put_version, unit_vectors
 
 pytestmark = pytest.mark.anyio
 

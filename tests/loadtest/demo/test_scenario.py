@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import pytest
-from rollout_status import status
 
 from loadtest.demo import scenario
 from loadtest.demo.scenario import ACTS, NextAction
@@ -13,6 +12,7 @@ from loadtest.report.request_log import RequestLog
 from loadtest.rollout_client import parse_sample
 from service.rollout.guardrails.wager import weight_of
 from service.rollout.plan import Plan
+from tests.support.rollout_status import status
 
 RECOMPUTED, SESSIONS = ACTS
 

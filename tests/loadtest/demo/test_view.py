@@ -6,7 +6,6 @@ import io
 
 import pytest
 from rich.console import Console
-from rollout_status import status
 
 from loadtest.demo.picture import draw_demo
 from loadtest.demo.run import ActRun
@@ -14,6 +13,7 @@ from loadtest.demo.scenario import ACTS
 from loadtest.demo.view import act_results, live_panel, phase_row, progress_bar, results_table
 from loadtest.report.request_log import RequestLog
 from loadtest.rollout_client import parse_sample
+from tests.support.rollout_status import status
 
 
 class FakeDriver:

@@ -6,11 +6,11 @@ import math
 
 import orjson
 import pytest
-from rollout_status import status
 
 from loadtest.report import plots, summary
 from loadtest.report.request_log import RequestLog
 from loadtest.rollout_client import parse_sample
+from tests.support.rollout_status import status
 
 
 def records():

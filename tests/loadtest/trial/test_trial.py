@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import DIM, FakeClock, FakeEngine
-from rollout_status import status
 
 from loadtest.generator.open_loop import OpenLoopDriver
 from loadtest.report.request_log import RequestLog
@@ -13,6 +11,8 @@ from loadtest.rollout_client import parse_sample
 from loadtest.trial.degraded_server import DelayedEngine, NoisyEngine
 from loadtest.trial.trial import PLAN, Trial
 from service.rollout.plan import Plan
+from tests.support.fakes import DIM, FakeClock, FakeEngine
+from tests.support.rollout_status import status
 
 
 class TimedEngine(FakeEngine):

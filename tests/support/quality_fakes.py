@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from fakes import DIM, unit_vectors
-
 from service.metrics import Metrics, new_registry
 from service.quality.pool import KEPT
 from service.quality.scorer import Prediction, Scorer
 from service.rollout.traffic import Assignment
 from service.types import Variant
+from tests.support.fakes import DIM, unit_vectors
 
 SPLIT = Assignment("phase-2", "phase-3", 5000, "salt")
 ALL_STABLE = Assignment("phase-2")

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from fakes import manifest_of
 from prometheus_client import CollectorRegistry
 
 from service.errors import VersionError
@@ -21,6 +20,7 @@ from service.rollout.shadowed import Shadowed, one
 from service.rollout.store import Store
 from service.rollout.traffic import Assignment, Traffic
 from service.rollout.verdict import Judgement, Outcome
+from tests.support.fakes import manifest_of
 
 EDGES = duration_buckets(10.0)
 

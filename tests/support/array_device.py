@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from fakes import DIM, FakeEngine
+
+from tests.support.fakes import DIM, FakeEngine
 
 
 class ArrayDevice:

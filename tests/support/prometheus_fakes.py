@@ -8,12 +8,12 @@ import threading
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import real_prometheus
 from prometheus_client import CollectorRegistry, generate_latest
 
 from service.metrics import Metrics
 from service.rollout.prometheus_source import INFERENCE, KEYS, METRIC
 from service.types import Mode, Outcome
+from tests.support import prometheus_server
 
 WAIT_SECONDS = 60
 
@@ -115,7 +115,7 @@ def prometheus(folder, target):
             {"job_name": "nextvec", "static_configs": [{"targets": [f"127.0.0.1:{target}"]}]}
         ],
     }
-    with real_prometheus.running(folder, config) as address:
+    with prometheus_server.running(folder, config) as address:
         yield address
 
 
