@@ -25,7 +25,7 @@ from service.recording import Deadline, Recorded, label
 from service.request import Answer, Preference, check
 from service.rollout.traffic import Route, Traffic
 from service.scoring import Scoring
-from service.settings import Limits
+from service.settings import LimitSettings
 from service.shadow import Shadow
 from service.types import Mode, State, Vectors
 
@@ -41,7 +41,7 @@ class Dispatch:
         metrics: Metrics,
         clock: Clock,
         *,
-        limits: Limits,
+        limits: LimitSettings,
         prefixes: PrefixCache | None = None,
         scoring: Scoring | None = None,
         shadow: Shadow | None = None,

@@ -9,13 +9,13 @@ from expressions import PROMETHEUS_OWN, everything, groupings, queries, register
 
 from service.metrics import UNASSIGNED
 from service.rollout.events import TRANSITIONS, Phase, Reason
-from service.types import Mode, Outcome, Variant
+from service.types import Mode, RequestOutcome, Variant
 
 KNOWN = registered() | PROMETHEUS_OWN
 VALUES = {
     "variant": {*Variant, UNASSIGNED},
     "mode": set(Mode),
-    "outcome": set(Outcome),
+    "outcome": set(RequestOutcome),
     "phase": set(Phase),
     "from": set(Phase),
     "to": set(Phase),
