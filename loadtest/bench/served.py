@@ -17,7 +17,7 @@ from loadtest.driver import Driver, constant, until
 from loadtest.streams import Streams
 from loadtest.watch import Admin
 from service.clock import Clock
-from service.inference.engine import Engine
+from service.inference.engines.engine import Engine
 
 SESSION_LENGTH = 400
 """Vectors a session; short of every window, so that each request is one step."""

@@ -14,7 +14,7 @@ from loadtest.bench import bare
 from loadtest.bench.times import Times
 from loadtest.streams import Streams
 from service.clock import Clock
-from service.inference.engine import Engine
+from service.inference.engines.engine import Engine
 
 T = TypeVar("T")
 

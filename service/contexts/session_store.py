@@ -10,8 +10,8 @@ from enum import Enum
 from typing import Any
 
 from service.clock import Clock
+from service.contexts.history import History
 from service.errors import Gone, NotFound, QueueFull
-from service.inference.history import History
 from service.types import State, Variant, Vector
 
 TOMBSTONES = 100_000
@@ -29,7 +29,7 @@ class Begin(Enum):
     """What an append may do about a session that is not there, or is."""
 
     IF_UNKNOWN = "begin one that is not known; an evicted one only at position 0"
-    ANEW = "begin whether or not it is there; what was there is forgotten"
+    RESTART = "begin whether or not it is there; what was there is forgotten"
     NEVER = "it must be there"
 
 
@@ -191,7 +191,7 @@ class SessionStore:
         try:
             return self.get(session_id)
         except Gone:
-            if position != 0 and begin is not Begin.ANEW:
+            if position != 0 and begin is not Begin.RESTART:
                 raise
         except NotFound:
             if position or begin is Begin.NEVER:

@@ -13,7 +13,12 @@ pieces in which the vectors came, and can always be recomputed:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Literal
+
+from service.manifest import Manifest
+from service.types import State, Vectors
 
 Policy = Literal["exact", "anchored"]
 
@@ -25,3 +30,32 @@ def starts(policy: Policy, window: int, length: int) -> tuple[int, ...]:
     half = max(1, window // 2)
     first = half * max(0, -((window - length) // half))
     return (first,) if length <= first + half else (first, first + half)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Vectors to run from `state` (cold if None); the new state begins at position `start`."""
+
+    start: int
+    state: State | None
+    vectors: Vectors
+
+
+def plan_runs(
+    manifest: Manifest,
+    states: Mapping[int, State],
+    length: int,
+    after: int,
+    tail: Callable[[int], Vectors],
+) -> list[Run]:
+    """Plan the runs that take a context from `length` vectors to `after`.
+
+    `states` are the kept states after `length` vectors, keyed by the position at which
+    each begins. `tail(n)` returns the last n of all `after` vectors. The first run gives
+    the prediction. A run without a kept state reads all vectors from its start.
+    """
+    runs = []
+    for start in starts(manifest.window_policy, manifest.context_window, after):
+        state = states.get(start)
+        runs.append(Run(start, state, tail(after - (start if state is None else length))))
+    return runs

@@ -11,22 +11,22 @@ from typing import Any
 import numpy as np
 
 from service.clock import Clock
+from service.contexts.prefix_cache import PrefixCache
+from service.contexts.session_store import Begin, LastAppend, Session, SessionStore
+from service.contexts.window import plan_runs
 from service.errors import (
     Conflict,
     NotFound,
 )
-from service.inference.jobs import Prediction
-from service.inference.prefix_cache import PrefixCache
 from service.inference.registry import LoadedVersion, Registry
-from service.inference.runs import plan_runs
-from service.inference.sessions import Begin, LastAppend, Session, SessionStore
+from service.inference.scheduling.jobs import EngineResult
 from service.metrics import UNASSIGNED, Metrics
-from service.recording import Deadline, Recorded, label
-from service.request import Answer, Preference, check
+from service.prediction.request import Prediction, RequestOptions, check
+from service.prediction.request_record import Deadline, RequestRecord, label
+from service.prediction.scoring import Scoring
+from service.prediction.shadow_runner import ShadowRunner
 from service.rollout.traffic import Route, Traffic
-from service.scoring import Scoring
 from service.settings import Limits
-from service.shadow import Shadow
 from service.types import Mode, State, Vectors
 
 
@@ -44,7 +44,7 @@ class Dispatch:
         limits: Limits,
         prefixes: PrefixCache | None = None,
         scoring: Scoring | None = None,
-        shadow: Shadow | None = None,
+        shadow: ShadowRunner | None = None,
         draw: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
         self._traffic = traffic
@@ -63,7 +63,7 @@ class Dispatch:
         self.answered: dict[str, float] = {}
         """When each version last predicted, in epoch seconds."""
 
-    async def predict(self, context: Vectors, preference: Preference) -> Answer:
+    async def predict(self, context: Vectors, preference: RequestOptions) -> Prediction:
         """The vector after `context` `[n, dim]`, of which the version reads its last window.
 
         Raises `Invalid`, `NotFound` for a version that is not loaded, and whatever
@@ -83,8 +83,8 @@ class Dispatch:
         return self._scoring.label(caller, request_id, vectors, self._traffic.current)
 
     async def predict_batch(
-        self, contexts: Sequence[Vectors], preference: Preference
-    ) -> list[Answer]:
+        self, contexts: Sequence[Vectors], preference: RequestOptions
+    ) -> list[Prediction]:
         """As `predict` for several contexts at once, all by one version; one fails, all do.
 
         One request in the metrics, as it is for its caller: predictions that wait
@@ -94,8 +94,8 @@ class Dispatch:
             return await self._predict(recorded, contexts, preference)
 
     async def _predict(
-        self, recorded: Recorded, contexts: Sequence[Vectors], preference: Preference
-    ) -> list[Answer]:
+        self, recorded: RequestRecord, contexts: Sequence[Vectors], preference: RequestOptions
+    ) -> list[Prediction]:
         route, loaded = self._route(recorded, preference, None)
         for context in contexts:
             check(context, loaded.manifest.dimensions.dim, self._max_rows)
@@ -110,18 +110,20 @@ class Dispatch:
         if self._shadow is not None and _shadowed(recorded):
             assert recorded.split is not None
             self._shadow.context(contexts[0], predictions[0], recorded.split, known=recorded.known)
-        return [Answer(p.vector, route, p.queue_seconds, p.inference_seconds) for p in predictions]
+        return [
+            Prediction(p.vector, route, p.queue_seconds, p.inference_seconds) for p in predictions
+        ]
 
     async def append(
         self,
         session_id: str,
         vectors: Vectors,
-        preference: Preference,
+        preference: RequestOptions,
         *,
         position: int | None = None,
         begin: Begin = Begin.IF_UNKNOWN,
         end: bool = False,
-    ) -> Answer:
+    ) -> Prediction:
         """Append `vectors` `[k, dim]` to the session and predict what follows.
 
         `position` is the session's length before the append. The last append,
@@ -139,7 +141,7 @@ class Dispatch:
                 self._deadline(recorded, preference),
                 self._sessions.use(session_id, position, begin) as session,
             ):
-                anew = begin is Begin.ANEW
+                anew = begin is Begin.RESTART
                 answer = await self._append(
                     recorded, session, vectors, preference, position, anew=anew
                 )
@@ -159,14 +161,14 @@ class Dispatch:
 
     async def _append(
         self,
-        recorded: Recorded,
+        recorded: RequestRecord,
         session: Session,
         vectors: Vectors,
-        preference: Preference,
+        preference: RequestOptions,
         position: int | None,
         *,
         anew: bool,
-    ) -> Answer:
+    ) -> Prediction:
         length = 0 if anew else session.length
         recorded.mode = _mode_of_append(length, vectors)
         # Asked again: the split may have changed while this one waited its turn.
@@ -207,7 +209,7 @@ class Dispatch:
                 recorded.split,
                 assigned=recorded.assigned,
             )
-        return Answer(
+        return Prediction(
             prediction.vector,
             route,
             prediction.queue_seconds,
@@ -216,7 +218,7 @@ class Dispatch:
         )
 
     def _route(
-        self, recorded: Recorded, preference: Preference, session_id: str | None
+        self, recorded: RequestRecord, preference: RequestOptions, session_id: str | None
     ) -> tuple[Route, LoadedVersion]:
         split, version = self._traffic.current, preference.version
         if version is None:
@@ -231,11 +233,11 @@ class Dispatch:
 
     async def _whole(
         self,
-        recorded: Recorded,
+        recorded: RequestRecord,
         loaded: LoadedVersion,
         context: Vectors,
-        preference: Preference,
-    ) -> Prediction:
+        preference: RequestOptions,
+    ) -> EngineResult:
         """A context from a cold state, or from the longest beginning of it that is known."""
         if self._prefixes is None or preference.caller is None:
             return await self._submit(recorded, loaded, context, None, exact=True)
@@ -264,12 +266,12 @@ class Dispatch:
 
     async def _submit(
         self,
-        recorded: Recorded,
+        recorded: RequestRecord,
         loaded: LoadedVersion,
         vectors: Vectors,
         state: State | None,
         **more: Any,
-    ) -> Prediction:
+    ) -> EngineResult:
         assert recorded.route is not None
         prediction = await loaded.scheduler.submit(vectors, state, **more)
         version = recorded.route.version
@@ -283,15 +285,15 @@ class Dispatch:
         )
         return prediction
 
-    def _deadline(self, recorded: Recorded, preference: Preference) -> Deadline:
+    def _deadline(self, recorded: RequestRecord, preference: RequestOptions) -> Deadline:
         seconds = min(self._timeout, preference.timeout_seconds or self._timeout)
         return Deadline(recorded, seconds, own=seconds < self._timeout)
 
-    def _record(self, mode: Mode) -> Recorded:
-        return Recorded(self._metrics, self._clock, mode)
+    def _record(self, mode: Mode) -> RequestRecord:
+        return RequestRecord(self._metrics, self._clock, mode)
 
 
-async def _all(works: Sequence[Coroutine[Any, Any, Prediction]]) -> list[Prediction]:
+async def _all(works: Sequence[Coroutine[Any, Any, EngineResult]]) -> list[EngineResult]:
     """All of them, side by side; when one fails the others are dropped."""
     if len(works) == 1:
         return [await works[0]]
@@ -303,7 +305,7 @@ async def _all(works: Sequence[Coroutine[Any, Any, Prediction]]) -> list[Predict
             task.cancel()
 
 
-def _shadowed(recorded: Recorded) -> bool:
+def _shadowed(recorded: RequestRecord) -> bool:
     """Whether the canary may get a copy: a shadow step is on, and the split chose stable."""
     split = recorded.split
     return split is not None and split.shadow and recorded.assigned
@@ -326,7 +328,7 @@ def _tail(session: Session, vectors: Vectors) -> Callable[[int], Vectors]:
     return last
 
 
-def _replay(session: Session, position: int, digest: bytes) -> Answer:
+def _replay(session: Session, position: int, digest: bytes) -> Prediction:
     last = session.last
     if last is None or last.position != position or last.digest != digest:
         raise Conflict(
@@ -335,4 +337,4 @@ def _replay(session: Session, position: int, digest: bytes) -> Answer:
             details={"position": session.length},
         )
     route = Route(session.variant, session.version, assigned=False)
-    return Answer(last.vector, route, 0.0, 0.0, session.length)
+    return Prediction(last.vector, route, 0.0, 0.0, session.length)

@@ -15,7 +15,7 @@ MAX_KEY = 1024
 
 
 @dataclass(frozen=True)
-class Preference:
+class RequestOptions:
     """What a caller says about who answers, and by when; all of it may be left out.
 
     `version` names a loaded version past the split; such a request is
@@ -43,7 +43,7 @@ class Preference:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Prediction:
     """One prediction and where it came from; durations in seconds.
 
     `length` is the session's length after the append, None for a single call.

@@ -24,7 +24,7 @@ from service.types import Mode, Outcome
 # what the service adds.
 
 
-class Recorded:
+class RequestRecord:
     """Counts a request under what it turned out to be, however the block ends.
 
     An error that leaves the block is told who was to answer.
@@ -73,7 +73,7 @@ class Deadline:
     A deadline of the caller's `own` is its leaving, not the version's fault.
     """
 
-    def __init__(self, recorded: Recorded, seconds: float, *, own: bool) -> None:
+    def __init__(self, recorded: RequestRecord, seconds: float, *, own: bool) -> None:
         self._recorded = recorded
         self._seconds = seconds
         self._own = own

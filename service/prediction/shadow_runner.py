@@ -23,11 +23,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.clock import Clock
+from service.contexts.session_store import Session
+from service.contexts.window import Run, plan_runs
 from service.errors import EngineFault, NextvecError, NotFound
-from service.inference.jobs import Prediction
 from service.inference.registry import LoadedVersion, Registry
-from service.inference.runs import Run, plan_runs
-from service.inference.sessions import Session
+from service.inference.scheduling.jobs import EngineResult
 from service.metrics import Metrics
 from service.rollout.shadowed import Shadowed, one
 from service.rollout.traffic import Assignment, Traffic
@@ -63,13 +63,13 @@ class _Copy:
     canary: LoadedVersion
     runs: Sequence[Run]
     mode: Mode
-    stable: Prediction
+    stable: EngineResult
     fair: bool
     session: str | None = None
     length: int = 0
 
 
-class Shadow:
+class ShadowRunner:
     """Fed by `Dispatch` with what stable has answered; nothing here waits or raises."""
 
     def __init__(
@@ -93,7 +93,7 @@ class Shadow:
         return seen
 
     def context(
-        self, context: Vectors, stable: Prediction, split: Assignment, *, known: int
+        self, context: Vectors, stable: EngineResult, split: Assignment, *, known: int
     ) -> None:
         """A whole context `[n, dim]` that stable has answered, of which it knew the first
         `known` vectors from an earlier one."""
@@ -105,7 +105,7 @@ class Shadow:
         self._begin(_Copy(split, canary, runs, Mode.PREFILL, stable, fair=known == 0))
 
     def append(
-        self, session: Session, count: int, mode: Mode, stable: Prediction, split: Assignment
+        self, session: Session, count: int, mode: Mode, stable: EngineResult, split: Assignment
     ) -> None:
         """An append of `count` vectors that stable has answered, `session` being as it is
         after it."""
@@ -196,7 +196,7 @@ class Shadow:
             self._rests_until = now + REST * (now - began)
             self._running = None
 
-    def _answered(self, copy: _Copy, predictions: Sequence[Prediction]) -> None:
+    def _answered(self, copy: _Copy, predictions: Sequence[EngineResult]) -> None:
         first = predictions[0]
         followed = None if copy.session is None else self._followed.get(copy.session)
         if followed is not None and followed.digest == copy.canary.digest:

@@ -26,7 +26,7 @@ ROWS = 4
 numpy's OpenBLAS not to wake its threads, which would take the cores from the engines."""
 
 
-class Pool:
+class DistractorPool:
     """A ring of the last vectors `[KEPT, dim]` of all sessions, unit length, with their owners.
 
     Of one thread.

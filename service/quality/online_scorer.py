@@ -12,8 +12,8 @@ import numpy as np
 
 from service.clock import Clock
 from service.metrics import HIT_RANKS, Metrics
-from service.quality.keys import KeyShares, Share
-from service.quality.pool import OTHERS, Pool
+from service.quality.distractor_pool import OTHERS, DistractorPool
+from service.quality.key_shares import KeyShares, Share
 from service.rollout.traffic import Assignment
 from service.types import Variant, Vector
 
@@ -29,10 +29,10 @@ BATCH = 64
 PAUSE_SECONDS = 0.1
 """Between two times of scoring what came: waking for each would cost callers more."""
 
-__all__ = ["JUDGED_RANK", "MAX_WAITING", "OTHERS", "Prediction", "Scorer"]
+__all__ = ["JUDGED_RANK", "MAX_WAITING", "OTHERS", "PendingPrediction", "Scorer"]
 
 
-class Prediction(NamedTuple):
+class PendingPrediction(NamedTuple):
     """A prediction that waits for its truth: who made it, for whom, under which split.
 
     `key` is what chance assigned the variant to, `owner` whose stream it is of.
@@ -51,7 +51,7 @@ class Prediction(NamedTuple):
 class _Scored(NamedTuple):
     """A prediction with the vector that came, and the split at that time."""
 
-    prediction: Prediction
+    prediction: PendingPrediction
     truth: Vector
     split: Assignment
 
@@ -66,11 +66,11 @@ class Scorer:
     def __init__(self, metrics: Metrics, clock: Clock, dim: int) -> None:
         self._metrics = metrics
         self._clock = clock
-        self._pool = Pool(dim)
+        self._pool = DistractorPool(dim)
         self._keys = KeyShares()
         self._queue: deque[_Scored] = deque()
 
-    def offer(self, prediction: Prediction, truth: Vector, split: Assignment) -> bool:
+    def offer(self, prediction: PendingPrediction, truth: Vector, split: Assignment) -> bool:
         """Have it scored soon; False if too many wait, then it is counted as dropped.
 
         `truth` is copied: it may be a view of a large body.

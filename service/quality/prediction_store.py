@@ -1,4 +1,4 @@
-"""Predictions of stateless callers, kept for the label that may come."""
+"""PredictionStore of stateless callers, kept for the label that may come."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 
 from service.clock import Clock
 from service.errors import Gone, NotFound
-from service.quality.scorer import Prediction
+from service.quality.online_scorer import PendingPrediction
 
 OVERHEAD_BYTES = 1024
 """Python's own for an entry: tuple, keys, dictionary; measured roughly."""
@@ -27,18 +27,18 @@ class _Past(Enum):
     EXPIRED = "it was kept for a while, and no label came"
 
 
-class Predictions:
+class PredictionStore:
     """By caller and request id, for `ttl_seconds` and within `max_bytes`; the oldest go."""
 
     def __init__(self, clock: Clock, *, max_bytes: int, ttl_seconds: float) -> None:
         self._clock = clock
         self._max_bytes = max_bytes
         self._ttl = ttl_seconds
-        self._kept: OrderedDict[Name, tuple[Prediction, float]] = OrderedDict()
+        self._kept: OrderedDict[Name, tuple[PendingPrediction, float]] = OrderedDict()
         self._past: OrderedDict[Name, _Past] = OrderedDict()
         self._nbytes = 0
 
-    def keep(self, caller: bytes, request_id: str, prediction: Prediction) -> None:
+    def keep(self, caller: bytes, request_id: str, prediction: PendingPrediction) -> None:
         """Await its label. A later prediction under the same id takes its place."""
         name = (caller, request_id)
         self._drop(name)
@@ -47,7 +47,7 @@ class Predictions:
         self._nbytes += _size(prediction)
         self._expire()
 
-    def find(self, caller: bytes, request_id: str) -> Prediction | None:
+    def find(self, caller: bytes, request_id: str) -> PendingPrediction | None:
         """The prediction that waits for its label; None if that was counted before.
 
         Raises `Gone` if it was kept and has expired, `NotFound` for an id that this
@@ -96,5 +96,5 @@ class Predictions:
             self._nbytes -= _size(found[0])
 
 
-def _size(prediction: Prediction) -> int:
+def _size(prediction: PendingPrediction) -> int:
     return OVERHEAD_BYTES + prediction.vector.nbytes

@@ -8,7 +8,7 @@ from fakes import unit_vectors
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.inference.history import History
+from service.contexts.history import History
 
 WIDTH = 16
 

@@ -8,7 +8,7 @@ from fakes import unit_vectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.inference.prefix_cache import ENTRY_BYTES, PrefixCache
+from service.contexts.prefix_cache import ENTRY_BYTES, PrefixCache
 
 pytestmark = pytest.mark.anyio
 

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 from fakes import DIM, FakeClock, unit_vectors
 
+from service.contexts.session_store import Begin, SessionStore
 from service.errors import Gone, NotFound
-from service.inference.sessions import Begin, SessionStore
 
 pytestmark = pytest.mark.anyio
 
@@ -120,8 +120,8 @@ async def test_a_deleted_session_is_forgotten():
     [
         (Begin.IF_UNKNOWN, False, 0),
         (Begin.IF_UNKNOWN, True, 3),
-        (Begin.ANEW, False, 0),
-        (Begin.ANEW, True, 3),
+        (Begin.RESTART, False, 0),
+        (Begin.RESTART, True, 3),
         (Begin.NEVER, False, NotFound),
         (Begin.NEVER, True, 3),
     ],
@@ -148,7 +148,7 @@ async def test_an_evicted_session_may_be_begun_anew():
     clock.advance(61)
     with pytest.raises(Gone):
         store.get("a")
-    async with store.use("a", None, Begin.ANEW) as session:
+    async with store.use("a", None, Begin.RESTART) as session:
         assert session.length == 0
 
 
@@ -164,7 +164,7 @@ async def test_who_waits_for_a_session_that_ends_finds_it_at_its_beginning():
             return length
 
     async with store.use("a", None) as session:
-        waiting = [asyncio.create_task(wait(b)) for b in (Begin.NEVER, Begin.ANEW)]
+        waiting = [asyncio.create_task(wait(b)) for b in (Begin.NEVER, Begin.RESTART)]
         await asyncio.sleep(0)
         store.forget(session)
     late, anew = await asyncio.gather(*waiting, return_exceptions=True)

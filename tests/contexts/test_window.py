@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.inference.window import starts
+from service.contexts.window import starts
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from fakes import FakeClock, FakeEngine, manifest_of, put_version, unit_vectors
 from service.errors import EngineFault, NotFound, NotReady, VersionError
 from service.inference.registry import LoadedVersion, Registry
 from service.inference.repository import Repository
-from service.inference.scheduler import Scheduler
+from service.inference.scheduling.scheduler import Scheduler
 
 pytestmark = pytest.mark.anyio
 

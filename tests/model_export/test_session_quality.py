@@ -7,7 +7,7 @@ import pytest
 from fakes import FakeEngine, unit_vectors
 
 from model_export import session_quality
-from service.inference.window import starts
+from service.contexts.window import starts
 
 STREAM = unit_vectors(60)
 TARGETS = np.array([9, 12, 13, 30, 59], np.int64)

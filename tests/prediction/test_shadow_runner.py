@@ -10,14 +10,14 @@ import pytest
 from fakes import DIM, FakeClock, FakeEngine, fault, manifest_of, unit_vectors
 from prometheus_client import CollectorRegistry
 
+from service.contexts.history import History
+from service.contexts.session_store import Session
 from service.errors import NotFound
-from service.inference.history import History
-from service.inference.jobs import Prediction
-from service.inference.scheduler import Scheduler
-from service.inference.sessions import Session
+from service.inference.scheduling.jobs import EngineResult
+from service.inference.scheduling.scheduler import Scheduler
 from service.metrics import Metrics
+from service.prediction.shadow_runner import IDLE_SECONDS, MAX_SESSIONS, REST, ShadowRunner
 from service.rollout.traffic import Assignment, Traffic
-from service.shadow import IDLE_SECONDS, MAX_SESSIONS, REST, Shadow
 from service.types import Mode
 
 SPLIT = Assignment("phase-2", "phase-3", 0, "salt", shadow=True)
@@ -50,7 +50,7 @@ class World:
             self.loaded[version] = SimpleNamespace(
                 manifest=manifest, scheduler=scheduler, digest=version
             )
-        self.shadow = Shadow(self.traffic, self, self.metrics, self.clock, 5.0)
+        self.shadow = ShadowRunner(self.traffic, self, self.metrics, self.clock, 5.0)
 
     def get(self, version):
         if version not in self.loaded:
@@ -70,7 +70,7 @@ class World:
     def answer(self, vectors, seconds=1.0):
         """What stable made of a context."""
         found = self.engines["phase-2"].expected(vectors)
-        return Prediction(found, np.zeros((1, DIM), np.float32), 0.0, seconds)
+        return EngineResult(found, np.zeros((1, DIM), np.float32), 0.0, seconds)
 
     def append(self, session, vectors, mode=Mode.STEP):
         session.history.append(vectors)
@@ -138,7 +138,7 @@ def test_a_version_that_answers_something_else_does_not_agree():
     async def story(world):
         context = unit_vectors(6)
         stable = world.answer(context)
-        opposite = Prediction(-stable.vector, stable.state, 0.0, 1.0)
+        opposite = EngineResult(-stable.vector, stable.state, 0.0, 1.0)
         world.shadow.context(context, opposite, SPLIT, known=0)
         await world.settle()
         assert -1.0 == pytest.approx(world.shadow.take().agreement, abs=1e-6)
@@ -266,7 +266,7 @@ def test_while_anybody_waits_nothing_is_copied(busy):
         await asyncio.sleep(0)
         assert scheduler.waiting
         context = unit_vectors(3)
-        stable = Prediction(context[0], np.zeros((1, DIM), np.float32), 0.0, 1.0)
+        stable = EngineResult(context[0], np.zeros((1, DIM), np.float32), 0.0, 1.0)
         world.shadow.context(context, stable, SPLIT, known=0)
         assert 1 == world.shadow.take().dropped
         engine.gate.set()

@@ -8,14 +8,14 @@ from fakes import unit_vectors
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.quality.pool import KEPT, OTHERS, ROUNDING, Pool
+from service.quality.distractor_pool import KEPT, OTHERS, ROUNDING, DistractorPool
 
 DIM = 16
 
 
 def filled(count, owners=None, seed=1):
     """A pool of `count` vectors, each an owner's of its own unless given; and these."""
-    pool = Pool(DIM)
+    pool = DistractorPool(DIM)
     vectors = unit_vectors(count, seed, DIM)
     owners = np.arange(count) if owners is None else np.asarray(owners)
     pool.add(vectors, owners)
@@ -58,7 +58,7 @@ def test_ranks_are_as_defined(seed, count, sessions, asked):
 
 def test_the_same_vector_of_another_session_does_not_count_against_the_true_one():
     """However the sums are rounded: both may be of one text, or of one stream sent twice."""
-    pool, owners = Pool(768), np.arange(OTHERS)
+    pool, owners = DistractorPool(768), np.arange(OTHERS)
     truths, predicted = unit_vectors(OTHERS, 2, 768), unit_vectors(OTHERS, 3, 768)
     pool.add(truths, owners)
     expected = [by_hand(truths, owners, p, t, -1) for p, t in zip(predicted, truths, strict=True)]

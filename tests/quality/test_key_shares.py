@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from quality_fakes import SPLIT
 
-from service.quality import keys
-from service.quality.keys import IDLE_SECONDS, KeyShares, Share
+from service.quality import key_shares as keys
+from service.quality.key_shares import IDLE_SECONDS, KeyShares, Share
 from service.types import KEY_SAMPLE, Variant
 
 

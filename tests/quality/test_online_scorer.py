@@ -7,8 +7,8 @@ import pytest
 from fakes import FakeClock, unit_vectors
 from quality_fakes import ALL_STABLE, SPLIT, Scoring, prediction
 
-from service.quality.keys import IDLE_SECONDS
-from service.quality.scorer import BATCH, MAX_WAITING
+from service.quality.key_shares import IDLE_SECONDS
+from service.quality.online_scorer import BATCH, MAX_WAITING
 from service.types import KEY_SAMPLE, Variant
 
 

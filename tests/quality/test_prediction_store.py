@@ -1,4 +1,4 @@
-"""Predictions that wait for a label."""
+"""PredictionStore that wait for a label."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fakes import FakeClock, unit_vectors
 from quality_fakes import prediction
 
 from service.errors import Gone, NotFound
-from service.quality.feedback import OVERHEAD_BYTES, TOMBSTONES, Predictions
+from service.quality.prediction_store import OVERHEAD_BYTES, TOMBSTONES, PredictionStore
 
 MADE = prediction(unit_vectors(1)[0])
 SIZE = OVERHEAD_BYTES + MADE.vector.nbytes
@@ -21,7 +21,7 @@ def clock():
 
 @pytest.fixture
 def kept(clock):
-    return Predictions(clock, max_bytes=3 * SIZE, ttl_seconds=60.0)
+    return PredictionStore(clock, max_bytes=3 * SIZE, ttl_seconds=60.0)
 
 
 def test_a_prediction_is_found_until_its_label_is_counted(kept):

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from service.inference.engine import Engine
-from service.inference.state_pool import StatePool
-from service.inference.states import advance
+from service.inference.engines.engine import Engine
+from service.inference.engines.state_pool import StatePool
+from service.inference.engines.states import advance
 from service.types import State
 
 

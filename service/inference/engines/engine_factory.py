@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
-from service.inference.device_engine import DeviceEngine
-from service.inference.engine import Engine
-from service.inference.onnx_engine import CUDA, OnnxEngine
-from service.inference.onnx_pool import open_pool
-from service.inference.precision import choose
+from service.inference.engines.device_engine import DeviceEngine
+from service.inference.engines.engine import Engine
+from service.inference.engines.onnx_engine import CUDA, OnnxEngine
+from service.inference.engines.onnx_pool import open_pool
+from service.inference.engines.precision import choose
+from service.inference.engines.state_pool import StatePool
+from service.inference.engines.step_engine import StepEngine
 from service.inference.repository import VersionFiles
-from service.inference.state_pool import StatePool
-from service.inference.step_engine import StepEngine
 from service.manifest import MODEL_FP16, STEP_INT8, STEP_POOLED, Precision
 from service.settings import Engine as EngineSettings
 

@@ -13,8 +13,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from service.inference.buckets import BUCKETS
-from service.inference.state_pool import Device
+from service.inference.engines.buckets import BUCKETS
+from service.inference.engines.state_pool import Device
 from service.manifest import Dimensions
 
 _TOLERANCE = 1e-3

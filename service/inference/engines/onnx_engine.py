@@ -14,7 +14,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from service.errors import EngineFault, VersionError
-from service.inference.placement import fallen_back
+from service.inference.engines.node_placement import fallen_back
 from service.manifest import Dimensions, Precision
 
 CUDA = "CUDAExecutionProvider"

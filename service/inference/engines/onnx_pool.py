@@ -15,10 +15,10 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from service.errors import EngineFault, VersionError
-from service.inference.buckets import BUCKETS, bucket_of
-from service.inference.onnx_engine import CUDA, open_session
-from service.inference.replay import stale
-from service.inference.state_pool import PADDING
+from service.inference.engines.buckets import BUCKETS, bucket_of
+from service.inference.engines.graph_replay import stale
+from service.inference.engines.onnx_engine import CUDA, open_session
+from service.inference.engines.state_pool import PADDING
 from service.manifest import STATE_READ, STATE_WRITE, Dimensions
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import EngineFault
-from service.inference.buckets import BUCKETS, pieces
+from service.inference.engines.buckets import BUCKETS, pieces
 from service.types import State
 
 PADDING = 0

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import EngineFault
-from service.inference.engine import Engine
+from service.inference.engines.engine import Engine
 from service.types import State
 
 

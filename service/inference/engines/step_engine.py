@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from service.inference.engine import Engine
+from service.inference.engines.engine import Engine
 
 
 class StepEngine:

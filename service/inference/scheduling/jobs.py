@@ -12,13 +12,13 @@ import numpy as np
 
 from service.clock import Clock
 from service.errors import EngineFault
-from service.inference.engine import Engine
-from service.inference.states import advance, is_finite
+from service.inference.engines.engine import Engine
+from service.inference.engines.states import advance, is_finite
 from service.types import State, Vector, Vectors
 
 
 @dataclass(frozen=True, slots=True)
-class Prediction:
+class EngineResult:
     """What came of one job; durations in seconds.
 
     `states` are those after each chunk, with how many vectors of the whole
@@ -41,7 +41,7 @@ class Job:
 
     vectors: Vectors
     state: State
-    future: asyncio.Future[Prediction]
+    future: asyncio.Future[EngineResult]
     submitted: float
     offset: int = 0
     keep_states: bool = False
@@ -106,7 +106,7 @@ def run(engine: Engine, clock: Clock, jobs: Sequence[Job], chunk: int) -> float:
     return seconds
 
 
-def outcome(job: Job, now: float) -> Prediction | EngineFault:
+def outcome(job: Job, now: float) -> EngineResult | EngineFault:
     """What a job whose vectors have all run is answered."""
     vector = job.vector
     assert vector is not None
@@ -114,10 +114,10 @@ def outcome(job: Job, now: float) -> Prediction | EngineFault:
     if not (math.isfinite(np.vdot(vector, vector)) and is_finite(job.state)):
         return EngineFault("the engine answered NaN or Inf")
     queued = max(0.0, now - job.submitted - job.inference_seconds)
-    return Prediction(vector, job.state, queued, job.inference_seconds, tuple(job.states))
+    return EngineResult(vector, job.state, queued, job.inference_seconds, tuple(job.states))
 
 
-def settle(outcomes: Sequence[tuple[Job, Prediction | Exception]]) -> None:
+def settle(outcomes: Sequence[tuple[Job, EngineResult | Exception]]) -> None:
     """Tell the callers who still wait; on the event loop."""
     for job, found in outcomes:
         if job.future.done():

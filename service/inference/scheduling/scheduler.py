@@ -24,8 +24,8 @@ import numpy as np
 
 from service.clock import Clock
 from service.errors import EngineFault, NotReady, QueueFull
-from service.inference.engine import Engine
-from service.inference.jobs import Job, Prediction, outcome, run, settle, take
+from service.inference.engines.engine import Engine
+from service.inference.scheduling.jobs import EngineResult, Job, outcome, run, settle, take
 from service.types import State, Vectors
 
 logger = logging.getLogger(__name__)
@@ -137,7 +137,7 @@ class Scheduler:
         offset: int = 0,
         keep_states: bool = False,
         exact: bool = False,
-    ) -> Prediction:
+    ) -> EngineResult:
         """Run `vectors` `[n, dim]` from `state`, a cold one if None.
 
         `offset` is how many vectors of the context `state` stands for; with
@@ -276,7 +276,7 @@ class Scheduler:
 
     def _outcomes(
         self, jobs: Sequence[Job], chunk: int
-    ) -> list[tuple[Job, Prediction | Exception]]:
+    ) -> list[tuple[Job, EngineResult | Exception]]:
         """One batch through the engine; what is to be told to those that are finished.
 
         Whatever goes wrong, these callers hear of it and the thread lives on: it

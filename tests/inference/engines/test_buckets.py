@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.inference.buckets import BUCKETS, bucket_of, pieces
+from service.inference.engines.buckets import BUCKETS, bucket_of, pieces
 
 
 @pytest.mark.parametrize(

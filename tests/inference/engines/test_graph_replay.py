@@ -7,8 +7,8 @@ import pytest
 from fakes import DIM, DIMENSIONS
 from pooled import ArrayDevice
 
-from service.inference.buckets import BUCKETS
-from service.inference.replay import stale
+from service.inference.engines.buckets import BUCKETS
+from service.inference.engines.graph_replay import stale
 
 
 class Graphed(ArrayDevice):

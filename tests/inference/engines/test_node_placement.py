@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.inference.placement import fallen_back
+from service.inference.engines.node_placement import fallen_back
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 

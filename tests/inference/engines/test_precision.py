@@ -6,7 +6,7 @@ import pytest
 from fakes import manifest_of
 
 from service.errors import VersionError
-from service.inference.precision import choose
+from service.inference.engines.precision import choose
 from service.manifest import Carried, Drift, SessionHits
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pooled import ArrayDevice
 
 from service.errors import EngineFault
-from service.inference.state_pool import PADDING, SMALLEST, StatePool
+from service.inference.engines.state_pool import PADDING, SMALLEST, StatePool
 
 COLD = np.zeros((1, DIM), np.float32)
 

@@ -7,7 +7,7 @@ import pytest
 from fakes import DIM, FakeEngine, unit_vectors
 
 from service.errors import EngineFault
-from service.inference.states import advance, is_finite
+from service.inference.engines.states import advance, is_finite
 
 
 def test_rows_go_on_from_their_own_states():

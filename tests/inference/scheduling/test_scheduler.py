@@ -11,8 +11,8 @@ import pytest
 from fakes import FakeClock, FakeEngine, fault, unit_vectors
 
 from service.errors import EngineFault, NotReady, QueueFull
-from service.inference.scheduler import Scheduler
-from service.inference.step_engine import StepEngine
+from service.inference.engines.step_engine import StepEngine
+from service.inference.scheduling.scheduler import Scheduler
 
 pytestmark = pytest.mark.anyio
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from service.contexts.session_store import Session
 from service.errors import Gone, NotFound, QueueFull
-from service.inference.sessions import Session
 from service.metrics import Metrics
-from service.quality.feedback import Predictions
-from service.quality.scorer import Prediction, Scorer
-from service.request import Preference, check
+from service.prediction.request import RequestOptions, check
+from service.quality.online_scorer import PendingPrediction, Scorer
+from service.quality.prediction_store import PredictionStore
 from service.rollout.traffic import Assignment, Route
 from service.types import Vector, Vectors
 
@@ -15,7 +15,7 @@ from service.types import Vector, Vectors
 class Scoring:
     """Without `labels` those of stateless callers are not taken."""
 
-    def __init__(self, scorer: Scorer, labels: Predictions | None, metrics: Metrics) -> None:
+    def __init__(self, scorer: Scorer, labels: PredictionStore | None, metrics: Metrics) -> None:
         self._scorer = scorer
         self._labels = labels
         self._metrics = metrics
@@ -37,12 +37,12 @@ class Scoring:
             self._scorer.offer(session.awaiting, truth, split)
         session.awaiting = None
         if assigned and route.variant is not None:
-            session.awaiting = Prediction(
+            session.awaiting = PendingPrediction(
                 prediction, route.variant, route.version, split, key or session.id, session.id
             )
 
     def predicted(
-        self, prediction: Vector, preference: Preference, route: Route, split: Assignment
+        self, prediction: Vector, preference: RequestOptions, route: Route, split: Assignment
     ) -> None:
         """A stateless caller has got `prediction`, and may label it by its request's id."""
         request_id, caller = preference.request_id, preference.caller
@@ -52,7 +52,9 @@ class Scoring:
             # Without a key one was drawn for this request, which the id then stands for.
             alone = preference.key is None
             key = request_id if preference.key is None else preference.key
-            made = Prediction(prediction, route.variant, route.version, split, key, key, alone)
+            made = PendingPrediction(
+                prediction, route.variant, route.version, split, key, key, alone
+            )
             self._labels.keep(caller, request_id, made)
 
     def label(self, caller: bytes, request_id: str, vectors: Vectors, split: Assignment) -> bool:
