@@ -6,7 +6,6 @@ import logging
 
 import numpy as np
 import pytest
-from fakes import manifest_of
 
 from model_export import graph, step_graph
 from model_export.architecture import DIM, HIDDEN, LAYERS
@@ -22,6 +21,7 @@ from service.inference.engines.states import advance
 from service.inference.repository import VersionFiles
 from service.manifest import STATE_READ, STATE_WRITE, STEP_POOLED, Dimensions
 from service.settings import Engine
+from tests.support.fakes import manifest_of
 
 DIMENSIONS = Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN)
 COLD = np.zeros((LAYERS, HIDDEN), np.float32)
