@@ -23,7 +23,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from service.api import errors, request_context
 from service.api.codecs.vectors import JSON_TYPE
 from service.api.connection import Connection
-from service.api.http_call import Handler, HttpCall, note_answer
+from service.api.http_call import Handler, HttpCall, note_prediction
 from service.api.routes import open_inference, predict, sessions
 from service.errors import NextvecError
 
@@ -160,7 +160,7 @@ class FastPath(Connection):
             logger.exception("request %s failed", identity)
             self._answer(exchange, state, 500, errors.internal_error_body(identity), {})
         else:
-            note_answer(state, reply.answer)
+            note_prediction(state, reply.prediction)
             more = reply.headers or {}
             self._answer(exchange, state, 200, reply.content, more, reply.media_type)
 

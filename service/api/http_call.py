@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from service.api.services import Services, accepting_services
 from service.errors import Cancelled
-from service.request import Answer
+from service.prediction.request import Prediction
 
 T = TypeVar("T")
 
@@ -49,11 +49,11 @@ class HttpCall:
 
 @dataclass(frozen=True, slots=True)
 class HttpReply:
-    """A response with status 200. `answer` supplies the headers that every response carries."""
+    """A response with status 200. `prediction` supplies the headers that every response carries."""
 
     content: bytes
     media_type: str
-    answer: Answer
+    prediction: Prediction
     headers: Mapping[str, str] | None = None
 
 
@@ -68,14 +68,14 @@ async def answer_over_asgi(request: Request, handler: Handler) -> Response:
     state = request.scope["state"]
     call = HttpCall(services, state["request_id"], request.headers, request.url.query, content)
     reply = await cancel_on_disconnect(request, handler(call))
-    note_answer(state, reply.answer)
+    note_prediction(state, reply.prediction)
     return Response(reply.content, 200, reply.headers, media_type=reply.media_type)
 
 
-def note_answer(state: dict[str, object], answer: Answer) -> None:
+def note_prediction(state: dict[str, object], prediction: Prediction) -> None:
     """Store in `state` what `request_context.headers` reports: variant, version and timings."""
-    state["variant"], state["version"] = answer.route.variant, answer.route.version
-    state["queue"], state["inference"] = answer.queue_seconds, answer.inference_seconds
+    state["variant"], state["version"] = prediction.route.variant, prediction.route.version
+    state["queue"], state["inference"] = prediction.queue_seconds, prediction.inference_seconds
 
 
 async def read_body(request: Request) -> bytes:

@@ -9,7 +9,6 @@ import zlib
 import numpy as np
 import orjson
 import pytest
-from fakes import DIM, unit_vectors
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
@@ -24,6 +23,7 @@ from service.api.codecs.tensors import (
 )
 from service.api.errors import status_of
 from service.errors import Invalid, Malformed, NextvecError, TooLarge, UnsupportedMediaType
+from tests.support.fakes import DIM, unit_vectors
 
 CONTEXT = unit_vectors(3)
 MOST = 2000

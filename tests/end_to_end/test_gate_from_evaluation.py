@@ -9,12 +9,12 @@ from importlib.resources import files
 
 import pytest
 import torch
-from serving import NEXTVEC, WINDOWS, serving, tokens
 
 from model_export import checkpoint, parity
 from model_export.architecture import MemoryAugmentedGRU
 from model_export.parity import Case
 from service.cli import main
+from tests.support.serving import NEXTVEC, WINDOWS, serving, tokens
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Bodies of `/v1`: vectors as JSON or raw little-endian float32, in both directions."""
+"""BodyBudget of `/v1`: vectors as JSON or raw little-endian float32, in both directions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import orjson
 
 from service.api.codecs import json_numbers
 from service.errors import Invalid, Malformed, UnsupportedMediaType
-from service.request import Answer
+from service.prediction.request import Prediction
 from service.types import Vectors
 
 BINARY_TYPE = "application/octet-stream"
@@ -91,17 +91,19 @@ def wants_binary(headers: Mapping[str, str]) -> bool:
     return False
 
 
-def render(answer: Answer, fields: Mapping[str, object], *, binary: bool) -> tuple[bytes, str]:
+def render(
+    prediction: Prediction, fields: Mapping[str, object], *, binary: bool
+) -> tuple[bytes, str]:
     """Return the response body and its media type.
 
     JSON carries `fields` beside the vector; binary is the vector alone, little-endian float32.
     """
     if binary:
-        return answer.vector.astype("<f4", copy=False).tobytes(), BINARY_TYPE
+        return prediction.vector.astype("<f4", copy=False).tobytes(), BINARY_TYPE
     content = {
-        "next_vector": answer.vector,
-        "variant": answer.route.variant,
-        "version": answer.route.version,
+        "next_vector": prediction.vector,
+        "variant": prediction.route.variant,
+        "version": prediction.route.version,
         **fields,
     }
     return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), JSON_TYPE

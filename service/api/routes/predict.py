@@ -8,7 +8,7 @@ from service.api import request_headers
 from service.api.codecs import vectors
 from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
 from service.api.schemas import ERRORS, VECTOR_ANSWER, vectors_body
-from service.request import Preference
+from service.prediction.request import RequestOptions
 
 router = APIRouter(prefix="/v1", tags=["predict"])
 
@@ -40,7 +40,7 @@ async def handle_predict(call: HttpCall) -> HttpReply:
         headers, call.content, "context", services.dim, services.settings.limits.max_rows
     )
     key = headers.get("x-routing-key") or vectors.text_field(fields, "key")
-    preference = Preference(
+    preference = RequestOptions(
         key, override, caller=request_headers.caller_digest(headers), request_id=call.request_id
     )
     answer = await services.dispatch.predict(context, preference)

@@ -14,7 +14,7 @@ from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
 from service.api.schemas import ERRORS, VECTOR_ANSWER, SessionView, vectors_body
 from service.api.services import ReadyServices
 from service.errors import Invalid
-from service.request import Preference
+from service.prediction.request import RequestOptions
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
 
@@ -73,7 +73,7 @@ async def handle_append(name: str, call: HttpCall) -> HttpReply:
         position = _position(fields.get("position"))
     key = headers.get("x-routing-key") or vectors.text_field(fields, "key")
     answer = await services.dispatch.append(
-        session_id, rows, Preference(key, override), position=position
+        session_id, rows, RequestOptions(key, override), position=position
     )
     identity = {"session": session_id, "length": answer.length}
     return HttpReply(*vectors.render(answer, identity, binary=binary), answer)
