@@ -100,7 +100,7 @@ class Server:
 
 def export_direct(checkpoint: Path, graph: Path, log: Path) -> None:
     """The graph as a tracing exporter writes it, for a benchmark. Raises `StageError`."""
-    command = [sys.executable, "-m", "model_export.direct", str(checkpoint), str(graph)]
+    command = [sys.executable, "-m", "model_export.unfolded_graph", str(checkpoint), str(graph)]
     _run(command, log, f"the direct export of {checkpoint} failed")
 
 
