@@ -4,7 +4,7 @@
 #   docker build -t nextvec .
 #   docker build -t nextvec:gpu --build-arg RUNTIME_EXTRAS=cuda,cudnn .
 #
-# docs/operations.md says how to run it.
+# docs/how-to/operate.md says how to run it.
 FROM python:3.11-slim AS builder
 
 # ONNX Runtime's GPU wheel also runs on the CPU. On a GPU it needs CUDA 13 and

@@ -6,7 +6,7 @@ first layer is twice as wide; LayerNorms keep their scale and shift; the memory
 is read as it stands; linear layers are `Gemm` with a transposed weight. What
 ONNX Runtime folds by itself at load it may fold here too. Never served.
 
-    python -m model_export.direct CHECKPOINT GRAPH
+    python -m model_export.unfolded_graph CHECKPOINT GRAPH
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every setting, read once, frozen. `docs/settings.md` lists them; a test compares."""
+"""Every setting, read once, frozen. `docs/reference/settings.md` lists them; a test compares."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def fit() -> list[Json]:
             "Alerts firing",
             6,
             "What Prometheus says is wrong now; empty is good. Each is explained in "
-            "docs/operations.md.",
+            "docs/how-to/runbook.md.",
             [now('max by (alertname, severity) (ALERTS{alertstate="firing"})', "", format="table")],
             height=4,
             colours={},

@@ -25,7 +25,9 @@ from service.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "Every setting can be given as NEXTVEC_…; docs/settings.md lists them."
+    parser.epilog = (
+        "Every setting can be given as NEXTVEC_…; docs/reference/settings.md lists them."
+    )
     parser.add_argument("--models", type=Path, help="the model repository")
     parser.add_argument("--stable", help="stable's version, until a promotion is recorded")
     parser.add_argument("--canary", help="a version to load beside it")
@@ -47,7 +49,8 @@ def run(args: argparse.Namespace, create: Callable[[Settings], FastAPI] = create
         raise SystemExit(f"nextvec serve: setting {place}: {first['msg']}") from error
     except SettingsError as error:
         raise SystemExit(
-            f"nextvec serve: {error}: lists and trees are written as JSON, see docs/settings.md"
+            f"nextvec serve: {error}: lists and trees are written as JSON, "
+            "see docs/reference/settings.md"
         ) from error
     logging.basicConfig(
         stream=sys.stderr,

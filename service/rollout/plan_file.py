@@ -29,7 +29,9 @@ def load_plan(path: Path | None) -> Plan:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise _wrong(path, f"{field}: {first['msg']}; docs/api.md has the fields") from error
+        raise _wrong(
+            path, f"{field}: {first['msg']}; docs/reference/rollout-plan.md has the fields"
+        ) from error
 
 
 def _fields(path: Path) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from fakes import unit_vectors
 
 from service.errors import Invalid
 from service.settings import Admin
+from tests.support.fakes import unit_vectors
 
 pytestmark = pytest.mark.anyio
 

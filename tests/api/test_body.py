@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import unit_vectors
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.api.body import from_binary, from_json
 from service.errors import Invalid, Malformed
+from tests.support.fakes import unit_vectors
 
 
 @given(st.lists(st.lists(st.floats(width=32, allow_nan=False), min_size=3, max_size=3)))

@@ -11,11 +11,11 @@ import httpx
 import numpy as np
 import pytest
 import uvicorn
-from fakes import FakeEngine, fault, unit_vectors
 
 from service.api import predict
 from service.commands.serve import server_config
 from service.settings import Settings
+from tests.support.fakes import FakeEngine, fault, unit_vectors
 
 pytestmark = pytest.mark.anyio
 

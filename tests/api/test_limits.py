@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fakes import TOKENS
+
+from tests.support.fakes import TOKENS
 
 pytestmark = pytest.mark.anyio
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from expressions import DEPLOY, rules
 
 from service.rollout.plan import Plan
 from service.settings import Settings
+from tests.support.expressions import DEPLOY, rules
 
 RULES = rules()
 TESTS = yaml.safe_load((DEPLOY / "prometheus" / "alerts.test.yml").read_text(encoding="utf-8"))
-OPERATIONS = (Path(DEPLOY).parent / "docs" / "operations.md").read_text(encoding="utf-8")
+RUNBOOK = (Path(DEPLOY).parent / "docs" / "how-to" / "runbook.md").read_text(encoding="utf-8")
 
 each_alert = pytest.mark.parametrize("rule", RULES, ids=[rule["alert"] for rule in RULES])
 
@@ -33,9 +33,9 @@ def test_an_alert_has_severity_summary_and_what_to_do(rule):
 @each_alert
 def test_an_alerts_runbook_section_exists(rule):
     file, anchor = rule["annotations"]["runbook"].split("#")
-    headings = {title.lower() for title in re.findall(r"^#+ (\S+)$", OPERATIONS, re.MULTILINE)}
+    headings = {title.lower() for title in re.findall(r"^#+ (\S+)$", RUNBOOK, re.MULTILINE)}
 
-    assert "docs/operations.md" == file
+    assert "docs/how-to/runbook.md" == file
     assert rule["alert"].lower() == anchor
     assert anchor in headings
 

@@ -6,10 +6,10 @@ import re
 
 import pytest
 import yaml
-from expressions import DEPLOY
 
 from service.rollout.plan import Plan
 from service.settings import Settings
+from tests.support.expressions import DEPLOY
 
 ROOT = DEPLOY.parent
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
@@ -206,10 +206,10 @@ def test_the_image_has_no_packages_of_training_and_export():
     assert "optional-dependencies" not in DOCKERFILE
 
 
-def test_operations_speaks_of_defaults_as_they_are():
-    operations = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+def test_the_runbook_names_the_defaults():
+    runbook = (ROOT / "docs" / "how-to" / "runbook.md").read_text(encoding="utf-8")
 
     assert 1000 == Plan().baseline_samples
-    assert "1,000 requests (`baseline_samples`)" in operations
+    assert "1,000 requests (`baseline_samples`)" in runbook
     assert 86_400 == Plan().pause_deadline_seconds
-    assert "a day by default" in operations
+    assert "a day by default" in runbook

@@ -7,10 +7,10 @@ import runpy
 from itertools import combinations
 
 import pytest
-from expressions import DASHBOARD, DEPLOY, dashboard
 
 from service.rollout.plan import Plan
 from service.settings import Settings
+from tests.support.expressions import DASHBOARD, DEPLOY, dashboard
 
 PANELS = dashboard()["panels"]
 CHARTS = [panel for panel in PANELS if panel["type"] != "row"]

@@ -5,11 +5,18 @@ from __future__ import annotations
 import re
 
 import pytest
-from expressions import PROMETHEUS_OWN, everything, groupings, queries, registered, selectors
 
 from service.metrics import UNASSIGNED
 from service.rollout.events import TRANSITIONS, Phase, Reason
 from service.types import Mode, Outcome, Variant
+from tests.support.expressions import (
+    PROMETHEUS_OWN,
+    everything,
+    groupings,
+    queries,
+    registered,
+    selectors,
+)
 
 KNOWN = registered() | PROMETHEUS_OWN
 VALUES = {

@@ -9,13 +9,13 @@ from importlib.resources import files
 
 import pytest
 import torch
-from serving import NEXTVEC, WINDOWS, serving, tokens
 
 from architectures import checkpoint
 from architectures.memory_augmented_gru import MemoryAugmentedGRU
 from model_export import parity
 from model_export.parity import Case
 from service.cli import main
+from tests.support.serving import NEXTVEC, WINDOWS, serving, tokens
 
 
 @pytest.fixture(scope="module")

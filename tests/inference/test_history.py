@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import unit_vectors
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.inference.history import History
+from tests.support.fakes import unit_vectors
 
 WIDTH = 16
 

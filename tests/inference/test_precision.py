@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from fakes import manifest_of
 
 from service.errors import VersionError
 from service.inference.precision import choose
 from service.manifest import Carried, Drift, SessionHits
+from tests.support.fakes import manifest_of
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 

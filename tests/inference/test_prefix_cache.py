@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import unit_vectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.inference.prefix_cache import ENTRY_BYTES, PrefixCache
+from tests.support.fakes import unit_vectors
 
 pytestmark = pytest.mark.anyio
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import DIM, DIMENSIONS
-from pooled import ArrayDevice
 
 from service.inference.buckets import BUCKETS
 from service.inference.replay import stale
+from tests.support.array_device import ArrayDevice
+from tests.support.fakes import DIM, DIMENSIONS
 
 
 class Graphed(ArrayDevice):

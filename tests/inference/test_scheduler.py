@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
-from fakes import FakeClock, FakeEngine, fault, unit_vectors
 
 from service.errors import EngineFault, NotReady, QueueFull
 from service.inference.scheduler import Scheduler
 from service.inference.step_engine import StepEngine
+from tests.support.fakes import FakeClock, FakeEngine, fault, unit_vectors
 
 pytestmark = pytest.mark.anyio
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fakes import DIM, FakeClock, unit_vectors
 
 from service.errors import Gone, NotFound
 from service.inference.sessions import Begin, SessionStore
+from tests.support.fakes import DIM, FakeClock, unit_vectors
 
 pytestmark = pytest.mark.anyio
 

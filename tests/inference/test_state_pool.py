@@ -7,13 +7,13 @@ import threading
 
 import numpy as np
 import pytest
-from fakes import DIM, FakeEngine, fault, unit_vectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pooled import ArrayDevice
 
 from service.errors import EngineFault
 from service.inference.state_pool import PADDING, SMALLEST, StatePool
+from tests.support.array_device import ArrayDevice
+from tests.support.fakes import DIM, FakeEngine, fault, unit_vectors
 
 COLD = np.zeros((1, DIM), np.float32)
 

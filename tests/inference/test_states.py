@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import DIM, FakeEngine, unit_vectors
 
 from service.errors import EngineFault
 from service.inference.states import advance, is_finite
+from tests.support.fakes import DIM, FakeEngine, unit_vectors
 
 
 def test_rows_go_on_from_their_own_states():

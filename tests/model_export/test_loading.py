@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import manifest_of
 
 from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS
 from model_export import gru_graph, gru_step_graph
@@ -14,6 +13,7 @@ from service.inference.loading import load_engine
 from service.inference.repository import VersionFiles
 from service.manifest import STEP_INT8, Carried, Dimensions, Drift, SessionHits
 from service.settings import Engine
+from tests.support.fakes import manifest_of
 
 HITS = SessionHits(stream_sha256="0" * 64, steps=9, pool=5, seed=0, hit_at_5=0.5)
 NEAR = Drift(steps=9, min_cosine=0.99999, worst_step=1, mean_cosine=1.0, provider="CPU")

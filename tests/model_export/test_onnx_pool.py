@@ -6,7 +6,6 @@ import logging
 
 import numpy as np
 import pytest
-from fakes import manifest_of
 
 from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS
 from model_export import gru_graph, gru_step_graph
@@ -22,6 +21,7 @@ from service.inference.state_pool import SMALLEST
 from service.inference.states import advance
 from service.manifest import STATE_READ, STATE_WRITE, STEP_POOLED, Dimensions
 from service.settings import Engine
+from tests.support.fakes import manifest_of
 
 DIMENSIONS = Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN)
 COLD = np.zeros((LAYERS, HIDDEN), np.float32)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import DIM, FakeEngine, unit_vectors
 
 from model_export import session_drift
 from model_export.parity import ParityError
+from tests.support.fakes import DIM, FakeEngine, unit_vectors
 
 
 class Off(FakeEngine):

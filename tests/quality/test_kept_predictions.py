@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from fakes import FakeClock, unit_vectors
-from quality_fakes import prediction
 
 from service.errors import Gone, NotFound
 from service.quality.feedback import OVERHEAD_BYTES, TOMBSTONES, Predictions
+from tests.support.fakes import FakeClock, unit_vectors
+from tests.support.quality_fakes import prediction
 
 MADE = prediction(unit_vectors(1)[0])
 SIZE = OVERHEAD_BYTES + MADE.vector.nbytes

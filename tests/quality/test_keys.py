@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from quality_fakes import SPLIT
 
 from service.quality import keys
 from service.quality.keys import IDLE_SECONDS, KeyShares, Share
 from service.types import KEY_SAMPLE, Variant
+from tests.support.quality_fakes import SPLIT
 
 
 def note(shares, key, hit, *, split=SPLIT, now=0.0, last=False):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import unit_vectors
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.quality.pool import KEPT, OTHERS, ROUNDING, Pool
+from tests.support.fakes import unit_vectors
 
 DIM = 16
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import FakeClock, unit_vectors
-from quality_fakes import ALL_STABLE, SPLIT, Scoring, prediction
 
 from service.quality.keys import IDLE_SECONDS
 from service.quality.scorer import BATCH, MAX_WAITING
 from service.types import KEY_SAMPLE, Variant
+from tests.support.fakes import FakeClock, unit_vectors
+from tests.support.quality_fakes import ALL_STABLE, SPLIT, Scoring, prediction
 
 
 @pytest.fixture

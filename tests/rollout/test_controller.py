@@ -7,7 +7,6 @@ import json
 import math
 
 import pytest
-from rollout_fakes import SHADOWED, World, plan
 
 from service.errors import (
     Conflict,
@@ -21,6 +20,7 @@ from service.rollout.database import Database, StoreError
 from service.rollout.store import Store
 from service.rollout.traffic import Assignment
 from service.types import Variant
+from tests.support.rollout_fakes import SHADOWED, World, plan
 
 
 def rows_bound(status):

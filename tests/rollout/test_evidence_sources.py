@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 
 import pytest
-from prometheus_fakes import Scraped, answers, new_metrics, prometheus, serving, vector
-from rollout_fakes import EDGES, QUICK, bucket_counts
 
 from service.metrics import UNASSIGNED
 from service.rollout.counts import Arms, Keys
@@ -19,6 +16,16 @@ from service.rollout.rollout import Rollout
 from service.rollout.store import Record
 from service.rollout.verdict import Outcome
 from service.types import SHARES, Mode
+from tests.support.prometheus_fakes import (
+    Scraped,
+    answers,
+    new_metrics,
+    prometheus,
+    serving,
+    vector,
+)
+from tests.support.rollout_fakes import EDGES, QUICK, bucket_counts
+from tests.support.tools import require
 
 
 class World:
@@ -49,8 +56,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory):
-    if not shutil.which("prometheus"):
-        pytest.skip("no prometheus on PATH: apt-get install prometheus")
+    require("prometheus")
     scraped = Scraped()
     folder = tmp_path_factory.mktemp("prometheus")
     with serving(scraped.answer) as port, prometheus(folder, port) as url:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from rollout_fakes import EDGES
 
 from service.rollout.counts import Arms, Counted, Counts
 from service.rollout.guardrails.base import Look
@@ -18,6 +17,7 @@ from service.rollout.guardrails.latency import Rule, Slower, What
 from service.rollout.guardrails.wager import Bounds
 from service.rollout.plan import Plan
 from service.rollout.verdict import Outcome
+from tests.support.rollout_fakes import EDGES
 
 LATENCY = Slower("latency", Bounds(0.01, 0.01), Rule.of(Plan()), EDGES, What.REQUESTS)
 TOP = np.array(EDGES)

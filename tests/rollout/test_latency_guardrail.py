@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rollout_fakes import EDGES, QUICK, bucket_counts
 
 from service.rollout.counts import Arms, Counted, Counts, percentile
 from service.rollout.guardrails.base import Look
@@ -24,6 +23,7 @@ from service.rollout.guardrails.latency import (
 )
 from service.rollout.guardrails.wager import Bounds
 from service.rollout.verdict import Outcome
+from tests.support.rollout_fakes import EDGES, QUICK, bucket_counts
 
 RULE = Rule.of(QUICK)
 LATENCY = Slower("latency", Bounds(0.01, 0.01), RULE, EDGES, What.REQUESTS)

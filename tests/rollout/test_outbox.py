@@ -11,7 +11,6 @@ from queue import Queue
 
 import pytest
 from prometheus_client import CollectorRegistry
-from rollout_fakes import FakeClock
 
 from service.metrics import Metrics
 from service.rollout.database import Database, StoreError
@@ -19,6 +18,7 @@ from service.rollout.outbox import BACKLOG, GIVE_UP_SECONDS, Outbox
 from service.rollout.rollout import Rollout
 from service.rollout.store import Record, Store
 from service.settings import Webhook
+from tests.support.rollout_fakes import FakeClock
 
 SECRET = "a secret of tests"
 

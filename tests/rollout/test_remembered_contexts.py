@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from fakes import DIM, FakeClock, manifest_of
 
 from service.dispatch import Dispatch
 from service.inference.jobs import Prediction
@@ -28,6 +27,7 @@ from service.rollout.plan import Plan
 from service.rollout.traffic import Assignment, Traffic
 from service.settings import Limits
 from service.types import Variant
+from tests.support.fakes import DIM, FakeClock, manifest_of
 
 pytestmark = pytest.mark.anyio
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from rollout_fakes import QUICK, judgement, plan
 
 from service.errors import Conflict
 from service.rollout.events import (
@@ -27,6 +26,7 @@ from service.rollout.rollout import Rollout, legal_verbs
 from service.rollout.state import MAX_ERRORS, advance
 from service.rollout.traffic import Assignment
 from service.rollout.verdict import Outcome
+from tests.support.rollout_fakes import QUICK, judgement, plan
 
 NOW = 1_700_000_000.0
 SOAK = plan(

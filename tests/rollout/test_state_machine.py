@@ -5,7 +5,6 @@ from __future__ import annotations
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from rollout_fakes import QUICK, SHADOWED, judgement, plan
 
 from service.errors import Conflict
 from service.rollout.asking import foresee
@@ -31,6 +30,7 @@ from service.rollout.rollout import Rollout, legal_verbs
 from service.rollout.state import MAX_ERRORS, advance
 from service.rollout.store import _RECORD, Record
 from service.rollout.verdict import Outcome
+from tests.support.rollout_fakes import QUICK, SHADOWED, judgement, plan
 
 PERSONAL = Start | Promote | Abort | Pause | Resume | Undo
 SOAK = plan(

@@ -6,7 +6,6 @@ import math
 from dataclasses import replace
 
 import pytest
-from rollout_fakes import EDGES, QUICK, bucket_counts, plan
 
 from service.rollout.counts import Arms, Counted, KeyArms, Keys
 from service.rollout.guardrails.base import Look
@@ -15,6 +14,7 @@ from service.rollout.guardrails.suite import BUILDERS, Evidence, Suite
 from service.rollout.guardrails.wager import weight_of
 from service.rollout.verdict import Outcome, Verdict, judge
 from service.types import SHARES
+from tests.support.rollout_fakes import EDGES, QUICK, bucket_counts, plan
 
 LOOK = Look(Counted({"step": Arms(bucket_counts([0.1] * 150), bucket_counts([0.1] * 7))}))
 

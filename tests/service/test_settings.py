@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from service.settings import Settings
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "settings.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
 
 
 def names_of(model: type[BaseModel], prefix: str = "NEXTVEC_") -> list[str]:

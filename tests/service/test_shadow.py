@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fakes import DIM, FakeClock, FakeEngine, fault, manifest_of, unit_vectors
 from prometheus_client import CollectorRegistry
 
 from service.errors import NotFound
@@ -19,6 +18,7 @@ from service.metrics import Metrics
 from service.rollout.traffic import Assignment, Traffic
 from service.shadow import IDLE_SECONDS, MAX_SESSIONS, REST, Shadow
 from service.types import Mode
+from tests.support.fakes import DIM, FakeClock, FakeEngine, fault, manifest_of, unit_vectors
 
 SPLIT = Assignment("phase-2", "phase-3", 0, "salt", shadow=True)
 
