@@ -29,9 +29,9 @@ from model_export import (
     step_latency,
 )
 from service.errors import NextvecError
-from service.inference import precision
-from service.inference.engine import Engine
-from service.inference.onnx_engine import OnnxEngine
+from service.inference.engines import precision
+from service.inference.engines.engine import Engine
+from service.inference.engines.onnx_engine import OnnxEngine
 from service.manifest import (
     MODEL,
     NAME,

@@ -10,8 +10,8 @@ import numpy as np
 
 from corpora import candidate_pool, retrieval_metrics
 from model_export.parity import BOUND, ParityError
-from service.inference.engine import Engine
-from service.inference.states import advance
+from service.inference.engines.engine import Engine
+from service.inference.engines.states import advance
 from service.manifest import Carried, Drift, Precision, SessionHits
 from service.types import State, Vectors
 

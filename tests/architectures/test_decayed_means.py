@@ -17,7 +17,7 @@ from architectures.memory_augmented_gru import DIM
 from model_export import graph_factory, gru_graph, parity
 from model_export.parity import Case
 from service.cli import main
-from service.inference.onnx_engine import OnnxEngine
+from service.inference.engines.onnx_engine import OnnxEngine
 from service.manifest import Manifest
 from training import baselines
 

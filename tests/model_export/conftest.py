@@ -9,7 +9,7 @@ import torch
 
 from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
 from model_export import gru_graph
-from service.inference.onnx_engine import OnnxEngine
+from service.inference.engines.onnx_engine import OnnxEngine
 from service.manifest import Dimensions
 
 torch.set_num_threads(1)

@@ -14,7 +14,7 @@ from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS, PARAMETERS, 
 from model_export import gru_graph, parity, session_drift
 from model_export.parity import Case
 from service.cli import main
-from service.inference.onnx_engine import OnnxEngine
+from service.inference.engines.onnx_engine import OnnxEngine
 from service.manifest import Manifest, sha256
 
 

@@ -14,7 +14,7 @@ from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS, MemoryAugmen
 from model_export import gru_graph
 from model_export.parity import walk
 from model_export.weight_folding import fold
-from service.inference.engine import Engine
+from service.inference.engines.engine import Engine
 
 Array = NDArray[np.float32]
 TOLERANCE = 1e-5

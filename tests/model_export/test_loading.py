@@ -9,7 +9,7 @@ from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS
 from model_export import gru_graph, gru_step_graph
 from model_export.parity import walk
 from service.errors import VersionError
-from service.inference.loading import load_engine
+from service.inference.engines.engine_factory import load_engine
 from service.inference.repository import VersionFiles
 from service.manifest import STEP_INT8, Carried, Dimensions, Drift, SessionHits
 from service.settings import Engine

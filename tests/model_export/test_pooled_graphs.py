@@ -10,7 +10,7 @@ from onnx.reference import ReferenceEvaluator
 from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS
 from model_export import gru_graph, gru_step_graph
 from model_export.parity import walk
-from service.inference.onnx_engine import OnnxEngine
+from service.inference.engines.onnx_engine import OnnxEngine
 from service.manifest import Dimensions
 
 DIMENSIONS = Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS
 from model_export import gru_graph, gru_step_graph
 from model_export.parity import walk
-from service.inference.onnx_engine import OnnxEngine
-from service.inference.step_engine import StepEngine
+from service.inference.engines.onnx_engine import OnnxEngine
+from service.inference.engines.step_engine import StepEngine
 from service.manifest import Dimensions
 
 

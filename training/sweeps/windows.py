@@ -7,7 +7,7 @@ import torch
 
 from architectures.model import NextVectorModel
 from corpora.retrieval_metrics import Vectors
-from service.inference.window import starts
+from service.contexts.window import starts
 from training.sweeps.setting import Advance, Positions
 
 ROWS = 16
