@@ -28,9 +28,9 @@ from model_export import (
 from model_export.architecture import MemoryAugmentedGRU
 from model_export.model import NextVectorModel
 from service.errors import NextvecError
-from service.inference import precision
-from service.inference.engine import Engine
-from service.inference.onnx_engine import OnnxEngine
+from service.inference.engines import precision
+from service.inference.engines.engine import Engine
+from service.inference.engines.onnx_engine import OnnxEngine
 from service.manifest import (
     MODEL,
     NAME,

@@ -7,11 +7,11 @@ from pathlib import Path
 from loadtest import streams
 from model_export import drift, graph, step_graph
 from model_export.architecture import MemoryAugmentedGRU
-from service.inference.device_engine import DeviceEngine
-from service.inference.engine import Engine
-from service.inference.onnx_engine import OnnxEngine
-from service.inference.onnx_pool import open_pool
-from service.inference.state_pool import SMALLEST, StatePool
+from service.inference.engines.device_engine import DeviceEngine
+from service.inference.engines.engine import Engine
+from service.inference.engines.onnx_engine import OnnxEngine
+from service.inference.engines.onnx_pool import open_pool
+from service.inference.engines.state_pool import SMALLEST, StatePool
 from service.manifest import MODEL_FP16, STATE_READ, STATE_WRITE, STEP_POOLED
 
 

@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 
 from model_export.parity import BOUND, ParityError
-from service.inference.engine import Engine
-from service.inference.states import advance
+from service.inference.engines.engine import Engine
+from service.inference.engines.states import advance
 from service.manifest import Carried, Drift, Precision, SessionHits
 from service.types import State, Vectors
 from training import metrics

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from model_export.architecture import DIM
 from model_export.model import NextVectorModel
-from service.inference.engine import Engine
+from service.inference.engines.engine import Engine
 from service.manifest import Parity, ParityCase
 
 BOUND = 1e-5

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from loadtest import streams
+from service.contexts.history import History
+from service.contexts.window import starts
 from service.errors import NextvecError
-from service.inference.engine import Engine
-from service.inference.history import History
-from service.inference.onnx_engine import OnnxEngine
+from service.inference.engines.engine import Engine
+from service.inference.engines.onnx_engine import OnnxEngine
 from service.inference.repository import Repository
-from service.inference.window import starts
 from service.manifest import STEP_INT8
 from service.types import Vectors
 from training import metrics

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from service.api import json_numbers
 from service.errors import Cancelled, Invalid, Malformed, UnsupportedMediaType
-from service.request import Answer
+from service.prediction.request import Prediction
 from service.types import Variant, Vectors
 
 BINARY = "application/octet-stream"
@@ -149,7 +149,9 @@ def wants_binary(headers: Mapping[str, str]) -> bool:
     return False
 
 
-def rendered(answer: Answer, fields: Mapping[str, object], *, binary: bool) -> tuple[bytes, str]:
+def rendered(
+    answer: Prediction, fields: Mapping[str, object], *, binary: bool
+) -> tuple[bytes, str]:
     """The answer as JSON with `fields` beside it, or as raw little-endian float32; its type."""
     if binary:
         return answer.vector.astype("<f4", copy=False).tobytes(), BINARY

@@ -17,7 +17,7 @@ from fastapi import Request, Response
 
 from service.api import body
 from service.api.services import Services, accepting
-from service.request import Answer
+from service.prediction.request import Prediction
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Reply:
 
     content: bytes
     media_type: str
-    answer: Answer
+    answer: Prediction
     headers: Mapping[str, str] | None = None
 
 
@@ -63,7 +63,7 @@ async def over_asgi(request: Request, work: Work) -> Response:
     return Response(reply.content, 200, reply.headers, media_type=reply.media_type)
 
 
-def note(state: dict[str, object], answer: Answer) -> None:
+def note(state: dict[str, object], answer: Prediction) -> None:
     """What the answer's headers say: who answered, and where the time went."""
     state["variant"], state["version"] = answer.route.variant, answer.route.version
     state["queue"], state["inference"] = answer.queue_seconds, answer.inference_seconds

@@ -15,9 +15,9 @@ from service.api.call import Call, Reply, over_asgi
 from service.api.model_views import config, metadata, server, statistics
 from service.api.schemas import ERRORS, INFER, VERSION_IN_PATH
 from service.api.services import Live, Services
+from service.contexts.session_store import Begin
 from service.errors import Invalid, NotFound
-from service.inference.sessions import Begin
-from service.request import Preference
+from service.prediction.request import RequestOptions
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=ERRORS)
 
@@ -128,14 +128,14 @@ async def inferred(model: str, version: str | None, call: Call) -> Reply:
     wanted = await _parse(call)
     key = call.headers.get("x-routing-key") or wanted.routing_key
     caller = body.caller_of(call.headers)
-    preference = Preference(key, override, version, wanted.timeout_seconds, caller)
+    preference = RequestOptions(key, override, version, wanted.timeout_seconds, caller)
     _check(services, wanted)
     contexts = list(wanted.contexts)
     if wanted.sequence is None:
         answers = await services.dispatch.predict_batch(contexts, preference)
     else:
         step = wanted.sequence
-        begin = Begin.ANEW if step.start else Begin.NEVER
+        begin = Begin.RESTART if step.start else Begin.NEVER
         work = services.dispatch.append(step.id, contexts[0], preference, begin=begin, end=step.end)
         answers = [await work]
     slowest = max(answers, key=lambda a: a.queue_seconds + a.inference_seconds)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from service.api import body
 from service.api.call import Call, Reply, over_asgi
 from service.api.schemas import ERRORS, VECTOR_ANSWER, vectors_body
-from service.request import Preference
+from service.prediction.request import RequestOptions
 
 router = APIRouter(prefix="/v1", tags=["predict"])
 
@@ -39,7 +39,7 @@ async def answered(call: Call) -> Reply:
         headers, call.content, "context", services.dim, services.settings.limits.max_rows
     )
     key = headers.get("x-routing-key") or body.text_field(fields, "key")
-    preference = Preference(
+    preference = RequestOptions(
         key, override, caller=body.caller_of(headers), request_id=call.request_id
     )
     answer = await services.dispatch.predict(context, preference)

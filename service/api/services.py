@@ -9,11 +9,11 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from service.api.limits import Bodies
-from service.dispatch import Dispatch
 from service.errors import NotReady
 from service.inference.registry import Registry
 from service.metrics import Metrics
-from service.rollout.controller import Controller
+from service.prediction.dispatch import Dispatch
+from service.rollout.controller.controller import Controller
 from service.settings import Settings
 
 

@@ -13,7 +13,7 @@ from service.api.call import Call, Reply, over_asgi
 from service.api.schemas import ERRORS, VECTOR_ANSWER, SessionView, vectors_body
 from service.api.services import Ready
 from service.errors import Invalid
-from service.request import Preference
+from service.prediction.request import RequestOptions
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
 
@@ -70,7 +70,7 @@ async def appended(name: str, call: Call) -> Reply:
         position = _position(fields.get("position"))
     key = headers.get("x-routing-key") or body.text_field(fields, "key")
     answer = await services.dispatch.append(
-        session_id, vectors, Preference(key, override), position=position
+        session_id, vectors, RequestOptions(key, override), position=position
     )
     said = {"session": session_id, "length": answer.length}
     return Reply(*body.rendered(answer, said, binary=binary), answer)

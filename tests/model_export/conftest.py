@@ -9,7 +9,7 @@ import torch
 
 from model_export import graph
 from model_export.architecture import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
-from service.inference.onnx_engine import OnnxEngine
+from service.inference.engines.onnx_engine import OnnxEngine
 from service.manifest import Dimensions
 
 torch.set_num_threads(1)

@@ -16,7 +16,7 @@ from model_export.checkpoint import CheckpointError
 from model_export.decayed_means import DecayedMeans
 from model_export.parity import Case
 from service.cli import main
-from service.inference.onnx_engine import OnnxEngine
+from service.inference.engines.onnx_engine import OnnxEngine
 from service.manifest import Manifest
 from training import baselines
 

@@ -8,7 +8,7 @@ import torch
 from model_export import direct, graph
 from model_export.architecture import DIM, HIDDEN, LAYERS
 from model_export.parity import walk
-from service.inference.onnx_engine import OnnxEngine
+from service.inference.engines.onnx_engine import OnnxEngine
 from service.manifest import Dimensions
 
 

@@ -13,7 +13,7 @@ from model_export import checkpoint, drift, graph, parity
 from model_export.architecture import DIM, HIDDEN, LAYERS, PARAMETERS, MemoryAugmentedGRU
 from model_export.parity import Case
 from service.cli import main
-from service.inference.onnx_engine import OnnxEngine
+from service.inference.engines.onnx_engine import OnnxEngine
 from service.manifest import Manifest, sha256
 
 

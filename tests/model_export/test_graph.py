@@ -14,7 +14,7 @@ from model_export import graph
 from model_export.architecture import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
 from model_export.fold import fold
 from model_export.parity import walk
-from service.inference.engine import Engine
+from service.inference.engines.engine import Engine
 
 Array = NDArray[np.float32]
 TOLERANCE = 1e-5

@@ -9,7 +9,7 @@ from model_export import graph, step_graph
 from model_export.architecture import DIM, HIDDEN, LAYERS
 from model_export.parity import walk
 from service.errors import VersionError
-from service.inference.loading import load_engine
+from service.inference.engines.engine_factory import load_engine
 from service.inference.repository import VersionFiles
 from service.manifest import STEP_INT8, Carried, Dimensions, Drift, SessionHits
 from service.settings import Engine

@@ -11,14 +11,14 @@ from model_export import graph, step_graph
 from model_export.architecture import DIM, HIDDEN, LAYERS
 from model_export.parity import walk
 from service.errors import VersionError
-from service.inference import onnx_pool
-from service.inference.device_engine import DeviceEngine
-from service.inference.loading import with_pool
-from service.inference.onnx_engine import CPU, CUDA, open_session, refuse_fallen_back
-from service.inference.replay import stale
+from service.inference.engines import onnx_pool
+from service.inference.engines.device_engine import DeviceEngine
+from service.inference.engines.engine_factory import with_pool
+from service.inference.engines.graph_replay import stale
+from service.inference.engines.onnx_engine import CPU, CUDA, open_session, refuse_fallen_back
+from service.inference.engines.state_pool import SMALLEST
+from service.inference.engines.states import advance
 from service.inference.repository import VersionFiles
-from service.inference.state_pool import SMALLEST
-from service.inference.states import advance
 from service.manifest import STATE_READ, STATE_WRITE, STEP_POOLED, Dimensions
 from service.settings import Engine
 from tests.support.fakes import manifest_of

@@ -10,7 +10,7 @@ from onnx.reference import ReferenceEvaluator
 from model_export import graph, step_graph
 from model_export.architecture import DIM, HIDDEN, LAYERS
 from model_export.parity import walk
-from service.inference.onnx_engine import OnnxEngine
+from service.inference.engines.onnx_engine import OnnxEngine
 from service.manifest import Dimensions
 
 DIMENSIONS = Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN)

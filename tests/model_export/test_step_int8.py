@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from model_export import graph, step_graph
 from model_export.architecture import DIM, HIDDEN, LAYERS
 from model_export.parity import walk
-from service.inference.onnx_engine import OnnxEngine
-from service.inference.step_engine import StepEngine
+from service.inference.engines.onnx_engine import OnnxEngine
+from service.inference.engines.step_engine import StepEngine
 from service.manifest import Dimensions
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from model_export.model import NextVectorModel
-from service.inference.window import starts
+from service.contexts.window import starts
 from training.metrics import Vectors
 from training.sweeps.setting import Advance, Positions
 

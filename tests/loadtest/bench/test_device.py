@@ -11,7 +11,7 @@ from model_export import device_graphs, graph
 from model_export.architecture import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
 from service.clock import SystemClock
 from service.errors import VersionError
-from service.inference.onnx_engine import OnnxEngine
+from service.inference.engines.onnx_engine import OnnxEngine
 from service.inference.repository import VersionFiles
 from service.manifest import Dimensions
 from tests.support.fakes import FakeEngine, manifest_of, unit_vectors
