@@ -39,14 +39,14 @@ from service.prediction.scoring import Scoring
 from service.prediction.shadow_runner import ShadowRunner
 from service.quality.online_scorer import Scorer
 from service.quality.prediction_store import PredictionStore
-from service.rollout.controller import Controller
-from service.rollout.database import Database
-from service.rollout.evidence import EvidenceSource, RegistrySource
-from service.rollout.outbox import Outbox
-from service.rollout.plan_file import load_plan
-from service.rollout.prometheus_source import PrometheusSource
-from service.rollout.store import Store
-from service.rollout.traffic import Assignment, Traffic
+from service.rollout.analysis.evidence import EvidenceSource, RegistrySource
+from service.rollout.analysis.prometheus_source import PrometheusSource
+from service.rollout.controller.controller import Controller
+from service.rollout.notifications.outbox import Outbox
+from service.rollout.plan.plan_file import load_plan
+from service.rollout.routing.traffic_split import Assignment, Traffic
+from service.rollout.storage.database import Database
+from service.rollout.storage.rollout_store import Store
 from service.settings import Settings
 from service.types import Variant
 

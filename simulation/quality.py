@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.quality.key_shares import IDLE_SECONDS
-from service.rollout.counts import Counted, KeyArms, Keys
-from service.rollout.guardrails.base import Guardrail, Look
-from service.rollout.guardrails.suite import Suite
-from service.rollout.plan import Plan
-from service.rollout.verdict import Outcome
+from service.rollout.analysis.counts import Counted, KeyArms, Keys
+from service.rollout.analysis.guardrails.base import Guardrail, Look
+from service.rollout.analysis.guardrails.suite import Suite
+from service.rollout.analysis.verdict import Outcome
+from service.rollout.plan.rollout_plan import Plan
 from service.types import KEY_SAMPLE, SHARES
 
 Floats = NDArray[np.float64]

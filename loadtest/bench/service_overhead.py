@@ -27,7 +27,7 @@ from service.prediction.dispatch import Dispatch
 from service.prediction.request import RequestOptions
 from service.prediction.scoring import Scoring
 from service.quality.online_scorer import Scorer
-from service.rollout.traffic import Assignment, Traffic
+from service.rollout.routing.traffic_split import Assignment, Traffic
 from service.settings import LimitSettings
 from service.types import Mode, RequestOutcome, State, Variant, Vectors
 

@@ -13,20 +13,21 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from loadtest import streams
+from architectures import checkpoint
+from architectures.memory_augmented_gru import MemoryAugmentedGRU
+from architectures.model import NextVectorModel
+from corpora.corpus import CorpusError
+from corpora.sample import load_vectors
 from model_export import (
-    checkpoint,
     device_graphs,
-    drift,
     evaluation,
-    graph,
-    graphs,
+    graph_factory,
+    gru_graph,
     parity,
-    publish,
+    publication,
+    session_drift,
     step_latency,
 )
-from model_export.architecture import MemoryAugmentedGRU
-from model_export.model import NextVectorModel
 from service.errors import NextvecError
 from service.inference.engines import precision
 from service.inference.engines.engine import Engine
@@ -104,8 +105,8 @@ def run(args: argparse.Namespace) -> int:
         checkpoint.CheckpointError,
         evaluation.EvaluationError,
         parity.ParityError,
-        publish.PublishError,
-        streams.StreamError,
+        publication.PublishError,
+        CorpusError,
         NextvecError,
         OSError,
     ) as error:
@@ -120,17 +121,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace, console: Console) -> Manifest:
-    publish.check_absent(args.models, args.model, args.version)
+    publication.check_absent(args.models, args.model, args.version)
     console.print(f"reading {args.checkpoint}")
     model = checkpoint.load(args.checkpoint)
     source = sha256(args.checkpoint)
     figures = None
     if args.evaluation is not None:
         figures = evaluation.of_checkpoint(args.evaluation, source, args.context_window)
-    with publish.staged(args.models, args.model, args.version) as directory:
-        console.print(f"writing the graph (opset {graph.OPSET}, constants folded)")
+    with publication.staged(args.models, args.model, args.version) as directory:
+        console.print(f"writing the graph (opset {gru_graph.OPSET}, constants folded)")
         path = directory / MODEL
-        path.write_bytes(graph.serialise(graphs.build(model)))
+        path.write_bytes(gru_graph.serialise(graph_factory.build(model)))
         dimensions = model.dimensions
         engine = OnnxEngine(path, dimensions)
         console.print(f"comparing it with PyTorch on {engine.provider}")
@@ -155,7 +156,7 @@ def _export(args: argparse.Namespace, console: Console) -> Manifest:
             window_policy=args.window_policy,
             precision="fp32",
             parameters=model.trainable,
-            opset=graph.OPSET,
+            opset=gru_graph.OPSET,
             files={file.name: sha256(file) for file in sorted(directory.iterdir())},
             source_sha256=source,
             parity=same,
@@ -172,7 +173,7 @@ def _export(args: argparse.Namespace, console: Console) -> Manifest:
 
 def _step_int8(model: NextVectorModel, directory: Path, dimensions: Dimensions) -> Engine:
     path = directory / STEP_INT8
-    path.write_bytes(graph.serialise(graphs.build_step_int8(model)))
+    path.write_bytes(gru_graph.serialise(graph_factory.build_step_int8(model)))
     return OnnxEngine(path, dimensions)
 
 
@@ -194,9 +195,11 @@ def _carried(
     full: Engine, others: Mapping[Precision, Engine], window: int, console: Console
 ) -> dict[Precision, Carried]:
     names = ", ".join(("fp32", *others))
-    console.print(f"carrying a session over {drift.STEPS:,} vectors of the sample in {names}")
+    console.print(
+        f"carrying a session over {session_drift.STEPS:,} vectors of the sample in {names}"
+    )
     with _bar(console, "session") as show:
-        found = drift.measure(full, others, streams.load().vectors, window, progress=show)
+        found = session_drift.measure(full, others, load_vectors(), window, progress=show)
     for name, carried in found.items():
         near = "" if carried.drift is None else f", cosine at least {carried.drift.min_cosine:.6f}"
         console.print(f"{name}: Hit@5 {carried.hits.hit_at_5:.1%}{near}")

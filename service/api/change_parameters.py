@@ -15,7 +15,7 @@ from fastapi import Depends, Header, Query, Request
 
 from service.api.security import Role
 from service.errors import Invalid
-from service.rollout.asking import Call, Terms
+from service.rollout.controller.change_request import Call, Terms
 
 _ETAG = re.compile(r'\s*(?:W/)?"?(\d{1,18})"?\s*\Z')
 _KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from service import errors
-from service.rollout.database import StoreError
+from service.rollout.storage.database import StoreError
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.rollout.plan import Plan
+from service.rollout.plan.rollout_plan import Plan
 from service.types import Variant
 
 

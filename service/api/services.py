@@ -13,7 +13,7 @@ from service.errors import NotReady
 from service.inference.registry import Registry
 from service.metrics import Metrics
 from service.prediction.dispatch import Dispatch
-from service.rollout.controller import Controller
+from service.rollout.controller.controller import Controller
 from service.settings import Settings
 
 

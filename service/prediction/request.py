@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.errors import Invalid
-from service.rollout.traffic import Route
+from service.rollout.routing.traffic_split import Route
 from service.types import Variant, Vector, Vectors
 
 MAX_KEY = 1024

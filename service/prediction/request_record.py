@@ -17,7 +17,7 @@ from service.errors import (
     QueueFull,
 )
 from service.metrics import UNASSIGNED, Metrics
-from service.rollout.traffic import Assignment, Route
+from service.rollout.routing.traffic_split import Assignment, Route
 from service.types import Mode, RequestOutcome
 
 # Classes and not generators: of one more vector in a session those were a tenth of

@@ -8,7 +8,7 @@ from service.metrics import Metrics
 from service.prediction.request import RequestOptions, check
 from service.quality.online_scorer import PendingPrediction, Scorer
 from service.quality.prediction_store import PredictionStore
-from service.rollout.traffic import Assignment, Route
+from service.rollout.routing.traffic_split import Assignment, Route
 from service.types import Vector, Vectors
 
 

@@ -29,8 +29,8 @@ from service.errors import EngineFault, NextvecError, NotFound
 from service.inference.registry import LoadedVersion, Registry
 from service.inference.scheduling.jobs import EngineResult
 from service.metrics import Metrics
-from service.rollout.shadowed import Shadowed, one
-from service.rollout.traffic import Assignment, Traffic
+from service.rollout.analysis.shadow_stats import Shadowed, one
+from service.rollout.routing.traffic_split import Assignment, Traffic
 from service.types import Mode, State, Vector, Vectors
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from service.rollout.traffic import Assignment
+from service.rollout.routing.traffic_split import Assignment
 from service.types import KEY_SAMPLE, Variant
 
 IDLE_SECONDS = 60.0

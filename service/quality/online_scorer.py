@@ -14,7 +14,7 @@ from service.clock import Clock
 from service.metrics import HIT_RANKS, Metrics
 from service.quality.distractor_pool import OTHERS, DistractorPool
 from service.quality.key_shares import KeyShares, Share
-from service.rollout.traffic import Assignment
+from service.rollout.routing.traffic_split import Assignment
 from service.types import Variant, Vector
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from service.metrics import UNASSIGNED
-from service.rollout.events import TRANSITIONS, Phase, Reason
+from service.rollout.state.events import TRANSITIONS, Phase, Reason
 from service.types import Mode, RequestOutcome, Variant
 from tests.support.expressions import (
     PROMETHEUS_OWN,

@@ -16,7 +16,7 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
 from service.metrics import HIT_RANKS, Metrics
-from service.rollout import gauges
+from service.rollout.controller import gauges
 from service.types import Mode, RequestOutcome, Variant
 from tests.support import prometheus_server
 from tests.support.expressions import DEPLOY, everything, filled, queries

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model_export import graph, step_graph
-from model_export.architecture import DIM, HIDDEN, LAYERS
+from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS
+from model_export import gru_graph, gru_step_graph
 from model_export.parity import walk
 from service.errors import VersionError
 from service.inference.engines.engine_factory import load_engine
@@ -24,7 +24,7 @@ def files(model, graph_bytes, tmp_path_factory):
     """A version that carries fp32 and int8."""
     folder = tmp_path_factory.mktemp("version")
     (folder / "model.onnx").write_bytes(graph_bytes)
-    (folder / STEP_INT8).write_bytes(graph.serialise(step_graph.build(model)))
+    (folder / STEP_INT8).write_bytes(gru_graph.serialise(gru_step_graph.build(model)))
     manifest = manifest_of("phase-3", 1000, "0" * 64).model_copy(
         update={
             "dimensions": Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN),

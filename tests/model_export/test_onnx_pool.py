@@ -7,8 +7,8 @@ import logging
 import numpy as np
 import pytest
 
-from model_export import graph, step_graph
-from model_export.architecture import DIM, HIDDEN, LAYERS
+from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS
+from model_export import gru_graph, gru_step_graph
 from model_export.parity import walk
 from service.errors import VersionError
 from service.inference.engines import onnx_pool
@@ -33,12 +33,12 @@ def folder(model, graph_bytes, tmp_path_factory):
     made = tmp_path_factory.mktemp("pooled")
     (made / "model.onnx").write_bytes(graph_bytes)
     protos = {
-        STEP_POOLED["fp32"]: step_graph.build(model, "fp32", pooled=True),
-        STATE_READ: step_graph.build_read(),
-        STATE_WRITE: step_graph.build_write(),
+        STEP_POOLED["fp32"]: gru_step_graph.build(model, "fp32", pooled=True),
+        STATE_READ: gru_step_graph.build_read(),
+        STATE_WRITE: gru_step_graph.build_write(),
     }
     for name, proto in protos.items():
-        (made / name).write_bytes(graph.serialise(proto))
+        (made / name).write_bytes(gru_graph.serialise(proto))
     return made
 
 

@@ -16,7 +16,7 @@ from service.inference.scheduling.jobs import EngineResult
 from service.inference.scheduling.scheduler import Scheduler
 from service.metrics import Metrics
 from service.prediction.shadow_runner import IDLE_SECONDS, MAX_SESSIONS, REST, ShadowRunner
-from service.rollout.traffic import Assignment, Traffic
+from service.rollout.routing.traffic_split import Assignment, Traffic
 from service.types import Mode
 from tests.support.fakes import DIM, FakeClock, FakeEngine, fault, manifest_of, unit_vectors
 

@@ -13,10 +13,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from service.metrics import Metrics
-from service.rollout.database import Database, StoreError
-from service.rollout.outbox import BACKLOG, GIVE_UP_SECONDS, Outbox
-from service.rollout.rollout import Rollout
-from service.rollout.store import Record, Store
+from service.rollout.notifications.outbox import BACKLOG, GIVE_UP_SECONDS, Outbox
+from service.rollout.state.rollout_state import Rollout
+from service.rollout.storage.database import Database, StoreError
+from service.rollout.storage.rollout_store import Record, Store
 from service.settings import WebhookSettings
 from tests.support.rollout_fakes import FakeClock
 

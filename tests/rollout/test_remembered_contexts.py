@@ -20,11 +20,11 @@ from service.inference.scheduling.jobs import EngineResult
 from service.metrics import Metrics, new_registry
 from service.prediction.dispatch import Dispatch
 from service.prediction.request import RequestOptions
-from service.rollout.evidence import RegistrySource, since
-from service.rollout.guardrails.base import Look
-from service.rollout.guardrails.suite import Evidence, Suite
-from service.rollout.plan import Plan
-from service.rollout.traffic import Assignment, Traffic
+from service.rollout.analysis.evidence import RegistrySource, since
+from service.rollout.analysis.guardrails.base import Look
+from service.rollout.analysis.guardrails.suite import Evidence, Suite
+from service.rollout.plan.rollout_plan import Plan
+from service.rollout.routing.traffic_split import Assignment, Traffic
 from service.settings import LimitSettings
 from service.types import Variant
 from tests.support.fakes import DIM, FakeClock, manifest_of

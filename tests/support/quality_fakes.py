@@ -5,7 +5,7 @@ from __future__ import annotations
 from service.metrics import Metrics, new_registry
 from service.quality.distractor_pool import KEPT
 from service.quality.online_scorer import PendingPrediction, Scorer
-from service.rollout.traffic import Assignment
+from service.rollout.routing.traffic_split import Assignment
 from service.types import Variant
 from tests.support.fakes import DIM, unit_vectors
 

@@ -15,7 +15,7 @@ from service.api.schemas import ERRORS, StartRequest, VerbRequest
 from service.api.security import Approver, Operator, Role, Viewer
 from service.api.services import LiveServices, ReadyServices
 from service.errors import Forbidden, Invalid, NextvecError
-from service.rollout.asking import Terms
+from service.rollout.controller.change_request import Terms
 
 router = APIRouter(prefix="/admin/v1/rollout", tags=["admin"], responses=ERRORS)
 

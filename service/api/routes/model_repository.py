@@ -13,7 +13,7 @@ from service.api.schemas import ERRORS
 from service.api.security import Operator
 from service.api.services import ReadyServices, Services
 from service.errors import Conflict, Malformed
-from service.rollout.events import FINAL
+from service.rollout.state.events import FINAL
 
 router = APIRouter(prefix="/v2/repository", tags=["open inference protocol"], responses=ERRORS)
 
