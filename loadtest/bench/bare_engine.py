@@ -9,7 +9,7 @@ import numpy as np
 from loadtest.bench.timings import Timings
 from loadtest.streams import Streams
 from service.clock import Clock
-from service.inference.engine import Engine
+from service.inference.engines.engine import Engine
 
 _WARM_UP = 10
 

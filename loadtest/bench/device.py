@@ -18,13 +18,13 @@ from loadtest.bench.table import BenchmarkGoal, BenchmarkRow
 from loadtest.bench.timings import Timings
 from loadtest.streams import Streams
 from service.clock import Clock
-from service.inference.device_engine import DeviceEngine
-from service.inference.engine import Engine
-from service.inference.onnx_engine import CUDA, OnnxEngine
-from service.inference.onnx_pool import OnnxPool, open_pool
+from service.inference.engines.device_engine import DeviceEngine
+from service.inference.engines.engine import Engine
+from service.inference.engines.onnx_engine import CUDA, OnnxEngine
+from service.inference.engines.onnx_pool import OnnxPool, open_pool
+from service.inference.engines.state_pool import PADDING, SMALLEST, StatePool
+from service.inference.engines.states import advance
 from service.inference.repository import VersionFiles
-from service.inference.state_pool import PADDING, SMALLEST, StatePool
-from service.inference.states import advance
 from service.manifest import MODEL, MODEL_FP16, STEP_POOLED, Precision
 from service.types import State, Vectors
 

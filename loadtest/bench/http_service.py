@@ -17,7 +17,7 @@ from loadtest.generator.open_loop import OpenLoopDriver, arrivals_before, consta
 from loadtest.rollout_client import RolloutClient
 from loadtest.streams import Streams
 from service.clock import Clock
-from service.inference.engine import Engine
+from service.inference.engines.engine import Engine
 
 SESSION_LENGTH = 400
 """Vectors a session; short of every window, so that each request is one step."""

@@ -14,7 +14,7 @@ from loadtest.bench import bare_engine
 from loadtest.bench.timings import Timings
 from loadtest.streams import Streams
 from service.clock import Clock
-from service.inference.engine import Engine
+from service.inference.engines.engine import Engine
 
 T = TypeVar("T")
 

@@ -17,19 +17,19 @@ import numpy as np
 from loadtest.bench.timings import Timings
 from loadtest.streams import Streams
 from service.clock import Clock
-from service.dispatch import Dispatch
-from service.inference.jobs import Prediction
+from service.contexts.session_store import SessionStore
 from service.inference.registry import LoadedVersion, Registry
-from service.inference.scheduler import Scheduler
-from service.inference.sessions import SessionStore
+from service.inference.scheduling.jobs import EngineResult
+from service.inference.scheduling.scheduler import Scheduler
 from service.manifest import Manifest
 from service.metrics import Metrics, new_registry
-from service.quality.scorer import Scorer
-from service.request import Preference
-from service.rollout.traffic import Assignment, Traffic
-from service.scoring import Scoring
-from service.settings import Limits
-from service.types import Mode, Outcome, State, Variant, Vectors
+from service.prediction.dispatch import Dispatch
+from service.prediction.request import RequestOptions
+from service.prediction.scoring import Scoring
+from service.quality.online_scorer import Scorer
+from service.rollout.routing.traffic_split import Assignment, Traffic
+from service.settings import LimitSettings
+from service.types import Mode, RequestOutcome, State, Variant, Vectors
 
 _SESSIONS = 64
 
@@ -40,10 +40,10 @@ class _InstantScheduler:
 
     manifest: Manifest
 
-    async def submit(self, vectors: Vectors, _state: State | None) -> Prediction:
+    async def submit(self, vectors: Vectors, _state: State | None) -> EngineResult:
         sizes = self.manifest.dimensions
         state = np.zeros((sizes.layers, sizes.hidden), np.float32)
-        return Prediction(vectors[-1].copy(), state, 0.0, 0.0)
+        return EngineResult(vectors[-1].copy(), state, 0.0, 0.0)
 
 
 @dataclass
@@ -59,7 +59,7 @@ class _SingleVersionRegistry:
 def _dispatch(
     manifest: Manifest, clock: Clock, history: int, *, compact: bool = False
 ) -> tuple[Dispatch, Scorer]:
-    metrics = Metrics(new_registry(), Limits().timeout_seconds)
+    metrics = Metrics(new_registry(), LimitSettings().timeout_seconds)
     metrics.expect([(variant, manifest.version) for variant in Variant])
     scheduler = cast("Scheduler", _InstantScheduler(manifest))
     registry = _SingleVersionRegistry(LoadedVersion(manifest, "none", "fp32", scheduler))
@@ -80,7 +80,7 @@ def _dispatch(
         sessions,
         metrics,
         clock,
-        limits=Limits(),
+        limits=LimitSettings(),
         scoring=Scoring(scorer, None, metrics),
     )
     return dispatch, scorer
@@ -98,7 +98,7 @@ async def time_appends(manifest: Manifest, streams: Streams, count: int, clock: 
         position = i // _SESSIONS
         rows = streams.read(number, position, 1)
         began = clock.monotonic()
-        await dispatch.append(f"session-{number}", rows, Preference(), position=position)
+        await dispatch.append(f"session-{number}", rows, RequestOptions(), position=position)
         took.append(clock.monotonic() - began)
         if i % _SESSIONS == 0:
             scorer.drain()
@@ -108,14 +108,14 @@ async def time_appends(manifest: Manifest, streams: Streams, count: int, clock: 
 def time_scrapes(count: int, clock: Clock) -> Timings:
     """Seconds of Python for a metrics page of two versions, each variant's steps counted since
     the last one. It shares the interpreter with whatever is being answered meanwhile."""
-    metrics = Metrics(new_registry(), Limits().timeout_seconds)
+    metrics = Metrics(new_registry(), LimitSettings().timeout_seconds)
     versions = {Variant.STABLE: "phase-2", Variant.CANARY: "phase-3"}
     metrics.expect(list(versions.items()))
     metrics.render()
     took = []
     for _ in range(count):
         for variant, version in versions.items():
-            metrics.observe_request(variant, version, Mode.STEP, Outcome.OK, 0.003)
+            metrics.observe_request(variant, version, Mode.STEP, RequestOutcome.OK, 0.003)
             metrics.observe_engine(variant, version, Mode.STEP, 0.001, 0.002)
         began = clock.monotonic()
         metrics.render()
@@ -130,14 +130,14 @@ async def measure_session_bytes(
     count = 20
     dispatch, scorer = _dispatch(manifest, clock, length, compact=compact)
     # What the first session brings into being besides itself is not counted.
-    await dispatch.append("first", streams.read(0, 0, length), Preference())
+    await dispatch.append("first", streams.read(0, 0, length), RequestOptions())
     gc.collect()
     tracemalloc.start()
     try:
         for number in range(count):
             for position, size in ((0, length - 1), (length - 1, 1)):
                 rows = streams.read(number, position, size)
-                await dispatch.append(f"s{number}", rows, Preference(), position=position)
+                await dispatch.append(f"s{number}", rows, RequestOptions(), position=position)
             scorer.drain()  # what waits to be scored is no session's
         gc.collect()
         held, _ = tracemalloc.get_traced_memory()

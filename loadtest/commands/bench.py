@@ -33,14 +33,14 @@ from loadtest.generator.http_client import ClientError
 from loadtest.rollout_client import AdminError
 from service.clock import Clock, SystemClock
 from service.errors import NextvecError
-from service.inference.onnx_engine import OnnxEngine
+from service.inference.engines.onnx_engine import OnnxEngine
 from service.inference.repository import Repository, VersionFiles
 from service.manifest import STEP_INT8
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from service.inference.engine import Engine
+    from service.inference.engines.engine import Engine
 
 _MODEL = "next-vector"
 _QUIET = 1.1

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from service.app import create_app
 from service.commands import serve
-from service.inference.engine import Engine
-from service.inference.loading import load_engine
+from service.inference.engines.engine import Engine
+from service.inference.engines.engine_factory import load_engine
 from service.inference.repository import VersionFiles
 from service.manifest import Dimensions, Precision
 from service.settings import Settings

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from service.rollout.plan import Plan
+from service.rollout.plan.rollout_plan import Plan
 from service.settings import Settings
 from tests.support.expressions import DEPLOY, rules
 

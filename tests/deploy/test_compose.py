@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 
-from service.rollout.plan import Plan
+from service.rollout.plan.rollout_plan import Plan
 from service.settings import Settings
 from tests.support.expressions import DEPLOY
 

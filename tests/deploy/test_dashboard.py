@@ -8,7 +8,7 @@ from itertools import combinations
 import pytest
 
 from deploy.grafana import build_dashboard
-from service.rollout.plan import Plan
+from service.rollout.plan.rollout_plan import Plan
 from service.settings import Settings
 from tests.support.expressions import DASHBOARD, dashboard
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from loadtest.demo import environment
-from service.rollout.guardrails.suite import BUILDERS
+from service.rollout.analysis.guardrails.suite import BUILDERS
 
 DIM = 768
 PLAN = {

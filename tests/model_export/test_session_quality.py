@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from model_export import session_quality
-from service.inference.window import starts
+from service.contexts.window import starts
 from tests.support.fakes import FakeEngine, unit_vectors
 
 STREAM = unit_vectors(60)

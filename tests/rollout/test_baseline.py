@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from service.rollout.baseline import WINDOW_SECONDS, Baseline
+from service.rollout.analysis.baseline import WINDOW_SECONDS, Baseline
 from tests.support.rollout_fakes import FakeEvidence, bucket_counts
 
 

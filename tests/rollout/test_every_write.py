@@ -8,8 +8,8 @@ from itertools import count, pairwise
 
 import pytest
 
-from service.rollout.plan import Plan
-from service.rollout.traffic import Assignment
+from service.rollout.plan.rollout_plan import Plan
+from service.rollout.routing.traffic_split import Assignment
 from tests.support.rollout_fakes import SHADOWED, World
 
 ONE_STEP = Plan.model_validate(

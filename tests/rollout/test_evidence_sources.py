@@ -7,14 +7,14 @@ import asyncio
 import pytest
 
 from service.metrics import UNASSIGNED
-from service.rollout.counts import Arms, Keys
-from service.rollout.events import Phase
-from service.rollout.evidence import RegistrySource, since
-from service.rollout.looking import measure
-from service.rollout.prometheus_source import EvidenceError, PrometheusSource
-from service.rollout.rollout import Rollout
-from service.rollout.store import Record
-from service.rollout.verdict import Outcome
+from service.rollout.analysis.counts import Arms, Keys
+from service.rollout.analysis.evidence import RegistrySource, since
+from service.rollout.analysis.prometheus_source import EvidenceError, PrometheusSource
+from service.rollout.analysis.run import measure
+from service.rollout.analysis.verdict import Outcome
+from service.rollout.state.events import Phase
+from service.rollout.state.rollout_state import Rollout
+from service.rollout.storage.rollout_store import Record
 from service.types import SHARES, Mode
 from tests.support.prometheus_fakes import (
     Scraped,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from service.manifest import StepLatency
-from service.rollout.gate import Gate, in_words, missed, refusal
+from service.rollout.plan.gate import Gate, in_words, missed, refusal
 from tests.support.fakes import evaluated, manifest_of
 
 DIGEST = "f" * 64

@@ -8,8 +8,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from service.metrics import BUCKET_RATIO
-from service.rollout.figures import HALF_STEP
-from service.rollout.plan import Plan
+from service.rollout.analysis.guardrails.config import HALF_STEP
+from service.rollout.plan.rollout_plan import Plan
 from tests.support.rollout_fakes import plan
 
 

@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from service import app
-from service.rollout.evidence import RegistrySource, since
-from service.rollout.prometheus_source import (
+from service.rollout.analysis.evidence import RegistrySource, since
+from service.rollout.analysis.prometheus_source import (
     EvidenceError,
     PrometheusSource,
     parse,

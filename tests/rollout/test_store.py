@@ -15,17 +15,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.rollout.asking import Answered, Call
-from service.rollout.counts import Arms, Counted
-from service.rollout.database import Database, StoreError, StoreUnreadable
-from service.rollout.events import Phase, Reason
-from service.rollout.evidence import Snapshot
-from service.rollout.guardrails.base import Look
-from service.rollout.guardrails.latency import SlowTest
-from service.rollout.guardrails.suite import Evidence, Suite
-from service.rollout.guardrails.wager import Wager
-from service.rollout.rollout import Rollout
-from service.rollout.store import _RECORD, CALLS_KEPT, Record, Store
+from service.rollout.analysis.counts import Arms, Counted
+from service.rollout.analysis.e_process import Wager
+from service.rollout.analysis.evidence import Snapshot
+from service.rollout.analysis.guardrails.base import Look
+from service.rollout.analysis.guardrails.latency import SlowTest
+from service.rollout.analysis.guardrails.suite import Evidence, Suite
+from service.rollout.controller.change_request import Answered, Call
+from service.rollout.state.events import Phase, Reason
+from service.rollout.state.rollout_state import Rollout
+from service.rollout.storage.database import Database, StoreError, StoreUnreadable
+from service.rollout.storage.rollout_store import _RECORD, CALLS_KEPT, Record, Store
 from tests.support.rollout_fakes import EDGES, QUICK, bucket_counts
 
 BLANK = bucket_counts([])

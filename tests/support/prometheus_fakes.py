@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from prometheus_client import CollectorRegistry, generate_latest
 
 from service.metrics import Metrics
-from service.rollout.prometheus_source import INFERENCE, KEYS, METRIC
-from service.types import Mode, Outcome
+from service.rollout.analysis.prometheus_source import INFERENCE, KEYS, METRIC
+from service.types import Mode, RequestOutcome
 from tests.support import prometheus_server
 
 WAIT_SECONDS = 60
@@ -49,7 +49,7 @@ def new_metrics() -> Metrics:
     metrics = Metrics(CollectorRegistry(), 10.0)
     for variant, version in (("stable", "a"), ("canary", "b")):
         for mode in Mode:
-            for outcome in Outcome:
+            for outcome in RequestOutcome:
                 metrics.request_duration.labels(variant, version, mode, outcome)
             metrics.inference_duration.labels(variant, version, mode)
     return metrics

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from service.metrics import Metrics, new_registry
-from service.quality.pool import KEPT
-from service.quality.scorer import Prediction, Scorer
-from service.rollout.traffic import Assignment
+from service.quality.distractor_pool import KEPT
+from service.quality.online_scorer import PendingPrediction, Scorer
+from service.rollout.routing.traffic_split import Assignment
 from service.types import Variant
 from tests.support.fakes import DIM, unit_vectors
 
@@ -15,7 +15,7 @@ ALL_STABLE = Assignment("phase-2")
 
 def prediction(vector, key="key", *, variant=Variant.STABLE, split=SPLIT, owner=None, **more):
     version = "phase-2" if variant is Variant.STABLE else "phase-3"
-    return Prediction(vector, variant, version, split, key, owner or key, **more)
+    return PendingPrediction(vector, variant, version, split, key, owner or key, **more)
 
 
 class Scoring:

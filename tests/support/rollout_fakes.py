@@ -11,15 +11,15 @@ from prometheus_client import CollectorRegistry
 from service.errors import VersionError
 from service.manifest import Manifest
 from service.metrics import Metrics, duration_buckets
-from service.rollout.controller import Controller
-from service.rollout.counts import Arms, Counted, Counts
-from service.rollout.database import Database, StoreError
-from service.rollout.evidence import Snapshot
-from service.rollout.plan import Plan
-from service.rollout.shadowed import Shadowed, one
-from service.rollout.store import Store
-from service.rollout.traffic import Assignment, Traffic
-from service.rollout.verdict import Judgement, Outcome
+from service.rollout.analysis.counts import Arms, Counted, Counts
+from service.rollout.analysis.evidence import Snapshot
+from service.rollout.analysis.shadow_stats import Shadowed, one
+from service.rollout.analysis.verdict import Judgement, Outcome
+from service.rollout.controller.controller import Controller
+from service.rollout.plan.rollout_plan import Plan
+from service.rollout.routing.traffic_split import Assignment, Traffic
+from service.rollout.storage.database import Database, StoreError
+from service.rollout.storage.rollout_store import Store
 from tests.support.fakes import manifest_of
 
 EDGES = duration_buckets(10.0)

@@ -10,8 +10,8 @@ from loadtest.demo import scenario
 from loadtest.demo.scenario import ACTS, NextAction
 from loadtest.report.request_log import RequestLog
 from loadtest.rollout_client import parse_sample
-from service.rollout.guardrails.wager import weight_of
-from service.rollout.plan import Plan
+from service.rollout.analysis.e_process import weight_of
+from service.rollout.plan.rollout_plan import Plan
 from tests.support.rollout_status import status
 
 RECOMPUTED, SESSIONS = ACTS

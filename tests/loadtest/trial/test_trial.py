@@ -10,7 +10,7 @@ from loadtest.report.request_log import RequestLog
 from loadtest.rollout_client import parse_sample
 from loadtest.trial.degraded_server import DelayedEngine, NoisyEngine
 from loadtest.trial.trial import PLAN, Trial
-from service.rollout.plan import Plan
+from service.rollout.plan.rollout_plan import Plan
 from tests.support.fakes import DIM, FakeClock, FakeEngine
 from tests.support.rollout_status import status
 
