@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from service.inference.engine import Engine
+from service.inference.engines.engine import Engine
 from service.manifest import Precision, StepLatency
 
 STEPS = 500

@@ -11,10 +11,11 @@ from functools import partial
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from service.api import (
+from service.api import console, errors
+from service.api.body_limits import BodyBudget, BodyLimitMiddleware
+from service.api.request_context import RequestContextMiddleware
+from service.api.routes import (
     admin,
-    console,
-    errors,
     feedback,
     health,
     model_repository,
@@ -22,33 +23,31 @@ from service.api import (
     predict,
     sessions,
 )
-from service.api.context import RequestContext
-from service.api.limits import Bodies, BodyLimits
 from service.api.services import Services
 from service.clock import Clock, SystemClock
-from service.dispatch import Dispatch
+from service.contexts.prefix_cache import PrefixCache
+from service.contexts.session_store import SessionStore
 from service.errors import NotFound, VersionError
-from service.inference.engine import Engine
-from service.inference.loading import load_engine
-from service.inference.prefix_cache import PrefixCache
+from service.inference.engines.engine import Engine
+from service.inference.engines.engine_factory import load_engine
 from service.inference.registry import Registry
 from service.inference.repository import Repository, VersionFiles
-from service.inference.scheduler import Scheduler
-from service.inference.sessions import SessionStore
+from service.inference.scheduling.scheduler import Scheduler
 from service.metrics import Metrics, new_registry
-from service.quality.feedback import Predictions
-from service.quality.scorer import Scorer
-from service.rollout.controller import Controller
-from service.rollout.database import Database
-from service.rollout.evidence import EvidenceSource, RegistrySource
-from service.rollout.outbox import Outbox
-from service.rollout.plan_file import load_plan
-from service.rollout.prometheus_source import PrometheusSource
-from service.rollout.store import Store
-from service.rollout.traffic import Assignment, Traffic
-from service.scoring import Scoring
+from service.prediction.dispatch import Dispatch
+from service.prediction.scoring import Scoring
+from service.prediction.shadow_runner import ShadowRunner
+from service.quality.online_scorer import Scorer
+from service.quality.prediction_store import PredictionStore
+from service.rollout.analysis.evidence import EvidenceSource, RegistrySource
+from service.rollout.analysis.prometheus_source import PrometheusSource
+from service.rollout.controller.controller import Controller
+from service.rollout.notifications.outbox import Outbox
+from service.rollout.plan.plan_file import load_plan
+from service.rollout.routing.traffic_split import Assignment, Traffic
+from service.rollout.storage.database import Database
+from service.rollout.storage.rollout_store import Store
 from service.settings import Settings
-from service.shadow import Shadow
 from service.types import Variant
 
 logger = logging.getLogger(__name__)
@@ -66,7 +65,7 @@ def create_app(
     """
     clock = clock or SystemClock()
     metrics = Metrics(new_registry(), settings.limits.timeout_seconds)
-    bodies = Bodies(settings.limits)
+    bodies = BodyBudget(settings.limits)
     registry = Registry(
         Repository(settings.models, settings.model),
         make_engine or partial(load_engine, settings.engine),
@@ -78,7 +77,7 @@ def create_app(
     )
     traffic = Traffic(Assignment(settings.stable))
     database = Database(settings.rollout.database)
-    shadow = Shadow(traffic, registry, metrics, clock, settings.limits.timeout_seconds)
+    shadow = ShadowRunner(traffic, registry, metrics, clock, settings.limits.timeout_seconds)
     outbox = Outbox(settings.rollout.webhooks, database, metrics, clock)
     controller = Controller(
         traffic=traffic,
@@ -166,8 +165,8 @@ def create_app(
         health,
     ):
         app.include_router(module.router)
-    app.add_middleware(BodyLimits, bodies=bodies)
-    app.add_middleware(RequestContext)  # the outermost: it names every answer
+    app.add_middleware(BodyLimitMiddleware, bodies=bodies)
+    app.add_middleware(RequestContextMiddleware)  # the outermost: it names every answer
     return app
 
 
@@ -190,11 +189,11 @@ def _evidence(settings: Settings, metrics: Metrics) -> EvidenceSource:
     )
 
 
-def _labels(settings: Settings, clock: Clock) -> Predictions | None:
+def _labels(settings: Settings, clock: Clock) -> PredictionStore | None:
     kept = settings.feedback
     if not kept.max_bytes:
         return None
-    return Predictions(clock, max_bytes=kept.max_bytes, ttl_seconds=kept.ttl_seconds)
+    return PredictionStore(clock, max_bytes=kept.max_bytes, ttl_seconds=kept.ttl_seconds)
 
 
 def _prefixes(settings: Settings) -> PrefixCache | None:

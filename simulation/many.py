@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from service.rollout.plan import Plan
+from service.rollout.plan.rollout_plan import Plan
 from simulation import rivals
 from simulation.outcomes import Row, rival_row, row
 from simulation.play import Played, play

@@ -1,6 +1,6 @@
 """One rollout, played through the code that the service runs.
 
-Looks are `service.rollout.looking.measure`, moves `service.rollout.state.advance`,
+Looks are `service.rollout.analysis.run.measure`, moves `service.rollout.state.transitions.advance`,
 as in the controller; what is simulated is the counters, the clock and the people.
 """
 
@@ -11,15 +11,15 @@ from enum import StrEnum
 
 import numpy as np
 
-from service.rollout.counts import Arms, Counted, Counts
-from service.rollout.events import Applied, Phase, Prepared, Promote, Reason, Start, Tick
-from service.rollout.evidence import Snapshot
-from service.rollout.looking import measure, opening, settled_at
-from service.rollout.plan import Plan
-from service.rollout.rollout import Rollout
-from service.rollout.shadowed import Shadowed
-from service.rollout.state import advance
-from service.rollout.store import Record
+from service.rollout.analysis.counts import Arms, Counted, Counts
+from service.rollout.analysis.evidence import Snapshot
+from service.rollout.analysis.run import measure, opening, settled_at
+from service.rollout.analysis.shadow_stats import Shadowed
+from service.rollout.plan.rollout_plan import Plan
+from service.rollout.state.events import Applied, Phase, Prepared, Promote, Reason, Start, Tick
+from service.rollout.state.rollout_state import Rollout
+from service.rollout.state.transitions import advance
+from service.rollout.storage.rollout_store import Record
 from service.types import Mode
 from simulation.scenario import BEFORE_SECONDS, Scenario, Traffic
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from service.rollout.plan import Plan
+from service.rollout.plan.rollout_plan import Plan
 from simulation.outcomes import NEXTVEC, Row, Times
 from simulation.rivals import Rival
 

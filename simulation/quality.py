@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.quality.keys import IDLE_SECONDS
-from service.rollout.counts import Counted, KeyArms, Keys
-from service.rollout.guardrails.base import Guardrail, Look
-from service.rollout.guardrails.suite import Suite
-from service.rollout.plan import Plan
-from service.rollout.verdict import Outcome
+from service.quality.key_shares import IDLE_SECONDS
+from service.rollout.analysis.counts import Counted, KeyArms, Keys
+from service.rollout.analysis.guardrails.base import Guardrail, Look
+from service.rollout.analysis.guardrails.suite import Suite
+from service.rollout.analysis.verdict import Outcome
+from service.rollout.plan.rollout_plan import Plan
 from service.types import KEY_SAMPLE, SHARES
 
 Floats = NDArray[np.float64]
@@ -158,7 +158,7 @@ def _lengths(sessions: Sessions, count: int, rng: np.random.Generator) -> Floats
 
 
 def _said_by_key(drawn: _Drawn, rng: np.random.Generator) -> _Said:
-    """As `service.quality.keys`: after its first predictions, or when it goes quiet."""
+    """As `service.quality.key_shares`: after its first predictions, or when it goes quiet."""
     first = np.maximum(drawn.began, 0.0)
     left = drawn.served(math.inf)
     count = np.minimum(left, KEY_SAMPLE)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import orjson
 
-from service.rollout.plan import Plan
+from service.rollout.plan.rollout_plan import Plan
 from simulation.many import CHUNK, in_processes
 from simulation.outcomes import Times, wilson
 from simulation.quality import Played, Sessions, several

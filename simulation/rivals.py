@@ -12,7 +12,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from service.rollout.plan import Plan
+from service.rollout.plan.rollout_plan import Plan
 from simulation.latency import Array
 from simulation.scenario import Scenario, Traffic
 
@@ -53,7 +53,7 @@ def play(
 def percentile(counts: Array, edges: tuple[float, ...], quantile: float) -> Array:
     """Seconds by row of `counts` (as in `Traffic`); NaN of nothing, infinite in +Inf.
 
-    Interpolated geometrically within the bucket, as `service.rollout.counts` does.
+    Interpolated geometrically within the bucket, as `service.rollout.analysis.counts` does.
     """
     reached = counts[:, : len(edges)].cumsum(axis=1)
     need = quantile * counts.sum(axis=1)

@@ -1,20 +1,54 @@
-"""What all tests share: async tests run on asyncio; tests may import `fakes`."""
+"""What all tests share: one thread a process, asyncio for async tests, strictness about tools."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+import os
 
 import pytest
 from hypothesis import settings
 
-# How long an example takes says more of the machine than of the code.
+# The tests run in one process a core, so torch and NumPy take one thread each. They read
+# these variables when they are imported, which is later than this file.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+# The duration of an example says more about the machine than about the code.
 settings.register_profile("nextvec", deadline=None)
 settings.load_profile("nextvec")
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture
 def anyio_backend() -> str:
+    """Async tests run on asyncio, as the service does."""
     return "asyncio"
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--strict-tools",
+        action="store_true",
+        default=os.environ.get("CI") == "true",
+        help="Fail instead of skipping a test whose tool is not installed (default under CI=true).",
+    )
+
+
+def _fail_if_skipped(report, config):
+    """Turn a skip into a failure under --strict-tools; the message is the skip's reason."""
+    if config.getoption("strict_tools") and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"--strict-tools: {report.nodeid} must run here. {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    _fail_if_skipped(report, item.config)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    report = yield
+    _fail_if_skipped(report, collector.config)
+    return report

@@ -14,24 +14,33 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as Shown
 
-from loadtest import stage, story, streams
-from loadtest.bench import bare, device, inside, lane, picture, rows, served
-from loadtest.bench.rows import Goal, Row, Table
-from loadtest.bench.times import Times
-from loadtest.bench.yardstick import Yardstick
-from loadtest.client import ClientError
-from loadtest.loop import run_fast
-from loadtest.watch import AdminError
+from loadtest import streams
+from loadtest.bench import (
+    bare_engine,
+    device,
+    fast_path_overhead,
+    goal_chart,
+    http_service,
+    service_overhead,
+)
+from loadtest.bench import table as bench_table
+from loadtest.bench.reference_step import ReferenceStep
+from loadtest.bench.table import BenchmarkGoal, BenchmarkRow, BenchmarkTable
+from loadtest.bench.timings import Timings
+from loadtest.demo import environment, scenario
+from loadtest.generator.event_loop import run_fast
+from loadtest.generator.http_client import ClientError
+from loadtest.rollout_client import AdminError
 from service.clock import Clock, SystemClock
 from service.errors import NextvecError
-from service.inference.onnx_engine import OnnxEngine
+from service.inference.engines.onnx_engine import OnnxEngine
 from service.inference.repository import Repository, VersionFiles
 from service.manifest import STEP_INT8
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from service.inference.engine import Engine
+    from service.inference.engines.engine import Engine
 
 _MODEL = "next-vector"
 _QUIET = 1.1
@@ -73,16 +82,16 @@ def run(args: argparse.Namespace) -> int:
         measure = _measure if args.provider is None else _measure_engine
         table = measure(args, SystemClock(), console)
     except (
-        stage.StageError,
+        environment.EnvironmentSetupError,
         streams.StreamError,
         ClientError,
         AdminError,
         NextvecError,
         OSError,
     ) as error:
-        raise SystemExit(f"nextvec bench: {error}") from error
-    rows.write(table, args.out)
-    picture.draw(table, args.out / "bench.png")
+        raise SystemExit(f"nextvec target: {error}") from error
+    bench_table.write(table, args.out)
+    goal_chart.draw(table, args.out / "bench.png")
     console.print(_shown(table))
     for note in table.notes:
         console.print(f"- {note}", markup=False)
@@ -90,18 +99,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _measure(args: argparse.Namespace, clock: Clock, console: Console) -> Table:
+def _measure(args: argparse.Namespace, clock: Clock, console: Console) -> BenchmarkTable:
     data = streams.load(args.data)
     models = args.out / "models"
     direct = args.out / "direct.onnx"
     _prepare(args, models, direct, console)
     repository = Repository(models, _MODEL)
     files = repository.open("phase-3")
-    found: list[Row] = []
+    found: list[BenchmarkRow] = []
     with console.status("measuring") as status:
         engine = _engine(files, direct)
-        yardstick = Yardstick(engine, data, clock)
-        for row in _rows(args, files, engine, yardstick, data, clock, models):
+        reference = ReferenceStep(engine, data, clock)
+        for row in _rows(args, files, engine, reference, data, clock, models):
             found.append(row)
             status.update(f"measured: {row.what}")
     notes = [
@@ -109,30 +118,30 @@ def _measure(args: argparse.Namespace, clock: Clock, console: Console) -> Table:
         "Each ratio is to the mean of the B just before it and the one just after.",
         "Loops are closed (a caller sends when it has its answer); rates are vectors a second.",
     ]
-    least, most = min(yardstick.all), max(yardstick.all)
+    least, most = min(reference.history), max(reference.history)
     if most > _QUIET * least:
         notes.append(
             f"B went from {least * 1000:.3g} to {most * 1000:.3g} ms within the run: the machine "
             "was not quiet, and milliseconds of different rows cannot be compared."
         )
     settings = {
-        "B_ms": round(median(yardstick.all) * 1000, 3),
+        "B_ms": round(median(reference.history) * 1000, 3),
         "threads": args.threads,
         "cores": os.cpu_count(),
         "seconds": args.seconds,
     }
-    return Table(settings, tuple(found), tuple(notes))
+    return BenchmarkTable(settings, tuple(found), tuple(notes))
 
 
-def _measure_engine(args: argparse.Namespace, clock: Clock, console: Console) -> Table:
+def _measure_engine(args: argparse.Namespace, clock: Clock, console: Console) -> BenchmarkTable:
     data = streams.load(args.data)
     models = args.out / f"models-{args.provider}"
     _export(args, models, "phase-3", console, "--fp16", "--no-int8")
     files = Repository(models, _MODEL).open("phase-3")
-    plan = device.Plan(args.provider, args.seconds, args.threads)
-    found: list[Row] = []
+    plan = device.DeviceBenchmark(args.provider, args.seconds, args.threads)
+    found: list[BenchmarkRow] = []
     with console.status("measuring") as status:
-        for row in device.rows(files, plan, data, clock):
+        for row in device.measure_device(files, plan, data, clock):
             found.append(row)
             status.update(f"measured: {row.what}")
     settings = {
@@ -147,22 +156,24 @@ def _measure_engine(args: argparse.Namespace, clock: Clock, console: Console) ->
     ]
     if args.provider == "cuda" and not any("CUDA graph" in row.what for row in found):
         notes.append("CUDA graphs did not hold up: the error is above.")
-    return Table(settings, tuple(found), tuple(notes))
+    return BenchmarkTable(settings, tuple(found), tuple(notes))
 
 
 def _rows(
     args: argparse.Namespace,
     files: VersionFiles,
     direct: Engine,
-    yardstick: Yardstick,
+    reference: ReferenceStep,
     data: streams.Streams,
     clock: Clock,
     models: Path,
-) -> Iterator[Row]:
+) -> Iterator[BenchmarkRow]:
     """One measurement after the other, as few as can be alive at a time."""
     folded = OnnxEngine(files.graph, files.manifest.dimensions)
-    first = yardstick.first
-    yield Row("bare step, direct export (B)", "ms", first.p50 * 1000, times=first, b=first.p50)
+    first = reference.first
+    yield BenchmarkRow(
+        "bare step, direct export (B)", "ms", first.p50 * 1000, times=first, b=first.p50
+    )
     quick = _engine(files, files.graph.with_name(STEP_INT8))
     two = _engine(files, files.graph, threads=2)
     for what, engine, batch, pause in (
@@ -173,104 +184,131 @@ def _rows(
         ("folded, each 1 ms after the last", folded, 1, _PAUSE),
         ("folded, on two threads", two, 1, 0.0),
     ):
-        measure = partial(bare.steps, engine, data, batch, 300, clock, pause=pause)
-        yield _time_row(f"bare step, {what}", *yardstick.beside(measure))
-    (alone, many), b = yardstick.beside(
-        lambda: run_fast(served.generator(data, clock, args.seconds / 2))
+        measure = partial(bare_engine.time_steps, engine, data, batch, 300, clock, pause=pause)
+        yield _time_row(f"bare step, {what}", *reference.measure_beside(measure))
+    (alone, many), b = reference.measure_beside(
+        lambda: run_fast(http_service.time_generator(data, clock, args.seconds / 2))
     )
     yield _time_row("load generator alone, 1 caller", alone, b)
     yield _rate_row("load generator alone, 32 callers", many, b)
-    inner = run_fast(inside.overhead(files.manifest, data, 6000, clock))
-    yield Row("routing, metrics, session look-up", "P50 µs", inner.p50 * 1e6, Goal(60), times=inner)
-    whole = run_fast(lane.overhead(models, "phase-3", data, 4000, clock))
-    yield Row("a step without engine and socket", "P50 µs", whole.p50 * 1e6, times=whole)
-    page = inside.scrapes(50, clock)
-    yield Row("a scrape of two versions' metrics", "P50 ms", page.p50 * 1000, times=page)
+    inner = run_fast(service_overhead.time_appends(files.manifest, data, 6000, clock))
+    yield BenchmarkRow(
+        "routing, metrics, session look-up",
+        "P50 µs",
+        inner.p50 * 1e6,
+        BenchmarkGoal(60),
+        times=inner,
+    )
+    whole = run_fast(fast_path_overhead.time_steps(models, "phase-3", data, 4000, clock))
+    yield BenchmarkRow("a step without engine and socket", "P50 µs", whole.p50 * 1e6, times=whole)
+    page = service_overhead.time_scrapes(50, clock)
+    yield BenchmarkRow("a scrape of two versions' metrics", "P50 ms", page.p50 * 1000, times=page)
     manifest = files.manifest
-    held = run_fast(inside.session_bytes(manifest, data, 1000, clock))
-    compact = run_fast(inside.session_bytes(manifest, data, 1000, clock, compact=True))
-    without = run_fast(inside.session_bytes(manifest, data, 2, clock))
-    yield Row("a session's memory at 2 vectors", "KiB", without / 1024, Goal(20))
-    yield Row("a session's memory at 1000 vectors", "MB", compact / 1e6, Goal(0.8))
-    yield Row("the same without compact_history", "MB", held / 1e6)
+    held = run_fast(service_overhead.measure_session_bytes(manifest, data, 1000, clock))
+    compact = run_fast(
+        service_overhead.measure_session_bytes(manifest, data, 1000, clock, compact=True)
+    )
+    without = run_fast(service_overhead.measure_session_bytes(manifest, data, 2, clock))
+    yield BenchmarkRow("a session's memory at 2 vectors", "KiB", without / 1024, BenchmarkGoal(20))
+    yield BenchmarkRow(
+        "a session's memory at 1000 vectors", "MB", compact / 1e6, BenchmarkGoal(0.8)
+    )
+    yield BenchmarkRow("the same without compact_history", "MB", held / 1e6)
     fp32 = {
         "NEXTVEC_ENGINE__INTRA_OP_THREADS": str(args.threads),
         "NEXTVEC_ENGINE__PRECISION": "fp32",
     }
-    with stage.serving(models, args.out, "phase-3", None, fp32) as server:
-        bench = served.Bench(server, data, clock, args.seconds)
-        yield from _step_rows(bench, yardstick, "fp32", (0.70, 4.5, 7.0))
-        yield from _context_rows(bench, folded, direct, yardstick)
+    with environment.run_server(models, args.out, "phase-3", None, fp32) as server:
+        target = http_service.BenchmarkTarget(server, data, clock, args.seconds)
+        yield from _step_rows(target, reference, "fp32", (0.70, 4.5, 7.0))
+        yield from _context_rows(target, folded, direct, reference)
     int8 = {**fp32, "NEXTVEC_ENGINE__PRECISION": "int8"}
-    with stage.serving(models, args.out, "phase-3", None, int8) as server:
-        bench = served.Bench(server, data, clock, args.seconds)
-        yield from _step_rows(bench, yardstick, "int8", (0.30, 6.0, 10.0))
-    with stage.serving(models, args.out, settings=fp32) as server:
-        bench = served.Bench(server, data, clock, args.seconds)
-        rate = 0.25 / yardstick.all[-1]
-        (phase_2, phase_3), b = yardstick.beside(lambda: run_fast(served.variants(bench, rate)))
+    with environment.run_server(models, args.out, "phase-3", None, int8) as server:
+        target = http_service.BenchmarkTarget(server, data, clock, args.seconds)
+        yield from _step_rows(target, reference, "int8", (0.30, 6.0, 10.0))
+    with environment.run_server(models, args.out, settings=fp32) as server:
+        target = http_service.BenchmarkTarget(server, data, clock, args.seconds)
+        rate = 0.25 / reference.history[-1]
+        (phase_2, phase_3), b = reference.measure_beside(
+            lambda: run_fast(http_service.time_variants(target, rate))
+        )
     yield _time_row("step, Phase-2 beside Phase-3", phase_2, b)
     ratio = phase_3.p95 / phase_2.p95
-    yield Row("step, Phase-3 beside Phase-2", "P95 ÷ P95", ratio, Goal(1.05), phase_3, b)
+    yield BenchmarkRow(
+        "step, Phase-3 beside Phase-2", "P95 ÷ P95", ratio, BenchmarkGoal(1.05), phase_3, b
+    )
 
 
 def _step_rows(
-    bench: served.Bench, yardstick: Yardstick, precision: str, goals: tuple[float, float, float]
-) -> Iterator[Row]:
-    measure = partial(_steps, bench, 1)
+    target: http_service.BenchmarkTarget,
+    reference: ReferenceStep,
+    precision: str,
+    goals: tuple[float, float, float],
+) -> Iterator[BenchmarkRow]:
+    measure = partial(_steps, target, 1)
     what = f"step over HTTP, 1 session, {precision}"
-    yield _time_row(what, *yardstick.beside(measure), Goal(goals[0]))
+    yield _time_row(what, *reference.measure_beside(measure), BenchmarkGoal(goals[0]))
     for count, least in ((8, goals[1]), (32, goals[2])):
-        measure = partial(_steps, bench, count)
+        measure = partial(_steps, target, count)
         what = f"steps over HTTP, {count} sessions, {precision}"
-        yield _rate_row(what, *yardstick.beside(measure), Goal(least, at_least=True))
+        yield _rate_row(
+            what, *reference.measure_beside(measure), BenchmarkGoal(least, at_least=True)
+        )
 
 
-def _steps(bench: served.Bench, count: int) -> Times:
-    return run_fast(served.steps(bench, count))
+def _steps(target: http_service.BenchmarkTarget, count: int) -> Timings:
+    return run_fast(http_service.time_steps(target, count))
 
 
-def _contexts(bench: served.Bench, engines: Sequence[Engine], length: int) -> list[Times]:
-    return run_fast(served.contexts(bench, engines, length))
+def _contexts(
+    target: http_service.BenchmarkTarget, engines: Sequence[Engine], length: int
+) -> list[Timings]:
+    return run_fast(http_service.time_contexts(target, engines, length))
 
 
 def _context_rows(
-    bench: served.Bench, folded: Engine, direct: Engine, yardstick: Yardstick
-) -> Iterator[Row]:
+    target: http_service.BenchmarkTarget, folded: Engine, direct: Engine, reference: ReferenceStep
+) -> Iterator[BenchmarkRow]:
     for length in (500, 1000):
-        measure = partial(_contexts, bench, (folded, direct), length)
-        (over, alone, traced), b = yardstick.beside(measure)
+        measure = partial(_contexts, target, (folded, direct), length)
+        (over, alone, traced), b = reference.measure_beside(measure)
         yield _time_row(f"context of {length}, bare, direct export", traced, b)
         yield _time_row(f"context of {length}, bare, folded", alone, b)
-        goal = Goal(1.03) if length == 1000 else None
+        goal = BenchmarkGoal(1.03) if length == 1000 else None
         what = f"context of {length} over HTTP"
-        yield Row(what, "÷ bare folded", over.p50 / alone.p50, goal, over, b)
-    again, b = yardstick.beside(lambda: run_fast(served.resent(bench, 1000)))
-    what = "context of 1000 resent with one new vector"
-    yield Row(what, "÷ recomputed", again.p50 / over.p50, Goal(0.05), again, b)
-    steady = 0.2 / yardstick.all[-1]
-    (without, beside, rate), b = yardstick.beside(
-        lambda: run_fast(served.mixed(bench, steady, 1000))
+        yield BenchmarkRow(what, "÷ bare folded", over.p50 / alone.p50, goal, over, b)
+    again, b = reference.measure_beside(
+        lambda: run_fast(http_service.time_resent_context(target, 1000))
     )
-    yield Row("steps at 0.2 ÷ B a second", "P95 ÷ B", without.p95 / b, times=without, b=b)
+    what = "context of 1000 resent with one new vector"
+    yield BenchmarkRow(what, "÷ recomputed", again.p50 / over.p50, BenchmarkGoal(0.05), again, b)
+    steady = 0.2 / reference.history[-1]
+    (without, beside, rate), b = reference.measure_beside(
+        lambda: run_fast(http_service.time_steps_beside_contexts(target, steady, 1000))
+    )
+    yield BenchmarkRow("steps at 0.2 ÷ B a second", "P95 ÷ B", without.p95 / b, times=without, b=b)
     what = f"steps beside {rate:.1f} contexts of 1000 a second"
-    yield Row(what, "P95 ÷ P95", beside.p95 / without.p95, Goal(2.0), beside, b)
+    yield BenchmarkRow(what, "P95 ÷ P95", beside.p95 / without.p95, BenchmarkGoal(2.0), beside, b)
 
 
-def _time_row(what: str, times: Times, b: float, goal: Goal | None = None) -> Row:
-    return Row(what, "P50 ÷ B", times.p50 / b, goal, times, b)
+def _time_row(
+    what: str, times: Timings, b: float, goal: BenchmarkGoal | None = None
+) -> BenchmarkRow:
+    return BenchmarkRow(what, "P50 ÷ B", times.p50 / b, goal, times, b)
 
 
-def _rate_row(what: str, times: Times, b: float, goal: Goal | None = None) -> Row:
-    return Row(what, "rate × B", times.rate * b, goal, times, b)
+def _rate_row(
+    what: str, times: Timings, b: float, goal: BenchmarkGoal | None = None
+) -> BenchmarkRow:
+    return BenchmarkRow(what, "rate × B", times.rate * b, goal, times, b)
 
 
 def _prepare(args: argparse.Namespace, models: Path, direct: Path, console: Console) -> None:
     """Versions and the direct export, from the checkpoints, in processes of their own."""
-    for version in story.WINDOWS:
+    for version in scenario.WINDOWS:
         _export(args, models, version, console)
     with console.status("writing the direct export"):
-        stage.export_direct(
+        environment.export_direct(
             args.checkpoints / "phase-3.safetensors", direct, args.out / "direct.log"
         )
 
@@ -281,21 +319,23 @@ def _export(
     args.out.mkdir(parents=True, exist_ok=True)
     checkpoint = args.checkpoints / f"{version}.safetensors"
     if not checkpoint.is_file():
-        raise stage.StageError(f"{checkpoint} is missing; name its folder with --checkpoints")
-    window = story.WINDOWS[version]
-    if not stage.is_current(models, version, checkpoint, window):
+        raise environment.EnvironmentSetupError(
+            f"{checkpoint} is missing; name its folder with --checkpoints"
+        )
+    window = scenario.WINDOWS[version]
+    if not environment.is_export_current(models, version, checkpoint, window):
         with console.status(f"exporting {checkpoint}"):
             log = args.out / f"export-{version}.log"
-            stage.export(models, version, checkpoint, log, window, *more)
+            environment.export_version(models, version, checkpoint, log, window, *more)
 
 
 def _engine(files: VersionFiles, graph: Path, threads: int = 1) -> OnnxEngine:
     return OnnxEngine(graph, files.manifest.dimensions, threads=threads)
 
 
-def _shown(table: Table) -> Shown:
+def _shown(table: BenchmarkTable) -> Shown:
     shown = Shown(box=box.SIMPLE, collapse_padding=True, pad_edge=False)
-    for i, heading in enumerate(rows.HEADINGS):
+    for i, heading in enumerate(bench_table.HEADINGS):
         shown.add_column(heading, justify="right" if i in {1, 2, 3, 4, 6, 7} else "left")
     for row in table.rows:
         colour = {None: "", True: "green", False: "red"}[row.met]

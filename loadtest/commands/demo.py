@@ -10,13 +10,14 @@ import orjson
 from rich.console import Console
 from rich.live import Live
 
-from loadtest import stage, story, streams
-from loadtest.client import ClientError
-from loadtest.demo_picture import draw
-from loadtest.demo_view import Narrator, figures, final_table
-from loadtest.loop import run_fast
-from loadtest.performance import Performance, perform
-from loadtest.watch import AdminError
+from loadtest import streams
+from loadtest.demo import environment, scenario
+from loadtest.demo.picture import draw_demo
+from loadtest.demo.run import ActRun, run_act
+from loadtest.demo.view import Narrator, act_results, results_table
+from loadtest.generator.event_loop import run_fast
+from loadtest.generator.http_client import ClientError
+from loadtest.rollout_client import AdminError
 from service.clock import Clock, SystemClock
 
 _READY_SECONDS = 60.0
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console()
     clock = SystemClock()
     began = clock.monotonic()
-    stage.stop_in_order()
+    environment.exit_on_sigterm()
     try:
         checkpoints = _checkpoints(args.checkpoints)
         data = streams.load(args.data)
@@ -45,21 +46,27 @@ def run(args: argparse.Namespace) -> int:
         models = args.out / "models"
         for version, checkpoint in checkpoints.items():
             _export(models, version, checkpoint, args.out, console)
-        with stage.serving(models, args.out) as server:
+        with environment.run_server(models, args.out) as server:
             with console.status("starting the server"):
                 run_fast(server.ready(clock, _READY_SECONDS))
-            console.print(f"serving {story.STABLE} and {story.CANARY} at {server.url}")
+            console.print(f"serving {scenario.STABLE} and {scenario.CANARY} at {server.url}")
             performances = [
                 _act(number, act, server, data, clock, began, console)
-                for number, act in enumerate(story.ACTS, start=1)
+                for number, act in enumerate(scenario.ACTS, start=1)
             ]
-    except (stage.StageError, streams.StreamError, ClientError, AdminError, OSError) as error:
+    except (
+        environment.EnvironmentSetupError,
+        streams.StreamError,
+        ClientError,
+        AdminError,
+        OSError,
+    ) as error:
         raise SystemExit(f"nextvec demo: {error}") from error
     picture = args.out / "demo.png"
-    draw(performances, picture)
-    shown = orjson.dumps(figures(performances), option=orjson.OPT_INDENT_2)
+    draw_demo(performances, picture)
+    shown = orjson.dumps(act_results(performances), option=orjson.OPT_INDENT_2)
     (args.out / "demo.json").write_bytes(shown)
-    console.print(final_table(performances))
+    console.print(results_table(performances))
     console.print(f"{picture}   ({clock.monotonic() - began:.0f} s in all)")
     wrong = [
         f"act {number}: {problem}"
@@ -72,10 +79,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _checkpoints(directory: Path) -> dict[str, Path]:
-    found = {name: directory / f"{name}.safetensors" for name in story.WINDOWS}
+    found = {name: directory / f"{name}.safetensors" for name in scenario.WINDOWS}
     for name, path in found.items():
         if not path.is_file():
-            raise stage.StageError(
+            raise environment.EnvironmentSetupError(
                 f"{path} is missing; run this from the repository's root, name the folder "
                 f"with --checkpoints, or make one with: nextvec train {name}"
             )
@@ -83,30 +90,30 @@ def _checkpoints(directory: Path) -> dict[str, Path]:
 
 
 def _export(models: Path, version: str, checkpoint: Path, out: Path, console: Console) -> None:
-    if stage.is_current(models, version, checkpoint, story.WINDOWS[version]):
+    if environment.is_export_current(models, version, checkpoint, scenario.WINDOWS[version]):
         console.print(f"{version}: exported before from the same checkpoint")
         return
     with console.status(f"exporting {checkpoint} and comparing it with PyTorch"):
-        stage.export(
-            models, version, checkpoint, out / f"export-{version}.log", story.WINDOWS[version]
+        environment.export_version(
+            models, version, checkpoint, out / f"export-{version}.log", scenario.WINDOWS[version]
         )
     console.print(f"{version}: exported from {checkpoint}")
 
 
 def _act(
     number: int,
-    act: story.Act,
-    server: stage.Server,
+    act: scenario.Act,
+    server: environment.ServerProcess,
     data: streams.Streams,
     clock: Clock,
     began: float,
     console: Console,
-) -> Performance:
+) -> ActRun:
     console.print(f"\n[bold]Act {number}[/bold]: {act.title}")
-    seconds = story.limit(act, clock.monotonic() - began)
+    seconds = scenario.time_limit(act, clock.monotonic() - began)
     with Live(console=console, auto_refresh=False, transient=True) as live:
         narrator = Narrator(live)
-        played = run_fast(perform(act, server, data, clock, seconds, narrator.show))
+        played = run_fast(run_act(act, server, data, clock, seconds, narrator.show))
     if not played.problems:
-        console.print(f"  as it must: {story.CANARY} was {act.expected}", style="green")
+        console.print(f"  as it must: {scenario.CANARY} was {act.expected}", style="green")
     return played

@@ -13,12 +13,19 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from loadtest import callers, plots, report, streams
-from loadtest.client import Client, ClientError
-from loadtest.driver import Driver, constant, poisson, until
-from loadtest.loop import run_fast
-from loadtest.record import window_p95
-from loadtest.watch import Admin, AdminError, Sample, watch
+from loadtest import streams
+from loadtest.generator import callers
+from loadtest.generator.event_loop import run_fast
+from loadtest.generator.http_client import ClientError, HttpClient
+from loadtest.generator.open_loop import (
+    OpenLoopDriver,
+    arrivals_before,
+    constant_arrivals,
+    poisson_arrivals,
+)
+from loadtest.report import plots, summary
+from loadtest.report.request_log import window_p95
+from loadtest.rollout_client import AdminError, RolloutClient, RolloutSample, watch_rollout
 from service.clock import SystemClock
 
 
@@ -63,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     try:
         data = streams.load(args.data)
-        client = Client(args.url, args.timeout)
+        client = HttpClient(args.url, args.timeout)
     except (streams.StreamError, ValueError) as error:
         raise SystemExit(f"nextvec loadtest: {error}") from error
     console = Console()
@@ -73,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         raise SystemExit(
             f"nextvec loadtest: {error}; is the server up (nextvec serve) and the token right?"
         ) from error
-    result = report.summarise(
+    result = summary.summarise(
         driver.records,
         {
             name: getattr(args, name)
@@ -85,9 +92,9 @@ def run(args: argparse.Namespace) -> int:
             else {"session_length": args.session_length}
         ),
     )
-    report.write(result, args.out)
+    summary.write(result, args.out)
     picture = args.out / "latency.png"
-    plots.run(driver.records, samples, f"{args.mode}, {args.rate:g} requests/s", picture)
+    plots.draw_run(driver.records, samples, f"{args.mode}, {args.rate:g} requests/s", picture)
     console.print(table(result))
     console.print(f"{args.out / 'report.md'}, {args.out / 'report.json'}, {picture}")
     if problem := result.problem():
@@ -96,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def table(result: report.Report) -> Table:
+def table(result: summary.LoadTestReport) -> Table:
     """The report's rows for a terminal."""
     shown = Table(
         title=f"{result.count} requests, {result.errors} failed, {result.late} sent late",
@@ -105,7 +112,7 @@ def table(result: report.Report) -> Table:
         collapse_padding=True,
         pad_edge=False,
     )
-    for i, heading in enumerate(report.HEADINGS):
+    for i, heading in enumerate(summary.HEADINGS):
         shown.add_column(heading, justify="left" if i < 2 else "right", no_wrap=True)
     for row in result.rows:
         shown.add_row(*row.cells())
@@ -113,18 +120,24 @@ def table(result: report.Report) -> Table:
 
 
 async def _drive(
-    args: argparse.Namespace, client: Client, data: streams.Streams, console: Console
-) -> tuple[Driver, list[Sample]]:
+    args: argparse.Namespace, client: HttpClient, data: streams.Streams, console: Console
+) -> tuple[OpenLoopDriver, list[RolloutSample]]:
     # A name of its own: a run must not meet the sessions of the one before.
     name = secrets.token_hex(4)
     if args.mode == "stateless":
-        who = callers.stateless(client, data, args.callers, args.context, name, args.key)
+        who = callers.make_stateless_callers(
+            client, data, args.callers, args.context, name, args.key
+        )
     else:
-        who = callers.sessions(client, data, args.callers, args.session_length, name)
-    driver = Driver(who, SystemClock())
-    admin = Admin(client, args.token, driver.now) if args.token else None
-    samples: list[Sample] = []
-    arrivals = poisson(args.rate, args.seed) if args.arrivals == "poisson" else constant(args.rate)
+        who = callers.make_session_callers(client, data, args.callers, args.session_length, name)
+    driver = OpenLoopDriver(who, SystemClock())
+    admin = RolloutClient(client, args.token, driver.now) if args.token else None
+    samples: list[RolloutSample] = []
+    arrivals = (
+        poisson_arrivals(args.rate, args.seed)
+        if args.arrivals == "poisson"
+        else constant_arrivals(args.rate)
+    )
     background: list[asyncio.Task[None]] = []
     try:
         ready = await client.request("GET", "/v2/health/ready")
@@ -132,9 +145,9 @@ async def _drive(
             raise ClientError(f"the server is not ready: status {ready.status}")
         if admin is not None:
             await admin.status()  # a wrong token is told now, not after the run
-            background.append(asyncio.create_task(watch(admin, 1.0, samples)))
+            background.append(asyncio.create_task(watch_rollout(admin, 1.0, samples)))
         background.append(asyncio.create_task(_show(args, driver, samples, console)))
-        await driver.run(until(arrivals, args.duration))
+        await driver.run(arrivals_before(arrivals, args.duration))
     finally:
         for task in background:
             task.cancel()
@@ -145,7 +158,7 @@ async def _drive(
 
 
 async def _show(
-    args: argparse.Namespace, driver: Driver, samples: list[Sample], console: Console
+    args: argparse.Namespace, driver: OpenLoopDriver, samples: list[RolloutSample], console: Console
 ) -> None:
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:

@@ -10,19 +10,21 @@ import orjson
 from rich.console import Console
 from rich.live import Live
 
-from loadtest import plots, stage, streams
-from loadtest.client import ClientError
-from loadtest.loop import run_fast
-from loadtest.record import window_p95
+from loadtest import streams
+from loadtest.demo import environment
+from loadtest.generator.event_loop import run_fast
+from loadtest.generator.http_client import ClientError
+from loadtest.report import plots
+from loadtest.report.request_log import window_p95
+from loadtest.rollout_client import AdminError
 from loadtest.trial.trial import (
     CANARY,
     SESSION_LENGTH,
     SHORT_SESSION,
     STABLE,
     Trial,
-    play,
+    run_trial,
 )
-from loadtest.watch import AdminError
 from service.clock import SystemClock
 
 _READY_SECONDS = 60.0
@@ -63,18 +65,24 @@ def run(args: argparse.Namespace) -> int:
             "nextvec trial: --minutes, --runs, --rate, --noise must be over 0, --factor 1 or more"
         )
     console = Console()
-    stage.stop_in_order()
+    environment.exit_on_sigterm()
     try:
         data = streams.load(args.data)
         args.out.mkdir(parents=True, exist_ok=True)
         models = args.out / "models"
         for version in (STABLE, CANARY):
-            if not stage.is_current(models, version, args.checkpoint, _WINDOW):
+            if not environment.is_export_current(models, version, args.checkpoint, _WINDOW):
                 with console.status(f"exporting {args.checkpoint} as {version}"):
                     log = args.out / f"export-{version}.log"
-                    stage.export(models, version, args.checkpoint, log, _WINDOW)
+                    environment.export_version(models, version, args.checkpoint, log, _WINDOW)
         trials = [_run(args, models, data, number, console) for number in range(1, args.runs + 1)]
-    except (stage.StageError, streams.StreamError, ClientError, AdminError, OSError) as error:
+    except (
+        environment.EnvironmentSetupError,
+        streams.StreamError,
+        ClientError,
+        AdminError,
+        OSError,
+    ) as error:
         raise SystemExit(f"nextvec trial: {error}") from error
     report = args.out / f"{args.kind}.json"
     report.write_bytes(orjson.dumps([_figures(t) for t in trials], option=orjson.OPT_INDENT_2))
@@ -95,17 +103,17 @@ def _run(
 ) -> Trial:
     """One run on a server of its own, its picture, and a line on how it ended."""
     launcher = {
-        "same": stage.SERVE,
-        "slowed": stage.slowed(CANARY, args.factor),
-        "noisy": stage.noisy(CANARY, args.noise),
+        "same": environment.SERVE,
+        "slowed": environment.slow_version_command(CANARY, args.factor),
+        "noisy": environment.noisy_version_command(CANARY, args.noise),
     }[args.kind]
     settings = {"NEXTVEC_ROLLOUT__INTERVAL_SECONDS": str(_LOOK_SECONDS)}
     clock = SystemClock()
-    with stage.serving(models, args.out, STABLE, CANARY, settings, launcher) as server:
+    with environment.run_server(models, args.out, STABLE, CANARY, settings, launcher) as server:
         run_fast(server.ready(clock, _READY_SECONDS))
         with Live(console=console, auto_refresh=False, transient=True) as live:
             trial = run_fast(
-                play(
+                run_trial(
                     server,
                     data,
                     clock,
@@ -119,7 +127,7 @@ def _run(
                 )
             )
     picture = args.out / f"{args.kind}-{number}.png"
-    plots.run(trial.records, trial.samples, f"{args.kind}, run {number}", picture)
+    plots.draw_run(trial.records, trial.samples, f"{args.kind}, run {number}", picture)
     console.print(f"run {number}: {_line(trial)}   {picture}")
     return trial
 

@@ -9,13 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from loadtest import callers
-from loadtest.client import Client
-from loadtest.driver import Driver, poisson
-from loadtest.record import Record
-from loadtest.stage import Server
+from loadtest.demo.environment import ServerProcess
+from loadtest.generator import callers
+from loadtest.generator.http_client import HttpClient
+from loadtest.generator.open_loop import OpenLoopDriver, poisson_arrivals
+from loadtest.report.request_log import RequestLog
+from loadtest.rollout_client import RolloutClient, RolloutSample, watch_rollout
 from loadtest.streams import Streams
-from loadtest.watch import Admin, Sample, watch
 from service.clock import Clock
 
 STABLE, CANARY = "phase-2", "phase-2-again"
@@ -47,16 +47,16 @@ class Trial:
     """A trial as it goes on. `started`: seconds from `driver.epoch`."""
 
     expected_rollback: bool
-    driver: Driver
-    samples: list[Sample] = field(default_factory=list)
+    driver: OpenLoopDriver
+    samples: list[RolloutSample] = field(default_factory=list)
     started: float = 0.0
 
     @property
-    def records(self) -> list[Record]:
+    def records(self) -> list[RequestLog]:
         return self.driver.records
 
     @property
-    def last(self) -> Sample | None:
+    def last(self) -> RolloutSample | None:
         return self.samples[-1] if self.samples else None
 
     @property
@@ -86,8 +86,8 @@ class Trial:
         return found
 
 
-async def play(
-    server: Server,
+async def run_trial(
+    server: ServerProcess,
     streams: Streams,
     clock: Clock,
     *,
@@ -100,24 +100,24 @@ async def play(
     """`seconds` of a rollout under `rate` requests a second, or until it is rolled back.
 
     Most requests are steps of sessions, one in twenty a context of 200 vectors.
-    Raises `StageError` when the server is gone and `AdminError` when it refuses.
+    Raises `EnvironmentSetupError` when the server is gone and `AdminError` when it refuses.
     """
-    client = Client(server.url)
+    client = HttpClient(server.url)
     run = secrets.token_hex(4)
     who = [
-        *callers.sessions(client, streams, _SESSIONS, session_length, run),
-        *callers.stateless(client, streams, _CONTEXTS, _CONTEXT, run),
+        *callers.make_session_callers(client, streams, _SESSIONS, session_length, run),
+        *callers.make_stateless_callers(client, streams, _CONTEXTS, _CONTEXT, run),
     ]
-    trial = Trial(expected_rollback, Driver(who, clock))
-    admin = Admin(client, server.token, trial.driver.now)
+    trial = Trial(expected_rollback, OpenLoopDriver(who, clock))
+    admin = RolloutClient(client, server.token, trial.driver.now)
     over = asyncio.Event()
-    traffic = asyncio.create_task(trial.driver.run(poisson(rate, 1), over.is_set))
+    traffic = asyncio.create_task(trial.driver.run(poisson_arrivals(rate, 1), over.is_set))
     watching: asyncio.Task[None] | None = None
     try:
         await asyncio.sleep(QUIET_SECONDS)
         await admin.start(CANARY, PLAN)
         trial.started = trial.driver.now()
-        watching = asyncio.create_task(watch(admin, _LOOK_SECONDS, trial.samples))
+        watching = asyncio.create_task(watch_rollout(admin, _LOOK_SECONDS, trial.samples))
         while trial.driver.now() < trial.started + seconds and not trial.rolled_back:
             await asyncio.sleep(_LOOK_SECONDS)
             server.check()

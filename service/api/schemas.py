@@ -1,4 +1,4 @@
-"""Bodies as the OpenAPI page shows them. Vectors are parsed by `body.py`, not by these."""
+"""BodyBudget as the OpenAPI page shows them. Vectors are parsed by `body.py`, not by these."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.rollout.plan import Plan
+from service.rollout.plan.rollout_plan import Plan
 from service.types import Variant
 
 

@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.errors import Invalid
-from service.rollout.plan_file import load_plan
+from service.rollout.plan.plan_file import load_plan
 
 VERBS = ("pause", "resume", "promote", "abort", "retry", "undo")
 _VERB_HELP = {

@@ -12,9 +12,9 @@ from hashlib import sha256
 import numpy as np
 
 from service.errors import NotFound, VersionError
-from service.inference.engine import Engine
+from service.inference.engines.engine import Engine
 from service.inference.repository import Repository, VersionFiles
-from service.inference.scheduler import Scheduler
+from service.inference.scheduling.scheduler import Scheduler
 from service.manifest import Manifest, Precision
 
 logger = logging.getLogger(__name__)

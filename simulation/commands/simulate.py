@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from service.rollout.plan import Plan
-from service.rollout.plan_file import load_plan
+from service.rollout.plan.plan_file import load_plan
+from service.rollout.plan.rollout_plan import Plan
 from simulation import many, plots, report
 from simulation.commands import quality
 from simulation.latency import Latency, LatencyError, Lognormal, load

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
-from fakes import TOKENS, FakeClock, FakeEngine, put_version
 
 from service.app import create_app
 from service.settings import Settings
+from tests.support.fakes import TOKENS, FakeClock, FakeEngine, put_version
 
 
 @dataclass

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from fakes import evaluated, put_version
+
+from tests.support.fakes import evaluated, put_version
 
 pytestmark = pytest.mark.anyio
 

@@ -6,10 +6,10 @@ import asyncio
 
 import numpy as np
 import pytest
-from fakes import DIM, unit_vectors
 
-from service.quality import scorer
-from service.quality.pool import OTHERS
+from service.quality import online_scorer as scorer
+from service.quality.distractor_pool import OTHERS
+from tests.support.fakes import DIM, unit_vectors
 
 pytestmark = pytest.mark.anyio
 

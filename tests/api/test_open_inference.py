@@ -9,9 +9,10 @@ import zlib
 import numpy as np
 import orjson
 import pytest
-from fakes import FakeEngine, fault, unit_vectors
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from tests.support.fakes import FakeEngine, fault, unit_vectors
 
 pytestmark = pytest.mark.anyio
 

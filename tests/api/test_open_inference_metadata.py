@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from fakes import DIM, put_version, unit_vectors
+
+from tests.support.fakes import DIM, put_version, unit_vectors
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,8 @@ import asyncio
 
 import numpy as np
 import pytest
-from fakes import DIM, FakeEngine, fault, unit_vectors
+
+from tests.support.fakes import DIM, FakeEngine, fault, unit_vectors
 
 pytestmark = pytest.mark.anyio
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import DIM, FakeEngine, unit_vectors
+
+from tests.support.fakes import DIM, FakeEngine, unit_vectors
 
 pytestmark = pytest.mark.anyio
 

@@ -7,9 +7,9 @@ import shutil
 
 import numpy as np
 import pytest
-from fakes import FakeEngine, fault, put_version, unit_vectors
 
-from service.inference.window import starts
+from service.contexts.window import starts
+from tests.support.fakes import FakeEngine, fault, put_version, unit_vectors
 
 pytestmark = pytest.mark.anyio
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from fakes import unit_vectors
+
+from tests.support.fakes import unit_vectors
 
 pytestmark = pytest.mark.anyio
 

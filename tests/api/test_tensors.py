@@ -9,14 +9,21 @@ import zlib
 import numpy as np
 import orjson
 import pytest
-from fakes import DIM, unit_vectors
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
+from service.api.codecs.tensors import (
+    InferRequest,
+    SequenceStep,
+    decompress,
+    json_length,
+    parse,
+    render,
+)
 from service.api.errors import status_of
-from service.api.tensors import InferRequest, SequenceStep, decompress, json_length, parse, render
 from service.errors import Invalid, Malformed, NextvecError, TooLarge, UnsupportedMediaType
+from tests.support.fakes import DIM, unit_vectors
 
 CONTEXT = unit_vectors(3)
 MOST = 2000

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from expressions import DEPLOY, rules
 
-from service.rollout.plan import Plan
+from service.rollout.plan.rollout_plan import Plan
 from service.settings import Settings
+from tests.support.expressions import DEPLOY, rules
 
 RULES = rules()
 TESTS = yaml.safe_load((DEPLOY / "prometheus" / "alerts.test.yml").read_text(encoding="utf-8"))

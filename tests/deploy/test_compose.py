@@ -6,10 +6,10 @@ import re
 
 import pytest
 import yaml
-from expressions import DEPLOY
 
-from service.rollout.plan import Plan
+from service.rollout.plan.rollout_plan import Plan
 from service.settings import Settings
+from tests.support.expressions import DEPLOY
 
 ROOT = DEPLOY.parent
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))

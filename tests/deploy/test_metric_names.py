@@ -5,17 +5,24 @@ from __future__ import annotations
 import re
 
 import pytest
-from expressions import PROMETHEUS_OWN, everything, groupings, queries, registered, selectors
 
 from service.metrics import UNASSIGNED
-from service.rollout.events import TRANSITIONS, Phase, Reason
-from service.types import Mode, Outcome, Variant
+from service.rollout.state.events import TRANSITIONS, Phase, Reason
+from service.types import Mode, RequestOutcome, Variant
+from tests.support.expressions import (
+    PROMETHEUS_OWN,
+    everything,
+    groupings,
+    queries,
+    registered,
+    selectors,
+)
 
 KNOWN = registered() | PROMETHEUS_OWN
 VALUES = {
     "variant": {*Variant, UNASSIGNED},
     "mode": set(Mode),
-    "outcome": set(Outcome),
+    "outcome": set(RequestOutcome),
     "phase": set(Phase),
     "from": set(Phase),
     "to": set(Phase),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import subprocess
 import threading
 import time
@@ -13,21 +12,19 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-import real_prometheus
 import yaml
-from expressions import DEPLOY, everything, filled, queries
 from prometheus_client import CollectorRegistry, generate_latest
 
 from service.metrics import HIT_RANKS, Metrics
-from service.rollout import gauges
-from service.types import Mode, Outcome, Variant
+from service.rollout.controller import gauges
+from service.types import Mode, RequestOutcome, Variant
+from tests.support import prometheus_server
+from tests.support.expressions import DEPLOY, everything, filled, queries
+from tests.support.tools import need
 
 FOLDER = DEPLOY / "prometheus"
 START_SECONDS = 60
-needs = pytest.mark.skipif(
-    not (shutil.which("promtool") and shutil.which("prometheus")),
-    reason="no promtool and prometheus on PATH: apt-get install prometheus",
-)
+needs_prometheus = need("promtool", "prometheus")
 VERSIONS = {Variant.STABLE: "phase-2", Variant.CANARY: "phase-3"}
 MAY_BE_EMPTY = {
     "Alerts firing A",
@@ -49,12 +46,12 @@ def promtool(*arguments):
     assert 0 == done.returncode, done.stdout + done.stderr
 
 
-@needs
+@needs_prometheus
 def test_the_configuration_is_valid():
     promtool("check", "config", "prometheus.yml")
 
 
-@needs
+@needs_prometheus
 def test_the_rules_pass_their_tests():
     promtool("test", "rules", "alerts.test.yml")
 
@@ -80,8 +77,8 @@ class Exporter:
             for mode in Mode:
                 for i in range(20):
                     seconds = 0.01 * (1 + i / 10)
-                    self.metrics.observe_request(variant, version, mode, Outcome.OK, seconds)
-                for outcome in (Outcome.REJECTED, Outcome.ERROR):
+                    self.metrics.observe_request(variant, version, mode, RequestOutcome.OK, seconds)
+                for outcome in (RequestOutcome.REJECTED, RequestOutcome.ERROR):
                     self.metrics.observe_request(variant, version, mode, outcome, 0.001)
                 self.metrics.observe_engine(variant, version, mode, 0.001, 0.01)
             self.metrics.online_cosine.labels(variant).observe(0.7)
@@ -142,7 +139,7 @@ def prometheus(exporter, tmp_path_factory):
     config["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s"}
     config["rule_files"] = [str(FOLDER / "alerts.yml")]
     config["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{exporter}"]}]
-    with real_prometheus.running(folder, config) as address:
+    with prometheus_server.running(folder, config) as address:
         server = Prometheus(address)
         _wait_for_scrapes(server, folder / "log")
         yield server
@@ -162,7 +159,7 @@ def _wait_for_scrapes(server, log):
     pytest.fail(f"Prometheus did not scrape: {log.read_text(encoding='utf-8')}")
 
 
-@needs
+@needs_prometheus
 def test_every_panel_has_data(prometheus):
     """Each query of the dashboard, as Grafana sends it, finds what the service emits."""
     empty = {name for name, expr in queries().items() if not prometheus.samples(expr)}
@@ -170,7 +167,7 @@ def test_every_panel_has_data(prometheus):
     assert set() == empty - MAY_BE_EMPTY
 
 
-@needs
+@needs_prometheus
 def test_no_panel_shows_only_nan(prometheus):
     values = {
         name: [sample["value"][1] for sample in prometheus.samples(expr)]
@@ -180,14 +177,14 @@ def test_no_panel_shows_only_nan(prometheus):
     assert [] == [name for name, found in values.items() if found and set(found) == {"NaN"}]
 
 
-@needs
+@needs_prometheus
 def test_every_expression_is_taken_by_the_server(prometheus):
     """A type error, such as a rate of an instant vector, shows only here."""
     for expr in everything().values():
         prometheus.samples(expr)
 
 
-@needs
+@needs_prometheus
 def test_the_server_has_loaded_every_alert(prometheus):
     groups = prometheus.ask("rules", type="alert")["groups"]
     loaded = {rule["name"] for group in groups for rule in group["rules"]}
@@ -197,7 +194,7 @@ def test_the_server_has_loaded_every_alert(prometheus):
     assert all("err" != rule["health"] for group in groups for rule in group["rules"])
 
 
-@needs
+@needs_prometheus
 def test_ratio_and_percentiles_are_the_ones_that_were_measured(prometheus):
     """Both variants were given the same durations: the ratio is 1, P95 near 29 ms."""
     panels = queries()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from serving import WINDOWS, serving
 
-from model_export import checkpoint
-from model_export.architecture import MemoryAugmentedGRU
+from architectures import checkpoint
+from architectures.memory_augmented_gru import MemoryAugmentedGRU
 from service.cli import main
+from tests.support.serving import WINDOWS, serving
 
 
 @pytest.fixture(scope="session")

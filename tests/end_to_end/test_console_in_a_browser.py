@@ -1,7 +1,4 @@
-"""The console in a real browser, against a service on a socket with fake engines.
-
-Skipped where there is no browser: `pip install playwright` and a `chromium` on the path.
-"""
+"""The console in a real browser, against a service on a socket with fake engines."""
 
 from __future__ import annotations
 
@@ -17,16 +14,13 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
-from fakes import TOKENS, FakeEngine, put_version, unit_vectors
 
 from service.app import create_app
 from service.settings import Settings
+from tests.support.fakes import TOKENS, FakeEngine, put_version, unit_vectors
+from tests.support.tools import need
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = next(
-    (p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None
-)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")
+pytestmark = need("playwright", "chromium")
 
 HOSTILE = "<img src=x onerror=window.hacked=1>"
 PLAN = {
@@ -126,9 +120,14 @@ def service(tmp_path):
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_api.sync_playwright() as playwright:
-        options = ["--no-sandbox"] if os.geteuid() == 0 else []
-        with playwright.chromium.launch(executable_path=CHROMIUM, args=options) as launched:
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415  the import needs the package
+
+    options = ["--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    if os.geteuid() == 0:
+        options.append("--no-sandbox")
+    with sync_playwright() as playwright:
+        chromium = shutil.which("chromium")
+        with playwright.chromium.launch(executable_path=chromium, args=options) as launched:
             yield launched
 
 
@@ -190,7 +189,7 @@ def test_a_rollout_is_started_watched_and_rolled_back(console, service):
     console.locator("#confirm").click()
     in_phase(console, "WarmingUp")
     service.serve(lambda status: status["step"] == 1)
-    console.get_by_text("2 of 2").wait_for()
+    console.get_by_text("2 of 2", exact=True).wait_for()
     console.locator(".evidence-chart polyline").first.wait_for()
     assert console.locator("[aria-current=step]").inner_text() == "50\N{NO-BREAK SPACE}%, approval"
     shown(console, "progressing")

@@ -9,12 +9,13 @@ from importlib.resources import files
 
 import pytest
 import torch
-from serving import NEXTVEC, WINDOWS, serving, tokens
 
-from model_export import checkpoint, parity
-from model_export.architecture import MemoryAugmentedGRU
+from architectures import checkpoint
+from architectures.memory_augmented_gru import MemoryAugmentedGRU
+from model_export import parity
 from model_export.parity import Case
 from service.cli import main
+from tests.support.serving import NEXTVEC, WINDOWS, serving, tokens
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def evaluated_models(tmp_path_factory):
                 model.output_proj[3].bias += 1e4
         checkpoint.save(model, sources[version], {})
     wanted = [f"{sources[version]}:{window}" for version, window in WINDOWS.items()]
-    data = ["--data", str(files("loadtest") / "data" / "sample.npz"), "--pool", "60"]
+    data = ["--data", str(files("corpora") / "data" / "sample.npz"), "--pool", "60"]
     assert main(["evaluate", *wanted, *data, "--out", str(folder)]) == 0
     # The parity of a graph with its model has tests of its own.
     short = ((Case.ragged((4, 1)),), lambda _done, _total, _text: None)

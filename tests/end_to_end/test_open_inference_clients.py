@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
-from fakes import unit_vectors
-from serving import TOKEN
 from tritonclient.utils import InferenceServerException
+
+from tests.support.fakes import unit_vectors
+from tests.support.serving import TOKEN
 
 MODEL = "next-vector"
 DIM = 768
@@ -217,7 +218,7 @@ def kserve_python():
 
 @pytest.mark.skipif(
     kserve_python() is None,
-    reason="kserve pins older packages than this project: make kserve-client puts it aside",
+    reason="kserve is not installed: make kserve-client puts it into an environment of its own",
 )
 def test_kserve_gets_its_answers(server):
     """InferenceRESTClient: readiness, JSON, binary tensors, and an error it can read."""
@@ -242,7 +243,7 @@ def test_kserve_gets_its_answers(server):
 
 
 def test_a_length_that_lies_costs_its_caller_alone(server):
-    """An error it can read; the next caller is served."""
+    """An error it can read; the next caller is http_service."""
     url = server.client.base_url
     with httpx.Client(base_url=url, timeout=10) as other:
         answer = other.post(

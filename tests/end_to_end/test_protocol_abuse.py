@@ -14,7 +14,8 @@ from http.client import parse_headers
 
 import numpy as np
 import pytest
-from fakes import unit_vectors
+
+from tests.support.fakes import unit_vectors
 
 VECTOR = unit_vectors(1, dim=768).tobytes()
 BINARY = b"Content-Type: application/octet-stream\r\n"

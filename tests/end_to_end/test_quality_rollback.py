@@ -9,8 +9,8 @@ from itertools import count
 import numpy as np
 import pytest
 
-from loadtest import stage
-from service.rollout.guardrails.suite import BUILDERS
+from loadtest.demo import environment
+from service.rollout.analysis.guardrails.suite import BUILDERS
 
 DIM = 768
 PLAN = {
@@ -66,7 +66,9 @@ def rolled_out(server, sessions: int):
 @pytest.fixture
 def noisy(serve):
     """A server whose canary is off; `serve`'s other options are as ever."""
-    return serve("--canary", "phase-3", launcher=stage.noisy("phase-3", HALVING))
+    return serve(
+        "--canary", "phase-3", launcher=environment.noisy_version_command("phase-3", HALVING)
+    )
 
 
 def test_a_canary_with_half_the_hits_is_rolled_back(noisy):

@@ -6,7 +6,8 @@ import os
 import subprocess
 
 import pytest
-from serving import NEXTVEC, tokens
+
+from tests.support.serving import NEXTVEC, tokens
 
 
 def rollout(server, *arguments, **environment):

@@ -9,7 +9,8 @@ import socket
 
 import numpy as np
 import pytest
-from fakes import unit_vectors
+
+from tests.support.fakes import unit_vectors
 
 DIM = 768
 

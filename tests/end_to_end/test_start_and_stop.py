@@ -7,8 +7,9 @@ import shutil
 import subprocess
 
 import pytest
-from fakes import unit_vectors
-from serving import NEXTVEC, TOKEN, tokens
+
+from tests.support.fakes import unit_vectors
+from tests.support.serving import NEXTVEC, TOKEN, tokens
 
 PLAN = {
     "steps": [{"weight": 30, "min_dwell_seconds": 1}, {"weight": 60, "approval": True}],

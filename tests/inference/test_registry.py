@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from fakes import FakeClock, FakeEngine, manifest_of, put_version, unit_vectors
 
 from service.errors import EngineFault, NotFound, NotReady, VersionError
 from service.inference.registry import LoadedVersion, Registry
 from service.inference.repository import Repository
-from service.inference.scheduler import Scheduler
+from service.inference.scheduling.scheduler import Scheduler
+from tests.support.fakes import FakeClock, FakeEngine, manifest_of, put_version, unit_vectors
 
 pytestmark = pytest.mark.anyio
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from fakes import put_version
 
 from service.errors import NotFound, VersionError
 from service.inference.repository import Repository
+from tests.support.fakes import put_version
 
 
 def test_it_lists_versions_and_not_unfinished_exports(tmp_path):

@@ -9,9 +9,9 @@ import threading
 import numpy as np
 import orjson
 import pytest
-from rollout_status import status
 
 from loadtest.commands import demo, loadtest
+from tests.support.rollout_status import status
 
 
 class Service(threading.Thread):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import FakeEngine, unit_vectors
 
 from model_export import session_quality
-from service.inference.window import starts
+from service.contexts.window import starts
+from tests.support.fakes import FakeEngine, unit_vectors
 
 STREAM = unit_vectors(60)
 TARGETS = np.array([9, 12, 13, 30, 59], np.int64)

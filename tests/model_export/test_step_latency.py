@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from fakes import FakeEngine
-
 from model_export import step_latency
+from tests.support.fakes import FakeEngine
 
 
 def test_percentiles_are_of_the_steps_after_the_warm_up():

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from rollout_fakes import FakeEvidence, bucket_counts
-
-from service.rollout.baseline import WINDOW_SECONDS, Baseline
+from service.rollout.analysis.baseline import WINDOW_SECONDS, Baseline
+from tests.support.rollout_fakes import FakeEvidence, bucket_counts
 
 
 def looks(evidence, baseline, times, *, stable="a", each=10, seconds=0.1):

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 
 import pytest
-from rollout_fakes import EDGES, bucket_counts
 
-from service.rollout.counts import Arms, Counted
-from service.rollout.figures import Bound, CeilingFigures
-from service.rollout.guardrails.base import Look
-from service.rollout.guardrails.ceiling import GRID, PASS_GRID, Ceiling
-from service.rollout.guardrails.wager import Bounds
-from service.rollout.verdict import Outcome
+from service.rollout.analysis.counts import Arms, Counted
+from service.rollout.analysis.e_process import Bounds
+from service.rollout.analysis.guardrails.base import Look
+from service.rollout.analysis.guardrails.config import Bound, CeilingFigures
+from service.rollout.analysis.guardrails.latency_ceiling import GRID, PASS_GRID, Ceiling
+from service.rollout.analysis.verdict import Outcome
 from service.types import Mode
+from tests.support.rollout_fakes import EDGES, bucket_counts
 
 CEILING = Ceiling("ceiling", Bounds(0.01, 0.01), CeilingFigures(enabled=True), 0.95, EDGES)
 

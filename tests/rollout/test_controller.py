@@ -7,7 +7,6 @@ import json
 import math
 
 import pytest
-from rollout_fakes import SHADOWED, World, plan
 
 from service.errors import (
     Conflict,
@@ -17,10 +16,11 @@ from service.errors import (
     PreconditionRequired,
     VersionError,
 )
-from service.rollout.database import Database, StoreError
-from service.rollout.store import Store
-from service.rollout.traffic import Assignment
+from service.rollout.routing.traffic_split import Assignment
+from service.rollout.storage.database import Database, StoreError
+from service.rollout.storage.rollout_store import Store
 from service.types import Variant
+from tests.support.rollout_fakes import SHADOWED, World, plan
 
 
 def rows_bound(status):

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rollout_fakes import QUICK, SHADOWED, World
 
 from service.errors import NextvecError
-from service.rollout.database import StoreError
+from service.rollout.storage.database import StoreError
+from tests.support.rollout_fakes import QUICK, SHADOWED, World
 
 acts = st.sampled_from(
     [

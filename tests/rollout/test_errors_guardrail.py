@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.rollout.counts import Arms, Counted, Counts
-from service.rollout.guardrails.base import Look
-from service.rollout.guardrails.errors import GRID, PASS_GRID, MoreErrors
-from service.rollout.guardrails.wager import Bounds
-from service.rollout.verdict import Outcome
+from service.rollout.analysis.counts import Arms, Counted, Counts
+from service.rollout.analysis.e_process import Bounds
+from service.rollout.analysis.guardrails.base import Look
+from service.rollout.analysis.guardrails.error_rate import GRID, PASS_GRID, MoreErrors
+from service.rollout.analysis.verdict import Outcome
 
 ERRORS = MoreErrors("errors", Bounds(0.01, 0.01), 0.01)
 

@@ -7,10 +7,10 @@ from contextlib import suppress
 from itertools import count, pairwise
 
 import pytest
-from rollout_fakes import SHADOWED, World
 
-from service.rollout.plan import Plan
-from service.rollout.traffic import Assignment
+from service.rollout.plan.rollout_plan import Plan
+from service.rollout.routing.traffic_split import Assignment
+from tests.support.rollout_fakes import SHADOWED, World
 
 ONE_STEP = Plan.model_validate(
     {

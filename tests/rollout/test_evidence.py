@@ -6,11 +6,11 @@ import asyncio
 from dataclasses import replace
 
 from prometheus_client import CollectorRegistry
-from rollout_fakes import EDGES, bucket_counts
 
 from service.metrics import UNASSIGNED, Metrics
-from service.rollout.counts import Arms, Counted, Counts
-from service.rollout.evidence import RegistrySource, Snapshot, since
+from service.rollout.analysis.counts import Arms, Counted, Counts
+from service.rollout.analysis.evidence import RegistrySource, Snapshot, since
+from tests.support.rollout_fakes import EDGES, bucket_counts
 
 
 def observe(metrics, variant, version, outcome, seconds, mode="step"):

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 
 import pytest
-from prometheus_fakes import Scraped, answers, new_metrics, prometheus, serving, vector
-from rollout_fakes import EDGES, QUICK, bucket_counts
 
 from service.metrics import UNASSIGNED
-from service.rollout.counts import Arms, Keys
-from service.rollout.events import Phase
-from service.rollout.evidence import RegistrySource, since
-from service.rollout.looking import measure
-from service.rollout.prometheus_source import EvidenceError, PrometheusSource
-from service.rollout.rollout import Rollout
-from service.rollout.store import Record
-from service.rollout.verdict import Outcome
+from service.rollout.analysis.counts import Arms, Keys
+from service.rollout.analysis.evidence import RegistrySource, since
+from service.rollout.analysis.prometheus_source import EvidenceError, PrometheusSource
+from service.rollout.analysis.run import measure
+from service.rollout.analysis.verdict import Outcome
+from service.rollout.state.events import Phase
+from service.rollout.state.rollout_state import Rollout
+from service.rollout.storage.rollout_store import Record
 from service.types import SHARES, Mode
+from tests.support.prometheus_fakes import (
+    Scraped,
+    answers,
+    new_metrics,
+    prometheus,
+    serving,
+    vector,
+)
+from tests.support.rollout_fakes import EDGES, QUICK, bucket_counts
+from tests.support.tools import require
 
 
 class World:
@@ -49,8 +56,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory):
-    if not shutil.which("prometheus"):
-        pytest.skip("no prometheus on PATH: apt-get install prometheus")
+    require("prometheus")
     scraped = Scraped()
     folder = tmp_path_factory.mktemp("prometheus")
     with serving(scraped.answer) as port, prometheus(folder, port) as url:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from fakes import evaluated, manifest_of
 
 from service.manifest import StepLatency
-from service.rollout.gate import Gate, in_words, missed, refusal
+from service.rollout.plan.gate import Gate, in_words, missed, refusal
+from tests.support.fakes import evaluated, manifest_of
 
 DIGEST = "f" * 64
 FIGURES = {"phase-2": (0.366, 0.316, 0.411), "phase-3": (0.359, 0.313, 0.400)}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fakes import evaluated, manifest_of
-from rollout_fakes import World, plan
 
 from service.errors import Conflict
-from service.rollout.asking import Terms
-from service.rollout.gate import Gate
-from service.rollout.traffic import Assignment
+from service.rollout.controller.change_request import Terms
+from service.rollout.plan.gate import Gate
+from service.rollout.routing.traffic_split import Assignment
+from tests.support.fakes import evaluated, manifest_of
+from tests.support.rollout_fakes import World, plan
 
 GATE = {"min_hit5": 0.69}
 

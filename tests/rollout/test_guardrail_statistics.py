@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from rollout_fakes import EDGES
 
-from service.rollout.counts import Arms, Counted, Counts
-from service.rollout.guardrails.base import Look
-from service.rollout.guardrails.errors import MoreErrors
-from service.rollout.guardrails.latency import Rule, Slower, What
-from service.rollout.guardrails.wager import Bounds
-from service.rollout.plan import Plan
-from service.rollout.verdict import Outcome
+from service.rollout.analysis.counts import Arms, Counted, Counts
+from service.rollout.analysis.e_process import Bounds
+from service.rollout.analysis.guardrails.base import Look
+from service.rollout.analysis.guardrails.error_rate import MoreErrors
+from service.rollout.analysis.guardrails.latency import Rule, Slower, What
+from service.rollout.analysis.verdict import Outcome
+from service.rollout.plan.rollout_plan import Plan
+from tests.support.rollout_fakes import EDGES
 
 LATENCY = Slower("latency", Bounds(0.01, 0.01), Rule.of(Plan()), EDGES, What.REQUESTS)
 TOP = np.array(EDGES)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from rollout_fakes import EDGES, bucket_counts
 
-from service.rollout.counts import Arms, Counted
-from service.rollout.figures import HALF_STEP
-from service.rollout.guardrails.base import Look
-from service.rollout.guardrails.interference import LOOKS, Interference, InterferenceTest
-from service.rollout.guardrails.wager import Bounds
-from service.rollout.verdict import Outcome
+from service.rollout.analysis.counts import Arms, Counted
+from service.rollout.analysis.e_process import Bounds
+from service.rollout.analysis.guardrails.base import Look
+from service.rollout.analysis.guardrails.config import HALF_STEP
+from service.rollout.analysis.guardrails.interference import LOOKS, Interference, InterferenceTest
+from service.rollout.analysis.verdict import Outcome
+from tests.support.rollout_fakes import EDGES, bucket_counts
 
 RULE = Interference("interference", Bounds(0.01, 0.01), HALF_STEP**12, 12, 0.95, 100, EDGES)
 BEFORE = bucket_counts([0.1] * 196 + [0.12] * 4)

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rollout_fakes import EDGES, QUICK, bucket_counts
 
-from service.rollout.counts import Arms, Counted, Counts, percentile
-from service.rollout.guardrails.base import Look
-from service.rollout.guardrails.latency import (
+from service.rollout.analysis.counts import Arms, Counted, Counts, percentile
+from service.rollout.analysis.e_process import Bounds
+from service.rollout.analysis.guardrails.base import Look
+from service.rollout.analysis.guardrails.latency import (
     GRID,
     PASS_GRID,
     Condition,
@@ -22,8 +22,8 @@ from service.rollout.guardrails.latency import (
     What,
     threshold,
 )
-from service.rollout.guardrails.wager import Bounds
-from service.rollout.verdict import Outcome
+from service.rollout.analysis.verdict import Outcome
+from tests.support.rollout_fakes import EDGES, QUICK, bucket_counts
 
 RULE = Rule.of(QUICK)
 LATENCY = Slower("latency", Bounds(0.01, 0.01), RULE, EDGES, What.REQUESTS)

@@ -6,11 +6,11 @@ import math
 
 import pytest
 from pydantic import BaseModel, ValidationError
-from rollout_fakes import plan
 
 from service.metrics import BUCKET_RATIO
-from service.rollout.figures import HALF_STEP
-from service.rollout.plan import Plan
+from service.rollout.analysis.guardrails.config import HALF_STEP
+from service.rollout.plan.rollout_plan import Plan
+from tests.support.rollout_fakes import plan
 
 
 def test_the_default_plan():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from service.errors import Invalid
-from service.rollout.plan import Plan
-from service.rollout.plan_file import MAX_BYTES, load_plan
+from service.rollout.plan.plan_file import MAX_BYTES, load_plan
+from service.rollout.plan.rollout_plan import Plan
 
 YAML = """
 # Two steps; `often` is shared by both.

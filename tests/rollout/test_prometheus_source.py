@@ -8,18 +8,18 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from prometheus_fakes import new_metrics, serving, vector
-from rollout_fakes import EDGES, bucket_counts
 
 from service import app
-from service.rollout.evidence import RegistrySource, since
-from service.rollout.prometheus_source import (
+from service.rollout.analysis.evidence import RegistrySource, since
+from service.rollout.analysis.prometheus_source import (
     EvidenceError,
     PrometheusSource,
     parse,
     select,
 )
 from service.settings import Settings
+from tests.support.prometheus_fakes import new_metrics, serving, vector
+from tests.support.rollout_fakes import EDGES, bucket_counts
 
 
 class Fleet:

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from service.rollout.counts import Counted, KeyArms, Keys
-from service.rollout.figures import QualityFigures
-from service.rollout.guardrails.base import Look
-from service.rollout.guardrails.quality import (
+from service.rollout.analysis.counts import Counted, KeyArms, Keys
+from service.rollout.analysis.e_process import Bounds
+from service.rollout.analysis.guardrails.base import Look
+from service.rollout.analysis.guardrails.config import QualityFigures
+from service.rollout.analysis.guardrails.quality import (
     BETS,
     PRIOR,
     QualityTest,
@@ -21,8 +22,7 @@ from service.rollout.guardrails.quality import (
     _against,
     _in_favour,
 )
-from service.rollout.guardrails.wager import Bounds
-from service.rollout.verdict import Outcome
+from service.rollout.analysis.verdict import Outcome
 from service.types import SHARES
 
 QUALITY = Worse("quality", Bounds(0.01, 0.01), QualityFigures())

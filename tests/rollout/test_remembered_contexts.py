@@ -12,22 +12,22 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from fakes import DIM, FakeClock, manifest_of
 
-from service.dispatch import Dispatch
-from service.inference.jobs import Prediction
-from service.inference.prefix_cache import PrefixCache
+from service.contexts.prefix_cache import PrefixCache
+from service.contexts.session_store import SessionStore
 from service.inference.registry import LoadedVersion
-from service.inference.sessions import SessionStore
+from service.inference.scheduling.jobs import EngineResult
 from service.metrics import Metrics, new_registry
-from service.request import Preference
-from service.rollout.evidence import RegistrySource, since
-from service.rollout.guardrails.base import Look
-from service.rollout.guardrails.suite import Evidence, Suite
-from service.rollout.plan import Plan
-from service.rollout.traffic import Assignment, Traffic
-from service.settings import Limits
+from service.prediction.dispatch import Dispatch
+from service.prediction.request import RequestOptions
+from service.rollout.analysis.evidence import RegistrySource, since
+from service.rollout.analysis.guardrails.base import Look
+from service.rollout.analysis.guardrails.suite import Evidence, Suite
+from service.rollout.plan.rollout_plan import Plan
+from service.rollout.routing.traffic_split import Assignment, Traffic
+from service.settings import LimitSettings
 from service.types import Variant
+from tests.support.fakes import DIM, FakeClock, manifest_of
 
 pytestmark = pytest.mark.anyio
 
@@ -48,7 +48,7 @@ class Slow:
         self.clock.advance(seconds)
         state = np.zeros((1, DIM), np.float32)
         end = offset + len(vectors)
-        return Prediction(np.ones(DIM, np.float32), state, 0.0, seconds, ((end, state),))
+        return EngineResult(np.ones(DIM, np.float32), state, 0.0, seconds, ((end, state),))
 
 
 @dataclass
@@ -85,7 +85,7 @@ class Trial:
             SessionStore(self.clock, max_bytes=1, ttl_seconds=1.0, history_vectors=1000, dim=DIM),
             metrics,
             self.clock,
-            limits=Limits(),
+            limits=LimitSettings(),
             prefixes=PrefixCache(64 << 20, 500),
             draw=lambda: str(draws.random()),
         )
@@ -101,7 +101,7 @@ class Trial:
             self.lengths[caller] += self.grows
             context = self.contexts[caller, : self.lengths[caller]]
             key = f"caller-{caller}" if self.keyed else None
-            await self.dispatch.predict(context, Preference(key, caller=b"c"))
+            await self.dispatch.predict(context, RequestOptions(key, caller=b"c"))
 
     async def looks(self, weights):
         """The verdicts of each look, `weights` (basis points) one after the other."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from rollout_fakes import EDGES
 
-from service.rollout.plan import Step
-from service.rollout.shadowed import FAIR_PAIRS, Shadowed, assess, one
-from service.rollout.verdict import Outcome
+from service.rollout.analysis.shadow_stats import FAIR_PAIRS, Shadowed, assess, one
+from service.rollout.analysis.verdict import Outcome
+from service.rollout.plan.rollout_plan import Step
+from tests.support.rollout_fakes import EDGES
 
 STEP = Step(shadow=True, min_samples=200)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from rollout_fakes import QUICK, judgement, plan
 
 from service.errors import Conflict
-from service.rollout.events import (
+from service.rollout.analysis.verdict import Outcome
+from service.rollout.routing.traffic_split import Assignment
+from service.rollout.state.events import (
     Abort,
     Applied,
     Pause,
@@ -23,10 +24,9 @@ from service.rollout.events import (
     Undo,
     Verb,
 )
-from service.rollout.rollout import Rollout, legal_verbs
-from service.rollout.state import MAX_ERRORS, advance
-from service.rollout.traffic import Assignment
-from service.rollout.verdict import Outcome
+from service.rollout.state.rollout_state import Rollout, legal_verbs
+from service.rollout.state.transitions import MAX_ERRORS, advance
+from tests.support.rollout_fakes import QUICK, judgement, plan
 
 NOW = 1_700_000_000.0
 SOAK = plan(

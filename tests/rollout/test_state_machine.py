@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from rollout_fakes import QUICK, SHADOWED, judgement, plan
 
 from service.errors import Conflict
-from service.rollout.asking import foresee
-from service.rollout.events import (
+from service.rollout.analysis.verdict import Outcome
+from service.rollout.controller.change_request import foresee
+from service.rollout.state.events import (
     CONTROLLER,
     FINAL,
     LIVE,
@@ -27,10 +27,10 @@ from service.rollout.events import (
     Tick,
     Undo,
 )
-from service.rollout.rollout import Rollout, legal_verbs
-from service.rollout.state import MAX_ERRORS, advance
-from service.rollout.store import _RECORD, Record
-from service.rollout.verdict import Outcome
+from service.rollout.state.rollout_state import Rollout, legal_verbs
+from service.rollout.state.transitions import MAX_ERRORS, advance
+from service.rollout.storage.rollout_store import _RECORD, Record
+from tests.support.rollout_fakes import QUICK, SHADOWED, judgement, plan
 
 PERSONAL = Start | Promote | Abort | Pause | Resume | Undo
 SOAK = plan(

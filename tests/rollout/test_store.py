@@ -14,19 +14,19 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rollout_fakes import EDGES, QUICK, bucket_counts
 
-from service.rollout.asking import Answered, Call
-from service.rollout.counts import Arms, Counted
-from service.rollout.database import Database, StoreError, StoreUnreadable
-from service.rollout.events import Phase, Reason
-from service.rollout.evidence import Snapshot
-from service.rollout.guardrails.base import Look
-from service.rollout.guardrails.latency import SlowTest
-from service.rollout.guardrails.suite import Evidence, Suite
-from service.rollout.guardrails.wager import Wager
-from service.rollout.rollout import Rollout
-from service.rollout.store import _RECORD, CALLS_KEPT, Record, Store
+from service.rollout.analysis.counts import Arms, Counted
+from service.rollout.analysis.e_process import Wager
+from service.rollout.analysis.evidence import Snapshot
+from service.rollout.analysis.guardrails.base import Look
+from service.rollout.analysis.guardrails.latency import SlowTest
+from service.rollout.analysis.guardrails.suite import Evidence, Suite
+from service.rollout.controller.change_request import Answered, Call
+from service.rollout.state.events import Phase, Reason
+from service.rollout.state.rollout_state import Rollout
+from service.rollout.storage.database import Database, StoreError, StoreUnreadable
+from service.rollout.storage.rollout_store import _RECORD, CALLS_KEPT, Record, Store
+from tests.support.rollout_fakes import EDGES, QUICK, bucket_counts
 
 BLANK = bucket_counts([])
 
@@ -262,8 +262,7 @@ def test_only_so_many_answers_are_kept(tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-sys.path[:0] = {tests!r}
-from test_store import answered, record, store_at
+from tests.rollout.test_store import answered, record, store_at
 store = store_at(Path({path!r}))
 for n in range(1, 100_000):
     store.save(record(n), [{{"n": n}}], [answered(str(n))])
@@ -275,8 +274,10 @@ for n in range(1, 100_000):
 def test_a_kill_at_any_moment_leaves_record_and_log_together(tmp_path, request, lines):
     """What was reported as saved is there; the log has no gap and matches the record."""
     path = tmp_path / "nextvec.db"
-    code = WRITER.format(tests=[str(folder) for folder in request.path.parents[:2]], path=str(path))
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as writer:
+    code = WRITER.format(path=str(path))
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=request.config.rootpath, stdout=subprocess.PIPE
+    ) as writer:
         for _ in range(lines):
             said = int(writer.stdout.readline())
         writer.send_signal(signal.SIGKILL)

@@ -6,15 +6,15 @@ import math
 from dataclasses import replace
 
 import pytest
-from rollout_fakes import EDGES, QUICK, bucket_counts, plan
 
-from service.rollout.counts import Arms, Counted, KeyArms, Keys
-from service.rollout.guardrails.base import Look
-from service.rollout.guardrails.latency import Slower
-from service.rollout.guardrails.suite import BUILDERS, Evidence, Suite
-from service.rollout.guardrails.wager import weight_of
-from service.rollout.verdict import Outcome, Verdict, judge
+from service.rollout.analysis.counts import Arms, Counted, KeyArms, Keys
+from service.rollout.analysis.e_process import weight_of
+from service.rollout.analysis.guardrails.base import Look
+from service.rollout.analysis.guardrails.latency import Slower
+from service.rollout.analysis.guardrails.suite import BUILDERS, Evidence, Suite
+from service.rollout.analysis.verdict import Outcome, Verdict, judge
 from service.types import SHARES
+from tests.support.rollout_fakes import EDGES, QUICK, bucket_counts, plan
 
 LOOK = Look(Counted({"step": Arms(bucket_counts([0.1] * 150), bucket_counts([0.1] * 7))}))
 

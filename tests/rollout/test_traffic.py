@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import NotFound
-from service.rollout.traffic import BASIS_POINTS, Assignment, Route, Traffic, bucket
+from service.rollout.routing.traffic_split import BASIS_POINTS, Assignment, Route, Traffic, bucket
 from service.types import Variant
 
 weights = st.integers(0, BASIS_POINTS)
@@ -28,7 +28,7 @@ def test_a_bucket_is_within_its_range(salt, key):
 def test_a_bucket_is_the_same_in_every_process():
     """Literals: a change would move every caller of every running rollout."""
     assert [5449, 4622, 945] == [bucket("s", "a"), bucket("s", "b"), bucket("t", "a")]
-    code = "from service.rollout.traffic import bucket; print(bucket('s', 'a'))"
+    code = "from service.rollout.routing.traffic_split import bucket; print(bucket('s', 'a'))"
     answer = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     assert b"5449" == answer.stdout.strip()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.rollout import webhook
+from service.rollout.notifications import webhook
 
 ROOT = Path(__file__).parents[2]
 ROW = {

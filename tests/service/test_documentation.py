@@ -10,8 +10,8 @@ import pytest
 from service.api.errors import STATUS
 from service.cli import COMMANDS
 from service.metrics import Metrics, new_registry
-from service.rollout.gate import Gate
-from service.rollout.plan import Guardrails, Plan, Step
+from service.rollout.plan.gate import Gate
+from service.rollout.plan.rollout_plan import Guardrails, Plan, Step
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"

@@ -8,9 +8,9 @@ import numpy as np
 import orjson
 import pytest
 
-from service.rollout.counts import Counts
-from service.rollout.counts import percentile as service_percentile
-from service.rollout.plan import Plan
+from service.rollout.analysis.counts import Counts
+from service.rollout.analysis.counts import percentile as service_percentile
+from service.rollout.plan.rollout_plan import Plan
 from simulation import many, report, rivals
 from simulation.latency import Lognormal
 from simulation.outcomes import Times, rival_row, row, wilson

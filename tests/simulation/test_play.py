@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from service.rollout.plan import Plan
+from service.rollout.plan.rollout_plan import Plan
 from simulation.latency import Lognormal
 from simulation.play import Counters, Ending, play
 from simulation.scenario import Scenario, Traffic

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from service.cli import main
-from service.rollout.plan import Plan
+from service.rollout.plan.rollout_plan import Plan
 from service.types import KEY_SAMPLE
 from simulation import quality
 from simulation.quality import Lengths, Sessions, play, several

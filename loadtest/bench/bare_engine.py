@@ -1,0 +1,47 @@
+"""The engine by itself: no queue, no HTTP, one thread."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from loadtest.bench.timings import Timings
+from loadtest.streams import Streams
+from service.clock import Clock
+from service.inference.engines.engine import Engine
+
+_WARM_UP = 10
+
+
+def time_steps(
+    engine: Engine, streams: Streams, batch: int, count: int, clock: Clock, *, pause: float = 0.0
+) -> Timings:
+    """`count` steps of `batch` streams at once, the state carried as a session carries it.
+
+    With a `pause` of so many seconds before each, which is not counted: the processor's
+    caches are then what others left in them, as they are for a service.
+    """
+    sizes = engine.dimensions
+    state = np.zeros((sizes.layers, batch, sizes.hidden), np.float32)
+    lengths = np.ones(batch, np.int32)
+    rows = np.stack([streams.read(i, 0, count + _WARM_UP) for i in range(batch)], axis=1)
+    took = []
+    for row in rows:
+        if pause:
+            time.sleep(pause)
+        began = clock.monotonic()
+        _, state = engine.run(row[None], lengths, state)
+        took.append(clock.monotonic() - began)
+    took = took[_WARM_UP:]
+    return Timings.of(took, batch * len(took) / sum(took))
+
+
+def time_context(engine: Engine, streams: Streams, number: int, length: int, clock: Clock) -> float:
+    """Seconds for one whole context of `length` vectors from a cold state, in one pass."""
+    sizes = engine.dimensions
+    state = np.zeros((sizes.layers, 1, sizes.hidden), np.float32)
+    rows = streams.read(number, 0, length)[:, None]
+    began = clock.monotonic()
+    engine.run(rows, np.array([length], np.int32), state)
+    return clock.monotonic() - began

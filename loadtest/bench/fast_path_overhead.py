@@ -1,0 +1,110 @@
+"""What the service does for a step besides the engine and the system's sockets.
+
+The service itself in this process, with an engine that answers at once, behind a
+connection that is no socket: bytes in, until the bytes of the answer are out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from uvicorn.server import ServerState
+
+from loadtest.bench.timings import Timings
+from loadtest.streams import Streams
+from service.app import create_app
+from service.clock import Clock
+from service.commands.serve import server_config
+from service.inference.repository import VersionFiles
+from service.manifest import Precision
+from service.settings import RolloutSettings, Settings
+
+_SESSION_LENGTH = 400
+
+
+class _EchoEngine:
+    """Answers at once with what it was given."""
+
+    provider = "none"
+    precision: Precision = "fp32"
+    concurrent = True
+
+    def __init__(self, files: VersionFiles) -> None:
+        self.dimensions = files.manifest.dimensions
+
+    def run(
+        self,
+        vectors: NDArray[np.float32],
+        _lengths: NDArray[np.int32],
+        state: NDArray[np.float32],
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return vectors[-1].copy(), state.copy()
+
+
+class _MemoryTransport(asyncio.Transport):
+    """Takes an answer and says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer: asyncio.Future[bytes] | None = None
+
+    def write(self, data: Any) -> None:
+        assert self.answer is not None
+        self.answer.set_result(bytes(data))
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+async def time_steps(
+    models: Path, version: str, streams: Streams, count: int, clock: Clock
+) -> Timings:
+    """Seconds of an append of one vector, from its bytes to its answer's.
+
+    Raises `RuntimeError` for an answer that is not good.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        rollout = RolloutSettings(database=Path(folder) / "rollout.db")
+        settings = Settings(models=models, stable=version, rollout=rollout)
+        app = create_app(settings, make_engine=_EchoEngine)
+        async with app.router.lifespan_context(app):
+            config = server_config(app, settings)
+            config.load()
+            protocol = config.http_protocol_class(
+                config=config, server_state=ServerState(), app_state={}
+            )  # type: ignore[call-arg]  # uvicorn calls it so
+            transport = _MemoryTransport()
+            protocol.connection_made(transport)
+            took = []
+            for i in range(count):
+                request = _request(streams, i // _SESSION_LENGTH, i % _SESSION_LENGTH)
+                transport.answer = asyncio.get_running_loop().create_future()
+                began = clock.monotonic()
+                protocol.data_received(request)
+                answer = await transport.answer
+                took.append(clock.monotonic() - began)
+                if not answer.startswith(b"HTTP/1.1 200 "):
+                    raise RuntimeError(f"the service answered {answer[:300]!r}")
+            protocol.connection_lost(None)
+    return Timings.of(took[count // 10 :])
+
+
+def _request(streams: Streams, number: int, position: int) -> bytes:
+    body = streams.read(number, position, 1).tobytes()
+    lines = (
+        f"POST /v1/sessions/lane-{number}/vectors?position={position} HTTP/1.1",
+        "Host: 127.0.0.1:8080",
+        "Content-Type: application/octet-stream",
+        "Accept: application/octet-stream",
+        f"Content-Length: {len(body)}",
+        "\r\n",
+    )
+    return "\r\n".join(lines).encode() + body

@@ -1,0 +1,189 @@
+"""The service over HTTP: closed loops, whole contexts, and steps while contexts run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from loadtest.bench import bare_engine
+from loadtest.bench.null_server import run_null_server
+from loadtest.bench.timings import Timings
+from loadtest.demo import environment
+from loadtest.generator import closed_loop
+from loadtest.generator.callers import Caller, SessionCaller, StatelessCaller, make_session_callers
+from loadtest.generator.http_client import ClientError, HttpClient
+from loadtest.generator.open_loop import OpenLoopDriver, arrivals_before, constant_arrivals
+from loadtest.rollout_client import RolloutClient
+from loadtest.streams import Streams
+from service.clock import Clock
+from service.inference.engines.engine import Engine
+
+SESSION_LENGTH = 400
+"""Vectors a session; short of every window, so that each request is one step."""
+
+_HOLDING_PLAN = {
+    "steps": [{"weight": 1, "min_dwell_seconds": 3600, "approval": True}],
+    "deadline_seconds": 7200.0,
+}
+"""A rollout that waits: its canary can be asked for by name meanwhile."""
+
+
+@dataclass(frozen=True)
+class BenchmarkTarget:
+    """What every measurement needs: a server, real streams, and for how long (seconds)."""
+
+    server: environment.ServerProcess
+    streams: Streams
+    clock: Clock
+    seconds: float
+
+    async def ready(self) -> HttpClient:
+        """A client of the server, once it serves. Raises `EnvironmentSetupError`."""
+        await self.server.ready(self.clock, 60.0)
+        return HttpClient(self.server.url)
+
+
+async def time_steps(target: BenchmarkTarget, count: int) -> Timings:
+    """One vector a request, `count` sessions at once."""
+    client = await target.ready()
+    try:
+        callers = make_session_callers(
+            client, target.streams, count, SESSION_LENGTH, f"steps-{count}"
+        )
+        return await closed_loop.run(callers, target.seconds, target.clock)
+    finally:
+        client.close()
+
+
+async def time_contexts(
+    target: BenchmarkTarget, engines: Sequence[Engine], length: int
+) -> list[Timings]:
+    """Whole contexts of `length`, over HTTP and through each of the bare `engines`, in turn.
+
+    In turn, so that whatever else the machine does falls on all.
+    """
+    client = await target.ready()
+    found: list[list[float]] = [[] for _ in range(1 + len(engines))]
+    try:
+        until_ = target.clock.monotonic() + 2 * target.seconds
+        number = 0
+        while target.clock.monotonic() < until_ or number < 3:
+            # Another stream each time and for each length: nothing of it was seen before.
+            who = length + number
+            caller = StatelessCaller(client, target.streams, who, length, f"whole-{who}")
+            found[0].append(await closed_loop.time_request(caller, target.clock))
+            for took, engine in zip(found[1:], engines, strict=True):
+                took.append(
+                    bare_engine.time_context(engine, target.streams, who, length, target.clock)
+                )
+            number += 1
+    finally:
+        client.close()
+    return [Timings.of(took) for took in found]
+
+
+async def time_resent_context(target: BenchmarkTarget, length: int) -> Timings:
+    """A context of `length` whose first `length - 1` vectors were sent just before."""
+    client = await target.ready()
+    took = []
+    try:
+        until_ = target.clock.monotonic() + target.seconds
+        number = 0
+        while target.clock.monotonic() < until_ or number < 3:
+            for size in (length - 1, length):
+                caller = StatelessCaller(client, target.streams, 2000 + number, size, "resent")
+                seconds = await closed_loop.time_request(caller, target.clock)
+            took.append(seconds)
+            number += 1
+    finally:
+        client.close()
+    return Timings.of(took)
+
+
+async def time_steps_beside_contexts(
+    target: BenchmarkTarget, rate: float, length: int
+) -> tuple[Timings, Timings, float]:
+    """Steps at `rate` a second: without, then with whole contexts one after the other.
+
+    Returns the steps' times without and with, and the contexts answered a second.
+    """
+    client = await target.ready()
+    try:
+        without = await _steps_at(target, client, rate, "without")
+        heavy = StatelessCaller(client, target.streams, 3000, length, "heavy")
+        background = asyncio.create_task(_without_end(heavy))
+        try:
+            beside = await _steps_at(target, client, rate, "with")
+        finally:
+            background.cancel()
+            await asyncio.gather(background, return_exceptions=True)
+        return without, beside, heavy.sent / target.seconds
+    finally:
+        client.close()
+
+
+async def time_variants(target: BenchmarkTarget, rate: float) -> tuple[Timings, Timings]:
+    """Steps at `rate` a second, every other one of each variant: stable's times, canary's."""
+    client = await target.ready()
+    admin = RolloutClient(client, target.server.token, target.clock.monotonic)
+    try:
+        await admin.start("phase-3", _HOLDING_PLAN)
+        while (await admin.status()).phase == "Pending":  # noqa: ASYNC110  of another process
+            await asyncio.sleep(0.1)
+        callers: list[Caller] = []
+        for number, caller in enumerate(_sessions(client, target.streams, 16, "variants")):
+            caller.headers = {"X-Variant": ("stable", "canary")[number % 2]}
+            callers.append(caller)
+        driver = OpenLoopDriver(callers, target.clock)
+        await driver.run(arrivals_before(constant_arrivals(rate), 4 * target.seconds))
+        times = []
+        for variant in ("stable", "canary"):
+            latencies = [r.latency for r in driver.records if r.ok and r.variant == variant]
+            times.append(Timings.of(latencies[len(latencies) // 10 :]))
+        _check(driver)
+        await admin.abort()
+        return times[0], times[1]
+    finally:
+        client.close()
+
+
+async def time_generator(streams: Streams, clock: Clock, seconds: float) -> tuple[Timings, Timings]:
+    """Time the load generator against a server that does nothing: 1 caller, then 32."""
+    async with run_null_server(4 * streams.vectors.shape[1]) as (url, _):
+        client = HttpClient(url)
+        try:
+            found = []
+            for count in (1, 32):
+                callers = make_session_callers(client, streams, count, SESSION_LENGTH, "generator")
+                found.append(await closed_loop.run(callers, seconds, clock))
+            return found[0], found[1]
+        finally:
+            client.close()
+
+
+async def _steps_at(target: BenchmarkTarget, client: HttpClient, rate: float, run: str) -> Timings:
+    driver = OpenLoopDriver(_sessions(client, target.streams, 8, run), target.clock)
+    await driver.run(arrivals_before(constant_arrivals(rate), target.seconds))
+    _check(driver)
+    return Timings.of([record.latency for record in driver.records][len(driver.records) // 10 :])
+
+
+def _sessions(
+    client: HttpClient, streams: Streams, count: int, run: str
+) -> Sequence[SessionCaller]:
+    return [
+        SessionCaller(client, streams, number, SESSION_LENGTH, run, remaining=SESSION_LENGTH)
+        for number in range(count)
+    ]
+
+
+async def _without_end(caller: Caller) -> None:
+    while True:
+        closed_loop.require_ok(await caller.call())
+
+
+def _check(driver: OpenLoopDriver) -> None:
+    failed = [record for record in driver.records if not record.ok]
+    if failed:
+        raise ClientError(f"{len(failed)} of {len(driver.records)} failed: {failed[0].error}")

@@ -1,0 +1,146 @@
+"""What the service adds to a request besides HTTP and the engine, and what a session holds.
+
+Measured in this process on the service's own objects, with a scheduler that
+answers at once: what is left is routing, metrics, the checks and the session
+look-up.
+"""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from loadtest.bench.timings import Timings
+from loadtest.streams import Streams
+from service.clock import Clock
+from service.contexts.session_store import SessionStore
+from service.inference.registry import LoadedVersion, Registry
+from service.inference.scheduling.jobs import EngineResult
+from service.inference.scheduling.scheduler import Scheduler
+from service.manifest import Manifest
+from service.metrics import Metrics, new_registry
+from service.prediction.dispatch import Dispatch
+from service.prediction.request import RequestOptions
+from service.prediction.scoring import Scoring
+from service.quality.online_scorer import Scorer
+from service.rollout.routing.traffic_split import Assignment, Traffic
+from service.settings import LimitSettings
+from service.types import Mode, RequestOutcome, State, Variant, Vectors
+
+_SESSIONS = 64
+
+
+@dataclass
+class _InstantScheduler:
+    """Answers at once, with a state of its own as the scheduler gives each job."""
+
+    manifest: Manifest
+
+    async def submit(self, vectors: Vectors, _state: State | None) -> EngineResult:
+        sizes = self.manifest.dimensions
+        state = np.zeros((sizes.layers, sizes.hidden), np.float32)
+        return EngineResult(vectors[-1].copy(), state, 0.0, 0.0)
+
+
+@dataclass
+class _SingleVersionRegistry:
+    """A registry of one loaded version."""
+
+    loaded: LoadedVersion
+
+    def get(self, _version: str) -> LoadedVersion:
+        return self.loaded
+
+
+def _dispatch(
+    manifest: Manifest, clock: Clock, history: int, *, compact: bool = False
+) -> tuple[Dispatch, Scorer]:
+    metrics = Metrics(new_registry(), LimitSettings().timeout_seconds)
+    metrics.expect([(variant, manifest.version) for variant in Variant])
+    scheduler = cast("Scheduler", _InstantScheduler(manifest))
+    registry = _SingleVersionRegistry(LoadedVersion(manifest, "none", "fp32", scheduler))
+    sessions = SessionStore(
+        clock,
+        max_bytes=1 << 40,
+        ttl_seconds=3600.0,
+        history_vectors=history,
+        dim=manifest.dimensions.dim,
+        compact=compact,
+    )
+    # Half of the keys each way: the split's hash is part of the cost.
+    split = Assignment(manifest.version, manifest.version, 5000, "bench")
+    scorer = Scorer(metrics, clock, manifest.dimensions.dim)
+    dispatch = Dispatch(
+        Traffic(split),
+        cast("Registry", registry),
+        sessions,
+        metrics,
+        clock,
+        limits=LimitSettings(),
+        scoring=Scoring(scorer, None, metrics),
+    )
+    return dispatch, scorer
+
+
+async def time_appends(manifest: Manifest, streams: Streams, count: int, clock: Clock) -> Timings:
+    """Seconds of an append of one vector, apart from HTTP and the engine.
+
+    What the service does in a thread afterwards, scoring, is not in it.
+    """
+    dispatch, scorer = _dispatch(manifest, clock, manifest.context_window)
+    took = []
+    for i in range(count):
+        number = i % _SESSIONS
+        position = i // _SESSIONS
+        rows = streams.read(number, position, 1)
+        began = clock.monotonic()
+        await dispatch.append(f"session-{number}", rows, RequestOptions(), position=position)
+        took.append(clock.monotonic() - began)
+        if i % _SESSIONS == 0:
+            scorer.drain()
+    return Timings.of(took[count // 10 :])
+
+
+def time_scrapes(count: int, clock: Clock) -> Timings:
+    """Seconds of Python for a metrics page of two versions, each variant's steps counted since
+    the last one. It shares the interpreter with whatever is being answered meanwhile."""
+    metrics = Metrics(new_registry(), LimitSettings().timeout_seconds)
+    versions = {Variant.STABLE: "phase-2", Variant.CANARY: "phase-3"}
+    metrics.expect(list(versions.items()))
+    metrics.render()
+    took = []
+    for _ in range(count):
+        for variant, version in versions.items():
+            metrics.observe_request(variant, version, Mode.STEP, RequestOutcome.OK, 0.003)
+            metrics.observe_engine(variant, version, Mode.STEP, 0.001, 0.002)
+        began = clock.monotonic()
+        metrics.render()
+        took.append(clock.monotonic() - began)
+    return Timings.of(took)
+
+
+async def measure_session_bytes(
+    manifest: Manifest, streams: Streams, length: int, clock: Clock, *, compact: bool = False
+) -> float:
+    """Bytes of one session of `length` vectors, all that Python and numpy hold for it."""
+    count = 20
+    dispatch, scorer = _dispatch(manifest, clock, length, compact=compact)
+    # What the first session brings into being besides itself is not counted.
+    await dispatch.append("first", streams.read(0, 0, length), RequestOptions())
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for number in range(count):
+            for position, size in ((0, length - 1), (length - 1, 1)):
+                rows = streams.read(number, position, size)
+                await dispatch.append(f"s{number}", rows, RequestOptions(), position=position)
+            scorer.drain()  # what waits to be scored is no session's
+        gc.collect()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    return held / count

@@ -1,0 +1,103 @@
+"""The table of a benchmark: rows, goals, JSON and Markdown."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from loadtest.bench.timings import Timings
+
+HEADINGS = ("what", "P50 ms", "P95 ms", "a second", "B ms", "figure", "value", "goal", "")
+
+
+@dataclass(frozen=True)
+class BenchmarkGoal:
+    """`bound` is the most that is wanted, or the least."""
+
+    bound: float
+    at_least: bool = False
+
+    def met(self, value: float) -> bool:
+        return value >= self.bound if self.at_least else value <= self.bound
+
+    def __str__(self) -> str:
+        return f"{'≥' if self.at_least else '≤'} {self.bound:g}"
+
+
+@dataclass(frozen=True)
+class BenchmarkRow:
+    """One measurement: its times, and the figure that can be compared on any machine.
+
+    `figure` says how `value` is reckoned; `b` is the bare step's P50 in seconds just
+    before and after it, None where the figure is no ratio to it.
+    """
+
+    what: str
+    figure: str
+    value: float
+    goal: BenchmarkGoal | None = None
+    times: Timings | None = None
+    b: float | None = None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the goal is met; None where there is none."""
+        return None if self.goal is None else self.goal.met(self.value)
+
+    def cells(self) -> tuple[str, ...]:
+        """As text, under `HEADINGS`."""
+        times = self.times
+        shown = ("", "", "")
+        if times is not None:
+            rate = "" if math.isnan(times.rate) else f"{times.rate:.4g}"
+            shown = (f"{times.p50 * 1000:.3g}", f"{times.p95 * 1000:.3g}", rate)
+        verdict = {None: "", True: "met", False: "missed"}[self.met]
+        goal = "" if self.goal is None else str(self.goal)
+        b = "" if self.b is None else f"{self.b * 1000:.3g}"
+        return (self.what, *shown, b, self.figure, f"{self.value:.3g}", goal, verdict)
+
+
+@dataclass(frozen=True)
+class BenchmarkTable:
+    """A run. `settings` are what it ran with, `notes` what to know when reading it."""
+
+    settings: dict[str, object]
+    rows: tuple[BenchmarkRow, ...]
+    notes: tuple[str, ...]
+
+
+def write(table: BenchmarkTable, folder: Path) -> None:
+    """`bench.json` and `bench.md` in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "settings": table.settings,
+        "rows": [{**asdict(row), "met": row.met} for row in table.rows],
+        "notes": list(table.notes),
+    }
+    text = json.dumps(_without_nan(content), indent=2, ensure_ascii=False)
+    (folder / "bench.json").write_text(text + "\n")
+    (folder / "bench.md").write_text(markdown(table))
+
+
+def markdown(table: BenchmarkTable) -> str:
+    """The table and its notes."""
+    lines = [_line(HEADINGS), _line(["---", *["---:"] * 4, "---", "---:", "---:", "---"])]
+    lines += [_line(row.cells()) for row in table.rows]
+    settings = ", ".join(f"{name} {value}" for name, value in table.settings.items())
+    return "\n".join([*lines, "", *(f"- {note}" for note in table.notes), f"- {settings}", ""])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _without_nan(value: object) -> object:
+    """JSON has no NaN: null in its place."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

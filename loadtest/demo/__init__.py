@@ -1,0 +1,1 @@
+"""`nextvec demo`: two rollouts on one machine, one rolled back and one promoted."""

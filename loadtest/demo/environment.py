@@ -1,0 +1,207 @@
+"""What the demo needs before it can play: exported versions and a server of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import rmtree
+from types import FrameType
+from typing import NoReturn
+
+from loadtest.demo.scenario import CANARY, INTERVAL_SECONDS, STABLE
+from loadtest.generator.http_client import ClientError, HttpClient
+from service.clock import Clock
+from service.manifest import NAME, sha256
+
+_MODEL = "next-vector"
+_STOP_SECONDS = 15.0
+
+# The same interpreter, whatever PATH says.
+_NEXTVEC = [sys.executable, "-c", "from service.cli import main; raise SystemExit(main())"]
+SERVE = (*_NEXTVEC, "serve")
+
+
+class EnvironmentSetupError(Exception):
+    """The demo cannot begin; says what to do."""
+
+
+def is_export_current(models: Path, version: str, checkpoint: Path, window: int) -> bool:
+    """Whether `version` was exported from this very checkpoint, for `window` vectors.
+
+    In today's form: the precisions it carries are in its manifest.
+    """
+    try:
+        manifest = json.loads((models / _MODEL / version / NAME).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return (
+        isinstance(manifest, dict)
+        and "precisions" in manifest
+        and manifest.get("source_sha256") == sha256(checkpoint)
+        and manifest.get("context_window") == window
+    )
+
+
+def export_version(
+    models: Path, version: str, checkpoint: Path, log: Path, window: int, *more: str
+) -> None:
+    """`nextvec export`, in place of what another checkpoint left. Raises `EnvironmentSetupError`.
+
+    `more` are further options. In a process of its own: torch and its memory are gone
+    before anything is measured.
+    """
+    rmtree(models / _MODEL / version, ignore_errors=True)
+    command = [*_NEXTVEC, "export", str(checkpoint), "--version", version]
+    command += ["--context-window", str(window), "--models", str(models), *more]
+    _run(command, log, f"the export of {checkpoint} failed")
+
+
+@dataclass
+class ServerProcess:
+    """A running `nextvec serve`: its address, and the token that may do everything."""
+
+    url: str
+    token: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def check(self) -> None:
+        """Raise `EnvironmentSetupError` if it has ended."""
+        if self.process.poll() is not None:
+            raise EnvironmentSetupError(
+                f"the server ended with status {self.process.returncode}:\n{_tail(self.log)}"
+            )
+
+    async def ready(self, clock: Clock, seconds: float) -> None:
+        """Wait until it serves. Raises `EnvironmentSetupError` after `seconds`."""
+        client = HttpClient(self.url, timeout=5.0)
+        until = clock.monotonic() + seconds
+        while clock.monotonic() < until:
+            self.check()
+            try:
+                if (await client.request("GET", "/v2/health/ready")).status == 200:
+                    client.close()
+                    return
+            except ClientError:
+                pass
+            await asyncio.sleep(0.1)
+        raise EnvironmentSetupError(
+            f"the server was not ready within {seconds:.0f} s:\n{_tail(self.log)}"
+        )
+
+
+def export_direct(checkpoint: Path, graph: Path, log: Path) -> None:
+    """Write the graph as a tracing exporter would, for a benchmark.
+
+    Raises `EnvironmentSetupError`.
+    """
+    command = [sys.executable, "-m", "model_export.unfolded_graph", str(checkpoint), str(graph)]
+    _run(command, log, f"the direct export of {checkpoint} failed")
+
+
+def slow_version_command(version: str, factor: float) -> list[str]:
+    """What serves `version` as if each run took `factor` times as long."""
+    command = [sys.executable, "-m", "loadtest.trial.degraded_server"]
+    return [*command, "--slow", version, "--factor", str(factor)]
+
+
+def noisy_version_command(version: str, noise: float) -> list[str]:
+    """What serves `version` with predictions that are off by `noise`."""
+    command = [sys.executable, "-m", "loadtest.trial.degraded_server"]
+    return [*command, "--noisy", version, "--noise", str(noise)]
+
+
+@contextmanager
+def run_server(
+    models: Path,
+    out: Path,
+    stable: str = STABLE,
+    canary: str | None = CANARY,
+    settings: Mapping[str, str] | None = None,
+    launcher: Sequence[str] = SERVE,
+) -> Iterator[ServerProcess]:
+    """A server on a free port with a rollout record of its own; stopped at the end, always.
+
+    `settings` are more of the `NEXTVEC_` variables; `launcher` is what takes the options
+    of `nextvec serve`.
+    """
+    for old in out.glob("rollout.db*"):
+        old.unlink()
+    token = secrets.token_urlsafe(16)
+    port = free_port()
+    environment = _environment(
+        {
+            "NEXTVEC_ADMIN__APPROVER_TOKEN": token,
+            "NEXTVEC_ROLLOUT__DATABASE": str(out / "rollout.db"),
+            "NEXTVEC_ROLLOUT__INTERVAL_SECONDS": str(INTERVAL_SECONDS),
+            **(settings or {}),
+        }
+    )
+    command = [*launcher, "--models", str(models), "--stable", stable]
+    command += [] if canary is None else ["--canary", canary]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    log = out / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603  our own command, no shell
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            # Ctrl-C is for the demo, which then stops the server in order.
+            start_new_session=True,
+        )
+        try:
+            yield ServerProcess(f"http://127.0.0.1:{port}", token, process, log)
+        finally:
+            process.terminate()
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def exit_on_sigterm() -> None:
+    """From now on a command that is terminated ends its server as an interrupted one does."""
+    signal.signal(signal.SIGTERM, _terminated)
+
+
+def free_port() -> int:
+    """A port that nobody listens on at this moment."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
+def _run(command: list[str], log: Path, failed: str) -> None:
+    with log.open("wb") as output:
+        done = subprocess.run(  # noqa: S603  our own command, no shell
+            command, stdout=output, stderr=subprocess.STDOUT, env=_environment({}), check=False
+        )
+    if done.returncode:
+        raise EnvironmentSetupError(f"{failed}:\n{_tail(log)}")
+
+
+def _environment(more: Mapping[str, str]) -> dict[str, str]:
+    """The caller's, without settings meant for another server."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NEXTVEC_")}
+    return {**kept, **more}
+
+
+def _tail(log: Path, lines: int = 15) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(143)

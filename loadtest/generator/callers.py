@@ -1,0 +1,135 @@
+"""Who sends what: callers with their whole context each time, or with a session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from loadtest.generator.http_client import ClientError, HttpClient, HttpResponse
+from loadtest.streams import Streams
+from service.types import Vectors
+
+_BINARY = "application/octet-stream"
+
+
+class Caller(Protocol):
+    """One of many; the driver lets it have one call in flight at a time."""
+
+    async def call(self) -> HttpResponse:
+        """Its next request. Raises `ClientError` when no answer came."""
+        ...
+
+
+@dataclass
+class StatelessCaller:
+    """Sends its last `context` vectors each time, one vector further on.
+
+    `run` makes the routing keys of two runs differ. With `key="request"` every
+    request draws its variant afresh; with `"caller"` one caller stays on one,
+    and a few heavy callers can decide a comparison.
+    """
+
+    client: HttpClient
+    streams: Streams
+    number: int
+    context: int
+    run: str
+    key: Literal["request", "caller"] = "request"
+    sent: int = 0
+
+    async def call(self) -> HttpResponse:
+        rows = self.streams.read(self.number, self.sent, self.context)
+        suffix = f"-{self.sent}" if self.key == "request" else ""
+        self.sent += 1
+        headers = {
+            "Content-Type": _BINARY,
+            "Accept": _BINARY,
+            "X-Routing-Key": f"{self.run}-{self.number}{suffix}",
+        }
+        return await self.client.request("POST", "/v1/predict", headers, _bytes(rows))
+
+
+@dataclass
+class SessionCaller:
+    """Appends one vector at a time to a session of `limit` vectors, then begins another.
+
+    After a lost answer the same vector is sent at the same position again, which
+    the service answers once. A session that is gone is primed again with all its
+    vectors; a conflict's answer says where the session truly is.
+    """
+
+    client: HttpClient
+    streams: Streams
+    number: int
+    limit: int
+    run: str
+    remaining: int
+    """Of its present session; the first ones differ, or all would end together."""
+    begun: int = 0
+    start: int = 0
+    position: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent with every request besides its own."""
+
+    async def call(self) -> HttpResponse:
+        if self.remaining <= 0:
+            self.start += self.position
+            self.begun, self.position, self.remaining = self.begun + 1, 0, self.limit
+        response = await self._append(self.position, 1)
+        if response.status in {404, 410} and self.position > 0:
+            response = await self._append(0, self.position + 1)
+        elif response.status == 409:
+            self.position = _true_position(response)
+            response = await self._append(self.position, 1)
+        if response.status == 200:
+            self.position += 1
+            self.remaining -= 1
+        return response
+
+    @property
+    def _path(self) -> str:
+        return f"/v1/sessions/{self.run}-{self.number}-{self.begun}"
+
+    async def _append(self, position: int, count: int) -> HttpResponse:
+        rows = self.streams.read(self.number, self.start + position, count)
+        return await self.client.request(
+            "POST",
+            f"{self._path}/vectors?position={position}",
+            {"Content-Type": _BINARY, "Accept": _BINARY, **self.headers},
+            _bytes(rows),
+        )
+
+
+def make_stateless_callers(
+    client: HttpClient,
+    streams: Streams,
+    count: int,
+    context: int,
+    run: str,
+    key: Literal["request", "caller"] = "request",
+) -> list[Caller]:
+    """`count` callers that send `context` vectors with every request."""
+    return [StatelessCaller(client, streams, i, context, run, key) for i in range(count)]
+
+
+def make_session_callers(
+    client: HttpClient, streams: Streams, count: int, limit: int, run: str
+) -> list[Caller]:
+    """`count` callers, each with a session at a time, of `limit` vectors."""
+    return [
+        SessionCaller(client, streams, i, limit, run, remaining=1 + i * limit // count)
+        for i in range(count)
+    ]
+
+
+def _true_position(conflict: HttpResponse) -> int:
+    answer = conflict.json()
+    position = answer.get("position") if isinstance(answer, dict) else None
+    if not isinstance(position, int):
+        raise ClientError(f"status 409 without a position: {conflict.body[:200]!r}")
+    return position
+
+
+def _bytes(rows: Vectors) -> memoryview:
+    return rows.data.cast("B")

@@ -1,0 +1,1 @@
+"""What a run measured: request logs, percentiles, tables and plots."""

@@ -1,0 +1,131 @@
+"""`nextvec serve` with one version made slower or worse: what a verdict is tried on.
+
+A module of its own, started by `nextvec trial` alone: no setting of the service
+reaches it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+from fastapi import FastAPI
+from numpy.typing import NDArray
+
+from service.app import create_app
+from service.commands import serve
+from service.inference.engines.engine import Engine
+from service.inference.engines.engine_factory import load_engine
+from service.inference.repository import VersionFiles
+from service.manifest import Dimensions, Precision
+from service.settings import Settings
+
+
+class _EngineWrapper:
+    """An engine that is, but for its runs, the one it wraps."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @property
+    def provider(self) -> str:
+        return self._engine.provider
+
+    @property
+    def precision(self) -> Precision:
+        return self._engine.precision
+
+    @property
+    def dimensions(self) -> Dimensions:
+        return self._engine.dimensions
+
+    @property
+    def concurrent(self) -> bool:
+        return self._engine.concurrent
+
+
+class DelayedEngine(_EngineWrapper):
+    """An engine whose every run takes `factor` times as long; its answers are the same."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        factor: float,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        super().__init__(engine)
+        self._factor = factor
+        self._monotonic = monotonic
+        self._sleep = sleep
+
+    def run(
+        self,
+        vectors: NDArray[np.float32],
+        lengths: NDArray[np.int32],
+        state: NDArray[np.float32],
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        began = self._monotonic()
+        answer = self._engine.run(vectors, lengths, state)
+        self._sleep((self._factor - 1) * (self._monotonic() - began))
+        return answer
+
+
+class NoisyEngine(_EngineWrapper):
+    """An engine whose every prediction is off in a random direction; its states are the same.
+
+    `noise` is the length of what is added to the unit vector, which is then of unit
+    length again: at 1 the cosine with the true prediction is 0.71.
+    """
+
+    def __init__(self, engine: Engine, noise: float, seed: int = 0) -> None:
+        super().__init__(engine)
+        self._noise = noise
+        self._rng = np.random.default_rng(seed)
+        # A concurrent engine is run by two threads.
+        self._lock = threading.Lock()
+
+    def run(
+        self,
+        vectors: NDArray[np.float32],
+        lengths: NDArray[np.int32],
+        state: NDArray[np.float32],
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        predicted, after = self._engine.run(vectors, lengths, state)
+        with self._lock:
+            drawn = self._rng.standard_normal(predicted.shape, np.float32)
+        drawn *= self._noise / np.linalg.norm(drawn, axis=1, keepdims=True)
+        drawn += predicted
+        return drawn / np.linalg.norm(drawn, axis=1, keepdims=True), after
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command: `serve`'s options, and which version is slower or worse by how much."""
+    parser = argparse.ArgumentParser(prog="python -m loadtest.trial.degraded_server")
+    parser.add_argument("--slow", help="the version to slow down")
+    parser.add_argument("--factor", type=float, default=1.0, help="how many times as long")
+    parser.add_argument("--noisy", help="the version to make worse")
+    parser.add_argument("--noise", type=float, default=0.0, help="length of what is added")
+    serve.add_arguments(parser)
+    args = parser.parse_args(argv)
+    return serve.run(args, partial(_create, args))
+
+
+def _create(args: argparse.Namespace, settings: Settings) -> FastAPI:
+    def make_engine(files: VersionFiles) -> Engine:
+        engine = load_engine(settings.engine, files)
+        if files.manifest.version == args.slow:
+            engine = DelayedEngine(engine, args.factor)
+        if files.manifest.version == args.noisy:
+            engine = NoisyEngine(engine, args.noise)
+        return engine
+
+    return create_app(settings, make_engine=make_engine)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

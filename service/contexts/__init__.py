@@ -1,0 +1,1 @@
+"""What the service keeps of contexts: sessions, histories, window policies, prefix states."""

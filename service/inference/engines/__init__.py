@@ -1,0 +1,1 @@
+"""Engines: run one batch of one version on one device."""

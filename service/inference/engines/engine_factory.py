@@ -1,0 +1,57 @@
+"""From a version's files to the engine that the settings ask for."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from service.inference.engines.device_engine import DeviceEngine
+from service.inference.engines.engine import Engine
+from service.inference.engines.onnx_engine import CUDA, OnnxEngine
+from service.inference.engines.onnx_pool import open_pool
+from service.inference.engines.precision import choose
+from service.inference.engines.state_pool import StatePool
+from service.inference.engines.step_engine import StepEngine
+from service.inference.repository import VersionFiles
+from service.manifest import MODEL_FP16, STEP_INT8, STEP_POOLED, Precision
+from service.settings import EngineSettings
+
+
+def load_engine(settings: EngineSettings, files: VersionFiles) -> Engine:
+    """The version's engine, in the precision chosen for the provider that is got.
+
+    On CUDA the states of sessions stay on the device, if the version has the
+    graph for it. Raises `VersionError`.
+    """
+    load = partial(
+        OnnxEngine,
+        dimensions=files.manifest.dimensions,
+        device=settings.device,
+        threads=settings.intra_op_threads,
+    )
+    full = load(files.graph)
+    precision = choose(files.manifest, settings.precision, full.provider)
+    if precision == "int8":
+        return StepEngine(full, load(files.graph.with_name(STEP_INT8), precision="int8"))
+    if precision == "fp16":
+        full = load(files.graph.with_name(MODEL_FP16), precision="fp16")
+    if full.provider != CUDA or settings.device_states == 0:
+        return full
+    return with_pool(settings, files, full, precision)
+
+
+def with_pool(
+    settings: EngineSettings, files: VersionFiles, full: OnnxEngine, precision: Precision
+) -> Engine:
+    """`full`, its steps over states kept on its device; `full` itself for a version without."""
+    step = STEP_POOLED[precision]
+    if step not in files.manifest.files:
+        return full
+    pool = open_pool(
+        files.graph.with_name(step),
+        files.manifest.dimensions,
+        full.provider,
+        settings.device_states,
+        threads=settings.intra_op_threads,
+        graphs=settings.cuda_graphs,
+    )
+    return DeviceEngine(full, StatePool(pool))

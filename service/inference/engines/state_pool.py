@@ -1,0 +1,202 @@
+"""States that stay where they are computed: slots of one tensor on a device.
+
+A state is never changed in place: a step reads it from one slot and writes the
+next one into another. So a step that fails, or whose caller has gone, has
+taken nothing away; and a slot is free again as soon as nobody holds its state.
+When there are no free slots the oldest states are copied to the host, where
+those that wait longest for their next vector then are.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+from weakref import ref
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import EngineFault
+from service.inference.engines.buckets import BUCKETS, pieces
+from service.types import State
+
+PADDING = 0
+"""The slot of rows that only fill a batch up; it holds no one's state."""
+
+SMALLEST = 4 * BUCKETS[-1]
+"""Slots a pool needs at least, so that a full batch always finds room."""
+
+
+class Device(Protocol):
+    """A tensor of states `[slots, layers, hidden]`, read and written by slot number."""
+
+    slots: int
+
+    def read(self, slots: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Copies on the host `[n, layers, hidden]`."""
+        ...
+
+    def write(self, slots: NDArray[np.int64], states: NDArray[np.float32]) -> None:
+        """`states` `[n, layers, hidden]` into `slots` `[n]`."""
+        ...
+
+    def step(
+        self,
+        vectors: NDArray[np.float32],
+        sources: NDArray[np.int64],
+        targets: NDArray[np.int64],
+    ) -> NDArray[np.float32]:
+        """One vector a row `[1, batch, dim]` from the states in `sources`.
+
+        The next states go to `targets`; returns the predictions `[batch, dim]`.
+        The batch is no more than the largest bucket.
+        """
+        ...
+
+
+class PooledState:
+    """A state in a pool's slot, or on the host once it was moved there."""
+
+    __slots__ = ("__weakref__", "_host", "_pool", "_slot", "nbytes")
+
+    def __init__(self, pool: StatePool, slot: int, nbytes: int) -> None:
+        self._pool = pool
+        self._slot: int | None = slot
+        self._host: NDArray[np.float32] | None = None
+        self.nbytes = nbytes
+
+    def __array__(self, dtype: Any = None, /) -> NDArray[Any]:
+        return self._fetched() if dtype is None else self._fetched().astype(dtype)
+
+    def __del__(self) -> None:
+        if self._slot is not None:
+            self._pool.release(self._slot)
+
+    def slot_in(self, pool: StatePool) -> int | None:
+        """Its slot there; None if it is on the host, or in another pool."""
+        return self._slot if pool is self._pool else None
+
+    def move_to_host(self, state: NDArray[np.float32]) -> int:
+        """`state` is what its slot holds, which it gives up."""
+        slot = self._slot
+        assert slot is not None
+        self._host, self._slot = state, None
+        return slot
+
+    def _fetched(self) -> NDArray[np.float32]:
+        if self._host is not None:
+            return self._host
+        assert self._slot is not None
+        fetched: NDArray[np.float32] = self._pool.fetch([self._slot])[0]
+        return fetched
+
+
+class StatePool:
+    """Steps over states kept on `device`. For one thread; states may be dropped on any."""
+
+    def __init__(self, device: Device) -> None:
+        if device.slots < SMALLEST:
+            raise ValueError(f"a pool needs {SMALLEST} slots at least, not {device.slots}")
+        self._device = device
+        self._free = list(range(device.slots - 1, PADDING, -1))
+        # By their owners' last breath, on whichever thread that is.
+        self._released: deque[int] = deque()
+        # In the order they were made, which is that of their last use: a step uses up a state.
+        self._owners: OrderedDict[int, ref[PooledState]] = OrderedDict()
+
+    def advance(
+        self, vectors: NDArray[np.float32], states: Sequence[State]
+    ) -> tuple[NDArray[np.float32], Sequence[State]]:
+        """One step: `vectors` `[1, batch, dim]`, each row from its state `[layers, hidden]`.
+
+        Returns the predictions `[batch, dim]` and the next states, which are in the
+        pool. Raises `EngineFault`.
+        """
+        predicted: list[NDArray[np.float32]] = []
+        after: list[State] = []
+        for piece in pieces(len(states)):
+            some, kept = self._step(vectors[:, piece], states[piece])
+            predicted.append(some)
+            after.extend(kept)
+        return np.concatenate(predicted) if len(predicted) > 1 else predicted[0], after
+
+    def fetch(self, slots: Sequence[int]) -> NDArray[np.float32]:
+        """What is in `slots`, on the host: `[n, layers, hidden]`."""
+        numbers = np.array(slots, np.int64)
+        return np.concatenate([self._device.read(numbers[piece]) for piece in pieces(len(slots))])
+
+    def release(self, slot: int) -> None:
+        """Nobody holds the state in it any more."""
+        self._released.append(slot)
+
+    @property
+    def held(self) -> int:
+        """Slots with someone's state in them."""
+        self._reclaim()
+        return len(self._owners)
+
+    def _step(
+        self, vectors: NDArray[np.float32], states: Sequence[State]
+    ) -> tuple[NDArray[np.float32], list[PooledState]]:
+        known = [s.slot_in(self) if isinstance(s, PooledState) else None for s in states]
+        guests = [row for row, slot in enumerate(known) if slot is None]
+        room = self._take(len(guests) + len(states), {slot for slot in known if slot is not None})
+        lent, targets = room[: len(guests)], room[len(guests) :]
+        try:
+            if guests:
+                arrays = np.stack([np.asarray(states[row], np.float32) for row in guests])
+                self._device.write(np.array(lent, np.int64), arrays)
+            filled = dict(zip(guests, lent, strict=True))
+            sources = [filled.get(row, slot) for row, slot in enumerate(known)]
+            predicted = self._device.step(
+                vectors, np.array(sources, np.int64), np.array(targets, np.int64)
+            )
+        except Exception:
+            self._free.extend(targets)
+            raise
+        finally:
+            self._free.extend(lent)
+        nbytes = states[0].nbytes
+        after = [PooledState(self, slot, nbytes) for slot in targets]
+        for slot, state in zip(targets, after, strict=True):
+            self._owners[slot] = ref(state)
+        return predicted, after
+
+    def _take(self, count: int, needed: set[int]) -> list[int]:
+        """`count` free slots; those `needed` are not moved away for it."""
+        self._reclaim()
+        short = count - len(self._free)
+        if short > 0:
+            # A batch's worth at once: bringing one state back costs as much as bringing many.
+            self._spill(self._oldest(short + BUCKETS[-1], needed))
+        if count > len(self._free):
+            raise EngineFault("the pool of states is full")
+        return [self._free.pop() for _ in range(count)]
+
+    def _oldest(self, count: int, needed: set[int]) -> Iterable[PooledState]:
+        found = []
+        for slot, owner in self._owners.items():
+            state = owner()
+            # None: dropped this moment; its slot comes back by itself.
+            if state is not None and slot not in needed:
+                found.append(state)
+                if len(found) == count:
+                    break
+        return found
+
+    def _spill(self, states: Iterable[PooledState]) -> None:
+        chosen = [(state, slot) for state in states if (slot := state.slot_in(self)) is not None]
+        if not chosen:
+            return
+        copies = self.fetch([slot for _, slot in chosen])
+        for (state, _), copy in zip(chosen, copies, strict=True):
+            slot = state.move_to_host(copy.copy())
+            del self._owners[slot]
+            self._free.append(slot)
+
+    def _reclaim(self) -> None:
+        while self._released:
+            slot = self._released.popleft()
+            del self._owners[slot]
+            self._free.append(slot)

@@ -1,0 +1,1 @@
+"""Scheduling: admit, queue and batch the jobs of one engine."""

@@ -1,0 +1,1 @@
+"""The way of a prediction request, from its route to its record."""

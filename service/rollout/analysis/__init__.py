@@ -1,0 +1,1 @@
+"""Evidence from the metrics, and the verdict on it."""

@@ -1,0 +1,61 @@
+"""The rollout for people and programs: why it is where it is, in one answer."""
+
+from __future__ import annotations
+
+from service.rollout.analysis.verdict import Judgement
+from service.rollout.routing.traffic_split import BASIS_POINTS
+from service.rollout.state.events import FINAL
+from service.rollout.state.rollout_state import Rollout, legal_verbs
+from service.rollout.storage.rollout_store import Record
+
+
+def status(record: Record, verdict: Judgement | None, *, recorded: bool) -> dict[str, object]:
+    """The admin API's answer. Weights in per cent, times in epoch seconds.
+
+    `actual_percent` is the canary's share of the requests judged in this step.
+    """
+    rollout = record.rollout
+    over = rollout.phase in FINAL
+    return {
+        "phase": rollout.phase.value,
+        "reason": rollout.reason.value if rollout.reason else None,
+        "message": rollout.message,
+        "generation": rollout.generation,
+        "stable": rollout.stable,
+        "canary": rollout.canary,
+        "previous": rollout.previous,
+        "attempt": None if rollout.canary is None else rollout.attempt,
+        "step": None if over or rollout.plan is None else rollout.step,
+        "steps": len(rollout.plan.steps) if rollout.plan else 0,
+        "weight": {
+            "set_percent": rollout.weight_bp * 100 / BASIS_POINTS,
+            "actual_percent": None if over or verdict is None else _share(verdict),
+        },
+        "since": rollout.since,
+        "step_since": None if over else rollout.step_since,
+        "looked_at": record.looked_at,
+        "legal": [verb.value for verb in legal_verbs(rollout)],
+        "plan": rollout.plan.model_dump(mode="json") if rollout.plan else None,
+        "gate": _gate(rollout),
+        "recorded": recorded,
+        "guardrails": guardrails(verdict),
+        "shadow": None if record.shadow is None else record.shadow.to_json(),
+    }
+
+
+def guardrails(verdict: Judgement | None) -> list[dict[str, object]]:
+    """Every guardrail's verdict; none before the first rollout."""
+    return verdict.to_json() if verdict else []
+
+
+def _gate(rollout: Rollout) -> dict[str, object] | None:
+    """None where the plan has no gate; `missed` is empty unless an approver overrode it."""
+    if rollout.plan is None or rollout.plan.gate is None:
+        return None
+    missed = [miss.to_json() for miss in rollout.missed]
+    return {"overridden": bool(missed), "missed": missed}
+
+
+def _share(verdict: Judgement) -> float | None:
+    total = verdict.canary + verdict.stable
+    return 100 * verdict.canary / total if total else None

@@ -1,0 +1,252 @@
+"""What a person may ask of the rollout: start, retry, promote, pause, resume, abort, undo."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from service.clock import Clock
+from service.errors import Invalid, NotFound, PreconditionFailed, PreconditionRequired
+from service.rollout.analysis.run import judged
+from service.rollout.controller.canary_loader import Loader
+from service.rollout.controller.change_request import PLAINLY, Answered, Terms, foresee
+from service.rollout.controller.machine import Machine, carried
+from service.rollout.controller.status import status
+from service.rollout.controller.versions import VersionsPort
+from service.rollout.plan import gate
+from service.rollout.plan.rollout_plan import Plan
+from service.rollout.routing.traffic_split import Assignment, Traffic
+from service.rollout.state.events import (
+    Abort,
+    Event,
+    Pause,
+    Phase,
+    Promote,
+    Resume,
+    Start,
+    Undo,
+    Verb,
+)
+from service.rollout.state.rollout_state import Rollout, legal_verbs, refuse
+from service.rollout.storage.rollout_store import Store, audit_row
+
+T = TypeVar("T")
+
+
+class Verbs:
+    """Each checks what was seen, moves the machine, and answers the status.
+
+    By its `terms` a verb only says what would happen, or is answered again as it was.
+    All raise `Conflict` where they are not legal, `PreconditionRequired` or
+    `PreconditionFailed` for the generation, `Invalid` for the key of another call, and
+    `StoreError`; then nothing has changed.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        loader: Loader,
+        *,
+        traffic: Traffic,
+        versions: VersionsPort,
+        store: Store,
+        clock: Clock,
+        plan: Plan,
+    ) -> None:
+        self._machine = machine
+        self._loader = loader
+        self._traffic = traffic
+        self._versions = versions
+        self._store = store
+        self._clock = clock
+        self._plan = plan
+
+    async def start_rollout(
+        self,
+        canary: str,
+        plan: Plan | None,
+        actor: str,
+        reason: str = "",
+        expected_generation: int | None = None,
+        terms: Terms = PLAINLY,
+        *,
+        override_gate: bool = False,
+    ) -> dict[str, object]:
+        """Begin: answers at once in `Pending`, loading goes on in the background.
+
+        A plan's gate can be stricter than that of the service's own plan, not looser.
+        `override_gate` starts a canary that misses it; what it misses is recorded.
+        Raises `Conflict` with code `gate_missed` for the gate, and `Invalid` (canary is
+        stable), `NotFound` (not in the repository) and `VersionError` (its manifest is
+        damaged) as well.
+        """
+
+        def event(_: Rollout) -> Start:
+            return Start(canary, plan or self._plan, secrets.token_hex(16), actor, reason)
+
+        return await whole(
+            self._begin(event, expected_generation, terms, override_gate=override_gate)
+        )
+
+    async def retry(
+        self, expected_generation: int | None, actor: str, reason: str = "", terms: Terms = PLAINLY
+    ) -> dict[str, object]:
+        """The canary that was rolled back, with its plan, once more. Raises as a start."""
+
+        def event(last: Rollout) -> Start:
+            self._check(expected_generation)
+            refuse(last, Verb.RETRY)
+            assert last.canary is not None
+            assert last.plan is not None
+            return Start(last.canary, last.plan, secrets.token_hex(16), actor, reason, retry=True)
+
+        return await whole(self._begin(event, expected_generation, terms))
+
+    async def _begin(
+        self,
+        event: Callable[[Rollout], Start],
+        expected: int | None,
+        terms: Terms,
+        *,
+        override_gate: bool = False,
+    ) -> dict[str, object]:
+        async with self._machine.lock:
+            if (said := await self._said(terms)) is not None:
+                return said
+            if expected is not None:
+                self._check(expected)
+            rollout = self._machine.rollout
+            start = event(rollout)
+            refuse(rollout, Verb.START)
+            if start.canary == rollout.stable:
+                raise Invalid(
+                    f"canary: {start.canary} is stable already; name another version", "canary"
+                )
+            available = self._versions.available()
+            if start.canary not in available:
+                there = ", ".join(sorted(available - {rollout.stable})) or "none"
+                raise NotFound(
+                    f"{start.canary} is not in the repository; to choose from: {there}",
+                    "version_not_found",
+                )
+            start = replace(start, plan=start.plan.with_floor(self._plan.gate))
+            missed = await self._loader.missed(start.plan, start.canary)
+            if missed and not override_gate:
+                raise gate.refusal(start.canary, missed)
+            return await self._ask(replace(start, missed=missed), terms)
+
+    async def promote(
+        self,
+        expected_generation: int | None,
+        actor: str,
+        reason: str = "",
+        terms: Terms = PLAINLY,
+        *,
+        force: bool = False,
+    ) -> dict[str, object]:
+        """Go-ahead for the present step: the next one, or promotion from the last.
+
+        Raises `Conflict` with code `guardrails_not_passed` before they have,
+        unless forced; the audit log then says so.
+        """
+        event = Promote(actor, reason, force)
+        return await whole(self._verb(event, expected_generation, terms))
+
+    async def pause(
+        self, expected_generation: int | None, actor: str, reason: str = "", terms: Terms = PLAINLY
+    ) -> dict[str, object]:
+        """Hold the weight; guardrails go on."""
+        return await whole(self._verb(Pause(actor, reason), expected_generation, terms))
+
+    async def resume(
+        self, expected_generation: int | None, actor: str, reason: str = "", terms: Terms = PLAINLY
+    ) -> dict[str, object]:
+        """End a pause, but for one that waits for approval: that needs a promote."""
+        return await whole(self._verb(Resume(actor, reason), expected_generation, terms))
+
+    async def undo(
+        self, expected_generation: int | None, actor: str, reason: str = "", terms: Terms = PLAINLY
+    ) -> dict[str, object]:
+        """Bring back what was stable before the last promotion, all at once."""
+        return await whole(self._verb(Undo(actor, reason), expected_generation, terms))
+
+    async def abort(
+        self,
+        expected_generation: int | None,  # noqa: ARG002 - one signature for all verbs
+        actor: str,
+        reason: str = "",
+        terms: Terms = PLAINLY,
+    ) -> dict[str, object]:
+        """Take the canary out, whatever else is going on and whatever was read before.
+
+        A call that was answered before is answered again only when there is nothing left
+        to abort: a key must not keep a canary in traffic.
+        """
+        event = Abort(actor, reason)
+        if Verb.ABORT not in legal_verbs(self._machine.rollout):
+            if (said := await self._said(terms)) is not None:
+                return said
+            refuse(self._machine.rollout, Verb.ABORT)
+        if terms.dry_run:
+            async with self._machine.lock:
+                return await self._ask(event, terms)
+        self._machine.aborts += 1
+        self._traffic.set(Assignment(self._machine.rollout.stable))
+        return await whole(self._abort(event, terms))
+
+    async def _abort(self, event: Abort, terms: Terms) -> dict[str, object]:
+        try:
+            async with self._machine.lock:
+                if self._machine.rollout.phase is not Phase.ROLLED_BACK:
+                    return await self._ask(event, terms)
+        finally:
+            self._machine.aborts -= 1
+            self._machine.direct()
+        return self._machine.status()
+
+    async def _verb(
+        self, event: Promote | Pause | Resume | Undo, expected: int | None, terms: Terms
+    ) -> dict[str, object]:
+        async with self._machine.lock:
+            if (said := await self._said(terms)) is not None:
+                return said
+            self._check(expected)
+            return await self._ask(event, terms)
+
+    async def _said(self, terms: Terms) -> dict[str, object] | None:
+        """What this call was answered before, if it was."""
+        call = terms.call
+        if call is None or terms.dry_run:
+            return None
+        found = await asyncio.to_thread(self._store.answered, call.actor, call.key)
+        return None if found is None else found.again(call)
+
+    async def _ask(self, event: Event, terms: Terms) -> dict[str, object]:
+        """Do it, or say what would come of it; with the lock held."""
+        rollout, moves = foresee(self._machine.rollout, event, self._clock.time())
+        record = carried(self._machine.record, event, rollout)
+        answer = status(record, judged(record), recorded=True)
+        if terms.dry_run:
+            return {**answer, "dry_run": True, "transitions": [audit_row(m, []) for m in moves]}
+        answers = [] if terms.call is None else [Answered(terms.call, answer)]
+        await self._machine.apply(event, answers)
+        return answer if answers else self._machine.status()
+
+    def _check(self, expected: int | None) -> None:
+        present = self._machine.rollout.generation
+        if expected is None:
+            raise PreconditionRequired(
+                f'send If-Match with the generation you have seen; it is "{present}" now'
+            )
+        if expected != present:
+            raise PreconditionFailed(
+                f"the rollout has moved on from generation {expected} to {present}; look again"
+            )
+
+
+async def whole(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end even if the caller goes away: no move is left half made."""
+    return await asyncio.shield(asyncio.ensure_future(work))

@@ -1,0 +1,1 @@
+"""Webhooks and server-sent events."""

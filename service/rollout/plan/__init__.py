@@ -1,0 +1,1 @@
+"""What a rollout goes through, and the gate that a canary passes before it starts."""

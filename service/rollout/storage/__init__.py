@@ -1,0 +1,1 @@
+"""The rollout's record and audit log on disk."""

@@ -1,0 +1,1 @@
+"""The test suite, as a package: tests import their helpers from `tests.support`."""

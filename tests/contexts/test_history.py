@@ -1,0 +1,50 @@
+"""A session's last vectors: all of them, in order, exactly or nearly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.contexts.history import History
+from tests.support.fakes import unit_vectors
+
+WIDTH = 16
+
+
+@pytest.mark.parametrize("compact", [False, True])
+@given(st.lists(st.integers(1, 12), max_size=30), st.integers(1, 9))
+def test_it_keeps_the_last_vectors_in_order(compact, sizes, capacity):
+    """Whatever the pieces they came in; compactly, each value to 1/254 of the largest."""
+    history = History(capacity, WIDTH, compact=compact)
+    everything = unit_vectors(sum(sizes), dim=WIDTH)
+    position = 0
+    for size in sizes:
+        history.append(everything[position : position + size])
+        position += size
+        expected = everything[:position][-capacity:]
+        got = history.last(capacity)
+        assert np.float32 == got.dtype
+        tolerance = np.abs(expected).max() / 253 if compact else 0
+        np.testing.assert_allclose(expected, got, atol=tolerance, rtol=0)
+        assert len(expected) == len(history)
+    assert history.nbytes <= max(1.5 * capacity, 1) * (WIDTH + 4 if compact else WIDTH * 4)
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_a_cleared_history_begins_again(compact):
+    history = History(4, WIDTH, compact=compact)
+    history.append(unit_vectors(9, dim=WIDTH))
+    history.clear()
+    assert (0, 0) == (len(history), len(history.last(4)))
+    history.append(unit_vectors(2, dim=WIDTH))
+    assert len(history.last(4)) == 2
+
+
+def test_compactly_a_full_history_of_768_wide_vectors_takes_under_800_kb():
+    """A thousand of them, with the room for the next."""
+    history = History(1000, 768, compact=True)
+    for _ in range(3):
+        history.append(unit_vectors(700, dim=768))
+    assert history.nbytes < 0.8e6

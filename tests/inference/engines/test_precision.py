@@ -1,0 +1,64 @@
+"""The precision a version runs in: the fastest that is near, or the one asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.errors import VersionError
+from service.inference.engines.precision import choose
+from service.manifest import Carried, Drift, SessionHits
+from tests.support.fakes import manifest_of
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+
+def carrying(**cosines):
+    """A version that carries these precisions, each as near to fp32 as said."""
+    hits = SessionHits(stream_sha256="0" * 64, steps=9, pool=5, seed=0, hit_at_5=0.5)
+    built = {"fp32": Carried(hits=hits)}
+    for precision, cosine in cosines.items():
+        drift = Drift(steps=9, min_cosine=cosine, worst_step=1, mean_cosine=cosine, provider=CPU)
+        built[precision] = Carried(drift=drift, hits=hits)
+    return manifest_of("phase-3", 8, "0" * 64).model_copy(update={"precisions": built})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "provider", "cosines", "expected"),
+    [
+        ("auto", CPU, {"int8": 0.99995}, "int8"),
+        ("auto", CPU, {"int8": 0.9999}, "int8"),
+        ("auto", CPU, {"int8": 0.99989}, "fp32"),
+        ("auto", CPU, {}, "fp32"),
+        ("auto", CPU, {"fp16": 1.0}, "fp32"),
+        ("auto", CUDA, {"int8": 1.0, "fp16": 0.99999}, "fp16"),
+        ("auto", CUDA, {"int8": 1.0, "fp16": 0.999}, "fp32"),
+        ("auto", "SomeExecutionProvider", {"int8": 1.0, "fp16": 1.0}, "fp32"),
+        ("int8", CPU, {"int8": 0.995}, "int8"),
+        ("fp16", CUDA, {"fp16": 0.995}, "fp16"),
+        ("fp32", CPU, {"int8": 1.0}, "fp32"),
+    ],
+)
+def test_auto_takes_what_is_near_and_a_person_what_they_name(wanted, provider, cosines, expected):
+    assert expected == choose(carrying(**cosines), wanted, provider)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "provider", "cosines", "said"),
+    [
+        ("int8", CPU, {}, "carries fp32 only: export it with --int8"),
+        ("fp16", CUDA, {"int8": 1.0}, "carries fp32, int8 only: export it with --fp16"),
+        ("fp16", CPU, {"fp16": 1.0}, "gains nothing on CPUExecutionProvider: set auto or fp32"),
+        ("int8", CUDA, {"int8": 1.0}, "gains nothing on CUDA.*: set auto or fp32 or fp16"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_way_out(wanted, provider, cosines, said):
+    with pytest.raises(VersionError, match=said):
+        choose(carrying(**cosines), wanted, provider)
+
+
+def test_a_version_of_an_older_export_runs_in_fp32():
+    """Its manifest lists no precisions."""
+    manifest = manifest_of("phase-3", 8, "0" * 64)
+    assert "fp32" == choose(manifest, "auto", CPU)
+    with pytest.raises(VersionError, match="carries fp32 only"):
+        choose(manifest, "int8", CPU)

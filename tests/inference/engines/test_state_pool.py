@@ -1,0 +1,145 @@
+"""Sessions whose states are in a pool answer as those whose states are arrays."""
+
+from __future__ import annotations
+
+import gc
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.errors import EngineFault
+from service.inference.engines.state_pool import PADDING, SMALLEST, StatePool
+from tests.support.array_device import ArrayDevice
+from tests.support.fakes import DIM, FakeEngine, fault, unit_vectors
+
+COLD = np.zeros((1, DIM), np.float32)
+
+
+def step(pool, states, rows):
+    """One vector of each row's own stream."""
+    return pool.advance(np.stack(rows)[None], states)
+
+
+def test_a_state_goes_on_where_it_stopped_and_is_brought_over_once():
+    """After its first step nothing is moved but the vectors."""
+    device = ArrayDevice(SMALLEST)
+    pool, state = StatePool(device), COLD
+    stream = unit_vectors(5)
+    for row in stream:
+        predicted, (state,) = step(pool, [state], [row])
+    np.testing.assert_allclose(FakeEngine().expected(stream), predicted[0], atol=1e-5)
+    assert ["write"] == [kind for kind, _ in device.moves]
+    assert COLD.nbytes == state.nbytes
+    assert not COLD.any()
+
+
+def test_a_state_is_left_as_it_was():
+    """A step that nobody waits for any more has taken nothing from its session."""
+    pool = StatePool(ArrayDevice(SMALLEST))
+    rows = unit_vectors(3)
+    _, (first,) = step(pool, [COLD], [rows[0]])
+    before = np.asarray(first)
+    answers = [step(pool, [first], [rows[1]])[0] for _ in range(2)]
+    np.testing.assert_array_equal(*answers)
+    np.testing.assert_array_equal(before, np.asarray(first))
+
+
+def test_a_slot_is_free_again_when_nobody_holds_its_state():
+    """On whichever thread it is let go of."""
+    pool = StatePool(ArrayDevice(SMALLEST))
+    _, states = step(pool, [COLD] * 3, unit_vectors(3))
+    states = list(states)
+    assert 3 == pool.held
+    states.pop()
+    thread = threading.Thread(target=states.pop)
+    thread.start()
+    thread.join()
+    gc.collect()
+    assert 1 == pool.held
+
+
+def test_over_its_slots_the_oldest_go_to_the_host_and_come_back():
+    """In batches; none of those in use is moved, and none is lost."""
+    device = ArrayDevice(SMALLEST)
+    pool = StatePool(device)
+    streams = np.stack([unit_vectors(3, seed) for seed in range(SMALLEST + 50)])
+    states = [COLD] * len(streams)
+    for number in range(3):
+        for row, stream in enumerate(streams):
+            predicted, (states[row],) = step(pool, [states[row]], [stream[number]])
+            if number == 2:
+                expected = FakeEngine().expected(stream)
+                np.testing.assert_allclose(expected, predicted[0], atol=1e-5)
+    assert any(kind == "read" and len(slots) > 8 for kind, slots in device.moves)
+    assert pool.held < SMALLEST
+
+
+def test_a_step_that_fails_leaves_states_and_slots():
+    """Its targets held nothing, and are given to the next."""
+    device = ArrayDevice(SMALLEST)
+    pool = StatePool(device)
+    rows = unit_vectors(2)
+    _, (state,) = step(pool, [COLD], [rows[0]])
+    for _ in range(3 * SMALLEST):
+        device.faults = [fault()]
+        with pytest.raises(EngineFault):
+            step(pool, [state], [rows[1]])
+    assert 1 == pool.held
+    predicted, _ = step(pool, [state], [rows[1]])
+    np.testing.assert_allclose(FakeEngine().expected(rows), predicted[0], atol=1e-5)
+
+
+def test_a_state_of_another_pool_is_brought_over():
+    """A version that was unloaded and loaded again has another pool."""
+    pools = [StatePool(ArrayDevice(SMALLEST)) for _ in range(2)]
+    rows = unit_vectors(2)
+    _, (state,) = step(pools[0], [COLD], [rows[0]])
+    predicted, _ = step(pools[1], [state], [rows[1]])
+    np.testing.assert_allclose(FakeEngine().expected(rows), predicted[0], atol=1e-5)
+
+
+def test_a_batch_over_the_largest_size_runs_in_pieces():
+    pool = StatePool(ArrayDevice(2 * SMALLEST))
+    rows = unit_vectors(70)
+    predicted, states = step(pool, [COLD] * 70, rows)
+    np.testing.assert_allclose(rows, predicted, atol=1e-5)
+    assert (70, 70) == (len(states), pool.held)
+
+
+def test_a_pool_that_cannot_hold_a_full_batch_is_refused():
+    with pytest.raises(ValueError, match="needs 128 slots"):
+        StatePool(ArrayDevice(SMALLEST - 1))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.integers(0, 199), min_size=1, max_size=40, unique=True), min_size=1, max_size=30
+    ),
+    st.sets(st.integers(0, 199)),
+)
+def test_whoever_steps_and_whoever_leaves_the_others_answers_hold(batches, leavers):
+    """More sessions than slots, in any order; the padding slot is never anyone's."""
+    device = ArrayDevice(SMALLEST)
+    pool, engine = StatePool(device), FakeEngine()
+    states, plain = {}, {}
+    for number, batch in enumerate(batches):
+        if number == len(batches) // 2:
+            for name in leavers:
+                states.pop(name, None), plain.pop(name, None)
+        rows = unit_vectors(len(batch), seed=number)
+        given = [states.get(name, COLD) for name in batch]
+        predicted, after = step(pool, given, rows)
+        stacked = np.stack([plain.get(name, COLD) for name in batch], axis=1)
+        expected, kept = engine.run(rows[None], np.ones(len(batch), np.int32), stacked)
+        np.testing.assert_array_equal(expected, predicted)
+        states.update(zip(batch, after, strict=True))
+        plain.update(zip(batch, kept.transpose(1, 0, 2), strict=True))
+        del given, after
+    for name, state in states.items():
+        np.testing.assert_array_equal(plain[name], np.asarray(state))
+    assert pool.held <= len(states)
+    assert PADDING not in pool._owners

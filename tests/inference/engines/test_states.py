@@ -1,0 +1,55 @@
+"""States on their way through an engine that keeps them, and one that does not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from service.errors import EngineFault
+from service.inference.engines.states import advance, is_finite
+from tests.support.fakes import DIM, FakeEngine, unit_vectors
+
+
+def test_rows_go_on_from_their_own_states():
+    """What is given is left as it was; what comes back is each row's own copy."""
+    engine = FakeEngine()
+    vectors = unit_vectors(6)
+    cold = np.zeros((1, DIM), np.float32)
+    one, two = vectors[:4:2, None], vectors[1:5:2, None]
+    block = np.concatenate([one, two], axis=1)
+    _, states = advance(engine, block[:1], np.ones(2, np.int32), [cold, cold])
+    predicted, after = advance(engine, block[1:], np.ones(2, np.int32), states)
+    for row, stream in enumerate((one[:, 0], two[:, 0])):
+        np.testing.assert_allclose(engine.expected(stream), predicted[row], atol=1e-6)
+        np.testing.assert_allclose(np.asarray(states[row]), stream[:1], atol=1e-6)
+        assert np.asarray(after[row]).base is None
+    assert not cold.any()
+
+
+def test_an_engine_that_keeps_states_is_handed_them_as_they_are():
+    """Nothing is fetched and stacked for it."""
+
+    class Keeps(FakeEngine):
+        def advance(self, vectors, lengths, states):
+            return vectors[-1], ["kept", *states]
+
+    _, after = advance(Keeps(), unit_vectors(1)[:, None], np.ones(1, np.int32), ["a"])
+    assert ["kept", "a"] == after
+
+
+def test_an_answer_of_another_shape_is_the_engines_fault():
+    class Short(FakeEngine):
+        def run(self, vectors, lengths, state):
+            return super().run(vectors, lengths, state)[0][:, 1:], state
+
+    cold = np.zeros((1, DIM), np.float32)
+    with pytest.raises(EngineFault, match="the engine answered"):
+        advance(Short(), unit_vectors(1)[:, None], np.ones(1, np.int32), [cold])
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [(np.ones((1, 2)), True), (np.array([[1, np.nan]]), False), (object(), True)],
+)
+def test_a_state_that_is_elsewhere_is_not_fetched_to_be_looked_at(state, expected):
+    assert expected == is_finite(state)

@@ -1,0 +1,395 @@
+"""The scheduler: what waits runs together; one caller's fate is not another's."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+
+from service.errors import EngineFault, NotReady, QueueFull
+from service.inference.engines.step_engine import StepEngine
+from service.inference.scheduling.scheduler import Scheduler
+from tests.support.fakes import FakeClock, FakeEngine, fault, unit_vectors
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def running(engine, *, max_batch=8, prefill_chunk=4, queue_limit=16, clock=None, **more):
+    sizes = []
+    scheduler = Scheduler(
+        engine,
+        clock or FakeClock(),
+        max_batch=max_batch,
+        prefill_chunk=prefill_chunk,
+        queue_limit=queue_limit,
+        observe_batch=sizes.append,
+        **more,
+    )
+    scheduler.start("test")
+    try:
+        yield scheduler
+    finally:
+        if isinstance(engine, FakeEngine):
+            engine.gate.set()
+        await scheduler.close()
+
+
+async def held(engine, scheduler, *jobs):
+    """Tasks for `jobs`, all queued behind a first one that holds the engine."""
+    engine.gate.clear()
+    first = asyncio.create_task(scheduler.submit(unit_vectors(1), None))
+    await asyncio.to_thread(engine.entered.acquire)
+    tasks = [asyncio.create_task(scheduler.submit(vectors, None)) for vectors in jobs]
+    await asyncio.sleep(0)
+    return first, tasks
+
+
+@pytest.mark.parametrize("length", [1, 3, 4, 5, 8, 21])
+async def test_a_context_run_in_chunks_answers_as_in_one_pass(length):
+    """Chunks carry the state from one to the next."""
+    engine = FakeEngine()
+    vectors = unit_vectors(length)
+    async with running(engine, prefill_chunk=4) as scheduler:
+        got = await scheduler.submit(vectors, None)
+    np.testing.assert_allclose(engine.expected(vectors), got.vector, atol=1e-6)
+
+
+async def test_a_kept_state_goes_on_where_it_stopped():
+    """Ten vectors and then one are eleven."""
+    engine = FakeEngine()
+    vectors = unit_vectors(11)
+    async with running(engine) as scheduler:
+        before = await scheduler.submit(vectors[:10], None)
+        got = await scheduler.submit(vectors[10:], before.state)
+    np.testing.assert_allclose(engine.expected(vectors), got.vector, atol=1e-6)
+
+
+async def test_steps_that_wait_run_together():
+    """When the engine is free it takes what waits, up to the largest batch."""
+    engine = FakeEngine()
+    async with running(engine, max_batch=3) as scheduler:
+        first, tasks = await held(engine, scheduler, *(unit_vectors(1, i) for i in range(4)))
+        engine.gate.set()
+        await asyncio.gather(first, *tasks)
+    assert engine.batches == [[1], [1, 1, 1], [1]]
+
+
+async def test_a_step_does_not_wait_for_a_whole_context():
+    """It waits for one chunk at most, and a context for one batch of steps."""
+    engine = FakeEngine()
+    async with running(engine, prefill_chunk=4) as scheduler:
+        first, tasks = await held(engine, scheduler, unit_vectors(12), unit_vectors(1))
+        engine.gate.set()
+        await asyncio.gather(first, *tasks)
+    assert engine.batches == [[1], [4], [1], [4], [4]]
+
+
+async def test_where_two_threads_may_run_a_step_waits_for_no_chunk():
+    """The step is answered while the context's chunk is still in the engine."""
+    engine = FakeEngine(concurrent=True)
+    context, step = unit_vectors(9, 1), unit_vectors(1, 2)
+    async with running(engine, prefill_chunk=4) as scheduler:
+        engine.prefill_gate.clear()
+        held_up = asyncio.create_task(scheduler.submit(context, None))
+        await asyncio.to_thread(engine.entered.acquire)
+        got = await scheduler.submit(step, None)
+        assert not held_up.done()
+        engine.prefill_gate.set()
+        got_context = await held_up
+    np.testing.assert_allclose(engine.expected(step), got.vector, atol=1e-6)
+    np.testing.assert_allclose(engine.expected(context), got_context.vector, atol=1e-6)
+
+
+async def test_on_a_cpu_few_contexts_run_side_by_side():
+    """More at once would hold the engine longer and finish none of them sooner."""
+    engine = FakeEngine(concurrent=True)
+    async with running(engine, max_batch=32) as scheduler:
+        engine.prefill_gate.clear()
+        first = asyncio.create_task(scheduler.submit(unit_vectors(4), None))
+        await asyncio.to_thread(engine.entered.acquire)
+        tasks = [asyncio.create_task(scheduler.submit(unit_vectors(4, i), None)) for i in range(6)]
+        await asyncio.sleep(0)
+        engine.prefill_gate.set()
+        await asyncio.gather(first, *tasks)
+    assert [1, 4, 2] == [len(batch) for batch in engine.batches]
+
+
+async def test_a_context_that_could_only_be_late_is_refused():
+    """By what the vectors before it have lately taken, those in the engine too; a step is not."""
+    clock = FakeClock()
+    engine = Taking(clock, 0.1)
+    async with running(engine, clock=clock, patience=10.0) as scheduler:
+        for _ in range(60):  # until what it has measured counts
+            await scheduler.submit(unit_vectors(4), None)
+        engine.prefill_gate.clear()
+        while engine.entered.acquire(blocking=False):
+            pass
+        first = asyncio.create_task(scheduler.submit(unit_vectors(60), None))
+        await asyncio.to_thread(engine.entered.acquire)
+        second = asyncio.create_task(scheduler.submit(unit_vectors(60), None))
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFull, match="120 vectors") as raised:
+            await scheduler.submit(unit_vectors(2), None)
+        await scheduler.submit(unit_vectors(1), None)
+        engine.prefill_gate.set()
+        await asyncio.gather(first, second)
+        await scheduler.submit(unit_vectors(2), None)
+    assert 1.0 < raised.value.retry_after < 2.1
+
+
+class Taking(FakeEngine):
+    """Each vector of a context takes `seconds` of the clock."""
+
+    def __init__(self, clock, seconds):
+        super().__init__(concurrent=True)
+        self._clock, self._seconds = clock, seconds
+
+    def run(self, vectors, lengths, state):
+        if len(vectors) > 1:
+            self._clock.advance(self._seconds * float(lengths.sum()))
+        return super().run(vectors, lengths, state)
+
+
+@pytest.mark.parametrize("concurrent", [False, True])
+async def test_the_end_of_a_context_is_read_as_its_beginning_was(concurrent):
+    """Steps have a graph of their own that is only near: of a context not even the last
+    vector, nor the one that is new, takes it."""
+    full, step = FakeEngine(concurrent=concurrent), FakeEngine(decay=0.9, concurrent=concurrent)
+    step.precision = "int8"
+    engine = StepEngine(full, step)
+    vectors = unit_vectors(6)
+    async with running(engine, prefill_chunk=4) as scheduler:
+        before = await scheduler.submit(vectors[:5], None, exact=True)
+        again = scheduler.submit(vectors[5:], before.state, offset=5, exact=True)
+        other = scheduler.submit(vectors[5:], before.state)
+        got, stepped = await asyncio.gather(again, other)
+    np.testing.assert_allclose(full.expected(vectors[:5]), before.vector, atol=1e-6)
+    np.testing.assert_allclose(full.expected(vectors), got.vector, atol=1e-6)
+    assert 1 == len(step.batches)
+    assert not np.allclose(got.vector, stepped.vector, atol=1e-4)
+
+
+@pytest.mark.parametrize("concurrent", [False, True])
+async def test_contexts_at_once_are_all_answered(concurrent):
+    """Whatever runs beside them."""
+    engine = FakeEngine(concurrent=concurrent)
+    jobs = [unit_vectors(1 + i % 7, i) for i in range(16)]
+    async with running(engine, prefill_chunk=2) as scheduler:
+        got = await asyncio.gather(*(scheduler.submit(job, None) for job in jobs))
+    for job, answer in zip(jobs, got, strict=True):
+        np.testing.assert_allclose(engine.expected(job), answer.vector, atol=1e-6)
+
+
+async def test_contexts_of_different_lengths_share_a_batch():
+    """Padding of the shorter one does not change its answer."""
+    engine = FakeEngine()
+    short, long = unit_vectors(3, 1), unit_vectors(9, 2)
+    async with running(engine, prefill_chunk=4) as scheduler:
+        first, tasks = await held(engine, scheduler, short, long)
+        engine.gate.set()
+        _, got_short, got_long = await asyncio.gather(first, *tasks)
+    assert engine.batches == [[1], [3, 4], [4], [1]]
+    np.testing.assert_allclose(engine.expected(short), got_short.vector, atol=1e-6)
+    np.testing.assert_allclose(engine.expected(long), got_long.vector, atol=1e-6)
+
+
+async def test_a_cancelled_request_leaves_the_others_of_its_batch_served():
+    """And costs the engine nothing if it had not begun."""
+    engine = FakeEngine()
+    async with running(engine) as scheduler:
+        first, tasks = await held(engine, scheduler, *(unit_vectors(1, i) for i in range(4)))
+        tasks[1].cancel()
+        engine.gate.set()
+        await first
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(results[1], asyncio.CancelledError)
+    for i in (0, 2, 3):
+        np.testing.assert_allclose(
+            engine.expected(unit_vectors(1, i)), results[i].vector, atol=1e-6
+        )
+    assert engine.batches == [[1], [1, 1, 1]]
+
+
+async def test_one_cancelled_while_its_batch_runs_leaves_the_others_served():
+    """The engine is already at it; the rest get their answers."""
+    engine = FakeEngine()
+    async with running(engine) as scheduler:
+        first, tasks = await held(engine, scheduler, unit_vectors(9, 1), unit_vectors(9, 2))
+        engine.gate.set()
+        await first
+        engine.gate.clear()
+        await asyncio.to_thread(engine.entered.acquire)
+        tasks[0].cancel()
+        await asyncio.sleep(0)
+        engine.gate.set()
+        got = await tasks[1]
+    np.testing.assert_allclose(engine.expected(unit_vectors(9, 2)), got.vector, atol=1e-6)
+
+
+async def test_over_its_bound_it_refuses_at_once():
+    """The refused caller learns when to come back."""
+    engine = FakeEngine()
+    async with running(engine, queue_limit=2) as scheduler:
+        first, tasks = await held(engine, scheduler, unit_vectors(1), unit_vectors(5))
+        with pytest.raises(QueueFull) as refused:
+            await scheduler.submit(unit_vectors(1), None)
+        engine.gate.set()
+        await asyncio.gather(first, *tasks)
+    assert refused.value.retry_after > 0
+
+
+async def test_callers_who_have_gone_give_up_their_places():
+    """A full queue of the departed refuses nobody."""
+    engine = FakeEngine()
+    async with running(engine, queue_limit=2) as scheduler:
+        first, tasks = await held(engine, scheduler, unit_vectors(1), unit_vectors(5))
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert scheduler.waiting == 0
+        engine.gate.set()
+        await first
+        await scheduler.submit(unit_vectors(1), None)
+    assert engine.batches == [[1], [1]]
+
+
+async def test_an_answer_of_another_shape_is_a_fault_and_the_thread_lives_on(caplog):
+    """It is the only thread a version has."""
+    engine = FakeEngine()
+    run = engine.run
+    async with running(engine) as scheduler:
+        engine.run = lambda *feeds: tuple(output[:, :0] for output in run(*feeds))
+        with pytest.raises(EngineFault, match="not"):
+            await scheduler.submit(unit_vectors(1), None)
+        engine.run = run
+        await scheduler.submit(unit_vectors(1), None)
+    assert "the engine failed" in caplog.text
+
+
+@pytest.mark.parametrize("error", [fault(), RuntimeError("cuDNN")])
+async def test_an_engine_that_raises_fails_its_batch_and_goes_on(error, caplog):
+    """The callers of that batch get an engine fault; the next are served."""
+    engine = FakeEngine()
+    async with running(engine) as scheduler:
+        engine.faults.append(error)
+        with pytest.raises(EngineFault, match=str(error)):
+            await scheduler.submit(unit_vectors(6), None)
+        got = await scheduler.submit(unit_vectors(1), None)
+    np.testing.assert_allclose(engine.expected(unit_vectors(1)), got.vector, atol=1e-6)
+    assert "the engine failed" in caplog.text
+
+
+async def test_nan_from_the_engine_is_its_fault():
+    """It is never an answer."""
+    engine = FakeEngine()
+    engine.poison = True
+    async with running(engine) as scheduler:
+        with pytest.raises(EngineFault, match="NaN"):
+            await scheduler.submit(unit_vectors(1), None)
+
+
+async def test_closing_refuses_what_waits_and_finishes_what_runs():
+    """Nobody is left without an answer."""
+    engine = FakeEngine()
+    async with running(engine) as scheduler:
+        first, tasks = await held(engine, scheduler, unit_vectors(1))
+        closing = asyncio.create_task(scheduler.close())
+        with pytest.raises(NotReady):
+            await tasks[0]
+        engine.gate.set()
+        await asyncio.gather(first, closing)
+        with pytest.raises(NotReady):
+            await scheduler.submit(unit_vectors(1), None)
+
+
+@pytest.mark.parametrize("concurrent", [False, True])
+async def test_closing_refuses_a_context_between_two_chunks(concurrent):
+    """Its caller hears at once, not at its deadline."""
+    engine = FakeEngine(concurrent=concurrent)
+    async with running(engine, prefill_chunk=4) as scheduler:
+        engine.gate.clear()
+        task = asyncio.create_task(scheduler.submit(unit_vectors(9), None))
+        await asyncio.to_thread(engine.entered.acquire)
+        closing = asyncio.create_task(scheduler.close())
+        await asyncio.sleep(0)
+        engine.gate.set()
+        await closing
+        with pytest.raises(NotReady):
+            await task
+    assert engine.batches == [[4]]
+
+
+class WatchedEngine(FakeEngine):
+    """Says on which thread each run was, and how long it took by `clock`."""
+
+    def __init__(self, clock, seconds, *, concurrent=True):
+        super().__init__(concurrent=concurrent)
+        self.clock, self.seconds = clock, seconds
+        self.here = []
+
+    def run(self, vectors, lengths, state):
+        self.here.append(threading.current_thread() is threading.main_thread())
+        self.clock.advance(self.seconds)
+        return super().run(vectors, lengths, state)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "concurrent", "here"),
+    [
+        (0.0003, True, [False, True, True]),
+        (0.002, True, [False, False, False]),
+        (0.0003, False, [False, False, False]),
+    ],
+    ids=["short", "long", "one thread alone may run it"],
+)
+async def test_a_short_step_that_is_alone_runs_where_it_was_asked_for(seconds, concurrent, here):
+    """Once one has been; a longer one would hold up the event loop."""
+    clock = FakeClock()
+    engine = WatchedEngine(clock, seconds, concurrent=concurrent)
+    vectors = unit_vectors(3)
+    state = None
+    async with running(engine, clock=clock) as scheduler:
+        for count in range(3):
+            got = await scheduler.submit(vectors[count : count + 1], state)
+            state = got.state
+            # Until the loop's turn is over, as it is when another request has come.
+            await asyncio.sleep(0)
+            assert got.inference_seconds == pytest.approx(seconds)
+    np.testing.assert_allclose(engine.expected(vectors), got.vector, atol=1e-6)
+    assert here == engine.here
+
+
+async def test_of_steps_of_one_turn_of_the_loop_only_the_first_runs_there():
+    """The first may be alone, for all it knows; those after it are left to the thread."""
+    clock = FakeClock()
+    engine = WatchedEngine(clock, 0.0003)
+    jobs = [unit_vectors(1, i) for i in range(5)]
+    async with running(engine, clock=clock) as scheduler:
+        await scheduler.submit(unit_vectors(1), None)
+        await asyncio.sleep(0)
+        engine.here.clear()
+        got = await asyncio.gather(*(scheduler.submit(job, None) for job in jobs))
+        assert engine.here[0]
+        assert not any(engine.here[1:])
+    for job, answer in zip(jobs, got, strict=True):
+        np.testing.assert_allclose(engine.expected(job), answer.vector, atol=1e-6)
+
+
+async def test_a_fault_on_the_loops_thread_is_the_engines(caplog):
+    """As on its own: the caller hears of it, and the next is served."""
+    clock = FakeClock()
+    engine = WatchedEngine(clock, 0.0003)
+    async with running(engine, clock=clock) as scheduler:
+        await scheduler.submit(unit_vectors(1), None)
+        await asyncio.sleep(0)
+        engine.faults.append(fault())
+        with pytest.raises(EngineFault, match="memory"):
+            await scheduler.submit(unit_vectors(1), None)
+        await asyncio.sleep(0)
+        await scheduler.submit(unit_vectors(1), None)
+    assert engine.here == [False, True, True]
+    assert "the engine failed" in caplog.text

@@ -1,0 +1,78 @@
+"""What the demo prepares: whether an export can be used again, and a server that is stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from loadtest.demo import environment
+from service.manifest import sha256
+
+
+@pytest.fixture
+def exported(tmp_path):
+    """A checkpoint and the manifest of the version exported from it."""
+    checkpoint = tmp_path / "phase-2.safetensors"
+    checkpoint.write_bytes(b"weights")
+    manifest = tmp_path / "models" / "next-vector" / "phase-2" / "manifest.json"
+    manifest.parent.mkdir(parents=True)
+    content = {"source_sha256": sha256(checkpoint), "context_window": 500, "precisions": {}}
+    manifest.write_text(json.dumps(content))
+    return checkpoint, manifest, tmp_path / "models"
+
+
+def test_an_export_of_the_same_checkpoint_is_used_again(exported):
+    """The manifest names its digest."""
+    checkpoint, _, models = exported
+    assert environment.is_export_current(models, "phase-2", checkpoint, 500)
+    assert not environment.is_export_current(models, "phase-3", checkpoint, 1000)
+
+
+def test_another_checkpoint_window_or_a_damaged_manifest_is_exported_anew(exported):
+    """Rather than served under a name that is no longer true."""
+    checkpoint, manifest, models = exported
+    good = manifest.read_text()
+    for text in ("{", "[]", good.replace("500", "1000"), good.replace("precisions", "step_int8")):
+        manifest.write_text(text)
+        assert not environment.is_export_current(models, "phase-2", checkpoint, 500)
+    manifest.write_text(good)
+    checkpoint.write_bytes(b"other weights")
+    assert not environment.is_export_current(models, "phase-2", checkpoint, 500)
+
+
+def test_a_failed_export_says_what_the_export_said(tmp_path):
+    """The end of its log."""
+    checkpoint = tmp_path / "phase-2.safetensors"
+    checkpoint.write_bytes(b"not a checkpoint")
+    with pytest.raises(environment.EnvironmentSetupError, match="not a readable safetensors file"):
+        environment.export_version(
+            tmp_path / "models", "phase-2", checkpoint, tmp_path / "log", 500
+        )
+
+
+def test_settings_meant_for_another_server_do_not_reach_the_demos(monkeypatch):
+    """They could move its port or its device."""
+    monkeypatch.setenv("NEXTVEC_PORT", "1")
+    variables = environment._environment({"NEXTVEC_MODEL": "x"})
+    assert "NEXTVEC_PORT" not in variables
+    assert ("x", os.environ["PATH"]) == (variables["NEXTVEC_MODEL"], variables["PATH"])
+
+
+def test_the_server_is_stopped_whatever_happens(tmp_path):
+    """Also when the block that used it raises."""
+    with (
+        pytest.raises(KeyboardInterrupt),
+        environment.run_server(tmp_path / "none", tmp_path) as server,
+    ):
+        raise KeyboardInterrupt
+    assert server.process.returncode is not None
+
+
+def test_a_server_that_ends_says_why(tmp_path):
+    """There is nothing to serve here; its log's end is in the message."""
+    with environment.run_server(tmp_path / "none", tmp_path) as server:
+        server.process.wait()
+        with pytest.raises(environment.EnvironmentSetupError, match="the server ended with status"):
+            server.check()

@@ -1,0 +1,376 @@
+"""The canary on copies: off the caller's path, dropped under load, the same work or no time."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from service.contexts.history import History
+from service.contexts.session_store import Session
+from service.errors import NotFound
+from service.inference.scheduling.jobs import EngineResult
+from service.inference.scheduling.scheduler import Scheduler
+from service.metrics import Metrics
+from service.prediction.shadow_runner import IDLE_SECONDS, MAX_SESSIONS, REST, ShadowRunner
+from service.rollout.routing.traffic_split import Assignment, Traffic
+from service.types import Mode
+from tests.support.fakes import DIM, FakeClock, FakeEngine, fault, manifest_of, unit_vectors
+
+SPLIT = Assignment("phase-2", "phase-3", 0, "salt", shadow=True)
+
+
+class TimedEngine(FakeEngine):
+    """Each run takes a second by the clock."""
+
+    def __init__(self, clock, decay):
+        super().__init__(decay)
+        self.clock, self.seconds = clock, 1.0
+
+    def run(self, vectors, lengths, state):
+        self.clock.advance(self.seconds)
+        return super().run(vectors, lengths, state)
+
+
+class World:
+    def __init__(self, window=16, policy="exact"):
+        self.clock = FakeClock()
+        self.traffic = Traffic(SPLIT)
+        self.metrics = Metrics(CollectorRegistry(), 10.0)
+        self.engines, self.loaded = {}, {}
+        for version, size in (("phase-2", 8), ("phase-3", window)):
+            engine = TimedEngine(self.clock, 0.9)
+            scheduler = Scheduler(engine, self.clock, max_batch=8, prefill_chunk=64, queue_limit=8)
+            scheduler.start(version)
+            manifest = manifest_of(version, size, version, policy)
+            self.engines[version] = engine
+            self.loaded[version] = SimpleNamespace(
+                manifest=manifest, scheduler=scheduler, digest=version
+            )
+        self.shadow = ShadowRunner(self.traffic, self, self.metrics, self.clock, 5.0)
+
+    def get(self, version):
+        if version not in self.loaded:
+            raise NotFound(version)
+        return self.loaded[version]
+
+    @property
+    def engine(self):
+        return self.engines["phase-3"]
+
+    async def settle(self):
+        """Until the copy is done, and rested from."""
+        if self.shadow._running is not None:
+            await asyncio.gather(self.shadow._running, return_exceptions=True)
+        self.clock.advance(REST * 100)
+
+    def answer(self, vectors, seconds=1.0):
+        """What stable made of a context."""
+        found = self.engines["phase-2"].expected(vectors)
+        return EngineResult(found, np.zeros((1, DIM), np.float32), 0.0, seconds)
+
+    def append(self, session, vectors, mode=Mode.STEP):
+        session.history.append(vectors)
+        session.length += len(vectors)
+        stable = self.answer(session.history.last(100))
+        self.shadow.append(session, len(vectors), mode, stable, SPLIT)
+
+    async def close(self):
+        await self.shadow.close()
+        for loaded in self.loaded.values():
+            await loaded.scheduler.close()
+
+
+def told(story, **options):
+    """Run `story(world)` in a world of its own."""
+
+    async def whole():
+        world = World(**options)
+        try:
+            return await story(world)
+        finally:
+            await world.close()
+
+    return asyncio.run(whole())
+
+
+def session(number=0):
+    return Session(f"s{number}", History(100, DIM), 0.0)
+
+
+def test_a_context_is_copied_and_its_prediction_compared():
+    async def story(world):
+        context = unit_vectors(6)
+        world.shadow.context(context, world.answer(context), SPLIT, known=0)
+        await world.settle()
+        seen = world.shadow.take()
+        assert (1, 0, 0) == (seen.answered, seen.faults, seen.dropped)
+        assert 1.0 == pytest.approx(seen.agreement, abs=1e-6)
+        assert 1 == seen.modes["prefill"].canary.total == seen.modes["prefill"].stable.total
+        assert 0 == world.shadow.take().total
+        value = world.metrics.registry.get_sample_value
+        assert 1 == value("nextvec_shadow_copies_total", {"result": "answered"})
+        labels = {"version": "phase-3", "mode": "prefill"}
+        assert 1 == value("nextvec_shadow_inference_duration_seconds_count", labels)
+
+    told(story)
+
+
+def test_the_next_canary_does_not_inherit_what_the_last_one_left():
+    """An abort by hand comes between two looks: what was not looked at is never counted."""
+
+    async def story(world):
+        context = unit_vectors(6)
+        world.engine.faults = [fault()]
+        world.shadow.context(context, world.answer(context), SPLIT, known=0)
+        await world.settle()
+        world.traffic.set(Assignment("phase-2"))
+        world.traffic.set(Assignment("phase-2", "phase-3", 0, "another salt", shadow=True))
+        assert 0 == world.shadow.take().faults
+
+    told(story)
+
+
+def test_a_version_that_answers_something_else_does_not_agree():
+    async def story(world):
+        context = unit_vectors(6)
+        stable = world.answer(context)
+        opposite = EngineResult(-stable.vector, stable.state, 0.0, 1.0)
+        world.shadow.context(context, opposite, SPLIT, known=0)
+        await world.settle()
+        assert -1.0 == pytest.approx(world.shadow.take().agreement, abs=1e-6)
+
+    told(story)
+
+
+def test_a_context_of_which_stable_knew_a_part_is_compared_but_not_timed():
+    async def story(world):
+        context = unit_vectors(6)
+        world.shadow.context(context, world.answer(context), SPLIT, known=4)
+        await world.settle()
+        seen = world.shadow.take()
+        assert (1, {}) == (seen.answered, seen.modes)
+
+    told(story)
+
+
+@pytest.mark.parametrize("policy", ["exact", "anchored"])
+def test_a_session_is_followed_step_by_step(policy):
+    """One vector a copy within the window, and always what recomputing would give."""
+
+    async def story(world):
+        one, vectors = session(), unit_vectors(12)
+        for n in range(12):
+            world.append(one, vectors[n : n + 1])
+            await world.settle()
+        seen = world.shadow.take()
+        assert (12, 12) == (seen.answered, seen.modes["step"].canary.total)
+        assert 1.0 == pytest.approx(seen.agreement, abs=1e-5)
+        assert all(batch == [1] for batch in world.engine.batches)
+
+    told(story, window=100, policy=policy)
+
+
+def test_a_session_that_was_there_before_is_primed_once():
+    """From its kept vectors; that copy is compared and not timed."""
+
+    async def story(world):
+        one, vectors = session(), unit_vectors(12)
+        one.history.append(vectors[:10])
+        one.length = 10
+        for n in (10, 11):
+            world.append(one, vectors[n : n + 1])
+            await world.settle()
+        seen = world.shadow.take()
+        assert [[11], [1]] == world.engine.batches
+        assert (2, 1) == (seen.answered, seen.modes["step"].canary.total)
+        assert 1.0 == pytest.approx(seen.agreement, abs=1e-5)
+
+    told(story)
+
+
+def test_what_was_dropped_is_caught_up_with_the_next_copy():
+    """Which is then compared, and not timed: it was more work than stable's."""
+
+    async def story(world):
+        one, vectors = session(), unit_vectors(4)
+        world.append(one, vectors[:1])
+        await world.settle()
+        world.shadow._rests_until = world.clock.now + 1
+        world.append(one, vectors[1:2])
+        world.clock.advance(10)
+        world.append(one, vectors[2:3])
+        await world.settle()
+        world.append(one, vectors[3:4])
+        await world.settle()
+        seen = world.shadow.take()
+        assert [[1], [2], [1]] == world.engine.batches
+        assert (3, 1, 2) == (seen.answered, seen.dropped, seen.modes["step"].canary.total)
+        assert 1.0 == pytest.approx(seen.agreement, abs=1e-5)
+
+    told(story)
+
+
+@pytest.mark.parametrize("length", [2, 5])
+def test_a_session_begun_anew_under_its_id_is_followed_from_its_beginning(length):
+    """Also where it is longer at once than the one before it was."""
+
+    async def story(world):
+        one, vectors = session(), unit_vectors(8)
+        world.append(one, vectors[:3], Mode.PREFILL)
+        await world.settle()
+        one.clear()
+        world.append(one, vectors[3 : 3 + length], Mode.PREFILL)
+        await world.settle()
+        assert [[3], [length]] == world.engine.batches
+        assert 1.0 == pytest.approx(world.shadow.take().agreement, abs=1e-5)
+
+    told(story)
+
+
+def test_one_copy_at_a_time_and_then_a_rest():
+    """A quarter of one engine's time at most."""
+
+    async def story(world):
+        context = unit_vectors(3)
+        stable = world.answer(context)
+        offer = lambda: world.shadow.context(context, stable, SPLIT, known=0)  # noqa: E731
+        offer()
+        offer()
+        await asyncio.gather(world.shadow._running)
+        finished = world.clock.now
+        offer()
+        world.clock.now = finished + REST - 0.01
+        offer()
+        seen = world.shadow.take()
+        assert (1, 3) == (seen.answered, seen.dropped)
+        world.clock.now = finished + REST
+        offer()
+        await world.settle()
+        assert 1 == world.shadow.take().answered
+
+    told(story)
+
+
+@pytest.mark.parametrize("busy", ["phase-2", "phase-3"])
+def test_while_anybody_waits_nothing_is_copied(busy):
+    async def story(world):
+        engine, scheduler = world.engines[busy], world.loaded[busy].scheduler
+        engine.gate.clear()
+        work = [asyncio.ensure_future(scheduler.submit(unit_vectors(1), None)) for _ in range(2)]
+        await asyncio.to_thread(engine.entered.acquire)
+        work.append(asyncio.ensure_future(scheduler.submit(unit_vectors(1), None)))
+        await asyncio.sleep(0)
+        assert scheduler.waiting
+        context = unit_vectors(3)
+        stable = EngineResult(context[0], np.zeros((1, DIM), np.float32), 0.0, 1.0)
+        world.shadow.context(context, stable, SPLIT, known=0)
+        assert 1 == world.shadow.take().dropped
+        engine.gate.set()
+        await asyncio.gather(*work)
+
+    told(story)
+
+
+def test_the_caller_never_waits():
+    """The offer returns while the canary's engine hangs."""
+
+    async def story(world):
+        world.engine.gate.clear()
+        context = unit_vectors(3)
+        world.shadow.context(context, world.answer(context), SPLIT, known=0)
+        assert world.shadow._running is not None
+        world.engine.gate.set()
+        await world.settle()
+
+    told(story)
+
+
+@pytest.mark.parametrize("how", ["fault", "nan"])
+def test_a_copy_that_fails_is_the_canarys_fault(how):
+    async def story(world):
+        if how == "fault":
+            world.engine.faults = [fault()]
+        else:
+            world.engine.poison = True
+        context = unit_vectors(3)
+        world.shadow.context(context, world.answer(context), SPLIT, known=0)
+        await world.settle()
+        seen = world.shadow.take()
+        assert (0, 1) == (seen.answered, seen.faults)
+
+    told(story)
+
+
+def test_a_copy_that_takes_too_long_is_one_too():
+    async def story(world):
+        world.shadow._timeout = 0.0
+        world.engine.gate.clear()
+        context = unit_vectors(3)
+        world.shadow.context(context, world.answer(context), SPLIT, known=0)
+        await asyncio.gather(world.shadow._running)
+        world.engine.gate.set()
+        assert 1 == world.shadow.take().faults
+
+    told(story)
+
+
+def test_a_copy_of_a_step_that_is_over_counts_for_nothing():
+    """Its rollout may have been aborted and another one begun."""
+
+    async def story(world):
+        world.engine.gate.clear()
+        context = unit_vectors(3)
+        world.shadow.context(context, world.answer(context), SPLIT, known=0)
+        world.traffic.set(Assignment("phase-2", "phase-3", 0, "another", shadow=True))
+        world.engine.gate.set()
+        await world.settle()
+        assert 0 == world.shadow.take().total
+
+    told(story)
+
+
+@pytest.mark.parametrize(
+    "split",
+    [
+        Assignment("phase-2"),
+        Assignment("phase-2", "phase-3", 500, "salt"),
+        Assignment("phase-2", "gone", 0, "salt", shadow=True),
+    ],
+)
+def test_outside_a_shadow_step_nothing_is_copied(split):
+    async def story(world):
+        context = unit_vectors(3)
+        world.shadow.context(context, world.answer(context), split, known=0)
+        one = session()
+        one.history.append(context)
+        one.length = 3
+        world.shadow.append(one, 3, Mode.PREFILL, world.answer(context), split)
+        assert world.shadow._running is None
+        assert (0, 0) == (world.shadow.take().total, len(world.shadow._followed))
+
+    told(story)
+
+
+def test_only_so_many_sessions_are_followed():
+    """One that has been idle makes room."""
+
+    async def story(world):
+        world.engine.seconds = 0.0
+        vector = unit_vectors(1)
+        for number in range(MAX_SESSIONS):
+            world.append(session(number), vector)
+            await asyncio.gather(world.shadow._running)
+        world.append(session(MAX_SESSIONS), vector)
+        assert world.shadow._running is None
+        assert MAX_SESSIONS == len(world.shadow._followed)
+        world.clock.advance(IDLE_SECONDS)
+        world.append(session(MAX_SESSIONS + 1), vector)
+        await asyncio.gather(world.shadow._running)
+        assert MAX_SESSIONS == len(world.shadow._followed)
+        assert "s0" not in world.shadow._followed
+
+    told(story)

@@ -1,0 +1,76 @@
+"""PredictionStore that wait for a label."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.errors import Gone, NotFound
+from service.quality.prediction_store import OVERHEAD_BYTES, TOMBSTONES, PredictionStore
+from tests.support.fakes import FakeClock, unit_vectors
+from tests.support.quality_fakes import prediction
+
+MADE = prediction(unit_vectors(1)[0])
+SIZE = OVERHEAD_BYTES + MADE.vector.nbytes
+ME, YOU = b"me", b"you"
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def kept(clock):
+    return PredictionStore(clock, max_bytes=3 * SIZE, ttl_seconds=60.0)
+
+
+def test_a_prediction_is_found_until_its_label_is_counted(kept):
+    kept.keep(ME, "a", MADE)
+    assert MADE is kept.find(ME, "a")
+    assert MADE is kept.find(ME, "a")
+    kept.counted(ME, "a")
+    assert kept.find(ME, "a") is None
+
+
+def test_nobody_labels_what_another_has_asked(kept):
+    kept.keep(ME, "a", MADE)
+    with pytest.raises(NotFound, match="'a'") as raised:
+        kept.find(YOU, "a")
+    assert "prediction_not_found" == raised.value.code
+
+
+def test_an_expired_one_is_gone(kept, clock):
+    kept.keep(ME, "a", MADE)
+    clock.advance(60)
+    with pytest.raises(Gone) as raised:
+        kept.find(ME, "a")
+    assert "prediction_gone" == raised.value.code
+
+
+def test_the_oldest_go_when_memory_is_short(kept):
+    for name in "abcd":
+        kept.keep(ME, name, MADE)
+    with pytest.raises(Gone):
+        kept.find(ME, "a")
+    assert MADE is kept.find(ME, "b")
+
+
+def test_an_id_used_again_stands_for_the_later_prediction(kept):
+    later = MADE._replace(key="later")
+    kept.keep(ME, "a", MADE)
+    kept.counted(ME, "a")
+    kept.keep(ME, "a", later)
+    assert later is kept.find(ME, "a")
+
+
+def test_memory_is_returned(kept, clock):
+    for i in range(50):
+        kept.keep(ME, f"{i % 5}", MADE)
+        if i % 3 == 0:
+            kept.counted(ME, f"{i % 5}")
+        clock.advance(7)
+    clock.advance(60)
+    with pytest.raises(NotFound):
+        kept.find(ME, "never")
+    assert 0 == kept._nbytes
+    assert len(kept._past) <= TOMBSTONES

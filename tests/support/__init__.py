@@ -1,0 +1,1 @@
+"""Fakes, servers and builders that several tests share."""

@@ -1,0 +1,127 @@
+"""Exporters of the service's metrics, and servers that scrape them: a fake and the real one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from prometheus_client import CollectorRegistry, generate_latest
+
+from service.metrics import Metrics
+from service.rollout.analysis.prometheus_source import INFERENCE, KEYS, METRIC
+from service.types import Mode, RequestOutcome
+from tests.support import prometheus_server
+
+WAIT_SECONDS = 60
+
+
+@contextlib.contextmanager
+def serving(answer):
+    """A port at which `answer(path)` gives (status, content type, body)."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            status, kind, body = answer(self.path)
+            with contextlib.suppress(ConnectionError):
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.end_headers()
+                self.wfile.write(body)
+
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def new_metrics() -> Metrics:
+    """A process whose pair of versions, a and b, is loaded."""
+    metrics = Metrics(CollectorRegistry(), 10.0)
+    for variant, version in (("stable", "a"), ("canary", "b")):
+        for mode in Mode:
+            for outcome in RequestOutcome:
+                metrics.request_duration.labels(variant, version, mode, outcome)
+            metrics.inference_duration.labels(variant, version, mode)
+    return metrics
+
+
+def vector(targets: dict[str, Metrics], versions=("a", "b")) -> bytes:
+    """The answer to the query for both arms, if each instance holds these metrics."""
+    result = [
+        {
+            "metric": {
+                "__name__": sample.name,
+                **sample.labels,
+                "instance": instance,
+                "job": "nextvec",
+            },
+            "value": [1.7e9, str(int(sample.value))],
+        }
+        for instance, metrics in targets.items()
+        for histogram in (
+            metrics.request_duration,
+            metrics.inference_duration,
+            metrics.online_key_share,
+        )
+        for family in histogram.collect()
+        for sample in family.samples
+        if sample.name in {METRIC, INFERENCE, KEYS}
+        and (sample.labels["variant"], sample.labels["version"])
+        in zip(("stable", "canary"), versions, strict=True)
+        and sample.labels.get("outcome", "ok") in {"ok", "cancelled", "error", "timeout"}
+    ]
+    data = {"resultType": "vector", "result": result}
+    return json.dumps({"status": "success", "data": data}).encode()
+
+
+class Scraped:
+    """A process's metrics over HTTP, to a real Prometheus."""
+
+    def __init__(self):
+        self.metrics = new_metrics()
+        self._scrapes = 0
+        self._changed = threading.Condition()
+
+    def answer(self, path):
+        with self._changed:
+            body = generate_latest(self.metrics.registry)
+            self._scrapes += 1
+            self._changed.notify_all()
+        return 200, "text/plain; version=0.0.4", body
+
+    def settle(self):
+        """Until what is counted now has been stored: the scrape after the next has begun."""
+        with self._changed:
+            wanted = self._scrapes + 2
+            assert self._changed.wait_for(lambda: self._scrapes >= wanted, WAIT_SECONDS)
+
+
+@contextlib.contextmanager
+def prometheus(folder, target):
+    """The address of a real server that scrapes a port each second."""
+    config = {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+        "scrape_configs": [
+            {"job_name": "nextvec", "static_configs": [{"targets": [f"127.0.0.1:{target}"]}]}
+        ],
+    }
+    with prometheus_server.running(folder, config) as address:
+        yield address
+
+
+def answers(url) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/-/ready", timeout=5) as ready:
+            return ready.status == 200
+    except OSError:
+        return False

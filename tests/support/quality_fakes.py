@@ -1,0 +1,42 @@
+"""What the tests of scoring share: splits, predictions, and counts read back."""
+
+from __future__ import annotations
+
+from service.metrics import Metrics, new_registry
+from service.quality.distractor_pool import KEPT
+from service.quality.online_scorer import PendingPrediction, Scorer
+from service.rollout.routing.traffic_split import Assignment
+from service.types import Variant
+from tests.support.fakes import DIM, unit_vectors
+
+SPLIT = Assignment("phase-2", "phase-3", 5000, "salt")
+ALL_STABLE = Assignment("phase-2")
+
+
+def prediction(vector, key="key", *, variant=Variant.STABLE, split=SPLIT, owner=None, **more):
+    version = "phase-2" if variant is Variant.STABLE else "phase-3"
+    return PendingPrediction(vector, variant, version, split, key, owner or key, **more)
+
+
+class Scoring:
+    """A scorer with a full pool, and its metrics. `dim` as the fakes'."""
+
+    def __init__(self, clock, *, full=True) -> None:
+        self.metrics = Metrics(new_registry(), 10.0)
+        self.scorer = Scorer(self.metrics, clock, DIM)
+        if full:
+            for i, vector in enumerate(unit_vectors(KEPT, seed=99)):
+                self.offer(vector, vector, key=f"before-{i}", split=ALL_STABLE)
+            self.scorer.drain()
+
+    def offer(self, made, truth, key="key", *, split=SPLIT, **more):
+        return self.scorer.offer(prediction(made, key, split=split, **more), truth, split)
+
+    def count(self, name, **labels):
+        return self.metrics.registry.get_sample_value(name, labels)
+
+    def shares(self, variant="stable", version="phase-2"):
+        """How many keys have had their say, and the sum of their shares."""
+        labels = {"variant": variant, "version": version}
+        name = "nextvec_online_key_share"
+        return self.count(f"{name}_count", **labels), self.count(f"{name}_sum", **labels)

@@ -1,0 +1,244 @@
+"""Stand-ins for what the rollout reads and moves: a clock, versions, counters."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from service.errors import VersionError
+from service.manifest import Manifest
+from service.metrics import Metrics, duration_buckets
+from service.rollout.analysis.counts import Arms, Counted, Counts
+from service.rollout.analysis.evidence import Snapshot
+from service.rollout.analysis.shadow_stats import Shadowed, one
+from service.rollout.analysis.verdict import Judgement, Outcome
+from service.rollout.controller.controller import Controller
+from service.rollout.plan.rollout_plan import Plan
+from service.rollout.routing.traffic_split import Assignment, Traffic
+from service.rollout.storage.database import Database, StoreError
+from service.rollout.storage.rollout_store import Store
+from tests.support.fakes import manifest_of
+
+EDGES = duration_buckets(10.0)
+
+QUICK = Plan.model_validate(
+    {
+        "steps": [
+            {"weight": 10, "min_dwell_seconds": 10, "min_samples": 100},
+            {"weight": 50, "min_dwell_seconds": 10, "min_samples": 100},
+        ],
+        "warm_up_seconds": 10,
+        "warm_up_requests": 10,
+        "settle_seconds": 5,
+        "baseline_samples": 100,
+        "deadline_seconds": 600,
+        "pause_deadline_seconds": 3600,
+    }
+)
+
+
+SHADOWED = Plan.model_validate(
+    {
+        **QUICK.model_dump(),
+        "steps": [
+            {"shadow": True, "min_dwell_seconds": 10, "min_samples": 100},
+            *QUICK.model_dump()["steps"],
+        ],
+    }
+)
+
+
+def judgement(outcome: Outcome, canary: int = 1000, stable: int = 1000) -> Judgement:
+    return Judgement(outcome, f"latency {outcome}: as told", "latency", canary, stable)
+
+
+def bucket_counts(seconds: Sequence[float], faults: int = 0) -> Counts:
+    """Durations as a histogram would count them."""
+    counts = [0] * (len(EDGES) + 1)
+    for duration in seconds:
+        counts[next((i for i, e in enumerate(EDGES) if duration <= e), len(EDGES))] += 1
+    return Counts(tuple(counts), faults)
+
+
+class FakeClock:
+    """Stands still until told."""
+
+    def __init__(self, now: float = 1_700_000_000.0) -> None:
+        self.now = now
+
+    def time(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class FakeVersions:
+    """`phase-2` and `phase-3` are there; `broken` holds what cannot be loaded,
+    `manifests` what they say of themselves."""
+
+    def __init__(self) -> None:
+        self.there = {"phase-2", "phase-3"}
+        self.broken: set[str] = set()
+        self.manifests = {name: manifest_of(name, 8, "f" * 64) for name in self.there}
+        self.prepared: list[str] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    def available(self) -> set[str]:
+        return set(self.there)
+
+    async def manifest(self, version: str) -> Manifest:
+        return self.manifests[version]
+
+    async def prepare(self, version: str) -> None:
+        await self.gate.wait()
+        if version in self.broken or version not in self.there:
+            raise VersionError(f"{version} is damaged; export it again")
+        self.prepared.append(version)
+
+
+class FakeEvidence:
+    """Counters that only grow; `serve` adds requests that took so many seconds."""
+
+    edges = EDGES
+
+    def __init__(self) -> None:
+        self.origin = "one"
+        self.error: Exception | None = None
+        self._zero()
+
+    def _zero(self) -> None:
+        blank = bucket_counts([])
+        self.arms = {"step": Arms(blank, blank)}
+
+    def restart(self) -> None:
+        self.origin += "'"
+        self._zero()
+
+    def serve(
+        self,
+        stable: Sequence[float] = (),
+        canary: Sequence[float] = (),
+        stable_faults: int = 0,
+        canary_faults: int = 0,
+    ) -> None:
+        old = self.arms["step"]
+        self.arms["step"] = Arms(
+            old.stable.plus(bucket_counts(stable, stable_faults)),
+            old.canary.plus(bucket_counts(canary, canary_faults)),
+        )
+
+    async def read(self, stable: str, canary: str) -> Snapshot:
+        if self.error is not None:
+            raise self.error
+        return Snapshot(self.origin, stable, canary, Counted(requests=dict(self.arms)))
+
+    async def read_stable(self, stable: str) -> dict[str, Counts]:
+        if self.error is not None:
+            raise self.error
+        return {mode: arms.stable for mode, arms in self.arms.items()}
+
+
+class FakeShadow:
+    """Copies as told; each is taken once."""
+
+    def __init__(self) -> None:
+        self.seen = Shadowed(EDGES)
+
+    def ran(self, count: int = 1, *, faults: int = 0, ratio: float = 1.0) -> None:
+        for _ in range(count):
+            modes = one(EDGES, "step", 0.01, 0.01 * ratio)
+            self.seen = self.seen.plus(Shadowed(EDGES, modes, answered=1, cosine_sum=0.9))
+        self.seen = self.seen.plus(Shadowed(EDGES, faults=faults))
+
+    def take(self) -> Shadowed:
+        seen, self.seen = self.seen, Shadowed(EDGES)
+        return seen
+
+
+class FlakyStore(Store):
+    """A store whose disk may be full."""
+
+    full = False
+
+    def save(self, record, audit=(), answers=()):
+        if self.full:
+            raise StoreError("the disk is full")
+        super().save(record, audit, answers)
+
+
+class World:
+    """A controller with everything around it; `restart` is a kill -9 and a new process."""
+
+    def __init__(self, path: Path, plan: Plan = QUICK, stable: str = "phase-2") -> None:
+        self.path, self.plan, self.stable = path, plan, stable
+        self.clock = FakeClock()
+        self.versions = FakeVersions()
+        self.evidence = FakeEvidence()
+        self.shadow = FakeShadow()
+        self.controller = self._boot()
+
+    def _boot(self) -> Controller:
+        self.store = FlakyStore(Database(self.path))
+        self.traffic = Traffic(Assignment(self.stable))
+        self.metrics = Metrics(CollectorRegistry(), 10.0)
+        return Controller(
+            traffic=self.traffic,
+            versions=self.versions,
+            evidence=self.evidence,
+            store=self.store,
+            metrics=self.metrics,
+            clock=self.clock,
+            stable=self.stable,
+            plan=self.plan,
+            interval_seconds=5.0,
+            shadows=self.shadow.take,
+        )
+
+    async def restart(self) -> None:
+        self.store.close()
+        self.evidence.restart()
+        self.shadow = FakeShadow()
+        self.controller = self._boot()
+        await self.controller.start()
+
+    async def look(self, seconds: float = 5.0) -> dict:
+        self.clock.now += seconds
+        await self.controller.tick()
+        return self.controller.status()
+
+    async def begin(self) -> None:
+        """Up to a running first step whose warm-up and settling are over."""
+        await self.controller.start()
+        await self.controller.start_rollout("phase-3", None, "operator", "try it")
+        await self.controller.prepared()
+        await self.look()
+        for _ in range(4):
+            self.evidence.serve([0.1] * 95 + [0.2] * 5, [0.1] * 19 + [0.2])
+            await self.look()
+        assert self.controller.status()["phase"] == "Progressing"
+
+    async def healthy_looks(self, count: int) -> dict:
+        for _ in range(count):
+            self.evidence.serve([0.1] * 190 + [0.2] * 10, [0.1] * 200)
+            await self.look()
+        return self.controller.status()
+
+    async def slow_looks(self, count: int) -> dict:
+        for _ in range(count):
+            self.evidence.serve([0.1] * 190 + [0.2] * 10, [0.4] * 50)
+            await self.look()
+        return self.controller.status()
+
+    @property
+    def phase(self) -> str:
+        return str(self.controller.status()["phase"])
+
+
+def plan(**changes) -> Plan:
+    """`QUICK` with some fields changed, checked anew."""
+    return Plan.model_validate({**QUICK.model_dump(), **changes})

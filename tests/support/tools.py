@@ -1,0 +1,35 @@
+"""Programs and packages that some tests need and a machine may lack."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+
+import pytest
+
+PACKAGES = {
+    "prometheus": "apt-get install -y --no-install-recommends prometheus",
+    "promtool": "apt-get install -y --no-install-recommends prometheus",
+    "chromium": "apt-get install -y --no-install-recommends chromium",
+    "playwright": "pip install -c constraints.txt playwright",
+}
+"""Each tool and the command that installs it."""
+
+
+def installed(tool: str) -> bool:
+    """Whether `tool` is on the path, or is an importable package."""
+    return bool(shutil.which(tool) or importlib.util.find_spec(tool))
+
+
+def need(*tools: str) -> pytest.MarkDecorator:
+    """Skip the marked test unless all `tools` are installed; --strict-tools makes it fail."""
+    missing = [tool for tool in tools if not installed(tool)]
+    reason = "; ".join(f"{tool} is not installed: {PACKAGES[tool]}" for tool in missing)
+    return pytest.mark.skipif(bool(missing), reason=reason)
+
+
+def require(*tools: str) -> None:
+    """As `need`, from inside a fixture."""
+    for tool in tools:
+        if not installed(tool):
+            pytest.skip(f"{tool} is not installed: {PACKAGES[tool]}")
