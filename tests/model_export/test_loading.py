@@ -12,7 +12,7 @@ from service.errors import VersionError
 from service.inference.engines.engine_factory import load_engine
 from service.inference.repository import VersionFiles
 from service.manifest import STEP_INT8, Carried, Dimensions, Drift, SessionHits
-from service.settings import Engine
+from service.settings import EngineSettings
 from tests.support.fakes import manifest_of
 
 HITS = SessionHits(stream_sha256="0" * 64, steps=9, pool=5, seed=0, hit_at_5=0.5)
@@ -39,7 +39,7 @@ def files(model, graph_bytes, tmp_path_factory):
 )
 def test_the_engine_is_in_the_precision_chosen(files, engine, wanted, expected):
     """Steps differ with it, whole contexts do not; the provider is the one got."""
-    loaded = load_engine(Engine(device="cpu", precision=wanted), files)
+    loaded = load_engine(EngineSettings(device="cpu", precision=wanted), files)
     assert ("CPUExecutionProvider", expected) == (loaded.provider, loaded.precision)
     vectors = walk(np.random.default_rng(1), 4, 1)
     cold = np.zeros((LAYERS, 1, HIDDEN), np.float32)
@@ -51,4 +51,4 @@ def test_the_engine_is_in_the_precision_chosen(files, engine, wanted, expected):
 
 def test_a_precision_that_is_not_carried_is_refused(files):
     with pytest.raises(VersionError, match="fp16"):
-        load_engine(Engine(device="cpu", precision="fp16"), files)
+        load_engine(EngineSettings(device="cpu", precision="fp16"), files)

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from service.metrics import Metrics
 from service.rollout.analysis.prometheus_source import INFERENCE, KEYS, METRIC
-from service.types import Mode, Outcome
+from service.types import Mode, RequestOutcome
 from tests.support import prometheus_server
 
 WAIT_SECONDS = 60
@@ -50,7 +50,7 @@ def new_metrics() -> Metrics:
     metrics = Metrics(CollectorRegistry(), 10.0)
     for variant, version in (("stable", "a"), ("canary", "b")):
         for mode in Mode:
-            for outcome in Outcome:
+            for outcome in RequestOutcome:
                 metrics.request_duration.labels(variant, version, mode, outcome)
             metrics.inference_duration.labels(variant, version, mode)
     return metrics

@@ -20,9 +20,11 @@ from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from service.api import body, context, errors, open_inference, predict, sessions
-from service.api.call import Call, Work, note
+from service.api import errors, request_context
+from service.api.codecs.vectors import JSON_TYPE
 from service.api.connection import Connection
+from service.api.http_call import Handler, HttpCall, note_prediction
+from service.api.routes import open_inference, predict, sessions
 from service.errors import NextvecError
 
 logger = logging.getLogger(__name__)
@@ -34,16 +36,16 @@ _PATHS = re.compile(
 )
 
 
-def _route(path: bytes) -> Work | None:
+def _route(path: bytes) -> Handler | None:
     found = _PATHS.fullmatch(path)
     if found is None:
         return None
     session, model, version = (part and part.decode("ascii") for part in found.groups())
     if session:
-        return partial(sessions.appended, session)
+        return partial(sessions.handle_append, session)
     if model:
-        return partial(open_inference.inferred, model, version or None)
-    return predict.answered
+        return partial(open_inference.handle_infer, model, version or None)
+    return predict.handle_predict
 
 
 class _NobodyWaits:
@@ -59,7 +61,7 @@ class Exchange:
 
     message_event: Final = _NobodyWaits()
 
-    def __init__(self, work: Work, headers: list[tuple[bytes, bytes]], query: bytes) -> None:
+    def __init__(self, work: Handler, headers: list[tuple[bytes, bytes]], query: bytes) -> None:
         self.keep_alive = True
         self.disconnected = False
         self.more_body = True
@@ -74,7 +76,7 @@ class Exchange:
         self.task: asyncio.Task[None] | None = None
 
 
-class Lane(Connection):
+class FastPath(Connection):
     """A connection whose predictions are answered without the framework."""
 
     def begin(self) -> None:
@@ -87,7 +89,7 @@ class Lane(Connection):
         exchange.keep_alive = self.parser.should_keep_alive()
         self.cycle = exchange  # type: ignore[assignment]  # as far as the protocol looks, it is one
 
-    def _work(self) -> Work | None:
+    def _work(self) -> Handler | None:
         """The route of a request that can be answered here; None for one that cannot."""
         if self.parser.get_method() != b"POST" or self.parser.get_http_version() != "1.1":
             return None
@@ -144,38 +146,38 @@ class Lane(Connection):
             self._let_go(exchange)
 
     async def _serve(self, exchange: Exchange) -> None:
-        identity = context.request_id(exchange.headers)
+        identity = request_context.request_id(exchange.headers)
         state: dict[str, object] = {"request_id": identity}
         try:
             self.services.check_accepting()
             reply = await exchange.work(self._call(exchange, identity))
         except NextvecError as error:
-            self._answer(exchange, state, *errors.rendered(error, state))
+            self._answer(exchange, state, *errors.render_error(error, state))
         except asyncio.CancelledError:
             self.transport.close()
             raise
         except Exception:
             logger.exception("request %s failed", identity)
-            self._answer(exchange, state, 500, errors.unexpected(identity), {})
+            self._answer(exchange, state, 500, errors.internal_error_body(identity), {})
         else:
-            note(state, reply.answer)
+            note_prediction(state, reply.prediction)
             more = reply.headers or {}
             self._answer(exchange, state, 200, reply.content, more, reply.media_type)
 
-    def _call(self, exchange: Exchange, identity: str) -> Call:
+    def _call(self, exchange: Exchange, identity: str) -> HttpCall:
         parts = exchange.parts
         # Of two headers of one name the first counts.
         headers = {n.decode("latin-1"): v.decode("latin-1") for n, v in reversed(exchange.headers)}
         content = parts[0] if len(parts) == 1 else b"".join(parts)
         exchange.parts = []
         query = exchange.query.decode("latin-1")
-        return Call(self.services, identity, headers, query, content)
+        return HttpCall(self.services, identity, headers, query, content)
 
     def _fail(self, exchange: Exchange, error: NextvecError) -> None:
         """Answer before the body has come whole: the rest of it is not waited for."""
         exchange.keep_alive = False
-        state: dict[str, object] = {"request_id": context.request_id(exchange.headers)}
-        self._answer(exchange, state, *errors.rendered(error, state))
+        state: dict[str, object] = {"request_id": request_context.request_id(exchange.headers)}
+        self._answer(exchange, state, *errors.render_error(error, state))
 
     def _answer(
         self,
@@ -184,7 +186,7 @@ class Lane(Connection):
         status: int,
         content: bytes,
         headers: Mapping[str, str],
-        media_type: str = body.JSON,
+        media_type: str = JSON_TYPE,
     ) -> None:
         self._let_go(exchange)
         if exchange.disconnected or self.transport.is_closing():
@@ -195,7 +197,7 @@ class Lane(Connection):
             (b"content-length", b"%d" % len(content)),
             (b"content-type", media_type.encode("ascii")),
             *((name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()),
-            *context.headers(state, time.perf_counter() - exchange.began),
+            *request_context.headers(state, time.perf_counter() - exchange.began),
         ]
         if not exchange.keep_alive:
             lines.append((b"connection", b"close"))

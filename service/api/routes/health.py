@@ -6,19 +6,19 @@ from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
 
-from service.api.services import Live
+from service.api.services import LiveServices
 
 router = APIRouter(tags=["health"])
 
 
 @router.get("/v2/health/live")
-async def live(services: Live) -> dict[str, bool]:
+async def live(services: LiveServices) -> dict[str, bool]:
     """The process answers."""
     return {"live": True, "ready": services.accepting}
 
 
 @router.get("/v2/health/ready")
-async def ready(services: Live) -> JSONResponse:
+async def ready(services: LiveServices) -> JSONResponse:
     """Versions are loaded and warm; 503 before that and while draining."""
     content = {"live": True, "ready": services.accepting}
     return JSONResponse(content, 200 if services.accepting else 503)
@@ -26,7 +26,7 @@ async def ready(services: Live) -> JSONResponse:
 
 # Not async: rendering some ten thousand lines is a thread's work, not the event loop's.
 @router.get("/metrics")
-def metrics(services: Live) -> Response:
+def metrics(services: LiveServices) -> Response:
     """Prometheus text."""
     for loaded in services.registry.loaded:
         services.metrics.queue_length.labels(loaded.manifest.version).set(loaded.scheduler.waiting)

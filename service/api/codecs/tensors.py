@@ -18,7 +18,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from service.api import json_numbers
+from service.api.codecs import json_numbers
 from service.errors import Invalid, Malformed, TooLarge, UnsupportedMediaType
 from service.types import Vector, Vectors
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from service.api.tensors import INPUT, OUTPUT
+from service.api.codecs.tensors import INPUT, OUTPUT
 from service.inference.registry import LoadedVersion
 from service.metrics import Total, Usage
 

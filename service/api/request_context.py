@@ -12,7 +12,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.errors import unexpected
+from service.api.errors import internal_error_body
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ _draw = Random().getrandbits  # noqa: S311  as said
 _USABLE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}\Z")
 
 
-class RequestContext:
+class RequestContextMiddleware:
     """ASGI middleware: sets `scope["state"]["request_id"]`, adds the headers.
 
     A route notes `variant`, `version`, `queue` and `inference` (seconds) in
@@ -60,7 +60,7 @@ class RequestContext:
             if started:
                 raise
             logger.exception("request %s failed", state["request_id"])
-            content = unexpected(str(state["request_id"]))
+            content = internal_error_body(str(state["request_id"]))
             response = Response(content, 500, media_type="application/json")
             await response(scope, receive, send_with_headers)
 
@@ -74,7 +74,7 @@ def request_id(given: Iterable[tuple[bytes, bytes]]) -> str:
 
 
 def headers(state: Mapping[str, Any], total: float) -> list[tuple[bytes, bytes]]:
-    """Those of an answer that took `total` seconds; see `RequestContext`."""
+    """Those of an answer that took `total` seconds; see `RequestContextMiddleware`."""
     found = [(b"x-request-id", state["request_id"].encode("ascii"))]
     timing = b"total;dur=%.3f" % (total * 1000)
     if state.get("variant") is not None:

@@ -10,11 +10,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
-from service.api import body, tensors
-from service.api.call import Call, Reply, over_asgi
-from service.api.model_views import config, metadata, server, statistics
+from service.api import request_headers
+from service.api.codecs import tensors, vectors
+from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
+from service.api.routes.model_metadata import config, metadata, server, statistics
 from service.api.schemas import ERRORS, INFER, VERSION_IN_PATH
-from service.api.services import Live, Services
+from service.api.services import LiveServices, Services
 from service.contexts.session_store import Begin
 from service.errors import Invalid, NotFound
 from service.prediction.request import RequestOptions
@@ -22,7 +23,7 @@ from service.prediction.request import RequestOptions
 router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=ERRORS)
 
 
-async def known_model(model: str, services: Live) -> str:
+async def known_model(model: str, services: LiveServices) -> str:
     """The model in the path. Raises `NotFound` for any but the one there is."""
     return _known(model, services)
 
@@ -47,27 +48,27 @@ Version = Annotated[str | None, Depends(_version_in_path)]
 
 
 @router.get("")
-async def get_server(services: Live) -> dict[str, Any]:
+async def get_server(services: LiveServices) -> dict[str, Any]:
     """What this server is, what it has loaded, and on which device."""
     return server(installed_version("nextvec"), services.registry.loaded)
 
 
 @router.get("/models")
-async def list_models(services: Live) -> dict[str, list[str]]:
+async def list_models(services: LiveServices) -> dict[str, list[str]]:
     """The models' names: there is one."""
     return {"models": [services.settings.model]}
 
 
 # Not async: adding up the histograms takes milliseconds, which a thread spends.
 @router.get("/models/stats")
-def get_all_statistics(services: Live) -> dict[str, Any]:
+def get_all_statistics(services: LiveServices) -> dict[str, Any]:
     """As that of the model."""
     return _statistics(services, services.settings.model, None)
 
 
 @router.get("/models/{model}")
 @router.get("/models/{model}/versions/{version}", openapi_extra=VERSION_IN_PATH)
-async def get_metadata(services: Live, model: Model, version: Version) -> dict[str, Any]:
+async def get_metadata(services: LiveServices, model: Model, version: Version) -> dict[str, Any]:
     """The tensors it takes and gives, and the versions loaded."""
     if version is not None:
         services.registry.get(version)
@@ -76,7 +77,7 @@ async def get_metadata(services: Live, model: Model, version: Version) -> dict[s
 
 @router.get("/models/{model}/ready")
 @router.get("/models/{model}/versions/{version}/ready", openapi_extra=VERSION_IN_PATH)
-async def get_ready(services: Live, model: Model, version: Version) -> JSONResponse:
+async def get_ready(services: LiveServices, model: Model, version: Version) -> JSONResponse:
     """Whether it answers now: 200, or 503 for a version that is not loaded."""
     if version is not None and version not in services.registry.available():
         services.registry.get(version)
@@ -87,7 +88,7 @@ async def get_ready(services: Live, model: Model, version: Version) -> JSONRespo
 
 @router.get("/models/{model}/config")
 @router.get("/models/{model}/versions/{version}/config", openapi_extra=VERSION_IN_PATH)
-async def get_config(services: Live, model: Model, version: Version) -> dict[str, Any]:
+async def get_config(services: LiveServices, model: Model, version: Version) -> dict[str, Any]:
     """The same, in the words of a Triton model configuration."""
     if version is not None:
         services.registry.get(version)
@@ -96,7 +97,7 @@ async def get_config(services: Live, model: Model, version: Version) -> dict[str
 
 @router.get("/models/{model}/stats")
 @router.get("/models/{model}/versions/{version}/stats", openapi_extra=VERSION_IN_PATH)
-def get_statistics(services: Live, model: Model, version: Version) -> dict[str, Any]:
+def get_statistics(services: LiveServices, model: Model, version: Version) -> dict[str, Any]:
     """Counts and nanoseconds of each loaded version since the service began."""
     return _statistics(services, model, version)
 
@@ -107,27 +108,27 @@ async def infer(request: Request, model: str, version: Version) -> Response:
     """Predict what follows each context, or go on with a sequence.
 
     `vectors` is FP32 `[n, dim]` or `[batch, n, dim]`; `next_vector` is FP32
-    `[batch, dim]`. With `sequence_id` the vectors are appended to that session:
+    `[batch, dim]`. With `sequence_id` the vectors are handle_append to that session:
     `sequence_start` begins it anew, `sequence_end` forgets it after the answer.
     The variant is chosen as for `/v1` (`X-Routing-Key`, or the parameter
     `routing_key`); a version in the path is served past the split.
     """
-    return await over_asgi(request, partial(inferred, model, version))
+    return await answer_over_asgi(request, partial(handle_infer, model, version))
 
 
-async def inferred(model: str, version: str | None, call: Call) -> Reply:
+async def handle_infer(model: str, version: str | None, call: HttpCall) -> HttpReply:
     """The route itself, whichever way the call came. Raises as `Dispatch.predict_batch` and
     `Dispatch.append`, and what `tensors` raises."""
     services = call.services
     _known(model, services)
-    override = body.override_of(call.headers)
+    override = request_headers.variant_override(call.headers)
     if version is not None:
         services.registry.get(version)
         if override is not None:
             raise Invalid("the path names a version and X-Variant a variant: leave one out")
     wanted = await _parse(call)
     key = call.headers.get("x-routing-key") or wanted.routing_key
-    caller = body.caller_of(call.headers)
+    caller = request_headers.caller_digest(call.headers)
     preference = RequestOptions(key, override, version, wanted.timeout_seconds, caller)
     _check(services, wanted)
     contexts = list(wanted.contexts)
@@ -139,16 +140,16 @@ async def inferred(model: str, version: str | None, call: Call) -> Reply:
         work = services.dispatch.append(step.id, contexts[0], preference, begin=begin, end=step.end)
         answers = [await work]
     slowest = max(answers, key=lambda a: a.queue_seconds + a.inference_seconds)
-    answered_by, vectors = answers[0].route.version, [answer.vector for answer in answers]
+    predicted = [answer.vector for answer in answers]
     content, length = tensors.render(
-        model, answered_by, wanted.id, vectors, binary=wanted.binary_output
+        model, answers[0].route.version, wanted.id, predicted, binary=wanted.binary_output
     )
     if length is None:
-        return Reply(content, body.JSON, slowest)
-    return Reply(content, body.BINARY, slowest, {tensors.HEADER_LENGTH: str(length)})
+        return HttpReply(content, vectors.JSON_TYPE, slowest)
+    return HttpReply(content, vectors.BINARY_TYPE, slowest, {tensors.HEADER_LENGTH: str(length)})
 
 
-async def _parse(call: Call) -> tensors.InferRequest:
+async def _parse(call: HttpCall) -> tensors.InferRequest:
     services, content = call.services, call.content
     header = call.headers.get(tensors.HEADER_LENGTH.lower())
     encoding = call.headers.get("content-encoding", "").strip().lower()
@@ -162,7 +163,7 @@ async def _parse(call: Call) -> tensors.InferRequest:
         return tensors.parse(plain, length, services.dim, limits.max_rows)
 
     small = encoding in {"", "identity"} and (
-        tensors.json_length(header, len(content)) <= body.OFF_LOOP_BYTES
+        tensors.json_length(header, len(content)) <= vectors.OFF_LOOP_BYTES
     )
     if small:
         return work()

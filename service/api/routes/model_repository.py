@@ -7,11 +7,11 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request
 
-from service.api import body
-from service.api.open_inference import Model
+from service.api import http_call
+from service.api.routes.open_inference import Model
 from service.api.schemas import ERRORS
 from service.api.security import Operator
-from service.api.services import Ready, Services
+from service.api.services import ReadyServices, Services
 from service.errors import Conflict, Malformed
 from service.rollout.state.events import FINAL
 
@@ -19,7 +19,7 @@ router = APIRouter(prefix="/v2/repository", tags=["open inference protocol"], re
 
 
 @router.post("/index")
-async def index(request: Request, services: Ready, _role: Operator) -> list[dict[str, str]]:
+async def index(request: Request, services: ReadyServices, _role: Operator) -> list[dict[str, str]]:
     """Every version on disk or loaded; `{"ready": true}` asks for the loaded ones."""
     content = await _json(request)
     loaded = {found.manifest.version for found in services.registry.loaded}
@@ -28,7 +28,9 @@ async def index(request: Request, services: Ready, _role: Operator) -> list[dict
 
 
 @router.post("/models/{model}/load")
-async def load(request: Request, services: Ready, _role: Operator, model: Model) -> dict[str, str]:
+async def load(
+    request: Request, services: ReadyServices, _role: Operator, model: Model
+) -> dict[str, str]:
     """Load and warm up the version named by `parameters.version` or `?version=`.
 
     It takes no share of the traffic by that: only a rollout does.
@@ -41,7 +43,7 @@ async def load(request: Request, services: Ready, _role: Operator, model: Model)
 
 @router.post("/models/{model}/unload")
 async def unload(
-    request: Request, services: Ready, _role: Operator, model: Model
+    request: Request, services: ReadyServices, _role: Operator, model: Model
 ) -> dict[str, str]:
     """Let go of a version that no rollout needs; 409 for one that is needed."""
     version = await _version(request, services)
@@ -93,7 +95,7 @@ async def _version(request: Request, services: Services) -> str:
 
 async def _json(request: Request) -> dict[str, Any]:
     """The body as an object; an empty one where there is none."""
-    content = await body.read(request)
+    content = await http_call.read_body(request)
     if not content.strip():
         return {}
     try:

@@ -10,10 +10,10 @@ from fastapi import APIRouter, Query, Response
 from pydantic import ValidationError
 from starlette.responses import StreamingResponse
 
-from service.api.asking import Asked
+from service.api.change_parameters import Change
 from service.api.schemas import ERRORS, StartRequest, VerbRequest
 from service.api.security import Approver, Operator, Role, Viewer
-from service.api.services import Live, Ready
+from service.api.services import LiveServices, ReadyServices
 from service.errors import Forbidden, Invalid, NextvecError
 from service.rollout.controller.change_request import Terms
 
@@ -21,7 +21,7 @@ router = APIRouter(prefix="/admin/v1/rollout", tags=["admin"], responses=ERRORS)
 
 
 @router.get("")
-async def status(services: Live, role: Viewer) -> Response:
+async def status(services: LiveServices, role: Viewer) -> Response:
     """Phase, weight, and per guardrail the figures that say why; `X-Role` is the caller's."""
     answer = _status(services.controller.status())
     answer.headers["X-Role"] = role.name.lower()
@@ -29,20 +29,22 @@ async def status(services: Live, role: Viewer) -> Response:
 
 
 @router.post("", status_code=202)
-async def start(asked: Asked, services: Ready, role: Operator, wanted: StartRequest) -> Response:
+async def start(
+    change: Change, services: ReadyServices, role: Operator, wanted: StartRequest
+) -> Response:
     """Begin a rollout; it answers at once, and loads and warms up meanwhile.
 
     A canary that misses the plan's gate is refused with every figure it misses.
     """
     if wanted.override_gate:
         _may_override(role, wanted.reason)
-    terms = await asked.terms(role)
+    terms = await change.terms(role)
     answer = await services.controller.start_rollout(
         wanted.canary,
         wanted.plan,
         actor=_actor(role),
         reason=wanted.reason,
-        expected_generation=asked.generation,
+        expected_generation=change.generation,
         terms=terms,
         override_gate=wanted.override_gate,
     )
@@ -51,18 +53,18 @@ async def start(asked: Asked, services: Ready, role: Operator, wanted: StartRequ
 
 @router.post("/retry", status_code=202)
 async def retry(
-    asked: Asked, services: Ready, role: Operator, body: VerbRequest | None = None
+    change: Change, services: ReadyServices, role: Operator, body: VerbRequest | None = None
 ) -> Response:
     """Put the canary that was rolled back on trial once more, with the same plan."""
-    terms = await asked.terms(role)
-    answer = await services.controller.retry(asked.generation, _actor(role), _reason(body), terms)
+    terms = await change.terms(role)
+    answer = await services.controller.retry(change.generation, _actor(role), _reason(body), terms)
     return _status(answer, 200 if terms.dry_run else 202)
 
 
 @router.post("/promote")
 async def promote(
-    asked: Asked,
-    services: Ready,
+    change: Change,
+    services: ReadyServices,
     role: Approver,
     body: VerbRequest | None = None,
     *,
@@ -73,7 +75,7 @@ async def promote(
     `force` does so before the guardrails have passed, which is recorded.
     """
     answer = await services.controller.promote(
-        asked.generation, _actor(role), _reason(body), await asked.terms(role), force=force
+        change.generation, _actor(role), _reason(body), await change.terms(role), force=force
     )
     return _status(answer)
 
@@ -86,64 +88,64 @@ async def promote(
         }
     },
 )
-async def abort(asked: Asked, services: Live, role: Operator) -> Response:
+async def abort(change: Change, services: LiveServices, role: Operator) -> Response:
     """Take the canary's share back now, whatever else the request says.
 
     Neither `If-Match` nor a body is needed, and neither can be wrong; a dry run is
     the one way to ask and not to get it.
     """
     try:
-        reason = VerbRequest.model_validate_json(await asked.request.body()).reason
+        reason = VerbRequest.model_validate_json(await change.request.body()).reason
     except (ValidationError, NextvecError):
         # Too large, too slow, or one too many under load: it is not needed.
         reason = ""
     try:
-        terms = await asked.terms(role)
+        terms = await change.terms(role)
     except NextvecError:
-        terms = Terms(asked.dry_run)
+        terms = Terms(change.dry_run)
     return _status(await services.controller.abort(None, _actor(role), reason, terms))
 
 
 @router.post("/pause")
 async def pause(
-    asked: Asked, services: Ready, role: Operator, body: VerbRequest | None = None
+    change: Change, services: ReadyServices, role: Operator, body: VerbRequest | None = None
 ) -> Response:
     """Hold the weight; the guardrails go on."""
-    terms = await asked.terms(role)
-    answer = await services.controller.pause(asked.generation, _actor(role), _reason(body), terms)
+    terms = await change.terms(role)
+    answer = await services.controller.pause(change.generation, _actor(role), _reason(body), terms)
     return _status(answer)
 
 
 @router.post("/resume")
 async def resume(
-    asked: Asked, services: Ready, role: Approver, body: VerbRequest | None = None
+    change: Change, services: ReadyServices, role: Approver, body: VerbRequest | None = None
 ) -> Response:
     """Go on after a pause."""
-    terms = await asked.terms(role)
-    answer = await services.controller.resume(asked.generation, _actor(role), _reason(body), terms)
+    terms = await change.terms(role)
+    answer = await services.controller.resume(change.generation, _actor(role), _reason(body), terms)
     return _status(answer)
 
 
 @router.post("/undo")
 async def undo(
-    asked: Asked, services: Ready, role: Approver, body: VerbRequest | None = None
+    change: Change, services: ReadyServices, role: Approver, body: VerbRequest | None = None
 ) -> Response:
     """Go back to the stable version from before the last promotion."""
-    terms = await asked.terms(role)
-    answer = await services.controller.undo(asked.generation, _actor(role), _reason(body), terms)
+    terms = await change.terms(role)
+    answer = await services.controller.undo(change.generation, _actor(role), _reason(body), terms)
     return _status(answer)
 
 
 @router.get("/history")
 async def history(
-    services: Live, _role: Viewer, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    services: LiveServices, _role: Viewer, limit: Annotated[int, Query(ge=1, le=1000)] = 100
 ) -> list[dict[str, Any]]:
     """The audit log, newest first."""
     return await services.controller.history(limit)
 
 
 @router.get("/events")
-async def events(services: Live, _role: Viewer) -> StreamingResponse:
+async def events(services: LiveServices, _role: Viewer) -> StreamingResponse:
     """Server-sent events: the present status, then every look and every change."""
 
     async def stream() -> AsyncIterator[bytes]:

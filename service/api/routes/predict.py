@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from service.api import body
-from service.api.call import Call, Reply, over_asgi
+from service.api import request_headers
+from service.api.codecs import vectors
+from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
 from service.api.schemas import ERRORS, VECTOR_ANSWER, vectors_body
 from service.prediction.request import RequestOptions
 
@@ -26,21 +27,21 @@ async def predict(request: Request) -> Response:
     is drawn anew. `X-Variant: stable|canary` overrides. A context whose beginning
     was sent before, with the same credentials, costs only what is new in it.
     """
-    return await over_asgi(request, answered)
+    return await answer_over_asgi(request, handle_predict)
 
 
-async def answered(call: Call) -> Reply:
+async def handle_predict(call: HttpCall) -> HttpReply:
     """The route itself, whichever way the call came. Raises as `Dispatch.predict`, and what
     `body` raises."""
     services, headers = call.services, call.headers
-    binary = body.wants_binary(headers)
-    override = body.override_of(headers)
-    context, fields = await body.vectors_of(
+    binary = vectors.wants_binary(headers)
+    override = request_headers.variant_override(headers)
+    context, fields = await vectors.parse(
         headers, call.content, "context", services.dim, services.settings.limits.max_rows
     )
-    key = headers.get("x-routing-key") or body.text_field(fields, "key")
+    key = headers.get("x-routing-key") or vectors.text_field(fields, "key")
     preference = RequestOptions(
-        key, override, caller=body.caller_of(headers), request_id=call.request_id
+        key, override, caller=request_headers.caller_digest(headers), request_id=call.request_id
     )
     answer = await services.dispatch.predict(context, preference)
-    return Reply(*body.rendered(answer, {}, binary=binary), answer)
+    return HttpReply(*vectors.render(answer, {}, binary=binary), answer)

@@ -8,9 +8,10 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from service.api import body, json_numbers
+from service.api import http_call, request_headers
+from service.api.codecs import json_numbers, vectors
 from service.api.schemas import ERRORS, FEEDBACK
-from service.api.services import accepting
+from service.api.services import accepting_services
 from service.errors import Invalid, UnsupportedMediaType
 from service.types import Vectors
 
@@ -27,15 +28,17 @@ async def feedback(request: Request) -> Response:
     `counted: false` and changes nothing. 404: no such prediction of this caller, or one that
     overrode the split; 410: it is no longer kept.
     """
-    services = accepting(request)
-    content = await body.read(request)
+    services = accepting_services(request)
+    content = await http_call.read_body(request)
     rows, fields = _label(request, content, services.dim)
     request_id = fields.get("request_id")
     if not isinstance(request_id, str) or not request_id:
         raise Invalid("request_id is missing: the X-Request-Id of the prediction's answer")
-    counted = services.dispatch.label(body.caller_of(request.headers), request_id, rows)
+    counted = services.dispatch.label(
+        request_headers.caller_digest(request.headers), request_id, rows
+    )
     answer = orjson.dumps({"request_id": request_id, "counted": counted})
-    return Response(answer, 202, media_type=body.JSON)
+    return Response(answer, 202, media_type=vectors.JSON_TYPE)
 
 
 def _label(request: Request, content: bytes, dim: int) -> tuple[Vectors, Mapping[str, Any]]:
@@ -43,11 +46,13 @@ def _label(request: Request, content: bytes, dim: int) -> tuple[Vectors, Mapping
 
     Raises `UnsupportedMediaType`, `Malformed` or `Invalid`.
     """
-    kind = request.headers.get("content-type", body.JSON).partition(";")[0].strip().lower()
-    if kind == body.BINARY:
-        return body.from_binary(content, dim), request.query_params
-    if kind != body.JSON:
-        raise UnsupportedMediaType(f"content type {kind!r}: send {body.JSON} or {body.BINARY}")
+    kind = request.headers.get("content-type", vectors.JSON_TYPE).partition(";")[0].strip().lower()
+    if kind == vectors.BINARY_TYPE:
+        return vectors.parse_binary(content, dim), request.query_params
+    if kind != vectors.JSON_TYPE:
+        raise UnsupportedMediaType(
+            f"content type {kind!r}: send {vectors.JSON_TYPE} or {vectors.BINARY_TYPE}"
+        )
     parsed = json_numbers.loads(content, dim, 1)
     if not isinstance(parsed, dict) or not isinstance(parsed.get("vector"), list):
         raise Invalid("the body is not an object with 'request_id' and 'vector', a list")

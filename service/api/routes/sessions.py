@@ -8,10 +8,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
-from service.api import body
-from service.api.call import Call, Reply, over_asgi
+from service.api import request_headers
+from service.api.codecs import vectors
+from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
 from service.api.schemas import ERRORS, VECTOR_ANSWER, SessionView, vectors_body
-from service.api.services import Ready
+from service.api.services import ReadyServices
 from service.errors import Invalid
 from service.prediction.request import RequestOptions
 
@@ -22,7 +23,7 @@ _USABLE_ID = re.compile(_ID.replace("$", r"\Z"))
 
 SessionId = Annotated[str, Path(pattern=_ID)]
 
-# `appended` reads these itself: it is also called past the framework.
+# `handle_append` reads these itself: it is also called past the framework.
 _PARAMETERS = [
     {
         "name": "session_id",
@@ -35,7 +36,7 @@ _PARAMETERS = [
 
 
 @router.post(
-    "/{session_id}/vectors",  # noqa: FAST003  `appended` reads it: it is also called past the framework
+    "/{session_id}/vectors",  # noqa: FAST003  `handle_append` reads it: it is also called past the framework
     openapi_extra={
         "parameters": _PARAMETERS,
         **vectors_body("vectors", {"position": {"type": "integer", "minimum": 0}}),
@@ -50,10 +51,12 @@ async def append(request: Request) -> Response:
     again, and any other mismatch is 409 with the true position. 410 means that
     the session was evicted: send its context again with position 0.
     """
-    return await over_asgi(request, partial(appended, request.path_params["session_id"]))
+    return await answer_over_asgi(
+        request, partial(handle_append, request.path_params["session_id"])
+    )
 
 
-async def appended(name: str, call: Call) -> Reply:
+async def handle_append(name: str, call: HttpCall) -> HttpReply:
     """The route itself for the session `name`, whichever way the call came.
 
     Raises as `Dispatch.append`, and what `body` raises.
@@ -61,23 +64,23 @@ async def appended(name: str, call: Call) -> Reply:
     services, headers = call.services, call.headers
     session_id = _session_id(name)
     position = _query_position(call.parameter("position"))
-    binary = body.wants_binary(headers)
-    override = body.override_of(headers)
-    vectors, fields = await body.vectors_of(
+    binary = vectors.wants_binary(headers)
+    override = request_headers.variant_override(headers)
+    rows, fields = await vectors.parse(
         headers, call.content, "vectors", services.dim, services.settings.limits.max_rows
     )
     if position is None:
         position = _position(fields.get("position"))
-    key = headers.get("x-routing-key") or body.text_field(fields, "key")
+    key = headers.get("x-routing-key") or vectors.text_field(fields, "key")
     answer = await services.dispatch.append(
-        session_id, vectors, RequestOptions(key, override), position=position
+        session_id, rows, RequestOptions(key, override), position=position
     )
-    said = {"session": session_id, "length": answer.length}
-    return Reply(*body.rendered(answer, said, binary=binary), answer)
+    identity = {"session": session_id, "length": answer.length}
+    return HttpReply(*vectors.render(answer, identity, binary=binary), answer)
 
 
 @router.get("/{session_id}", responses=ERRORS)
-async def get(services: Ready, session_id: SessionId) -> SessionView:
+async def get(services: ReadyServices, session_id: SessionId) -> SessionView:
     """The session's length, and which version holds its state."""
     session = services.dispatch.session(session_id)
     return SessionView(
@@ -90,7 +93,7 @@ async def get(services: Ready, session_id: SessionId) -> SessionView:
 
 
 @router.delete("/{session_id}", status_code=204, responses=ERRORS)
-async def delete(services: Ready, session_id: SessionId) -> None:
+async def delete(services: ReadyServices, session_id: SessionId) -> None:
     """Forget the session."""
     await services.dispatch.delete_session(session_id)
 

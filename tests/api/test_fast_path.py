@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import uvicorn
 
-from service.api import predict
+from service.api.routes import predict
 from service.commands.serve import server_config
 from service.settings import Settings
 from tests.support.fakes import FakeEngine, fault, unit_vectors
@@ -128,7 +128,7 @@ async def test_a_bug_in_a_route_is_an_internal_error(service, monkeypatch):
     async def broken(_call):
         raise KeyError("secret")
 
-    monkeypatch.setattr(predict, "answered", broken)
+    monkeypatch.setattr(predict, "handle_predict", broken)
     async with listening(service) as (client, seen, _):
         answer = await client.post("/v1/predict", content=CONTEXT, headers=BINARY)
         assert (answer.status_code, answer.json()["code"]) == (500, "internal")

@@ -1,4 +1,4 @@
-"""Bodies that are too large or never end, on every route alike."""
+"""BodyBudget that are too large or never end, on every route alike."""
 
 from __future__ import annotations
 

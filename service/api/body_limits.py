@@ -7,13 +7,13 @@ import asyncio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Malformed, QueueFull, TooLarge
-from service.settings import Limits
+from service.settings import LimitSettings
 
 
-class Bodies:
+class BodyBudget:
     """The bytes of all bodies held at once, whichever way they came."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: LimitSettings) -> None:
         self.limits = limits
         self._held = 0
 
@@ -41,7 +41,7 @@ class Bodies:
         return Malformed("the body did not arrive in time", code="body_timeout")
 
 
-class BodyLimits:
+class BodyLimitMiddleware:
     """ASGI middleware: `receive` raises `TooLarge`, `Malformed` when a body stalls,
     or `QueueFull` when all bodies together hold too much memory.
 
@@ -49,7 +49,7 @@ class BodyLimits:
     reads before it asks for a token, is guarded as well.
     """
 
-    def __init__(self, app: ASGIApp, bodies: Bodies) -> None:
+    def __init__(self, app: ASGIApp, bodies: BodyBudget) -> None:
         self._app = app
         self._bodies = bodies
 

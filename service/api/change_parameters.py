@@ -1,4 +1,8 @@
-"""What an admin request says besides its body: what was seen, and how it is meant."""
+"""Parameters that every rollout change takes besides its body.
+
+`If-Match` names the generation that the caller has seen, `Idempotency-Key` makes a
+retry safe, and `dryRun=All` previews the change.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +22,8 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
 
 
 @dataclass(frozen=True)
-class Asking:
-    """A change, as its request puts it."""
+class ChangeParameters:
+    """The parameters of one change. Headers are parsed on use, so that `abort` can ignore them."""
 
     request: Request
     dry_run: bool
@@ -27,7 +31,7 @@ class Asking:
 
     @property
     def generation(self) -> int | None:
-        """The generation the caller has seen, None where it does not say. Raises `Invalid`."""
+        """The generation in `If-Match`, or None without that header. Raises `Invalid`."""
         given = self.request.headers.get("if-match")
         if given is None:
             return None
@@ -37,31 +41,34 @@ class Asking:
         return int(match[1])
 
     async def terms(self, role: Role) -> Terms:
-        """Raises `Invalid` for a key that is none."""
+        """Return how the change is to be carried out. Raises `Invalid` for an unusable key."""
         if self.key is None:
             return Terms(self.dry_run)
         if not _KEY.match(self.key):
             raise Invalid(
-                "Idempotency-Key must be 1 to 255 visible ASCII characters: a UUID, for instance"
+                "Idempotency-Key must be 1 to 255 visible ASCII characters, for example a UUID"
             )
         url = self.request.url
-        what = [url.path.encode(), url.query.encode(), await self.request.body()]
-        digest = hashlib.sha256(b"\0".join(what)).hexdigest()
+        parts = [url.path.encode(), url.query.encode(), await self.request.body()]
+        digest = hashlib.sha256(b"\0".join(parts)).hexdigest()
         return Terms(self.dry_run, Call(role.name.lower(), self.key, digest))
 
 
-async def _asking(
+async def _change_parameters(
     request: Request,
     dry_run: Annotated[
         Literal["All"] | None,
-        Query(alias="dryRun", description="`All`: say what would happen, and change nothing"),
+        Query(alias="dryRun", description="`All`: preview the change without making it."),
     ] = None,
     idempotency_key: Annotated[
         str | None,
-        Header(description="the same key with the same request is answered the same again"),
+        Header(
+            description="A repeated key with the same request returns the stored response "
+            "without repeating the change."
+        ),
     ] = None,
-) -> Asking:
-    return Asking(request, dry_run is not None, idempotency_key)
+) -> ChangeParameters:
+    return ChangeParameters(request, dry_run is not None, idempotency_key)
 
 
-Asked = Annotated[Asking, Depends(_asking)]
+Change = Annotated[ChangeParameters, Depends(_change_parameters)]
