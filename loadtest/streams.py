@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from corpora.corpus import CorpusError
+from corpora.sample import SAMPLE, load_vectors
 from service.types import Vectors
 
-SAMPLE = Path(__file__).parent / "data" / "sample.npz"
-"""A held-out stretch of the corpus that the shipped versions were not trained on."""
+__all__ = ["SAMPLE", "StreamError", "Streams", "load"]
 
 _STRIDE = 997
 """Rows between the offsets of two neighbouring callers; a prime, so that it
@@ -49,26 +50,8 @@ class Streams:
 
 
 def load(path: Path = SAMPLE) -> Streams:
-    """The streams in an `.npz` of `vectors_int8` `[n, dim]` and `scale` `[n]`.
-
-    A vector is `normalise(vectors_int8 * scale)`. Raises `StreamError`.
-    """
+    """The streams of an `.npz` file; see `corpora.sample.load_vectors`. Raises `StreamError`."""
     try:
-        with np.load(path, allow_pickle=False) as data:
-            quantised, scale = data["vectors_int8"], data["scale"]
-    except FileNotFoundError as error:
-        raise StreamError(f"{path}: no such file; name another with --data") from error
-    except KeyError as error:
-        raise StreamError(f"{path}: no array {error}; needs vectors_int8 and scale") from error
-    except (OSError, ValueError) as error:
-        raise StreamError(f"{path}: not a readable .npz file: {error}") from error
-    if quantised.ndim != 2 or scale.shape != quantised.shape[:1] or len(scale) == 0:
-        raise StreamError(
-            f"{path}: vectors_int8 {list(quantised.shape)} and scale {list(scale.shape)} "
-            "do not fit; needs [n, dim] and [n], n > 0"
-        )
-    rows = quantised.astype(np.float32) * scale.astype(np.float32)[:, None]
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    if not np.isfinite(norms).all() or not norms.all():
-        raise StreamError(f"{path}: a row is zero or not finite")
-    return Streams(np.ascontiguousarray(rows / norms, dtype="<f4"))
+        return Streams(load_vectors(path))
+    except CorpusError as error:
+        raise StreamError(str(error)) from error

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from loadtest import streams
-from model_export import drift, graph, step_graph
-from model_export.architecture import MemoryAugmentedGRU
+from architectures.memory_augmented_gru import MemoryAugmentedGRU
+from corpora.sample import load_vectors
+from model_export import gru_graph, gru_step_graph, session_drift
 from service.inference.engines.device_engine import DeviceEngine
 from service.inference.engines.engine import Engine
 from service.inference.engines.onnx_engine import OnnxEngine
@@ -22,17 +22,17 @@ def write(model: MemoryAugmentedGRU, directory: Path, exact: Engine) -> Engine:
     summed in fp32. Raises `ParityError`.
     """
     built = {
-        MODEL_FP16: graph.build(model, half=True),
-        STATE_READ: step_graph.build_read(),
-        STATE_WRITE: step_graph.build_write(),
+        MODEL_FP16: gru_graph.build(model, half=True),
+        STATE_READ: gru_step_graph.build_read(),
+        STATE_WRITE: gru_step_graph.build_write(),
         **{
-            file: step_graph.build(model, precision, pooled=True)
+            file: gru_step_graph.build(model, precision, pooled=True)
             for precision, file in STEP_POOLED.items()
         },
     }
     for name, proto in built.items():
-        (directory / name).write_bytes(graph.serialise(proto))
-    drift.hold_equal(exact, _pooled(exact, directory / STEP_POOLED["fp32"]), streams.load().vectors)
+        (directory / name).write_bytes(gru_graph.serialise(proto))
+    session_drift.hold_equal(exact, _pooled(exact, directory / STEP_POOLED["fp32"]), load_vectors())
     half = OnnxEngine(directory / MODEL_FP16, exact.dimensions, precision="fp16")
     return _pooled(half, directory / STEP_POOLED["fp16"])
 

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model_export.architecture import DIM
-from model_export.model import NextVectorModel
+from architectures.memory_augmented_gru import DIM
+from architectures.model import NextVectorModel
 from service.inference.engines.engine import Engine
 from service.manifest import Parity, ParityCase
 

@@ -19,7 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from loadtest import streams
+from corpora import candidate_pool, retrieval_metrics
+from corpora.corpus import CorpusError
+from corpora.sample import load_vectors
 from service.contexts.history import History
 from service.contexts.window import starts
 from service.errors import NextvecError
@@ -28,7 +30,6 @@ from service.inference.engines.onnx_engine import OnnxEngine
 from service.inference.repository import Repository
 from service.manifest import STEP_INT8
 from service.types import Vectors
-from training import metrics
 
 ROWS = 25
 """Windows that run together; a 1000-vector batch of them is 77 MB."""
@@ -103,7 +104,7 @@ def measure(
     each: Each = iter,
 ) -> list[Line]:
     """The ways to serve a session past `window`, exact first. Raises `ValueError`: no such pool."""
-    pool = metrics.draw_pool("random", len(stream), pool_size, 0, first=window + 1)
+    pool = candidate_pool.draw_pool("random", len(stream), pool_size, 0, first=window + 1)
     targets = pool.targets
     reference = exact(full, stream, targets, window, each)
     ways = {
@@ -114,10 +115,10 @@ def measure(
             for precision, step in steps.items()
         },
     }
-    before = metrics.ranks(reference, stream[targets]) <= 5
+    before = retrieval_metrics.ranks(reference, stream[targets]) <= 5
     lines = []
     for way, predicted in ways.items():
-        hit = metrics.ranks(predicted, stream[targets]) <= 5
+        hit = retrieval_metrics.ranks(predicted, stream[targets]) <= 5
         cosines = np.einsum("nd,nd->n", reference, predicted, dtype=np.float64)
         lines.append(
             Line(
@@ -145,12 +146,12 @@ def main() -> None:
     args = parser.parse_args()
     try:
         _print_all(args)
-    except (NextvecError, streams.StreamError, ValueError) as error:
+    except (NextvecError, CorpusError, ValueError) as error:
         raise SystemExit(f"python -m model_export.session_quality: {error}") from error
 
 
 def _print_all(args: argparse.Namespace) -> None:
-    stream = as_before_packing(streams.load().vectors)
+    stream = as_before_packing(load_vectors())
     print(f"{args.pool} random positions past the window, seed 0, of the sample's {len(stream)}.\n")
     print("| version | way | Hit@5 | gained, lost | mean cosine with exact | smallest |")
     print("|---|---|---:|---:|---:|---:|")

@@ -11,10 +11,11 @@ from functools import partial
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from service.api import (
+from service.api import console, errors
+from service.api.body_limits import BodyBudget, BodyLimitMiddleware
+from service.api.request_context import RequestContextMiddleware
+from service.api.routes import (
     admin,
-    console,
-    errors,
     feedback,
     health,
     model_repository,
@@ -22,8 +23,6 @@ from service.api import (
     predict,
     sessions,
 )
-from service.api.context import RequestContext
-from service.api.limits import Bodies, BodyLimits
 from service.api.services import Services
 from service.clock import Clock, SystemClock
 from service.contexts.prefix_cache import PrefixCache
@@ -66,7 +65,7 @@ def create_app(
     """
     clock = clock or SystemClock()
     metrics = Metrics(new_registry(), settings.limits.timeout_seconds)
-    bodies = Bodies(settings.limits)
+    bodies = BodyBudget(settings.limits)
     registry = Registry(
         Repository(settings.models, settings.model),
         make_engine or partial(load_engine, settings.engine),
@@ -166,8 +165,8 @@ def create_app(
         health,
     ):
         app.include_router(module.router)
-    app.add_middleware(BodyLimits, bodies=bodies)
-    app.add_middleware(RequestContext)  # the outermost: it names every answer
+    app.add_middleware(BodyLimitMiddleware, bodies=bodies)
+    app.add_middleware(RequestContextMiddleware)  # the outermost: it names every answer
     return app
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.metrics import duration_buckets
-from service.settings import Limits
+from service.settings import LimitSettings
 from simulation.latency_distribution import Array, LatencyDistribution
 
 DRIFT_SECONDS = 3600.0
@@ -65,7 +65,7 @@ class SimulatedTraffic:
 
     @classmethod
     def of(cls, scenario: Scenario) -> SimulatedTraffic:
-        timeout = Limits().timeout_seconds
+        timeout = LimitSettings().timeout_seconds
         edges = duration_buckets(timeout)
         middles: Array = (np.arange(scenario.looks, dtype=np.float64) + 0.5) * scenario.interval
         levels = scenario.slowdown * _level(scenario, middles)

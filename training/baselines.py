@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training import metrics
-from training.metrics import Vectors
+from corpora import candidate_pool, retrieval_metrics
+from corpora.retrieval_metrics import Vectors
 
 REACH = 20
 """How many vectors the decayed mean looks back."""
@@ -71,10 +71,10 @@ def best_decay(train: Vectors, seed: int = 0, pool_size: int = 1000) -> Rule:
     The held-out documents have no say in it.
     """
     centre = train.mean(axis=0)
-    pool = metrics.random_pool(len(train), min(pool_size, len(train) - 1), seed)
+    pool = candidate_pool.random_pool(len(train), min(pool_size, len(train) - 1), seed)
 
     def hit_at_5(rule: Rule) -> float:
-        ranks = metrics.ranks(rule.predict(train, pool.targets), train[pool.targets])
-        return metrics.hit_at(ranks, 5)
+        ranks = retrieval_metrics.ranks(rule.predict(train, pool.targets), train[pool.targets])
+        return retrieval_metrics.hit_at(ranks, 5)
 
     return max((decayed(decay, centre) for decay in DECAYS), key=hit_at_5)

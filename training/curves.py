@@ -9,9 +9,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from training import resume
-from training.resume import ResumeError
-from training.train import Epoch
+from training import checkpoint_store
+from training.checkpoint_store import ResumeError
+from training.trainer import Epoch
 
 _COLUMNS = (
     "run",
@@ -107,7 +107,7 @@ def _finished(path: Path) -> tuple[Any, Any, Any]:
 
 def _unfinished(path: Path) -> tuple[Any, Any, Any]:
     """As `_finished`, of a run that goes on or was killed."""
-    text, place = resume.read(path)
+    text, place = checkpoint_store.read(path)
     run = json.loads(text)
     told = {**run["recipe"], "name": f"{run['recipe']['name']} (unfinished)"}
     return told, place.history, run

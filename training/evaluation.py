@@ -9,12 +9,14 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from training import baselines, held_out, metrics, scores
+from corpora import candidate_pool
+from corpora.candidate_pool import CandidatePool, PoolKind
+from corpora.corpus import Corpus, CorpusError
+from corpora.retrieval_metrics import Vectors
+from training import baselines, held_out, scores
 from training.bootstrap import DocumentBootstrap
-from training.candidate import Candidate
-from training.corpus import Corpus, CorpusError
+from training.evaluated_checkpoint import Candidate
 from training.held_out import HeldOutSet
-from training.metrics import Kind, Pool, Vectors
 from training.report import Data, Report, Row, SetReport
 from training.scores import Outcome
 
@@ -26,13 +28,13 @@ Predict = Callable[[Candidate, HeldOutSet, NDArray[np.int64]], Vectors]
 class PoolWish:
     """What pool to draw from each set."""
 
-    kind: Kind
+    kind: PoolKind
     size: int
     seed: int
 
-    def draw(self, of: HeldOutSet) -> Pool:
+    def draw(self, of: HeldOutSet) -> CandidatePool:
         try:
-            return metrics.draw_pool(self.kind, len(of.corpus.vectors), self.size, self.seed)
+            return candidate_pool.draw_pool(self.kind, len(of.corpus.vectors), self.size, self.seed)
         except ValueError as error:
             raise ValueError(f"held-out set {of.name}: {error}") from error
 

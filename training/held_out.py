@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from training.corpus import Corpus, CorpusError, Split
+from corpora.corpus import Corpus, CorpusError, Split
 
 HoldOut = Literal["eras", "latest", "both"]
 HOLD_OUT: tuple[HoldOut, ...] = ("eras", "latest", "both")

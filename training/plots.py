@@ -13,7 +13,7 @@ from training.bootstrap import Figure as Interval
 from training.curves import Curve
 from training.report import Report, SetReport
 from training.scores import Difference
-from training.train import Epoch
+from training.trainer import Epoch
 
 
 def learning_curve(history: Sequence[Epoch], name: str, path: Path) -> None:

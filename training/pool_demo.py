@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from training import metrics
-from training.corpus import Corpus
+from corpora import retrieval_metrics
+from corpora.corpus import Corpus
 
 POOLS = ((230, 250), (115, 500))
 """Candidates, and vectors from one to the next: both span the same 57,500 vectors."""
@@ -65,5 +65,5 @@ def wilson(hits: int, of: int, z: float = 1.959964) -> tuple[float, float]:
 
 
 def _repeat_last(corpus: Corpus, targets: np.ndarray[tuple[int], np.dtype[np.int64]]) -> float:
-    ranked = metrics.ranks(corpus.vectors[targets - 1], corpus.vectors[targets])
-    return metrics.hit_at(ranked, 5)
+    ranked = retrieval_metrics.ranks(corpus.vectors[targets - 1], corpus.vectors[targets])
+    return retrieval_metrics.hit_at(ranked, 5)

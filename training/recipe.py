@@ -9,9 +9,9 @@ from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from model_export.architecture import DIM, MemoryAugmentedGRU
-from model_export.checkpoint import LARGEST_STATE
-from model_export.decayed_means import DecayedMeans
+from architectures.checkpoint import LARGEST_STATE
+from architectures.decayed_means import DecayedMeans
+from architectures.memory_augmented_gru import DIM, MemoryAugmentedGRU
 
 ARCHITECTURES = (MemoryAugmentedGRU.ARCHITECTURE, DecayedMeans.ARCHITECTURE)
 TARGETS = ("every", "last")

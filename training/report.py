@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from corpora.candidate_pool import CandidatePool
 from training.bootstrap import INTERVAL, Figure
-from training.metrics import Pool
 from training.scores import METRICS, Difference
 
 SCHEMA = 2
@@ -53,7 +53,7 @@ class SetReport:
     description: str
     documents: tuple[str, ...]
     vectors: int
-    pool: Pool
+    pool: CandidatePool
     pool_digest: str
     rows: tuple[Row, ...]
     differences: tuple[Difference, ...]

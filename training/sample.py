@@ -1,6 +1,6 @@
 """Cut a held-out stretch of a corpus, to be shipped as sample data.
 
-    python -m training.sample --data corpus.npz --out loadtest/data/sample.npz
+    python -m training.sample --data corpus.npz --out corpora/data/sample.npz
 
 No vector of it was trained on, for it comes from the documents that
 `corpus.split_every` holds out.
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training import corpus
-from training.corpus import Corpus, CorpusError
+from corpora import corpus
+from corpora.corpus import Corpus, CorpusError
 
 
 def last_stretch(held_out: Corpus, vectors: int) -> Corpus:

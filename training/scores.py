@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training import metrics
+from corpora import retrieval_metrics
+from corpora.retrieval_metrics import Vectors
 from training.bootstrap import DocumentBootstrap, Figure, Floats
-from training.metrics import Vectors
 
 METRICS = ("hit_at_1", "hit_at_5", "hit_at_10", "mrr", "cosine")
 
@@ -40,7 +40,7 @@ class Difference:
 def outcome(predicted: Vectors, targets: Vectors) -> Outcome:
     """Score predictions `[n, dim]` of `targets`, which are the candidates too."""
     cosine = (predicted * targets).sum(axis=1)
-    return Outcome(metrics.ranks(predicted, targets), cosine)
+    return Outcome(retrieval_metrics.ranks(predicted, targets), cosine)
 
 
 def figures(measured: Outcome, bootstrap: DocumentBootstrap) -> dict[str, Figure]:

@@ -22,7 +22,7 @@ from service.clock import Clock
 from service.commands.serve import server_config
 from service.inference.repository import VersionFiles
 from service.manifest import Precision
-from service.settings import Rollout, Settings
+from service.settings import RolloutSettings, Settings
 
 _SESSION_LENGTH = 400
 
@@ -72,7 +72,7 @@ async def time_steps(
     Raises `RuntimeError` for an answer that is not good.
     """
     with tempfile.TemporaryDirectory() as folder:
-        rollout = Rollout(database=Path(folder) / "rollout.db")
+        rollout = RolloutSettings(database=Path(folder) / "rollout.db")
         settings = Settings(models=models, stable=version, rollout=rollout)
         app = create_app(settings, make_engine=_EchoEngine)
         async with app.router.lifespan_context(app):

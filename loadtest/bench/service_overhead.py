@@ -28,8 +28,8 @@ from service.prediction.request import RequestOptions
 from service.prediction.scoring import Scoring
 from service.quality.online_scorer import Scorer
 from service.rollout.routing.traffic_split import Assignment, Traffic
-from service.settings import Limits
-from service.types import Mode, Outcome, State, Variant, Vectors
+from service.settings import LimitSettings
+from service.types import Mode, RequestOutcome, State, Variant, Vectors
 
 _SESSIONS = 64
 
@@ -59,7 +59,7 @@ class _SingleVersionRegistry:
 def _dispatch(
     manifest: Manifest, clock: Clock, history: int, *, compact: bool = False
 ) -> tuple[Dispatch, Scorer]:
-    metrics = Metrics(new_registry(), Limits().timeout_seconds)
+    metrics = Metrics(new_registry(), LimitSettings().timeout_seconds)
     metrics.expect([(variant, manifest.version) for variant in Variant])
     scheduler = cast("Scheduler", _InstantScheduler(manifest))
     registry = _SingleVersionRegistry(LoadedVersion(manifest, "none", "fp32", scheduler))
@@ -80,7 +80,7 @@ def _dispatch(
         sessions,
         metrics,
         clock,
-        limits=Limits(),
+        limits=LimitSettings(),
         scoring=Scoring(scorer, None, metrics),
     )
     return dispatch, scorer
@@ -108,14 +108,14 @@ async def time_appends(manifest: Manifest, streams: Streams, count: int, clock: 
 def time_scrapes(count: int, clock: Clock) -> Timings:
     """Seconds of Python for a metrics page of two versions, each variant's steps counted since
     the last one. It shares the interpreter with whatever is being answered meanwhile."""
-    metrics = Metrics(new_registry(), Limits().timeout_seconds)
+    metrics = Metrics(new_registry(), LimitSettings().timeout_seconds)
     versions = {Variant.STABLE: "phase-2", Variant.CANARY: "phase-3"}
     metrics.expect(list(versions.items()))
     metrics.render()
     took = []
     for _ in range(count):
         for variant, version in versions.items():
-            metrics.observe_request(variant, version, Mode.STEP, Outcome.OK, 0.003)
+            metrics.observe_request(variant, version, Mode.STEP, RequestOutcome.OK, 0.003)
             metrics.observe_engine(variant, version, Mode.STEP, 0.001, 0.002)
         began = clock.monotonic()
         metrics.render()

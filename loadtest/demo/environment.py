@@ -105,7 +105,7 @@ def export_direct(checkpoint: Path, graph: Path, log: Path) -> None:
 
     Raises `EnvironmentSetupError`.
     """
-    command = [sys.executable, "-m", "model_export.direct", str(checkpoint), str(graph)]
+    command = [sys.executable, "-m", "model_export.unfolded_graph", str(checkpoint), str(graph)]
     _run(command, log, f"the direct export of {checkpoint} failed")
 
 

@@ -1,4 +1,4 @@
-"""Bodies as the OpenAPI page shows them. Vectors are parsed by `body.py`, not by these."""
+"""BodyBudget as the OpenAPI page shows them. Vectors are parsed by `body.py`, not by these."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from service.prediction.request_record import Deadline, RequestRecord, label
 from service.prediction.scoring import Scoring
 from service.prediction.shadow_runner import ShadowRunner
 from service.rollout.routing.traffic_split import Route, Traffic
-from service.settings import Limits
+from service.settings import LimitSettings
 from service.types import Mode, State, Vectors
 
 
@@ -41,7 +41,7 @@ class Dispatch:
         metrics: Metrics,
         clock: Clock,
         *,
-        limits: Limits,
+        limits: LimitSettings,
         prefixes: PrefixCache | None = None,
         scoring: Scoring | None = None,
         shadow: ShadowRunner | None = None,

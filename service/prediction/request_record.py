@@ -18,7 +18,7 @@ from service.errors import (
 )
 from service.metrics import UNASSIGNED, Metrics
 from service.rollout.routing.traffic_split import Assignment, Route
-from service.types import Mode, Outcome
+from service.types import Mode, RequestOutcome
 
 # Classes and not generators: of one more vector in a session those were a tenth of
 # what the service adds.
@@ -62,7 +62,7 @@ class RequestRecord:
             label(route) if self.assigned else UNASSIGNED,
             route.version,
             self.mode,
-            Outcome.CANCELLED if self.impatient else _outcome(error),
+            RequestOutcome.CANCELLED if self.impatient else _outcome(error),
             self._clock.monotonic() - self._began,
         )
 
@@ -100,15 +100,15 @@ def label(route: Route) -> str:
     return UNASSIGNED if route.variant is None else route.variant.value
 
 
-def _outcome(error: BaseException | None) -> Outcome:
+def _outcome(error: BaseException | None) -> RequestOutcome:
     if error is None:
-        return Outcome.OK
+        return RequestOutcome.OK
     if isinstance(error, asyncio.CancelledError):
-        return Outcome.CANCELLED
+        return RequestOutcome.CANCELLED
     if isinstance(error, DeadlineExceeded):
-        return Outcome.TIMEOUT
+        return RequestOutcome.TIMEOUT
     if isinstance(error, QueueFull):
-        return Outcome.REJECTED
+        return RequestOutcome.REJECTED
     if isinstance(error, (Invalid, Conflict, NotFound, Gone)):
-        return Outcome.INVALID
-    return Outcome.ERROR
+        return RequestOutcome.INVALID
+    return RequestOutcome.ERROR

@@ -218,7 +218,7 @@ def kserve_python():
 
 @pytest.mark.skipif(
     kserve_python() is None,
-    reason="kserve pins older packages than this project: make kserve-client puts it aside",
+    reason="kserve is not installed: make kserve-client puts it into an environment of its own",
 )
 def test_kserve_gets_its_answers(server):
     """InferenceRESTClient: readiness, JSON, binary tensors, and an error it can read."""

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from model_export import graph
-from model_export.architecture import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
+from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
+from model_export import gru_graph
 from service.inference.engines.onnx_engine import OnnxEngine
 from service.manifest import Dimensions
 
@@ -29,7 +29,7 @@ def model() -> MemoryAugmentedGRU:
 
 @pytest.fixture(scope="session")
 def graph_bytes(model: MemoryAugmentedGRU) -> bytes:
-    return graph.serialise(graph.build(model))
+    return gru_graph.serialise(gru_graph.build(model))
 
 
 @pytest.fixture(scope="session")

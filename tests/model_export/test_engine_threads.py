@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model_export.architecture import DIM, HIDDEN, LAYERS
+from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS
 from model_export.parity import walk
 from service.inference.engines.onnx_engine import CPU, OnnxEngine, open_session
 from service.manifest import Dimensions

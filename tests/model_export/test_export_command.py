@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from model_export import checkpoint, drift, graph, parity
-from model_export.architecture import DIM, HIDDEN, LAYERS, PARAMETERS, MemoryAugmentedGRU
+from architectures import checkpoint
+from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS, PARAMETERS, MemoryAugmentedGRU
+from model_export import gru_graph, parity, session_drift
 from model_export.parity import Case
 from service.cli import main
 from service.inference.engines.onnx_engine import OnnxEngine
@@ -28,8 +29,8 @@ def saved(model: MemoryAugmentedGRU, tmp_path: Path) -> Path:
 def _short_parity(monkeypatch: pytest.MonkeyPatch) -> None:
     """The full cases have a test of their own."""
     monkeypatch.setattr(parity.measure, "__defaults__", ((Case.ragged((4, 1)),), _silent))
-    monkeypatch.setattr(drift.measure, "__defaults__", (20, _silent))
-    monkeypatch.setattr(drift.hold_equal, "__defaults__", (5, parity.BOUND))
+    monkeypatch.setattr(session_drift.measure, "__defaults__", (20, _silent))
+    monkeypatch.setattr(session_drift.hold_equal, "__defaults__", (5, parity.BOUND))
 
 
 def _silent(_done: int, _total: int, _text: str) -> None:
@@ -96,7 +97,7 @@ def test_a_checkpoint_becomes_a_version(
         manifest.version,
         manifest.context_window,
     )
-    assert ("exact", "fp32", graph.OPSET) == (
+    assert ("exact", "fp32", gru_graph.OPSET) == (
         manifest.window_policy,
         manifest.precision,
         manifest.opset,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model_export import graph, step_graph
-from model_export.architecture import DIM, HIDDEN, LAYERS
+from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS
+from model_export import gru_graph, gru_step_graph
 from model_export.parity import walk
 from service.errors import VersionError
 from service.inference.engines.engine_factory import load_engine
 from service.inference.repository import VersionFiles
 from service.manifest import STEP_INT8, Carried, Dimensions, Drift, SessionHits
-from service.settings import Engine
+from service.settings import EngineSettings
 from tests.support.fakes import manifest_of
 
 HITS = SessionHits(stream_sha256="0" * 64, steps=9, pool=5, seed=0, hit_at_5=0.5)
@@ -24,7 +24,7 @@ def files(model, graph_bytes, tmp_path_factory):
     """A version that carries fp32 and int8."""
     folder = tmp_path_factory.mktemp("version")
     (folder / "model.onnx").write_bytes(graph_bytes)
-    (folder / STEP_INT8).write_bytes(graph.serialise(step_graph.build(model)))
+    (folder / STEP_INT8).write_bytes(gru_graph.serialise(gru_step_graph.build(model)))
     manifest = manifest_of("phase-3", 1000, "0" * 64).model_copy(
         update={
             "dimensions": Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN),
@@ -39,7 +39,7 @@ def files(model, graph_bytes, tmp_path_factory):
 )
 def test_the_engine_is_in_the_precision_chosen(files, engine, wanted, expected):
     """Steps differ with it, whole contexts do not; the provider is the one got."""
-    loaded = load_engine(Engine(device="cpu", precision=wanted), files)
+    loaded = load_engine(EngineSettings(device="cpu", precision=wanted), files)
     assert ("CPUExecutionProvider", expected) == (loaded.provider, loaded.precision)
     vectors = walk(np.random.default_rng(1), 4, 1)
     cold = np.zeros((LAYERS, 1, HIDDEN), np.float32)
@@ -51,4 +51,4 @@ def test_the_engine_is_in_the_precision_chosen(files, engine, wanted, expected):
 
 def test_a_precision_that_is_not_carried_is_refused(files):
     with pytest.raises(VersionError, match="fp16"):
-        load_engine(Engine(device="cpu", precision="fp16"), files)
+        load_engine(EngineSettings(device="cpu", precision="fp16"), files)

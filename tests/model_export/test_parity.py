@@ -7,8 +7,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
 from model_export import parity
-from model_export.architecture import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
 from model_export.parity import Case, ParityError
 from service.inference.engines.engine import Engine
 from service.manifest import Dimensions

@@ -7,8 +7,8 @@ import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
 
-from model_export import graph, step_graph
-from model_export.architecture import DIM, HIDDEN, LAYERS
+from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS
+from model_export import gru_graph, gru_step_graph
 from model_export.parity import walk
 from service.inference.engines.onnx_engine import OnnxEngine
 from service.manifest import Dimensions
@@ -20,7 +20,7 @@ DIMENSIONS = Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN)
 def test_a_step_in_either_precision_is_the_models(model, tmp_path, precision, apart):
     """Answers and states; in fp16 only the products are rounded."""
     path = tmp_path / "step.onnx"
-    path.write_bytes(graph.serialise(step_graph.build(model, precision)))
+    path.write_bytes(gru_graph.serialise(gru_step_graph.build(model, precision)))
     rng = np.random.default_rng(1)
     vectors = walk(rng, 1, 3)
     state = rng.uniform(-1, 1, (LAYERS, 3, HIDDEN)).astype(np.float32)
@@ -35,7 +35,7 @@ def test_a_step_in_either_precision_is_the_models(model, tmp_path, precision, ap
 def test_contexts_in_fp16_are_near_the_models(model, engine, tmp_path):
     """With rows of different lengths; inputs and outputs stay fp32."""
     path = tmp_path / "model-fp16.onnx"
-    path.write_bytes(graph.serialise(graph.build(model, half=True)))
+    path.write_bytes(gru_graph.serialise(gru_graph.build(model, half=True)))
     vectors = walk(np.random.default_rng(2), 60, 2)
     args = vectors, np.array([60, 7], np.int32), np.zeros((LAYERS, 2, HIDDEN), np.float32)
     expected, expected_state = engine.run(*args)
@@ -49,11 +49,11 @@ def test_states_are_read_from_the_pool_and_written_to_it():
     """Only those named; the others stay as they were."""
     states = np.random.default_rng(3).standard_normal((5, LAYERS, HIDDEN)).astype(np.float32)
     slots = np.array([3, 1], np.int64)
-    (read,) = ReferenceEvaluator(step_graph.build_read()).run(
+    (read,) = ReferenceEvaluator(gru_step_graph.build_read()).run(
         None, {"states": states, "slots": slots}
     )
     np.testing.assert_array_equal(states[[3, 1]], read)
-    (after,) = ReferenceEvaluator(step_graph.build_write()).run(
+    (after,) = ReferenceEvaluator(gru_step_graph.build_write()).run(
         None, {"states": states, "slots": slots, "written": -read}
     )
     np.testing.assert_array_equal(-states[[3, 1]], after[[3, 1]])

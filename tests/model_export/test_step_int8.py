@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_export import graph, step_graph
-from model_export.architecture import DIM, HIDDEN, LAYERS
+from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS
+from model_export import gru_graph, gru_step_graph
 from model_export.parity import walk
 from service.inference.engines.onnx_engine import OnnxEngine
 from service.inference.engines.step_engine import StepEngine
@@ -19,7 +19,7 @@ from service.manifest import Dimensions
 @pytest.fixture(scope="module")
 def step(model, tmp_path_factory):
     path = tmp_path_factory.mktemp("step") / "step-int8.onnx"
-    path.write_bytes(graph.serialise(step_graph.build(model)))
+    path.write_bytes(gru_graph.serialise(gru_step_graph.build(model)))
     return OnnxEngine(path, Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN))
 
 
@@ -29,7 +29,7 @@ def test_a_weight_is_off_by_half_a_level_at_most(seed, inputs, outputs):
     """A level is 1/127 of the largest of its block; a block of zeros stays zero."""
     weight = np.random.default_rng(seed).standard_normal((inputs, outputs)).astype(np.float32)
     weight[:64, 0] = 0
-    levels, scales = step_graph.quantised(weight)
+    levels, scales = gru_step_graph.quantised(weight)
     back = (levels.astype(np.float32) - 128) * scales.reshape(outputs, -1, 1)
     back = back.reshape(outputs, inputs).T
     largest = np.abs(weight.T.reshape(outputs, -1, 64)).max(axis=2)

@@ -17,7 +17,7 @@ from service.rollout.notifications.outbox import BACKLOG, GIVE_UP_SECONDS, Outbo
 from service.rollout.state.rollout_state import Rollout
 from service.rollout.storage.database import Database, StoreError
 from service.rollout.storage.rollout_store import Record, Store
-from service.settings import Webhook
+from service.settings import WebhookSettings
 from tests.support.rollout_fakes import FakeClock
 
 SECRET = "a secret of tests"
@@ -125,7 +125,7 @@ class World:
 
 @pytest.fixture
 def world(tmp_path, receiver):
-    made = World(tmp_path / "nextvec.db", Webhook(url=receiver.url, secret=SECRET))
+    made = World(tmp_path / "nextvec.db", WebhookSettings(url=receiver.url, secret=SECRET))
     yield made
     made.database.close()
 
@@ -193,7 +193,7 @@ def test_what_the_http_library_says_of_an_address_is_not_logged(tmp_path, caplog
     def quote(url, *_):
         raise InvalidURL(f"cannot be used: {url}")
 
-    world = World(tmp_path / "nextvec.db", Webhook(url="http://a.example/s3cret-path"))
+    world = World(tmp_path / "nextvec.db", WebhookSettings(url="http://a.example/s3cret-path"))
     for courier in world.outbox.couriers:
         courier._post = quote
     world.happen()
@@ -254,7 +254,7 @@ def test_only_so_many_lines_wait(world, receiver):
 
 def test_a_new_webhook_is_not_told_the_past(world, receiver):
     world.happen(3)
-    new = Webhook(url=receiver.url, name="new")
+    new = WebhookSettings(url=receiver.url, name="new")
     world.restart(*world.hooks, new)
     world.happen()
     world.deliver(1)
@@ -264,7 +264,7 @@ def test_a_new_webhook_is_not_told_the_past(world, receiver):
 
 def test_one_that_was_taken_out_and_comes_back_is_new(world, receiver):
     hooks = world.hooks
-    world.restart(Webhook(url=receiver.url, name="other"))
+    world.restart(WebhookSettings(url=receiver.url, name="other"))
     world.happen()
     world.restart(*hooks)
     world.happen()
@@ -277,7 +277,7 @@ def test_a_new_webhook_hears_what_happened_since_the_start(tmp_path, receiver):
     world = World(tmp_path / "nextvec.db")
     begun = world.clock.now
     world.happen()
-    world.hooks = (Webhook(url=receiver.url),)
+    world.hooks = (WebhookSettings(url=receiver.url),)
     world.database.close()
     world.boot()
     world.outbox._told.follow([], begun)

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from service.metrics import Metrics
-from service.types import Mode, Outcome
+from service.types import Mode, RequestOutcome
 from simulation.latency_distribution import Z95, LatencyError, LognormalLatency, load
 
 
@@ -36,10 +36,10 @@ def metrics_text(count):
     metrics = Metrics(CollectorRegistry(), 10.0)
     for _ in range(count):
         for seconds in (0.01, 0.02, 0.04, 99.0):
-            metrics.observe_request("stable", "a", Mode.STEP, Outcome.OK, seconds)
-        metrics.observe_request("stable", "a", Mode.PREFILL, Outcome.OK, 5.0)
-        metrics.observe_request("canary", "b", Mode.STEP, Outcome.OK, 5.0)
-        metrics.observe_request("stable", "a", Mode.STEP, Outcome.REJECTED, 0.0001)
+            metrics.observe_request("stable", "a", Mode.STEP, RequestOutcome.OK, seconds)
+        metrics.observe_request("stable", "a", Mode.PREFILL, RequestOutcome.OK, 5.0)
+        metrics.observe_request("canary", "b", Mode.STEP, RequestOutcome.OK, 5.0)
+        metrics.observe_request("stable", "a", Mode.STEP, RequestOutcome.REJECTED, 0.0001)
     return generate_latest(metrics.registry)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from service.cli import main
-from training.resume import Keeper, Place
+from training.checkpoint_store import Keeper, Place
 
 
 def _history(path: Path, name: str, hold_out: str = "eras", **changed: object) -> Path:

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from model_export import checkpoint
-from model_export.architecture import MemoryAugmentedGRU
+from architectures import checkpoint
+from architectures.memory_augmented_gru import MemoryAugmentedGRU
+from corpora import corpus
+from corpora.corpus import Corpus
 from service.cli import main
 from service.manifest import sha256
-from training import corpus, held_out
-from training.corpus import Corpus
+from training import held_out
 from training.scores import METRICS
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from corpora.corpus import Corpus, CorpusError
 from training import held_out
-from training.corpus import Corpus, CorpusError
 
 
 def _named(corpus: Corpus, first: int) -> Corpus:

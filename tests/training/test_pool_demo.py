@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from corpora.corpus import Corpus
 from service.cli import main
 from training import pool_demo
-from training.corpus import Corpus
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from corpora.corpus import CorpusError
 from service.manifest import sha256
-from training.building import imports, packages, texts
-from training.building.build import CORPUS, build, cut, refuse_twins, write
-from training.corpus import CorpusError
+from training.data import packages, texts, vector_import
+from training.data.build import CORPUS, build, cut, refuse_twins, write
 
 _CACHE = Path.home() / ".cache" / "nextvec"
 
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _build(args: argparse.Namespace) -> Path:
     try:
-        from training.building.embedder import SentenceEncoder  # noqa: PLC0415 - import needs none
+        from training.data.embedder import SentenceEncoder  # noqa: PLC0415 - import needs none
     except ModuleNotFoundError as error:
         raise CorpusError(
             f"needs the package {error.name}; install it with: pip install 'nextvec[data]'"
@@ -77,7 +77,7 @@ def _build(args: argparse.Namespace) -> Path:
 
 
 def _import(args: argparse.Namespace) -> Path:
-    streams = [stream for file in args.files for stream in imports.read(file, args.dim)]
+    streams = [stream for file in args.files for stream in vector_import.read(file, args.dim)]
     refuse_twins([(stream.name, stream.digest) for stream in streams])
     if rescaled := sum(stream.rescaled for stream in streams):
         print(f"{rescaled} vectors were not of length 1; their direction is kept")

@@ -14,17 +14,18 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from model_export import checkpoint
+from architectures import checkpoint
+from corpora import corpus
+from corpora.corpus import Corpus
+from corpora.retrieval_metrics import Vectors
 from service.manifest import sha256
-from training import comparison, corpus, curves, held_out, pool_demo
-from training.candidate import Candidate, parse_all
+from training import comparison, curves, held_out, pool_demo
 from training.commands import sweeps
-from training.corpus import Corpus
-from training.evaluate import predict_exact
+from training.evaluated_checkpoint import Candidate, parse_all
 from training.evaluation import PoolWish, evaluate
 from training.held_out import HeldOutSet
-from training.metrics import Vectors
 from training.plots import curves_picture, report_picture
+from training.prediction import predict_exact
 from training.report import Data
 
 

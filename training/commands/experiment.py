@@ -12,18 +12,19 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from model_export import checkpoint
-from model_export.model import NextVectorModel
+from architectures import checkpoint
+from architectures.model import NextVectorModel
+from corpora import corpus
+from corpora.corpus import Corpus, CorpusError, Split
 from service.manifest import sha256
-from training import corpus, held_out, recipe
+from training import held_out, recipe
 from training.commands.train import recipe_path
-from training.corpus import Corpus, CorpusError, Split
 from training.experiments import experiment, verdict
 from training.experiments.experiment import Arm, Experiment
 from training.experiments.negatives import mine
 from training.experiments.verdict import Verdict
 from training.recipe import Recipe
-from training.train import Progress as Show
+from training.trainer import Progress as Show
 
 PER_TARGET = 8
 """Hard negatives of a target, at most."""

@@ -12,11 +12,11 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from corpora.corpus import Corpus
 from training import baselines, held_out
-from training.candidate import Candidate
-from training.corpus import Corpus
+from training.evaluated_checkpoint import Candidate
 from training.evaluation import PoolWish, check_held_out, check_length
-from training.sweeps import context, picture, policy, pools, position, reach
+from training.sweeps import context, plot, policy, pools, position, reach
 from training.sweeps.setting import Advance, Setting, choose
 from training.sweeps.sweep import Sweep
 
@@ -59,7 +59,7 @@ def run(
     for name, setting in settings.items():
         found = _swept(name, setting, console)
         (out / f"sweep-{name}.md").write_text(found.as_markdown())
-        picture.draw(found, out / f"sweep-{name}.png")
+        plot.draw(found, out / f"sweep-{name}.png")
         (out / f"sweep-{name}.json").write_text(json.dumps(found.as_json(), indent=1) + "\n")
         print(f"{found.as_markdown()}\nwritten to {out}/sweep-{name}.md, .json and .png\n")
 

@@ -13,14 +13,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from model_export import checkpoint
-from model_export.model import NextVectorModel
+from architectures import checkpoint
+from architectures.model import NextVectorModel
+from corpora import corpus
 from service.manifest import sha256
-from training import corpus, held_out, recipe
+from training import held_out, recipe
+from training.checkpoint_store import Keeper, ResumeError
 from training.plots import learning_curve
 from training.recipe import Recipe
-from training.resume import Keeper, ResumeError
-from training.train import Result, train
+from training.trainer import Result, train
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,17 +8,18 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from model_export.model import NextVectorModel
-from training import held_out, metrics, scores
+from architectures.model import NextVectorModel
+from corpora import candidate_pool, retrieval_metrics
+from corpora.corpus import Corpus, Split
+from training import held_out, scores
 from training.bootstrap import INTERVAL, DocumentBootstrap
-from training.corpus import Corpus, Split
 from training.held_out import HeldOutSet
-from training.initial import initialise
+from training.initialization import initialise
 from training.recipe import Recipe
 from training.report import difference_table
 from training.scores import Difference, Outcome
 from training.sweeps.windows import anchored
-from training.train import Negatives, Progress, train
+from training.trainer import Negatives, Progress, train
 
 POOL = 1000
 
@@ -126,7 +127,7 @@ def thin(split: Split, share: float) -> Split:
 def _outcome(model: NextVectorModel, window: int, one: HeldOutSet) -> Outcome:
     stream = one.corpus.vectors
     targets = np.arange(1, len(stream))
-    pool = metrics.random_pool(len(stream), min(POOL, len(stream) - 1), seed=0)
+    pool = candidate_pool.random_pool(len(stream), min(POOL, len(stream) - 1), seed=0)
     predicted = anchored(model, stream, targets, window, lambda _vectors: None)
-    ranked = metrics.ranks_among(predicted, stream, targets, pool.targets)
+    ranked = retrieval_metrics.ranks_among(predicted, stream, targets, pool.targets)
     return Outcome(ranked, (predicted * stream[targets]).sum(axis=1))

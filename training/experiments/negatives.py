@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.metrics import Vectors
+from corpora.retrieval_metrics import Vectors
 
 CHUNK = 1000
 """Targets compared at once: their cosines with 80,000 vectors are 0.3 GB."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from training.baselines import Rule
-from training.evaluate import predict_exact
+from training.prediction import predict_exact
 from training.sweeps.setting import Advance, Setting, point
 from training.sweeps.sweep import Series, Sweep
 

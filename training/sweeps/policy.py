@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from training.candidate import Candidate
-from training.evaluate import predict_exact
-from training.metrics import Vectors
+from corpora.retrieval_metrics import Vectors
+from training.evaluated_checkpoint import Candidate
+from training.prediction import predict_exact
 from training.sweeps.setting import Advance, Setting, point
 from training.sweeps.sweep import Series, Sweep
 from training.sweeps.windows import anchored, carried_on

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.evaluate import predict_exact
+from training.prediction import predict_exact
 from training.sweeps.setting import Advance, Setting, point
 from training.sweeps.sweep import Series, Sweep
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from model_export.model import NextVectorModel
+from architectures.model import NextVectorModel
+from corpora.retrieval_metrics import Vectors
 from training.baselines import Rule
 from training.bootstrap import DocumentBootstrap
-from training.metrics import Vectors
 from training.sweeps.context import first
 from training.sweeps.setting import Advance, Positions, Setting, point
 from training.sweeps.sweep import Point, Series, Sweep

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training import metrics
+from corpora import retrieval_metrics
+from corpora.candidate_pool import CandidatePool
+from corpora.retrieval_metrics import Vectors
 from training.baselines import Rule
 from training.bootstrap import DocumentBootstrap, Figure, Floats
-from training.candidate import Candidate
+from training.evaluated_checkpoint import Candidate
 from training.held_out import HeldOutSet
-from training.metrics import Pool, Vectors
 from training.sweeps.sweep import Point
 
 Positions = NDArray[np.int64]
@@ -26,7 +27,7 @@ class Setting:
     """`targets` are scored, each against the candidates of `pool`."""
 
     held_out: HeldOutSet
-    pool: Pool
+    pool: CandidatePool
     targets: Positions
     candidates: tuple[Candidate, ...]
     rules: tuple[Rule, ...]
@@ -49,13 +50,13 @@ class Setting:
     def hits(self, predicted: Vectors, pool: Positions | None = None) -> Floats:
         """1 where the target is among the nearest 5 of the pool, else 0: `[targets]`."""
         among = self.pool.targets if pool is None else pool
-        ranked = metrics.ranks_among(predicted, self.stream, self.targets, among)
+        ranked = retrieval_metrics.ranks_among(predicted, self.stream, self.targets, among)
         return (ranked <= 5).astype(np.float64)
 
 
 def choose(
     held_out: HeldOutSet,
-    pool: Pool,
+    pool: CandidatePool,
     candidates: tuple[Candidate, ...],
     rules: tuple[Rule, ...],
     positions: int,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from model_export.model import NextVectorModel
+from architectures.model import NextVectorModel
+from corpora.retrieval_metrics import Vectors
 from service.contexts.window import starts
-from training.metrics import Vectors
 from training.sweeps.setting import Advance, Positions
 
 ROWS = 16

@@ -44,7 +44,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # Asked for anew each time: after an upgrade nobody works with half an old page.
+    # Change for anew each time: after an upgrade nobody works with half an old page.
     "Cache-Control": "no-cache",
 }
 

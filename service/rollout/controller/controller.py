@@ -117,7 +117,7 @@ class Controller(Verbs):
             except TimeoutError:
                 continue
 
-    def hang_up(self) -> None:
+    def close_subscriptions(self) -> None:
         """End the subscriptions; rollouts go on."""
         self._machine.feed.close()
 

@@ -23,7 +23,7 @@ from service.clock import Clock
 from service.metrics import Metrics
 from service.rollout.notifications import webhook
 from service.rollout.storage.database import Database, StoreError
-from service.settings import Webhook
+from service.settings import WebhookSettings
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class Courier:
 
     def __init__(
         self,
-        hook: Webhook,
+        hook: WebhookSettings,
         told: Told,
         metrics: Metrics,
         clock: Clock,
@@ -181,7 +181,7 @@ class Outbox:
 
     def __init__(
         self,
-        hooks: Sequence[Webhook],
+        hooks: Sequence[WebhookSettings],
         database: Database,
         metrics: Metrics,
         clock: Clock,

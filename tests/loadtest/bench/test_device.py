@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
 from loadtest.bench import device
 from loadtest.streams import Streams
-from model_export import device_graphs, graph
-from model_export.architecture import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
+from model_export import device_graphs, gru_graph
 from service.clock import SystemClock
 from service.errors import VersionError
 from service.inference.engines.onnx_engine import OnnxEngine
@@ -26,7 +26,7 @@ def files(tmp_path_factory):
     torch.manual_seed(0)
     model = MemoryAugmentedGRU().eval()
     folder = tmp_path_factory.mktemp("version")
-    (folder / "model.onnx").write_bytes(graph.serialise(graph.build(model)))
+    (folder / "model.onnx").write_bytes(gru_graph.serialise(gru_graph.build(model)))
     device_graphs.write(model, folder, OnnxEngine(folder / "model.onnx", DIMENSIONS))
     manifest = manifest_of("phase-3", 1000, "0" * 64)
     return VersionFiles(

@@ -25,7 +25,7 @@ from service.rollout.analysis.guardrails.suite import Evidence, GuardrailSuite
 from service.rollout.analysis.sources.registry_source import RegistrySource, since
 from service.rollout.plan.rollout_plan import Plan
 from service.rollout.routing.traffic_split import Assignment, Traffic
-from service.settings import Limits
+from service.settings import LimitSettings
 from service.types import Variant
 from tests.support.fakes import DIM, FakeClock, manifest_of
 
@@ -85,7 +85,7 @@ class Trial:
             SessionStore(self.clock, max_bytes=1, ttl_seconds=1.0, history_vectors=1000, dim=DIM),
             metrics,
             self.clock,
-            limits=Limits(),
+            limits=LimitSettings(),
             prefixes=PrefixCache(64 << 20, 500),
             draw=lambda: str(draws.random()),
         )

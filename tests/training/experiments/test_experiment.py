@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from model_export import checkpoint
-from model_export.architecture import MemoryAugmentedGRU
+from architectures import checkpoint
+from architectures.memory_augmented_gru import MemoryAugmentedGRU
+from corpora.corpus import Corpus
 from service.cli import main
 from training import held_out, recipe
 from training.bootstrap import Figure
-from training.corpus import Corpus
 from training.experiments import experiment, verdict
 from training.experiments.experiment import Arm
 from training.experiments.negatives import mine

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from model_export import checkpoint
-from model_export.architecture import MemoryAugmentedGRU
+from architectures import checkpoint
+from architectures.memory_augmented_gru import MemoryAugmentedGRU
+from corpora import candidate_pool
+from corpora.corpus import Corpus
 from service.cli import main
-from training import baselines, held_out, metrics
-from training.candidate import Candidate
-from training.corpus import Corpus
-from training.evaluate import predict_exact
+from training import baselines, held_out
+from training.evaluated_checkpoint import Candidate
+from training.prediction import predict_exact
 from training.sweeps import context, policy, pools, position, reach
 from training.sweeps.setting import Setting, choose
 from training.sweeps.sweep import Point, Sweep
@@ -39,7 +40,7 @@ def setting(model: MemoryAugmentedGRU, small: Corpus) -> Setting:
     eras, _ = held_out.sets(small)
     rules = (baselines.Rule("last", (1.0,)), baselines.Rule("mean of 5", (1.0,) * 5))
     candidates = (Candidate("tiny", model, WINDOW, "digest", frozenset()),)
-    pool = metrics.random_pool(40, 30, seed=0)
+    pool = candidate_pool.random_pool(40, 30, seed=0)
     return choose(eras, pool, candidates, rules, positions=12, first=20)
 
 

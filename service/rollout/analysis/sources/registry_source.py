@@ -16,12 +16,12 @@ from service.rollout.analysis.counters import (
     KeyCounts,
     KeyCountsByArm,
 )
-from service.types import SHARES, Mode, Outcome, Variant
+from service.types import SHARES, Mode, RequestOutcome, Variant
 
-FAULTS = (Outcome.ERROR, Outcome.TIMEOUT)
+FAULTS = (RequestOutcome.ERROR, RequestOutcome.TIMEOUT)
 """The version's fault: counted whatever they took."""
 
-TIMED = (Outcome.OK, Outcome.CANCELLED)
+TIMED = (RequestOutcome.OK, RequestOutcome.CANCELLED)
 """Counted by their duration. A caller who left after a while had waited at least
 that long: leaving those out would hide a canary so slow that nobody stays.
 `INVALID` and `REJECTED` say nothing about a version and are left out."""
@@ -96,7 +96,7 @@ class RegistrySource:
         return Snapshot(self._origin, stable, canary, counted)
 
     def _requests(self, variant: Variant, version: str, mode: Mode) -> Counts:
-        def buckets(outcome: Outcome) -> tuple[int, ...]:
+        def buckets(outcome: RequestOutcome) -> tuple[int, ...]:
             return _buckets(self._metrics.request_duration.labels(variant, version, mode, outcome))
 
         timed = [buckets(outcome) for outcome in TIMED]

@@ -1,0 +1,1 @@
+"""The network definitions, and the checkpoint files that hold their weights."""

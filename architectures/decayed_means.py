@@ -1,0 +1,95 @@
+"""Decayed Means: several averages of the past, each fading at its own rate, and one linear map.
+
+The recurrence is linear and has no weights but its rates, so that a context of
+any length is one product with known weights, and one more vector is one
+multiplication and one addition. What is learnt is how the averages are put
+together: that needs no recurrence to be trained through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from architectures.memory_augmented_gru import DIM
+from architectures.model import NextVectorModel
+from service.manifest import Dimensions
+
+
+class DecayedMeans(NextVectorModel):
+    """`prediction = normalise(basis @ (sum of scale[k] * u[k] + mix(u)))`.
+
+    With `x = (last vector - centre) @ basis`, the state is the means
+    `m[k]' = decay[k] * m[k] + (1 - decay[k]) * x`, and `u` are the directions of `x`
+    and of every mean. The decays are given; centre and basis are the training
+    vectors' mean and their first `width` principal directions. `mix` begins at
+    zero, where the model is a weighted sum of decayed centred means.
+    """
+
+    ARCHITECTURE = "decayed-means"
+
+    centre: Tensor
+    basis: Tensor
+    decay: Tensor
+
+    def __init__(self, decays: Sequence[float], width: int) -> None:
+        """`decays`: in 0..1, one a mean; `width`: of the state, at most `DIM`."""
+        super().__init__()
+        rows = len(decays) + 1
+        self.register_buffer("centre", torch.zeros(DIM))
+        self.register_buffer("basis", torch.eye(DIM)[:, :width].contiguous())
+        self.register_buffer("decay", torch.tensor(decays, dtype=torch.float32))
+        self.scale = nn.Parameter(torch.ones(rows))
+        self.drop = nn.Dropout()
+        self.mix = nn.Linear(rows * width, width)
+        nn.init.zeros_(self.mix.weight)
+        nn.init.zeros_(self.mix.bias)
+
+    @property
+    def dimensions(self) -> Dimensions:
+        return Dimensions(dim=DIM, layers=len(self.decay), hidden=self.basis.shape[1])
+
+    def forward(self, vectors: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """See `NextVectorModel.forward`: vector by vector."""
+        means = self._start(vectors, state)
+        keep = self.decay[:, None, None]
+        passed = []
+        for seen in self.view(vectors):
+            means = keep * means + (1 - keep) * seen
+            passed.append(self.direction(self.directions(seen, means)))
+        return torch.stack(passed) - vectors, means
+
+    def predict(self, vectors: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """See `NextVectorModel.predict`: all of the context in one product."""
+        age = torch.arange(len(vectors) - 1, -1, -1, dtype=vectors.dtype)
+        weights = (1 - self.decay[:, None]) * self.decay[:, None] ** age
+        seen = self.view(vectors)
+        means = torch.einsum("kt,tbd->kbd", weights, seen)
+        means = means + self._start(vectors, state) * self.decay[:, None, None] ** len(vectors)
+        return self.direction(self.directions(seen[-1], means)), means
+
+    def view(self, vectors: Tensor) -> Tensor:
+        """`[..., dim] -> [..., width]`."""
+        return (vectors - self.centre) @ self.basis
+
+    @staticmethod
+    def directions(seen: Tensor, means: Tensor) -> Tensor:
+        """Unit vectors of the last vector's view `[n, width]` and the means `[means, n, width]`.
+
+        `[n, means + 1, width]`.
+        """
+        return F.normalize(torch.cat([seen[None], means]), dim=-1).transpose(0, 1)
+
+    def direction(self, directions: Tensor) -> Tensor:
+        """The prediction, unit vectors `[n, dim]`, from `directions` `[n, means + 1, width]`."""
+        weighted = (self.scale[:, None] * directions).sum(dim=1)
+        mixed = weighted + self.mix(self.drop(directions.flatten(1)))
+        return F.normalize(mixed @ self.basis.T, dim=-1)
+
+    def _start(self, vectors: Tensor, state: Tensor | None) -> Tensor:
+        sizes = self.dimensions
+        cold = vectors.new_zeros(sizes.layers, vectors.shape[1], sizes.hidden)
+        return cold if state is None else state

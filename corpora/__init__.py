@@ -1,0 +1,1 @@
+"""Vector streams: their files, the shipped sample, candidate pools and retrieval metrics."""

@@ -1,0 +1,290 @@
+"""One step with the recurrence written out in matrix products: in 8 bits, fp16 or fp32.
+
+ONNX Runtime has no quantised GRU, but it has quantised products, and one step
+of a GRU is two of them a layer. The weights are a quarter the size, which is
+what a step at a small batch costs: the time to read them. `MatMulNBits` takes
+blocks of `BLOCK` weights with a float scale each; accuracy level 4 rounds the
+other side to 8 bits as well. In fp16 only the products are: everything else,
+the state above all, stays in fp32.
+
+On a GPU a step costs little beside bringing its state there and back. `pooled`
+graphs keep the states of many sessions in one tensor, `[slots, layers, hidden]`:
+they gather the batch's from it and scatter the new ones into other slots, so
+that a step that fails has changed nothing. Bound to one buffer, the pool's
+input and output are the same memory and the pool is not copied. No GRU node, no
+lengths, fixed shapes: nothing in them keeps a CUDA graph from being captured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
+from model_export.graph_writer import Nodes
+from model_export.gru_graph import IR_VERSION, OPSET
+from model_export.weight_folding import Folded, GRULayer, Linear, fold
+from service.manifest import Precision
+
+BLOCK = 64
+_ACCURACY_LEVEL = 4
+_ZERO_POINT = 128
+_STATE_SHAPE: list[int | str] = [LAYERS, "batch", HIDDEN]
+
+
+def build(
+    model: MemoryAugmentedGRU, precision: Precision = "int8", *, pooled: bool = False
+) -> onnx.ModelProto:
+    """The step graph of `model`: the contract's inputs and outputs, `time` 1.
+
+    `lengths` is an input for the engine's sake and is not read: all are 1. A
+    `pooled` one has for `lengths` and `state` the int64 `sources` and `targets`
+    `[batch]` and the float32 `states` `[slots, layers, hidden]`, and for
+    `next_state` `next_states`, which are `states` with the new ones at `targets`.
+    """
+    writer, weights = _Writer(precision), fold(model)
+    if pooled:
+        _gather(writer)
+    hidden = _recurrence(writer, weights)
+    step = _head(writer, weights, hidden)
+    moved = writer.add("Add", ["newest", step], "moved")
+    writer.add("Div", [moved, writer.norm(moved, "moved_norm")], "next_vector")
+    if pooled:
+        _scatter(writer)
+    proto = helper.make_model(
+        writer.finish(_POOLED if pooled else _PLAIN, "next_vector_step"),
+        opset_imports=[
+            helper.make_opsetid("", OPSET),
+            helper.make_opsetid("com.microsoft", 1),
+        ],
+        ir_version=IR_VERSION,
+        producer_name="nextvec",
+    )
+    onnx.checker.check_model(proto)
+    return proto
+
+
+def build_read() -> onnx.ModelProto:
+    """From the pool to the host: `states`, `slots` `[n]` → `read` `[n, layers, hidden]`."""
+    writer = _Writer("fp32")
+    writer.add("Gather", ["states", "slots"], "read", axis=0)
+    return _plain_model(writer, _READ, "read_states")
+
+
+def build_write() -> onnx.ModelProto:
+    """From the host into the pool: `states`, `slots` `[n]`, `written` → `next_states`."""
+    writer = _Writer("fp32")
+    _into_pool(writer, "slots", "written")
+    return _plain_model(writer, _WRITE, "write_states")
+
+
+def _plain_model(writer: _Writer, ends: _Ends, name: str) -> onnx.ModelProto:
+    opsets = [helper.make_opsetid("", OPSET)]
+    proto = helper.make_model(
+        writer.finish(ends, name), opset_imports=opsets, ir_version=IR_VERSION
+    )
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
+
+
+def quantised(
+    weight: NDArray[np.float32],
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """`weight` `[inputs, outputs]` in blocks down each output's column.
+
+    `[outputs, blocks, BLOCK]` about `_ZERO_POINT`, and a scale a block `[outputs * blocks]`.
+    """
+    columns = weight.T.reshape(weight.shape[1], -1, BLOCK)
+    scales = np.abs(columns).max(axis=2) / np.float32(127)
+    safe = np.where(scales == 0, np.float32(1), scales)
+    levels = np.rint(columns / safe[:, :, None]) + _ZERO_POINT
+    return levels.astype(np.uint8), safe.reshape(-1).astype(np.float32)
+
+
+def _gather(writer: _Writer) -> None:
+    """`state` `[layers, batch, hidden]` from the pool."""
+    rows = writer.add("Gather", ["states", "sources"], "rows", axis=0)
+    writer.add("Transpose", [rows], "state", perm=[1, 0, 2])
+
+
+def _scatter(writer: _Writer) -> None:
+    """`next_state` into the pool."""
+    rows = writer.add("Transpose", ["next_state"], "next_rows", perm=[1, 0, 2])
+    _into_pool(writer, "targets", rows)
+
+
+def _into_pool(writer: _Writer, slots: str, rows: str) -> None:
+    """By single elements, wasteful as it looks: on CUDA, ONNX Runtime's ScatterND brings its
+    strides over from host memory that it frees after the run, and a CUDA graph replayed would
+    read there; ScatterElements has them in its kernel's arguments."""
+    writer.constant("state_axes", np.array([1, 2], np.int64))
+    writer.constant("state_shape", np.array([1, LAYERS, HIDDEN], np.int64))
+    column = writer.add("Unsqueeze", [slots, "state_axes"], "places")
+    every = writer.add("Expand", [column, "state_shape"], "places_of_elements")
+    writer.add("ScatterElements", ["states", every, rows], "next_states", axis=0)
+
+
+def _recurrence(writer: _Writer, weights: Folded) -> str:
+    writer.constant("first_axis", np.array([0], np.int64))
+    writer.constant("unit_scale", np.ones(DIM, np.float32))
+    newest = writer.add("Squeeze", ["vectors", "first_axis"], "newest")
+    value = writer.add(
+        "LayerNormalization", [newest, "unit_scale"], "normed", epsilon=weights.input_epsilon
+    )
+    states = [f"state_{layer}" for layer in range(LAYERS)]
+    writer.add_many("Split", ["state"], states, axis=0, num_outputs=LAYERS)
+    ends = []
+    for layer, layer_weights in enumerate(weights.gru):
+        before = writer.add("Squeeze", [states[layer], "first_axis"], f"before_{layer}")
+        value = _gru(writer, layer, layer_weights, value, before)
+        ends.append(writer.add("Unsqueeze", [value, "first_axis"], f"end_{layer}"))
+    writer.add("Concat", ends, "next_state", axis=0)
+    return value
+
+
+def _gru(writer: _Writer, number: int, layer: GRULayer, value: str, before: str) -> str:
+    """h' = (1 - z) * n + z * h, with z and r the gates and n = tanh(x + r * (Rh + b))."""
+    biases = np.split(layer.b[0], 2)
+    inner = writer.linear(value, Linear(layer.w[0].T, biases[0]), f"inner_{number}")
+    outer = writer.linear(before, Linear(layer.r[0].T, biases[1]), f"outer_{number}")
+    names = [
+        [f"{part}_{gate}_{number}" for gate in ("update", "reset", "new")]
+        for part in ("inner", "outer")
+    ]
+    for source, parts in zip((inner, outer), names, strict=True):
+        writer.add_many("Split", [source], parts, axis=-1, num_outputs=3)
+    gates = []
+    for gate in range(2):
+        total = writer.add("Add", [names[0][gate], names[1][gate]], f"total_{gate}_{number}")
+        gates.append(writer.add("Sigmoid", [total], f"gate_{gate}_{number}"))
+    update, reset = gates
+    damped = writer.add("Mul", [reset, names[1][2]], f"damped_{number}")
+    summed = writer.add("Add", [names[0][2], damped], f"summed_{number}")
+    new = writer.add("Tanh", [summed], f"new_{number}")
+    away = writer.add("Sub", [before, new], f"away_{number}")
+    kept = writer.add("Mul", [update, away], f"kept_{number}")
+    return writer.add("Add", [new, kept], f"hidden_{number}")
+
+
+def _head(writer: _Writer, weights: Folded, hidden: str) -> str:
+    query_norm = writer.norm(writer.linear(hidden, weights.query, "query"), "query_norm")
+    products = writer.linear(hidden, weights.scores, "products")
+    cosines = writer.add("Div", [products, query_norm], "cosines")
+    attention = writer.add("Softmax", [cosines], "attention", axis=-1)
+    read = writer.product(attention, weights.content, "read")
+    own = writer.linear(hidden, weights.fusion, "fusion")
+    fused = writer.add("Gelu", [writer.add("Add", [own, read], "fused_sum")], "fused")
+    writer.constant("fused_scale", np.ones(HIDDEN, np.float32))
+    normed = writer.add(
+        "LayerNormalization", [fused, "fused_scale"], "fused_normed", epsilon=weights.fusion_epsilon
+    )
+    wide = writer.add("Gelu", [writer.linear(normed, weights.expand, "expand")], "wide")
+    return writer.linear(wide, weights.output, "step")
+
+
+_Tensor = tuple[str, Any, list[int | str]]
+"""Name, element type, shape."""
+
+
+@dataclass(frozen=True)
+class _Ends:
+    """A graph's inputs and outputs."""
+
+    inputs: tuple[_Tensor, ...]
+    outputs: tuple[_Tensor, ...]
+
+
+_VECTORS: _Tensor = ("vectors", TensorProto.FLOAT, [1, "batch", DIM])
+_ANSWER: _Tensor = ("next_vector", TensorProto.FLOAT, ["batch", DIM])
+_POOL: list[int | str] = ["slots", LAYERS, HIDDEN]
+_SLOTS: _Tensor = ("slots", TensorProto.INT64, ["n"])
+_STATES: _Tensor = ("states", TensorProto.FLOAT, _POOL)
+_NEXT_STATES: _Tensor = ("next_states", TensorProto.FLOAT, _POOL)
+
+_PLAIN = _Ends(
+    (
+        _VECTORS,
+        ("lengths", TensorProto.INT32, ["batch"]),
+        ("state", TensorProto.FLOAT, _STATE_SHAPE),
+    ),
+    (_ANSWER, ("next_state", TensorProto.FLOAT, _STATE_SHAPE)),
+)
+_POOLED = _Ends(
+    (
+        _VECTORS,
+        ("sources", TensorProto.INT64, ["batch"]),
+        ("targets", TensorProto.INT64, ["batch"]),
+        _STATES,
+    ),
+    (_ANSWER, _NEXT_STATES),
+)
+_READ = _Ends((_STATES, _SLOTS), (("read", TensorProto.FLOAT, ["n", LAYERS, HIDDEN]),))
+_WRITE = _Ends(
+    (_STATES, _SLOTS, ("written", TensorProto.FLOAT, ["n", LAYERS, HIDDEN])), (_NEXT_STATES,)
+)
+
+
+class _Writer(Nodes):
+    """Nodes whose products are in `precision`."""
+
+    def __init__(self, precision: Precision) -> None:
+        super().__init__()
+        self._precision = precision
+
+    def product(self, value: str, weight: NDArray[np.float32], output: str) -> str:
+        """`value @ weight`."""
+        if self._precision == "int8":
+            return self._quantised_product(value, weight, output)
+        return self._in_precision("MatMul", value, [self._weight(weight, output)], output)
+
+    def linear(self, value: str, layer: Linear, output: str) -> str:
+        if self._precision == "int8":
+            product = self.product(value, layer.weight, f"{output}_product")
+            return self.add("Add", [product, self.constant(f"{output}_bias", layer.bias)], output)
+        weights = [self._weight(layer.weight, output), self._weight(layer.bias, f"{output}_bias")]
+        return self._in_precision("Gemm", value, weights, output)
+
+    def _weight(self, weight: NDArray[np.float32], output: str) -> str:
+        half = self._precision == "fp16"
+        return self.constant(f"{output}_weight", weight.astype(np.float16) if half else weight)
+
+    def _in_precision(self, operator: str, value: str, weights: list[str], output: str) -> str:
+        if self._precision == "fp32":
+            return self.add(operator, [value, *weights], output)
+        narrow = self.add("Cast", [value], f"{output}_narrow", to=TensorProto.FLOAT16)
+        product = self.add(operator, [narrow, *weights], f"{output}_half")
+        return self.add("Cast", [product], output, to=TensorProto.FLOAT)
+
+    def _quantised_product(self, value: str, weight: NDArray[np.float32], output: str) -> str:
+        levels, scales = quantised(weight)
+        inputs = [
+            value,
+            self.constant(f"{output}_levels", levels),
+            self.constant(f"{output}_scales", scales),
+        ]
+        return self.add(
+            "MatMulNBits",
+            inputs,
+            output,
+            domain="com.microsoft",
+            K=weight.shape[0],
+            N=weight.shape[1],
+            bits=8,
+            block_size=BLOCK,
+            accuracy_level=_ACCURACY_LEVEL,
+        )
+
+    def finish(self, ends: _Ends, name: str) -> onnx.GraphProto:
+        def of(tensors: tuple[_Tensor, ...]) -> list[onnx.ValueInfoProto]:
+            return [helper.make_tensor_value_info(*tensor) for tensor in tensors]
+
+        used = {name for node in self.nodes for name in node.input}
+        constants = [constant for constant in self.initializers if constant.name in used]
+        return helper.make_graph(
+            self.nodes, name, of(ends.inputs), of(ends.outputs), initializer=constants
+        )

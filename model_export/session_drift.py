@@ -1,0 +1,130 @@
+"""How far a session drifts when its steps run with fewer bits: the state is carried."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from corpora import candidate_pool, retrieval_metrics
+from model_export.parity import BOUND, ParityError
+from service.inference.engines.engine import Engine
+from service.inference.engines.states import advance
+from service.manifest import Carried, Drift, Precision, SessionHits
+from service.types import State, Vectors
+
+FLOOR = 0.99
+"""The smallest cosine with fp32 at any step that is published: below it something is wrong."""
+
+STEPS = 2000
+
+_SEED = 0
+
+Progress = Callable[[int, int, str], None]
+
+
+def carry(
+    engine: Engine, stream: Vectors, progress: Callable[[int], None] = lambda _: None
+) -> Vectors:
+    """The prediction after each vector of `stream` `[n, dim]`, in single steps from cold."""
+    states: Sequence[State] = [_cold(engine)]
+    one = np.ones(1, np.int32)
+    predicted = np.empty_like(stream)
+    for i, row in enumerate(stream):
+        predicted[i : i + 1], states = advance(engine, row[None, None], one, states)
+        progress(i + 1)
+    return predicted
+
+
+def hold_equal(
+    full: Engine, other: Engine, stream: Vectors, steps: int = 100, bound: float = BOUND
+) -> None:
+    """Raise `ParityError` unless steps on `other` are `full`'s within `bound`, each element."""
+    read = stream[:steps]
+    apart = float(np.abs(carry(full, read) - carry(other, read)).max())
+    if not apart <= bound:
+        raise ParityError(
+            f"the {other.precision} step differs from the graph for contexts by {apart:.2e} "
+            f"within {steps} steps; at most {bound:.0e} is let through"
+        )
+
+
+def compare(expected: Vectors, got: Vectors, provider: str, floor: float = FLOOR) -> Drift:
+    """How near predictions `[n, dim]` are to fp32's. Raises `ParityError` below `floor`."""
+    cosines = np.einsum("nd,nd->n", expected, got, dtype=np.float64)
+    worst = int(np.argmin(cosines))  # a NaN, if there is one
+    if not cosines[worst] >= floor:
+        raise ParityError(
+            f"after {worst + 1} steps the prediction has cosine {cosines[worst]:.6f} with fp32's; "
+            f"at least {floor} is let through"
+        )
+    return Drift(
+        steps=len(cosines),
+        min_cosine=float(cosines[worst]),
+        worst_step=worst + 1,
+        mean_cosine=float(np.mean(cosines)),
+        provider=provider,
+    )
+
+
+def hits(predicted: Vectors, stream: Vectors) -> SessionHits:
+    """Hit@5 of `predicted` `[n, dim]`, where row i follows `stream` `[≥ n, dim]`'s row i.
+
+    Half of the positions are the pool, a thousand at 2,000 steps: the same for
+    every precision of every version.
+    """
+    steps = min(len(predicted), len(stream) - 1)
+    pool = candidate_pool.random_pool(steps + 1, (steps + 1) // 2, _SEED)
+    ranks = retrieval_metrics.ranks(predicted[pool.targets - 1], stream[pool.targets])
+    return SessionHits(
+        stream_sha256=hashlib.sha256(stream[: steps + 1].tobytes()).hexdigest(),
+        steps=steps,
+        pool=pool.size,
+        seed=_SEED,
+        hit_at_5=retrieval_metrics.hit_at(ranks, 5),
+    )
+
+
+def measure(
+    full: Engine,
+    others: Mapping[Precision, Engine],
+    stream: Vectors,
+    window: int,
+    steps: int = STEPS,
+    progress: Progress = lambda _done, _total, _text: None,
+) -> dict[Precision, Carried]:
+    """Carry one session over `stream` `[n, dim]` on each engine, `full` being fp32.
+
+    Those that run whole contexts in their own precision also get one of `window`
+    vectors. Raises `ParityError`, naming the precision, when one is no longer near.
+    """
+    stream = stream[: steps + 1]
+    read = stream[:steps]
+    exact = carry(full, read, partial(_show, progress, "fp32", len(read)))
+    found: dict[Precision, Carried] = {"fp32": Carried(hits=hits(exact, stream))}
+    for precision, engine in others.items():
+        got = carry(engine, read, partial(_show, progress, precision, len(read)))
+        try:
+            drift = compare(exact, got, engine.provider)
+        except ParityError as error:
+            raise ParityError(f"{precision}: {error}: leave out --{precision}") from error
+        context = None
+        if precision == "fp16":
+            context = float(np.vdot(_whole(full, read[:window]), _whole(engine, read[:window])))
+        found[precision] = Carried(drift=drift, context_cosine=context, hits=hits(got, stream))
+    return found
+
+
+def _whole(engine: Engine, context: Vectors) -> Vectors:
+    lengths = np.array([len(context)], np.int32)
+    return advance(engine, context[:, None], lengths, [_cold(engine)])[0]
+
+
+def _cold(engine: Engine) -> State:
+    return np.zeros((engine.dimensions.layers, engine.dimensions.hidden), np.float32)
+
+
+def _show(progress: Progress, name: str, total: int, done: int) -> None:
+    progress(done, total, name)

@@ -1,0 +1,7 @@
+"""The small corpus."""
+
+from __future__ import annotations
+
+from corpus_fakes import small, small_file
+
+__all__ = ["small", "small_file"]

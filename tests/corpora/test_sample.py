@@ -1,0 +1,18 @@
+"""The shipped sample, and files in its format."""
+
+from __future__ import annotations
+
+import hashlib
+
+from corpora import corpus
+from corpora.sample import SAMPLE
+
+
+def test_the_shipped_sample_is_what_its_readme_says() -> None:
+    """4,000 vectors of twelve documents, and the digest."""
+    shipped = corpus.load(SAMPLE)
+    assert (4000, 768) == shipped.vectors.shape
+    readme = SAMPLE.with_name("README.md").read_text()
+    assert 12 == len(shipped.documents)
+    assert all(name in readme for name in shipped.documents)
+    assert hashlib.sha256(SAMPLE.read_bytes()).hexdigest() in readme

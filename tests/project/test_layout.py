@@ -1,0 +1,63 @@
+"""Where tests stand and how long they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.sources import ROOT, files, text
+
+MAX_LINES = 400
+SUBJECTS = {"deploy", "end_to_end", "project", "support"}
+"""Folders whose tests are not those of one module each; their docstrings state the subject."""
+
+ABOUT = {
+    "tests/rollout/test_crashes.py": "the controller, killed at any moment",
+    "tests/rollout/test_every_write.py": "the controller, when any one write fails",
+    "tests/rollout/test_guardrail_statistics.py": "false alarms and power of all guardrails",
+}
+"""Tests of several modules together, and what they test."""
+
+TESTS = [file for file in files() if file.parts[0] == "tests" and file.suffix == ".py"]
+MIRRORS = [
+    file for file in TESTS if file.name.startswith("test_") and file.parts[1] not in SUBJECTS
+]
+
+
+def ids(file):
+    return str(file.relative_to("tests"))
+
+
+def subjects(test: Path) -> list[Path]:
+    """What `tests/package/folder/test_name_aspect.py` may test, from `name_aspect` to `name`.
+
+    The folder is looked for at the root and in `service`. A name is that of a module, or
+    of a subpackage.
+    """
+    words = test.stem.removeprefix("test_").split("_")
+    names = ["_".join(words[:count]) for count in range(len(words), 0, -1)]
+    folder = Path(*test.parent.parts[1:])
+    return [
+        subject
+        for name in names
+        for base in (folder, "service" / folder)
+        for subject in (base / f"{name}.py", base / name / "__init__.py")
+    ]
+
+
+@pytest.mark.xfail(strict=False, reason="modules are being moved")
+@pytest.mark.parametrize("test", MIRRORS, ids=ids)
+def test_a_test_has_the_name_of_its_module(test):
+    """`tests/x/y/test_z.py` or `test_z_aspect.py` tests `x/y/z.py` or `service/x/y/z.py`.
+
+    A test of several modules together is listed in `ABOUT`.
+    """
+    assert str(test) in ABOUT or any((ROOT / subject).exists() for subject in subjects(test))
+
+
+@pytest.mark.xfail(strict=False, reason="files are being split")
+@pytest.mark.parametrize("test", TESTS, ids=ids)
+def test_a_test_file_states_its_subject_and_is_short(test):
+    assert text(test).startswith('"""')
+    assert len(text(test).splitlines()) <= MAX_LINES

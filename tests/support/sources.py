@@ -1,0 +1,62 @@
+"""The repository's own files, for the tests of its structure."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+@cache
+def packages() -> tuple[str, ...]:
+    """The top-level packages that are shipped: all that have an `__init__.py`, but the tests."""
+    return tuple(
+        sorted(
+            folder.name
+            for folder in ROOT.iterdir()
+            if (folder / "__init__.py").exists() and folder.name != "tests"
+        )
+    )
+
+
+@cache
+def files() -> tuple[Path, ...]:
+    """Every file under version control that exists, relative to `ROOT`, sorted."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    names = sorted(set(listed.stdout.decode().split("\0")) - {""})
+    return tuple(Path(name) for name in names if (ROOT / name).is_file())
+
+
+@cache
+def text(file: Path) -> str:
+    """The text of a file; empty for one that is not UTF-8."""
+    try:
+        return (ROOT / file).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return ""
+
+
+@cache
+def modules() -> tuple[Path, ...]:
+    """Every Python file of the packages."""
+    return tuple(file for file in files() if file.suffix == ".py" and file.parts[0] in packages())
+
+
+@cache
+def classes() -> dict[str, tuple[Path, ...]]:
+    """Class names without leading underscores, each with the files that define it."""
+    found: dict[str, tuple[Path, ...]] = {}
+    for file in modules():
+        for node in ast.walk(ast.parse(text(file))):
+            if isinstance(node, ast.ClassDef):
+                name = node.name.lstrip("_")
+                found[name] = (*found.get(name, ()), file)
+    return found

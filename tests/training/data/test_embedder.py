@@ -1,0 +1,82 @@
+"""The real encoder code on a tiny model: pooled, of unit length, in the caller's order."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import MPNetConfig, MPNetModel, PreTrainedTokenizerFast
+
+from corpora.corpus import CorpusError
+from training.commands import data
+from training.data.embedder import SentenceEncoder
+
+_WORDS = ["<s>", "<pad>", "</s>", "[UNK]", "the", "state", "of", "union", "is", "good", "bad"]
+
+
+@pytest.fixture(scope="module")
+def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of two small layers with random weights."""
+    folder = tmp_path_factory.mktemp("encoder")
+    torch.manual_seed(0)
+    config = MPNetConfig(
+        vocab_size=len(_WORDS),
+        hidden_size=768,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=32,
+        max_position_embeddings=80,
+    )
+    MPNetModel(config).save_pretrained(folder)
+    described = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**described, "_name_or_path": "tiny"}))
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(_WORDS)}, "[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>").save_pretrained(folder)
+    return folder
+
+
+def test_sentences_come_back_in_their_order_as_unit_vectors(encoder_folder: Path) -> None:
+    """Whatever they were batched with: padding does not count."""
+    sentences = ["the state of the union is good", "bad", "the union is bad is bad is bad", "good"]
+    encoder = SentenceEncoder(encoder_folder, batch=3)
+    together = encoder.embed(sentences)
+    alone = np.concatenate([encoder.embed([sentence]) for sentence in sentences])
+    np.testing.assert_allclose(np.ones(4), np.linalg.norm(together, axis=1), atol=1e-5)
+    assert 0.999 < (together * alone).sum(1).min()
+    assert (together[1] @ together[3]) < 0.999
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    """It is named."""
+    with pytest.raises(CorpusError, match="not a sentence encoder"):
+        SentenceEncoder(tmp_path)
+
+
+def test_the_command_builds_from_a_folder_of_text(
+    encoder_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Then takes the result's vectors back by import."""
+    (tmp_path / "texts").mkdir()
+    for name in ("one", "two"):
+        text = f"The state of the union {name} is good. The union {name} is good and bad."
+        (tmp_path / "texts" / f"{name}.txt").write_text(text)
+    parser = argparse.ArgumentParser()
+    data.add_arguments(parser)
+    options = ["--embedder", str(encoder_folder), "--out", str(tmp_path / "built")]
+    assert 0 == data.run(parser.parse_args(["build", str(tmp_path / "texts"), *options]))
+    assert "4 vectors of width 768 in 2 documents" in capsys.readouterr().out
+    np.save(tmp_path / "mine.npy", np.eye(3, 768))
+    arguments = ["import", str(tmp_path / "mine.npy"), "--out", str(tmp_path / "taken")]
+    assert 0 == data.run(parser.parse_args(arguments))
+    assert "3 vectors of width 768 in 1 documents" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="two documents are called mine"):
+        data.run(parser.parse_args([*arguments[:2], str(tmp_path / "mine.npy"), *arguments[2:]]))

@@ -1,0 +1,85 @@
+"""A run that was killed ends in the model of one that was not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from corpora import corpus
+from corpora.corpus import Corpus, Split
+from training import recipe
+from training.checkpoint_store import Keeper, ResumeError
+from training.recipe import Recipe
+from training.trainer import Result, train
+
+RECIPES = Path(recipe.__file__).parent / "recipes"
+GRU = replace(
+    recipe.load(RECIPES / "phase-2.toml"), name="tiny", window=8, batch=8, epochs=3, patience=9
+)
+MEANS = replace(
+    recipe.load(RECIPES / "phase-3m.toml"), name="means", batch=64, epochs=3, width=16, window=20
+)
+
+
+class _KilledError(Exception):
+    """Stands for the signal: nothing that follows it runs."""
+
+
+def _train(split: Split, chosen: Recipe, keeper: Keeper | None, killed_in: int = 0) -> Result:
+    def progress(_done: int, _total: int, text: str) -> None:
+        if killed_in and text.startswith(f"epoch {killed_in} loss"):
+            raise _KilledError
+
+    return train(split, chosen, progress, keeper=keeper)
+
+
+@pytest.fixture(scope="module")
+def split(small: Corpus) -> Split:
+    return corpus.split_every(small)
+
+
+@pytest.mark.parametrize("chosen", [GRU, MEANS], ids=lambda chosen: chosen.name)
+def test_a_killed_run_ends_as_one_that_was_not(
+    split: Split, tmp_path: Path, chosen: Recipe
+) -> None:
+    """Killed in its second epoch and again in its third: the same weights, bit for bit."""
+    expected = _train(split, chosen, None)
+    keeper = Keeper(tmp_path / "out" / "run.pt", "this run")
+    for epoch in (2, 3):
+        with pytest.raises(_KilledError):
+            _train(split, chosen, keeper, killed_in=epoch)
+    actual = _train(split, chosen, keeper)
+    for key, value in expected.model.state_dict().items():
+        assert torch.equal(value, actual.model.state_dict()[key]), key
+    assert [e.hit_at_5 for e in expected.history] == [e.hit_at_5 for e in actual.history]
+    assert [e.loss for e in expected.history] == [e.loss for e in actual.history]
+    assert expected.best.epoch == actual.best.epoch
+
+
+def test_another_runs_place_is_refused(split: Split, tmp_path: Path) -> None:
+    """With what to do; a damaged one too. Nothing kept is a run that begins."""
+    path = tmp_path / "run.pt"
+    assert Keeper(path, "this run").load() is None
+    _train(split, replace(MEANS, epochs=1), Keeper(path, "this run"))
+    assert Keeper(path, "this run").load() is not None
+    with pytest.raises(ResumeError, match=r"of another run .* --restart"):
+        Keeper(path, "another run").load()
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ResumeError, match=r"run\.pt: cannot be read .* remove it"):
+        Keeper(path, "this run").load()
+    Keeper(path, "this run").remove()
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_write_that_was_cut_off_leaves_the_place_before(split: Split, tmp_path: Path) -> None:
+    """What a killed write leaves lies beside the place and is written over."""
+    keeper = Keeper(tmp_path / "run.pt", "this run")
+    _train(split, replace(MEANS, epochs=1), keeper)
+    (tmp_path / ".run.pt.partial").write_bytes(b"half of it")
+    place = keeper.load()
+    assert place is not None
+    keeper.save(place)
+    assert [keeper.path] == list(tmp_path.iterdir())

@@ -1,0 +1,149 @@
+"""Documents to a data set: a corpus, its sentences and a manifest, a document at a time.
+
+Each document's vectors are kept in a file of their own, named after what they were
+made from, until the last is there: killed at any moment, the build goes on where it
+was. The manifest is written last; a folder without one is not finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corpora import corpus
+from service.manifest import sha256
+from training.data.embedder import Embedder
+from training.data.sentences import pieces
+from training.data.texts import Document
+
+CORPUS, SENTENCES, MANIFEST = "corpus.npz", "sentences.txt", "manifest.json"
+_PARTS = "parts"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A document in pieces, and the digest of them and of what embeds them."""
+
+    name: str
+    sentences: list[str]
+    digest: str
+
+
+def cut(documents: Sequence[Document], embedder: Embedder) -> list[Cut]:
+    """Documents in pieces; those too short for one are left out.
+
+    Raises `CorpusError` if nothing is left, or if two documents are the same: one
+    of them could be held out and the other trained on.
+    """
+    key = json.dumps(embedder.identity, sort_keys=True)
+    found = []
+    for document in documents:
+        if sentences := pieces(document.text):
+            text = "\n".join([key, *sentences])
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            found.append(Cut(document.name, sentences, digest))
+    if not found:
+        raise corpus.CorpusError("no document holds a sentence of at least six words")
+    refuse_twins([(document.name, document.digest) for document in found])
+    return found
+
+
+def refuse_twins(documents: Sequence[tuple[str, str]]) -> None:
+    """Raises `CorpusError` if two of these names and digests have one in common."""
+    by_name, by_digest = set[str](), dict[str, str]()
+    for name, content in documents:
+        if name in by_name:
+            raise corpus.CorpusError(f"two documents are called {name}; rename one")
+        if content in by_digest:
+            raise corpus.CorpusError(f"{by_digest[content]} and {name} are the same; remove one")
+        by_name.add(name)
+        by_digest[content] = name
+
+
+def build(
+    cuts: Sequence[Cut],
+    embedder: Embedder,
+    out: Path,
+    progress: Callable[[int], None] = lambda _sentences: None,
+) -> Path:
+    """Embed what is not embedded yet, then write the data set to `out`.
+
+    `progress` is told how many sentences are done more, those of an earlier, broken
+    off build included. Returns the manifest's path.
+    """
+    parts = out / _PARTS
+    parts.mkdir(parents=True, exist_ok=True)
+    for document in cuts:
+        part = parts / f"{document.digest}.npy"
+        if not part.exists():
+            embedded = embedder.embed(document.sentences)
+            _replace(part, partial(_save, embedded))
+        progress(len(document.sentences))
+    vectors = [np.load(parts / f"{document.digest}.npy") for document in cuts]
+    text = "".join(f"{sentence}\n" for document in cuts for sentence in document.sentences)
+    _replace(out / SENTENCES, lambda path: path.write_text(text, encoding="utf-8"))
+    source = {"embedder": embedder.identity, "sentences": sha256(out / SENTENCES)}
+    digests = [document.digest for document in cuts]
+    manifest = write(out, [document.name for document in cuts], vectors, source, digests)
+    shutil.rmtree(parts)
+    return manifest
+
+
+def write(
+    out: Path,
+    names: Sequence[str],
+    vectors: Sequence[NDArray[np.float32]],
+    source: Mapping[str, object],
+    digests: Sequence[str],
+) -> Path:
+    """The corpus, and the manifest that says where each document lies in it.
+
+    `digests` are those of what the documents were made from. Returns the manifest's path.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    lengths = [len(rows) for rows in vectors]
+    offsets = np.cumsum([0, *lengths[:-1]]).tolist()
+    whole = corpus.Corpus(
+        np.concatenate(vectors),
+        np.repeat(np.arange(len(names), dtype=np.int32), lengths),
+        tuple(names),
+    )
+    _replace(out / CORPUS, lambda path: corpus.save(path, whole), ".npz")
+    documents = [
+        {"name": name, "offset": offset, "vectors": length, "sha256": digest}
+        for name, offset, length, digest in zip(names, offsets, lengths, digests, strict=True)
+    ]
+    manifest = {
+        "format": 1,
+        "vectors": len(whole.vectors),
+        "dim": int(whole.vectors.shape[1]),
+        "corpus_sha256": sha256(out / CORPUS),
+        "source": source,
+        "documents": documents,
+    }
+    text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
+    _replace(out / MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))
+    return out / MANIFEST
+
+
+def _save(vectors: NDArray[np.float32], path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, vectors)
+
+
+def _replace(path: Path, fill: Callable[[Path], object], suffix: str = "") -> None:
+    """Written aside and renamed: the file is whole or not there."""
+    aside = path.with_name(f".{path.name}.partial{suffix}")
+    fill(aside)
+    with aside.open("rb") as file:
+        os.fsync(file.fileno())
+    aside.replace(path)
