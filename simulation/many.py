@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation import rivals
 from simulation.outcomes import Row, rival_row, row
 from simulation.play import Played, play
@@ -30,7 +30,7 @@ class Task:
     """Some rollouts of one scenario: the service's for no `rival`."""
 
     scenario: Scenario
-    plan: Plan
+    plan: RolloutPlan
     hold: bool
     rival: Rival | None
     count: int
@@ -68,7 +68,7 @@ async def _several(task: Task, traffic: Traffic, rng: np.random.Generator) -> li
 
 def run(
     scenarios: Sequence[Scenario],
-    plan: Plan,
+    plan: RolloutPlan,
     *,
     hold: bool,
     compare: bool,

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation.outcomes import NEXTVEC, Row, Times
 from simulation.rivals import Rival
 
@@ -17,7 +17,7 @@ _COLOURS = {NEXTVEC: "#1f77b4", Rival.WINDOWED.value: "#d62728", Rival.CUMULATIV
 _GREY = "#7f7f7f"
 
 
-def draw(rows: Sequence[Row], plan: Plan, title: str, path: Path) -> None:
+def draw(rows: Sequence[Row], plan: RolloutPlan, title: str, path: Path) -> None:
     """Both curves in one PNG."""
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     figure.suptitle(title, fontsize=10)
@@ -40,7 +40,7 @@ def draw(rows: Sequence[Row], plan: Plan, title: str, path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-def _rates(axes: Axes, rows: Sequence[Row], plan: Plan) -> None:
+def _rates(axes: Axes, rows: Sequence[Row], plan: RolloutPlan) -> None:
     for rule, found in _by_rule(rows).items():
         rate = [100 * row.rate for row in found]
         # The interval around 0 and 1 is on one side only.

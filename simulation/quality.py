@@ -20,7 +20,7 @@ from service.rollout.analysis.counts import Counted, KeyArms, Keys
 from service.rollout.analysis.guardrails.base import Guardrail, Look
 from service.rollout.analysis.guardrails.suite import Suite
 from service.rollout.analysis.verdict import Outcome
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from service.types import KEY_SAMPLE, SHARES
 
 Floats = NDArray[np.float64]
@@ -68,7 +68,7 @@ class Played:
 
 
 def play(
-    sessions: Sessions, plan: Plan, rng: np.random.Generator, *, by_key: bool = True
+    sessions: Sessions, plan: RolloutPlan, rng: np.random.Generator, *, by_key: bool = True
 ) -> Played:
     """`by_key` False takes each prediction for a key of its own, to see what that would do."""
     guardrail = _guardrail(plan)
@@ -90,13 +90,13 @@ def play(
     return Played(outcome is Outcome.FAIL, int(served.sum()), test.keys.canary.total, now, passed)
 
 
-def weight_of(plan: Plan) -> float:
+def weight_of(plan: RolloutPlan) -> float:
     """The first at which the canary answers, in per cent."""
     return next(step.weight for step in plan.steps if not step.shadow)
 
 
 def several(
-    sessions: Sessions, plan: Plan, count: int, seed: Sequence[int], *, by_key: bool = True
+    sessions: Sessions, plan: RolloutPlan, count: int, seed: Sequence[int], *, by_key: bool = True
 ) -> list[Played]:
     """`count` rollouts, the same ones for the same seed."""
     rng = np.random.default_rng(seed)
@@ -184,7 +184,7 @@ def _keys(shares: Floats) -> Keys:
     return Keys(tuple(np.bincount(places, minlength=len(SHARES)).tolist()))
 
 
-def _guardrail(plan: Plan) -> Guardrail[Any]:
+def _guardrail(plan: RolloutPlan) -> Guardrail[Any]:
     """The plan's own, with its part of alpha. Raises `ValueError` if it is off."""
     for guardrail in Suite.of(plan, (1.0,), attempt=1).guardrails:
         if guardrail.name == "quality":

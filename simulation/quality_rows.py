@@ -10,7 +10,7 @@ from pathlib import Path
 
 import orjson
 
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation.many import CHUNK, in_processes
 from simulation.outcomes import Times, wilson
 from simulation.quality import Played, Sessions, several
@@ -63,7 +63,7 @@ class Row:
 def run(
     sessions: Sessions,
     ratios: Sequence[float],
-    plan: Plan,
+    plan: RolloutPlan,
     *,
     compare: bool,
     rollouts: int,

@@ -12,7 +12,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation.latency import Array
 from simulation.scenario import Scenario, Traffic
 
@@ -31,7 +31,7 @@ class Rival(StrEnum):
 
 
 def play(
-    rival: Rival, scenario: Scenario, traffic: Traffic, plan: Plan, rng: np.random.Generator
+    rival: Rival, scenario: Scenario, traffic: Traffic, plan: RolloutPlan, rng: np.random.Generator
 ) -> float | None:
     """Seconds until the rule rolls back; None if it does not until the horizon."""
     share = next(step.weight_bp for step in plan.steps if not step.shadow) / 10_000

@@ -16,10 +16,10 @@ from service.rollout.analysis.guardrails.base import Look
 from service.rollout.analysis.guardrails.error_rate import MoreErrors
 from service.rollout.analysis.guardrails.latency import Rule, Slower, What
 from service.rollout.analysis.verdict import Outcome
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from tests.support.rollout_fakes import EDGES
 
-LATENCY = Slower("latency", Bounds(0.01, 0.01), Rule.of(Plan()), EDGES, What.REQUESTS)
+LATENCY = Slower("latency", Bounds(0.01, 0.01), Rule.of(RolloutPlan()), EDGES, What.REQUESTS)
 TOP = np.array(EDGES)
 
 

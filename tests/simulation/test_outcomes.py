@@ -10,7 +10,7 @@ import pytest
 
 from service.rollout.analysis.counts import Counts
 from service.rollout.analysis.counts import percentile as service_percentile
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation import many, report, rivals
 from simulation.latency import Lognormal
 from simulation.outcomes import Times, rival_row, row, wilson
@@ -85,14 +85,14 @@ def test_a_rivals_percentile_is_the_services():
 def test_rivals_say_so_after_their_window(rival, ratio, expected):
     scenario = Scenario(Lognormal(0.05, 0.5), ratio=ratio)
     rng = np.random.default_rng(0)
-    assert expected == rivals.play(rival, scenario, Traffic.of(scenario), Plan(), rng)
+    assert expected == rivals.play(rival, scenario, Traffic.of(scenario), RolloutPlan(), rng)
 
 
 def test_the_windowed_rule_rolls_back_most_identical_canaries_within_an_hour():
     """What the service's guardrail is there to avoid."""
     rng = np.random.default_rng(1)
     traffic = Traffic.of(SCENARIO)
-    found = [rivals.play(Rival.WINDOWED, SCENARIO, traffic, Plan(), rng) for _ in range(60)]
+    found = [rivals.play(Rival.WINDOWED, SCENARIO, traffic, RolloutPlan(), rng) for _ in range(60)]
     assert found.count(None) < 15
 
 
@@ -102,7 +102,7 @@ def test_many_are_the_same_however_they_are_spread():
     one, two = (
         many.run(
             scenarios,
-            Plan(),
+            RolloutPlan(),
             hold=False,
             compare=True,
             rollouts=30,

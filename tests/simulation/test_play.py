@@ -7,14 +7,14 @@ import asyncio
 import numpy as np
 import pytest
 
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation.latency import Lognormal
 from simulation.play import Counters, Ending, play
 from simulation.scenario import Scenario, Traffic
 
 LATENCY = Lognormal(0.05, 0.5)
-ONE = Plan.model_validate({"steps": [{"weight": 5, "approval": True}]})
-QUICK = Plan.model_validate(
+ONE = RolloutPlan.model_validate({"steps": [{"weight": 5, "approval": True}]})
+QUICK = RolloutPlan.model_validate(
     {
         "steps": [
             {"weight": 20, "min_dwell_seconds": 30, "min_samples": 100},

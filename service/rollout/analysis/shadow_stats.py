@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from service.rollout.analysis.counts import Arms, Counts, percentile
 from service.rollout.analysis.verdict import Outcome, Verdict
-from service.rollout.plan.rollout_plan import Step
+from service.rollout.plan.rollout_plan import PlanStep
 
 NAME = "shadow"
 
@@ -94,7 +94,7 @@ def one(edges: Sequence[float], mode: str, stable: float, canary: float) -> dict
     return {mode: Arms(_count(edges, stable), _count(edges, canary))}
 
 
-def assess(seen: Shadowed, step: Step) -> Verdict:
+def assess(seen: Shadowed, step: PlanStep) -> Verdict:
     """The verdict of a shadow step."""
     outcome, message = _judged(seen, step)
     modes = [arms for arms in seen.modes.values() if arms.canary.total]
@@ -113,7 +113,7 @@ def assess(seen: Shadowed, step: Step) -> Verdict:
     )
 
 
-def _judged(seen: Shadowed, step: Step) -> tuple[Outcome, str]:
+def _judged(seen: Shadowed, step: PlanStep) -> tuple[Outcome, str]:
     if seen.faults >= MAX_FAULTS:
         return Outcome.FAIL, f"{seen.faults} of {seen.total} copies failed"
     if seen.total < step.min_samples:
@@ -131,7 +131,7 @@ def _judged(seen: Shadowed, step: Step) -> tuple[Outcome, str]:
     return outcome, f"{seen.total} copies ran, none failed; {agreed}; {times}"
 
 
-def _timed(seen: Shadowed, step: Step) -> tuple[Outcome, str]:
+def _timed(seen: Shadowed, step: PlanStep) -> tuple[Outcome, str]:
     """What the canary's times in the engine say, mode by mode."""
     fair = min(FAIR_PAIRS, step.min_samples)
     ratios: list[str] = []

@@ -54,7 +54,7 @@ class Gate(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Miss:
+class GateMiss:
     """One figure that the gate wants and the canary has not. `figure` is the gate's
     field; `found` is None where there is no figure."""
 
@@ -67,20 +67,20 @@ class Miss:
         return asdict(self)
 
 
-def missed(gate: Gate, stable: Manifest, canary: Manifest) -> tuple[Miss, ...]:
+def find_misses(gate: Gate, stable: Manifest, canary: Manifest) -> tuple[GateMiss, ...]:
     """Every figure of `gate` that the canary's manifest, beside stable's, does not show."""
     return tuple(_misses(gate, stable, canary))
 
 
-def in_words(misses: tuple[Miss, ...]) -> str:
+def describe_misses(misses: tuple[GateMiss, ...]) -> str:
     """All of them, as a refusal and the audit log tell them."""
     return "; ".join(miss.message for miss in misses)
 
 
-def refusal(canary: str, misses: tuple[Miss, ...]) -> Conflict:
+def gate_conflict(canary: str, misses: tuple[GateMiss, ...]) -> Conflict:
     """The answer to a start that is held back."""
     return Conflict(
-        f"the gate holds {canary} back: {in_words(misses)}; "
+        f"the gate holds {canary} back: {describe_misses(misses)}; "
         "an approver may start it all the same with override_gate and a reason",
         "gate_missed",
         {"missed": [miss.to_json() for miss in misses]},
@@ -150,7 +150,7 @@ class _Evaluation(_Set):
         return (self, *self.other_sets)
 
 
-def _misses(gate: Gate, stable: Manifest, canary: Manifest) -> Iterator[Miss]:
+def _misses(gate: Gate, stable: Manifest, canary: Manifest) -> Iterator[GateMiss]:
     asked = {
         "min_hit5": gate.min_hit5,
         "non_inferiority_margin": gate.non_inferiority_margin,
@@ -160,7 +160,7 @@ def _misses(gate: Gate, stable: Manifest, canary: Manifest) -> Iterator[Miss]:
         if wanted is None:
             continue
         if isinstance(found, str):
-            yield Miss(figure, wanted, None, found)
+            yield GateMiss(figure, wanted, None, found)
         elif figure == "min_hit5":
             yield from _too_low(found, canary.version, wanted)
         else:
@@ -191,7 +191,7 @@ def _evaluation(manifest: Manifest) -> _Evaluation | str:
     return found
 
 
-def _too_low(found: _Evaluation, version: str, wanted: float) -> Iterator[Miss]:
+def _too_low(found: _Evaluation, version: str, wanted: float) -> Iterator[GateMiss]:
     figure = found.score.hit_at_5
     if figure.value < wanted:
         words = (
@@ -199,26 +199,26 @@ def _too_low(found: _Evaluation, version: str, wanted: float) -> Iterator[Miss]:
             f"[{_percent(figure.low)}, {_percent(figure.high)}] on {found.pool}, "
             f"{_percent(wanted)} % wanted"
         )
-        yield Miss("min_hit5", wanted, figure.value, words)
+        yield GateMiss("min_hit5", wanted, figure.value, words)
 
 
-def _pool_too_small(found: _Evaluation, version: str, wanted: int) -> Iterator[Miss]:
+def _pool_too_small(found: _Evaluation, version: str, wanted: int) -> Iterator[GateMiss]:
     size = found.pool.size
     if size < wanted:
         words = (
             f"{version}'s Hit@5 was picked from {size} candidates, {wanted} wanted: fewer of them "
             "alone make it higher; evaluate again with a larger --pool"
         )
-        yield Miss("min_pool", wanted, size, words)
+        yield GateMiss("min_pool", wanted, size, words)
 
 
 def _inferior(
     canary: _Evaluation, stable_manifest: Manifest, version: str, margin: float
-) -> Iterator[Miss]:
+) -> Iterator[GateMiss]:
     """On each set that both were scored on; on none is a miss as well."""
     stable = _evaluation(stable_manifest)
     if isinstance(stable, str):
-        yield Miss("non_inferiority_margin", margin, None, stable)
+        yield GateMiss("non_inferiority_margin", margin, None, stable)
         return
     pairs = [(a, b) for a in canary.sets for b in stable.sets if _same(canary, stable, a, b)]
     if not pairs:
@@ -227,7 +227,7 @@ def _inferior(
             f"({_origin(canary)}; {_origin(stable)}), so that their Hit@5 cannot be compared: "
             f"{_ONE_RUN}"
         )
-        yield Miss("non_inferiority_margin", margin, None, words)
+        yield GateMiss("non_inferiority_margin", margin, None, words)
     for ours, theirs in pairs:
         low, how = _lowest(ours, theirs)
         if low < -margin - _ROUNDING:
@@ -237,7 +237,7 @@ def _inferior(
                 f"points, {how} no less than {_points(low)}, on {ours.pool}; no less than "
                 f"{_points(-margin)} wanted"
             )
-            yield Miss("non_inferiority_margin", margin, low, words)
+            yield GateMiss("non_inferiority_margin", margin, low, words)
 
 
 def _lowest(ours: _Set, theirs: _Set) -> tuple[float, str]:
@@ -263,20 +263,20 @@ def _origin(found: _Evaluation) -> str:
     return f"{pools}, of data {found.data.sha256[:12]}…"
 
 
-def _too_slow(canary: Manifest, wanted: float) -> Iterator[Miss]:
+def _too_slow(canary: Manifest, wanted: float) -> Iterator[GateMiss]:
     measured = canary.step_latency
     if measured is None:
         words = (
             f"{canary.version}'s step was not measured at export: export it with --step-latency, "
             "under a new name, on a machine like the one that serves"
         )
-        yield Miss("max_step_p95_ms", wanted, None, words)
+        yield GateMiss("max_step_p95_ms", wanted, None, words)
     elif measured.p95_ms > wanted:
         words = (
             f"{canary.version}'s step takes {measured.p95_ms:.3g} ms at P95 over {measured.steps} "
             f"steps ({measured.precision} on {measured.machine}), {wanted:.3g} ms wanted"
         )
-        yield Miss("max_step_p95_ms", wanted, measured.p95_ms, words)
+        yield GateMiss("max_step_p95_ms", wanted, measured.p95_ms, words)
 
 
 def _percent(share: float) -> str:

@@ -62,7 +62,7 @@ from service.rollout.analysis.counts import Arms, Counted, Counts, percentile, p
 from service.rollout.analysis.e_process import Bounds, Wager, log_held_against, log_mean_exp
 from service.rollout.analysis.guardrails.base import Look
 from service.rollout.analysis.verdict import Outcome, Verdict
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from service.types import Mode
 
 GRID = (1.15, 1.35, 1.6, 2.0, 2.7, 4.0, 6.0, 10.0)
@@ -90,7 +90,7 @@ class Rule:
     baseline_samples: int
 
     @classmethod
-    def of(cls, plan: Plan) -> Rule:
+    def of(cls, plan: RolloutPlan) -> Rule:
         return cls(plan.ratio, plan.quantile, plan.edges_apart, plan.baseline_samples)
 
 

@@ -16,7 +16,7 @@ from service.rollout.analysis.guardrails.latency import Rule, Slower, SlowTest, 
 from service.rollout.analysis.guardrails.latency_ceiling import Ceiling, CeilingTest
 from service.rollout.analysis.guardrails.quality import QualityTest, Worse
 from service.rollout.analysis.verdict import Judgement, Verdict, judge
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 
 log = logging.getLogger(__name__)
 
@@ -25,23 +25,23 @@ PARTS = {"latency": 4, "quality": 2}
 small difference; the others would see what they are there for with much less."""
 
 
-def _latency(plan: Plan, bounds: Bounds, edges: tuple[float, ...]) -> Guardrail[Any]:
+def _latency(plan: RolloutPlan, bounds: Bounds, edges: tuple[float, ...]) -> Guardrail[Any]:
     return Slower("latency", bounds, Rule.of(plan), edges, What.REQUESTS)
 
 
-def _inference(plan: Plan, bounds: Bounds, edges: tuple[float, ...]) -> Guardrail[Any]:
+def _inference(plan: RolloutPlan, bounds: Bounds, edges: tuple[float, ...]) -> Guardrail[Any]:
     return Slower("inference", bounds, Rule.of(plan), edges, What.INFERENCE)
 
 
-def _errors(plan: Plan, bounds: Bounds, _: tuple[float, ...]) -> Guardrail[Any]:
+def _errors(plan: RolloutPlan, bounds: Bounds, _: tuple[float, ...]) -> Guardrail[Any]:
     return MoreErrors("errors", bounds, plan.guardrails.errors.margin)
 
 
-def _ceiling(plan: Plan, bounds: Bounds, edges: tuple[float, ...]) -> Guardrail[Any]:
+def _ceiling(plan: RolloutPlan, bounds: Bounds, edges: tuple[float, ...]) -> Guardrail[Any]:
     return Ceiling("ceiling", bounds, plan.guardrails.ceiling, plan.quantile, edges)
 
 
-def _interference(plan: Plan, bounds: Bounds, edges: tuple[float, ...]) -> Guardrail[Any]:
+def _interference(plan: RolloutPlan, bounds: Bounds, edges: tuple[float, ...]) -> Guardrail[Any]:
     ratio = plan.guardrails.interference.ratio
     return Interference(
         name="interference",
@@ -54,11 +54,11 @@ def _interference(plan: Plan, bounds: Bounds, edges: tuple[float, ...]) -> Guard
     )
 
 
-def _quality(plan: Plan, bounds: Bounds, _: tuple[float, ...]) -> Guardrail[Any]:
+def _quality(plan: RolloutPlan, bounds: Bounds, _: tuple[float, ...]) -> Guardrail[Any]:
     return Worse("quality", bounds, plan.guardrails.quality)
 
 
-BUILDERS: dict[str, Callable[[Plan, Bounds, tuple[float, ...]], Guardrail[Any]]] = {
+BUILDERS: dict[str, Callable[[RolloutPlan, Bounds, tuple[float, ...]], Guardrail[Any]]] = {
     "latency": _latency,
     "inference": _inference,
     "errors": _errors,
@@ -97,11 +97,11 @@ assert {field.name for field in fields(Evidence)} == {"edges", *BUILDERS}
 class Suite:
     """The guardrails that a plan turns on."""
 
-    plan: Plan
+    plan: RolloutPlan
     guardrails: tuple[Guardrail[Any], ...]
 
     @classmethod
-    def of(cls, plan: Plan, edges: tuple[float, ...], attempt: int) -> Suite:
+    def of(cls, plan: RolloutPlan, edges: tuple[float, ...], attempt: int) -> Suite:
         """`attempt`: how many times this canary has been started, this one included."""
         names = [name for name in BUILDERS if name in plan.guardrails.enabled]
         share = plan.alpha * weight_of(attempt)
