@@ -16,6 +16,7 @@ from model_export import parity
 from model_export.parity import Case
 from service.cli import main
 from tests.support.serving import NEXTVEC, WINDOWS, serving, tokens
+from tests.support.sharing import made_once
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,10 @@ def evaluated_models(tmp_path_factory):
 
     Phase-3 answers one direction whatever it reads: it is the worse by far.
     """
-    folder = tmp_path_factory.mktemp("gate")
+    return made_once(tmp_path_factory, "gate", _evaluate_and_export) / "models"
+
+
+def _evaluate_and_export(folder):
     sources = {}
     for seed, version in enumerate(WINDOWS):
         torch.manual_seed(seed)
@@ -47,7 +51,6 @@ def evaluated_models(tmp_path_factory):
         models = ["--models", str(folder / "models")]
         assert main(["export", str(sources[version]), *names, *models, *figures]) == 0
     monkeypatch.undo()
-    return folder / "models"
 
 
 def start(server, *arguments):

@@ -18,7 +18,6 @@ from service.rollout.state.rollout_state import RolloutState
 from service.types import SHARES, Mode
 from tests.support.prometheus_fakes import (
     Scraped,
-    answers,
     new_metrics,
     prometheus,
     serving,
@@ -60,8 +59,8 @@ def real(tmp_path_factory):
     scraped = Scraped()
     folder = tmp_path_factory.mktemp("prometheus")
     with serving(scraped.answer) as port, prometheus(folder, port) as url:
+        scraped.url = url
         scraped.settle()
-        assert answers(url)
         yield url, scraped
 
 
