@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator, Callable
 from service.clock import Clock
 from service.metrics import Metrics
 from service.rollout.analysis.baseline import Baseline
-from service.rollout.analysis.evidence import EvidenceSource
-from service.rollout.analysis.run import measure
-from service.rollout.analysis.shadow_stats import Shadowed
-from service.rollout.controller.canary_loader import CanaryLoader
-from service.rollout.controller.change_handler import ChangeHandler, run_to_completion
-from service.rollout.controller.executor import RolloutExecutor
+from service.rollout.analysis.run import run_analysis
+from service.rollout.analysis.shadow_stats import ShadowStats
+from service.rollout.analysis.sources.registry_source import EvidenceSource
+from service.rollout.controller.canary_loader import Loader
+from service.rollout.controller.machine import Machine
+from service.rollout.controller.verbs import Verbs, whole
 from service.rollout.controller.versions import VersionsPort
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.rollout.routing.traffic_split import TrafficRouter
@@ -48,7 +48,7 @@ class Controller(ChangeHandler):
         plan: RolloutPlan,
         interval_seconds: float,
         on_record: Callable[[], None] = lambda: None,
-        shadows: Callable[[], Shadowed] | None = None,
+        shadows: Callable[[], ShadowStats] | None = None,
     ) -> None:
         baseline = Baseline(evidence)
         machine = RolloutExecutor(
@@ -149,7 +149,7 @@ class Controller(ChangeHandler):
                     await self._machine.keep([])
             return
         self._baseline.forget()
-        measured, verdict, requests = await measure(
+        measured, verdict, requests = await run_analysis(
             self._evidence,
             before,
             now=now,

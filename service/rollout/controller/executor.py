@@ -15,8 +15,8 @@ from dataclasses import replace
 
 from service.clock import Clock
 from service.metrics import Metrics
-from service.rollout.analysis.run import judged
-from service.rollout.analysis.verdict import Judgement
+from service.rollout.analysis.run import last_assessment
+from service.rollout.analysis.verdict import Assessment
 from service.rollout.controller import gauges
 from service.rollout.controller.status import guardrails, status
 from service.rollout.notifications.event_feed import EventFeed
@@ -58,8 +58,8 @@ class RolloutExecutor:
         stable: str,
         on_record: Callable[[], None],
     ) -> None:
-        self.record = RolloutRecord(RolloutState(stable))
-        self.verdict: Judgement | None = None
+        self.record = Record(Rollout(stable))
+        self.verdict: Assessment | None = None
         self.recorded = True
         self.lock = asyncio.Lock()
         self.aborts = 0
@@ -85,7 +85,7 @@ class RolloutExecutor:
 
     def stand_at(self, record: RolloutRecord) -> None:
         """Take up a record, with the judgement it has come to."""
-        self.record, self.verdict = record, judged(record)
+        self.record, self.verdict = record, last_assessment(record)
 
     async def apply(
         self, event: Event, answers: Sequence[IdempotentResponse] = (), *, now: float | None = None

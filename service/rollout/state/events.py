@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from service.rollout.analysis.verdict import Judgement
-from service.rollout.plan.gate import GateMiss
-from service.rollout.plan.rollout_plan import RolloutPlan
+from service.rollout.analysis.verdict import Assessment
+from service.rollout.plan.gate import Miss
+from service.rollout.plan.rollout_plan import Plan
 
 
 class Phase(StrEnum):
@@ -189,7 +189,7 @@ class LoadFailure:
 class Tick:
     """A look. `canary_requests` are those since the last one, judged or not."""
 
-    verdict: Judgement
+    verdict: Assessment
     canary_requests: int
 
 
