@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation import point_estimate_rules
 from simulation.play import SimulatedRollout, play
 from simulation.point_estimate_rules import PointEstimateRule

@@ -15,9 +15,18 @@ from service.rollout.analysis.counters import Counters, Counts, CountsByArm
 from service.rollout.analysis.run import run_analysis, settled_at, start_analysis
 from service.rollout.analysis.shadow_stats import ShadowStats
 from service.rollout.analysis.sources.registry_source import Snapshot
-from service.rollout.plan.rollout_plan import Plan
-from service.rollout.state.events import Applied, Phase, Prepared, Promote, Reason, Start, Tick
-from service.rollout.state.rollout_state import Rollout
+from service.rollout.plan.rollout_plan import RolloutPlan
+from service.rollout.state.events import (
+    LoadSuccess,
+    Phase,
+    PromoteCommand,
+    Reason,
+    StartCommand,
+    Tick,
+    TrafficSwitch,
+)
+from service.rollout.state.record import RolloutRecord
+from service.rollout.state.rollout_state import RolloutState
 from service.rollout.state.transitions import advance
 from service.types import Mode
 from simulation.scenario import BEFORE_SECONDS, Scenario, SimulatedTraffic
@@ -125,7 +134,7 @@ class SimulatedSource:
 async def play(
     scenario: Scenario,
     traffic: SimulatedTraffic,
-    plan: Plan,
+    plan: RolloutPlan,
     rng: np.random.Generator,
     *,
     hold: bool,
@@ -135,11 +144,11 @@ async def play(
     An approval is given at once, or with `hold` never: the guardrails then go on
     at that weight. Nobody resumes what the service has paused.
     """
-    rollout, _ = advance(Rollout(STABLE), Start(CANARY, plan, "", ACTOR), 0.0)
-    rollout, _ = advance(rollout, Prepared(), 0.0)
+    rollout, _ = advance(RolloutState(STABLE), StartCommand(CANARY, plan, "", ACTOR), 0.0)
+    rollout, _ = advance(rollout, LoadSuccess(), 0.0)
     counters = SimulatedSource(traffic, rng)
     past = await counters.read_stable(STABLE)
-    record = await start_analysis(counters, Record(rollout), past, now=0.0)
+    record = await start_analysis(counters, RolloutRecord(rollout), past, now=0.0)
     passes: list[float | None] = []
     judged_from: float | None = None
     # The service looks by its own clock: the first look falls anywhere in an interval.
@@ -189,7 +198,7 @@ def _move(record: RolloutRecord, rollout: RolloutState) -> RolloutRecord:
     return replace(record, rollout=rollout)
 
 
-def _counts(record: Record, plan: Plan, scenario: Scenario) -> bool:
+def _counts(record: RolloutRecord, plan: RolloutPlan, scenario: Scenario) -> bool:
     """Whether the coming look counts what is wrong with the canary, as `run_analysis` has it."""
     if record.looked_at is None:
         return False

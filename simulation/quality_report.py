@@ -10,7 +10,7 @@ from pathlib import Path
 
 import orjson
 
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation.parallel import CHUNK, in_processes
 from simulation.quality_rollout import SimulatedQualityRollout, SimulatedSessions, several
 from simulation.simulation_row import TimePercentiles, wilson

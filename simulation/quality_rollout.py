@@ -20,7 +20,7 @@ from service.rollout.analysis.counters import Counters, KeyCounts, KeyCountsByAr
 from service.rollout.analysis.guardrails.guardrail import Guardrail, Measurement
 from service.rollout.analysis.guardrails.suite import GuardrailSuite
 from service.rollout.analysis.verdict import VerdictOutcome
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from service.types import KEY_SAMPLE, SHARES
 
 Floats = NDArray[np.float64]
@@ -68,7 +68,7 @@ class SimulatedQualityRollout:
 
 
 def play(
-    sessions: SimulatedSessions, plan: Plan, rng: np.random.Generator, *, by_key: bool = True
+    sessions: SimulatedSessions, plan: RolloutPlan, rng: np.random.Generator, *, by_key: bool = True
 ) -> SimulatedQualityRollout:
     """`by_key` False takes each prediction for a key of its own, to see what that would do."""
     guardrail = _guardrail(plan)
@@ -100,7 +100,12 @@ def weight_of(plan: RolloutPlan) -> float:
 
 
 def several(
-    sessions: SimulatedSessions, plan: Plan, count: int, seed: Sequence[int], *, by_key: bool = True
+    sessions: SimulatedSessions,
+    plan: RolloutPlan,
+    count: int,
+    seed: Sequence[int],
+    *,
+    by_key: bool = True,
 ) -> list[SimulatedQualityRollout]:
     """`count` rollouts, the same ones for the same seed."""
     rng = np.random.default_rng(seed)

@@ -30,7 +30,7 @@ from service.inference.registry import LoadedVersion, Registry
 from service.inference.scheduling.jobs import EngineResult
 from service.metrics import Metrics
 from service.rollout.analysis.shadow_stats import ShadowStats, copy_times
-from service.rollout.routing.traffic_split import Assignment, Traffic
+from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.types import Mode, State, Vector, Vectors
 
 log = logging.getLogger(__name__)
@@ -228,7 +228,7 @@ class ShadowRunner:
         self._metrics.shadow_copies.labels("dropped").inc()
         self._add(split, ShadowStats(self._metrics.edges, dropped=1))
 
-    def _add(self, split: Assignment, new: ShadowStats) -> None:
+    def _add(self, split: TrafficSplit, new: ShadowStats) -> None:
         if split == self._traffic.current:
             self._seen = self._of_the_present().plus(new)
 

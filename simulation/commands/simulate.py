@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from service.rollout.plan.plan_file import load_plan
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation import parallel, plot, report
 from simulation.commands import quality
 from simulation.latency_distribution import (
@@ -188,7 +188,7 @@ def _latency(args: argparse.Namespace) -> LatencyDistribution:
 
 
 def _settings(
-    args: argparse.Namespace, plan: Plan, latency: LatencyDistribution
+    args: argparse.Namespace, plan: RolloutPlan, latency: LatencyDistribution
 ) -> dict[str, object]:
     names = (
         "rate",
@@ -212,7 +212,7 @@ def _settings(
     }
 
 
-def _title(args: argparse.Namespace, plan: Plan, latency: LatencyDistribution) -> str:
+def _title(args: argparse.Namespace, plan: RolloutPlan, latency: LatencyDistribution) -> str:
     weights = ", ".join(f"{step.weight:g}" for step in plan.steps)
     return (
         f"{args.rollouts} rollouts each: {args.rate:g} requests/s, {latency.name}, {weights} %, "

@@ -11,7 +11,7 @@ from service.api.errors import STATUS
 from service.cli import COMMANDS
 from service.metrics import Metrics, new_registry
 from service.rollout.plan.gate import Gate
-from service.rollout.plan.rollout_plan import GuardrailConfigs, Plan, Step
+from service.rollout.plan.rollout_plan import GuardrailConfigs, PlanStep, RolloutPlan
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"

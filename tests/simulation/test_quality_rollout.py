@@ -18,7 +18,7 @@ from service.types import KEY_SAMPLE
 from simulation import quality_rollout as quality
 from simulation.quality_rollout import SessionLengths, SimulatedSessions, play, several
 
-PLAN = Plan()
+PLAN = RolloutPlan()
 SHORT = SimulatedSessions(horizon=1800.0)
 
 

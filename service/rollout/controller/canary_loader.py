@@ -12,7 +12,7 @@ from service.metrics import Metrics
 from service.rollout.analysis.baseline import Baseline
 from service.rollout.analysis.run import start_analysis
 from service.rollout.analysis.sources.registry_source import EvidenceSource
-from service.rollout.controller.machine import Machine
+from service.rollout.controller.executor import RolloutExecutor
 from service.rollout.controller.versions import VersionsPort
 from service.rollout.plan import gate
 from service.rollout.plan.rollout_plan import RolloutPlan

@@ -11,9 +11,8 @@ from typing import Any, TypeVar
 from service.clock import Clock
 from service.errors import Invalid, NotFound, PreconditionFailed, PreconditionRequired
 from service.rollout.analysis.run import last_assessment
-from service.rollout.controller.canary_loader import Loader
-from service.rollout.controller.change_request import PLAINLY, Answered, Terms, foresee
-from service.rollout.controller.machine import Machine, carried
+from service.rollout.controller.canary_loader import CanaryLoader
+from service.rollout.controller.executor import RolloutExecutor, carried
 from service.rollout.controller.status import status
 from service.rollout.controller.versions import VersionsPort
 from service.rollout.plan import gate

@@ -16,9 +16,9 @@ from service.rollout.analysis.baseline import Baseline
 from service.rollout.analysis.run import run_analysis
 from service.rollout.analysis.shadow_stats import ShadowStats
 from service.rollout.analysis.sources.registry_source import EvidenceSource
-from service.rollout.controller.canary_loader import Loader
-from service.rollout.controller.machine import Machine
-from service.rollout.controller.verbs import Verbs, whole
+from service.rollout.controller.canary_loader import CanaryLoader
+from service.rollout.controller.change_handler import ChangeHandler, run_to_completion
+from service.rollout.controller.executor import RolloutExecutor
 from service.rollout.controller.versions import VersionsPort
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.rollout.routing.traffic_split import TrafficRouter

@@ -58,7 +58,7 @@ class RolloutExecutor:
         stable: str,
         on_record: Callable[[], None],
     ) -> None:
-        self.record = Record(Rollout(stable))
+        self.record = RolloutRecord(RolloutState(stable))
         self.verdict: Assessment | None = None
         self.recorded = True
         self.lock = asyncio.Lock()
@@ -156,7 +156,7 @@ class RolloutExecutor:
     async def keep(
         self, rows: Sequence[AuditRow], answers: Sequence[IdempotentResponse] = ()
     ) -> None:
-        """Record what has taken effect already. If that fails the service goes on
+        """RolloutRecord what has taken effect already. If that fails the service goes on
         from memory, says so, and tries again at the next look."""
         try:
             await self._save(self.record, rows, answers)

@@ -30,7 +30,7 @@ def count(metrics: Metrics, moves: Iterable[Transition]) -> None:
         metrics.rollout_transitions.labels(move.source, move.target, move.reason).inc()
 
 
-def publish(metrics: Metrics, rollout: Rollout, judgement: Assessment | None) -> None:
+def publish(metrics: Metrics, rollout: RolloutState, judgement: Assessment | None) -> None:
     """Phase, weight and evidence as they are now.
 
     A ratio that has no estimate is absent: it is a condition, not a number. The

@@ -9,7 +9,9 @@ from service.rollout.state.record import RolloutRecord
 from service.rollout.state.rollout_state import RolloutState, legal_verbs
 
 
-def status(record: Record, verdict: Assessment | None, *, recorded: bool) -> dict[str, object]:
+def status(
+    record: RolloutRecord, verdict: Assessment | None, *, recorded: bool
+) -> dict[str, object]:
     """The admin API's answer. Weights in per cent, times in epoch seconds.
 
     `actual_percent` is the canary's share of the requests judged in this step.

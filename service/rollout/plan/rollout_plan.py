@@ -25,7 +25,7 @@ from service.rollout.plan.gate import Gate
 from service.rollout.routing.traffic_split import BASIS_POINTS
 
 
-class Step(PlanModel):
+class PlanStep(PlanModel):
     """One weight, and what must be over before it is left."""
 
     weight: float = Field(0.0, ge=0, le=100, description="canary's share of new requests, per cent")
@@ -73,7 +73,7 @@ _DEFAULT_STEPS = (
 )
 
 
-class Plan(PlanModel):
+class RolloutPlan(PlanModel):
     """Steps, the guardrail's figures and the waits. Unknown fields are refused.
 
     It may begin with a shadow step, in which the canary answers nobody yet.

@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import ClassVar
 
 from service.rollout.analysis.verdict import Assessment
-from service.rollout.plan.gate import Miss
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.gate import GateMiss
+from service.rollout.plan.rollout_plan import RolloutPlan
 
 
 class Phase(StrEnum):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from service.rollout.analysis.evidence import Snapshot
 from service.rollout.analysis.guardrails.suite import Evidence
-from service.rollout.analysis.shadow_stats import Shadowed
+from service.rollout.analysis.shadow_stats import ShadowStats
+from service.rollout.analysis.sources.registry_source import Snapshot
 from service.rollout.state.rollout_state import RolloutState
 
 
@@ -22,4 +22,4 @@ class RolloutRecord:
     evidence: Evidence | None = None
     snapshot: Snapshot | None = None
     looked_at: float | None = None
-    shadow: Shadowed | None = None
+    shadow: ShadowStats | None = None

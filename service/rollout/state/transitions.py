@@ -13,8 +13,8 @@ from dataclasses import replace
 
 from service.errors import Conflict
 from service.rollout.analysis.verdict import Assessment, VerdictOutcome
-from service.rollout.plan.gate import in_words
-from service.rollout.plan.rollout_plan import Plan, Step
+from service.rollout.plan.gate import describe_misses
+from service.rollout.plan.rollout_plan import PlanStep, RolloutPlan
 from service.rollout.state.events import (
     CONTROLLER,
     LIVE,
@@ -217,7 +217,9 @@ def _warm_up(rollout: RolloutState, plan: RolloutPlan, now: float) -> Moved:
     return _move(rollout, Phase.PAUSED, Reason.NO_DATA, words, now)
 
 
-def _progress(rollout: Rollout, plan: Plan, step: Step, verdict: Assessment, now: float) -> Moved:
+def _progress(
+    rollout: RolloutState, plan: RolloutPlan, step: PlanStep, verdict: Assessment, now: float
+) -> Moved:
     if rollout.passed and now - rollout.step_since >= step.min_dwell_seconds:
         if step.approval:
             words = f"step {rollout.step + 1} waits for approval; {verdict.message}"
@@ -239,13 +241,13 @@ def _progress(rollout: Rollout, plan: Plan, step: Step, verdict: Assessment, now
     return _move(rollout, target, Reason.INCONCLUSIVE, words, now)
 
 
-def _enough(step: Step, verdict: Assessment) -> bool:
+def _enough(step: PlanStep, verdict: Assessment) -> bool:
     """Whether the step has its samples; at 100 % there is only the canary to count."""
     stable = verdict.stable >= step.min_samples or step.whole
     return verdict.canary >= step.min_samples and stable
 
 
-def _compared(step: Step, verdict: Assessment) -> bool:
+def _compared(step: PlanStep, verdict: Assessment) -> bool:
     """A pass; at 100 %, where none is possible, the absence of a fail. A plan makes
     sure that a comparison came before and that a person's approval comes after."""
     return verdict.outcome is VerdictOutcome.PASS or step.whole

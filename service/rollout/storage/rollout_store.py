@@ -6,63 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import TypeAdapter, ValidationError
-
-from service.rollout.analysis.guardrails.suite import Evidence
-from service.rollout.analysis.shadow_stats import ShadowStats
-from service.rollout.analysis.sources.registry_source import Snapshot
-from service.rollout.controller.change_request import Answered, Call
-from service.rollout.plan.gate import Miss
-from service.rollout.state.events import Transition
-from service.rollout.state.rollout_state import Rollout
-from service.rollout.storage.database import Database, StoreUnreadable
-
-CALLS_KEPT = 1000
-"""Answers kept under idempotency keys; the oldest go."""
+from service.rollout.state.audit import AuditRow
+from service.rollout.state.change_request import IdempotentResponse
+from service.rollout.state.record import RolloutRecord
 
 
 class RolloutStore(Protocol):
     """The record, the audit log and the stored responses. Calls block: use a thread.
 
-    rollout: Rollout
-    evidence: Evidence | None = None
-    snapshot: Snapshot | None = None
-    looked_at: float | None = None
-    shadow: ShadowStats | None = None
-
-
-_RECORD = TypeAdapter(Record)
-
-AuditRow = dict[str, object]
-
-
-def audit_row(
-    transition: Transition, evidence: Sequence[AuditRow], missed: Sequence[Miss] = ()
-) -> AuditRow:
-    """A transition as the audit log keeps it, with the guardrails as they stood and the
-    gate's figures that were overridden."""
-    return {
-        "at": transition.at,
-        "generation": transition.generation,
-        "actor": transition.actor,
-        "reason": transition.reason.value,
-        "note": transition.note,
-        "from": transition.source.value,
-        "to": transition.target.value,
-        "step": transition.step,
-        "weight_percent": transition.weight_bp / 100,
-        "stable": transition.stable,
-        "canary": transition.canary,
-        "message": transition.message,
-        "evidence": list(evidence) or None,
-        "gate_missed": [miss.to_json() for miss in missed] or None,
-    }
-
-
-class Store:
-    """The record, the audit log and the answers kept. Calls block: use a thread.
-
-    All raise `StoreError` where the file cannot be used as things are.
+    Every method raises `StoreError` when the storage cannot be used.
     """
 
     def load(self) -> RolloutRecord | None:

@@ -23,8 +23,8 @@ from service.prediction.request import RequestOptions
 from service.rollout.analysis.guardrails.guardrail import Measurement
 from service.rollout.analysis.guardrails.suite import Evidence, GuardrailSuite
 from service.rollout.analysis.sources.registry_source import RegistrySource, since
-from service.rollout.plan.rollout_plan import Plan
-from service.rollout.routing.traffic_split import Assignment, Traffic
+from service.rollout.plan.rollout_plan import RolloutPlan
+from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.settings import LimitSettings
 from service.types import Variant
 from tests.support.fakes import DIM, FakeClock, manifest_of
@@ -90,7 +90,7 @@ class Trial:
             draw=lambda: str(draws.random()),
         )
         self.source = RegistrySource(metrics)
-        self.suite = GuardrailSuite.of(Plan(), self.source.edges, 1)
+        self.suite = GuardrailSuite.of(RolloutPlan(), self.source.edges, 1)
         numbers = np.random.default_rng(2)
         self.contexts = numbers.standard_normal((CALLERS, LONGEST, DIM)).astype(np.float32)
         self.lengths = numbers.integers(50, 200, CALLERS)

@@ -8,7 +8,7 @@ import pytest
 
 from service.rollout.analysis.shadow_stats import FAIR_PAIRS, ShadowStats, assess_shadow, copy_times
 from service.rollout.analysis.verdict import VerdictOutcome
-from service.rollout.plan.rollout_plan import Step
+from service.rollout.plan.rollout_plan import PlanStep
 from tests.support.rollout_fakes import EDGES
 
 STEP = PlanStep(shadow=True, min_samples=200)

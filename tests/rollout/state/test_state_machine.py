@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from service.errors import Conflict
 from service.rollout.analysis.verdict import VerdictOutcome
-from service.rollout.controller.change_request import foresee
+from service.rollout.state.change_request import preview
 from service.rollout.state.events import (
     CONTROLLER,
     FINAL,
@@ -206,9 +206,9 @@ def check_weight(before, event, after):
     promoting = after.phase is Phase.PROMOTING is not before.phase
     if promoting or (raised and before.phase in LIVE):
         passed = isinstance(event, Tick) and event.verdict.outcome is VerdictOutcome.PASS
-        undone = isinstance(event, Prepared) and before.undoing
-        assert passed or undone or isinstance(event, Promote)
-        if isinstance(event, Promote) and not event.force:
+        undone = isinstance(event, LoadSuccess) and before.undoing
+        assert passed or undone or isinstance(event, PromoteCommand)
+        if isinstance(event, PromoteCommand) and not event.force:
             assert before.passed
     if after.stable != before.stable:
         assert (Phase.PROMOTING, before.canary) == (before.phase, after.stable)

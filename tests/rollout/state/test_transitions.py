@@ -8,7 +8,7 @@ import pytest
 
 from service.errors import Conflict
 from service.rollout.analysis.verdict import VerdictOutcome
-from service.rollout.routing.traffic_split import Assignment
+from service.rollout.routing.traffic_split import TrafficSplit
 from service.rollout.state.events import (
     AbortCommand,
     LoadFailure,

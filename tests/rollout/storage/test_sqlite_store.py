@@ -21,7 +21,7 @@ from service.rollout.analysis.guardrails.guardrail import Measurement
 from service.rollout.analysis.guardrails.latency import LatencyState
 from service.rollout.analysis.guardrails.suite import Evidence, GuardrailSuite
 from service.rollout.analysis.sources.registry_source import Snapshot
-from service.rollout.controller.change_request import Answered, Call
+from service.rollout.state.change_request import ChangeRequest, IdempotentResponse
 from service.rollout.state.events import Phase, Reason
 from service.rollout.state.record import RolloutRecord
 from service.rollout.state.rollout_state import RolloutState
@@ -36,14 +36,14 @@ def store_at(path):
     return SqliteRolloutStore(Database(path))
 
 
-def record(generation: int = 1) -> Record:
+def record(generation: int = 1) -> RolloutRecord:
     counted = Counters(
         {"step": CountsByArm(bucket_counts([0.1] * 150 + [0.3]), bucket_counts([0.2] * 7, 1))}
     )
     tests = Evidence(EDGES)
     for _ in range(2):
         tests, _ = GuardrailSuite.of(QUICK, EDGES, 1).look(tests, Measurement(counted), 0)
-    rollout = Rollout(
+    rollout = RolloutState(
         "a",
         Phase.PROGRESSING,
         generation,
@@ -73,7 +73,9 @@ def test_a_record_comes_back_exactly(tmp_path):
 @given(st.lists(st.floats(-1e6, 1e6), min_size=8, max_size=8), st.floats(0, 1e10))
 def test_floats_lose_nothing(bets, at):
     wager = EProcess(tuple(bets), tuple(bets), peak=bets[0])
-    kept = Record(Rollout("a", since=at), Evidence(EDGES, latency=LatencyState(wager)), None, at)
+    kept = RolloutRecord(
+        RolloutState("a", since=at), Evidence(EDGES, latency=LatencyState(wager)), None, at
+    )
     assert kept == _RECORD.validate_json(_RECORD.dump_json(kept), strict=True)
 
 
