@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from prometheus_client import CollectorRegistry, generate_latest
 
 from service.metrics import Metrics
-from service.rollout.analysis.prometheus_source import INFERENCE, KEYS, METRIC
+from service.rollout.analysis.sources.prometheus_source import INFERENCE, KEYS, METRIC
 from service.types import Mode, RequestOutcome
 from tests.support import prometheus_server
 

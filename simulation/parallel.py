@@ -12,11 +12,11 @@ from typing import TypeVar
 import numpy as np
 
 from service.rollout.plan.rollout_plan import Plan
-from simulation import rivals
-from simulation.outcomes import Row, rival_row, row
-from simulation.play import Played, play
-from simulation.rivals import Rival
-from simulation.scenario import Scenario, Traffic
+from simulation import point_estimate_rules
+from simulation.play import SimulatedRollout, play
+from simulation.point_estimate_rules import PointEstimateRule
+from simulation.scenario import Scenario, SimulatedTraffic
+from simulation.simulation_row import SimulationRow, point_estimate_row, row
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -26,40 +26,42 @@ CHUNK = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class RolloutTask:
     """Some rollouts of one scenario: the service's for no `rival`."""
 
     scenario: Scenario
     plan: Plan
     hold: bool
-    rival: Rival | None
+    rival: PointEstimateRule | None
     count: int
     seed: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class RolloutBatch:
     """What a task gave: `played` by the service, `delays` by a rival (None: no rollback)."""
 
-    played: tuple[Played, ...] = ()
+    played: tuple[SimulatedRollout, ...] = ()
     delays: tuple[float | None, ...] = ()
 
 
-def work(task: Task) -> Batch:
+def work(task: RolloutTask) -> RolloutBatch:
     """Play one task. Runs in a process of its own."""
-    traffic = Traffic.of(task.scenario)
+    traffic = SimulatedTraffic.of(task.scenario)
     rng = np.random.default_rng(task.seed)
     if task.rival is not None:
-        return Batch(
+        return RolloutBatch(
             delays=tuple(
-                rivals.play(task.rival, task.scenario, traffic, task.plan, rng)
+                point_estimate_rules.play(task.rival, task.scenario, traffic, task.plan, rng)
                 for _ in range(task.count)
             )
         )
-    return Batch(played=tuple(asyncio.run(_several(task, traffic, rng))))
+    return RolloutBatch(played=tuple(asyncio.run(_several(task, traffic, rng))))
 
 
-async def _several(task: Task, traffic: Traffic, rng: np.random.Generator) -> list[Played]:
+async def _several(
+    task: RolloutTask, traffic: SimulatedTraffic, rng: np.random.Generator
+) -> list[SimulatedRollout]:
     return [
         await play(task.scenario, traffic, task.plan, rng, hold=task.hold)
         for _ in range(task.count)
@@ -76,16 +78,16 @@ def run(
     seed: int,
     processes: int,
     advanced: Callable[[int], None],
-) -> list[Row]:
+) -> list[SimulationRow]:
     """A row for each scenario and rule. `advanced` hears how many rollouts are over."""
-    rules: list[Rival | None] = [None, *Rival] if compare else [None]
+    rules: list[PointEstimateRule | None] = [None, *PointEstimateRule] if compare else [None]
     rows = [(rule, scenario) for rule in rules for scenario in scenarios]
     tasks = [
-        (i, Task(scenario, plan, hold, rule, min(CHUNK, rollouts - start), (seed, i, start)))
+        (i, RolloutTask(scenario, plan, hold, rule, min(CHUNK, rollouts - start), (seed, i, start)))
         for i, (rule, scenario) in enumerate(rows)
         for start in range(0, rollouts, CHUNK)
     ]
-    batches: list[list[Batch]] = [[] for _ in rows]
+    batches: list[list[RolloutBatch]] = [[] for _ in rows]
     for (i, task), batch in zip(
         tasks, in_processes(work, [t for _, t in tasks], processes), strict=True
     ):
@@ -94,7 +96,7 @@ def run(
     return [
         row(scenario, [p for b in found for p in b.played])
         if rule is None
-        else rival_row(rule, scenario, [d for b in found for d in b.delays])
+        else point_estimate_row(rule, scenario, [d for b in found for d in b.delays])
         for (rule, scenario), found in zip(rows, batches, strict=True)
     ]
 

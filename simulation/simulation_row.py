@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from simulation.play import Ending, Played
-from simulation.rivals import Rival
+from simulation.play import RolloutEnding, SimulatedRollout
+from simulation.point_estimate_rules import PointEstimateRule
 from simulation.scenario import Scenario
 
 NEXTVEC = "nextvec"
@@ -15,7 +15,7 @@ _Z975 = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
+class TimePercentiles:
     """Median and 90th percentile in seconds, over all cases: one in which it never
     happened counts as endless, and None is a percentile among those."""
 
@@ -23,13 +23,13 @@ class Times:
     p90: float | None
 
     @classmethod
-    def of(cls, seconds: Sequence[float | None]) -> Times:
+    def of(cls, seconds: Sequence[float | None]) -> TimePercentiles:
         ordered = sorted(math.inf if s is None else s for s in seconds)
         return cls(_rank(ordered, 0.5), _rank(ordered, 0.9))
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SimulationRow:
     """One rule in one scenario.
 
     `low` and `high` bound the rate of rollbacks, a 95 % interval. `delay` counts from
@@ -46,10 +46,10 @@ class Row:
     promoted: int
     low: float
     high: float
-    delay: Times
-    total: Times
-    passing: Times | None
-    promotion: Times | None
+    delay: TimePercentiles
+    total: TimePercentiles
+    passing: TimePercentiles | None
+    promotion: TimePercentiles | None
 
     @property
     def rate(self) -> float:
@@ -57,22 +57,24 @@ class Row:
         return self.rolled_back / self.rollouts
 
 
-def row(scenario: Scenario, played: Sequence[Played]) -> Row:
+def row(scenario: Scenario, played: Sequence[SimulatedRollout]) -> SimulationRow:
     """The service's own figures; `played` must not be empty."""
-    back = [p.at if p.ending is Ending.ROLLED_BACK else None for p in played]
-    promoted = [p.at if p.ending is Ending.PROMOTED else None for p in played]
+    back = [p.at if p.ending is RolloutEnding.ROLLED_BACK else None for p in played]
+    promoted = [p.at if p.ending is RolloutEnding.PROMOTED else None for p in played]
     return _row(
         NEXTVEC,
         scenario,
         back,
         [p.delay for p in played],
         promoted=len(played) - promoted.count(None),
-        passing=Times.of([seconds for p in played for seconds in p.passes]),
-        promotion=Times.of(promoted),
+        passing=TimePercentiles.of([seconds for p in played for seconds in p.passes]),
+        promotion=TimePercentiles.of(promoted),
     )
 
 
-def rival_row(rival: Rival, scenario: Scenario, delays: Sequence[float | None]) -> Row:
+def point_estimate_row(
+    rival: PointEstimateRule, scenario: Scenario, delays: Sequence[float | None]
+) -> SimulationRow:
     """A rival's figures; `delays` must not be empty."""
     return _row(rival.value, scenario, delays, delays, promoted=0, passing=None, promotion=None)
 
@@ -84,12 +86,12 @@ def _row(
     delays: Sequence[float | None],
     *,
     promoted: int,
-    passing: Times | None,
-    promotion: Times | None,
-) -> Row:
+    passing: TimePercentiles | None,
+    promotion: TimePercentiles | None,
+) -> SimulationRow:
     found = len(totals) - list(totals).count(None)
     low, high = wilson(found, len(totals))
-    return Row(
+    return SimulationRow(
         rule=rule,
         ratio=scenario.ratio,
         error_rate=scenario.error_rate,
@@ -98,8 +100,8 @@ def _row(
         promoted=promoted,
         low=low,
         high=high,
-        delay=Times.of(delays),
-        total=Times.of(totals),
+        delay=TimePercentiles.of(delays),
+        total=TimePercentiles.of(totals),
         passing=passing,
         promotion=promotion,
     )

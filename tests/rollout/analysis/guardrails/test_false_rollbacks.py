@@ -10,16 +10,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.rollout.analysis.counts import Arms, Counted, Counts
-from service.rollout.analysis.e_process import Bounds
-from service.rollout.analysis.guardrails.base import Look
-from service.rollout.analysis.guardrails.error_rate import MoreErrors
-from service.rollout.analysis.guardrails.latency import Rule, Slower, What
-from service.rollout.analysis.verdict import Outcome
+from service.rollout.analysis.counters import Counters, Counts, CountsByArm
+from service.rollout.analysis.e_process import EvidenceBounds
+from service.rollout.analysis.guardrails.error_rate import ErrorRateGuardrail
+from service.rollout.analysis.guardrails.guardrail import Measurement
+from service.rollout.analysis.guardrails.latency import LatencyGuardrail, Rule, What
+from service.rollout.analysis.verdict import VerdictOutcome
 from service.rollout.plan.rollout_plan import Plan
 from tests.support.rollout_fakes import EDGES
 
-LATENCY = Slower("latency", Bounds(0.01, 0.01), Rule.of(Plan()), EDGES, What.REQUESTS)
+LATENCY = LatencyGuardrail(
+    "latency", EvidenceBounds(0.01, 0.01), Rule.of(Plan()), EDGES, What.REQUESTS
+)
 TOP = np.array(EDGES)
 
 
@@ -39,7 +41,7 @@ def rollout(rng, ratio, *, weights=(0.05,), looks=60, sigma=0.5, drift=0.0, stop
         canary = rng.binomial(total := rng.poisson(750), weight)
         x = rng.lognormal(level, sigma, total - canary)
         y = ratio * rng.lognormal(level, sigma, canary)
-        new = Look(Counted({"step": Arms(histogram(x), histogram(y))}))
+        new = Measurement(Counters({"step": CountsByArm(histogram(x), histogram(y))}))
         test = LATENCY.look(test, new)
         if test.wager.log_fail() >= LATENCY.bounds.log_fail:
             return "fail", k + 1
@@ -76,8 +78,8 @@ def test_a_mode_of_one_request_in_ten_is_neither_outvoted_nor_blamed(slower, mos
                 canary = rng.binomial(total := rng.poisson(rate), 0.25)
                 x = rng.lognormal(np.log(level), 0.5, total - canary)
                 y = ratio * rng.lognormal(np.log(level), 0.5, canary)
-                counted[mode] = Arms(histogram(x), histogram(y))
-            test = LATENCY.look(test, Look(Counted(counted)))
+                counted[mode] = CountsByArm(histogram(x), histogram(y))
+            test = LATENCY.look(test, Measurement(Counters(counted)))
             if test.log_fail() >= LATENCY.bounds.log_fail:
                 failed += 1
                 break
@@ -132,7 +134,7 @@ def test_a_regression_at_a_later_step_is_found():
             canary = rng.binomial(total := rng.poisson(750), weight)
             x = rng.lognormal(-3, 0.5, total - canary)
             y = ratio * rng.lognormal(-3, 0.5, canary)
-            new = Look(Counted({"step": Arms(histogram(x), histogram(y))}))
+            new = Measurement(Counters({"step": CountsByArm(histogram(x), histogram(y))}))
             test = LATENCY.look(test, new)
             if test.wager.log_fail() >= LATENCY.bounds.log_fail:
                 found.append(k - 79)
@@ -151,13 +153,13 @@ def test_a_canary_that_stalls_within_one_look_is_not_rolled_back():
             canary = rng.binomial(total := rng.poisson(750), 0.05)
             x = rng.lognormal(-3, 0.5, total - canary)
             y = rng.lognormal(-3, 0.5, canary) + (3.0 if k == 2 else 0.0)
-            new = Look(Counted({"step": Arms(histogram(x), histogram(y))}))
+            new = Measurement(Counters({"step": CountsByArm(histogram(x), histogram(y))}))
             test = LATENCY.look(test, new)
-            found += LATENCY.assess(test).outcome is Outcome.FAIL
+            found += LATENCY.assess(test).outcome is VerdictOutcome.FAIL
     assert 0 == found
 
 
-ERRORS = MoreErrors("errors", Bounds(0.01, 0.01), 0.01)
+ERRORS = ErrorRateGuardrail("errors", EvidenceBounds(0.01, 0.01), 0.01)
 
 
 def failing(rng, canary_rate, stable_rate, *, looks=240, weight=0.05, poison=0, swing=0.0):
@@ -175,15 +177,15 @@ def failing(rng, canary_rate, stable_rate, *, looks=240, weight=0.05, poison=0, 
         poisoned = rng.hypergeometric(canary, total - canary, poison) if poison else 0
         fails = min(canary, fails + poisoned)
         stable_fails = min(total - canary, stable_fails + poison - poisoned)
-        arms = Arms(
+        arms = CountsByArm(
             Counts((total - canary - stable_fails,), stable_fails), Counts((canary - fails,), fails)
         )
-        test = ERRORS.look(test, Look(Counted({"step": arms})))
+        test = ERRORS.look(test, Measurement(Counters({"step": arms})))
         if test.wager.log_fail() >= ERRORS.bounds.log_fail:
-            return Outcome.FAIL, k + 1
+            return VerdictOutcome.FAIL, k + 1
         if test.wager.peak >= ERRORS.bounds.log_pass and passed is None:
             passed = k + 1
-    return (Outcome.PASS if passed else Outcome.INCONCLUSIVE), passed or looks
+    return (VerdictOutcome.PASS if passed else VerdictOutcome.INCONCLUSIVE), passed or looks
 
 
 def ends(seed, count, *rates, **how):
@@ -205,7 +207,7 @@ def ends(seed, count, *rates, **how):
 )
 def test_a_canary_that_fails_no_more_than_it_may_is_not_rolled_back(rates, how):
     found = ends(11, 75, *rates, **how)
-    assert 3 >= sum(outcome is Outcome.FAIL for outcome, _ in found)
+    assert 3 >= sum(outcome is VerdictOutcome.FAIL for outcome, _ in found)
 
 
 @pytest.mark.parametrize(
@@ -213,16 +215,16 @@ def test_a_canary_that_fails_no_more_than_it_may_is_not_rolled_back(rates, how):
 )
 def test_a_failing_canary_is_found(canary_rate, median):
     found = ends(12, 50, canary_rate, 0.001)
-    assert all(outcome is Outcome.FAIL for outcome, _ in found)
+    assert all(outcome is VerdictOutcome.FAIL for outcome, _ in found)
     assert sorted(looks for _, looks in found)[25] <= median
 
 
 def test_equal_arms_pass_on_errors_in_five_minutes():
     found = ends(13, 50, 0.0005, 0.0005, looks=40)
-    assert 25 <= sum(outcome is Outcome.PASS and looks <= 20 for outcome, looks in found)
+    assert 25 <= sum(outcome is VerdictOutcome.PASS and looks <= 20 for outcome, looks in found)
 
 
 @pytest.mark.parametrize("rates", [(0.011, 0.0), (0.035, 0.02)])
 def test_a_canary_that_fails_by_more_than_the_margin_does_not_pass(rates):
     found = ends(14, 75, *rates)
-    assert 3 >= sum(outcome is Outcome.PASS for outcome, _ in found)
+    assert 3 >= sum(outcome is VerdictOutcome.PASS for outcome, _ in found)

@@ -8,17 +8,17 @@ import numpy as np
 import orjson
 import pytest
 
-from service.rollout.analysis.counts import Counts
-from service.rollout.analysis.counts import percentile as service_percentile
+from service.rollout.analysis.counters import Counts
+from service.rollout.analysis.counters import percentile as service_percentile
 from service.rollout.plan.rollout_plan import Plan
-from simulation import many, report, rivals
-from simulation.latency import Lognormal
-from simulation.outcomes import Times, rival_row, row, wilson
-from simulation.play import Ending, Played
-from simulation.rivals import Rival
-from simulation.scenario import Scenario, Traffic
+from simulation import parallel, point_estimate_rules, report
+from simulation.latency_distribution import LognormalLatency
+from simulation.play import RolloutEnding, SimulatedRollout
+from simulation.point_estimate_rules import PointEstimateRule
+from simulation.scenario import Scenario, SimulatedTraffic
+from simulation.simulation_row import TimePercentiles, point_estimate_row, row, wilson
 
-SCENARIO = Scenario(Lognormal(0.05, 0.5))
+SCENARIO = Scenario(LognormalLatency(0.05, 0.5))
 
 
 @pytest.mark.parametrize(
@@ -30,77 +30,84 @@ def test_the_interval_is_wilsons(count, of, expected):
 
 
 def test_what_never_happened_is_later_than_all_that_did():
-    assert Times(2.0, None) == Times.of([1.0, 2.0, None, 2.0])
-    assert Times(None, None) == Times.of([1.0, None, None])
-    assert Times(None, None) == Times.of([])
-    assert Times(5.0, 9.0) == Times.of([float(i) for i in range(1, 11)])
+    assert TimePercentiles(2.0, None) == TimePercentiles.of([1.0, 2.0, None, 2.0])
+    assert TimePercentiles(None, None) == TimePercentiles.of([1.0, None, None])
+    assert TimePercentiles(None, None) == TimePercentiles.of([])
+    assert TimePercentiles(5.0, 9.0) == TimePercentiles.of([float(i) for i in range(1, 11)])
 
 
 def test_a_row_counts_endings_and_orders_times():
     found = row(
         SCENARIO,
         [
-            Played(Ending.ROLLED_BACK, 150.0, 90.0, (None,)),
-            Played(Ending.PROMOTED, 900.0, 90.0, (200.0, 300.0)),
-            Played(Ending.UNDECIDED, 3600.0, 90.0, (250.0, None)),
+            SimulatedRollout(RolloutEnding.ROLLED_BACK, 150.0, 90.0, (None,)),
+            SimulatedRollout(RolloutEnding.PROMOTED, 900.0, 90.0, (200.0, 300.0)),
+            SimulatedRollout(RolloutEnding.UNDECIDED, 3600.0, 90.0, (250.0, None)),
         ],
     )
     assert (1, 1, 3) == (found.rolled_back, found.promoted, found.rollouts)
     assert (None, None) == (found.delay.median, found.total.median)
-    assert Times(300.0, None) == found.passing
+    assert TimePercentiles(300.0, None) == found.passing
     cells = ("nextvec", "1×", "33.3 (6.1–79.2)", "–", "–", "300/–", "1: –")
     assert cells == report.cells(found)
 
 
 def test_a_report_is_finite_json():
-    rows = [rival_row(Rival.WINDOWED, SCENARIO, [None, 60.0])]
+    rows = [point_estimate_row(PointEstimateRule.WINDOWED, SCENARIO, [None, 60.0])]
     found = orjson.loads(report.as_json({"rate": 50.0}, rows))
     assert (0.5, None) == (found["rows"][0]["rate"], found["rows"][0]["delay"]["p90"])
     assert "| P95 of 1 min | 1× | 50.0 (9.5–90.5) |" in report.markdown({}, rows)
 
 
 def test_a_rivals_percentile_is_the_services():
-    traffic = Traffic.of(SCENARIO)
+    traffic = SimulatedTraffic.of(SCENARIO)
     counts = np.random.default_rng(0).poisson(traffic.stable[:5] * 10).astype(float)
     expected = [
         service_percentile(Counts(tuple(r[:-1]), r[-1]), traffic.edges, 0.95)
         for r in counts.astype(int).tolist()
     ]
-    assert expected == pytest.approx(rivals.percentile(counts, traffic.edges, 0.95).tolist())
+    assert expected == pytest.approx(
+        point_estimate_rules.percentile(counts, traffic.edges, 0.95).tolist()
+    )
     empty = np.zeros((1, counts.shape[1]))
-    assert math.isnan(rivals.percentile(empty, traffic.edges, 0.95)[0])
+    assert math.isnan(point_estimate_rules.percentile(empty, traffic.edges, 0.95)[0])
     empty[0, -1] = 5
-    assert math.inf == rivals.percentile(empty, traffic.edges, 0.95)[0]
+    assert math.inf == point_estimate_rules.percentile(empty, traffic.edges, 0.95)[0]
 
 
 @pytest.mark.parametrize(
     ("rival", "ratio", "expected"),
     [
-        (Rival.WINDOWED, 5.0, 60.0),
-        (Rival.CUMULATIVE, 5.0, 300.0),
-        (Rival.WINDOWED, 0.5, None),
-        (Rival.CUMULATIVE, 0.5, None),
+        (PointEstimateRule.WINDOWED, 5.0, 60.0),
+        (PointEstimateRule.CUMULATIVE, 5.0, 300.0),
+        (PointEstimateRule.WINDOWED, 0.5, None),
+        (PointEstimateRule.CUMULATIVE, 0.5, None),
     ],
 )
 def test_rivals_say_so_after_their_window(rival, ratio, expected):
-    scenario = Scenario(Lognormal(0.05, 0.5), ratio=ratio)
+    scenario = Scenario(LognormalLatency(0.05, 0.5), ratio=ratio)
     rng = np.random.default_rng(0)
-    assert expected == rivals.play(rival, scenario, Traffic.of(scenario), Plan(), rng)
+    assert expected == point_estimate_rules.play(
+        rival, scenario, SimulatedTraffic.of(scenario), Plan(), rng
+    )
 
 
 def test_the_windowed_rule_rolls_back_most_identical_canaries_within_an_hour():
     """What the service's guardrail is there to avoid."""
     rng = np.random.default_rng(1)
-    traffic = Traffic.of(SCENARIO)
-    found = [rivals.play(Rival.WINDOWED, SCENARIO, traffic, Plan(), rng) for _ in range(60)]
+    traffic = SimulatedTraffic.of(SCENARIO)
+    found = [
+        point_estimate_rules.play(PointEstimateRule.WINDOWED, SCENARIO, traffic, Plan(), rng)
+        for _ in range(60)
+    ]
     assert found.count(None) < 15
 
 
 def test_many_are_the_same_however_they_are_spread():
-    scenarios = [Scenario(Lognormal(0.05, 0.5), ratio=r, horizon=300.0) for r in (1.0, 5.0)]
+    scenarios = [Scenario(LognormalLatency(0.05, 0.5), ratio=r, horizon=300.0) for r in (1.0, 5.0)]
     advanced = []
     one, two = (
-        many.run(
+        parallel.run(
             scenarios,
             Plan(),
             hold=False,

@@ -11,9 +11,9 @@ from pathlib import Path
 import orjson
 
 from service.rollout.plan.rollout_plan import Plan
-from simulation.many import CHUNK, in_processes
-from simulation.outcomes import Times, wilson
-from simulation.quality import Played, Sessions, several
+from simulation.parallel import CHUNK, in_processes
+from simulation.quality_rollout import SimulatedQualityRollout, SimulatedSessions, several
+from simulation.simulation_row import TimePercentiles, wilson
 
 RATIOS = (1.0, 0.9, 0.8, 0.7, 0.5)
 HEADINGS = ("units", "canary's Hit@5", "rolled back, %", "predictions", "keys", "s", "passed, s")
@@ -27,7 +27,7 @@ NOTES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class QualityRow:
     """What rollouts of one canary showed. `predictions` and `keys`: median and 90th percentile
     of those rolled back, None without any. Times in seconds, over all rollouts."""
 
@@ -39,11 +39,13 @@ class Row:
     high: float
     predictions: tuple[int, int] | None
     keys: tuple[int, int] | None
-    seconds: Times
-    passed: Times
+    seconds: TimePercentiles
+    passed: TimePercentiles
 
     @classmethod
-    def of(cls, ratio: float, played: Sequence[Played], *, by_key: bool) -> Row:
+    def of(
+        cls, ratio: float, played: Sequence[SimulatedQualityRollout], *, by_key: bool
+    ) -> QualityRow:
         back = [p for p in played if p.rolled_back]
         low, high = wilson(len(back), len(played))
         return cls(
@@ -55,13 +57,13 @@ class Row:
             high=high,
             predictions=_middle([p.predictions for p in back]),
             keys=_middle([p.keys for p in back]),
-            seconds=Times.of([p.seconds if p.rolled_back else None for p in played]),
-            passed=Times.of([p.passed for p in played]),
+            seconds=TimePercentiles.of([p.seconds if p.rolled_back else None for p in played]),
+            passed=TimePercentiles.of([p.passed for p in played]),
         )
 
 
 def run(
-    sessions: Sessions,
+    sessions: SimulatedSessions,
     ratios: Sequence[float],
     plan: Plan,
     *,
@@ -70,7 +72,7 @@ def run(
     seed: int,
     processes: int,
     advanced: Callable[[int], None],
-) -> list[Row]:
+) -> list[QualityRow]:
     """A row for each ratio; with `compare` also with predictions as units. `advanced` hears
     how many rollouts are over."""
     kinds = [
@@ -89,17 +91,17 @@ def run(
         for i, (by_key, ratio) in enumerate(kinds)
         for start in starts
     ]
-    done: list[Played] = []
+    done: list[SimulatedQualityRollout] = []
     for batch in in_processes(_call, tasks, processes):
         done += batch
         advanced(len(batch))
     return [
-        Row.of(ratio, done[i * rollouts : (i + 1) * rollouts], by_key=by_key)
+        QualityRow.of(ratio, done[i * rollouts : (i + 1) * rollouts], by_key=by_key)
         for i, (by_key, ratio) in enumerate(kinds)
     ]
 
 
-def cells(row: Row) -> tuple[str, ...]:
+def cells(row: QualityRow) -> tuple[str, ...]:
     """As text, under `HEADINGS`."""
     return (
         "keys" if row.by_key else "predictions",
@@ -112,7 +114,7 @@ def cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def write(settings: Mapping[str, object], rows: Sequence[Row], directory: Path) -> None:
+def write(settings: Mapping[str, object], rows: Sequence[QualityRow], directory: Path) -> None:
     """`quality.json` and `quality.md`."""
     directory.mkdir(parents=True, exist_ok=True)
     found = {"settings": settings, "rows": [asdict(row) for row in rows]}
@@ -125,7 +127,7 @@ def write(settings: Mapping[str, object], rows: Sequence[Row], directory: Path) 
     (directory / "quality.md").write_text("\n".join(text), encoding="utf-8")
 
 
-def _call(task: Callable[[], list[Played]]) -> list[Played]:
+def _call(task: Callable[[], list[SimulatedQualityRollout]]) -> list[SimulatedQualityRollout]:
     return task()
 
 
@@ -141,6 +143,6 @@ def _pair(pair: tuple[int, int] | None) -> str:
     return "–" if pair is None else f"{pair[0]}/{pair[1]}"
 
 
-def _times(times: Times) -> str:
+def _times(times: TimePercentiles) -> str:
     found = ["–" if t is None else f"{t:.0f}" for t in (times.median, times.p90)]
     return "–" if found == ["–", "–"] else "/".join(found)

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.quality.key_shares import IDLE_SECONDS
-from service.rollout.analysis.counts import Counted, KeyArms, Keys
-from service.rollout.analysis.guardrails.base import Guardrail, Look
-from service.rollout.analysis.guardrails.suite import Suite
-from service.rollout.analysis.verdict import Outcome
+from service.rollout.analysis.counters import Counters, KeyCounts, KeyCountsByArm
+from service.rollout.analysis.guardrails.guardrail import Guardrail, Measurement
+from service.rollout.analysis.guardrails.suite import GuardrailSuite
+from service.rollout.analysis.verdict import VerdictOutcome
 from service.rollout.plan.rollout_plan import Plan
 from service.types import KEY_SAMPLE, SHARES
 
@@ -29,7 +29,7 @@ _SHARES = np.array(SHARES)
 _LONGEST = 100
 
 
-class Lengths(StrEnum):
+class SessionLengths(StrEnum):
     """How many predictions a session has."""
 
     GEOMETRIC = "geometric"
@@ -39,7 +39,7 @@ class Lengths(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Sessions:
+class SimulatedSessions:
     """The traffic. `hit` and `spread`: mean and standard deviation of the keys' chances at
     Hit@5 on stable; the canary's are `ratio` times that. A session has `length` predictions
     in the mean, one every `pause` seconds; `rate` predictions a second in all."""
@@ -49,14 +49,14 @@ class Sessions:
     spread: float = 0.2
     length: float = 40.0
     pause: float = 2.0
-    lengths: Lengths = Lengths.GEOMETRIC
+    lengths: SessionLengths = SessionLengths.GEOMETRIC
     rate: float = 50.0
     interval: float = 15.0
     horizon: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
+class SimulatedQualityRollout:
     """One rollout. `predictions` and `keys` are the canary's until it was rolled back, or
     until the horizon; `seconds` until then. `passed`: seconds to the first pass, None without."""
 
@@ -68,8 +68,8 @@ class Played:
 
 
 def play(
-    sessions: Sessions, plan: Plan, rng: np.random.Generator, *, by_key: bool = True
-) -> Played:
+    sessions: SimulatedSessions, plan: Plan, rng: np.random.Generator, *, by_key: bool = True
+) -> SimulatedQualityRollout:
     """`by_key` False takes each prediction for a key of its own, to see what that would do."""
     guardrail = _guardrail(plan)
     drawn = _draw(sessions, weight_of(plan) / 100, rng)
@@ -79,15 +79,19 @@ def play(
     for look in range(1, math.floor(sessions.horizon / sessions.interval) + 1):
         now = look * sessions.interval
         new = (at > now - sessions.interval) & (at <= now)
-        arms = KeyArms(_keys(said.share[new & ~said.canary]), _keys(said.share[new & said.canary]))
-        test = guardrail.look(test, Look(Counted(keys=arms)))
+        arms = KeyCountsByArm(
+            _keys(said.share[new & ~said.canary]), _keys(said.share[new & said.canary])
+        )
+        test = guardrail.look(test, Measurement(Counters(keys=arms)))
         outcome = guardrail.assess(test).outcome
-        if outcome is Outcome.PASS and passed is None:
+        if outcome is VerdictOutcome.PASS and passed is None:
             passed = now
-        if outcome is Outcome.FAIL:
+        if outcome is VerdictOutcome.FAIL:
             break
     served = drawn.served(now)[drawn.canary]
-    return Played(outcome is Outcome.FAIL, int(served.sum()), test.keys.canary.total, now, passed)
+    return SimulatedQualityRollout(
+        outcome is VerdictOutcome.FAIL, int(served.sum()), test.keys.canary.total, now, passed
+    )
 
 
 def weight_of(plan: Plan) -> float:
@@ -96,15 +100,15 @@ def weight_of(plan: Plan) -> float:
 
 
 def several(
-    sessions: Sessions, plan: Plan, count: int, seed: Sequence[int], *, by_key: bool = True
-) -> list[Played]:
+    sessions: SimulatedSessions, plan: Plan, count: int, seed: Sequence[int], *, by_key: bool = True
+) -> list[SimulatedQualityRollout]:
     """`count` rollouts, the same ones for the same seed."""
     rng = np.random.default_rng(seed)
     return [play(sessions, plan, rng, by_key=by_key) for _ in range(count)]
 
 
 @dataclass(frozen=True, slots=True)
-class _Drawn:
+class _SessionSample:
     """Sessions by when they begin, in seconds; those before 0 are under way by then."""
 
     began: Floats
@@ -124,7 +128,7 @@ class _Drawn:
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class _KeyScores:
     """Shares of hits, and when each is counted."""
 
     at: Floats
@@ -132,7 +136,7 @@ class _Said:
     canary: NDArray[np.bool_]
 
 
-def _draw(sessions: Sessions, weight: float, rng: np.random.Generator) -> _Drawn:
+def _draw(sessions: SimulatedSessions, weight: float, rng: np.random.Generator) -> _SessionSample:
     # From long enough ago that as many are under way at 0 as later.
     past = _LONGEST * sessions.length * sessions.pause
     span = past + sessions.horizon
@@ -144,20 +148,20 @@ def _draw(sessions: Sessions, weight: float, rng: np.random.Generator) -> _Drawn
     size = np.maximum(mean * (1 - mean) / sessions.spread**2 - 1, 0.05)
     chance = rng.beta(mean * size, (1 - mean) * size)
     length = _lengths(sessions, count, rng)
-    drawn = _Drawn(began, length, sessions.pause, chance, canary)
+    drawn = _SessionSample(began, length, sessions.pause, chance, canary)
     live = drawn.served(sessions.horizon) > 0
-    return _Drawn(began[live], length[live], sessions.pause, chance[live], canary[live])
+    return _SessionSample(began[live], length[live], sessions.pause, chance[live], canary[live])
 
 
-def _lengths(sessions: Sessions, count: int, rng: np.random.Generator) -> Floats:
-    if sessions.lengths is Lengths.GEOMETRIC:
+def _lengths(sessions: SimulatedSessions, count: int, rng: np.random.Generator) -> Floats:
+    if sessions.lengths is SessionLengths.GEOMETRIC:
         return rng.geometric(1 / sessions.length, count).astype(np.float64)
     drawn = np.minimum(1 + rng.pareto(1.2, count), 6 * _LONGEST)
     lengths: Floats = np.maximum(1.0, np.round(drawn * sessions.length / drawn.mean()))
     return lengths
 
 
-def _said_by_key(drawn: _Drawn, rng: np.random.Generator) -> _Said:
+def _said_by_key(drawn: _SessionSample, rng: np.random.Generator) -> _KeyScores:
     """As `service.quality.key_shares`: after its first predictions, or when it goes quiet."""
     first = np.maximum(drawn.began, 0.0)
     left = drawn.served(math.inf)
@@ -167,26 +171,26 @@ def _said_by_key(drawn: _Drawn, rng: np.random.Generator) -> _Said:
     at = first + count * drawn.pause + np.where(scored < KEY_SAMPLE, IDLE_SECONDS, 0.0)
     some = scored > 0
     hits = rng.binomial(scored.astype(np.int64), drawn.chance)
-    return _Said(at[some], hits[some] / scored[some], drawn.canary[some])
+    return _KeyScores(at[some], hits[some] / scored[some], drawn.canary[some])
 
 
-def _said_one_by_one(drawn: _Drawn, rng: np.random.Generator) -> _Said:
+def _said_one_by_one(drawn: _SessionSample, rng: np.random.Generator) -> _KeyScores:
     left = np.maximum(drawn.served(math.inf) - 1, 0).astype(np.int64)
     whose = np.repeat(np.arange(len(left)), left)
     number = np.arange(len(whose)) - np.repeat(np.cumsum(left) - left, left)
     at = np.maximum(drawn.began, 0.0)[whose] + (number + 1) * drawn.pause
     hits = rng.random(len(whose)) < drawn.chance[whose]
-    return _Said(at, hits.astype(np.float64), drawn.canary[whose])
+    return _KeyScores(at, hits.astype(np.float64), drawn.canary[whose])
 
 
-def _keys(shares: Floats) -> Keys:
+def _keys(shares: Floats) -> KeyCounts:
     places = np.searchsorted(_SHARES, shares)
-    return Keys(tuple(np.bincount(places, minlength=len(SHARES)).tolist()))
+    return KeyCounts(tuple(np.bincount(places, minlength=len(SHARES)).tolist()))
 
 
 def _guardrail(plan: Plan) -> Guardrail[Any]:
     """The plan's own, with its part of alpha. Raises `ValueError` if it is off."""
-    for guardrail in Suite.of(plan, (1.0,), attempt=1).guardrails:
+    for guardrail in GuardrailSuite.of(plan, (1.0,), attempt=1).guardrails:
         if guardrail.name == "quality":
             return guardrail
     raise ValueError("the plan turns the guardrail quality off")

@@ -8,8 +8,8 @@ from dataclasses import replace
 from prometheus_client import CollectorRegistry
 
 from service.metrics import UNASSIGNED, Metrics
-from service.rollout.analysis.counts import Arms, Counted, Counts
-from service.rollout.analysis.evidence import RegistrySource, Snapshot, since
+from service.rollout.analysis.counters import Counters, Counts, CountsByArm
+from service.rollout.analysis.sources.registry_source import RegistrySource, Snapshot, since
 from tests.support.rollout_fakes import EDGES, bucket_counts
 
 
@@ -18,8 +18,8 @@ def observe(metrics, variant, version, outcome, seconds, mode="step"):
 
 
 def snapshot(stable=(), canary=(), origin="one", faults=0) -> Snapshot:
-    arms = Arms(bucket_counts(stable), bucket_counts(canary, faults))
-    return Snapshot(origin, "a", "b", Counted({"step": arms}))
+    arms = CountsByArm(bucket_counts(stable), bucket_counts(canary, faults))
+    return Snapshot(origin, "a", "b", Counters({"step": arms}))
 
 
 def test_the_registry_is_read_by_variant_version_and_mode():
@@ -33,8 +33,11 @@ def test_the_registry_is_read_by_variant_version_and_mode():
     observe(metrics, UNASSIGNED, "b", "ok", 0.2)
     read = asyncio.run(source.read("a", "b"))
     assert EDGES == source.edges
-    assert Arms(bucket_counts([0.1]), bucket_counts([0.2, 100.0])) == read.counted.requests["step"]
-    assert Arms(bucket_counts([]), bucket_counts([0.3])) == read.counted.requests["prefill"]
+    assert (
+        CountsByArm(bucket_counts([0.1]), bucket_counts([0.2, 100.0]))
+        == read.counted.requests["step"]
+    )
+    assert CountsByArm(bucket_counts([]), bucket_counts([0.3])) == read.counted.requests["prefill"]
 
 
 def test_faults_count_whatever_they_took_and_callers_mistakes_do_not():
@@ -57,15 +60,15 @@ def test_every_duration_falls_into_the_bucket_the_guardrail_thinks_it_does():
 
 def test_the_difference_is_what_is_new():
     new = since(snapshot([0.1], [0.2]), snapshot([0.1, 0.1, 5.0], [0.2], faults=3))
-    assert {"step": Arms(bucket_counts([0.1, 5.0]), bucket_counts([], 3))} == new.requests
+    assert {"step": CountsByArm(bucket_counts([0.1, 5.0]), bucket_counts([], 3))} == new.requests
 
 
 def test_the_first_snapshot_is_only_where_counting_starts():
-    assert Counted() == since(None, snapshot([0.1] * 9))
+    assert Counters() == since(None, snapshot([0.1] * 9))
 
 
 def test_other_versions_are_another_count():
-    assert Counted() == since(replace(snapshot([0.1]), canary="c"), snapshot([0.1] * 9))
+    assert Counters() == since(replace(snapshot([0.1]), canary="c"), snapshot([0.1] * 9))
 
 
 def test_counters_of_another_process_have_begun_at_zero():
@@ -81,7 +84,7 @@ def test_a_counter_that_went_down_has_begun_again():
 
 
 def test_a_mode_that_was_not_there_is_new():
-    before = Snapshot("one", "a", "b", Counted())
+    before = Snapshot("one", "a", "b", Counters())
     assert (
         Counts((0,) * len(EDGES) + (1,)) == since(before, snapshot([99.0])).requests["step"].stable
     )

@@ -32,8 +32,14 @@ from typing import Any
 from urllib.error import HTTPError
 
 from service.errors import NextvecError
-from service.rollout.analysis.counts import Arms, Counted, Counts, KeyArms, Keys
-from service.rollout.analysis.evidence import FAULTS, TIMED, Snapshot
+from service.rollout.analysis.counters import (
+    Counters,
+    Counts,
+    CountsByArm,
+    KeyCounts,
+    KeyCountsByArm,
+)
+from service.rollout.analysis.sources.registry_source import FAULTS, TIMED, Snapshot
 from service.types import SHARES, Mode, Variant
 
 METRIC = "nextvec_request_duration_seconds_bucket"
@@ -165,7 +171,7 @@ class _Sums:
         self._last: Reading = {}
         self._sums: dict[Series, tuple[int, ...]] = {}
 
-    def add(self, reading: Reading) -> Counted:
+    def add(self, reading: Reading) -> Counters:
         """What all readings so far have added."""
         for target, now in reading.items():
             last = self._last.get(target)
@@ -181,19 +187,21 @@ class _Sums:
                 self._last[target] = now if restarted else last | now
             else:
                 self._last[target] = now
-        return Counted(
+        return Counters(
             requests={
-                mode.value: Arms(self._arm(Variant.STABLE, mode), self._arm(Variant.CANARY, mode))
+                mode.value: CountsByArm(
+                    self._arm(Variant.STABLE, mode), self._arm(Variant.CANARY, mode)
+                )
                 for mode in Mode
             },
             inference={
-                mode.value: Arms(
+                mode.value: CountsByArm(
                     Counts(self._sum(INFERENCE, Variant.STABLE, mode)),
                     Counts(self._sum(INFERENCE, Variant.CANARY, mode)),
                 )
                 for mode in Mode
             },
-            keys=KeyArms(self._keys(Variant.STABLE), self._keys(Variant.CANARY)),
+            keys=KeyCountsByArm(self._keys(Variant.STABLE), self._keys(Variant.CANARY)),
         )
 
     def of(self, reading: Reading) -> dict[str, Counts]:
@@ -204,9 +212,9 @@ class _Sums:
                 self._sums[name] = tuple(s + n for s, n in zip(sums, counts, strict=True))
         return {mode.value: self._arm(Variant.STABLE, mode) for mode in Mode}
 
-    def _keys(self, variant: Variant) -> Keys:
+    def _keys(self, variant: Variant) -> KeyCounts:
         counts = self._sums.get((KEYS, variant.value, "", ""))
-        return Keys(counts[: len(SHARES)]) if counts else Keys()
+        return KeyCounts(counts[: len(SHARES)]) if counts else KeyCounts()
 
     def _arm(self, variant: Variant, mode: Mode) -> Counts:
         timed, faults = (

@@ -45,26 +45,26 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Arms:
+class CountsByArm:
     """Both arms' counts in one stratum, over the same time."""
 
     stable: Counts
     canary: Counts
 
-    def plus(self, other: Arms) -> Arms:
-        return Arms(self.stable.plus(other.stable), self.canary.plus(other.canary))
+    def plus(self, other: CountsByArm) -> CountsByArm:
+        return CountsByArm(self.stable.plus(other.stable), self.canary.plus(other.canary))
 
-    def since(self, before: Arms) -> Arms:
-        return Arms(self.stable.since(before.stable), self.canary.since(before.canary))
+    def since(self, before: CountsByArm) -> CountsByArm:
+        return CountsByArm(self.stable.since(before.stable), self.canary.since(before.canary))
 
-    def blank(self) -> Arms:
+    def blank(self) -> CountsByArm:
         """As many buckets, no requests."""
         empty = Counts((0,) * len(self.stable.durations))
-        return Arms(empty, empty)
+        return CountsByArm(empty, empty)
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class KeyCounts:
     """Routing keys of one arm by the share of hits each had: `counts[i]` had `SHARES[i]`."""
 
     counts: tuple[int, ...] = (0,) * len(SHARES)
@@ -82,31 +82,31 @@ class Keys:
     def mean(self) -> float | None:
         return self.hits / self.total if self.total else None
 
-    def plus(self, other: Keys) -> Keys:
-        return Keys(tuple(a + b for a, b in zip(self.counts, other.counts, strict=True)))
+    def plus(self, other: KeyCounts) -> KeyCounts:
+        return KeyCounts(tuple(a + b for a, b in zip(self.counts, other.counts, strict=True)))
 
-    def since(self, before: Keys) -> Keys:
+    def since(self, before: KeyCounts) -> KeyCounts:
         """What was added to a cumulative count; all of it if it began again at zero."""
         new = tuple(b - a for a, b in zip(before.counts, self.counts, strict=True))
-        return self if any(n < 0 for n in new) else Keys(new)
+        return self if any(n < 0 for n in new) else KeyCounts(new)
 
 
 @dataclass(frozen=True, slots=True)
-class KeyArms:
+class KeyCountsByArm:
     """Both arms' keys, over the same time."""
 
-    stable: Keys = Keys()
-    canary: Keys = Keys()
+    stable: KeyCounts = KeyCounts()
+    canary: KeyCounts = KeyCounts()
 
-    def plus(self, other: KeyArms) -> KeyArms:
-        return KeyArms(self.stable.plus(other.stable), self.canary.plus(other.canary))
+    def plus(self, other: KeyCountsByArm) -> KeyCountsByArm:
+        return KeyCountsByArm(self.stable.plus(other.stable), self.canary.plus(other.canary))
 
-    def since(self, before: KeyArms) -> KeyArms:
-        return KeyArms(self.stable.since(before.stable), self.canary.since(before.canary))
+    def since(self, before: KeyCountsByArm) -> KeyCountsByArm:
+        return KeyCountsByArm(self.stable.since(before.stable), self.canary.since(before.canary))
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class Counters:
     """All that guardrails judge by: cumulative, or what is new since a look.
 
     `requests`: whole requests, by mode; `inference`: their predictions by the time in
@@ -115,20 +115,20 @@ class Counted:
     as it can be subtracted.
     """
 
-    requests: dict[str, Arms] = field(default_factory=dict)
-    inference: dict[str, Arms] = field(default_factory=dict)
-    keys: KeyArms = KeyArms()
+    requests: dict[str, CountsByArm] = field(default_factory=dict)
+    inference: dict[str, CountsByArm] = field(default_factory=dict)
+    keys: KeyCountsByArm = KeyCountsByArm()
 
-    def since(self, before: Counted) -> Counted:
+    def since(self, before: Counters) -> Counters:
         """What was added. A mode that was not there before is new."""
-        return Counted(
+        return Counters(
             requests=_since(before.requests, self.requests),
             inference=_since(before.inference, self.inference),
             keys=self.keys.since(before.keys),
         )
 
 
-def _since(before: dict[str, Arms], now: dict[str, Arms]) -> dict[str, Arms]:
+def _since(before: dict[str, CountsByArm], now: dict[str, CountsByArm]) -> dict[str, CountsByArm]:
     return {
         mode: arms.since(before[mode]) if mode in before else arms for mode, arms in now.items()
     }

@@ -15,11 +15,11 @@ import pytest
 from service.cli import main
 from service.rollout.plan.rollout_plan import Plan
 from service.types import KEY_SAMPLE
-from simulation import quality
-from simulation.quality import Lengths, Sessions, play, several
+from simulation import quality_rollout as quality
+from simulation.quality_rollout import SessionLengths, SimulatedSessions, play, several
 
 PLAN = Plan()
-SHORT = Sessions(horizon=1800.0)
+SHORT = SimulatedSessions(horizon=1800.0)
 
 
 def rolled_back(sessions, count, seed, **how):
@@ -28,7 +28,7 @@ def rolled_back(sessions, count, seed, **how):
 
 @pytest.mark.parametrize(
     "sessions",
-    [SHORT, replace(SHORT, lengths=Lengths.HEAVY), replace(SHORT, length=400.0, spread=0.3)],
+    [SHORT, replace(SHORT, lengths=SessionLengths.HEAVY), replace(SHORT, length=400.0, spread=0.3)],
     ids=["sessions of 40", "a few heavy ones", "few and long ones"],
 )
 @pytest.mark.parametrize("ratio", [1.0, 0.8])
@@ -37,9 +37,9 @@ def test_a_canary_that_complies_is_not_rolled_back(sessions, ratio):
     assert len(rolled_back(replace(sessions, ratio=ratio), 40, 1)) <= 1
 
 
-@pytest.mark.parametrize("lengths", list(Lengths))
+@pytest.mark.parametrize("lengths", list(SessionLengths))
 def test_a_canary_with_half_the_hits_is_found_within_2000_predictions(lengths):
-    found = rolled_back(Sessions(ratio=0.5, lengths=lengths), 40, 2)
+    found = rolled_back(SimulatedSessions(ratio=0.5, lengths=lengths), 40, 2)
     assert 40 == len(found)
     assert sorted(p.predictions for p in found)[20] < 2000
 
@@ -58,9 +58,9 @@ def test_an_identical_canary_passes():
 
 def test_traffic_is_as_described():
     """Rate, weight and the spread of the keys; sessions under way at the start included."""
-    sessions = Sessions(rate=50.0, length=40.0, horizon=1000.0)
+    sessions = SimulatedSessions(rate=50.0, length=40.0, horizon=1000.0)
     rng = np.random.default_rng(5)
-    for lengths in Lengths:
+    for lengths in SessionLengths:
         drawn = quality._draw(replace(sessions, lengths=lengths), 0.05, rng)
         served = drawn.served(1000.0)
         assert served.sum() == pytest.approx(50_000, rel=0.15)
@@ -72,7 +72,7 @@ def test_traffic_is_as_described():
 
 def test_a_key_speaks_once_it_has_its_sample():
     """Of ten predictions nine are scored; of four three, a minute after the last."""
-    drawn = quality._Drawn(
+    drawn = quality._SessionSample(
         began=np.array([100.0, 100.0]),
         length=np.array([10.0, 4.0]),
         pause=2.0,

@@ -10,14 +10,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from service.rollout.plan.rollout_plan import Plan
-from simulation.outcomes import NEXTVEC, Row, Times
-from simulation.rivals import Rival
+from simulation.point_estimate_rules import PointEstimateRule
+from simulation.simulation_row import NEXTVEC, SimulationRow, TimePercentiles
 
-_COLOURS = {NEXTVEC: "#1f77b4", Rival.WINDOWED.value: "#d62728", Rival.CUMULATIVE.value: "#ff7f0e"}
+_COLOURS = {
+    NEXTVEC: "#1f77b4",
+    PointEstimateRule.WINDOWED.value: "#d62728",
+    PointEstimateRule.CUMULATIVE.value: "#ff7f0e",
+}
 _GREY = "#7f7f7f"
 
 
-def draw(rows: Sequence[Row], plan: Plan, title: str, path: Path) -> None:
+def draw(rows: Sequence[SimulationRow], plan: Plan, title: str, path: Path) -> None:
     """Both curves in one PNG."""
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     figure.suptitle(title, fontsize=10)
@@ -40,7 +44,7 @@ def draw(rows: Sequence[Row], plan: Plan, title: str, path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-def _rates(axes: Axes, rows: Sequence[Row], plan: Plan) -> None:
+def _rates(axes: Axes, rows: Sequence[SimulationRow], plan: Plan) -> None:
     for rule, found in _by_rule(rows).items():
         rate = [100 * row.rate for row in found]
         # The interval around 0 and 1 is on one side only.
@@ -56,7 +60,7 @@ def _rates(axes: Axes, rows: Sequence[Row], plan: Plan) -> None:
     axes.legend(fontsize=8, loc="center right")
 
 
-def _delays(axes: Axes, rows: Sequence[Row]) -> None:
+def _delays(axes: Axes, rows: Sequence[SimulationRow]) -> None:
     for rule, found in _by_rule(rows).items():
         medians, slow = (
             [(row.ratio, s) for row in found if (s := pick(row.delay)) is not None]
@@ -75,18 +79,18 @@ def _delays(axes: Axes, rows: Sequence[Row]) -> None:
     axes.legend(fontsize=8, loc="upper right")
 
 
-def _by_rule(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    rules: dict[str, list[Row]] = {}
+def _by_rule(rows: Sequence[SimulationRow]) -> dict[str, list[SimulationRow]]:
+    rules: dict[str, list[SimulationRow]] = {}
     for row in sorted(rows, key=lambda row: row.ratio):
         rules.setdefault(row.rule, []).append(row)
     return rules
 
 
-def _median(times: Times) -> float | None:
+def _median(times: TimePercentiles) -> float | None:
     return times.median
 
 
-def _p90(times: Times) -> float | None:
+def _p90(times: TimePercentiles) -> float | None:
     return times.p90
 
 

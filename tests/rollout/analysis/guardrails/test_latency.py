@@ -9,31 +9,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.rollout.analysis.counts import Arms, Counted, Counts, percentile
-from service.rollout.analysis.e_process import Bounds
-from service.rollout.analysis.guardrails.base import Look
+from service.rollout.analysis.counters import Counters, Counts, CountsByArm, percentile
+from service.rollout.analysis.e_process import EvidenceBounds
+from service.rollout.analysis.guardrails.guardrail import Measurement
 from service.rollout.analysis.guardrails.latency import (
     GRID,
     PASS_GRID,
     Condition,
+    LatencyGuardrail,
+    LatencyState,
     Rule,
-    Slower,
-    SlowTest,
     What,
     threshold,
 )
-from service.rollout.analysis.verdict import Outcome
+from service.rollout.analysis.verdict import VerdictOutcome
 from tests.support.rollout_fakes import EDGES, QUICK, bucket_counts
 
 RULE = Rule.of(QUICK)
-LATENCY = Slower("latency", Bounds(0.01, 0.01), RULE, EDGES, What.REQUESTS)
+LATENCY = LatencyGuardrail("latency", EvidenceBounds(0.01, 0.01), RULE, EDGES, What.REQUESTS)
 FAST, SLOW = 0.1, 0.5
-BASELINE = Arms(bucket_counts([FAST] * 96 + [SLOW] * 4), bucket_counts([]))
+BASELINE = CountsByArm(bucket_counts([FAST] * 96 + [SLOW] * 4), bucket_counts([]))
 
 
-def arms(stable=0, stable_slow=0, canary=0, canary_slow=0, **faults) -> dict[str, Arms]:
+def arms(stable=0, stable_slow=0, canary=0, canary_slow=0, **faults) -> dict[str, CountsByArm]:
     return {
-        "step": Arms(
+        "step": CountsByArm(
             bucket_counts([FAST] * stable + [SLOW] * stable_slow, faults.get("stable_faults", 0)),
             bucket_counts([FAST] * canary + [SLOW] * canary_slow, faults.get("canary_faults", 0)),
         )
@@ -41,10 +41,10 @@ def arms(stable=0, stable_slow=0, canary=0, canary_slow=0, **faults) -> dict[str
 
 
 def see(test, new, *, latency=True, alone=False):
-    return LATENCY.look(test, Look(Counted(new), steady=latency, alone=alone))
+    return LATENCY.look(test, Measurement(Counters(new), steady=latency, alone=alone))
 
 
-def known() -> SlowTest:
+def known() -> LatencyState:
     """τ is known: the edge over 0.1 s."""
     return see(LATENCY.begin(), {"step": BASELINE})
 
@@ -75,12 +75,12 @@ def test_a_look_cannot_be_worth_more_than_its_clip():
 
 @pytest.mark.parametrize("alpha", [0.1, 0.01, 1e-9])
 def test_no_look_decides_alone_and_two_that_agree_do(alpha):
-    latency = replace(LATENCY, bounds=Bounds(alpha, alpha))
-    broken = Look(Counted(arms(stable=1000, canary_slow=1000)))
+    latency = replace(LATENCY, bounds=EvidenceBounds(alpha, alpha))
+    broken = Measurement(Counters(arms(stable=1000, canary_slow=1000)))
     once = latency.look(known(), broken)
-    assert Outcome.INCONCLUSIVE is latency.assess(once).outcome
+    assert VerdictOutcome.INCONCLUSIVE is latency.assess(once).outcome
     twice = latency.look(once, broken)
-    assert Outcome.FAIL is latency.assess(twice).outcome
+    assert VerdictOutcome.FAIL is latency.assess(twice).outcome
 
 
 def test_factors_multiply_over_modes_before_the_clip():
@@ -110,16 +110,18 @@ def test_tau_comes_from_earlier_looks_only():
     ],
 )
 def test_tau_or_why_there_is_none(stable, expected):
-    test = see(LATENCY.begin(), {"step": Arms(bucket_counts(stable), bucket_counts([]))})
+    test = see(LATENCY.begin(), {"step": CountsByArm(bucket_counts(stable), bucket_counts([]))})
     found = threshold(test.strata["step"], EDGES, RULE)
     assert expected == ("an edge" if isinstance(found, int) else found)
 
 
 def test_tau_follows_a_drift():
     """Older looks fade: stable has been twice as slow for a while."""
-    test = see(LATENCY.begin(), {"step": Arms(bucket_counts([0.1] * 390), bucket_counts([]))})
+    test = see(
+        LATENCY.begin(), {"step": CountsByArm(bucket_counts([0.1] * 390), bucket_counts([]))}
+    )
     for _ in range(40):
-        test = see(test, {"step": Arms(bucket_counts([0.2] * 50), bucket_counts([]))})
+        test = see(test, {"step": CountsByArm(bucket_counts([0.2] * 50), bucket_counts([]))})
     at = threshold(test.strata["step"], EDGES, RULE)
     assert EDGES[at - 1] < 0.2 <= EDGES[at]
     assert sum(test.strata["step"].window) < 4 * RULE.baseline_samples
@@ -135,7 +137,7 @@ def test_no_data_in_one_arm_is_no_evidence(new):
         after.wager.failing,
         after.wager.passing,
     )
-    assert Outcome.INCONCLUSIVE is LATENCY.assess(after).outcome
+    assert VerdictOutcome.INCONCLUSIVE is LATENCY.assess(after).outcome
 
 
 def test_faults_are_marked_whatever_they_took():
@@ -157,7 +159,7 @@ def test_equal_faults_in_both_arms_are_not_the_canarys():
     test = known()
     for _ in range(200):
         test = see(test, arms(stable=80, stable_faults=20, canary=80, canary_faults=20))
-    assert Outcome.FAIL is not LATENCY.assess(test).outcome
+    assert VerdictOutcome.FAIL is not LATENCY.assess(test).outcome
 
 
 def test_at_100_percent_a_fixed_rate_is_compared_with():
@@ -165,17 +167,17 @@ def test_at_100_percent_a_fixed_rate_is_compared_with():
     test = known()
     for _ in range(100):
         test = see(test, arms(canary=92, canary_slow=8), alone=True)
-    assert Outcome.INCONCLUSIVE is LATENCY.assess(test).outcome
+    assert VerdictOutcome.INCONCLUSIVE is LATENCY.assess(test).outcome
     for _ in range(30):
         test = see(test, arms(canary=60, canary_slow=40), alone=True)
-    assert Outcome.FAIL is LATENCY.assess(test).outcome
+    assert VerdictOutcome.FAIL is LATENCY.assess(test).outcome
 
 
 def test_a_new_step_keeps_the_case_against_and_drops_the_case_for():
     test = known()
     for _ in range(12):
         test = see(test, arms(stable=96, stable_slow=4, canary=100))
-    assert Outcome.PASS is LATENCY.assess(test).outcome
+    assert VerdictOutcome.PASS is LATENCY.assess(test).outcome
     stepped = test.next_step()
     assert 0 == stepped.wager.log_pass() == stepped.wager.peak
     assert stepped.wager.failing >= test.wager.failing
@@ -193,13 +195,13 @@ def test_a_pass_once_reached_stays_for_its_step():
     for _ in range(4):
         test = see(test, arms(stable=99, stable_slow=1, canary=97, canary_slow=3))
     assert test.wager.log_pass() < test.wager.peak
-    assert Outcome.PASS is LATENCY.assess(test).outcome
+    assert VerdictOutcome.PASS is LATENCY.assess(test).outcome
 
 
 FINE = arms(stable=720, stable_slow=30, canary=248, canary_slow=2)["step"]
 
 
-def of_two_modes(rare: Arms, looks=10) -> SlowTest:
+def of_two_modes(rare: CountsByArm, looks=10) -> LatencyState:
     """Looks at many steps that are fine and a few contexts."""
     test = see(LATENCY.begin(), dict.fromkeys(("step", "prefill"), BASELINE))
     for _ in range(looks):
@@ -211,30 +213,34 @@ def test_a_frequent_mode_that_is_fine_does_not_hide_a_rare_one_that_is_not():
     """All together they would pass; the bet on the rare mode alone finds it."""
     slow = arms(stable=39, stable_slow=1, canary=9, canary_slow=3)["step"]
     test = of_two_modes(slow)
-    assert Outcome.PASS is LATENCY.bounds.verdict(test.wager)[0]
-    assert Outcome.FAIL is LATENCY.assess(test).outcome
+    assert VerdictOutcome.PASS is LATENCY.bounds.verdict(test.wager)[0]
+    assert VerdictOutcome.FAIL is LATENCY.assess(test).outcome
 
 
 def test_a_mode_that_stands_out_holds_the_pass_back():
     """Though it has not failed."""
     doubtful = arms(stable=39, stable_slow=1, canary=11, canary_slow=1)["step"]
     test = of_two_modes(doubtful)
-    assert Outcome.PASS is LATENCY.bounds.verdict(test.wager)[0]
+    assert VerdictOutcome.PASS is LATENCY.bounds.verdict(test.wager)[0]
     verdict = LATENCY.assess(test)
-    assert Outcome.INCONCLUSIVE is verdict.outcome
+    assert VerdictOutcome.INCONCLUSIVE is verdict.outcome
     assert "prefill stands out as slower" in verdict.message
 
 
-@pytest.mark.parametrize(("rare", "expected"), [(20, Outcome.PASS), (80, Outcome.INCONCLUSIVE)])
+@pytest.mark.parametrize(
+    ("rare", "expected"), [(20, VerdictOutcome.PASS), (80, VerdictOutcome.INCONCLUSIVE)]
+)
 def test_a_mode_that_cannot_be_judged_yet_holds_the_pass_back(rare, expected):
     """From one request in twenty on: fewer cannot move a P95 by themselves."""
     test = known()
-    new = Arms(bucket_counts([]), bucket_counts([FAST] * rare))
+    new = CountsByArm(bucket_counts([]), bucket_counts([FAST] * rare))
     for _ in range(10):
         test = see(test, {"step": FINE, "prefill": new})
     verdict = LATENCY.assess(test)
     assert expected is verdict.outcome
-    assert ("prefill cannot be judged yet" in verdict.message) is (expected is Outcome.INCONCLUSIVE)
+    assert ("prefill cannot be judged yet" in verdict.message) is (
+        expected is VerdictOutcome.INCONCLUSIVE
+    )
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=20))
@@ -254,7 +260,7 @@ def test_a_late_regression_is_found_soon():
         test = see(test, arms(stable=354, stable_slow=16, canary=362, canary_slow=8))
     for _ in range(18):
         test = see(test, arms(stable=354, stable_slow=16, canary=270, canary_slow=100))
-    assert Outcome.FAIL is LATENCY.assess(test).outcome
+    assert VerdictOutcome.FAIL is LATENCY.assess(test).outcome
 
 
 def test_the_message_has_its_arithmetic():
@@ -262,7 +268,7 @@ def test_the_message_has_its_arithmetic():
     for _ in range(6):
         test = see(test, arms(stable=95, stable_slow=5, canary=60, canary_slow=38, canary_faults=2))
     said = LATENCY.assess(test)
-    assert Outcome.FAIL is said.outcome
+    assert VerdictOutcome.FAIL is said.outcome
     assert (
         f"fail: ln E = {test.wager.log_fail():.2f} ≥ ln(1/0.01) = 4.61 "
         "after 600 canary and 600 stable requests; step: 240 canary requests failed or "
@@ -274,20 +280,22 @@ def test_inference_is_the_same_test_on_the_engines_time():
     """And looks at nothing else."""
     inference = replace(LATENCY, name="inference", what=What.INFERENCE)
     test, other = inference.begin(), known()
-    test = inference.look(test, Look(Counted(inference={"step": BASELINE})))
+    test = inference.look(test, Measurement(Counters(inference={"step": BASELINE})))
     for _ in range(6):
         new = arms(stable=95, stable_slow=5, canary=60, canary_slow=40)
-        test = inference.look(test, Look(Counted(inference=new)))
+        test = inference.look(test, Measurement(Counters(inference=new)))
         other = see(other, new)
     assert other == test
-    assert test == inference.look(test, Look(Counted(requests=arms(stable=1, canary_slow=100))))
+    assert test == inference.look(
+        test, Measurement(Counters(requests=arms(stable=1, canary_slow=100)))
+    )
     assert "240 canary requests took the engine longer than" in inference.assess(test).message
 
 
 def test_the_message_says_what_it_waits_for():
     said = LATENCY.assess(see(LATENCY.begin(), arms(stable=40, canary=2)))
     assert "step: τ waits for 40 of 100 stable requests" in said.message
-    high = {"step": Arms(bucket_counts([100.0] * 200), bucket_counts([]))}
+    high = {"step": CountsByArm(bucket_counts([100.0] * 200), bucket_counts([]))}
     assert "too near the top bucket" in LATENCY.assess(see(LATENCY.begin(), high)).message
 
 
@@ -325,7 +333,9 @@ counts = st.builds(
 
 @given(
     st.lists(
-        st.tuples(st.builds(Arms, counts, counts), st.booleans(), st.booleans(), st.booleans()),
+        st.tuples(
+            st.builds(CountsByArm, counts, counts), st.booleans(), st.booleans(), st.booleans()
+        ),
         max_size=6,
     )
 )

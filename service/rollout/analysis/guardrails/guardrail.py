@@ -2,9 +2,9 @@
 
 To add one, say `quality`:
 
-1. its evidence: a field in `service.rollout.analysis.counts.Counted`, cumulative and additive
+1. its evidence: a field in `service.rollout.analysis.counters.Counted`, cumulative and additive
    over requests and per variant (for online scores: how many, their sum, their sum
-   of squares), filled by both sources in `service.rollout.analysis.evidence` and
+   of squares), filled by both sources in `service.rollout.analysis.sources.registry_source` and
    `prometheus_source`, and subtracted in `Counted.since`;
 2. its figures: a model in `guardrails.config`, and a field of its name in `Guardrails`;
 3. its test: a file here with a frozen dataclass of plain numbers, which is kept in the
@@ -20,13 +20,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, Self, TypeVar
 
-from service.rollout.analysis.counts import Counted
-from service.rollout.analysis.e_process import Bounds
-from service.rollout.analysis.verdict import Outcome, Verdict
+from service.rollout.analysis.counters import Counters
+from service.rollout.analysis.e_process import EvidenceBounds
+from service.rollout.analysis.verdict import Verdict, VerdictOutcome
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Measurement:
     """What one look shows to every guardrail.
 
     `new` is what was counted since the last look. `steady`: speed may be judged, as
@@ -34,13 +34,13 @@ class Look:
     `restarted`: the process has begun anew since the last look.
     """
 
-    new: Counted
+    new: Counters
     steady: bool = True
     alone: bool = False
     restarted: bool = False
 
 
-class Memory(Protocol):
+class GuardrailState(Protocol):
     """A guardrail's memory: a frozen dataclass that survives JSON."""
 
     def next_step(self) -> Self:
@@ -49,7 +49,7 @@ class Memory(Protocol):
         ...
 
 
-T = TypeVar("T", bound=Memory)
+T = TypeVar("T", bound=GuardrailState)
 
 
 class Guardrail(Protocol[T]):
@@ -61,7 +61,7 @@ class Guardrail(Protocol[T]):
         ...
 
     @property
-    def bounds(self) -> Bounds:
+    def bounds(self) -> EvidenceBounds:
         """What chances of error it may spend."""
         ...
 
@@ -74,7 +74,7 @@ class Guardrail(Protocol[T]):
         """Nothing seen yet."""
         ...
 
-    def look(self, test: T, look: Look) -> T:
+    def look(self, test: T, look: Measurement) -> T:
         """The test after one more look. No data in it is no evidence either way."""
         ...
 
@@ -87,7 +87,7 @@ def error(guardrail: Guardrail[T], message: str) -> Verdict:
     """What could not be read or judged: neither a pass nor a fail."""
     return Verdict(
         name=guardrail.name,
-        outcome=Outcome.ERROR,
+        outcome=VerdictOutcome.ERROR,
         message=f"error: {message}",
         threshold=guardrail.threshold,
         fail_bound=guardrail.bounds.log_fail,

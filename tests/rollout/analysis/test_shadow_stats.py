@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from service.rollout.analysis.shadow_stats import FAIR_PAIRS, Shadowed, assess, one
-from service.rollout.analysis.verdict import Outcome
+from service.rollout.analysis.shadow_stats import FAIR_PAIRS, ShadowStats, assess_shadow, copy_times
+from service.rollout.analysis.verdict import VerdictOutcome
 from service.rollout.plan.rollout_plan import Step
 from tests.support.rollout_fakes import EDGES
 
@@ -15,17 +15,17 @@ STEP = Step(shadow=True, min_samples=200)
 
 
 def seen(count=200, *, ratio=1.0, cosine=0.9, faults=0, mode="step", dropped=0):
-    found = Shadowed(EDGES, faults=faults, dropped=dropped)
+    found = ShadowStats(EDGES, faults=faults, dropped=dropped)
     for _ in range(count):
-        modes = one(EDGES, mode, 0.01, 0.01 * ratio)
-        found = found.plus(Shadowed(EDGES, modes, answered=1, cosine_sum=cosine))
+        modes = copy_times(EDGES, mode, 0.01, 0.01 * ratio)
+        found = found.plus(ShadowStats(EDGES, modes, answered=1, cosine_sum=cosine))
     return found
 
 
 @pytest.mark.parametrize(
     ("shown", "step", "outcome", "said"),
     [
-        (Shadowed(EDGES), STEP, "inconclusive", "0 copies ran, 200 wanted"),
+        (ShadowStats(EDGES), STEP, "inconclusive", "0 copies ran, 200 wanted"),
         (seen(199), STEP, "inconclusive", "199 copies ran, 200 wanted"),
         (seen(200), STEP, "pass", "200 copies ran, none failed; mean cosine"),
         (seen(200, ratio=3), STEP, "pass", "step: P95 in the engine 2.99 times"),
@@ -52,7 +52,7 @@ def seen(count=200, *, ratio=1.0, cosine=0.9, faults=0, mode="step", dropped=0):
             "0.8100",
         ),
         (
-            Shadowed(EDGES, answered=500, cosine_sum=450.0),
+            ShadowStats(EDGES, answered=500, cosine_sum=450.0),
             STEP,
             "inconclusive",
             "no mode has 100 copies that were the same work for both",
@@ -73,16 +73,16 @@ def seen(count=200, *, ratio=1.0, cosine=0.9, faults=0, mode="step", dropped=0):
     ],
 )
 def test_verdicts(shown, step, outcome, said):
-    verdict = assess(shown, step)
-    assert (Outcome(outcome), shown.total) == (verdict.outcome, verdict.canary)
+    verdict = assess_shadow(shown, step)
+    assert (VerdictOutcome(outcome), shown.total) == (verdict.outcome, verdict.canary)
     assert said in verdict.message
     json.dumps(verdict.to_json(required=True), allow_nan=False)
 
 
 def test_dropped_copies_are_told_and_are_no_evidence():
     """They say that there was load, and nothing of the canary."""
-    verdict = assess(seen(100, dropped=5000), STEP)
-    assert Outcome.INCONCLUSIVE is verdict.outcome
+    verdict = assess_shadow(seen(100, dropped=5000), STEP)
+    assert VerdictOutcome.INCONCLUSIVE is verdict.outcome
     assert {"answered": 100, "failed": 0, "dropped": 5000} == verdict.details["copies"]
 
 

@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.rollout.plan.rollout_plan import Plan
-from simulation.latency import Array
-from simulation.scenario import Scenario, Traffic
+from simulation.latency_distribution import Array
+from simulation.scenario import Scenario, SimulatedTraffic
 
 WINDOW_SECONDS = 60.0
 FAILURES = 5
 """Failed checks that roll back; Flagger calls it the threshold, and 5 is in its examples."""
 
 
-class Rival(StrEnum):
+class PointEstimateRule(StrEnum):
     """A rule. Both compare the arms' P95 over the last minute with the plan's ratio."""
 
     WINDOWED = "P95 of 1 min"
@@ -31,7 +31,11 @@ class Rival(StrEnum):
 
 
 def play(
-    rival: Rival, scenario: Scenario, traffic: Traffic, plan: Plan, rng: np.random.Generator
+    rival: PointEstimateRule,
+    scenario: Scenario,
+    traffic: SimulatedTraffic,
+    plan: Plan,
+    rng: np.random.Generator,
 ) -> float | None:
     """Seconds until the rule rolls back; None if it does not until the horizon."""
     share = next(step.weight_bp for step in plan.steps if not step.shadow) / 10_000
@@ -53,7 +57,7 @@ def play(
 def percentile(counts: Array, edges: tuple[float, ...], quantile: float) -> Array:
     """Seconds by row of `counts` (as in `Traffic`); NaN of nothing, infinite in +Inf.
 
-    Interpolated geometrically within the bucket, as `service.rollout.analysis.counts` does.
+    Interpolated geometrically within the bucket, as `service.rollout.analysis.counters` does.
     """
     reached = counts[:, : len(edges)].cumsum(axis=1)
     need = quantile * counts.sum(axis=1)
@@ -87,7 +91,7 @@ def _cumulative(over: NDArray[np.bool_], interval: float, width: int) -> float |
     return float(failed[FAILURES - 1] + 1) * width * interval if len(failed) >= FAILURES else None
 
 
-_RULES: dict[Rival, Callable[[NDArray[np.bool_], float, int], float | None]] = {
-    Rival.WINDOWED: _windowed,
-    Rival.CUMULATIVE: _cumulative,
+_RULES: dict[PointEstimateRule, Callable[[NDArray[np.bool_], float, int], float | None]] = {
+    PointEstimateRule.WINDOWED: _windowed,
+    PointEstimateRule.CUMULATIVE: _cumulative,
 }

@@ -28,7 +28,7 @@ class LatencyError(Exception):
     """The file does not hold latencies; the text says what it should."""
 
 
-class Latency(Protocol):
+class LatencyDistribution(Protocol):
     """A distribution of durations in seconds."""
 
     @property
@@ -42,7 +42,7 @@ class Latency(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Lognormal:
+class LognormalLatency:
     """`median` in seconds; `sigma` is the standard deviation of the logarithm."""
 
     median: float
@@ -58,7 +58,7 @@ class Lognormal:
 
 
 @dataclass(frozen=True, slots=True)
-class Empirical:
+class EmpiricalLatency:
     """`shares[i]` of the requests took at most `seconds[i]`; log-linear in between.
 
     Beyond the last one nothing is known but that it was longer.
@@ -72,7 +72,7 @@ class Empirical:
         return np.interp(np.log(seconds), np.log(self.seconds), self.shares, left=0.0)
 
 
-def load(path: Path) -> Latency:
+def load(path: Path) -> LatencyDistribution:
     """The latencies of stable in a file: a load test's `report.json`, or a copy of `/metrics`.
 
     A report holds percentiles alone: the answer is the lognormal through its P50
@@ -92,7 +92,7 @@ def load(path: Path) -> Latency:
 _WANTED = "give a load test's report.json, or what /metrics answered"
 
 
-def _report(path: Path, text: str) -> Lognormal:
+def _report(path: Path, text: str) -> LognormalLatency:
     rows = [row for row in json.loads(text)["rows"] if row["variant"] == Variant.STABLE.value]
     if not rows:
         raise LatencyError(f"{path} has no row of stable's; drive a load test that reaches it")
@@ -100,10 +100,10 @@ def _report(path: Path, text: str) -> Lognormal:
     p50, p95 = float(row["p50"]), float(row["p95"])
     if not 0 < p50 < p95 < math.inf:
         raise LatencyError(f"{path}: P50 {p50:g} and P95 {p95:g} s make no distribution")
-    return Lognormal(p50, math.log(p95 / p50) / Z95)
+    return LognormalLatency(p50, math.log(p95 / p50) / Z95)
 
 
-def _metrics(path: Path, text: str) -> Empirical:
+def _metrics(path: Path, text: str) -> EmpiricalLatency:
     modes: dict[str, dict[float, float]] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -126,7 +126,7 @@ def _metrics(path: Path, text: str) -> Empirical:
             "drive a longer load test before it is copied"
         )
     edges = sorted(edge for edge in buckets if edge < math.inf)
-    return Empirical(
+    return EmpiricalLatency(
         f"{path.name}, {mode}, {total:.0f} requests",
         (edges[0] / BUCKET_RATIO, *edges),
         (0.0, *(buckets[edge] / total for edge in edges)),

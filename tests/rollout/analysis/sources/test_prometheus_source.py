@@ -10,13 +10,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from service import app
-from service.rollout.analysis.evidence import RegistrySource, since
-from service.rollout.analysis.prometheus_source import (
+from service.rollout.analysis.sources.prometheus_source import (
     EvidenceError,
     PrometheusSource,
     parse,
     select,
 )
+from service.rollout.analysis.sources.registry_source import RegistrySource, since
 from service.settings import Settings
 from tests.support.prometheus_fakes import new_metrics, serving, vector
 from tests.support.rollout_fakes import EDGES, bucket_counts

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from service.metrics import Metrics
-from service.rollout.analysis.counts import Arms, Counted, Counts, KeyArms, Keys
+from service.rollout.analysis.counters import (
+    Counters,
+    Counts,
+    CountsByArm,
+    KeyCounts,
+    KeyCountsByArm,
+)
 from service.types import SHARES, Mode, RequestOutcome, Variant
 
 FAULTS = (RequestOutcome.ERROR, RequestOutcome.TIMEOUT)
@@ -31,7 +37,7 @@ class Snapshot:
     origin: str
     stable: str
     canary: str
-    counted: Counted
+    counted: Counters
 
 
 class EvidenceSource(Protocol):
@@ -72,18 +78,20 @@ class RegistrySource:
         )
 
     def _read(self, stable: str, canary: str) -> Snapshot:
-        def by_mode(counts: Callable[[Variant, str, Mode], Counts]) -> dict[str, Arms]:
+        def by_mode(counts: Callable[[Variant, str, Mode], Counts]) -> dict[str, CountsByArm]:
             return {
-                mode.value: Arms(
+                mode.value: CountsByArm(
                     counts(Variant.STABLE, stable, mode), counts(Variant.CANARY, canary, mode)
                 )
                 for mode in Mode
             }
 
-        counted = Counted(
+        counted = Counters(
             requests=by_mode(self._requests),
             inference=by_mode(self._inference),
-            keys=KeyArms(self._keys(Variant.STABLE, stable), self._keys(Variant.CANARY, canary)),
+            keys=KeyCountsByArm(
+                self._keys(Variant.STABLE, stable), self._keys(Variant.CANARY, canary)
+            ),
         )
         return Snapshot(self._origin, stable, canary, counted)
 
@@ -100,9 +108,9 @@ class RegistrySource:
     def _inference(self, variant: Variant, version: str, mode: Mode) -> Counts:
         return Counts(_buckets(self._metrics.inference_duration.labels(variant, version, mode)))
 
-    def _keys(self, variant: Variant, version: str) -> Keys:
+    def _keys(self, variant: Variant, version: str) -> KeyCounts:
         by_share = _buckets(self._metrics.online_key_share.labels(variant, version))
-        return Keys(by_share[: len(SHARES)])  # none lies over the last one, 1
+        return KeyCounts(by_share[: len(SHARES)])  # none lies over the last one, 1
 
 
 def _buckets(series: Any) -> tuple[int, ...]:
@@ -116,7 +124,7 @@ def _buckets(series: Any) -> tuple[int, ...]:
     return tuple(b - a for a, b in zip([0, *cumulative], cumulative, strict=False))
 
 
-def since(before: Snapshot | None, now: Snapshot) -> Counted:
+def since(before: Snapshot | None, now: Snapshot) -> Counters:
     """What is new in `now`. Raw differences, with reset detection.
 
     A counter that went down, or that has another origin, began again at zero:
@@ -124,7 +132,7 @@ def since(before: Snapshot | None, now: Snapshot) -> Counted:
     snapshot is then only where counting starts.
     """
     if before is None or (before.stable, before.canary) != (now.stable, now.canary):
-        return Counted()
+        return Counters()
     if before.origin != now.origin:
         return now.counted
     return now.counted.since(before.counted)

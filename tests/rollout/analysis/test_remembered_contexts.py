@@ -20,9 +20,9 @@ from service.inference.scheduling.jobs import EngineResult
 from service.metrics import Metrics, new_registry
 from service.prediction.dispatch import Dispatch
 from service.prediction.request import RequestOptions
-from service.rollout.analysis.evidence import RegistrySource, since
-from service.rollout.analysis.guardrails.base import Look
-from service.rollout.analysis.guardrails.suite import Evidence, Suite
+from service.rollout.analysis.guardrails.guardrail import Measurement
+from service.rollout.analysis.guardrails.suite import Evidence, GuardrailSuite
+from service.rollout.analysis.sources.registry_source import RegistrySource, since
 from service.rollout.plan.rollout_plan import Plan
 from service.rollout.routing.traffic_split import Assignment, Traffic
 from service.settings import LimitSettings
@@ -90,7 +90,7 @@ class Trial:
             draw=lambda: str(draws.random()),
         )
         self.source = RegistrySource(metrics)
-        self.suite = Suite.of(Plan(), self.source.edges, 1)
+        self.suite = GuardrailSuite.of(Plan(), self.source.edges, 1)
         numbers = np.random.default_rng(2)
         self.contexts = numbers.standard_normal((CALLERS, LONGEST, DIM)).astype(np.float32)
         self.lengths = numbers.integers(50, 200, CALLERS)
@@ -115,7 +115,7 @@ class Trial:
             await self.ask(4)
             now = await self.source.read("a", "b")
             new, before = since(before, now), now
-            evidence, judged = self.suite.look(evidence, Look(new), 1)
+            evidence, judged = self.suite.look(evidence, Measurement(new), 1)
             yield {verdict.name: verdict.outcome.name for verdict in judged.verdicts}
 
 

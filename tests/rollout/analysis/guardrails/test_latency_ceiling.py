@@ -6,21 +6,27 @@ import math
 
 import pytest
 
-from service.rollout.analysis.counts import Arms, Counted
-from service.rollout.analysis.e_process import Bounds
-from service.rollout.analysis.guardrails.base import Look
-from service.rollout.analysis.guardrails.config import Bound, CeilingFigures
-from service.rollout.analysis.guardrails.latency_ceiling import GRID, PASS_GRID, Ceiling
-from service.rollout.analysis.verdict import Outcome
+from service.rollout.analysis.counters import Counters, CountsByArm
+from service.rollout.analysis.e_process import EvidenceBounds
+from service.rollout.analysis.guardrails.config import LatencyBound, LatencyCeilingConfig
+from service.rollout.analysis.guardrails.guardrail import Measurement
+from service.rollout.analysis.guardrails.latency_ceiling import (
+    GRID,
+    PASS_GRID,
+    LatencyCeilingGuardrail,
+)
+from service.rollout.analysis.verdict import VerdictOutcome
 from service.types import Mode
 from tests.support.rollout_fakes import EDGES, bucket_counts
 
-CEILING = Ceiling("ceiling", Bounds(0.01, 0.01), CeilingFigures(enabled=True), 0.95, EDGES)
+CEILING = LatencyCeilingGuardrail(
+    "ceiling", EvidenceBounds(0.01, 0.01), LatencyCeilingConfig(enabled=True), 0.95, EDGES
+)
 
 
-def look(*seconds, mode="step", faults=0, **how) -> Look:
-    arms = Arms(bucket_counts([9.0] * 10), bucket_counts(seconds, faults))
-    return Look(Counted({mode: arms}), **how)
+def look(*seconds, mode="step", faults=0, **how) -> Measurement:
+    arms = CountsByArm(bucket_counts([9.0] * 10), bucket_counts(seconds, faults))
+    return Measurement(Counters({mode: arms}), **how)
 
 
 def test_one_look_is_the_formula():
@@ -59,16 +65,20 @@ def test_bounds_are_rounded_to_the_edges_that_favour_neither_verdict():
 
 def test_a_bound_beyond_the_buckets_is_what_the_deadline_makes_of_it():
     """The last edge lies above every request that was answered at all."""
-    bounds = {Mode.STEP: Bound(aim_seconds=0.000_1, roll_back_seconds=99.0)}
-    ceiling = Ceiling(
-        "ceiling", Bounds(0.01, 0.01), CeilingFigures(enabled=True, modes=bounds), 0.95, EDGES
+    bounds = {Mode.STEP: LatencyBound(aim_seconds=0.000_1, roll_back_seconds=99.0)}
+    ceiling = LatencyCeilingGuardrail(
+        "ceiling",
+        EvidenceBounds(0.01, 0.01),
+        LatencyCeilingConfig(enabled=True, modes=bounds),
+        0.95,
+        EDGES,
     )
     test = ceiling.look(ceiling.begin(), look(*[9.0] * 50, faults=3))
     assert (3, 53) == (test.step["step"].over_roll_back, test.step["step"].over_aim)
 
 
 @pytest.mark.parametrize(
-    "new", [look(), look(0.02, mode="prefill"), look(0.02, steady=False), Look(Counted())]
+    "new", [look(), look(0.02, mode="prefill"), look(0.02, steady=False), Measurement(Counters())]
 )
 def test_what_it_has_no_bound_or_no_canary_for_it_does_not_judge(new):
     assert CEILING.begin() == CEILING.look(CEILING.begin(), new)
@@ -79,7 +89,7 @@ def test_it_judges_at_100_percent_too():
     test = CEILING.begin()
     for _ in range(3):
         test = CEILING.look(test, look(*[0.02] * 50, alone=True))
-    assert Outcome.FAIL is CEILING.assess(test).outcome
+    assert VerdictOutcome.FAIL is CEILING.assess(test).outcome
 
 
 def test_a_new_step_keeps_the_case_against_and_drops_the_case_for():
@@ -87,6 +97,6 @@ def test_a_new_step_keeps_the_case_against_and_drops_the_case_for():
     for _ in range(10):
         test = CEILING.look(test, look(*[0.004] * 50))
     stepped = test.next_step()
-    assert Outcome.PASS is CEILING.assess(test).outcome
-    assert Outcome.INCONCLUSIVE is CEILING.assess(stepped).outcome
+    assert VerdictOutcome.PASS is CEILING.assess(test).outcome
+    assert VerdictOutcome.INCONCLUSIVE is CEILING.assess(stepped).outcome
     assert stepped.wager.log_fail() == pytest.approx(test.wager.log_fail())

@@ -10,35 +10,37 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from service.rollout.analysis.counts import Counted, KeyArms, Keys
-from service.rollout.analysis.e_process import Bounds
-from service.rollout.analysis.guardrails.base import Look
-from service.rollout.analysis.guardrails.config import QualityFigures
+from service.rollout.analysis.counters import Counters, KeyCounts, KeyCountsByArm
+from service.rollout.analysis.e_process import EvidenceBounds
+from service.rollout.analysis.guardrails.config import QualityConfig
+from service.rollout.analysis.guardrails.guardrail import Measurement
 from service.rollout.analysis.guardrails.quality import (
     BETS,
     PRIOR,
-    QualityTest,
-    Worse,
+    QualityGuardrail,
+    QualityState,
     _against,
     _in_favour,
 )
-from service.rollout.analysis.verdict import Outcome
+from service.rollout.analysis.verdict import VerdictOutcome
 from service.types import SHARES
 
-QUALITY = Worse("quality", Bounds(0.01, 0.01), QualityFigures())
+QUALITY = QualityGuardrail("quality", EvidenceBounds(0.01, 0.01), QualityConfig())
 
 
-def keys(**by_share: int) -> Keys:
+def keys(**by_share: int) -> KeyCounts:
     """`keys(none=3, half=1, all=2)`."""
     wanted = {"none": 0.0, "half": 0.5, "all": 1.0}
     counts = [0] * len(SHARES)
     for name, count in by_share.items():
         counts[SHARES.index(wanted[name])] = count
-    return Keys(tuple(counts))
+    return KeyCounts(tuple(counts))
 
 
-def look(stable=None, canary=None, **how) -> Look:
-    return Look(Counted(keys=KeyArms(stable or Keys(), canary or Keys())), **how)
+def look(stable=None, canary=None, **how) -> Measurement:
+    return Measurement(
+        Counters(keys=KeyCountsByArm(stable or KeyCounts(), canary or KeyCounts())), **how
+    )
 
 
 def looked(test, *looks, guardrail=QUALITY):
@@ -85,7 +87,7 @@ def test_a_factor_has_a_mean_of_one_at_most_at_the_boundary(
     against = favour = 0.0
     for outcome in product((0, 1), repeat=canary_keys + stable_keys):
         canary, stable = sum(outcome[:canary_keys]), sum(outcome[canary_keys:])
-        arms = KeyArms(
+        arms = KeyCountsByArm(
             keys(none=stable_keys - stable, all=stable), keys(none=canary_keys - canary, all=canary)
         )
         chance = (
@@ -101,18 +103,18 @@ def test_a_factor_has_a_mean_of_one_at_most_at_the_boundary(
 
 
 shares = st.lists(st.integers(0, 40), min_size=len(SHARES), max_size=len(SHARES)).map(
-    lambda counts: Keys(tuple(counts))
+    lambda counts: KeyCounts(tuple(counts))
 )
-arms = st.builds(KeyArms, shares, shares)
+arms = st.builds(KeyCountsByArm, shares, shares)
 
 
 @given(st.lists(arms, min_size=1, max_size=6), st.floats(0.05, 0.99))
 def test_it_never_breaks_and_never_says_both(seen, kept):
     """Whatever the keys: finite figures, and no evidence for a pass and a fail at once."""
-    guardrail = Worse("quality", Bounds(0.01, 0.01), QualityFigures(kept=kept))
+    guardrail = QualityGuardrail("quality", EvidenceBounds(0.01, 0.01), QualityConfig(kept=kept))
     test = guardrail.begin()
     for new in seen:
-        test = guardrail.look(test, Look(Counted(keys=new)))
+        test = guardrail.look(test, Measurement(Counters(keys=new)))
         assert math.isfinite(test.wager.log_fail())
         assert math.isfinite(test.wager.log_pass())
         assert guardrail.assess(test).message
@@ -127,7 +129,7 @@ def test_a_better_canary_never_looks_worse(new, at):
     counts = list(new.canary.counts)
     counts[at] -= 1
     counts[-1] += 1
-    better = KeyArms(new.stable, Keys(tuple(counts)))
+    better = KeyCountsByArm(new.stable, KeyCounts(tuple(counts)))
     for part in BETS:
         assert _against(better, part, 0.5, 0.8) <= _against(new, part, 0.5, 0.8) + 1e-9
         assert _in_favour(better, part, 0.5, 0.8) >= _in_favour(new, part, 0.5, 0.8) - 1e-9
@@ -136,7 +138,7 @@ def test_a_better_canary_never_looks_worse(new, at):
 def test_a_canary_without_hits_fails_in_words_and_numbers():
     test = looked(QUALITY.begin(), *[BAD] * 12)
     said = QUALITY.assess(test)
-    assert Outcome.FAIL is said.outcome
+    assert VerdictOutcome.FAIL is said.outcome
     assert said.log_fail >= said.fail_bound
     assert (
         "after 12 canary and 228 stable keys; Hit@5 is 0.0 % on the canary "
@@ -149,15 +151,15 @@ def test_a_canary_without_hits_fails_in_words_and_numbers():
 def test_one_as_good_passes():
     mixed = [GOOD, GOOD, GOOD, GOOD, BAD]
     test = looked(QUALITY.begin(), *mixed * 40)
-    assert Outcome.PASS is QUALITY.assess(test).outcome
+    assert VerdictOutcome.PASS is QUALITY.assess(test).outcome
 
 
 def test_one_look_never_decides():
     """However many keys it has."""
     once = looked(QUALITY.begin(), look(keys(all=2000), keys(none=2000)))
-    assert Outcome.INCONCLUSIVE is QUALITY.assess(once).outcome
+    assert VerdictOutcome.INCONCLUSIVE is QUALITY.assess(once).outcome
     twice = looked(once, look(keys(all=2000), keys(none=2000)))
-    assert Outcome.FAIL is QUALITY.assess(twice).outcome
+    assert VerdictOutcome.FAIL is QUALITY.assess(twice).outcome
 
 
 @pytest.mark.parametrize(
@@ -174,7 +176,7 @@ def test_without_both_arms_it_holds(nothing):
     """No data neither passes nor fails."""
     test = looked(QUALITY.begin(), *[nothing] * 50)
     assert QUALITY.begin().wager == test.wager
-    assert Outcome.INCONCLUSIVE is QUALITY.assess(test).outcome
+    assert VerdictOutcome.INCONCLUSIVE is QUALITY.assess(test).outcome
 
 
 def test_a_step_is_tested_by_itself_at_its_share_of_alpha():
@@ -186,7 +188,7 @@ def test_a_step_is_tested_by_itself_at_its_share_of_alpha():
         bounds.append(QUALITY.assess(test).fail_bound)
         test = test.next_step()
         assert QUALITY.begin().wager == test.wager
-        assert KeyArms() == test.keys
+        assert KeyCountsByArm() == test.keys
     assert [math.log(n / 0.01) for n in (4 / 3, 8, 24)] == pytest.approx(bounds)
 
 
@@ -199,15 +201,15 @@ def test_a_restart_counts_as_one_more_step_if_keys_had_spoken():
     """They may all speak again."""
     spoken = looked(QUALITY.begin(), *[BAD] * 5)
     again = looked(spoken, look(restarted=True))
-    assert QualityTest(1) == again
-    assert QualityTest(0) == looked(QUALITY.begin(), look(restarted=True))
+    assert QualityState(1) == again
+    assert QualityState(0) == looked(QUALITY.begin(), look(restarted=True))
 
 
 def test_theta_is_known_before_the_look():
     """The first look uses the prior alone, the second one the first."""
     first = looked(QUALITY.begin(), look(keys(all=4), keys(all=1)))
     second = looked(first, look(keys(all=4), keys(all=1)))
-    new = KeyArms(keys(all=4), keys(all=1))
+    new = KeyCountsByArm(keys(all=4), keys(all=1))
     theta = 0.8 * (PRIOR[0] + 4) / (PRIOR[1] + 4)
     added = [b - a for a, b in zip(first.wager.passing, second.wager.passing, strict=True)]
     assert [_in_favour(new, part, theta, 0.8) for part in BETS] == pytest.approx(added)
@@ -224,14 +226,14 @@ def test_theta_is_known_before_the_look():
 )
 def test_it_binds_once_enough_keys_have_spoken(required, looks, binding):
     """Stateless traffic without labels says nothing, and must not hold a rollout."""
-    figures = QualityFigures(required=required, enough_keys=10)
-    guardrail = Worse("quality", Bounds(0.01, 0.01), figures)
+    figures = QualityConfig(required=required, enough_keys=10)
+    guardrail = QualityGuardrail("quality", EvidenceBounds(0.01, 0.01), figures)
     test = looked(guardrail.begin(), *[GOOD] * looks, guardrail=guardrail)
     assert binding is guardrail.assess(test).binding
 
 
 def test_its_memory_survives_json():
-    adapter = TypeAdapter(QualityTest)
+    adapter = TypeAdapter(QualityState)
     test = looked(QUALITY.begin(), GOOD, BAD).next_step()
     test = looked(test, BAD, GOOD)
     assert test == adapter.validate_json(adapter.dump_json(test), strict=True)

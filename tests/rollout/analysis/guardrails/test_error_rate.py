@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.rollout.analysis.counts import Arms, Counted, Counts
-from service.rollout.analysis.e_process import Bounds
-from service.rollout.analysis.guardrails.base import Look
-from service.rollout.analysis.guardrails.error_rate import GRID, PASS_GRID, MoreErrors
-from service.rollout.analysis.verdict import Outcome
+from service.rollout.analysis.counters import Counters, Counts, CountsByArm
+from service.rollout.analysis.e_process import EvidenceBounds
+from service.rollout.analysis.guardrails.error_rate import GRID, PASS_GRID, ErrorRateGuardrail
+from service.rollout.analysis.guardrails.guardrail import Measurement
+from service.rollout.analysis.verdict import VerdictOutcome
 
-ERRORS = MoreErrors("errors", Bounds(0.01, 0.01), 0.01)
+ERRORS = ErrorRateGuardrail("errors", EvidenceBounds(0.01, 0.01), 0.01)
 
 
-def look(stable=0, stable_failed=0, canary=0, canary_failed=0, **how) -> Look:
-    arms = Arms(Counts((stable,), stable_failed), Counts((canary,), canary_failed))
-    return Look(Counted({"step": arms}), **how)
+def look(stable=0, stable_failed=0, canary=0, canary_failed=0, **how) -> Measurement:
+    arms = CountsByArm(Counts((stable,), stable_failed), Counts((canary,), canary_failed))
+    return Measurement(Counters({"step": arms}), **how)
 
 
 def test_one_look_is_the_formula():
@@ -57,10 +57,10 @@ def test_a_factor_has_a_mean_of_one_at_the_margin(odds, stable_rate, share):
 
 def test_half_of_the_requests_failing_is_found_in_two_looks_and_never_in_one():
     once = ERRORS.look(ERRORS.begin(), look(712, 0, 19, 19))
-    assert Outcome.INCONCLUSIVE is ERRORS.assess(once).outcome
+    assert VerdictOutcome.INCONCLUSIVE is ERRORS.assess(once).outcome
     twice = ERRORS.look(once, look(712, 0, 19, 19))
     said = ERRORS.assess(twice)
-    assert Outcome.FAIL is said.outcome
+    assert VerdictOutcome.FAIL is said.outcome
     assert "38 of 76 canary requests failed and 0 of 1424 stable ones, 1 % more may" in said.message
     assert 50 == pytest.approx(said.ratio)
 
@@ -68,13 +68,15 @@ def test_half_of_the_requests_failing_is_found_in_two_looks_and_never_in_one():
 def test_none_failing_passes_after_enough_of_them():
     """(1 - m)^n: some 500 of the canary's, and a grid's price."""
     test, looks = ERRORS.begin(), 0
-    while ERRORS.assess(test).outcome is not Outcome.PASS:
+    while ERRORS.assess(test).outcome is not VerdictOutcome.PASS:
         test = ERRORS.look(test, look(712, 0, 38, 0))
         looks += 1
     assert 460 < 38 * looks < 700
 
 
-@pytest.mark.parametrize("new", [look(), look(100, 50), look(0, 0, 10, 50), Look(Counted())])
+@pytest.mark.parametrize(
+    "new", [look(), look(100, 50), look(0, 0, 10, 50), Measurement(Counters())]
+)
 def test_no_data_in_one_arm_is_no_evidence(new):
     assert ERRORS.begin() == ERRORS.look(ERRORS.begin(), new)
 
@@ -90,11 +92,11 @@ def test_at_100_percent_stables_own_rate_is_what_it_is_held_against():
     held = known
     for _ in range(50):
         held = ERRORS.look(held, look(0, 0, 95, 5, alone=True))
-    assert Outcome.INCONCLUSIVE is ERRORS.assess(held).outcome
+    assert VerdictOutcome.INCONCLUSIVE is ERRORS.assess(held).outcome
     assert known.wager.log_pass() == held.wager.log_pass()
     for _ in range(5):
         held = ERRORS.look(held, look(0, 0, 60, 40, alone=True))
-    assert Outcome.FAIL is ERRORS.assess(held).outcome
+    assert VerdictOutcome.FAIL is ERRORS.assess(held).outcome
 
 
 def test_a_new_step_keeps_the_case_against_and_drops_the_case_for():

@@ -11,11 +11,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from service.metrics import Metrics
 from service.types import Mode, RequestOutcome
-from simulation.latency import Z95, LatencyError, Lognormal, load
+from simulation.latency_distribution import Z95, LatencyError, LognormalLatency, load
 
 
 def test_a_lognormal_has_its_median_and_percentile():
-    latency = Lognormal(0.05, 0.5)
+    latency = LognormalLatency(0.05, 0.5)
     seconds = np.array([0.05, 0.05 * math.exp(0.5 * Z95)])
     assert [0.5, 0.95] == pytest.approx(latency.within(seconds))
 
