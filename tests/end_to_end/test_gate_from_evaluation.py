@@ -13,7 +13,7 @@ import torch
 from architectures import checkpoint
 from architectures.memory_augmented_gru import MemoryAugmentedGRU
 from model_export import parity
-from model_export.parity import Case
+from model_export.parity import ParityCase
 from service.cli import main
 from tests.support.serving import NEXTVEC, WINDOWS, serving, tokens
 from tests.support.sharing import made_once
@@ -42,7 +42,7 @@ def _evaluate_and_export(folder):
     data = ["--data", str(files("corpora") / "data" / "sample.npz"), "--pool", "60"]
     assert main(["evaluate", *wanted, *data, "--out", str(folder)]) == 0
     # The parity of a graph with its model has tests of its own.
-    short = ((Case.ragged((4, 1)),), lambda _done, _total, _text: None)
+    short = ((ParityCase.ragged((4, 1)),), lambda _done, _total, _text: None)
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setattr(parity.measure, "__defaults__", short)
     for version, window in WINDOWS.items():

@@ -14,7 +14,7 @@ from training import held_out
 
 
 @dataclass(frozen=True)
-class Candidate:
+class EvaluatedModel:
     """`trained_on` names its training documents; None where the checkpoint does not."""
 
     name: str
@@ -24,7 +24,7 @@ class Candidate:
     trained_on: frozenset[str] | None
 
 
-def parse(text: str) -> Candidate:
+def parse(text: str) -> EvaluatedModel:
     """From `CHECKPOINT` or `CHECKPOINT:WINDOW`.
 
     Raises `CheckpointError`, and `ValueError` where no window is known.
@@ -41,10 +41,10 @@ def parse(text: str) -> Candidate:
     except CorpusError as error:
         raise CorpusError(f"{path}: {error}") from error
     name = f"{path.stem} (window {int(window)})"
-    return Candidate(name, model, int(window), sha256(path), trained_on)
+    return EvaluatedModel(name, model, int(window), sha256(path), trained_on)
 
 
-def parse_all(texts: Sequence[str]) -> list[Candidate]:
+def parse_all(texts: Sequence[str]) -> list[EvaluatedModel]:
     """As `parse`, each; two of one name could not be told apart in a table."""
     candidates = [parse(text) for text in texts]
     names = [candidate.name for candidate in candidates]
