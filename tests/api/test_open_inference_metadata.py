@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from importlib.metadata import version as installed_version
 
 import orjson
 import pytest
@@ -133,7 +133,7 @@ async def test_statistics_of_all_are_those_of_the_model(service):
 async def test_the_api_page_and_the_protocol_report_the_installed_version(service):
     page = (await service.client.get("/openapi.json")).json()
     server = (await service.client.get("/v2")).json()
-    assert version("nextvec") == page["info"]["version"] == server["version"]
+    assert installed_version("nextvec") == page["info"]["version"] == server["version"]
 
 
 async def test_the_openapi_page_has_every_parameter_of_a_path(service):
