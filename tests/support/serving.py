@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+
+from tests.support.ports import free_port
 
 NEXTVEC = Path(sys.executable).parent / "nextvec"
 WINDOWS = {"phase-2": 20, "phase-3": 40}
@@ -75,9 +76,7 @@ class Server:
 @contextmanager
 def serving(models, folder, *arguments, launcher=(NEXTVEC, "serve"), **environment):
     """`nextvec serve` until the block ends; its state and log are in `folder`."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     log = folder / "server.log"
     settings = {
         "NEXTVEC_ROLLOUT__DATABASE": str(folder / "state.db"),
