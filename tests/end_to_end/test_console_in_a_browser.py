@@ -225,7 +225,7 @@ def test_a_verb_is_offered_when_it_is_legal_and_the_role_allows_it(console, serv
     in_phase(console, "Paused")
     for verb in ("Promote", "Resume", "Start", "Undo", "Pause"):
         assert console.get_by_role("button", name=verb, exact=True).is_disabled()
-    console.get_by_text("Your role, operator, may not: promote, resume.").wait_for()
+    console.get_by_text("Your role (operator) does not allow: promote, resume.").wait_for()
 
 
 def test_a_decision_on_what_is_no_longer_so_is_refused(console, service):
@@ -284,7 +284,7 @@ def test_a_gate_that_is_missed_is_told_and_overridden(console, service):
     console.get_by_label("Plan, as JSON").fill(json.dumps(plan))
     console.locator("#confirm").click()
     console.locator("#dialog-problem").get_by_text("carries no evaluation report").wait_for()
-    console.get_by_label("Start it though it misses").check()
+    console.get_by_label("Start despite a failed gate").check()
     console.locator("#confirm").click()
     console.get_by_text("override_gate needs a reason").wait_for()
     console.get_by_label("Reason").fill("to see it move")
