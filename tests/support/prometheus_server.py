@@ -1,4 +1,4 @@
-"""A real Prometheus server for the tests that ask one."""
+"""A real Prometheus server for tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.ports import free_port
 
 @contextlib.contextmanager
 def running(folder, config):
-    """The address of a server with `config`, whose data and log are in `folder`."""
+    """Run a server with `config`, its data and log in `folder`; yield its address."""
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
     port = free_port()
     with (

@@ -1,4 +1,4 @@
-"""The real thing: exported ONNX files, `nextvec serve` as a process, HTTP over a socket."""
+"""`nextvec serve` as a process on exported ONNX files, called over HTTP."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def tokens() -> dict[str, str]:
 
 @dataclass
 class Server:
-    """A running `nextvec serve`."""
+    """A running `nextvec serve` and a client of it."""
 
     process: subprocess.Popen[str]
     client: httpx.Client
@@ -42,7 +42,7 @@ class Server:
         return self.admin("GET").json()
 
     def wait_for(self, *phases, seconds=START_SECONDS):
-        """The status once its phase is one of `phases`."""
+        """Wait until the phase is one of `phases`; return the status."""
         deadline = time.monotonic() + seconds
         while (status := self.status())["phase"] not in phases:
             assert time.monotonic() < deadline, status
@@ -75,13 +75,13 @@ class Server:
 
 @contextmanager
 def serving(models, folder, *arguments, launcher=(NEXTVEC, "serve"), **environment):
-    """`nextvec serve` until the block ends; its state and log are in `folder`."""
+    """Run `nextvec serve` until the block ends, with its state and log in `folder`."""
     port = free_port()
     log = folder / "server.log"
     settings = {
         "NEXTVEC_ROLLOUT__DATABASE": str(folder / "state.db"),
         "NEXTVEC_ROLLOUT__INTERVAL_SECONDS": "0.2",
-        # So that sessions past their window are equal to a recomputation, not near it.
+        # Sessions past their window then equal a recomputation exactly.
         "NEXTVEC_SESSIONS__COMPACT_HISTORY": "false",
         **tokens(),
         **environment,
