@@ -39,6 +39,13 @@ def test_links_within_the_repository_lead_somewhere(page):
         assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_and_folders_that_a_page_names_exist(page):
+    folders = "service|architectures|corpora|model_export|training|loadtest|simulation|deploy|tests"
+    named = re.findall(rf"`((?:{folders}|docs)/[\w./-]*)`", page.read_text())
+    assert [] == [path for path in named if not (ROOT / path).exists()]
+
+
 def test_every_page_is_reachable_from_the_index():
     index = ROOT / "docs" / "index.md"
     reached, waiting = {index}, [index]
