@@ -19,14 +19,13 @@ from loadtest.streams import Streams
 from service.clock import Clock
 from service.contexts.session_store import SessionStore
 from service.inference.registry import LoadedVersion, Registry
-from service.inference.scheduling.jobs import EngineResult
+from service.inference.scheduling.job import EngineResult
 from service.inference.scheduling.scheduler import Scheduler
 from service.manifest import Manifest
 from service.metrics import Metrics, new_registry
 from service.prediction.dispatch import Dispatch
 from service.prediction.request import RequestOptions
-from service.prediction.scoring import Scoring
-from service.quality.online_scorer import Scorer
+from service.quality.online_scorer import OnlineScorer
 from service.rollout.routing.traffic_split import Assignment, Traffic
 from service.settings import Limits
 from service.types import Mode, Outcome, State, Variant, Vectors
@@ -58,7 +57,7 @@ class _SingleVersionRegistry:
 
 def _dispatch(
     manifest: Manifest, clock: Clock, history: int, *, compact: bool = False
-) -> tuple[Dispatch, Scorer]:
+) -> tuple[Dispatch, OnlineScorer]:
     metrics = Metrics(new_registry(), Limits().timeout_seconds)
     metrics.expect([(variant, manifest.version) for variant in Variant])
     scheduler = cast("Scheduler", _InstantScheduler(manifest))
@@ -73,7 +72,7 @@ def _dispatch(
     )
     # Half of the keys each way: the split's hash is part of the cost.
     split = Assignment(manifest.version, manifest.version, 5000, "bench")
-    scorer = Scorer(metrics, clock, manifest.dimensions.dim)
+    scorer = OnlineScorer(metrics, clock, manifest.dimensions.dim)
     dispatch = Dispatch(
         Traffic(split),
         cast("Registry", registry),
@@ -81,7 +80,7 @@ def _dispatch(
         metrics,
         clock,
         limits=Limits(),
-        scoring=Scoring(scorer, None, metrics),
+        scorer=scorer,
     )
     return dispatch, scorer
 
