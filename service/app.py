@@ -7,14 +7,16 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from importlib.metadata import version as installed_version
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from service.api import (
+from service.api import console, errors
+from service.api.body_limits import BodyBudget, BodyLimitMiddleware
+from service.api.request_context import RequestContextMiddleware
+from service.api.routes import (
     admin,
-    console,
-    errors,
     feedback,
     health,
     model_repository,
@@ -22,8 +24,6 @@ from service.api import (
     predict,
     sessions,
 )
-from service.api.context import RequestContext
-from service.api.limits import Bodies, BodyLimits
 from service.api.services import Services
 from service.clock import Clock, SystemClock
 from service.contexts.prefix_cache import PrefixCache
@@ -39,14 +39,14 @@ from service.prediction.dispatch import Dispatch
 from service.prediction.shadow_runner import ShadowRunner
 from service.quality.online_scorer import OnlineScorer
 from service.quality.prediction_store import PredictionStore
-from service.rollout.analysis.evidence import EvidenceSource, RegistrySource
-from service.rollout.analysis.prometheus_source import PrometheusSource
+from service.rollout.analysis.sources.prometheus_source import PrometheusSource
+from service.rollout.analysis.sources.registry_source import EvidenceSource, RegistrySource
 from service.rollout.controller.controller import Controller
 from service.rollout.notifications.outbox import Outbox
 from service.rollout.plan.plan_file import load_plan
-from service.rollout.routing.traffic_split import Assignment, Traffic
+from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.rollout.storage.database import Database
-from service.rollout.storage.rollout_store import Store
+from service.rollout.storage.sqlite_store import SqliteRolloutStore
 from service.settings import Settings
 from service.types import Variant
 
@@ -65,7 +65,7 @@ def create_app(
     """
     clock = clock or SystemClock()
     metrics = Metrics(new_registry(), settings.limits.timeout_seconds)
-    bodies = Bodies(settings.limits)
+    bodies = BodyBudget(settings.limits)
     registry = Registry(
         Repository(settings.models, settings.model),
         make_engine or partial(load_engine, settings.engine),
@@ -75,7 +75,7 @@ def create_app(
             (found.manifest.version, found.provider, found.precision) for found in loaded
         ),
     )
-    traffic = Traffic(Assignment(settings.stable))
+    traffic = TrafficRouter(TrafficSplit(settings.stable))
     database = Database(settings.rollout.database)
     shadow = ShadowRunner(traffic, registry, metrics, clock, settings.limits.timeout_seconds)
     outbox = Outbox(settings.rollout.webhooks, database, metrics, clock)
@@ -83,7 +83,7 @@ def create_app(
         traffic=traffic,
         versions=registry,
         evidence=_evidence(settings, metrics),
-        store=Store(database),
+        store=SqliteRolloutStore(database),
         metrics=metrics,
         clock=clock,
         stable=settings.stable,
@@ -150,6 +150,7 @@ def create_app(
     # Its page of the API brings its scripts along: no request leaves the network it runs in.
     app = FastAPIOffline(
         title="nextvec",
+        version=installed_version("nextvec"),
         summary="Next-vector predictions from two versions, one of them on trial.",
         lifespan=lifespan,
     )
@@ -165,8 +166,8 @@ def create_app(
         health,
     ):
         app.include_router(module.router)
-    app.add_middleware(BodyLimits, bodies=bodies)
-    app.add_middleware(RequestContext)  # the outermost: it names every answer
+    app.add_middleware(BodyLimitMiddleware, bodies=bodies)
+    app.add_middleware(RequestContextMiddleware)  # the outermost: it names every answer
     return app
 
 

@@ -15,7 +15,7 @@ from service.errors import NextvecError
 COMMANDS = {
     "demo": ("loadtest.commands.demo", "play the whole story on this machine"),
     "serve": ("service.commands.serve", "serve two versions"),
-    "export": ("model_export.command", "a checkpoint to a verified ONNX version"),
+    "export": ("model_export.commands.export", "a checkpoint to a verified ONNX version"),
     "data": ("training.commands.data", "make a data set, from text or from vectors"),
     "train": ("training.commands.train", "train a phase from a corpus"),
     "evaluate": ("training.commands.evaluate", "score versions and baselines on one pool"),

@@ -15,7 +15,7 @@ from prometheus_client import (
 )
 
 from service.exposition import Exposition
-from service.types import SHARES, Mode, Outcome, Variant
+from service.types import SHARES, Mode, RequestOutcome, Variant
 
 BUCKET_RATIO = math.sqrt(1.2)
 """Two buckets are 1.2: for every edge τ, 1.2·τ is an edge too."""
@@ -78,7 +78,7 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry, timeout: float) -> None:
         self.registry = registry
         # The library looks a label set up under a lock, a dozen microseconds each.
-        self._requests: dict[tuple[str, str, Mode, Outcome], Histogram] = {}
+        self._requests: dict[tuple[str, str, Mode, RequestOutcome], Histogram] = {}
         self._engines: dict[tuple[str, str, Mode], tuple[Histogram, Histogram]] = {}
         self.edges = duration_buckets(timeout)
         self.request_duration = Histogram(
@@ -248,7 +248,7 @@ class Metrics:
         return self._exposition.render()
 
     def observe_request(
-        self, variant: str, version: str, mode: Mode, outcome: Outcome, seconds: float
+        self, variant: str, version: str, mode: Mode, outcome: RequestOutcome, seconds: float
     ) -> None:
         """Count one request. `variant` is a variant's name, or `UNASSIGNED`."""
         key = (variant, version, mode, outcome)
@@ -292,7 +292,7 @@ class Metrics:
         for variant, version in versions:
             for label in [UNASSIGNED] if variant is None else [variant.value, UNASSIGNED]:
                 for mode in Mode:
-                    for outcome in Outcome:
+                    for outcome in RequestOutcome:
                         self.request_duration.labels(label, version, mode.value, outcome.value)
                     self.inference_duration.labels(label, version, mode.value)
                 self.queue_duration.labels(label, version)
@@ -321,7 +321,7 @@ class Metrics:
         """Of `version`, in all its roles, since the service began. Takes milliseconds."""
 
         def succeeded(labels: dict[str, str]) -> bool:
-            return labels["outcome"] == Outcome.OK
+            return labels["outcome"] == RequestOutcome.OK
 
         return Usage(
             succeeded=_total(self.request_duration, version, succeeded),

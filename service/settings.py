@@ -24,7 +24,7 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Engine(_Frozen):
+class EngineSettings(_Frozen):
     """How a version runs."""
 
     device: Literal["auto", "cuda", "cpu"] = Field(
@@ -62,7 +62,7 @@ class Engine(_Frozen):
         return states
 
 
-class Limits(_Frozen):
+class LimitSettings(_Frozen):
     """What a caller may send and how long it may take."""
 
     max_rows: PositiveInt = Field(4096, description="vectors in one request")
@@ -76,7 +76,7 @@ class Limits(_Frozen):
     )
 
 
-class Sessions(_Frozen):
+class SessionSettings(_Frozen):
     """The contexts kept on the server."""
 
     max_bytes: PositiveInt = Field(
@@ -93,7 +93,7 @@ class Sessions(_Frozen):
     )
 
 
-class PrefixCache(_Frozen):
+class PrefixCacheSettings(_Frozen):
     """What is remembered of whole contexts, so that one sent again is cheap."""
 
     max_bytes: NonNegativeInt = Field(
@@ -101,7 +101,7 @@ class PrefixCache(_Frozen):
     )
 
 
-class Webhook(_Frozen):
+class WebhookSettings(_Frozen):
     """Who is told of transitions. The address is a secret as well: it may be all that a
     receiver checks."""
 
@@ -166,7 +166,7 @@ def signing_key(secret: str) -> bytes:
     return base64.b64decode(secret.removeprefix(prefix), validate=True)
 
 
-class Feedback(_Frozen):
+class FeedbackSettings(_Frozen):
     """Predictions of `/v1/predict` kept for the label that may come."""
 
     max_bytes: NonNegativeInt = Field(
@@ -175,7 +175,7 @@ class Feedback(_Frozen):
     ttl_seconds: PositiveFloat = Field(600.0, description="a prediction waits so long for one")
 
 
-class Rollout(_Frozen):
+class RolloutSettings(_Frozen):
     """The guardrail's ticker and record."""
 
     database: Path = Field(Path("nextvec.db"), description="SQLite file of state and audit log")
@@ -191,13 +191,13 @@ class Rollout(_Frozen):
     prometheus_matchers: str = Field(
         'job="nextvec"', description="PromQL matchers of the fleet's own series; empty takes all"
     )
-    webhooks: tuple[Webhook, ...] = Field(
+    webhooks: tuple[WebhookSettings, ...] = Field(
         (), max_length=16, description="JSON list of who is told of transitions: url, secret, name"
     )
 
     @field_validator("webhooks")
     @classmethod
-    def _told_apart(cls, webhooks: tuple[Webhook, ...]) -> tuple[Webhook, ...]:
+    def _told_apart(cls, webhooks: tuple[WebhookSettings, ...]) -> tuple[WebhookSettings, ...]:
         labels = [webhook.label for webhook in webhooks]
         for label in labels:
             if labels.count(label) > 1:
@@ -205,7 +205,7 @@ class Rollout(_Frozen):
         return webhooks
 
 
-class Admin(_Frozen):
+class AdminSettings(_Frozen):
     """Bearer tokens; a role includes the ones before it. None set: that role is closed."""
 
     viewer_token: SecretStr | None = Field(None, description="may read")
@@ -240,10 +240,10 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    engine: Engine = Engine()
-    limits: Limits = Limits()
-    sessions: Sessions = Sessions()
-    prefix_cache: PrefixCache = PrefixCache()
-    feedback: Feedback = Feedback()
-    rollout: Rollout = Rollout()
-    admin: Admin = Admin()
+    engine: EngineSettings = EngineSettings()
+    limits: LimitSettings = LimitSettings()
+    sessions: SessionSettings = SessionSettings()
+    prefix_cache: PrefixCacheSettings = PrefixCacheSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
+    rollout: RolloutSettings = RolloutSettings()
+    admin: AdminSettings = AdminSettings()

@@ -55,7 +55,7 @@ class Mode(StrEnum):
     MIXED = "mixed"
 
 
-class Outcome(StrEnum):
+class RequestOutcome(StrEnum):
     """How a request ended. `ERROR` and `TIMEOUT` are the service's fault."""
 
     OK = "ok"

@@ -13,8 +13,8 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from service.api.context import request_id
-from service.api.errors import body
+from service.api.errors import error_body
+from service.api.request_context import request_id
 from service.api.services import Services
 
 MAX_HEADERS = 100
@@ -43,7 +43,7 @@ class Connection(HttpToolsProtocol):
         self._body_came = False
         self._head_timer: asyncio.TimerHandle | None = None
         # No more is read: what was asked before is answered, then it is closed.
-        self._deaf = False
+        self._closing = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
@@ -54,7 +54,7 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._deaf:
+        if self._closing:
             return
         try:
             self._feed(data)
@@ -158,7 +158,7 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, status: int, message: str, code: str) -> None:
         """Answer so and close: where the next request begins cannot be known."""
-        self._deaf = True
+        self._closing = True
         self._disarm_head_timer()
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
@@ -170,7 +170,7 @@ class Connection(HttpToolsProtocol):
         if self.pipeline or self.transport.is_closing():
             self.transport.close()
             return
-        content = body(message, code, identity := request_id(()))
+        content = error_body(message, code, identity := request_id(()))
         self.transport.write(
             STATUS_LINE[status]
             + b"content-type: application/json\r\nx-request-id: %s\r\n" % identity.encode("ascii")

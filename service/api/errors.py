@@ -59,7 +59,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http_error)
 
 
-def body(message: str, code: str, request_id: str, **details: object) -> bytes:
+def error_body(message: str, code: str, request_id: str, **details: object) -> bytes:
     """The contract's error body.
 
     A lone surrogate that came in with a caller's text is replaced: an error's own
@@ -71,17 +71,17 @@ def body(message: str, code: str, request_id: str, **details: object) -> bytes:
 
 async def _nextvec_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.NextvecError)
-    return answer(request, error)
+    return error_response(request, error)
 
 
-def answer(request: Request, error: errors.NextvecError) -> Response:
+def error_response(request: Request, error: errors.NextvecError) -> Response:
     """The answer to a request that failed so."""
     state = request.scope["state"]
-    status, content, headers = rendered(error, state)
+    status, content, headers = render_error(error, state)
     return Response(content, status, headers, media_type="application/json")
 
 
-def rendered(
+def render_error(
     error: errors.NextvecError, state: dict[str, object]
 ) -> tuple[int, bytes, dict[str, str]]:
     """Status, body and headers for a request that failed so; `state` as in `context.py`."""
@@ -99,7 +99,7 @@ def rendered(
     if status >= 500:
         logger.warning("request %s: %s: %s", request_id, error.code, error)
     # The reserved keys come last: a detail cannot overwrite them.
-    return status, body(str(error), error.code, request_id, **details), headers
+    return status, error_body(str(error), error.code, request_id, **details), headers
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
@@ -121,9 +121,9 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return _response(request, error.status_code, str(error.detail), code, headers)
 
 
-def unexpected(request_id: str) -> bytes:
+def internal_error_body(request_id: str) -> bytes:
     """The body, with status 500, for what nobody foresaw; the log has the rest."""
-    return body("an internal error; the log has it under this id", "internal", request_id)
+    return error_body("an internal error; the log has it under this id", "internal", request_id)
 
 
 def _response(
@@ -133,7 +133,7 @@ def _response(
     code: str,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    content = body(message, code, _request_id(request))
+    content = error_body(message, code, _request_id(request))
     return Response(content, status, headers, media_type="application/json")
 
 

@@ -9,9 +9,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from service.api.services import Live
+from service.api.services import LiveServices
 from service.errors import Forbidden, Unauthorized
-from service.settings import Admin
+from service.settings import AdminSettings
 
 
 class Role(IntEnum):
@@ -22,7 +22,7 @@ class Role(IntEnum):
     APPROVER = 3
 
 
-def role_of(token: str, admin: Admin) -> Role | None:
+def role_of(token: str, admin: AdminSettings) -> Role | None:
     """The highest role that was given this token."""
     found = None
     for role, secret in (
@@ -38,14 +38,14 @@ def role_of(token: str, admin: Admin) -> Role | None:
     return found
 
 
-def requires(needed: Role) -> Callable[[Request, Live], Awaitable[Role]]:
+def requires(needed: Role) -> Callable[[Request, LiveServices], Awaitable[Role]]:
     """A dependency that lets `needed` and higher roles through and returns the caller's.
 
     It raises `Unauthorized` for no token or an unknown one, `Forbidden` for a
     role that is too low.
     """
 
-    async def check(request: Request, services: Live) -> Role:
+    async def check(request: Request, services: LiveServices) -> Role:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         token = token.strip(" \t")
         if scheme.lower() != "bearer" or not token:

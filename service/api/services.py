@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from service.api.limits import Bodies
+from service.api.body_limits import BodyBudget
 from service.errors import NotReady
 from service.inference.registry import Registry
 from service.metrics import Metrics
@@ -27,7 +27,7 @@ class Services:
     registry: Registry
     dispatch: Dispatch
     controller: Controller
-    bodies: Bodies
+    bodies: BodyBudget
     dim: int = 0
     accepting: bool = field(default=False)
     parsing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -44,7 +44,7 @@ def services(request: Request) -> Services:
     return found
 
 
-def accepting(request: Request) -> Services:
+def accepting_services(request: Request) -> Services:
     """For routes that need versions loaded. Raises `NotReady`."""
     found = services(request)
     found.check_accepting()
@@ -57,8 +57,8 @@ async def _live(request: Request) -> Services:
 
 
 async def _ready(request: Request) -> Services:
-    return accepting(request)
+    return accepting_services(request)
 
 
-Live = Annotated[Services, Depends(_live)]
-Ready = Annotated[Services, Depends(_ready)]
+LiveServices = Annotated[Services, Depends(_live)]
+ReadyServices = Annotated[Services, Depends(_ready)]

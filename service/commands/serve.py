@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from service.api.lane import Lane
+from service.api.fast_path import FastPath
 from service.api.services import Services
 from service.app import create_app
 from service.settings import Settings
@@ -84,7 +84,7 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     """How `app`, whose lifespan has begun, is served."""
     return uvicorn.Config(
         app,
-        http=partial(Lane, app.state.services),  # type: ignore[arg-type]  # it is called, no more
+        http=partial(FastPath, app.state.services),  # type: ignore[arg-type]  # it is called, no more
         ws="none",
         host=settings.host,
         port=settings.port,
@@ -98,7 +98,7 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """Asked to stop, it first refuses new work and ends the streams of events.
+    """Change to stop, it first refuses new work and ends the streams of events.
 
     uvicorn waits for every answer to be complete, and a stream never is by itself.
     """
@@ -110,7 +110,7 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._services.accepting = False
-        self._loop.call_soon_threadsafe(self._services.controller.hang_up)
+        self._loop.call_soon_threadsafe(self._services.controller.close_subscriptions)
         super().handle_exit(sig, frame)
 
 

@@ -22,8 +22,8 @@ from service.prediction.shadow_runner import ShadowRunner
 from service.prediction.submission import Submitter, run_all
 from service.quality.online_scorer import OnlineScorer
 from service.quality.pending_prediction import PendingPrediction
-from service.rollout.routing.traffic_split import Route, Traffic
-from service.settings import Limits
+from service.rollout.routing.traffic_split import Route, TrafficRouter
+from service.settings import LimitSettings
 from service.types import Mode, Vector, Vectors
 from service.validation import validate_vectors
 
@@ -33,13 +33,13 @@ class Dispatch:
 
     def __init__(  # noqa: PLR0913 - the composition root hands in every part
         self,
-        traffic: Traffic,
+        traffic: TrafficRouter,
         registry: Registry,
         sessions: SessionStore,
         metrics: Metrics,
         clock: Clock,
         *,
-        limits: Limits,
+        limits: LimitSettings,
         prefixes: PrefixCache | None = None,
         scorer: OnlineScorer | None = None,
         shadow: ShadowRunner | None = None,

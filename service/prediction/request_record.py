@@ -18,7 +18,7 @@ from service.errors import (
 from service.metrics import Metrics
 from service.prediction.deadline import CallerDeadlineExceeded
 from service.prediction.routing import RoutingDecision
-from service.types import Mode, Outcome
+from service.types import Mode, RequestOutcome
 
 
 class RequestRecord(NamedTuple):
@@ -27,7 +27,7 @@ class RequestRecord(NamedTuple):
     label: str
     version: str
     mode: Mode
-    outcome: Outcome
+    outcome: RequestOutcome
     seconds: float
 
 
@@ -40,7 +40,7 @@ class RequestRecorder:
 
     def succeed(self, decision: RoutingDecision, mode: Mode, began: float) -> None:
         """Count a request that was answered; it `began` then by the monotonic clock."""
-        self._record(decision, mode, began, Outcome.OK)
+        self._record(decision, mode, began, RequestOutcome.OK)
 
     def fail(
         self, decision: RoutingDecision, mode: Mode, began: float, error: BaseException
@@ -53,7 +53,7 @@ class RequestRecorder:
         self._record(decision, mode, began, outcome_of(error))
 
     def _record(
-        self, decision: RoutingDecision, mode: Mode, began: float, outcome: Outcome
+        self, decision: RoutingDecision, mode: Mode, began: float, outcome: RequestOutcome
     ) -> None:
         record = RequestRecord(
             decision.label, decision.route.version, mode, outcome, self._clock.monotonic() - began
@@ -61,14 +61,14 @@ class RequestRecorder:
         self._metrics.observe_request(*record)
 
 
-def outcome_of(error: BaseException) -> Outcome:
+def outcome_of(error: BaseException) -> RequestOutcome:
     """How a request ended that raised `error`."""
     if isinstance(error, (asyncio.CancelledError, CallerDeadlineExceeded)):
-        return Outcome.CANCELLED
+        return RequestOutcome.CANCELLED
     if isinstance(error, DeadlineExceeded):
-        return Outcome.TIMEOUT
+        return RequestOutcome.TIMEOUT
     if isinstance(error, QueueFull):
-        return Outcome.REJECTED
+        return RequestOutcome.REJECTED
     if isinstance(error, (Invalid, Conflict, NotFound, Gone)):
-        return Outcome.INVALID
-    return Outcome.ERROR
+        return RequestOutcome.INVALID
+    return RequestOutcome.ERROR

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from service.inference.registry import LoadedVersion, Registry
 from service.metrics import UNASSIGNED
 from service.prediction.request import RequestOptions
-from service.rollout.routing.traffic_split import Assignment, Route, Traffic
+from service.rollout.routing.traffic_split import Route, TrafficRouter, TrafficSplit
 
 
 def _draw_key() -> str:
@@ -23,7 +23,7 @@ class RoutingDecision(NamedTuple):
     either variant would have had the same work.
     """
 
-    split: Assignment
+    split: TrafficSplit
     route: Route
     loaded: LoadedVersion
     is_evidence: bool
@@ -49,14 +49,14 @@ class RequestRouter:
     """Routes requests by the split in force. `draw_key` returns a random routing key."""
 
     def __init__(
-        self, traffic: Traffic, registry: Registry, draw_key: Callable[[], str] = _draw_key
+        self, traffic: TrafficRouter, registry: Registry, draw_key: Callable[[], str] = _draw_key
     ) -> None:
         self._traffic = traffic
         self._registry = registry
         self._draw_key = draw_key
 
     @property
-    def split(self) -> Assignment:
+    def split(self) -> TrafficSplit:
         """The split in force."""
         return self._traffic.current
 

@@ -28,8 +28,8 @@ from service.errors import EngineFault, NextvecError, NotFound
 from service.inference.registry import LoadedVersion, Registry
 from service.inference.scheduling.job import EngineResult
 from service.metrics import Metrics
-from service.rollout.analysis.shadow_stats import Shadowed, one
-from service.rollout.routing.traffic_split import Assignment, Traffic
+from service.rollout.analysis.shadow_stats import ShadowStats, copy_times
+from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.types import Mode, State, Vector, Vectors
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class _FollowedSession:
 class _ShadowCopy:
     """One request for the canary, and stable's result. `same_work`: both did the same."""
 
-    split: Assignment
+    split: TrafficSplit
     canary: LoadedVersion
     runs: Sequence[Run]
     mode: Mode
@@ -71,7 +71,12 @@ class ShadowRunner:
     """Copies what stable has answered to the canary. Its methods neither wait nor raise."""
 
     def __init__(
-        self, traffic: Traffic, registry: Registry, metrics: Metrics, clock: Clock, timeout: float
+        self,
+        traffic: TrafficRouter,
+        registry: Registry,
+        metrics: Metrics,
+        clock: Clock,
+        timeout: float,
     ) -> None:
         """`timeout` is the longest a copy may take in seconds; a longer one has failed."""
         self._traffic = traffic
@@ -79,19 +84,19 @@ class ShadowRunner:
         self._metrics = metrics
         self._clock = clock
         self._timeout = timeout
-        self._stats = Shadowed(metrics.edges)
+        self._stats = ShadowStats(metrics.edges)
         self._stats_split = traffic.current
         self._followed: BoundedStore[str, _FollowedSession] = BoundedStore(max_age=IDLE_SECONDS)
         self._running: asyncio.Task[None] | None = None
         self._rests_until = 0.0
 
-    def take(self) -> Shadowed:
+    def take(self) -> ShadowStats:
         """The statistics of the current split's copies since the last call."""
-        stats, self._stats = self._current_stats(), Shadowed(self._metrics.edges)
+        stats, self._stats = self._current_stats(), ShadowStats(self._metrics.edges)
         return stats
 
     def copy_context(
-        self, context: Vectors, stable: EngineResult, split: Assignment, *, known: int
+        self, context: Vectors, stable: EngineResult, split: TrafficSplit, *, known: int
     ) -> None:
         """Copy a whole context `[n, dim]` of which stable knew the first `known` vectors."""
         canary = self._admit(split)
@@ -102,7 +107,7 @@ class ShadowRunner:
         self._start(_ShadowCopy(split, canary, runs, Mode.PREFILL, stable, same_work=known == 0))
 
     def copy_append(
-        self, session: Session, count: int, mode: Mode, stable: EngineResult, split: Assignment
+        self, session: Session, count: int, mode: Mode, stable: EngineResult, split: TrafficSplit
     ) -> None:
         """Copy an append of `count` vectors; `session` is as it is after the append."""
         if count == session.length:  # restarted under its id: the states are of another context
@@ -138,7 +143,7 @@ class ShadowRunner:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
 
-    def _admit(self, split: Assignment) -> LoadedVersion | None:
+    def _admit(self, split: TrafficSplit) -> LoadedVersion | None:
         """The canary, if a copy may run now."""
         if not split.shadow or split.canary is None:
             return None
@@ -154,7 +159,7 @@ class ShadowRunner:
         return canary
 
     def _follow(
-        self, session: Session, canary: LoadedVersion, split: Assignment
+        self, session: Session, canary: LoadedVersion, split: TrafficSplit
     ) -> _FollowedSession | None:
         """The canary's states of the session; None if too many sessions are followed."""
         now = self._clock.monotonic()
@@ -182,12 +187,12 @@ class ShadowRunner:
                 ]
             self._compare(copy, results)
         except (EngineFault, TimeoutError):
-            self._count(copy, Shadowed(self._metrics.edges, faults=1), "failed")
+            self._count(copy, ShadowStats(self._metrics.edges, faults=1), "failed")
         except NextvecError:
             self._drop(copy.split)  # the queue is full, or the version is being unloaded
         except Exception:
             logger.exception("a copy for the canary failed unexpectedly")
-            self._count(copy, Shadowed(self._metrics.edges, faults=1), "failed")
+            self._count(copy, ShadowStats(self._metrics.edges, faults=1), "failed")
         finally:
             now = self._clock.monotonic()
             self._rests_until = now + REST * (now - began)
@@ -204,31 +209,31 @@ class ShadowRunner:
         modes = {}
         if copy.same_work:
             stable, canary = copy.stable.inference_seconds, first.inference_seconds
-            modes = one(self._metrics.edges, copy.mode.value, stable, canary)
+            modes = copy_times(self._metrics.edges, copy.mode.value, stable, canary)
             version = copy.canary.manifest.version
             self._metrics.shadow_inference.labels(version, copy.mode.value).observe(canary)
         cosine = _cosine(first.vector, copy.stable.vector)
-        stats = Shadowed(self._metrics.edges, modes, answered=1, cosine_sum=cosine)
+        stats = ShadowStats(self._metrics.edges, modes, answered=1, cosine_sum=cosine)
         self._count(copy, stats, "answered")
 
-    def _count(self, copy: _ShadowCopy, stats: Shadowed, result: str) -> None:
+    def _count(self, copy: _ShadowCopy, stats: ShadowStats, result: str) -> None:
         self._metrics.shadow_copies.labels(result).inc()
         self._add(copy.split, stats)
 
-    def _drop(self, split: Assignment) -> None:
+    def _drop(self, split: TrafficSplit) -> None:
         self._metrics.shadow_copies.labels("dropped").inc()
-        self._add(split, Shadowed(self._metrics.edges, dropped=1))
+        self._add(split, ShadowStats(self._metrics.edges, dropped=1))
 
-    def _add(self, split: Assignment, stats: Shadowed) -> None:
+    def _add(self, split: TrafficSplit, stats: ShadowStats) -> None:
         """Add to the statistics, unless the split has changed since the copy was made."""
         if split == self._traffic.current:
             self._stats = self._current_stats().plus(stats)
 
-    def _current_stats(self) -> Shadowed:
+    def _current_stats(self) -> ShadowStats:
         """The statistics of the current split. A new split, of another canary or another
         attempt, starts with empty ones."""
         if self._stats_split != self._traffic.current:
-            self._stats_split, self._stats = self._traffic.current, Shadowed(self._metrics.edges)
+            self._stats_split, self._stats = self._traffic.current, ShadowStats(self._metrics.edges)
         return self._stats
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from service.bounded_store import BoundedStore
-from service.rollout.routing.traffic_split import Assignment
+from service.rollout.routing.traffic_split import TrafficSplit
 from service.types import KEY_SAMPLE, Variant
 
 IDLE_SECONDS = 60.0
@@ -45,7 +45,7 @@ class KeyShares:
     """
 
     def __init__(self) -> None:
-        self._split: Assignment | None = None
+        self._split: TrafficSplit | None = None
         self._open: BoundedStore[int, _OpenKey] = BoundedStore(
             max_size=MAX_OPEN, max_age=IDLE_SECONDS
         )
@@ -53,7 +53,7 @@ class KeyShares:
 
     def count(
         self,
-        split: Assignment,
+        split: TrafficSplit,
         key: str,
         variant: Variant,
         version: str,

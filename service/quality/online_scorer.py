@@ -17,7 +17,7 @@ from service.quality.distractor_pool import DistractorPool
 from service.quality.key_shares import KeyShare, KeyShares
 from service.quality.pending_prediction import PendingPrediction
 from service.quality.prediction_store import PredictionStore
-from service.rollout.routing.traffic_split import Assignment
+from service.rollout.routing.traffic_split import TrafficSplit
 from service.types import Vector, Vectors
 from service.validation import validate_vectors
 
@@ -39,7 +39,7 @@ class _ScoringJob(NamedTuple):
 
     prediction: PendingPrediction
     truth: Vector
-    split: Assignment
+    split: TrafficSplit
 
 
 class OnlineScorer:
@@ -60,7 +60,7 @@ class OnlineScorer:
         self._keys = KeyShares()
         self._queue: deque[_ScoringJob] = deque()
 
-    def offer(self, prediction: PendingPrediction, truth: Vector, split: Assignment) -> bool:
+    def offer(self, prediction: PendingPrediction, truth: Vector, split: TrafficSplit) -> bool:
         """Queue the prediction for scoring. False if the queue is full: it is dropped.
 
         `truth` `[dim]` is copied, because it may be a view of a large body.
@@ -76,7 +76,7 @@ class OnlineScorer:
         if self._labels is not None:
             self._labels.keep(caller, request_id, prediction)
 
-    def label(self, caller: bytes, request_id: str, vectors: Vectors, split: Assignment) -> bool:
+    def label(self, caller: bytes, request_id: str, vectors: Vectors, split: TrafficSplit) -> bool:
         """Score the prediction of the caller's request; False if it was labeled before.
 
         `vectors` `[1, dim]` is the true vector. Raises `Invalid`, `NotFound`, `Gone`, and

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from service.rollout.routing.traffic_split import Assignment
+from service.rollout.routing.traffic_split import TrafficSplit
 from service.types import Variant, Vector
 
 
@@ -19,7 +19,7 @@ class PendingPrediction(NamedTuple):
     vector: Vector
     variant: Variant
     version: str
-    split: Assignment
+    split: TrafficSplit
     key: str
     owner: str
     single_use: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from service.errors import Invalid
-from service.settings import Admin
+from service.settings import AdminSettings
 from tests.support.fakes import unit_vectors
 
 pytestmark = pytest.mark.anyio
@@ -54,7 +54,7 @@ async def test_a_role_that_is_too_low_is_forbidden(service, role, method, path):
 def test_a_blank_token_is_refused_at_start(token):
     """An unset variable that a template passed on must not open a role."""
     with pytest.raises(ValueError, match="blank"):
-        Admin(approver_token=token)
+        AdminSettings(approver_token=token)
 
 
 async def test_a_rollout_is_started_watched_and_aborted(service):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from service import errors
-from service.api.errors import STATUS, body, status_of
+from service.api.errors import STATUS, error_body, status_of
 
 
 def every_error(base=errors.NextvecError):
@@ -21,6 +21,6 @@ def test_every_error_has_a_status_of_its_own_or_its_parents(kind):
 
 
 def test_a_detail_cannot_be_taken_for_the_errors_own_words():
-    assert body("no", "conflict", "id", legal=["abort"]) == (
+    assert error_body("no", "conflict", "id", legal=["abort"]) == (
         b'{"error":"no","code":"conflict","request_id":"id","legal":["abort"]}'
     )

@@ -13,8 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
+from service.api.codecs.tensors import (
+    InferRequest,
+    SequenceStep,
+    decompress,
+    json_length,
+    parse,
+    render,
+)
 from service.api.errors import status_of
-from service.api.tensors import InferRequest, SequenceStep, decompress, json_length, parse, render
 from service.errors import Invalid, Malformed, NextvecError, TooLarge, UnsupportedMediaType
 from tests.support.fakes import DIM, unit_vectors
 

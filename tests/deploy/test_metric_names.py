@@ -8,7 +8,7 @@ import pytest
 
 from service.metrics import UNASSIGNED
 from service.rollout.state.events import TRANSITIONS, Phase, Reason
-from service.types import Mode, Outcome, Variant
+from service.types import Mode, RequestOutcome, Variant
 from tests.support.expressions import (
     PROMETHEUS_OWN,
     everything,
@@ -22,7 +22,7 @@ KNOWN = registered() | PROMETHEUS_OWN
 VALUES = {
     "variant": {*Variant, UNASSIGNED},
     "mode": set(Mode),
-    "outcome": set(Outcome),
+    "outcome": set(RequestOutcome),
     "phase": set(Phase),
     "from": set(Phase),
     "to": set(Phase),

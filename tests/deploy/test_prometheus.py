@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from service.metrics import HIT_RANKS, Metrics
 from service.rollout.controller import gauges
-from service.types import Mode, Outcome, Variant
+from service.types import Mode, RequestOutcome, Variant
 from tests.support import prometheus_server
 from tests.support.expressions import DEPLOY, everything, filled, queries
 from tests.support.tools import need
@@ -77,8 +77,8 @@ class Exporter:
             for mode in Mode:
                 for i in range(20):
                     seconds = 0.01 * (1 + i / 10)
-                    self.metrics.observe_request(variant, version, mode, Outcome.OK, seconds)
-                for outcome in (Outcome.REJECTED, Outcome.ERROR):
+                    self.metrics.observe_request(variant, version, mode, RequestOutcome.OK, seconds)
+                for outcome in (RequestOutcome.REJECTED, RequestOutcome.ERROR):
                     self.metrics.observe_request(variant, version, mode, outcome, 0.001)
                 self.metrics.observe_engine(variant, version, mode, 0.001, 0.01)
             self.metrics.online_cosine.labels(variant).observe(0.7)

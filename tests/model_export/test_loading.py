@@ -11,8 +11,8 @@ from model_export.parity import walk
 from service.errors import VersionError
 from service.inference.engines.engine_factory import load_engine
 from service.inference.repository import VersionFiles
-from service.manifest import STEP_INT8, Carried, Dimensions, Drift, SessionHits
-from service.settings import Engine
+from service.manifest import STEP_INT8, Dimensions, Drift, PrecisionInfo, SessionHits
+from service.settings import EngineSettings
 from tests.support.fakes import manifest_of
 
 HITS = SessionHits(stream_sha256="0" * 64, steps=9, pool=5, seed=0, hit_at_5=0.5)
@@ -28,7 +28,10 @@ def files(model, graph_bytes, tmp_path_factory):
     manifest = manifest_of("phase-3", 1000, "0" * 64).model_copy(
         update={
             "dimensions": Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN),
-            "precisions": {"fp32": Carried(hits=HITS), "int8": Carried(drift=NEAR, hits=HITS)},
+            "precisions": {
+                "fp32": PrecisionInfo(hits=HITS),
+                "int8": PrecisionInfo(drift=NEAR, hits=HITS),
+            },
         }
     )
     return VersionFiles(manifest, folder / "model.onnx")
@@ -39,7 +42,7 @@ def files(model, graph_bytes, tmp_path_factory):
 )
 def test_the_engine_is_in_the_precision_chosen(files, engine, wanted, expected):
     """Steps differ with it, whole contexts do not; the provider is the one got."""
-    loaded = load_engine(Engine(device="cpu", precision=wanted), files)
+    loaded = load_engine(EngineSettings(device="cpu", precision=wanted), files)
     assert ("CPUExecutionProvider", expected) == (loaded.provider, loaded.precision)
     vectors = walk(np.random.default_rng(1), 4, 1)
     cold = np.zeros((LAYERS, 1, HIDDEN), np.float32)
@@ -51,4 +54,4 @@ def test_the_engine_is_in_the_precision_chosen(files, engine, wanted, expected):
 
 def test_a_precision_that_is_not_carried_is_refused(files):
     with pytest.raises(VersionError, match="fp16"):
-        load_engine(Engine(device="cpu", precision="fp16"), files)
+        load_engine(EngineSettings(device="cpu", precision="fp16"), files)

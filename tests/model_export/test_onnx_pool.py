@@ -20,7 +20,7 @@ from service.inference.engines.state_pool import SMALLEST
 from service.inference.engines.states import advance
 from service.inference.repository import VersionFiles
 from service.manifest import STATE_READ, STATE_WRITE, STEP_POOLED, Dimensions
-from service.settings import Engine
+from service.settings import EngineSettings
 from tests.support.fakes import manifest_of
 
 DIMENSIONS = Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN)
@@ -55,7 +55,7 @@ def files(folder):
 @pytest.fixture(scope="module")
 def kept(files, engine):
     """Whole contexts on the plain engine, steps over the pool."""
-    return with_pool(Engine(device_states=SMALLEST), files, engine, "fp32")
+    return with_pool(EngineSettings(device_states=SMALLEST), files, engine, "fp32")
 
 
 @pytest.mark.parametrize("batch", [1, 3, 33])
@@ -112,7 +112,7 @@ def test_graphs_that_do_not_hold_are_given_up_loudly(folder, monkeypatch, caplog
 def test_a_version_without_the_step_for_a_pool_steps_on_the_host(files, engine):
     """As do those exported for the CPU alone."""
     without = VersionFiles(files.manifest.model_copy(update={"files": {}}), files.graph)
-    assert engine is with_pool(Engine(), without, engine, "fp32")
+    assert engine is with_pool(EngineSettings(), without, engine, "fp32")
 
 
 def test_what_ran_on_the_cpu_is_seen_in_the_profile(folder, tmp_path):

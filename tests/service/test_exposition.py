@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 
 from service.exposition import Exposition
 from service.metrics import Metrics, new_registry
-from service.types import Mode, Outcome
+from service.types import Mode, RequestOutcome
 
 SECONDS = (0.0, 0.001, 0.1, 1 / 3, 2.5, 1e9)
 
@@ -85,5 +85,5 @@ def test_a_bucket_comes_before_the_next_one_and_counts_it_in():
 def test_every_instrument_of_the_service_is_on_its_page():
     registry = new_registry()
     metrics = Metrics(registry, 10.0)
-    metrics.observe_request("stable", "phase-2", Mode.STEP, Outcome.OK, 0.003)
+    metrics.observe_request("stable", "phase-2", Mode.STEP, RequestOutcome.OK, 0.003)
     same(registry, metrics)

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from service.metrics import UNASSIGNED, Metrics, duration_buckets
-from service.types import Mode, Outcome, Variant
+from service.types import Mode, RequestOutcome, Variant
 
 
 def test_one_point_two_times_an_edge_is_an_edge():
@@ -38,7 +38,7 @@ def test_expected_series_begin_at_zero():
     metrics.expect([(Variant.CANARY, "phase-3")])
     for variant in ("canary", UNASSIGNED):
         for mode in Mode:
-            for outcome in Outcome:
+            for outcome in RequestOutcome:
                 labels = {
                     "variant": variant,
                     "version": "phase-3",

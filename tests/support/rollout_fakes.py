@@ -11,20 +11,20 @@ from prometheus_client import CollectorRegistry
 from service.errors import VersionError
 from service.manifest import Manifest
 from service.metrics import Metrics, duration_buckets
-from service.rollout.analysis.counts import Arms, Counted, Counts
-from service.rollout.analysis.evidence import Snapshot
-from service.rollout.analysis.shadow_stats import Shadowed, one
-from service.rollout.analysis.verdict import Judgement, Outcome
+from service.rollout.analysis.counters import Counters, Counts, CountsByArm
+from service.rollout.analysis.shadow_stats import ShadowStats, copy_times
+from service.rollout.analysis.sources.registry_source import Snapshot
+from service.rollout.analysis.verdict import Assessment, VerdictOutcome
 from service.rollout.controller.controller import Controller
-from service.rollout.plan.rollout_plan import Plan
-from service.rollout.routing.traffic_split import Assignment, Traffic
+from service.rollout.plan.rollout_plan import RolloutPlan
+from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.rollout.storage.database import Database, StoreError
-from service.rollout.storage.rollout_store import Store
+from service.rollout.storage.sqlite_store import SqliteRolloutStore
 from tests.support.fakes import manifest_of
 
 EDGES = duration_buckets(10.0)
 
-QUICK = Plan.model_validate(
+QUICK = RolloutPlan.model_validate(
     {
         "steps": [
             {"weight": 10, "min_dwell_seconds": 10, "min_samples": 100},
@@ -40,7 +40,7 @@ QUICK = Plan.model_validate(
 )
 
 
-SHADOWED = Plan.model_validate(
+SHADOWED = RolloutPlan.model_validate(
     {
         **QUICK.model_dump(),
         "steps": [
@@ -51,8 +51,8 @@ SHADOWED = Plan.model_validate(
 )
 
 
-def judgement(outcome: Outcome, canary: int = 1000, stable: int = 1000) -> Judgement:
-    return Judgement(outcome, f"latency {outcome}: as told", "latency", canary, stable)
+def judgement(outcome: VerdictOutcome, canary: int = 1000, stable: int = 1000) -> Assessment:
+    return Assessment(outcome, f"latency {outcome}: as told", "latency", canary, stable)
 
 
 def bucket_counts(seconds: Sequence[float], faults: int = 0) -> Counts:
@@ -113,7 +113,7 @@ class FakeEvidence:
 
     def _zero(self) -> None:
         blank = bucket_counts([])
-        self.arms = {"step": Arms(blank, blank)}
+        self.arms = {"step": CountsByArm(blank, blank)}
 
     def restart(self) -> None:
         self.origin += "'"
@@ -127,7 +127,7 @@ class FakeEvidence:
         canary_faults: int = 0,
     ) -> None:
         old = self.arms["step"]
-        self.arms["step"] = Arms(
+        self.arms["step"] = CountsByArm(
             old.stable.plus(bucket_counts(stable, stable_faults)),
             old.canary.plus(bucket_counts(canary, canary_faults)),
         )
@@ -135,7 +135,7 @@ class FakeEvidence:
     async def read(self, stable: str, canary: str) -> Snapshot:
         if self.error is not None:
             raise self.error
-        return Snapshot(self.origin, stable, canary, Counted(requests=dict(self.arms)))
+        return Snapshot(self.origin, stable, canary, Counters(requests=dict(self.arms)))
 
     async def read_stable(self, stable: str) -> dict[str, Counts]:
         if self.error is not None:
@@ -147,20 +147,20 @@ class FakeShadow:
     """Copies as told; each is taken once."""
 
     def __init__(self) -> None:
-        self.seen = Shadowed(EDGES)
+        self.seen = ShadowStats(EDGES)
 
     def ran(self, count: int = 1, *, faults: int = 0, ratio: float = 1.0) -> None:
         for _ in range(count):
-            modes = one(EDGES, "step", 0.01, 0.01 * ratio)
-            self.seen = self.seen.plus(Shadowed(EDGES, modes, answered=1, cosine_sum=0.9))
-        self.seen = self.seen.plus(Shadowed(EDGES, faults=faults))
+            modes = copy_times(EDGES, "step", 0.01, 0.01 * ratio)
+            self.seen = self.seen.plus(ShadowStats(EDGES, modes, answered=1, cosine_sum=0.9))
+        self.seen = self.seen.plus(ShadowStats(EDGES, faults=faults))
 
-    def take(self) -> Shadowed:
-        seen, self.seen = self.seen, Shadowed(EDGES)
+    def take(self) -> ShadowStats:
+        seen, self.seen = self.seen, ShadowStats(EDGES)
         return seen
 
 
-class FlakyStore(Store):
+class FlakyStore(SqliteRolloutStore):
     """A store whose disk may be full."""
 
     full = False
@@ -174,7 +174,7 @@ class FlakyStore(Store):
 class World:
     """A controller with everything around it; `restart` is a kill -9 and a new process."""
 
-    def __init__(self, path: Path, plan: Plan = QUICK, stable: str = "phase-2") -> None:
+    def __init__(self, path: Path, plan: RolloutPlan = QUICK, stable: str = "phase-2") -> None:
         self.path, self.plan, self.stable = path, plan, stable
         self.clock = FakeClock()
         self.versions = FakeVersions()
@@ -184,7 +184,7 @@ class World:
 
     def _boot(self) -> Controller:
         self.store = FlakyStore(Database(self.path))
-        self.traffic = Traffic(Assignment(self.stable))
+        self.traffic = TrafficRouter(TrafficSplit(self.stable))
         self.metrics = Metrics(CollectorRegistry(), 10.0)
         return Controller(
             traffic=self.traffic,
@@ -239,6 +239,6 @@ class World:
         return str(self.controller.status()["phase"])
 
 
-def plan(**changes) -> Plan:
+def plan(**changes) -> RolloutPlan:
     """`QUICK` with some fields changed, checked anew."""
-    return Plan.model_validate({**QUICK.model_dump(), **changes})
+    return RolloutPlan.model_validate({**QUICK.model_dump(), **changes})

@@ -13,7 +13,7 @@ from service.inference.engines.state_pool import StatePool
 from service.inference.engines.step_engine import StepEngine
 from service.inference.repository import VersionFiles
 from service.manifest import MODEL_FP16, STEP_INT8, STEP_POOLED, Precision
-from service.settings import Engine as EngineSettings
+from service.settings import EngineSettings
 
 
 def load_engine(settings: EngineSettings, files: VersionFiles) -> Engine:

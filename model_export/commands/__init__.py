@@ -1,0 +1,1 @@
+"""Commands of `nextvec` that need torch and the exporter."""

@@ -1,0 +1,294 @@
+"""The Open Inference Protocol's bodies: bytes to tensors and options, and back.
+
+Version 2 of the protocol with Triton's binary tensor extension: a JSON object,
+then the tensors announced in it, little-endian and row-major, in order. Nothing
+here knows HTTP beyond the values of two headers.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from service.api.codecs import json_numbers
+from service.errors import Invalid, Malformed, TooLarge, UnsupportedMediaType
+from service.types import Vector, Vectors
+
+INPUT = "vectors"
+OUTPUT = "next_vector"
+HEADER_LENGTH = "Inference-Header-Content-Length"
+
+_BINARY_TYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "FP16": np.dtype("<f2")}
+_SEQUENCE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+_LARGEST_ID = 2**64 - 1
+_WINDOW_BITS = {"gzip": 31, "deflate": 15}
+"""zlib's word for the container: gzip's own, or zlib's, which HTTP calls deflate."""
+
+
+@dataclass(frozen=True)
+class SequenceStep:
+    """A request's place in a sequence. `start` begins it anew, `end` forgets it."""
+
+    id: str
+    start: bool
+    end: bool
+
+
+@dataclass(frozen=True)
+class InferRequest:
+    """One infer request. `contexts` is `[batch, n, dim]` float32, n ≥ 1, batch ≥ 1."""
+
+    contexts: NDArray[np.float32]
+    binary_output: bool
+    id: str | None = None
+    sequence: SequenceStep | None = None
+    routing_key: str | None = None
+    timeout_seconds: float | None = None
+
+
+def decompress(content: bytes, encoding: str, most: int) -> bytes:
+    """The body before its `Content-Encoding`, of `most` bytes at most.
+
+    Memory stays bounded whatever the content expands to. Raises `TooLarge`,
+    `Malformed` or `UnsupportedMediaType`.
+    """
+    bits = _WINDOW_BITS.get(encoding)
+    if bits is None:
+        raise UnsupportedMediaType(f"Content-Encoding is {encoding!r}: send gzip, deflate or none")
+    stream = zlib.decompressobj(bits)
+    try:
+        plain = stream.decompress(content, most + 1)
+    except zlib.error as error:
+        raise Malformed(f"the body is not {encoding}: {error}") from error
+    if len(plain) > most:
+        raise TooLarge(f"the decompressed body is over {most} bytes")
+    if not stream.eof:
+        raise Malformed(f"the {encoding} body is cut off")
+    if stream.unused_data:
+        raise Malformed(f"{len(stream.unused_data)} bytes follow the {encoding} body")
+    return plain
+
+
+def json_length(header: str | None, size: int) -> int:
+    """The bytes of JSON at the front of a body of `size` bytes. Raises `Malformed`."""
+    if header is None:
+        return size
+    # Bounded before int(): a number of thousands of digits would take its time.
+    length = int(header) if re.fullmatch(r"[0-9]{1,18}", header.strip()) else -1
+    if not 0 <= length <= size:
+        raise Malformed(f"{HEADER_LENGTH} is {header[:40]!r} and the body has {size} bytes")
+    return length
+
+
+def parse(content: bytes, header_length: int, dim: int, max_rows: int) -> InferRequest:
+    """The request in `content`, whose first `header_length` bytes are JSON.
+
+    With 0 the body is the one input's raw float32 rows, and the answer binary.
+    Raises `Malformed` for what breaks the protocol, `Invalid` for a shape that
+    is no context and for more than `max_rows` vectors. Values are not looked at.
+    """
+    if header_length == 0:
+        if len(content) % (4 * dim):
+            raise Malformed(f"{len(content)} bytes are not rows of {dim} float32")
+        rows = np.frombuffer(content, "<f4")
+        contexts = _contexts(rows, [len(rows) // dim, dim], dim, max_rows)
+        return InferRequest(contexts, binary_output=True)
+    body = memoryview(content)
+    request = json_numbers.loads(body[:header_length], dim, max_rows)
+    if not isinstance(request, dict):
+        raise Malformed("the request is not a JSON object")
+    parameters = _parameters(request, "the request")
+    return InferRequest(
+        contexts=_input(request, body[header_length:], dim, max_rows),
+        binary_output=_wants_binary(request, parameters),
+        id=_text(request, "id"),
+        sequence=_sequence(parameters),
+        routing_key=_text(parameters, "routing_key"),
+        timeout_seconds=_timeout(parameters),
+    )
+
+
+def render(
+    model: str, version: str, request_id: str | None, vectors: list[Vector], *, binary: bool
+) -> tuple[bytes, int | None]:
+    """The answer's body, and the length of its JSON where a binary tensor follows it."""
+    output: dict[str, Any] = {
+        "name": OUTPUT,
+        "datatype": "FP32",
+        "shape": [len(vectors), len(vectors[0])],
+    }
+    content: dict[str, Any] = {"model_name": model, "model_version": version, "outputs": [output]}
+    if request_id is not None:
+        content["id"] = request_id
+    values = np.concatenate(vectors).astype("<f4", copy=False)
+    if not binary:
+        output["data"] = values
+        return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), None
+    output["parameters"] = {"binary_data_size": values.nbytes}
+    header = orjson.dumps(content)
+    return header + values.tobytes(), len(header)
+
+
+# --- the input tensor ---
+
+
+def _input(
+    request: Mapping[str, Any], rest: memoryview, dim: int, max_rows: int
+) -> NDArray[np.float32]:
+    tensor = _only(request.get("inputs"), INPUT, "inputs")
+    parameters = _parameters(tensor, INPUT)
+    datatype, shape = tensor.get("datatype"), _shape(tensor.get("shape"))
+    if "shared_memory_region" in parameters:
+        raise Malformed(f"{INPUT}: shared memory is not supported; send the data")
+    if "binary_data_size" in parameters:
+        if "data" in tensor:
+            raise Malformed(f"{INPUT} has both data and binary_data_size; send one")
+        values = _from_binary(rest, parameters["binary_data_size"], datatype)
+    else:
+        if len(rest):
+            raise Malformed(f"{len(rest)} bytes follow the JSON and no input announces them")
+        values = _from_json(tensor.get("data"), datatype)
+    return _contexts(values, shape, dim, max_rows)
+
+
+def _from_binary(rest: memoryview, size: object, datatype: object) -> NDArray[np.float32]:
+    if size != len(rest) or isinstance(size, bool):
+        raise Malformed(f"{INPUT}: binary_data_size is {_shown(size)} and {len(rest)} bytes follow")
+    dtype = _BINARY_TYPES.get(datatype) if isinstance(datatype, str) else None
+    if dtype is None:
+        raise Malformed(f"{INPUT} is {_shown(datatype)}; binary, FP32 and FP16 are possible")
+    if len(rest) % dtype.itemsize:
+        raise Malformed(f"{INPUT}: {len(rest)} bytes are not {datatype} values")
+    # The JSON may have any length: what follows it need not lie on a boundary of 4.
+    with np.errstate(invalid="ignore"):  # a signalling NaN, refused later
+        return np.require(np.frombuffer(rest, dtype), np.float32, ["A"])
+
+
+def _from_json(data: object, datatype: object) -> NDArray[np.float32]:
+    if datatype != "FP32":
+        raise Malformed(f"{INPUT} is {_shown(datatype)}; in JSON it is FP32, binary also FP16")
+    if not isinstance(data, list):
+        raise Malformed(f"{INPUT} has no list of data, and no binary_data_size either")
+    try:
+        return json_numbers.float32(data)
+    except ValueError as error:
+        raise Malformed(f"{INPUT}: data has {error}") from error
+
+
+def _shape(shape: object) -> list[int]:
+    if (
+        not isinstance(shape, list)
+        or len(shape) > 8
+        or not all(type(size) is int and size >= 0 for size in shape)
+    ):
+        raise Malformed(f"{INPUT}: shape is not a list of sizes")
+    return shape
+
+
+def _contexts(values: Vectors, shape: list[int], dim: int, max_rows: int) -> NDArray[np.float32]:
+    if math.prod(shape) != values.size:
+        raise Malformed(f"{INPUT}: shape {shape} is not that of {values.size} values")
+    if len(shape) not in {2, 3} or shape[-1] != dim:
+        raise Invalid(f"{INPUT}: shape is {shape}, not [n, {dim}] or [batch, n, {dim}]")
+    # Before a batch of no vectors, which may claim any size, is made an array.
+    if not values.size:
+        raise Invalid(f"{INPUT}: there are no vectors")
+    if values.size > max_rows * dim:
+        raise Invalid(f"{values.size // dim} vectors are more than the {max_rows} allowed")
+    return values.reshape(-1, *shape[-2:])
+
+
+# --- the options ---
+
+
+def _wants_binary(request: Mapping[str, Any], parameters: Mapping[str, Any]) -> bool:
+    default = _flag(parameters, "binary_data_output", default=False)
+    if not request.get("outputs"):
+        return default
+    tensor = _only(request["outputs"], OUTPUT, "outputs")
+    wanted = _parameters(tensor, OUTPUT)
+    for unsupported in ("classification", "shared_memory_region"):
+        if wanted.get(unsupported):
+            raise Malformed(f"{OUTPUT}: {unsupported} is not supported")
+    return _flag(wanted, "binary_data", default=default)
+
+
+def _sequence(parameters: Mapping[str, Any]) -> SequenceStep | None:
+    value = parameters.get("sequence_id")
+    start = _flag(parameters, "sequence_start", default=False)
+    end = _flag(parameters, "sequence_end", default=False)
+    if value is None or value == "" or (type(value) is int and value == 0):
+        if start or end:
+            raise Malformed("sequence_start or sequence_end without a sequence_id")
+        return None
+    if isinstance(value, str) and _SEQUENCE_ID.match(value):
+        return SequenceStep(value, start, end)
+    if type(value) is int and 0 < value <= _LARGEST_ID:
+        return SequenceStep(str(value), start, end)
+    raise Malformed(
+        "sequence_id is neither a number up to 2^64 - 1 nor 1 to 128 letters, digits, . _ : -"
+    )
+
+
+def _timeout(parameters: Mapping[str, Any]) -> float | None:
+    """In seconds; the protocol counts microseconds, and 0 is none."""
+    value = parameters.get("timeout")
+    if value is None:
+        return None
+    if type(value) is not int or value < 0:
+        raise Malformed("timeout is not a number of microseconds")
+    return value / 1e6 or None
+
+
+def _only(tensors: object, name: str, what: str) -> Mapping[str, Any]:
+    """The one tensor there may be in a list of them."""
+    if not isinstance(tensors, list) or not all(isinstance(t, dict) for t in tensors):
+        raise Malformed(f"{what} is not a list of tensors")
+    for tensor in tensors:
+        if tensor.get("name") != name:
+            raise Malformed(f"{what}: {_shown(tensor.get('name'))} is not known; {name!r} is")
+    if len(tensors) != 1:
+        raise Malformed(f"{what} has {len(tensors)} tensors; it takes {name!r}, once")
+    found: Mapping[str, Any] = tensors[0]
+    return found
+
+
+def _parameters(container: Mapping[str, Any], what: str) -> Mapping[str, Any]:
+    value = container.get("parameters")
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise Malformed(f"parameters of {what} is not an object")
+    return value
+
+
+def _flag(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    value = parameters.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise Malformed(f"{name} is neither true nor false")
+    return value
+
+
+def _text(container: Mapping[str, Any], name: str) -> str | None:
+    value = container.get(name)
+    if value is not None and not isinstance(value, str):
+        raise Malformed(f"{name} is not text")
+    return value
+
+
+def _shown(value: object) -> str:
+    """For a message: short, and not the insides of what may be nested deep."""
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "an object"
+    shown = repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:80]}…"

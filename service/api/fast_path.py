@@ -1,0 +1,212 @@
+"""Predictions on their shortest way: from the parser to the dispatch and back in one write.
+
+Of one more vector of a session the engine takes a fraction of a millisecond to
+two, and the framework with its middleware as much again. A request whose path is
+one of the predictions' and whose length is declared is therefore answered here,
+by the same functions and rules as over ASGI: the routes' (`call.py`), errors,
+headers, limits of bodies. Everything else, and all that is unusual, goes the
+framework's way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from service.api import errors, request_context
+from service.api.codecs.vectors import JSON_TYPE
+from service.api.connection import Connection
+from service.api.http_call import Handler, HttpCall, note_prediction
+from service.api.routes import open_inference, predict, sessions
+from service.errors import NextvecError
+
+logger = logging.getLogger(__name__)
+
+_PATHS = re.compile(
+    # One segment each of what a path may hold, but for "%": escapes are the framework's to read.
+    rb"/v1/predict|/v1/sessions/(?P<session>[!$&-.0-~]+)/vectors"
+    rb"|/v2/models/(?P<model>[!$&-.0-~]+)(?:/versions/(?P<version>[!$&-.0-~]+))?/infer"
+)
+
+
+def _route(path: bytes) -> Handler | None:
+    found = _PATHS.fullmatch(path)
+    if found is None:
+        return None
+    session, model, version = (part and part.decode("ascii") for part in found.groups())
+    if session:
+        return partial(sessions.handle_append, session)
+    if model:
+        return partial(open_inference.handle_infer, model, version or None)
+    return predict.handle_predict
+
+
+class _NobodyWaits:
+    """In place of the event a framework's request waits on."""
+
+    def set(self) -> None:
+        """Nothing."""
+
+
+class Exchange:
+    """One request and its answer. uvicorn's protocol reads and sets the upper attributes,
+    as it does those of a request over ASGI."""
+
+    message_event: Final = _NobodyWaits()
+
+    def __init__(self, work: Handler, headers: list[tuple[bytes, bytes]], query: bytes) -> None:
+        self.keep_alive = True
+        self.disconnected = False
+        self.more_body = True
+        self.response_started = self.response_complete = False
+        self.work = work
+        self.headers = headers
+        self.query = query
+        self.began = time.perf_counter()
+        self.parts: list[bytes] = []
+        self.held = 0
+        self.late: asyncio.TimerHandle | None = None
+        self.task: asyncio.Task[None] | None = None
+
+
+class FastPath(Connection):
+    """A connection whose predictions are answered without the framework."""
+
+    def begin(self) -> None:
+        """A head is complete: into the lane with it, or over ASGI."""
+        work = self._work()
+        if work is None:
+            super().begin()
+            return
+        exchange = Exchange(work, self.headers, self.url.partition(b"?")[2])
+        exchange.keep_alive = self.parser.should_keep_alive()
+        self.cycle = exchange  # type: ignore[assignment]  # as far as the protocol looks, it is one
+
+    def _work(self) -> Handler | None:
+        """The route of a request that can be answered here; None for one that cannot."""
+        if self.parser.get_method() != b"POST" or self.parser.get_http_version() != "1.1":
+            return None
+        # Behind an answer that is still to come, or that is not being read, requests
+        # queue and wait as the framework's do.
+        if not (self.cycle is None or self.cycle.response_complete) or self.flow.write_paused:
+            return None
+        lengths = [value for name, value in self.headers if name == b"content-length"]
+        most = self.services.settings.limits.max_body_bytes
+        if self.expect_100_continue or not lengths or int(lengths[0]) > most:
+            return None
+        return _route(self.url.partition(b"?")[0])
+
+    def take(self, piece: bytes) -> None:
+        exchange = self.cycle
+        if not isinstance(exchange, Exchange):
+            super().take(piece)
+            return
+        if exchange.response_complete:
+            return
+        exchange.parts.append(piece)
+        exchange.held += len(piece)
+        try:
+            self.services.bodies.take(len(piece), exchange.held)
+        except NextvecError as error:
+            self._fail(exchange, error)
+
+    def completed(self) -> None:
+        super().completed()
+        exchange = self.cycle
+        if isinstance(exchange, Exchange) and not exchange.response_complete:
+            if exchange.late is not None:
+                exchange.late.cancel()
+            exchange.task = self.loop.create_task(self._serve(exchange))
+            self.tasks.add(exchange.task)
+            exchange.task.add_done_callback(self.tasks.discard)
+
+    def _after(self, count: int) -> None:
+        super()._after(count)
+        exchange = self.cycle
+        if isinstance(exchange, Exchange) and exchange.more_body and exchange.late is None:
+            bodies = self.services.bodies
+            patience = bodies.limits.body_timeout_seconds
+            exchange.late = self.loop.call_later(patience, self._fail, exchange, bodies.late())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        exchange = self.cycle
+        if isinstance(exchange, Exchange):
+            if exchange.late is not None:
+                exchange.late.cancel()
+            if exchange.task is not None:
+                exchange.task.cancel()  # the caller has gone
+            self._let_go(exchange)
+
+    async def _serve(self, exchange: Exchange) -> None:
+        identity = request_context.request_id(exchange.headers)
+        state: dict[str, object] = {"request_id": identity}
+        try:
+            self.services.check_accepting()
+            reply = await exchange.work(self._call(exchange, identity))
+        except NextvecError as error:
+            self._answer(exchange, state, *errors.render_error(error, state))
+        except asyncio.CancelledError:
+            self.transport.close()
+            raise
+        except Exception:
+            logger.exception("request %s failed", identity)
+            self._answer(exchange, state, 500, errors.internal_error_body(identity), {})
+        else:
+            note_prediction(state, reply.prediction)
+            more = reply.headers or {}
+            self._answer(exchange, state, 200, reply.content, more, reply.media_type)
+
+    def _call(self, exchange: Exchange, identity: str) -> HttpCall:
+        parts = exchange.parts
+        # Of two headers of one name the first counts.
+        headers = {n.decode("latin-1"): v.decode("latin-1") for n, v in reversed(exchange.headers)}
+        content = parts[0] if len(parts) == 1 else b"".join(parts)
+        exchange.parts = []
+        query = exchange.query.decode("latin-1")
+        return HttpCall(self.services, identity, headers, query, content)
+
+    def _fail(self, exchange: Exchange, error: NextvecError) -> None:
+        """Answer before the body has come whole: the rest of it is not waited for."""
+        exchange.keep_alive = False
+        state: dict[str, object] = {"request_id": request_context.request_id(exchange.headers)}
+        self._answer(exchange, state, *errors.render_error(error, state))
+
+    def _answer(
+        self,
+        exchange: Exchange,
+        state: dict[str, object],
+        status: int,
+        content: bytes,
+        headers: Mapping[str, str],
+        media_type: str = JSON_TYPE,
+    ) -> None:
+        self._let_go(exchange)
+        if exchange.disconnected or self.transport.is_closing():
+            return
+        exchange.response_started = exchange.response_complete = True
+        lines = [
+            *self.server_state.default_headers,
+            (b"content-length", b"%d" % len(content)),
+            (b"content-type", media_type.encode("ascii")),
+            *((name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()),
+            *request_context.headers(state, time.perf_counter() - exchange.began),
+        ]
+        if not exchange.keep_alive:
+            lines.append((b"connection", b"close"))
+        head = b"".join([b"%s: %s\r\n" % line for line in lines])
+        self.transport.write(b"%s%s\r\n%s" % (STATUS_LINE[status], head, content))
+        if not exchange.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _let_go(self, exchange: Exchange) -> None:
+        self.services.bodies.give_back(exchange.held)
+        exchange.held, exchange.parts = 0, []

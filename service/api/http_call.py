@@ -1,0 +1,120 @@
+"""A prediction request and its reply, independent of the server path that carried it.
+
+Requests arrive on two paths: through the framework and its middleware
+(`answer_over_asgi`), or through the server's fast path (`fast_path.py`). Both call
+the same handlers, which turn an `HttpCall` into an `HttpReply`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+from fastapi import Request, Response
+from starlette.requests import ClientDisconnect
+
+from service.api.services import Services, accepting_services
+from service.errors import Cancelled
+from service.prediction.request import Prediction
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class HttpCall:
+    """A request.
+
+    `headers` maps lower-case names to the first value of each; `query` is the raw query string.
+    """
+
+    services: Services
+    request_id: str
+    headers: Mapping[str, str]
+    query: str
+    content: bytes
+
+    def parameter(self, name: str) -> str | None:
+        """Return the last value of a query parameter, or None."""
+        # Parsing a query costs more than the rest of this class: skip it for the common
+        # case of no parameter, or a single alphanumeric one.
+        only, _, value = self.query.partition("=")
+        if not self.query or (only == name and value.isalnum()):
+            return value or None
+        return dict(parse_qsl(self.query, keep_blank_values=True)).get(name)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    """A response with status 200. `prediction` supplies the headers that every response carries."""
+
+    content: bytes
+    media_type: str
+    prediction: Prediction
+    headers: Mapping[str, str] | None = None
+
+
+Handler = Callable[[HttpCall], Coroutine[Any, Any, HttpReply]]
+"""The code of a prediction route. Raises `NextvecError`."""
+
+
+async def answer_over_asgi(request: Request, handler: Handler) -> Response:
+    """Run `handler` for a framework request, and cancel it when the caller disconnects."""
+    services = accepting_services(request)
+    content = await read_body(request)
+    state = request.scope["state"]
+    call = HttpCall(services, state["request_id"], request.headers, request.url.query, content)
+    reply = await cancel_on_disconnect(request, handler(call))
+    note_prediction(state, reply.prediction)
+    return Response(reply.content, 200, reply.headers, media_type=reply.media_type)
+
+
+def note_prediction(state: dict[str, object], prediction: Prediction) -> None:
+    """Store in `state` what `request_context.headers` reports: variant, version and timings."""
+    state["variant"], state["version"] = prediction.route.variant, prediction.route.version
+    state["queue"], state["inference"] = prediction.queue_seconds, prediction.inference_seconds
+
+
+async def read_body(request: Request) -> bytes:
+    """Return the whole body. Raises `Cancelled`, and what `BodyLimitMiddleware` raises."""
+    try:
+        return await request.body()
+    except ClientDisconnect as error:
+        raise Cancelled("the caller disconnected") from error
+
+
+async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Await `work`. When the caller disconnects, cancel it and raise `Cancelled`."""
+    # The work runs in the request's own task and only the watcher in another one:
+    # waiting for two tasks would cost more than the rest of the request.
+    task = asyncio.current_task()
+    assert task is not None
+    watcher = asyncio.ensure_future(_wait_for_disconnect(request))
+    finished = disconnected = False
+
+    def cancel_work(watch: asyncio.Future[None]) -> None:
+        nonlocal disconnected
+        if not (finished or watch.cancelled()):
+            disconnected = True
+            task.cancel()
+
+    watcher.add_done_callback(cancel_work)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if disconnected and task.uncancel() == 0:
+            raise Cancelled("the caller disconnected") from None
+        raise
+    finally:
+        finished = True
+        watcher.cancel()
+
+
+async def _wait_for_disconnect(request: Request) -> None:
+    # An error here means that the connection is unusable: nobody is left to answer.
+    with suppress(Exception):
+        while (await request.receive())["type"] != "http.disconnect":
+            pass

@@ -1,0 +1,88 @@
+"""What every answer carries: an id, whose variant answered, and where time went."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Iterable, Mapping
+from random import Random
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.errors import internal_error_body
+
+logger = logging.getLogger(__name__)
+
+# To tell requests apart, not to keep a secret: no system call for each.
+_draw = Random().getrandbits  # noqa: S311  as said
+
+_USABLE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}\Z")
+
+
+class RequestContextMiddleware:
+    """ASGI middleware: sets `scope["state"]["request_id"]`, adds the headers.
+
+    A route notes `variant`, `version`, `queue` and `inference` (seconds) in
+    `scope["state"]`; whatever it noted is sent, on an error answer too.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id(scope["headers"])
+
+        started = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    *headers(state, time.perf_counter() - began),
+                ]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Exception:
+            # Here rather than in the framework, whose last resort lies outside of
+            # this and would answer without the id that it tells people to look for.
+            if started:
+                raise
+            logger.exception("request %s failed", state["request_id"])
+            content = internal_error_body(str(state["request_id"]))
+            response = Response(content, 500, media_type="application/json")
+            await response(scope, receive, send_with_headers)
+
+
+def request_id(given: Iterable[tuple[bytes, bytes]]) -> str:
+    """The caller's own, if the request's headers bring one that can be used; else a new one."""
+    for name, value in given:
+        if name == b"x-request-id" and _USABLE_ID.match(value):
+            return value.decode("ascii")
+    return f"{_draw(128):032x}"
+
+
+def headers(state: Mapping[str, Any], total: float) -> list[tuple[bytes, bytes]]:
+    """Those of an answer that took `total` seconds; see `RequestContextMiddleware`."""
+    found = [(b"x-request-id", state["request_id"].encode("ascii"))]
+    timing = b"total;dur=%.3f" % (total * 1000)
+    if state.get("variant") is not None:
+        found.append((b"x-variant", state["variant"].encode("ascii")))
+    if "version" in state:
+        found.append((b"x-model-version", state["version"].encode("ascii")))
+    if "queue" in state:
+        parts = (state["queue"] * 1000, state["inference"] * 1000)
+        timing = b"queue;dur=%.3f, inference;dur=%.3f, %b" % (*parts, timing)
+    found.append((b"server-timing", timing))
+    return found

@@ -1,0 +1,183 @@
+"""`/admin/v1/rollout`: see it, start it, and say go on or stop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Query, Response
+from pydantic import ValidationError
+from starlette.responses import StreamingResponse
+
+from service.api.change_parameters import Change
+from service.api.schemas import ERRORS, StartRequest, VerbRequest
+from service.api.security import Approver, Operator, Role, Viewer
+from service.api.services import LiveServices, ReadyServices
+from service.errors import Forbidden, Invalid, NextvecError
+from service.rollout.state.change_request import ChangeOptions
+
+router = APIRouter(prefix="/admin/v1/rollout", tags=["admin"], responses=ERRORS)
+
+
+@router.get("")
+async def status(services: LiveServices, role: Viewer) -> Response:
+    """Phase, weight, and per guardrail the figures that say why; `X-Role` is the caller's."""
+    answer = _status(services.controller.status())
+    answer.headers["X-Role"] = role.name.lower()
+    return answer
+
+
+@router.post("", status_code=202)
+async def start(
+    change: Change, services: ReadyServices, role: Operator, wanted: StartRequest
+) -> Response:
+    """Begin a rollout; it answers at once, and loads and warms up meanwhile.
+
+    A canary that misses the plan's gate is refused with every figure it misses.
+    """
+    if wanted.override_gate:
+        _may_override(role, wanted.reason)
+    terms = await change.terms(role)
+    answer = await services.controller.start_rollout(
+        wanted.canary,
+        wanted.plan,
+        actor=_actor(role),
+        reason=wanted.reason,
+        expected_generation=change.generation,
+        terms=terms,
+        override_gate=wanted.override_gate,
+    )
+    return _status(answer, 200 if terms.dry_run else 202)
+
+
+@router.post("/retry", status_code=202)
+async def retry(
+    change: Change, services: ReadyServices, role: Operator, body: VerbRequest | None = None
+) -> Response:
+    """Put the canary that was rolled back on trial once more, with the same plan."""
+    terms = await change.terms(role)
+    answer = await services.controller.retry(change.generation, _actor(role), _reason(body), terms)
+    return _status(answer, 200 if terms.dry_run else 202)
+
+
+@router.post("/promote")
+async def promote(
+    change: Change,
+    services: ReadyServices,
+    role: Approver,
+    body: VerbRequest | None = None,
+    *,
+    force: Annotated[bool, Query()] = False,
+) -> Response:
+    """Approve the present step; on the last one, make the canary stable.
+
+    `force` does so before the guardrails have passed, which is recorded.
+    """
+    answer = await services.controller.promote(
+        change.generation, _actor(role), _reason(body), await change.terms(role), force=force
+    )
+    return _status(answer)
+
+
+@router.post(
+    "/abort",
+    openapi_extra={
+        "requestBody": {
+            "content": {"application/json": {"schema": VerbRequest.model_json_schema()}}
+        }
+    },
+)
+async def abort(change: Change, services: LiveServices, role: Operator) -> Response:
+    """Take the canary's share back now, whatever else the request says.
+
+    Neither `If-Match` nor a body is needed, and neither can be wrong; a dry run is
+    the one way to ask and not to get it.
+    """
+    try:
+        reason = VerbRequest.model_validate_json(await change.request.body()).reason
+    except (ValidationError, NextvecError):
+        # Too large, too slow, or one too many under load: it is not needed.
+        reason = ""
+    try:
+        terms = await change.terms(role)
+    except NextvecError:
+        terms = ChangeOptions(change.dry_run)
+    return _status(await services.controller.abort(None, _actor(role), reason, terms))
+
+
+@router.post("/pause")
+async def pause(
+    change: Change, services: ReadyServices, role: Operator, body: VerbRequest | None = None
+) -> Response:
+    """Hold the weight; the guardrails go on."""
+    terms = await change.terms(role)
+    answer = await services.controller.pause(change.generation, _actor(role), _reason(body), terms)
+    return _status(answer)
+
+
+@router.post("/resume")
+async def resume(
+    change: Change, services: ReadyServices, role: Approver, body: VerbRequest | None = None
+) -> Response:
+    """Go on after a pause."""
+    terms = await change.terms(role)
+    answer = await services.controller.resume(change.generation, _actor(role), _reason(body), terms)
+    return _status(answer)
+
+
+@router.post("/undo")
+async def undo(
+    change: Change, services: ReadyServices, role: Approver, body: VerbRequest | None = None
+) -> Response:
+    """Go back to the stable version from before the last promotion."""
+    terms = await change.terms(role)
+    answer = await services.controller.undo(change.generation, _actor(role), _reason(body), terms)
+    return _status(answer)
+
+
+@router.get("/history")
+async def history(
+    services: LiveServices, _role: Viewer, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+) -> list[dict[str, Any]]:
+    """The audit log, newest first."""
+    return await services.controller.history(limit)
+
+
+@router.get("/events")
+async def events(services: LiveServices, _role: Viewer) -> StreamingResponse:
+    """Server-sent events: the present status, then every look and every change."""
+
+    async def stream() -> AsyncIterator[bytes]:
+        async for event in services.controller.subscribe():
+            yield b"event: %b\ndata: %b\n\n" % (
+                str(event["event"]).encode(),
+                orjson.dumps(event["data"]),
+            )
+
+    return StreamingResponse(
+        stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+    )
+
+
+def _may_override(role: Role, reason: str) -> None:
+    if role < Role.APPROVER:
+        raise Forbidden(f"override_gate needs the role approver, not {role.name.lower()}")
+    if not reason.strip():
+        raise Invalid("override_gate needs a reason, which the audit log keeps")
+
+
+def _status(content: dict[str, Any], code: int = 200) -> Response:
+    headers = {"Cache-Control": "no-store"}
+    # What would be has no tag: nothing can be changed on the strength of it.
+    if "dry_run" not in content:
+        headers["ETag"] = f'"{content["generation"]}"'
+    return Response(orjson.dumps(content), code, headers, media_type="application/json")
+
+
+def _actor(role: Role) -> str:
+    return role.name.lower()
+
+
+def _reason(body: VerbRequest | None) -> str:
+    return "" if body is None else body.reason

@@ -1,0 +1,62 @@
+"""`POST /v1/feedback`: what came after a prediction that no session kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from service.api import http_call, request_headers
+from service.api.codecs import json_numbers, vectors
+from service.api.schemas import ERRORS, FEEDBACK
+from service.api.services import accepting_services
+from service.errors import Invalid, UnsupportedMediaType
+from service.types import Vectors
+
+router = APIRouter(prefix="/v1", tags=["feedback"])
+
+
+@router.post("/feedback", status_code=202, openapi_extra=FEEDBACK, responses=ERRORS)
+async def feedback(request: Request) -> Response:
+    """Tell the vector that came after a prediction of `/v1/predict`.
+
+    `request_id` is the `X-Request-Id` of that answer; raw float32 takes it from the
+    query. The prediction is scored as those of sessions are, which need no label:
+    their next vector is one. A label counts once: repeated, it is answered with
+    `counted: false` and changes nothing. 404: no such prediction of this caller, or one that
+    overrode the split; 410: it is no longer kept.
+    """
+    services = accepting_services(request)
+    content = await http_call.read_body(request)
+    rows, fields = _label(request, content, services.dim)
+    request_id = fields.get("request_id")
+    if not isinstance(request_id, str) or not request_id:
+        raise Invalid("request_id is missing: the X-Request-Id of the prediction's answer")
+    counted = services.dispatch.label(
+        request_headers.caller_digest(request.headers), request_id, rows
+    )
+    answer = orjson.dumps({"request_id": request_id, "counted": counted})
+    return Response(answer, 202, media_type=vectors.JSON_TYPE)
+
+
+def _label(request: Request, content: bytes, dim: int) -> tuple[Vectors, Mapping[str, Any]]:
+    """The vector as `[1, dim]`, and what else was said.
+
+    Raises `UnsupportedMediaType`, `Malformed` or `Invalid`.
+    """
+    kind = request.headers.get("content-type", vectors.JSON_TYPE).partition(";")[0].strip().lower()
+    if kind == vectors.BINARY_TYPE:
+        return vectors.parse_binary(content, dim), request.query_params
+    if kind != vectors.JSON_TYPE:
+        raise UnsupportedMediaType(
+            f"content type {kind!r}: send {vectors.JSON_TYPE} or {vectors.BINARY_TYPE}"
+        )
+    parsed = json_numbers.loads(content, dim, 1)
+    if not isinstance(parsed, dict) or not isinstance(parsed.get("vector"), list):
+        raise Invalid("the body is not an object with 'request_id' and 'vector', a list")
+    try:
+        return json_numbers.float32(parsed["vector"])[None], parsed
+    except ValueError as error:
+        raise Invalid(f"vector has {error}") from error

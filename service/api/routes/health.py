@@ -1,0 +1,33 @@
+"""Health, and the metrics page."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import JSONResponse, Response
+
+from service.api.services import LiveServices
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/v2/health/live")
+async def live(services: LiveServices) -> dict[str, bool]:
+    """The process answers."""
+    return {"live": True, "ready": services.accepting}
+
+
+@router.get("/v2/health/ready")
+async def ready(services: LiveServices) -> JSONResponse:
+    """Versions are loaded and warm; 503 before that and while draining."""
+    content = {"live": True, "ready": services.accepting}
+    return JSONResponse(content, 200 if services.accepting else 503)
+
+
+# Not async: rendering some ten thousand lines is a thread's work, not the event loop's.
+@router.get("/metrics")
+def metrics(services: LiveServices) -> Response:
+    """Prometheus text."""
+    for loaded in services.registry.loaded:
+        services.metrics.queue_length.labels(loaded.manifest.version).set(loaded.scheduler.waiting)
+    return Response(services.metrics.render(), media_type=CONTENT_TYPE_LATEST)

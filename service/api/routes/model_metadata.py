@@ -1,0 +1,101 @@
+"""What `/v2` tells of the server and its model: metadata, configuration, statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from service.api.codecs.tensors import INPUT, OUTPUT
+from service.inference.registry import LoadedVersion
+from service.metrics import Total, Usage
+
+EXTENSIONS = [
+    "binary_tensor_data",
+    "model_configuration",
+    "model_repository",
+    "parameters",
+    "sequence",
+    "sequence(string_id)",
+    "statistics",
+]
+"""Those that are implemented. The one custom parameter is `routing_key`."""
+
+
+def server(version: str, loaded: Iterable[LoadedVersion]) -> dict[str, Any]:
+    """The server metadata; `models` is this service's own addition."""
+    return {
+        "name": "nextvec",
+        "version": version,
+        "extensions": EXTENSIONS,
+        "models": [
+            {
+                "name": found.manifest.model,
+                "version": found.manifest.version,
+                "context_window": found.manifest.context_window,
+                "precision": found.precision,
+                "provider": found.provider,
+            }
+            for found in loaded
+        ],
+    }
+
+
+def metadata(model: str, loaded: Iterable[LoadedVersion], dim: int) -> dict[str, Any]:
+    """The model metadata. A context may also come without its batch: `[n, dim]`."""
+    return {
+        "name": model,
+        "versions": sorted(found.manifest.version for found in loaded),
+        "platform": "onnx_onnxv1",
+        "inputs": [{"name": INPUT, "datatype": "FP32", "shape": [-1, -1, dim]}],
+        "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, dim]}],
+    }
+
+
+def config(model: str, dim: int) -> dict[str, Any]:
+    """As Triton's ModelConfig. The batch is a dimension of the tensors, hence
+    `max_batch_size` 0; `sequence_batching` would oblige callers to it, and is left out."""
+    return {
+        "name": model,
+        "platform": "onnxruntime_onnx",
+        "backend": "onnxruntime",
+        "max_batch_size": 0,
+        "input": [{"name": INPUT, "data_type": "TYPE_FP32", "dims": [-1, -1, dim]}],
+        "output": [{"name": OUTPUT, "data_type": "TYPE_FP32", "dims": [-1, dim]}],
+    }
+
+
+def statistics(
+    model: str, usage: Mapping[str, Usage], answered: Mapping[str, float]
+) -> dict[str, Any]:
+    """Of every version in `usage`; `answered` is when each last did, in epoch seconds.
+
+    Copying tensors in and out is not measured apart from the inference.
+    """
+    nothing = _figure(Total(0, 0.0))
+    return {
+        "model_stats": [
+            {
+                "name": model,
+                "version": version,
+                "last_inference": int(answered.get(version, 0) * 1e3),
+                "inference_count": used.inference.count,
+                "execution_count": used.runs,
+                "inference_stats": {
+                    "success": _figure(used.succeeded),
+                    "fail": _figure(used.failed),
+                    "queue": _figure(used.queue),
+                    "compute_input": nothing,
+                    "compute_infer": _figure(used.inference),
+                    "compute_output": nothing,
+                    "cache_hit": nothing,
+                    "cache_miss": nothing,
+                },
+                "batch_stats": [],
+            }
+            for version, used in usage.items()
+        ]
+    }
+
+
+def _figure(total: Total) -> dict[str, int]:
+    return {"count": total.count, "ns": int(total.seconds * 1e9)}

@@ -1,0 +1,107 @@
+"""`/v2/repository`: which versions there are, and loading and unloading them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request
+
+from service.api import http_call
+from service.api.routes.open_inference import Model
+from service.api.schemas import ERRORS
+from service.api.security import Operator
+from service.api.services import ReadyServices, Services
+from service.errors import Conflict, Malformed
+from service.rollout.state.events import FINAL
+
+router = APIRouter(prefix="/v2/repository", tags=["open inference protocol"], responses=ERRORS)
+
+
+@router.post("/index")
+async def index(request: Request, services: ReadyServices, _role: Operator) -> list[dict[str, str]]:
+    """Every version on disk or loaded; `{"ready": true}` asks for the loaded ones."""
+    content = await _json(request)
+    loaded = {found.manifest.version for found in services.registry.loaded}
+    names = loaded if content.get("ready") is True else loaded | services.registry.available()
+    return [_state(services.settings.model, name, ready=name in loaded) for name in sorted(names)]
+
+
+@router.post("/models/{model}/load")
+async def load(
+    request: Request, services: ReadyServices, _role: Operator, model: Model
+) -> dict[str, str]:
+    """Load and warm up the version named by `parameters.version` or `?version=`.
+
+    It takes no share of the traffic by that: only a rollout does.
+    """
+    version = await _version(request, services)
+    await services.registry.prepare(version)
+    services.metrics.expect([(None, version)])
+    return _state(model, version, ready=True)
+
+
+@router.post("/models/{model}/unload")
+async def unload(
+    request: Request, services: ReadyServices, _role: Operator, model: Model
+) -> dict[str, str]:
+    """Let go of a version that no rollout needs; 409 for one that is needed."""
+    version = await _version(request, services)
+    part = _part(services, version)
+    if part is not None:
+        raise Conflict(f"{version} is {part}: it cannot be unloaded", code="version_in_use")
+    await services.registry.unload(version)
+    services.metrics.queue_length.labels(version).set(0)
+    return _state(model, version, ready=False)
+
+
+def _part(services: Services, version: str) -> str | None:
+    """What the rollout needs it for, if it does."""
+    status = services.controller.status()
+    if version == status["stable"]:
+        return "stable"
+    if version == status["canary"] and status["phase"] not in FINAL:
+        return "the canary"
+    if version == status["previous"]:
+        return "what an undo would bring back"
+    return None
+
+
+def _state(model: str, version: str, *, ready: bool) -> dict[str, str]:
+    return {
+        "name": model,
+        "version": version,
+        "state": "READY" if ready else "UNAVAILABLE",
+        "reason": "" if ready else "not loaded",
+    }
+
+
+async def _version(request: Request, services: Services) -> str:
+    content = await _json(request)
+    parameters = content.get("parameters") or {}
+    if not isinstance(parameters, dict):
+        raise Malformed("parameters is not an object")
+    for name in parameters:
+        if name == "config" or name.startswith("file:"):
+            raise Malformed(f"the parameter {name[:80]!r} is not supported: export a version")
+    version = parameters.get("version", request.query_params.get("version"))
+    if not isinstance(version, str) or not version:
+        there = ", ".join(sorted(services.registry.available())) or "none"
+        raise Malformed(
+            f'which version? send {{"parameters": {{"version": "…"}}}} or ?version=… ({there})'
+        )
+    return version
+
+
+async def _json(request: Request) -> dict[str, Any]:
+    """The body as an object; an empty one where there is none."""
+    content = await http_call.read_body(request)
+    if not content.strip():
+        return {}
+    try:
+        parsed = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise Malformed(f"the body is not JSON: {error}") from error
+    if not isinstance(parsed, dict):
+        raise Malformed("the body is not a JSON object")
+    return parsed

@@ -1,0 +1,193 @@
+"""`/v2`: the Open Inference Protocol, over the same dispatch as `/v1`."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from importlib.metadata import version as installed_version
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import JSONResponse, Response
+
+from service.api import request_headers
+from service.api.codecs import tensors, vectors
+from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
+from service.api.routes.model_metadata import config, metadata, server, statistics
+from service.api.schemas import ERRORS, INFER, VERSION_IN_PATH
+from service.api.services import LiveServices, Services
+from service.contexts.session_store import Begin
+from service.errors import Invalid, NotFound
+from service.prediction.request import RequestOptions
+
+router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=ERRORS)
+
+
+async def known_model(model: str, services: LiveServices) -> str:
+    """The model in the path. Raises `NotFound` for any but the one there is."""
+    return _known(model, services)
+
+
+def _known(model: str, services: Services) -> str:
+    if model != services.settings.model:
+        raise NotFound(
+            f"there is no model {model[:80]!r}; there is {services.settings.model!r}",
+            code="model_not_found",
+        )
+    return model
+
+
+async def _version_in_path(request: Request) -> str | None:
+    # Not a parameter of the routes: those without it would take it from the query.
+    found: str | None = request.path_params.get("version")
+    return found
+
+
+Model = Annotated[str, Depends(known_model)]
+Version = Annotated[str | None, Depends(_version_in_path)]
+
+
+@router.get("")
+async def get_server(services: LiveServices) -> dict[str, Any]:
+    """What this server is, what it has loaded, and on which device."""
+    return server(installed_version("nextvec"), services.registry.loaded)
+
+
+@router.get("/models")
+async def list_models(services: LiveServices) -> dict[str, list[str]]:
+    """The models' names: there is one."""
+    return {"models": [services.settings.model]}
+
+
+# Not async: adding up the histograms takes milliseconds, which a thread spends.
+@router.get("/models/stats")
+def get_all_statistics(services: LiveServices) -> dict[str, Any]:
+    """As that of the model."""
+    return _statistics(services, services.settings.model, None)
+
+
+@router.get("/models/{model}")
+@router.get("/models/{model}/versions/{version}", openapi_extra=VERSION_IN_PATH)
+async def get_metadata(services: LiveServices, model: Model, version: Version) -> dict[str, Any]:
+    """The tensors it takes and gives, and the versions loaded."""
+    if version is not None:
+        services.registry.get(version)
+    return metadata(model, services.registry.loaded, services.dim)
+
+
+@router.get("/models/{model}/ready")
+@router.get("/models/{model}/versions/{version}/ready", openapi_extra=VERSION_IN_PATH)
+async def get_ready(services: LiveServices, model: Model, version: Version) -> JSONResponse:
+    """Whether it answers now: 200, or 503 for a version that is not loaded."""
+    if version is not None and version not in services.registry.available():
+        services.registry.get(version)
+    loaded = {found.manifest.version for found in services.registry.loaded}
+    ready = services.accepting and (version is None or version in loaded)
+    return JSONResponse({"name": model, "ready": ready}, 200 if ready else 503)
+
+
+@router.get("/models/{model}/config")
+@router.get("/models/{model}/versions/{version}/config", openapi_extra=VERSION_IN_PATH)
+async def get_config(services: LiveServices, model: Model, version: Version) -> dict[str, Any]:
+    """The same, in the words of a Triton model configuration."""
+    if version is not None:
+        services.registry.get(version)
+    return config(model, services.dim)
+
+
+@router.get("/models/{model}/stats")
+@router.get("/models/{model}/versions/{version}/stats", openapi_extra=VERSION_IN_PATH)
+def get_statistics(services: LiveServices, model: Model, version: Version) -> dict[str, Any]:
+    """Counts and nanoseconds of each loaded version since the service began."""
+    return _statistics(services, model, version)
+
+
+@router.post("/models/{model}/infer", openapi_extra=INFER)
+@router.post("/models/{model}/versions/{version}/infer", openapi_extra={**INFER, **VERSION_IN_PATH})
+async def infer(request: Request, model: str, version: Version) -> Response:
+    """Predict what follows each context, or go on with a sequence.
+
+    `vectors` is FP32 `[n, dim]` or `[batch, n, dim]`; `next_vector` is FP32
+    `[batch, dim]`. With `sequence_id` the vectors are handle_append to that session:
+    `sequence_start` begins it anew, `sequence_end` forgets it after the answer.
+    The variant is chosen as for `/v1` (`X-Routing-Key`, or the parameter
+    `routing_key`); a version in the path is served past the split.
+    """
+    return await answer_over_asgi(request, partial(handle_infer, model, version))
+
+
+async def handle_infer(model: str, version: str | None, call: HttpCall) -> HttpReply:
+    """The route itself, whichever way the call came. Raises as `Dispatch.predict_batch` and
+    `Dispatch.append`, and what `tensors` raises."""
+    services = call.services
+    _known(model, services)
+    override = request_headers.variant_override(call.headers)
+    if version is not None:
+        services.registry.get(version)
+        if override is not None:
+            raise Invalid("the path names a version and X-Variant a variant: leave one out")
+    wanted = await _parse(call)
+    key = call.headers.get("x-routing-key") or wanted.routing_key
+    caller = request_headers.caller_digest(call.headers)
+    preference = RequestOptions(key, override, version, wanted.timeout_seconds, caller)
+    _check(services, wanted)
+    contexts = list(wanted.contexts)
+    if wanted.sequence is None:
+        answers = await services.dispatch.predict_batch(contexts, preference)
+    else:
+        step = wanted.sequence
+        begin = Begin.RESTART if step.start else Begin.NEVER
+        work = services.dispatch.append(step.id, contexts[0], preference, begin=begin, end=step.end)
+        answers = [await work]
+    slowest = max(answers, key=lambda a: a.queue_seconds + a.inference_seconds)
+    predicted = [answer.vector for answer in answers]
+    content, length = tensors.render(
+        model, answers[0].route.version, wanted.id, predicted, binary=wanted.binary_output
+    )
+    if length is None:
+        return HttpReply(content, vectors.JSON_TYPE, slowest)
+    return HttpReply(content, vectors.BINARY_TYPE, slowest, {tensors.HEADER_LENGTH: str(length)})
+
+
+async def _parse(call: HttpCall) -> tensors.InferRequest:
+    services, content = call.services, call.content
+    header = call.headers.get(tensors.HEADER_LENGTH.lower())
+    encoding = call.headers.get("content-encoding", "").strip().lower()
+    limits = services.settings.limits
+
+    def work() -> tensors.InferRequest:
+        plain = content
+        if encoding not in {"", "identity"}:
+            plain = tensors.decompress(content, encoding, limits.max_body_bytes)
+        length = tensors.json_length(header, len(plain))
+        return tensors.parse(plain, length, services.dim, limits.max_rows)
+
+    small = encoding in {"", "identity"} and (
+        tensors.json_length(header, len(content)) <= vectors.OFF_LOOP_BYTES
+    )
+    if small:
+        return work()
+    # JSON takes many times its size in memory, and what a compressed body becomes
+    # is not known: one at a time, so that many callers at once cannot add up.
+    async with services.parsing:
+        return await asyncio.to_thread(work)
+
+
+def _check(services: Services, wanted: tensors.InferRequest) -> None:
+    contexts, queue_limit = len(wanted.contexts), services.settings.engine.queue_limit
+    if contexts > queue_limit:
+        raise Invalid(f"a batch of {contexts} never fits the queue of {queue_limit}: split it")
+    if wanted.sequence is not None and contexts > 1:
+        raise Invalid(f"a sequence goes on with one context at a time, not {contexts}")
+
+
+def _statistics(services: Services, model: str, version: str | None) -> dict[str, Any]:
+    loaded = services.registry.loaded
+    if version is not None:
+        loaded = (services.registry.get(version),)
+    names = [found.manifest.version for found in loaded]
+    return statistics(
+        model,
+        {name: services.metrics.usage(name) for name in names},
+        services.dispatch.last_predictions,
+    )

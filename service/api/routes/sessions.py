@@ -1,0 +1,120 @@
+"""`/v1/sessions/{id}`: contexts that grow on the server, one step a vector."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+
+from service.api import request_headers
+from service.api.codecs import vectors
+from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
+from service.api.schemas import ERRORS, VECTOR_ANSWER, SessionView, vectors_body
+from service.api.services import ReadyServices
+from service.errors import Invalid
+from service.prediction.request import RequestOptions
+
+router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
+
+_ID = r"^[A-Za-z0-9._:-]{1,128}$"
+_USABLE_ID = re.compile(_ID.replace("$", r"\Z"))
+
+SessionId = Annotated[str, Path(pattern=_ID)]
+
+# `handle_append` reads these itself: it is also called past the framework.
+_PARAMETERS = [
+    {
+        "name": "session_id",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", "pattern": _ID},
+    },
+    {"name": "position", "in": "query", "schema": {"type": "integer", "minimum": 0}},
+]
+
+
+@router.post(
+    "/{session_id}/vectors",  # noqa: FAST003  `handle_append` reads it: it is also called past the framework
+    openapi_extra={
+        "parameters": _PARAMETERS,
+        **vectors_body("vectors", {"position": {"type": "integer", "minimum": 0}}),
+    },
+    responses={**VECTOR_ANSWER, **ERRORS},
+)
+async def append(request: Request) -> Response:
+    """Append vectors and predict what follows; the first append begins the session.
+
+    `position`, in the query or the JSON, is the session's length before the
+    append. With it a retry is safe: the last append, sent again, is answered
+    again, and any other mismatch is 409 with the true position. 410 means that
+    the session was evicted: send its context again with position 0.
+    """
+    return await answer_over_asgi(
+        request, partial(handle_append, request.path_params["session_id"])
+    )
+
+
+async def handle_append(name: str, call: HttpCall) -> HttpReply:
+    """The route itself for the session `name`, whichever way the call came.
+
+    Raises as `Dispatch.append`, and what `body` raises.
+    """
+    services, headers = call.services, call.headers
+    session_id = _session_id(name)
+    position = _query_position(call.parameter("position"))
+    binary = vectors.wants_binary(headers)
+    override = request_headers.variant_override(headers)
+    rows, fields = await vectors.parse(
+        headers, call.content, "vectors", services.dim, services.settings.limits.max_rows
+    )
+    if position is None:
+        position = _position(fields.get("position"))
+    key = headers.get("x-routing-key") or vectors.text_field(fields, "key")
+    answer = await services.dispatch.append(
+        session_id, rows, RequestOptions(key, override), position=position
+    )
+    identity = {"session": session_id, "length": answer.length}
+    return HttpReply(*vectors.render(answer, identity, binary=binary), answer)
+
+
+@router.get("/{session_id}", responses=ERRORS)
+async def get(services: ReadyServices, session_id: SessionId) -> SessionView:
+    """The session's length, and which version holds its state."""
+    session = services.dispatch.session(session_id)
+    return SessionView(
+        id=session.id,
+        length=session.length,
+        variant=session.variant,
+        version=session.version,
+        bytes=session.nbytes,
+    )
+
+
+@router.delete("/{session_id}", status_code=204, responses=ERRORS)
+async def delete(services: ReadyServices, session_id: SessionId) -> None:
+    """Forget the session."""
+    await services.dispatch.delete_session(session_id)
+
+
+def _session_id(text: str) -> str:
+    if not _USABLE_ID.match(text):
+        raise Invalid(f"session {text!r} is not 1 to 128 letters, digits, . _ : or -")
+    return text
+
+
+def _query_position(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise Invalid(f"position is {text!r}, not a number of vectors")
+    return int(text)
+
+
+def _position(value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise Invalid(f"position is {value!r}, not a number of vectors")
+    return value

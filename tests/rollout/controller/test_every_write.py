@@ -1,0 +1,113 @@
+"""A kill at every write of a whole rollout, just before it is on the disk and just after."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from itertools import count, pairwise
+
+import pytest
+
+from service.rollout.plan.rollout_plan import RolloutPlan
+from service.rollout.routing.traffic_split import TrafficSplit
+from tests.support.rollout_fakes import SHADOWED, World
+
+ONE_STEP = RolloutPlan.model_validate(
+    {
+        **SHADOWED.model_dump(),
+        "steps": [
+            {"shadow": True, "min_dwell_seconds": 5, "min_samples": 100},
+            {"weight": 50, "min_dwell_seconds": 5, "min_samples": 100},
+        ],
+    }
+)
+LOOKS = 60
+
+
+class Killed(Exception):
+    """The process is gone; what it had in memory with it."""
+
+
+class Doomed:
+    """Kills at write number `number`; `late`: once it is on the disk."""
+
+    def __init__(self, world: World, number: int, *, late: bool) -> None:
+        self.recorded_bp = 0
+        self.done = False
+        self.writes = count(1)
+        save = world.store.save
+
+        def doomed(record, audit=(), answers=()):
+            if self.done:
+                raise Killed
+            last = next(self.writes) == number
+            if not last or late:
+                save(record, audit, answers)
+                self.recorded_bp = record.rollout.weight_bp
+            if last:
+                self.done = True
+                raise Killed
+
+        world.store.save = doomed
+
+
+async def live(world: World, doom: Doomed | None = None) -> None:
+    """From wherever it stands to the promotion, under healthy traffic, or to its `doom`."""
+    for _ in range(LOOKS):
+        if doom is not None and doom.done:
+            return  # it came in the background, where nobody hears of it
+        status = world.controller.status()
+        if status["stable"] == "phase-3":
+            return
+        if status["phase"] == "Healthy":
+            await world.controller.start_rollout("phase-3", None, "operator")
+            await world.controller.prepared()
+        if world.traffic.current.shadow:
+            world.shadow.ran(120)
+        world.evidence.serve([0.1] * 190 + [0.2] * 10, [0.1] * 200)
+        await world.look()
+        await world.controller.prepared()
+    pytest.fail(f"not promoted after {LOOKS} looks: {world.controller.status()['message']}")
+
+
+async def survive(path, number: int, *, late: bool) -> bool:
+    """False if the whole rollout took fewer writes."""
+    world = World(path, ONE_STEP)
+    await world.controller.start()
+    doom = Doomed(world, number, late=late)
+    with suppress(Killed):
+        await live(world, doom)
+    if not doom.done:
+        world.store.close()
+        return False
+    await world.restart()
+    await world.controller.prepared()
+    after = world.controller.status()
+    assert world.traffic.current.weight_bp <= doom.recorded_bp
+    if after["phase"] in ("Healthy", "RolledBack"):
+        assert world.traffic.current == TrafficSplit(after["stable"])
+    await check_log(world)
+    await live(world)
+    await check_log(world)
+    world.store.close()
+    return True
+
+
+async def check_log(world: World) -> None:
+    rows = (await world.controller.history(1000))[::-1]
+    assert list(range(1, len(rows) + 1)) == [row["generation"] for row in rows]
+    assert len(rows) == world.controller.status()["generation"]
+    assert all(earlier["to"] == later["from"] for earlier, later in pairwise(rows))
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
+def test_the_rollout_goes_on_after_a_kill_at_any_write(tmp_path, late):
+    """To its promotion; never with more weight than the record has, nor with a gap in the log."""
+
+    async def stories():
+        writes = 0
+        while await survive(tmp_path / f"{writes}.db", writes + 1, late=late):
+            writes += 1
+        return writes
+
+    assert asyncio.run(stories()) >= 10

@@ -1,0 +1,172 @@
+"""The gate in a rollout: at the start, again once loaded, overridden, and after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from service.errors import Conflict
+from service.rollout.plan.gate import Gate
+from service.rollout.routing.traffic_split import TrafficSplit
+from service.rollout.state.change_request import ChangeOptions
+from tests.support.fakes import evaluated, manifest_of
+from tests.support.rollout_fakes import World, plan
+
+GATE = {"min_hit5": 0.69}
+
+
+@pytest.fixture
+def world(tmp_path):
+    made = World(tmp_path / "nextvec.db", plan(gate=GATE))
+    say(made, 0.359)
+    yield made
+    made.store.close()
+
+
+def say(world, hit5):
+    """What phase-3's manifest tells from now on."""
+    report = evaluated(hit5, hit5 - 0.01, hit5 + 0.01)
+    world.versions.manifests["phase-3"] = manifest_of("phase-3", 8, "f" * 64, evaluation=report)
+
+
+def start(world, **options):
+    return world.controller.start_rollout("phase-3", None, "approver", "why", **options)
+
+
+def test_a_canary_that_misses_is_not_even_loaded(world):
+    """The refusal has the figure, and nothing has begun."""
+
+    async def story():
+        await world.controller.start()
+        with pytest.raises(Conflict, match=r"35.9 % .* 69 % wanted") as refused:
+            await start(world)
+        assert ("gate_missed", 0.359) == (
+            refused.value.code,
+            refused.value.details["missed"][0]["found"],
+        )
+        assert (0, []) == (world.controller.generation, await world.controller.history())
+        assert ["phase-2"] == world.versions.prepared
+
+    asyncio.run(story())
+
+
+def test_a_canary_that_meets_it_starts_override_or_not(world):
+    """And an override that was not needed is not recorded as one."""
+
+    async def story():
+        await world.controller.start()
+        say(world, 0.7)
+        await start(world, override_gate=True)
+        await world.controller.prepared()
+        assert "WarmingUp" == world.phase
+        assert {"overridden": False, "missed": []} == world.controller.status()["gate"]
+
+    asyncio.run(story())
+
+
+def test_a_plan_of_the_starts_own_cannot_loosen_the_services_gate(world):
+    """It can tighten it; without a gate it gets the service's."""
+
+    async def story():
+        await world.controller.start()
+        for own in (plan(), plan(gate={"min_hit5": 0.1})):
+            with pytest.raises(Conflict, match="69 % wanted"):
+                await world.controller.start_rollout("phase-3", own, "operator")
+        say(world, 0.7)
+        own = plan(gate={"min_hit5": 0.9})
+        with pytest.raises(Conflict, match="90 % wanted"):
+            await world.controller.start_rollout("phase-3", own, "operator")
+        status = await world.controller.start_rollout("phase-3", plan(), "operator")
+        assert Gate(**GATE).model_dump() == status["plan"]["gate"]
+
+    asyncio.run(story())
+
+
+def test_an_override_is_on_record_with_what_was_missed(world):
+    """In the status, in the audit log and across a restart, which does not ask again."""
+
+    async def story():
+        await world.controller.start()
+        await start(world, override_gate=True)
+        await world.controller.prepared()
+        assert "WarmingUp" == world.phase
+        await world.restart()
+        assert "WarmingUp" == world.phase
+        gate = world.controller.status()["gate"]
+        assert (True, [0.359]) == (gate["overridden"], [miss["found"] for miss in gate["missed"]])
+        begun = (await world.controller.history())[-1]
+        assert ("start", "approver", "why") == (begun["reason"], begun["actor"], begun["note"])
+        assert gate["missed"] == begun["gate_missed"]
+        assert "gate overridden: phase-3's Hit@5 is 35.9 %" in begun["message"]
+
+    asyncio.run(story())
+
+
+def test_the_gate_is_asked_again_of_what_was_loaded(world):
+    """Files that were swapped between the start and the load get no traffic."""
+
+    async def story():
+        await world.controller.start()
+        say(world, 0.7)
+        world.versions.gate.clear()
+        await start(world)
+        say(world, 0.359)
+        world.versions.gate.set()
+        await world.controller.prepared()
+        status = world.controller.status()
+        assert ("RolledBack", "gate_missed") == (status["phase"], status["reason"])
+        assert "35.9 %" in status["message"]
+        assert TrafficSplit("phase-2") == world.traffic.current
+
+    asyncio.run(story())
+
+
+def test_a_version_swapped_before_a_restart_is_taken_out(world):
+    """All traffic is stable's, and the reason is told."""
+
+    async def story():
+        await world.controller.start()
+        say(world, 0.7)
+        await start(world)
+        await world.controller.prepared()
+        say(world, 0.359)
+        await world.restart()
+        status = world.controller.status()
+        assert ("RolledBack", "gate_missed") == (status["phase"], status["reason"])
+
+    asyncio.run(story())
+
+
+def test_a_dry_run_and_a_retry_are_held_to_it_as_well(world):
+    """A retry does not inherit an override: it is asked for anew, by a start."""
+
+    async def story():
+        await world.controller.start()
+        with pytest.raises(Conflict, match="69 % wanted"):
+            await start(world, terms=ChangeOptions(dry_run=True))
+        await start(world, override_gate=True)
+        await world.controller.prepared()
+        await world.controller.abort(None, "operator")
+        with pytest.raises(Conflict, match="69 % wanted"):
+            await world.controller.retry(world.controller.generation, "operator")
+
+    asyncio.run(story())
+
+
+def test_an_undo_asks_no_gate(world):
+    """What was stable once may come back at once."""
+
+    async def story():
+        world.plan = plan()
+        await world.restart()
+        await world.begin()
+        await world.healthy_looks(30)
+        assert "phase-3" == world.controller.status()["stable"]
+        world.plan = plan(gate=GATE)
+        await world.restart()
+        await world.controller.undo(world.controller.generation, "approver")
+        await world.controller.prepared()
+        assert "phase-2" == world.controller.status()["stable"]
+
+    asyncio.run(story())

@@ -1,0 +1,113 @@
+"""What a webhook is told: a message for people, facts for programs, and a signature."""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64decode
+from pathlib import Path
+
+import pytest
+
+from service.rollout.notifications import webhook
+
+ROOT = Path(__file__).parents[3]
+ROW = {
+    "id": 12,
+    "at": 1_700_000_000.25,
+    "generation": 12,
+    "actor": "approver",
+    "reason": "aborted",
+    "note": "<!channel> & co",
+    "from": "Progressing",
+    "to": "RolledBack",
+    "step": 1,
+    "weight_percent": 0.0,
+    "stable": "phase-2",
+    "canary": "phase-3",
+    "message": "phase-2 has all traffic",
+    "evidence": None,
+    "gate_missed": None,
+}
+
+
+def test_the_message_says_what_why_and_who():
+    told = json.loads(webhook.body(ROW))
+    assert "nextvec: phase-3 is rolled back: phase-2 has all traffic" == told["text"]
+    header, section, why = told["blocks"]
+    assert "nextvec: phase-3 is rolled back" == header["text"]["text"]
+    fields = [field["text"] for field in section["fields"]]
+    assert "*Phase*\nProgressing → RolledBack" in fields
+    assert "*Canary's weight*\n0 %" in fields
+    assert "phase-2 has all traffic" == why["text"]["text"]
+
+
+def test_the_facts_are_the_audit_logs():
+    told = json.loads(webhook.body(ROW))
+    assert ROW == told["data"]
+    assert "rollout.transition" == told["type"]
+    assert "2023-11-14T22:13:20.250+00:00" == told["timestamp"]
+
+
+def test_nobodys_words_become_a_mention():
+    """Slack reads <!channel> as one."""
+    shown = json.dumps(json.loads(webhook.body(ROW))["blocks"])
+    assert "&lt;!channel&gt; &amp; co" in shown
+    assert "<!channel>" not in shown
+
+
+def test_a_long_message_is_cut_where_slack_would_refuse_it():
+    told = json.loads(webhook.body({**ROW, "message": "x" * 10_000, "note": "y" * 10_000}))
+    assert len(told["blocks"][2]["text"]["text"]) <= 3000
+    assert all(len(field["text"]) <= 2000 for field in told["blocks"][1]["fields"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"to": "Healthy", "stable": "phase-3", "canary": None}, "phase-3 is stable"),
+        ({"to": "Paused", "reason": "no_data"}, "the rollout of phase-3 is paused (no_data)"),
+        ({"to": "Progressing", "weight_percent": 25.0}, "phase-3 gets 25 % of new requests"),
+        ({"to": "Progressing"}, "phase-3 runs on copies of requests"),
+        ({"to": "WarmingUp"}, "phase-3 is WarmingUp"),
+        ({"to": "Healthy", "from": None, "canary": None}, "phase-2 is stable"),
+    ],
+)
+def test_each_transition_has_a_headline(changes, said):
+    assert f"nextvec: {said}" in json.loads(webhook.body({**ROW, **changes}))["text"]
+
+
+def test_the_signature_is_the_specifications():
+    """The example that Standard Webhooks libraries are tested with."""
+    key = b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    content = b'{"test": 2432232314}'
+    signed = webhook.signature(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, content)
+    assert "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=" == signed
+
+
+def test_an_id_is_of_one_transition_and_stays():
+    assert webhook.identity(ROW) == webhook.identity(dict(ROW))
+    others = [{**ROW, "id": 13}, {**ROW, "at": ROW["at"] + 1}]
+    assert webhook.identity(ROW) not in [webhook.identity(row) for row in others]
+
+
+def test_without_a_key_nothing_is_signed():
+    assert "webhook-signature" not in webhook.headers(ROW, b"{}", None, 5.0)
+
+
+def test_the_documentations_receiver_verifies_it(monkeypatch):
+    """And refuses another body, an old one, and another secret."""
+    page = (ROOT / "docs/how-to/operate.md").read_text()
+    code = re.search(r"```python\n(.*?def verify.*?)```", page, re.DOTALL)[1]
+    scope = {}
+    exec(code, scope)
+    monkeypatch.setattr(scope["time"], "time", lambda: 1_700_000_100.0)
+    verify, content = scope["verify"], webhook.body(ROW)
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    headers = webhook.headers(ROW, content, b64decode(secret[6:]), 1_700_000_000.9)
+    assert verify(secret, headers, content)
+    assert not verify(secret, headers, content + b" ")
+    assert not verify("whsec_" + secret[6:].swapcase(), headers, content)
+    assert not verify(secret, {**headers, "webhook-timestamp": "1700000001"}, content)
+    monkeypatch.setattr(scope["time"], "time", lambda: 1_700_000_400.0)
+    assert not verify(secret, headers, content)

@@ -1,0 +1,93 @@
+"""A plan's file: YAML or JSON, and what is wrong with it told by file and field."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.errors import Invalid
+from service.rollout.plan.plan_file import MAX_BYTES, load_plan
+from service.rollout.plan.rollout_plan import RolloutPlan
+
+YAML = """
+# Two steps; `often` is shared by both.
+steps:
+  - &often {weight: 5, min_dwell_seconds: 300}
+  - {<<: *often, weight: 25, approval: yes}
+alpha: 1e-3
+"""
+JSON = """{
+\t"steps": [
+\t\t{"weight": 5, "min_dwell_seconds": 300},
+\t\t{"weight": 25, "min_dwell_seconds": 300, "approval": true}
+\t],
+\t"alpha": 0.001
+}"""
+WRITTEN = RolloutPlan.model_validate(
+    {
+        "steps": [
+            {"weight": 5, "min_dwell_seconds": 300},
+            {"weight": 25, "min_dwell_seconds": 300, "approval": True},
+        ],
+        "alpha": 0.001,
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("plan.yaml", YAML), ("plan.yml", YAML), ("plan", YAML), ("plan.json", JSON)],
+)
+def test_both_forms_say_the_same(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text)
+    assert WRITTEN == load_plan(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("plan.json", "{", "the file is no JSON: .* line 1"),
+        ("plan.json", '{"alpha": 3}', "alpha: "),
+        ("plan.json", '{"alpha": 0.1, "alpha": 0.01}', "'alpha' is given twice"),
+        ("plan.json", '{"steps": [{"weight": 9}, {"weight": 3}]}', r"steps\.1\.weight: "),
+        ("plan.json", "[" * 60_000, "no JSON"),
+        ("plan.yaml", "steps: [", "the file is no YAML: line 1, column 9"),
+        ("plan.yaml", "a: b: c", "the file is no YAML: line 1"),
+        ("plan.yaml", "\x07", "the file is no YAML"),
+        ("plan.yaml", "alpha: .nan", "alpha: "),
+        ("plan.yaml", "alpha: lots", "alpha: "),
+        ("plan.yaml", "alpha: 0.1\nalpha: 0.01", "line 2, column 1: 'alpha' is given twice"),
+        ("plan.yaml", "steps:\n- weight: 9\n- weight: 3", r"steps\.1\.weight: must be over 9"),
+        ("plan.yaml", "speed: 3", "speed: "),
+        ("plan.yaml", "1: 3", "1: "),
+        ("plan.yaml", "[a]: 3", "no YAML"),
+        ("plan.yaml", "&a [*a]", "a list"),
+        ("plan.yaml", "!!python/object/apply:os.getpid []", "no YAML"),
+        ("plan.yaml", "", "empty"),
+        ("plan.yaml", "- weight: 5", "a list; it must hold fields"),
+        ("plan.yaml", "#" * (MAX_BYTES + 1), "bytes"),
+    ],
+)
+def test_what_is_wrong_is_told_with_file_and_field(tmp_path, name, text, said):
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(Invalid, match=rf"plan\.(json|yaml): .*{said}"):
+        load_plan(path)
+
+
+def test_bytes_that_are_no_text(tmp_path):
+    path = tmp_path / "plan.yaml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(Invalid, match="no YAML"):
+        load_plan(path)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(Invalid, match="cannot be read"):
+        load_plan(tmp_path / "none.yaml")
+    with pytest.raises(Invalid, match="cannot be read"):
+        load_plan(tmp_path)
+
+
+def test_no_file_is_the_default_plan():
+    assert RolloutPlan() == load_plan(None)

@@ -1,0 +1,259 @@
+"""The state machine under any verbs, verdicts, clock jumps and crashes, in any order."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from service.errors import Conflict
+from service.rollout.analysis.verdict import VerdictOutcome
+from service.rollout.state.change_request import preview
+from service.rollout.state.events import (
+    CONTROLLER,
+    FINAL,
+    LIVE,
+    TRANSITIONS,
+    AbortCommand,
+    LoadFailure,
+    LoadSuccess,
+    PauseCommand,
+    Phase,
+    PromoteCommand,
+    Reason,
+    ResumeCommand,
+    StartCommand,
+    Tick,
+    TrafficSwitch,
+    UndoCommand,
+)
+from service.rollout.state.record import RolloutRecord
+from service.rollout.state.rollout_state import RolloutState, legal_verbs
+from service.rollout.state.transitions import MAX_ERRORS, advance
+from service.rollout.storage.sqlite_store import _RECORD
+from tests.support.rollout_fakes import QUICK, SHADOWED, judgement, plan
+
+PERSONAL = StartCommand | PromoteCommand | AbortCommand | PauseCommand | ResumeCommand | UndoCommand
+SOAK = plan(
+    steps=[
+        {"weight": 10, "min_dwell_seconds": 10, "min_samples": 100},
+        {"weight": 100, "min_dwell_seconds": 10, "min_samples": 100, "approval": True},
+    ]
+)
+STRICT = plan(on_deadline="abort")
+outcomes = st.sampled_from(VerdictOutcome)
+samples = st.integers(0, 300)
+
+
+class Story(RuleBasedStateMachine):
+    """One rollout's record, and everything that can happen to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rollout = RolloutState("a")
+        self.now = 1_700_000_000.0
+
+    # --- what can happen ---
+
+    @precondition(lambda self: self.rollout.phase in FINAL)
+    @rule(canary=st.sampled_from("bc"), chosen=st.sampled_from([QUICK, SOAK, STRICT, SHADOWED]))
+    def start(self, canary, chosen):
+        if canary != self.rollout.stable:
+            self.move(StartCommand(canary, chosen, "s", "me"))
+
+    @precondition(lambda self: self.rollout.phase is Phase.ROLLED_BACK)
+    @rule()
+    def retry(self):
+        last = self.rollout
+        self.move(StartCommand(last.canary or "b", last.plan or QUICK, "t", "me", retry=True))
+
+    @rule(event=st.sampled_from([LoadSuccess(), TrafficSwitch(), LoadFailure("damaged")]))
+    def own(self, event):
+        self.move(event)
+
+    @precondition(lambda self: self.rollout.phase in {Phase.PENDING, Phase.PROMOTING})
+    @rule()
+    def goes_well(self):
+        self.move(LoadSuccess() if self.rollout.phase is Phase.PENDING else TrafficSwitch())
+
+    @rule(
+        event=st.sampled_from(
+            [
+                PromoteCommand("me"),
+                PromoteCommand("me", force=True),
+                PauseCommand("me"),
+                ResumeCommand("me"),
+                UndoCommand("me"),
+            ]
+        )
+    )
+    def verb(self, event):
+        self.move(event)
+
+    @rule()
+    def abort(self):
+        self.move(AbortCommand("me"))
+
+    @rule(outcome=outcomes, canary=samples, stable=samples, requests=st.integers(0, 20))
+    def look(self, outcome, canary, stable, requests):
+        self.move(Tick(judgement(outcome, canary, stable), requests))
+
+    @precondition(lambda self: self.rollout.phase in LIVE)
+    @rule()
+    def good_look(self):
+        self.now += 10
+        self.move(Tick(judgement(VerdictOutcome.PASS), 50))
+
+    @precondition(lambda self: self.rollout.phase in LIVE)
+    @rule(outcome=outcomes)
+    def late_look(self, outcome):
+        self.now += 4000
+        self.move(Tick(judgement(outcome), 50))
+
+    @rule(seconds=st.one_of(st.floats(0, 30), st.floats(-1e6, 1e6)))
+    def clock_jumps(self, seconds):
+        self.now = max(0.0, self.now + seconds)
+
+    @rule()
+    def crash(self):
+        """What is on the disk is all there is, and it is the same."""
+        kept = _RECORD.dump_json(RolloutRecord(self.rollout))
+        restarted = _RECORD.validate_json(kept, strict=True).rollout
+        assert restarted == self.rollout
+        self.rollout = restarted
+
+    # --- what must hold of every move ---
+
+    def move(self, event):
+        before = self.rollout
+        legal = {str(verb) for verb in legal_verbs(before)}
+        try:
+            after, transition = advance(before, event, self.now)
+        except Conflict as error:
+            refused = error
+        else:
+            refused = None
+        if refused is not None:
+            assert isinstance(event, PERSONAL)
+            assert sorted(legal) == refused.details["legal"]
+            return
+        if isinstance(event, PERSONAL):
+            assert transition is not None
+            check_foresight(before, event, after, self.now)
+        self.rollout = after
+        if transition is None:
+            unmoved = (before.phase, before.generation, before.weight_bp, before.stable)
+            assert unmoved == (after.phase, after.generation, after.weight_bp, after.stable)
+        else:
+            check_transition(before, event, after, transition)
+        check_weight(before, event, after)
+        if isinstance(event, Tick):
+            check_look(before, event, after, self.now)
+        if isinstance(event, StartCommand):
+            check_fresh(before, event, after)
+        if before.phase is Phase.ABORTING:
+            assert after.phase in {Phase.ABORTING, Phase.ROLLED_BACK}, "a stop is no success"
+            assert before.stable == after.stable
+
+    @invariant()
+    def without_a_live_rollout_there_is_no_canary(self):
+        if self.rollout.phase in FINAL | {Phase.PENDING, Phase.ABORTING}:
+            assert 0 == self.rollout.weight_bp == self.rollout.assignment().weight_bp
+            assert self.rollout.assignment().canary is None
+
+    @invariant()
+    def a_shadow_has_no_weight(self):
+        """And none is cast but by a live shadow step."""
+        split = self.rollout.assignment()
+        present = self.rollout.present
+        if split.shadow:
+            assert 0 == split.weight_bp
+            assert self.rollout.phase in LIVE
+        if present is not None and self.rollout.phase in LIVE:
+            assert present.shadow == split.shadow
+
+    @invariant()
+    def an_abort_is_legal_while_there_is_anything_to_abort(self):
+        over = FINAL | {Phase.ABORTING}
+        assert (self.rollout.phase not in over) == ("abort" in legal_verbs(self.rollout))
+
+
+def check_foresight(before, event, after, now):
+    """A trial run says where the verb itself leads."""
+    foreseen, moves = preview(before, event, now)
+    assert moves[0].target is after.phase
+    if after.phase in {Phase.ABORTING, Phase.PROMOTING}:
+        after, _ = advance(after, TrafficSwitch(), now)
+    assert after == foreseen
+
+
+def check_transition(before, event, after, transition):
+    move = (transition.source, transition.target, transition.reason)
+    assert move in TRANSITIONS
+    assert (before.phase, after.phase) == (transition.source, transition.target)
+    assert before.generation + 1 == after.generation == transition.generation
+    assert transition.message
+    assert (transition.actor == CONTROLLER) == (not isinstance(event, PERSONAL))
+    if isinstance(event, AbortCommand):
+        assert Phase.ABORTING is after.phase
+    if before.phase is Phase.PAUSED and after.phase in LIVE - {Phase.PAUSED}:
+        assert isinstance(event, ResumeCommand | PromoteCommand)
+
+
+def check_weight(before, event, after):
+    """Only a pass or a person's recorded word raises it or makes the canary stable."""
+    raised = after.weight_bp > before.weight_bp
+    promoting = after.phase is Phase.PROMOTING is not before.phase
+    if promoting or (raised and before.phase in LIVE):
+        passed = isinstance(event, Tick) and event.verdict.outcome is VerdictOutcome.PASS
+        undone = isinstance(event, LoadSuccess) and before.undoing
+        assert passed or undone or isinstance(event, PromoteCommand)
+        if isinstance(event, PromoteCommand) and not event.force:
+            assert before.passed
+    if after.stable != before.stable:
+        assert (Phase.PROMOTING, before.canary) == (before.phase, after.stable)
+        assert before.stable == after.previous
+
+
+def check_look(before, event, after, now):
+    outcome, moved = event.verdict.outcome, after.phase is not before.phase
+    if before.phase not in LIVE:
+        assert not moved
+        return
+    if outcome is VerdictOutcome.FAIL:
+        assert Phase.ABORTING is after.phase, "guards run in every live phase, paused or not"
+        return
+    if after.phase is Phase.PROMOTING or after.step > before.step:
+        assert Phase.PROGRESSING is before.phase
+        assert event.verdict.canary >= before.present.min_samples
+        assert event.verdict.stable >= before.present.min_samples
+        assert not before.present.approval
+    since = min(before.since, now)
+    if before.phase is Phase.PAUSED:
+        overdue = now - since >= before.plan.pause_deadline_seconds
+        assert overdue == (after.phase is Phase.ABORTING), "a pause has a deadline"
+        return
+    if not event.verdict.canary or outcome is VerdictOutcome.ERROR:
+        # No data and no reading neither pass nor fail.
+        assert after.phase in {before.phase, Phase.PAUSED, Phase.PROGRESSING}
+        assert after.weight_bp == before.weight_bp
+    if outcome is VerdictOutcome.ERROR:
+        assert (before.errors + 1 >= MAX_ERRORS) == (after.phase is Phase.PAUSED)
+    if after.phase is Phase.ABORTING:
+        assert (Reason.INCONCLUSIVE, "abort") == (after.reason, before.plan.on_deadline)
+
+
+def check_fresh(before, event, after):
+    """A plan, new or again, begins with nothing of the evidence before it."""
+    blank = RolloutState(before.stable, Phase.PENDING, canary=event.canary, plan=event.plan)
+    for name in ("step", "step_since", "warmed", "passed", "warm_up_requests", "errors"):
+        assert getattr(blank, name) == getattr(after, name)
+    again = before.phase is Phase.ROLLED_BACK and before.canary == event.canary
+    tried = before.attempts.get(event.canary, 0)
+    assert after.attempt in ({tried, tried + 1} if again and tried else {tried + 1})
+
+
+TestStory = Story.TestCase
+TestStory.settings = settings(
+    max_examples=150, stateful_step_count=40, deadline=None, report_multiple_bugs=False
+)
