@@ -44,9 +44,9 @@ from service.rollout.analysis.sources.registry_source import EvidenceSource, Reg
 from service.rollout.controller.controller import Controller
 from service.rollout.notifications.outbox import Outbox
 from service.rollout.plan.plan_file import load_plan
-from service.rollout.routing.traffic_split import Assignment, Traffic
+from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.rollout.storage.database import Database
-from service.rollout.storage.rollout_store import Store
+from service.rollout.storage.sqlite_store import SqliteRolloutStore
 from service.settings import Settings
 from service.types import Variant
 
@@ -75,7 +75,7 @@ def create_app(
             (found.manifest.version, found.provider, found.precision) for found in loaded
         ),
     )
-    traffic = Traffic(Assignment(settings.stable))
+    traffic = TrafficRouter(TrafficSplit(settings.stable))
     database = Database(settings.rollout.database)
     shadow = ShadowRunner(traffic, registry, metrics, clock, settings.limits.timeout_seconds)
     outbox = Outbox(settings.rollout.webhooks, database, metrics, clock)
@@ -83,7 +83,7 @@ def create_app(
         traffic=traffic,
         versions=registry,
         evidence=_evidence(settings, metrics),
-        store=Store(database),
+        store=SqliteRolloutStore(database),
         metrics=metrics,
         clock=clock,
         stable=settings.stable,

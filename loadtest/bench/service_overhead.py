@@ -27,7 +27,7 @@ from service.prediction.dispatch import Dispatch
 from service.prediction.request import RequestOptions
 from service.prediction.scoring import Scoring
 from service.quality.online_scorer import Scorer
-from service.rollout.routing.traffic_split import Assignment, Traffic
+from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.settings import LimitSettings
 from service.types import Mode, RequestOutcome, State, Variant, Vectors
 
@@ -72,10 +72,10 @@ def _dispatch(
         compact=compact,
     )
     # Half of the keys each way: the split's hash is part of the cost.
-    split = Assignment(manifest.version, manifest.version, 5000, "bench")
+    split = TrafficSplit(manifest.version, manifest.version, 5000, "bench")
     scorer = Scorer(metrics, clock, manifest.dimensions.dim)
     dispatch = Dispatch(
-        Traffic(split),
+        TrafficRouter(split),
         cast("Registry", registry),
         sessions,
         metrics,

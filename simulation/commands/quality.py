@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation import quality_report
 from simulation.quality_rollout import SessionLengths, SimulatedSessions, weight_of
 
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser, positive: Number, share: Numb
     )
 
 
-def run(args: argparse.Namespace, plan: Plan) -> int:
+def run(args: argparse.Namespace, plan: RolloutPlan) -> int:
     ratios = list(dict.fromkeys(args.hit_ratio or quality_report.RATIOS))
     most = args.hit * max(1.0, *ratios)
     if args.hit == 0 or most >= 1 or args.session_length < 1:

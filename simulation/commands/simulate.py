@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from service.rollout.plan.plan_file import load_plan
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation import parallel, plot, report
 from simulation.commands import quality
 from simulation.latency_distribution import (
@@ -154,7 +154,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _plan(args: argparse.Namespace) -> Plan:
+def _plan(args: argparse.Namespace) -> RolloutPlan:
     """The file's plan, the default one, or one that holds the weights asked for."""
     if args.plan is not None and args.weight is not None:
         raise SystemExit("nextvec simulate: --plan and --weight exclude each other; give one")
@@ -169,7 +169,7 @@ def _plan(args: argparse.Namespace) -> Plan:
         fields["alpha"] = args.alpha
     given = load_plan(args.plan)
     try:
-        return Plan.model_validate(given.model_dump() | fields)
+        return RolloutPlan.model_validate(given.model_dump() | fields)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
@@ -188,7 +188,7 @@ def _latency(args: argparse.Namespace) -> LatencyDistribution:
 
 
 def _settings(
-    args: argparse.Namespace, plan: Plan, latency: LatencyDistribution
+    args: argparse.Namespace, plan: RolloutPlan, latency: LatencyDistribution
 ) -> dict[str, object]:
     names = (
         "rate",
@@ -212,7 +212,7 @@ def _settings(
     }
 
 
-def _title(args: argparse.Namespace, plan: Plan, latency: LatencyDistribution) -> str:
+def _title(args: argparse.Namespace, plan: RolloutPlan, latency: LatencyDistribution) -> str:
     weights = ", ".join(f"{step.weight:g}" for step in plan.steps)
     return (
         f"{args.rollouts} rollouts each: {args.rate:g} requests/s, {latency.name}, {weights} %, "

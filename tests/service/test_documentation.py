@@ -11,7 +11,7 @@ from service.api.errors import STATUS
 from service.cli import COMMANDS
 from service.metrics import Metrics, new_registry
 from service.rollout.plan.gate import Gate
-from service.rollout.plan.rollout_plan import GuardrailConfigs, Plan, Step
+from service.rollout.plan.rollout_plan import GuardrailConfigs, PlanStep, RolloutPlan
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -27,8 +27,8 @@ def test_links_within_the_repository_lead_somewhere(page):
 @pytest.mark.parametrize(
     "field",
     [
-        *Plan.model_fields,
-        *(f"steps[].{name}" for name in Step.model_fields),
+        *RolloutPlan.model_fields,
+        *(f"steps[].{name}" for name in PlanStep.model_fields),
         *(f"gate.{name}" for name in Gate.model_fields),
         *(
             f"{name}.{field}"

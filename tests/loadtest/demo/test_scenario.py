@@ -11,7 +11,7 @@ from loadtest.demo.scenario import ACTS, NextAction
 from loadtest.report.request_log import RequestLog
 from loadtest.rollout_client import parse_sample
 from service.rollout.analysis.e_process import weight_of
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from tests.support.rollout_status import status
 
 RECOMPUTED, SESSIONS = ACTS
@@ -37,8 +37,8 @@ PROMOTED = {"phase": "Healthy", "stable": "phase-3", "weight": {"set_percent": 0
 def test_the_plans_keep_the_services_own_test(number, act):
     """The service takes them; waits and sample counts are smaller than its defaults, and the
     second attempt of one canary is given as much alpha as a first one, or nearly."""
-    plan = Plan.model_validate(act.plan)
-    default = Plan()
+    plan = RolloutPlan.model_validate(act.plan)
+    default = RolloutPlan()
     assert (default.ratio, default.quantile) == (plan.ratio, plan.quantile)
     part = 1.0 if number == 1 else weight_of(number)
     assert default.alpha == pytest.approx(plan.alpha * part)

@@ -10,7 +10,7 @@ from loadtest.report.request_log import RequestLog
 from loadtest.rollout_client import parse_sample
 from loadtest.trial.degraded_server import DelayedEngine, NoisyEngine
 from loadtest.trial.trial import PLAN, Trial
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from tests.support.fakes import DIM, FakeClock, FakeEngine
 from tests.support.rollout_status import status
 
@@ -96,5 +96,5 @@ def test_a_failed_request_is_a_problem():
 
 def test_the_trials_plan_is_one_the_service_takes():
     """With the service's own test and its own waits between looks."""
-    plan = Plan.model_validate(PLAN)
-    assert (Plan().alpha, Plan().ratio) == (plan.alpha, plan.ratio)
+    plan = RolloutPlan.model_validate(PLAN)
+    assert (RolloutPlan().alpha, RolloutPlan().ratio) == (plan.alpha, plan.ratio)
