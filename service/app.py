@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from importlib.metadata import version as installed_version
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -150,6 +151,7 @@ def create_app(
     # Its page of the API brings its scripts along: no request leaves the network it runs in.
     app = FastAPIOffline(
         title="nextvec",
+        version=installed_version("nextvec"),
         summary="Next-vector predictions from two versions, one of them on trial.",
         lifespan=lifespan,
     )
