@@ -4,6 +4,7 @@
 // memory, so that all blocks advance together, as blocks that are resident at once do.
 #pragma once
 #include <cmath>
+#include <csetjmp>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -32,9 +33,12 @@ struct Block {
   Barrier barrier;
   std::vector<Warp> warps;
   std::vector<float4> shared;
+  float room[8];
 };
 struct Fiber {
   ucontext_t context;
+  jmp_buf place;
+  bool begun = false;
   std::unique_ptr<char[]> stack;
   Block* block;
   int thread;
@@ -43,8 +47,19 @@ struct Fiber {
 };
 
 inline Fiber* running;
-inline ucontext_t scheduler;
-inline void give_way() { swapcontext(&running->context, &scheduler); }
+inline Index grid_size;
+inline jmp_buf scheduler_place;
+// After a fiber's first turn it is resumed by a jump: a context switch is a system call.
+inline void give_way() {
+  if (!_setjmp(running->place)) _longjmp(scheduler_place, 1);
+}
+inline void resume(Fiber& fiber) {
+  running = &fiber;
+  if (_setjmp(scheduler_place)) return;
+  if (fiber.begun) _longjmp(fiber.place, 1);
+  fiber.begun = true;
+  setcontext(&fiber.context);
+}
 inline void meet(Barrier& barrier, int count) {
   const long before = barrier.passed;
   if (++barrier.arrived == count) { barrier.arrived = 0; barrier.passed++; return; }
@@ -53,6 +68,7 @@ inline void meet(Barrier& barrier, int count) {
 
 #define threadIdx (Index{running->thread, 0})
 #define blockIdx (running->block->index)
+#define gridDim (grid_size)
 inline void __syncthreads() { meet(running->block->barrier, 256); }
 inline float exchange(float value, int from) {
   Warp& warp = running->block->warps[running->thread / 32];
@@ -71,11 +87,16 @@ inline void load(const float* address, unsigned& a, unsigned& b, unsigned& c, un
   std::memcpy(words, address, 16);
   a = words[0]; b = words[1]; c = words[2]; d = words[3];
 }
+inline int poll(const int* address) { give_way(); return *address; }
+inline int atomicAdd(int* address, int more) { const int before = *address; *address += more; return before; }
+inline void __threadfence() {}
+inline float __ldcg(const float* address) { return *address; }
 inline void store(float* address, unsigned bits) { std::memcpy(address, &bits, 4); }
 
 template <class Kernel> void launch(int blocks, int layers, size_t shared_bytes, Kernel kernel) {
   static Kernel* body;
   body = &kernel;
+  grid_size = {blocks, layers};
   std::vector<Block> grid(static_cast<size_t>(blocks) * layers);
   std::vector<Fiber> fibers(grid.size() * 256);
   for (size_t i = 0; i < grid.size(); i++) {
@@ -92,12 +113,11 @@ template <class Kernel> void launch(int blocks, int layers, size_t shared_bytes,
     getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = fiber.stack.get();
     fiber.context.uc_stack.ss_size = size;
-    fiber.context.uc_link = &scheduler;
-    makecontext(&fiber.context, +[] { (*body)(); running->done = true; }, 0);
+    makecontext(&fiber.context, +[] { (*body)(); running->done = true; _longjmp(scheduler_place, 1); }, 0);
   }
   for (bool working = true; working;) {
     working = false;
     for (Fiber& fiber : fibers)
-      if (!fiber.done) { working = true; running = &fiber; swapcontext(&scheduler, &fiber.context); }
+      if (!fiber.done) { working = true; resume(fiber); }
   }
 }
