@@ -115,7 +115,7 @@ def test_an_act_that_ends_as_it_must_has_no_problems(act, changes, version):
         (RECOMPUTED, PROMOTED, ["phase-2"], "did not roll phase-3 back: Healthy"),
         (RECOMPUTED, {**ROLLED_BACK, "reason": "aborted"}, ["phase-2"], r"RolledBack \(aborted\)"),
         (RECOMPUTED, ROLLED_BACK, ["phase-2", "phase-3"], "1 of 2 later requests went to phase-3"),
-        (RECOMPUTED, ROLLED_BACK, [], "no request came after the end"),
+        (RECOMPUTED, ROLLED_BACK, [], "no request was due after the end"),
         (
             RECOMPUTED,
             {**ROLLED_BACK, "weight": {"set_percent": 25.0}},
@@ -160,5 +160,5 @@ def test_the_deciding_look_is_the_last_one_with_a_verdict():
 
 def test_p95_by_version_is_of_requests_due_within_the_rollout():
     """Warm or not, but none from before it or after it."""
-    records = [RequestLog(at, 0.0, at / 10, 200, "stable", "phase-2") for at in (1.0, 2.0, 3.0)]
-    assert {"phase-2": pytest.approx(0.2)} == scenario.p95_by_version(records, 2.0, 3.0)
+    requests = [RequestLog(at, 0.0, at / 10, 200, "stable", "phase-2") for at in (1.0, 2.0, 3.0)]
+    assert {"phase-2": pytest.approx(0.2)} == scenario.p95_by_version(requests, 2.0, 3.0)
