@@ -68,14 +68,14 @@ def _compile(source: bytes, name: str, options: Sequence[str]) -> bytes:
     status, *_ = nvrtc.nvrtcCompileProgram(program, len(options), [o.encode() for o in options])
     if status.value:
         raise CudaError(f"{name}.cu does not compile: {_log(program)}")
-    code = b" " * check(nvrtc.nvrtcGetCUBINSize(program))
+    code: bytes = b" " * check(nvrtc.nvrtcGetCUBINSize(program))
     check(nvrtc.nvrtcGetCUBIN(program, code))
     nvrtc.nvrtcDestroyProgram(program)
     return code
 
 
 def _log(program: object) -> str:
-    log = b" " * check(nvrtc.nvrtcGetProgramLogSize(program))
+    log: bytes = b" " * check(nvrtc.nvrtcGetProgramLogSize(program))
     check(nvrtc.nvrtcGetProgramLog(program, log))
     return log.decode(errors="replace").strip("\0 \n")
 

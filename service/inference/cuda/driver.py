@@ -89,7 +89,7 @@ class PinnedArray:
         self.address = 0
         self.address = int(check(driver.cuMemHostAlloc(4 * count, 0)))
         memory = (ctypes.c_float * count).from_address(self.address)
-        self.array: NDArray[np.float32] = np.frombuffer(memory, np.float32).reshape(shape)
+        self.array: NDArray[np.float32] = np.ctypeslib.as_array(memory).reshape(shape)
 
     def __del__(self) -> None:
         if self.address:

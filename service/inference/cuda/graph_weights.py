@@ -62,12 +62,12 @@ class HeadWeights:
     @property
     def slots(self) -> int:
         """Slots of the memory."""
-        return self.content.shape[1]
+        return int(self.content.shape[1])
 
     @property
     def wide(self) -> int:
         """Units between the two output layers."""
-        return self.expand.shape[0]
+        return int(self.expand.shape[0])
 
 
 def read_weights(path: Path, sizes: Dimensions) -> tuple[GruWeights, HeadWeights]:
