@@ -1,4 +1,4 @@
-"""`service.inference.cuda.driver` without a GPU: the kernels' own source, compiled for the CPU.
+"""`service.inference.engines.cuda.driver` without a GPU: the kernels' own source, compiled for the CPU.
 
 Memory is the host's. A stream keeps what it is given and does it when it must: what has been
 launched polls for what other streams bring, as on a device, so these go first.
@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from service.inference.cuda import compiler, gru_kernels
-from service.inference.cuda.driver import Arguments
+from service.inference.engines.cuda import compiler, gru_kernels
+from service.inference.engines.cuda.driver import Arguments
 
 HERE = Path(__file__).parent
 SOURCES = Path(compiler.__file__).parent

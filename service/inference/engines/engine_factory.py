@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 def load_engine(settings: EngineSettings, files: VersionFiles) -> Engine:
     """The version's engine, in the precision chosen for the provider that is got.
 
-    On CUDA a Memory-Augmented GRU runs on the kernels of `service.inference.cuda`, unless
+    On CUDA a Memory-Augmented GRU runs on the kernels of `service.inference.engines.cuda`, unless
     another precision than fp32 is asked for or they do not hold. Else the states of
     sessions stay on the device, if the version has the graph for it. Raises `VersionError`.
     """
@@ -50,7 +50,7 @@ def load_engine(settings: EngineSettings, files: VersionFiles) -> Engine:
 def _open_kernels(full: Engine, files: VersionFiles) -> Engine:
     """`full` on the GRU kernels, or `full` itself where they cannot serve it."""
     try:
-        from service.inference.cuda.cuda_engine import open_cuda_engine  # noqa: PLC0415  an extra
+        from service.inference.engines.cuda.cuda_engine import open_cuda_engine  # noqa: PLC0415  an extra
     except ImportError as error:
         logger.warning(
             "%s is served by ONNX Runtime, not by the GRU kernels: %s. Install them with "

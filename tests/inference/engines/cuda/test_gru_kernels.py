@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 
 from service.errors import EngineFault
-from service.inference.cuda import cuda_engine
-from service.inference.cuda.cuda_engine import CudaEngine, largest_difference
-from service.inference.cuda.driver import CudaError
-from service.inference.cuda.graph_weights import GruWeights, HeadWeights, UnsupportedGraphError
-from service.inference.cuda.gru_kernels import GruKernels
+from service.inference.engines.cuda import cuda_engine
+from service.inference.engines.cuda.cuda_engine import CudaEngine, largest_difference
+from service.inference.engines.cuda.driver import CudaError
+from service.inference.engines.cuda.graph_weights import (
+    GruWeights,
+    HeadWeights,
+    UnsupportedGraphError,
+)
+from service.inference.engines.cuda.gru_kernels import GruKernels
 from service.manifest import Dimensions
 from tests.support import emulated_cuda
 

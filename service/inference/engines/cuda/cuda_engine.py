@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import EngineFault
-from service.inference.cuda.driver import CudaError, Device
-from service.inference.cuda.graph_weights import UnsupportedGraphError, read_weights
-from service.inference.cuda.gru_kernels import GruKernels
-from service.inference.cuda.launch_plan import group_rows
+from service.inference.engines.cuda.driver import CudaError, Device
+from service.inference.engines.cuda.graph_weights import UnsupportedGraphError, read_weights
+from service.inference.engines.cuda.gru_kernels import GruKernels
+from service.inference.engines.cuda.launch_plan import group_rows
 from service.inference.engines.engine import Engine
 from service.manifest import Precision
 

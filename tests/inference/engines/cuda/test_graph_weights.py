@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from architectures.memory_augmented_gru import MemoryAugmentedGRU
 from model_export import gru_graph
 from model_export.weight_folding import fold
-from service.inference.cuda.graph_weights import UnsupportedGraphError, read_weights
+from service.inference.engines.cuda.graph_weights import UnsupportedGraphError, read_weights
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from tempfile import NamedTemporaryFile
 
 from cuda.bindings import nvrtc
 
-from service.inference.cuda.driver import CudaError, check
+from service.inference.engines.cuda.driver import CudaError, check
 
 logger = logging.getLogger(__name__)
 

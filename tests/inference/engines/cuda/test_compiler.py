@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from service.inference.cuda import compiler
-from service.inference.cuda.driver import CudaError
+from service.inference.engines.cuda import compiler
+from service.inference.engines.cuda.driver import CudaError
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 DEFINITIONS = ("DIM=768", "HIDDEN=512", "SLOTS=2048", "WIDE=1024")

@@ -7,10 +7,21 @@ from ctypes import c_float, c_int, c_void_p
 import numpy as np
 from numpy.typing import NDArray
 
-from service.inference.cuda.compiler import compile_kernel
-from service.inference.cuda.driver import Buffer, CudaError, Device, Kernel, PinnedArray, Stream
-from service.inference.cuda.graph_weights import GruWeights, HeadWeights, UnsupportedGraphError
-from service.inference.cuda.launch_plan import UNITS_PER_BLOCK, layers_together, slices
+from service.inference.engines.cuda.compiler import compile_kernel
+from service.inference.engines.cuda.driver import (
+    Buffer,
+    CudaError,
+    Device,
+    Kernel,
+    PinnedArray,
+    Stream,
+)
+from service.inference.engines.cuda.graph_weights import (
+    GruWeights,
+    HeadWeights,
+    UnsupportedGraphError,
+)
+from service.inference.engines.cuda.launch_plan import UNITS_PER_BLOCK, layers_together, slices
 from service.manifest import Dimensions
 
 Float32 = NDArray[np.float32]

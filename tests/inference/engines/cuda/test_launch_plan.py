@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.inference.cuda.launch_plan import group_rows, layers_together, slices
+from service.inference.engines.cuda.launch_plan import group_rows, layers_together, slices
 
 
 @pytest.mark.parametrize(
