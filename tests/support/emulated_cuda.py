@@ -1,4 +1,4 @@
-"""`service.inference.engines.cuda.driver` without a GPU: the kernels' own source, compiled for the CPU.
+"""The kernels' driver without a GPU: their own source, compiled for the CPU.
 
 Memory is the host's. A stream keeps what it is given and does it when it must: what has been
 launched polls for what other streams bring, as on a device, so these go first.
