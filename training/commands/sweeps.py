@@ -16,8 +16,9 @@ from corpora.corpus import Corpus
 from training import baselines, held_out
 from training.evaluated_model import EvaluatedModel
 from training.evaluation import PoolSpec, check_held_out, check_length
+from training.prediction import Advance
 from training.sweeps import context, plot, policy, pools, position, reach
-from training.sweeps.setting import Advance, SweepSetting, choose
+from training.sweeps.setting import SweepSetting, choose_setting
 from training.sweeps.sweep import Sweep
 
 NAMES = ("context", "pool", "policy", "position", "reach")
@@ -25,7 +26,7 @@ NAMES = ("context", "pool", "policy", "position", "reach")
 
 @dataclass(frozen=True)
 class SweepSpec:
-    """What to sweep, on which held-out set, at how many positions."""
+    """The sweeps to run, the held-out set and the number of positions."""
 
     names: Sequence[str]
     held_out: str
@@ -35,7 +36,7 @@ class SweepSpec:
 
 
 def run(
-    wish: SweepSpec,
+    spec: SweepSpec,
     corpus: Corpus,
     models: Sequence[EvaluatedModel],
     out: Path,
@@ -46,20 +47,20 @@ def run(
     Raises `CorpusError` where a model was trained on the set, `ValueError` where the
     set is too small.
     """
-    one = next(found for found in held_out.sets(corpus) if found.name == wish.held_out)
+    one = next(found for found in held_out.sets(corpus) if found.name == spec.held_out)
     check_length(models, one)
-    if not wish.include_seen:
+    if not spec.include_seen:
         check_held_out(models, one)
     rules = baselines.all_rules(held_out.split(corpus, "both").train.vectors)
-    pool = wish.pool.draw(one)
+    pool = spec.pool.draw(one)
     everything = SweepSetting(
         one, pool, np.arange(1, len(one.corpus.vectors)), tuple(models), rules
     )
     settings = {
         name: everything
         if name == "position"
-        else choose(one, pool, tuple(models), rules, wish.positions, _first(name, models))
-        for name in wish.names
+        else choose_setting(one, pool, tuple(models), rules, spec.positions, _first(name, models))
+        for name in spec.names
     }
     out.mkdir(parents=True, exist_ok=True)
     for name, setting in settings.items():
@@ -72,7 +73,7 @@ def run(
 
 def _first(name: str, models: Sequence[EvaluatedModel]) -> int:
     """How many vectors a position needs before it, so that every point is of the same kind."""
-    window = max(entry.window for entry in models)
+    window = max(model.window for model in models)
     return {"context": max(context.LENGTHS), "policy": window + 1, "reach": window}.get(name, 1)
 
 

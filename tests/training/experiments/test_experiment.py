@@ -137,7 +137,7 @@ def test_the_command_gives_a_verdict_with_its_interval(
     ("more", "says"),
     [
         (["--share", "0"], r"share of 0\.0"),
-        (["--epochs", "0"], "epochs is 0"),
+        (["--epochs", "0"], "epochs: Input should be greater than 0"),
         (["--window", "500"], "too few for a window of 500"),
         (["--start", "absent.safetensors"], "no such file"),
         (["--start", "{dir}/leaky.safetensors"], "trained on 1 of the held-out documents"),
