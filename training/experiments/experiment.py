@@ -80,8 +80,8 @@ class ExperimentResult:
             )
             lines += [title, "", *difference_table(result.differences)]
         note = (
-            f"In brackets: {INTERVAL}, paired. The interval covers the choice of documents, not "
-            "the choice of the seed."
+            f"In brackets: {INTERVAL}, paired. "
+            "The interval covers the choice of documents, not the choice of the seed."
         )
         return "\n".join([*lines, note])
 

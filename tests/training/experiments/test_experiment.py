@@ -130,7 +130,10 @@ def test_the_command_gives_a_verdict_with_its_interval(
     printed = capsys.readouterr().out
     for name, found in content["verdicts"].items():
         assert f"**{name}: {found['word']}.** {found['reason']}." in printed
-    assert "It covers other documents, not other seeds." in (out / f"{part}.md").read_text()
+    assert (
+        "The interval covers the choice of documents, not the choice of the seed."
+        in (out / f"{part}.md").read_text()
+    )
 
 
 @pytest.mark.parametrize(
