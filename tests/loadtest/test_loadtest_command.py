@@ -14,6 +14,8 @@ import pytest
 from loadtest.commands import demo, loadtest
 from tests.support.rollout_status import status
 
+pytestmark = pytest.mark.slow
+
 
 class Service(threading.Thread):
     """Answers every prediction with `code`; readiness and the rollout's status too."""

@@ -39,6 +39,7 @@ def test_every_command_explains_itself(capsys, name):
     assert COMMANDS[name][1] in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_serving_imports_neither_torch_nor_the_other_packages():
     """It runs where only the serving dependencies are installed."""
     script = (

@@ -20,6 +20,8 @@ from training import recipe
 from training.recipe import Recipe
 from training.trainer import EpochMetrics, TrainingResult, initialise, train
 
+pytestmark = pytest.mark.slow
+
 TINY = replace(
     recipe.load(Path(recipe.__file__).parent / "recipes" / "phase-2.toml"),
     name="tiny",

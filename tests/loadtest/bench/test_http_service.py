@@ -15,6 +15,7 @@ pytestmark = pytest.mark.anyio
 STREAMS = Streams(unit_vectors(200))
 
 
+@pytest.mark.slow
 async def test_the_generator_is_measured_against_a_server_that_does_nothing():
     """A real process; it answers as many bytes as a prediction has."""
     streams = Streams(np.ascontiguousarray(STREAMS.vectors))

@@ -29,6 +29,7 @@ def test_a_scrape_is_measured():
     assert times.p50 > 0
 
 
+@pytest.mark.slow
 async def test_a_longer_session_holds_more():
     manifest = manifest_of("phase-2", 8, "")
     short = await service_overhead.measure_session_bytes(manifest, STREAMS, 2, SystemClock())
