@@ -36,7 +36,7 @@ class Corpus:
 
 
 @dataclass(frozen=True)
-class Split:
+class CorpusSplit:
     """Whole documents on either side, so that no text is on both."""
 
     train: Corpus
@@ -109,7 +109,7 @@ def save(path: Path, corpus: Corpus) -> None:
     )
 
 
-def split_every(corpus: Corpus, every: int = 8) -> Split:
+def split_every(corpus: Corpus, every: int = 8) -> CorpusSplit:
     """Hold out every `every`-th document: all eras, no shift."""
     held_out = np.arange(len(corpus.documents)) % every == every - 1
-    return Split(train=corpus.of_documents(~held_out), held_out=corpus.of_documents(held_out))
+    return CorpusSplit(train=corpus.of_documents(~held_out), held_out=corpus.of_documents(held_out))

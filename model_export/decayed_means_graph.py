@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, shape_inference
 
 from architectures.decayed_means import DecayedMeans
 from architectures.memory_augmented_gru import DIM
-from model_export.graph_writer import Nodes
+from model_export.graph_writer import GraphWriter
 from model_export.gru_graph import IR_VERSION, OPSET
 from model_export.gru_step_graph import BLOCK, quantised
 from service.manifest import Dimensions
@@ -33,7 +33,7 @@ def build(model: DecayedMeans, precision: Literal["fp32", "int8"] = "fp32") -> o
 
     The scales are folded into the map. With `int8` the map's weights have 8 bits.
     """
-    writer = Nodes()
+    writer = GraphWriter()
     sizes = model.dimensions
     centre = writer.constant("centre", _array(model.centre))
     writer.constant("basis", _array(model.basis))
@@ -51,7 +51,7 @@ def build(model: DecayedMeans, precision: Literal["fp32", "int8"] = "fp32") -> o
     return _finished(writer, sizes, precision)
 
 
-def _means(writer: Nodes, model: DecayedMeans, centred: str) -> None:
+def _means(writer: GraphWriter, model: DecayedMeans, centred: str) -> None:
     """`next_state`: every vector times what is left of it, and of the state before."""
     decay = model.decay.double()
     fade = torch.log(decay.clamp_min(1e-30))[:, None]
@@ -88,7 +88,7 @@ def _means(writer: Nodes, model: DecayedMeans, centred: str) -> None:
     writer.add("Add", [new, writer.add("Mul", [left, "state"], "old")], "next_state")
 
 
-def _last_row(writer: Nodes, centred: str) -> str:
+def _last_row(writer: GraphWriter, centred: str) -> str:
     """Each row's last centred vector, `[1, batch, dim]`."""
     writer.constant("one_int", np.array(1, np.int32))
     writer.constant("outer_axes", np.array([0, 2], np.int64))
@@ -99,7 +99,7 @@ def _last_row(writer: Nodes, centred: str) -> str:
     return writer.add("GatherElements", [centred, spread], "last", axis=0)
 
 
-def _mixed(writer: Nodes, model: DecayedMeans, flat: str, precision: str) -> str:
+def _mixed(writer: GraphWriter, model: DecayedMeans, flat: str, precision: str) -> str:
     """The prediction in the basis, `[batch, width]`."""
     exact = copy.deepcopy(model).double()
     with torch.no_grad():
@@ -123,7 +123,7 @@ def _array(tensor: torch.Tensor) -> NDArray[np.float32]:
     return np.ascontiguousarray(array)
 
 
-def _finished(writer: Nodes, sizes: Dimensions, precision: str) -> onnx.ModelProto:
+def _finished(writer: GraphWriter, sizes: Dimensions, precision: str) -> onnx.ModelProto:
     value = helper.make_tensor_value_info
     state: list[int | str] = [sizes.layers, "batch", sizes.hidden]
     graph = helper.make_graph(

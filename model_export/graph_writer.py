@@ -13,7 +13,7 @@ SMALLEST_NORM = 1e-12
 """As in `torch.nn.functional.normalize`: a shorter vector is divided by this."""
 
 
-class Nodes:
+class GraphWriter:
     """A graph that grows. Nodes are named after what they make, so that bytes repeat."""
 
     def __init__(self) -> None:

@@ -16,8 +16,8 @@ import onnx
 from onnx import TensorProto, helper, shape_inference
 
 from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
-from model_export.graph_writer import Nodes
-from model_export.weight_folding import Float32, Folded, GRULayer, Linear, fold
+from model_export.graph_writer import GraphWriter
+from model_export.weight_folding import Float32, FoldedWeights, GRULayer, Linear, fold
 
 OPSET = 20
 """The first with Gelu and the last before GRU-22, which ONNX Runtime may not know."""
@@ -37,7 +37,7 @@ def build(model: MemoryAugmentedGRU, *, half: bool = False) -> onnx.ModelProto:
     `next_vector` float32 `[batch, dim]`, unit length, and `next_state`, like
     `state`. What lies past a row's length has no effect on any row.
     """
-    graph = _Graph(half=half)
+    graph = _GRUGraphWriter(half=half)
     weights = fold(model)
     hidden = _recurrence(graph, weights)
     step = _head(graph, weights, hidden)
@@ -59,7 +59,7 @@ def serialise(proto: onnx.ModelProto) -> bytes:
     return serialised
 
 
-def _recurrence(graph: _Graph, weights: Folded) -> str:
+def _recurrence(graph: _GRUGraphWriter, weights: FoldedWeights) -> str:
     """The last layer's output at each row's end `[1, batch, hidden]`; sets `next_state`."""
     graph.constant("unit_scale", np.ones(DIM, np.float32))
     sequence = graph.add(
@@ -80,7 +80,7 @@ def _recurrence(graph: _Graph, weights: Folded) -> str:
     return ends[-1]
 
 
-def _head(graph: _Graph, weights: Folded, end: str) -> str:
+def _head(graph: _GRUGraphWriter, weights: FoldedWeights, end: str) -> str:
     """The step predicted from the GRU's output: `[1, batch, hidden] -> [batch, dim]`."""
     graph.constant("layer_axis", np.array([0], np.int64))
     hidden = graph.add("Squeeze", [end, "layer_axis"], "hidden")
@@ -107,7 +107,7 @@ def _head(graph: _Graph, weights: Folded, end: str) -> str:
     return graph.wide_linear(graph.narrow(wide), weights.output, "step")
 
 
-def _add_to_last(graph: _Graph, step: str) -> None:
+def _add_to_last(graph: _GRUGraphWriter, step: str) -> None:
     """`next_vector = normalise(vectors[lengths - 1] + step)`."""
     graph.constant("one", np.array(1, np.int32))
     graph.constant("outer_axes", np.array([0, 2], np.int64))
@@ -121,7 +121,7 @@ def _add_to_last(graph: _Graph, step: str) -> None:
     graph.add("Div", [moved, graph.norm(moved, "moved_norm")], "next_vector")
 
 
-class _Graph(Nodes):
+class _GRUGraphWriter(GraphWriter):
     """Nodes whose weights, products and GRU are in fp16 where `half` asks for it."""
 
     def __init__(self, *, half: bool) -> None:

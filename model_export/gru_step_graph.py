@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
-from model_export.graph_writer import Nodes
+from model_export.graph_writer import GraphWriter
 from model_export.gru_graph import IR_VERSION, OPSET
-from model_export.weight_folding import Folded, GRULayer, Linear, fold
+from model_export.weight_folding import FoldedWeights, GRULayer, Linear, fold
 from service.manifest import Precision
 
 BLOCK = 64
@@ -47,7 +47,7 @@ def build(
     `[batch]` and the float32 `states` `[slots, layers, hidden]`, and for
     `next_state` `next_states`, which are `states` with the new ones at `targets`.
     """
-    writer, weights = _Writer(precision), fold(model)
+    writer, weights = _StepGraphWriter(precision), fold(model)
     if pooled:
         _gather(writer)
     hidden = _recurrence(writer, weights)
@@ -71,19 +71,19 @@ def build(
 
 def build_read() -> onnx.ModelProto:
     """From the pool to the host: `states`, `slots` `[n]` → `read` `[n, layers, hidden]`."""
-    writer = _Writer("fp32")
+    writer = _StepGraphWriter("fp32")
     writer.add("Gather", ["states", "slots"], "read", axis=0)
     return _plain_model(writer, _READ, "read_states")
 
 
 def build_write() -> onnx.ModelProto:
     """From the host into the pool: `states`, `slots` `[n]`, `written` → `next_states`."""
-    writer = _Writer("fp32")
+    writer = _StepGraphWriter("fp32")
     _into_pool(writer, "slots", "written")
     return _plain_model(writer, _WRITE, "write_states")
 
 
-def _plain_model(writer: _Writer, ends: _Ends, name: str) -> onnx.ModelProto:
+def _plain_model(writer: _StepGraphWriter, ends: _GraphSignature, name: str) -> onnx.ModelProto:
     opsets = [helper.make_opsetid("", OPSET)]
     proto = helper.make_model(
         writer.finish(ends, name), opset_imports=opsets, ir_version=IR_VERSION
@@ -106,19 +106,19 @@ def quantised(
     return levels.astype(np.uint8), safe.reshape(-1).astype(np.float32)
 
 
-def _gather(writer: _Writer) -> None:
+def _gather(writer: _StepGraphWriter) -> None:
     """`state` `[layers, batch, hidden]` from the pool."""
     rows = writer.add("Gather", ["states", "sources"], "rows", axis=0)
     writer.add("Transpose", [rows], "state", perm=[1, 0, 2])
 
 
-def _scatter(writer: _Writer) -> None:
+def _scatter(writer: _StepGraphWriter) -> None:
     """`next_state` into the pool."""
     rows = writer.add("Transpose", ["next_state"], "next_rows", perm=[1, 0, 2])
     _into_pool(writer, "targets", rows)
 
 
-def _into_pool(writer: _Writer, slots: str, rows: str) -> None:
+def _into_pool(writer: _StepGraphWriter, slots: str, rows: str) -> None:
     """By single elements, wasteful as it looks: on CUDA, ONNX Runtime's ScatterND brings its
     strides over from host memory that it frees after the run, and a CUDA graph replayed would
     read there; ScatterElements has them in its kernel's arguments."""
@@ -129,7 +129,7 @@ def _into_pool(writer: _Writer, slots: str, rows: str) -> None:
     writer.add("ScatterElements", ["states", every, rows], "next_states", axis=0)
 
 
-def _recurrence(writer: _Writer, weights: Folded) -> str:
+def _recurrence(writer: _StepGraphWriter, weights: FoldedWeights) -> str:
     writer.constant("first_axis", np.array([0], np.int64))
     writer.constant("unit_scale", np.ones(DIM, np.float32))
     newest = writer.add("Squeeze", ["vectors", "first_axis"], "newest")
@@ -147,7 +147,7 @@ def _recurrence(writer: _Writer, weights: Folded) -> str:
     return value
 
 
-def _gru(writer: _Writer, number: int, layer: GRULayer, value: str, before: str) -> str:
+def _gru(writer: _StepGraphWriter, number: int, layer: GRULayer, value: str, before: str) -> str:
     """h' = (1 - z) * n + z * h, with z and r the gates and n = tanh(x + r * (Rh + b))."""
     biases = np.split(layer.b[0], 2)
     inner = writer.linear(value, Linear(layer.w[0].T, biases[0]), f"inner_{number}")
@@ -171,7 +171,7 @@ def _gru(writer: _Writer, number: int, layer: GRULayer, value: str, before: str)
     return writer.add("Add", [new, kept], f"hidden_{number}")
 
 
-def _head(writer: _Writer, weights: Folded, hidden: str) -> str:
+def _head(writer: _StepGraphWriter, weights: FoldedWeights, hidden: str) -> str:
     query_norm = writer.norm(writer.linear(hidden, weights.query, "query"), "query_norm")
     products = writer.linear(hidden, weights.scores, "products")
     cosines = writer.add("Div", [products, query_norm], "cosines")
@@ -192,7 +192,7 @@ _Tensor = tuple[str, Any, list[int | str]]
 
 
 @dataclass(frozen=True)
-class _Ends:
+class _GraphSignature:
     """A graph's inputs and outputs."""
 
     inputs: tuple[_Tensor, ...]
@@ -206,7 +206,7 @@ _SLOTS: _Tensor = ("slots", TensorProto.INT64, ["n"])
 _STATES: _Tensor = ("states", TensorProto.FLOAT, _POOL)
 _NEXT_STATES: _Tensor = ("next_states", TensorProto.FLOAT, _POOL)
 
-_PLAIN = _Ends(
+_PLAIN = _GraphSignature(
     (
         _VECTORS,
         ("lengths", TensorProto.INT32, ["batch"]),
@@ -214,7 +214,7 @@ _PLAIN = _Ends(
     ),
     (_ANSWER, ("next_state", TensorProto.FLOAT, _STATE_SHAPE)),
 )
-_POOLED = _Ends(
+_POOLED = _GraphSignature(
     (
         _VECTORS,
         ("sources", TensorProto.INT64, ["batch"]),
@@ -223,13 +223,13 @@ _POOLED = _Ends(
     ),
     (_ANSWER, _NEXT_STATES),
 )
-_READ = _Ends((_STATES, _SLOTS), (("read", TensorProto.FLOAT, ["n", LAYERS, HIDDEN]),))
-_WRITE = _Ends(
+_READ = _GraphSignature((_STATES, _SLOTS), (("read", TensorProto.FLOAT, ["n", LAYERS, HIDDEN]),))
+_WRITE = _GraphSignature(
     (_STATES, _SLOTS, ("written", TensorProto.FLOAT, ["n", LAYERS, HIDDEN])), (_NEXT_STATES,)
 )
 
 
-class _Writer(Nodes):
+class _StepGraphWriter(GraphWriter):
     """Nodes whose products are in `precision`."""
 
     def __init__(self, precision: Precision) -> None:
@@ -279,7 +279,7 @@ class _Writer(Nodes):
             accuracy_level=_ACCURACY_LEVEL,
         )
 
-    def finish(self, ends: _Ends, name: str) -> onnx.GraphProto:
+    def finish(self, ends: _GraphSignature, name: str) -> onnx.GraphProto:
         def of(tensors: tuple[_Tensor, ...]) -> list[onnx.ValueInfoProto]:
             return [helper.make_tensor_value_info(*tensor) for tensor in tensors]
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from architectures.memory_augmented_gru import DIM
 from architectures.model import NextVectorModel
 from service.inference.engines.engine import Engine
-from service.manifest import Parity, ParityCase
+from service.manifest import Parity, ParityResult
 
 BOUND = 1e-5
 """The largest difference let through, in any element of an answer or a state."""
@@ -32,24 +32,24 @@ class ParityError(Exception):
 
 
 @dataclass(frozen=True)
-class Case:
+class ParityCase:
     """Rows of `lengths` vectors, run in `pieces` that add up to each row's length."""
 
     lengths: tuple[int, ...]
     pieces: tuple[int, ...]
 
     @classmethod
-    def whole(cls, batch: int, length: int) -> Case:
+    def whole(cls, batch: int, length: int) -> ParityCase:
         """`batch` rows of one length, in one pass."""
         return cls((length,) * batch, (length,))
 
     @classmethod
-    def in_pieces(cls, batch: int, pieces: tuple[int, ...]) -> Case:
+    def in_pieces(cls, batch: int, pieces: tuple[int, ...]) -> ParityCase:
         """`batch` rows of one length, the state carried from piece to piece."""
         return cls((sum(pieces),) * batch, pieces)
 
     @classmethod
-    def ragged(cls, lengths: tuple[int, ...]) -> Case:
+    def ragged(cls, lengths: tuple[int, ...]) -> ParityCase:
         """Rows of several lengths in one pass, padded to the longest."""
         return cls(lengths, (max(lengths),))
 
@@ -72,24 +72,28 @@ class Case:
 
 
 CASES = (
-    *(Case.whole(batch, length) for batch in (1, 3, 8) for length in (1, 7, 100, 500)),
-    Case.ragged((500, 1, 7, 100, 499, 2, 250, 33)),
-    Case.in_pieces(1, (10, 1, 489)),
-    Case.in_pieces(3, (10, 1, 489)),
+    *(ParityCase.whole(batch, length) for batch in (1, 3, 8) for length in (1, 7, 100, 500)),
+    ParityCase.ragged((500, 1, 7, 100, 499, 2, 250, 33)),
+    ParityCase.in_pieces(1, (10, 1, 489)),
+    ParityCase.in_pieces(3, (10, 1, 489)),
 )
 
 
-def cases(window: int) -> tuple[Case, ...]:
+def cases(window: int) -> tuple[ParityCase, ...]:
     """`CASES`, and contexts as long as the window where that is longer than all of them."""
     if window <= max(max(case.lengths) for case in CASES):
         return CASES
-    return (*CASES, Case.whole(1, window), Case.in_pieces(1, (window // 2, window - window // 2)))
+    return (
+        *CASES,
+        ParityCase.whole(1, window),
+        ParityCase.in_pieces(1, (window // 2, window - window // 2)),
+    )
 
 
 def measure(
     model: NextVectorModel,
     engine: Engine,
-    cases: Sequence[Case] = CASES,
+    cases: Sequence[ParityCase] = CASES,
     progress: Callable[[int, int, str], None] = lambda _done, _total, _text: None,
 ) -> Parity:
     """Compare `engine`, which runs the exported graph, with `model` case by case.
@@ -114,7 +118,7 @@ def measure(
                 f"at most {BOUND:.0e} is let through"
             )
         results.append(
-            ParityCase(
+            ParityResult(
                 batch=len(case.lengths),
                 length=max(case.lengths),
                 pieces=case.pieces,
@@ -156,7 +160,7 @@ def _reference(
 
 
 def _difference(
-    engine: Engine, case: Case, vectors: NDArray[np.float32], expected: dict[int, _Answer]
+    engine: Engine, case: ParityCase, vectors: NDArray[np.float32], expected: dict[int, _Answer]
 ) -> float:
     batch = len(case.lengths)
     sizes = engine.dimensions

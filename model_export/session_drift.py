@@ -12,7 +12,7 @@ from corpora import candidate_pool, retrieval_metrics
 from model_export.parity import BOUND, ParityError
 from service.inference.engines.engine import Engine
 from service.inference.engines.states import advance
-from service.manifest import Carried, Drift, Precision, SessionHits
+from service.manifest import Drift, Precision, PrecisionInfo, SessionHits
 from service.types import State, Vectors
 
 FLOOR = 0.99
@@ -94,7 +94,7 @@ def measure(
     window: int,
     steps: int = STEPS,
     progress: Progress = lambda _done, _total, _text: None,
-) -> dict[Precision, Carried]:
+) -> dict[Precision, PrecisionInfo]:
     """Carry one session over `stream` `[n, dim]` on each engine, `full` being fp32.
 
     Those that run whole contexts in their own precision also get one of `window`
@@ -103,7 +103,7 @@ def measure(
     stream = stream[: steps + 1]
     read = stream[:steps]
     exact = carry(full, read, partial(_show, progress, "fp32", len(read)))
-    found: dict[Precision, Carried] = {"fp32": Carried(hits=hits(exact, stream))}
+    found: dict[Precision, PrecisionInfo] = {"fp32": PrecisionInfo(hits=hits(exact, stream))}
     for precision, engine in others.items():
         got = carry(engine, read, partial(_show, progress, precision, len(read)))
         try:
@@ -113,7 +113,9 @@ def measure(
         context = None
         if precision == "fp16":
             context = float(np.vdot(_whole(full, read[:window]), _whole(engine, read[:window])))
-        found[precision] = Carried(drift=drift, context_cosine=context, hits=hits(got, stream))
+        found[precision] = PrecisionInfo(
+            drift=drift, context_cosine=context, hits=hits(got, stream)
+        )
     return found
 
 

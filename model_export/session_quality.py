@@ -39,7 +39,7 @@ Each = Callable[[list[Targets]], "Iterator[Targets] | list[Targets]"]
 
 
 @dataclass(frozen=True)
-class Line:
+class ServingMode:
     """One way to serve, beside exact: Hit@5, and cosines of its predictions with exact's."""
 
     way: str
@@ -102,7 +102,7 @@ def measure(
     window: int,
     pool_size: int,
     each: Each = iter,
-) -> list[Line]:
+) -> list[ServingMode]:
     """The ways to serve a session past `window`, exact first. Raises `ValueError`: no such pool."""
     pool = candidate_pool.draw_pool("random", len(stream), pool_size, 0, first=window + 1)
     targets = pool.targets
@@ -121,7 +121,7 @@ def measure(
         hit = retrieval_metrics.ranks(predicted, stream[targets]) <= 5
         cosines = np.einsum("nd,nd->n", reference, predicted, dtype=np.float64)
         lines.append(
-            Line(
+            ServingMode(
                 way,
                 float(hit.mean()),
                 int((hit & ~before).sum()),

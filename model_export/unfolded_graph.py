@@ -34,7 +34,9 @@ def build(model: MemoryAugmentedGRU) -> onnx.ModelProto:
     All rows run to the end of `vectors` `[time, batch, dim]`: `lengths` is an input
     for the engine's sake and is not read.
     """
-    writer = _Writer({name: value.numpy() for name, value in model.state_dict().items()})
+    writer = _UnfoldedGraphWriter(
+        {name: value.numpy() for name, value in model.state_dict().items()}
+    )
     writer.constant("last_axis", np.array([-1], np.int64))
     writer.constant("first_axis", np.array([0], np.int64))
     writer.constant("last", np.array(-1, np.int64))
@@ -73,7 +75,7 @@ def build(model: MemoryAugmentedGRU) -> onnx.ModelProto:
     return proto
 
 
-def _read(writer: _Writer, hidden: str, name: str) -> str:
+def _read(writer: _UnfoldedGraphWriter, hidden: str, name: str) -> str:
     query = writer.normalise(
         writer.linear(hidden, "memory.query_proj", f"{name}_query"), f"{name}_unit"
     )
@@ -82,7 +84,7 @@ def _read(writer: _Writer, hidden: str, name: str) -> str:
     return writer.add("MatMul", [attention, "memory.memory"], f"{name}_read")
 
 
-def _gru(writer: _Writer, layer: int, sequence: str) -> tuple[str, str]:
+def _gru(writer: _UnfoldedGraphWriter, layer: int, sequence: str) -> tuple[str, str]:
     for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
         gates = writer.weights[f"gru.{part}_l{layer}"]
         reset, update, new = np.split(gates, 3)
@@ -102,7 +104,7 @@ def _gru(writer: _Writer, layer: int, sequence: str) -> tuple[str, str]:
     return writer.add("Reshape", [turned, f"flat_{layer}"], f"sequence_{layer}"), end
 
 
-class _Writer:
+class _UnfoldedGraphWriter:
     """Nodes in order; a module's weight becomes an initializer when it is first used."""
 
     def __init__(self, weights: dict[str, NDArray[np.float32]]) -> None:

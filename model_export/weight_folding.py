@@ -44,7 +44,7 @@ class Linear:
 
 
 @dataclass(frozen=True)
-class Folded:
+class FoldedWeights:
     """What one step of inference multiplies by.
 
     `query` gives the memory query, needed for its length alone; `scores` the
@@ -64,7 +64,7 @@ class Folded:
     fusion_epsilon: float
 
 
-def fold(model: MemoryAugmentedGRU) -> Folded:
+def fold(model: MemoryAugmentedGRU) -> FoldedWeights:
     """Fold `model`'s constants for inference; `model` is left as it is."""
     exact = copy.deepcopy(model).double().eval()
     memory = exact.memory
@@ -77,7 +77,7 @@ def fold(model: MemoryAugmentedGRU) -> Folded:
     with torch.no_grad():
         slots = nn.functional.normalize(memory.memory, dim=-1)
         query = memory.query_proj
-        return Folded(
+        return FoldedWeights(
             gru=tuple(_gru_layers(exact)),
             query=_linear(query.weight.T, query.bias),
             scores=_linear((slots @ query.weight).T, slots @ query.bias),

@@ -36,7 +36,7 @@ class Dimensions(_Frozen):
     hidden: PositiveInt
 
 
-class ParityCase(_Frozen):
+class ParityResult(_Frozen):
     """One comparison of the graph with PyTorch."""
 
     batch: PositiveInt
@@ -51,7 +51,7 @@ class Parity(_Frozen):
 
     bound: float
     max_abs_difference: float = Field(ge=0)
-    cases: tuple[ParityCase, ...]
+    cases: tuple[ParityResult, ...]
 
 
 class Drift(_Frozen):
@@ -77,7 +77,7 @@ class SessionHits(_Frozen):
     hit_at_5: float = Field(ge=0, le=1)
 
 
-class Carried(_Frozen):
+class PrecisionInfo(_Frozen):
     """A precision that a version was built for; no drift: it is what others are held against.
 
     `context_cosine` is that of one whole context as long as the window, where whole
@@ -117,7 +117,7 @@ class Manifest(_Frozen):
     source_sha256: str = Field(description="of the checkpoint this was exported from")
     parity: Parity
     step_latency: StepLatency | None = None
-    precisions: dict[Precision, Carried] = Field(
+    precisions: dict[Precision, PrecisionInfo] = Field(
         default={}, description="`fp32` always, unless the export is an old one"
     )
     evaluation: dict[str, object] | None = None

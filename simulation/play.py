@@ -11,17 +11,17 @@ from enum import StrEnum
 
 import numpy as np
 
-from service.rollout.analysis.counts import Arms, Counted, Counts
-from service.rollout.analysis.evidence import Snapshot
-from service.rollout.analysis.run import measure, opening, settled_at
-from service.rollout.analysis.shadow_stats import Shadowed
+from service.rollout.analysis.counters import Counters, Counts, CountsByArm
+from service.rollout.analysis.run import run_analysis, settled_at, start_analysis
+from service.rollout.analysis.shadow_stats import ShadowStats
+from service.rollout.analysis.sources.registry_source import Snapshot
 from service.rollout.plan.rollout_plan import Plan
 from service.rollout.state.events import Applied, Phase, Prepared, Promote, Reason, Start, Tick
 from service.rollout.state.rollout_state import Rollout
 from service.rollout.state.transitions import advance
 from service.rollout.storage.rollout_store import Record
 from service.types import Mode
-from simulation.scenario import BEFORE_SECONDS, Scenario, Traffic
+from simulation.scenario import BEFORE_SECONDS, Scenario, SimulatedTraffic
 
 STABLE, CANARY, ACTOR = "stable", "canary", "simulation"
 
@@ -29,7 +29,7 @@ STALL_WITHIN = 60.0
 """Seconds after the warm-up in which a stall begins, anywhere."""
 
 
-class Ending(StrEnum):
+class RolloutEnding(StrEnum):
     """How a simulated rollout stood at its end."""
 
     ROLLED_BACK = "rolled back"
@@ -38,7 +38,7 @@ class Ending(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
+class SimulatedRollout:
     """One rollout. `at`: seconds from the canary's first requests, or copies of them in a
     shadow step, to the ending.
 
@@ -48,7 +48,7 @@ class Played:
     None for the one that had not; a shadow step is left out.
     """
 
-    ending: Ending
+    ending: RolloutEnding
     at: float
     judged_from: float | None
     passes: tuple[float | None, ...]
@@ -56,19 +56,19 @@ class Played:
     @property
     def delay(self) -> float | None:
         """Seconds of evidence that a rollback took; None without one."""
-        if self.ending is not Ending.ROLLED_BACK or self.judged_from is None:
+        if self.ending is not RolloutEnding.ROLLED_BACK or self.judged_from is None:
             return None
         return self.at - self.judged_from
 
 
-class Counters:
+class SimulatedSource:
     """An `EvidenceSource` that draws its requests.
 
     Arrivals are Poisson and each request is the canary's with the chance of the
     weight, so the counts of every bucket are independent Poisson ones.
     """
 
-    def __init__(self, traffic: Traffic, rng: np.random.Generator) -> None:
+    def __init__(self, traffic: SimulatedTraffic, rng: np.random.Generator) -> None:
         self._traffic = traffic
         self._rng = rng
         self._counts = np.zeros((2, len(traffic.edges) + 2), dtype=np.int64)
@@ -99,13 +99,13 @@ class Counters:
         stable, canary = self._traffic.stable[look], self._traffic.canary[look]
         self._copies += self._rng.poisson(np.stack([stable, canary]) * seconds)
 
-    def take(self) -> Shadowed:
+    def take(self) -> ShadowStats:
         """What the copies have shown since this was last called."""
         stable, canary = self._copies.tolist()
         self._copies[:] = 0
         answered = sum(canary[:-1])
-        arms = Arms(Counts(tuple(stable[:-1])), Counts(tuple(canary[:-1])))
-        return Shadowed(
+        arms = CountsByArm(Counts(tuple(stable[:-1])), Counts(tuple(canary[:-1])))
+        return ShadowStats(
             self.edges,
             {Mode.STEP.value: arms},
             answered=answered,
@@ -115,17 +115,22 @@ class Counters:
 
     async def read(self, stable: str, canary: str) -> Snapshot:
         rows = [(tuple(row[:-1]), row[-1]) for row in self._counts.tolist()]
-        arms = Arms(*(Counts(durations, faults) for durations, faults in rows))
+        arms = CountsByArm(*(Counts(durations, faults) for durations, faults in rows))
         # No queue: the engine's time is the whole.
-        engine = Arms(*(Counts(durations) for durations, _ in rows))
+        engine = CountsByArm(*(Counts(durations) for durations, _ in rows))
         mode = Mode.STEP.value
-        counted = Counted(requests={mode: arms}, inference={mode: engine})
+        counted = Counters(requests={mode: arms}, inference={mode: engine})
         return Snapshot("simulated", stable, canary, counted)
 
 
 async def play(
-    scenario: Scenario, traffic: Traffic, plan: Plan, rng: np.random.Generator, *, hold: bool
-) -> Played:
+    scenario: Scenario,
+    traffic: SimulatedTraffic,
+    plan: Plan,
+    rng: np.random.Generator,
+    *,
+    hold: bool,
+) -> SimulatedRollout:
     """Play until the canary is promoted or rolled back, at most to the horizon.
 
     An approval is given at once, or with `hold` never: the guardrails then go on
@@ -133,9 +138,9 @@ async def play(
     """
     rollout, _ = advance(Rollout(STABLE), Start(CANARY, plan, "", ACTOR), 0.0)
     rollout, _ = advance(rollout, Prepared(), 0.0)
-    counters = Counters(traffic, rng)
+    counters = SimulatedSource(traffic, rng)
     past = await counters.read_stable(STABLE)
-    record = await opening(counters, Record(rollout), past, now=0.0)
+    record = await start_analysis(counters, Record(rollout), past, now=0.0)
     passes: list[float | None] = []
     judged_from: float | None = None
     # The service looks by its own clock: the first look falls anywhere in an interval.
@@ -150,19 +155,23 @@ async def play(
             counters.serve(look, elapsed, before.weight_bp / 10_000, max(0.0, stalled))
         if judged_from is None and _counts(record, plan, scenario):
             judged_from = record.looked_at
-        record, verdict, requests = await measure(
+        record, verdict, requests = await run_analysis(
             counters, record, now=now, started_at=0.0, shadows=counters.take
         )
         record = _tick(record, Tick(verdict, requests), now, hold=hold)
         after = record.rollout
         _note_pass(passes, before, after, now)
         if after.phase is Phase.ROLLED_BACK:
-            return Played(Ending.ROLLED_BACK, now, judged_from, _closed(passes, before))
+            return SimulatedRollout(
+                RolloutEnding.ROLLED_BACK, now, judged_from, _closed(passes, before)
+            )
         if after.phase is Phase.HEALTHY:
-            return Played(Ending.PROMOTED, now, judged_from, tuple(passes))
+            return SimulatedRollout(RolloutEnding.PROMOTED, now, judged_from, tuple(passes))
         elapsed = scenario.interval
         now += elapsed
-    return Played(Ending.UNDECIDED, scenario.horizon, judged_from, _closed(passes, record.rollout))
+    return SimulatedRollout(
+        RolloutEnding.UNDECIDED, scenario.horizon, judged_from, _closed(passes, record.rollout)
+    )
 
 
 def _tick(record: Record, tick: Tick, now: float, *, hold: bool) -> Record:
@@ -182,7 +191,7 @@ def _move(record: Record, rollout: Rollout) -> Record:
 
 
 def _counts(record: Record, plan: Plan, scenario: Scenario) -> bool:
-    """Whether the coming look counts what is wrong with the canary, as `measure` has it."""
+    """Whether the coming look counts what is wrong with the canary, as `run_analysis` has it."""
     if record.looked_at is None:
         return False
     if plan.steps[record.rollout.step].shadow:

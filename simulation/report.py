@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from simulation.outcomes import Row, Times
+from simulation.simulation_row import SimulationRow, TimePercentiles
 
 HEADINGS = ("rule", "canary", "rolled back, %", "delay", "since traffic", "passed", "promoted")
 NOTES = (
@@ -20,7 +20,7 @@ NOTES = (
 )
 
 
-def cells(row: Row) -> tuple[str, ...]:
+def cells(row: SimulationRow) -> tuple[str, ...]:
     """As text, under `HEADINGS`."""
     errors = f", {row.error_rate:.0%} fail" if row.error_rate else ""
     promoted = f"{row.promoted}: {_times(row.promotion)}" if row.promoted else "0"
@@ -35,14 +35,14 @@ def cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def as_json(settings: Mapping[str, object], rows: Sequence[Row]) -> bytes:
+def as_json(settings: Mapping[str, object], rows: Sequence[SimulationRow]) -> bytes:
     """Indented; times in seconds, null where fewer came so far."""
     option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
     found = {"settings": settings, "rows": [asdict(row) | {"rate": row.rate} for row in rows]}
     return orjson.dumps(found, option=option)
 
 
-def markdown(settings: Mapping[str, object], rows: Sequence[Row]) -> str:
+def markdown(settings: Mapping[str, object], rows: Sequence[SimulationRow]) -> str:
     """The table and what stands behind it."""
     table = [HEADINGS, ("---",) * len(HEADINGS), *(cells(row) for row in rows)]
     lines = ["# Simulated rollouts", "", *(f"| {' | '.join(line)} |" for line in table)]
@@ -50,14 +50,14 @@ def markdown(settings: Mapping[str, object], rows: Sequence[Row]) -> str:
     return "\n".join([*lines, "", NOTES, "", f"Settings: {told}.", ""])
 
 
-def write(settings: Mapping[str, object], rows: Sequence[Row], directory: Path) -> None:
+def write(settings: Mapping[str, object], rows: Sequence[SimulationRow], directory: Path) -> None:
     """`report.json` and `report.md`."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "report.json").write_bytes(as_json(settings, rows))
     (directory / "report.md").write_text(markdown(settings, rows), encoding="utf-8")
 
 
-def _times(times: Times | None) -> str:
+def _times(times: TimePercentiles | None) -> str:
     if times is None:
         return ""
     found = ["–" if t is None else f"{t:.0f}" for t in (times.median, times.p90)]

@@ -9,7 +9,7 @@ import numpy as np
 
 from service.metrics import duration_buckets
 from service.settings import LimitSettings
-from simulation.latency import Array, Latency
+from simulation.latency_distribution import Array, LatencyDistribution
 
 DRIFT_SECONDS = 3600.0
 """The period of a drifting load."""
@@ -30,7 +30,7 @@ class Scenario:
     minute of judging, the worst moment, the canary answers nothing.
     """
 
-    latency: Latency
+    latency: LatencyDistribution
     ratio: float = 1.0
     error_rate: float = 0.0
     rate: float = 50.0
@@ -48,7 +48,7 @@ class Scenario:
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
+class SimulatedTraffic:
     """Expected requests a second between two looks, by look.
 
     `stable` and `canary` have the shape [looks, buckets + 1], each row as if all
@@ -64,7 +64,7 @@ class Traffic:
     stalled: Array
 
     @classmethod
-    def of(cls, scenario: Scenario) -> Traffic:
+    def of(cls, scenario: Scenario) -> SimulatedTraffic:
         timeout = LimitSettings().timeout_seconds
         edges = duration_buckets(timeout)
         middles: Array = (np.arange(scenario.looks, dtype=np.float64) + 0.5) * scenario.interval
@@ -96,7 +96,9 @@ def _level(scenario: Scenario, seconds: Array) -> Array:
     return found
 
 
-def _shares(latency: Latency, edges: tuple[float, ...], level: float, errors: float) -> Array:
+def _shares(
+    latency: LatencyDistribution, edges: tuple[float, ...], level: float, errors: float
+) -> Array:
     """By bucket, for latencies of `level` times the distribution's; they sum to 1."""
     within = latency.within(np.array(edges) / level)
     timed = np.diff(within, prepend=0.0) * (1 - errors)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -21,6 +22,16 @@ settings.load_profile("nextvec")
 def anyio_backend() -> str:
     """Async tests run on asyncio, as the service does."""
     return "asyncio"
+
+
+END_TO_END = Path(__file__).parent / "end_to_end"
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what starts real servers on real models."""
+    for item in items:
+        if END_TO_END in item.path.parents:
+            item.add_marker("end_to_end")
 
 
 def pytest_addoption(parser):

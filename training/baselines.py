@@ -21,7 +21,7 @@ DECAYS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 @dataclass(frozen=True)
-class Rule:
+class BaselineRule:
     """`normalise(sum of weights[i] * (vector at t - 1 - i, less the centre))`."""
 
     name: str
@@ -39,33 +39,33 @@ class Rule:
         return unit
 
 
-def all_rules(train: Vectors, seed: int = 0) -> tuple[Rule, ...]:
+def all_rules(train: Vectors, seed: int = 0) -> tuple[BaselineRule, ...]:
     """Repeat-last, the means of the last 2 and 5, and the decayed centred mean.
 
     Centre and decay come from the training stream `[n, dim]` alone.
     """
     return (
-        Rule("repeat the last vector", (1.0,)),
-        Rule("mean of the last 2", (1.0,) * 2),
-        Rule("mean of the last 5", (1.0,) * 5),
+        BaselineRule("repeat the last vector", (1.0,)),
+        BaselineRule("mean of the last 2", (1.0,) * 2),
+        BaselineRule("mean of the last 5", (1.0,) * 5),
         best_decay(train, seed),
     )
 
 
-def decayed(decay: float, centre: Vectors) -> Rule:
+def decayed(decay: float, centre: Vectors) -> BaselineRule:
     """Each vector back counts `decay` times the one after it, as seen from `centre`.
 
     What all sentences share is taken out first; the prediction stays centred,
     for adding the shared part back only draws it to the most ordinary candidates.
     """
-    return Rule(
+    return BaselineRule(
         f"decayed centred mean of {REACH} (decay {decay})",
         tuple(decay**back for back in range(REACH)),
         centre,
     )
 
 
-def best_decay(train: Vectors, seed: int = 0, pool_size: int = 1000) -> Rule:
+def best_decay(train: Vectors, seed: int = 0, pool_size: int = 1000) -> BaselineRule:
     """The decay with the best Hit@5 on a random pool of training positions.
 
     The held-out documents have no say in it.
@@ -73,7 +73,7 @@ def best_decay(train: Vectors, seed: int = 0, pool_size: int = 1000) -> Rule:
     centre = train.mean(axis=0)
     pool = candidate_pool.random_pool(len(train), min(pool_size, len(train) - 1), seed)
 
-    def hit_at_5(rule: Rule) -> float:
+    def hit_at_5(rule: BaselineRule) -> float:
         ranks = retrieval_metrics.ranks(rule.predict(train, pool.targets), train[pool.targets])
         return retrieval_metrics.hit_at(ranks, 5)
 

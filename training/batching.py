@@ -20,7 +20,7 @@ from training.sequences import Vectors
 
 
 @dataclass(frozen=True)
-class Batch:
+class TrainingBatch:
     """Predicted and target unit vectors `[n, dim]`, and the targets' places in the stream `[n]`."""
 
     predicted: Tensor
@@ -28,7 +28,7 @@ class Batch:
     places: NDArray[np.int64]
 
 
-class Lessons(Protocol):
+class BatchSource(Protocol):
     """A stream cut into batches by a recipe."""
 
     @property
@@ -41,7 +41,7 @@ class Lessons(Protocol):
         """How many vectors the model reads for a batch."""
         ...
 
-    def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
+    def epoch(self, rng: np.random.Generator) -> Iterator[TrainingBatch]:
         """As many batches as one pass has, in random order, each made when it is asked for.
 
         Of stretches some positions come twice and some not at all.
@@ -54,14 +54,14 @@ class Lessons(Protocol):
         ...
 
 
-def lessons(model: NextVectorModel, vectors: Vectors, recipe: Recipe) -> Lessons:
+def batch_source(model: NextVectorModel, vectors: Vectors, recipe: Recipe) -> BatchSource:
     """The lessons that `model` can take. Raises `ValueError` when `vectors` are too few."""
     if isinstance(model, DecayedMeans):
-        return Positions(model, vectors, recipe)
-    return Sequences(model, vectors, recipe)
+        return PositionBatches(model, vectors, recipe)
+    return SequenceBatches(model, vectors, recipe)
 
 
-class Sequences:
+class SequenceBatches:
     """Rows of `window` vectors, each from a cold state; a target at every vector or the last."""
 
     def __init__(self, model: NextVectorModel, vectors: Vectors, recipe: Recipe) -> None:
@@ -73,15 +73,15 @@ class Sequences:
             len(vectors), recipe.window, recipe.batch, self._stride
         )
 
-    def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
+    def epoch(self, rng: np.random.Generator) -> Iterator[TrainingBatch]:
         recipe, vectors = self._recipe, self._vectors
         for rows in sequences.epoch(len(vectors), recipe.window, recipe.batch, rng, self._stride):
             read = torch.from_numpy(vectors[rows])
             if self._last:
-                yield Batch(self._model.predict(read[:-1])[0], read[-1], rows[-1])
+                yield TrainingBatch(self._model.predict(read[:-1])[0], read[-1], rows[-1])
             else:
                 predicted = self._model.predict_each(read[:-1]).flatten(0, 1)
-                yield Batch(predicted, read[1:].flatten(0, 1), rows[1:].ravel())
+                yield TrainingBatch(predicted, read[1:].flatten(0, 1), rows[1:].ravel())
 
     def held_out(self, vectors: Vectors) -> Vectors:
         """In one dense pass: rows of `window`, each from a cold state.
@@ -96,7 +96,7 @@ class Sequences:
         return dense
 
 
-class Positions:
+class PositionBatches:
     """Single positions from anywhere in the stream, each with its own exact window.
 
     The means have no weights that training moves, so that they are computed
@@ -114,11 +114,11 @@ class Positions:
         self.vectors_in_batch = recipe.batch
         self.batches = len(self._targets) // recipe.batch
 
-    def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
+    def epoch(self, rng: np.random.Generator) -> Iterator[TrainingBatch]:
         for places in self._places(rng):
             chosen = torch.from_numpy(places)
             predicted = self._model.direction(self._directions[chosen].float())
-            yield Batch(predicted, self._targets[chosen], places + 1)
+            yield TrainingBatch(predicted, self._targets[chosen], places + 1)
 
     def _places(self, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
         """Each batch's places `[batch]`: without a stretch, each place in one batch at most."""

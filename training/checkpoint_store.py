@@ -21,7 +21,7 @@ class ResumeError(Exception):
 
 
 @dataclass(frozen=True)
-class Place:
+class TrainingState:
     """The end of an epoch. `history` and `shuffling` are JSON's plain values."""
 
     history: list[dict[str, Any]]
@@ -34,7 +34,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Keeper:
+class CheckpointStore:
     """Keeps the place of one run in a file.
 
     `run` says what run it is, as text: a place of another recipe, dataset or
@@ -44,7 +44,7 @@ class Keeper:
     path: Path
     run: str
 
-    def load(self) -> Place | None:
+    def load(self) -> TrainingState | None:
         """The place that was kept, None where there is none.
 
         Raises `ResumeError` when it is another run's or cannot be read.
@@ -59,7 +59,7 @@ class Keeper:
             )
         return place
 
-    def save(self, place: Place) -> None:
+    def save(self, place: TrainingState) -> None:
         """Write `place` whole, or leave the one before it."""
         # 128-bit integers are no type of a plain .pt file; in JSON they are text.
         kept = {
@@ -81,14 +81,14 @@ class Keeper:
         self.path.unlink(missing_ok=True)
 
 
-def read(path: Path) -> tuple[str, Place]:
+def read(path: Path) -> tuple[str, TrainingState]:
     """What run a file is of, as text, and its place. Raises `ResumeError`."""
     try:
         kept = torch.load(path, weights_only=True)
         run = str(kept.pop("run"))
         kept["history"] = json.loads(kept["history"])
         kept["shuffling"] = json.loads(kept["shuffling"])
-        return run, Place(**kept)
+        return run, TrainingState(**kept)
     # A damaged archive raises whatever the reader trips over first.
     except Exception as error:
         raise ResumeError(

@@ -12,9 +12,9 @@ import numpy as np
 
 from training import scores
 from training.bootstrap import INTERVAL, DocumentBootstrap
-from training.evaluation import SetOutcomes
+from training.evaluation import SetScores
 from training.report import SCHEMA, difference_table
-from training.scores import Outcome
+from training.scores import PositionScores
 
 _POOL = ("dataset_digest", "set", "kind", "size", "seed", "digest")
 
@@ -23,7 +23,7 @@ class ComparisonError(Exception):
     """The reports do not compare; names the first thing in which they differ."""
 
 
-def save_outcomes(path: Path, outcomes: Mapping[str, SetOutcomes]) -> None:
+def save_scores(path: Path, outcomes: Mapping[str, SetScores]) -> None:
     """Every row's rank and cosine at every position, beside the report."""
     arrays: dict[str, Any] = {}
     for name, one in outcomes.items():
@@ -96,7 +96,7 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
         ) from error
 
 
-def _models(one: Mapping[str, Any], outcomes: SetOutcomes) -> list[str]:
+def _models(one: Mapping[str, Any], outcomes: SetScores) -> list[str]:
     return [
         row["name"]
         for row in one["scores"]
@@ -104,7 +104,7 @@ def _models(one: Mapping[str, Any], outcomes: SetOutcomes) -> list[str]:
     ]
 
 
-def _outcomes(report: Path, name: str) -> SetOutcomes:
+def _outcomes(report: Path, name: str) -> SetScores:
     path = report.with_suffix(".npz")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -114,9 +114,9 @@ def _outcomes(report: Path, name: str) -> SetOutcomes:
                 archive[f"{name}.cosine"],
                 strict=True,
             )
-            return SetOutcomes(
+            return SetScores(
                 archive[f"{name}.document"],
-                {str(key): Outcome(rank, cosine) for key, rank, cosine in rows},
+                {str(key): PositionScores(rank, cosine) for key, rank, cosine in rows},
             )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ComparisonError(

@@ -11,7 +11,7 @@ from typing import Any
 
 from training import checkpoint_store
 from training.checkpoint_store import ResumeError
-from training.trainer import Epoch
+from training.trainer import EpochMetrics
 
 _COLUMNS = (
     "run",
@@ -30,7 +30,7 @@ class CurveError(Exception):
 
 
 @dataclass(frozen=True)
-class Curve:
+class LearningCurve:
     """A run by its epochs; `data` is what was held out of which dataset, and the window.
 
     An epoch's quick Hit@5 leaves out what its last window does not fill: at another
@@ -39,7 +39,7 @@ class Curve:
 
     name: str
     data: tuple[str, str, int]
-    history: tuple[Epoch, ...]
+    history: tuple[EpochMetrics, ...]
 
     @property
     def vectors(self) -> list[int]:
@@ -53,7 +53,7 @@ class Curve:
         return hits.index(max(hits))
 
 
-def load(paths: Sequence[Path]) -> list[Curve]:
+def load(paths: Sequence[Path]) -> list[LearningCurve]:
     """The runs of `nextvec train`'s `.history.json` and `.unfinished.pt` files.
 
     Raises `CurveError` on a file that is none, and where two runs did not hold out the
@@ -69,7 +69,7 @@ def load(paths: Sequence[Path]) -> list[Curve]:
     return curves
 
 
-def table(curves: Sequence[Curve]) -> str:
+def table(curves: Sequence[LearningCurve]) -> str:
     """A row a run, in Markdown; the speed is that of the epoch which others' work held up least."""
     lines = ["| " + " | ".join(_COLUMNS) + " |", "|" + "---|" * len(_COLUMNS)]
     for curve in curves:
@@ -83,10 +83,10 @@ def table(curves: Sequence[Curve]) -> str:
     return "\n".join(lines)
 
 
-def _load(path: Path) -> Curve:
+def _load(path: Path) -> LearningCurve:
     try:
         told, epochs, data = _unfinished(path) if path.suffix == ".pt" else _finished(path)
-        history = tuple(Epoch(**epoch) for epoch in epochs)
+        history = tuple(EpochMetrics(**epoch) for epoch in epochs)
         of = (str(data["dataset_sha256"]), str(data["hold_out"]), int(told["window"]))
         name = str(told["name"])
     except (OSError, ValueError, TypeError, KeyError, ResumeError) as error:
@@ -96,7 +96,7 @@ def _load(path: Path) -> Curve:
         ) from error
     if not history:
         raise CurveError(f"{path}: has no epoch")
-    return Curve(name, of, history)
+    return LearningCurve(name, of, history)
 
 
 def _finished(path: Path) -> tuple[Any, Any, Any]:
@@ -113,6 +113,6 @@ def _unfinished(path: Path) -> tuple[Any, Any, Any]:
     return told, place.history, run
 
 
-def _told(curve: Curve) -> str:
+def _told(curve: LearningCurve) -> str:
     digest, hold_out, window = curve.data
     return f"{hold_out} of the dataset {digest[:12]}… at a window of {window}"

@@ -15,17 +15,17 @@ from corpora.corpus import Corpus, CorpusError
 from corpora.retrieval_metrics import Vectors
 from training import baselines, held_out, scores
 from training.bootstrap import DocumentBootstrap
-from training.evaluated_checkpoint import Candidate
+from training.evaluated_model import EvaluatedModel
 from training.held_out import HeldOutSet
 from training.report import Data, Report, Row, SetReport
-from training.scores import Outcome
+from training.scores import PositionScores
 
-Predict = Callable[[Candidate, HeldOutSet, NDArray[np.int64]], Vectors]
+Predict = Callable[[EvaluatedModel, HeldOutSet, NDArray[np.int64]], Vectors]
 """Predictions `[n, dim]` of positions in a set's stream."""
 
 
 @dataclass(frozen=True)
-class PoolWish:
+class PoolSpec:
     """What pool to draw from each set."""
 
     kind: PoolKind
@@ -40,22 +40,22 @@ class PoolWish:
 
 
 @dataclass(frozen=True)
-class SetOutcomes:
+class SetScores:
     """What a set's rows scored at each position, for whoever compares them later."""
 
     document: NDArray[np.int32]
-    rows: Mapping[str, Outcome]
+    rows: Mapping[str, PositionScores]
 
 
 def evaluate(
     corpus: Corpus,
     data: Data,
-    candidates: Sequence[Candidate],
-    wish: PoolWish,
+    candidates: Sequence[EvaluatedModel],
+    wish: PoolSpec,
     predict: Predict,
     *,
     include_seen: bool,
-) -> tuple[Report, dict[str, SetOutcomes]]:
+) -> tuple[Report, dict[str, SetScores]]:
     """Score everything on both held-out sets.
 
     Figures are withheld where a model was trained on documents of the set, but with
@@ -80,15 +80,15 @@ def evaluate(
         }
         targets = one.corpus.vectors[pool.targets]
         measured = {
-            candidate.name: scores.outcome(predict(candidate, one, pool.targets), targets)
+            candidate.name: scores.score_predictions(predict(candidate, one, pool.targets), targets)
             for candidate in candidates
             if include_seen or not seen[candidate.name]
         }
         for rule in rules:
             predicted = rule.predict(one.corpus.vectors, pool.targets)
-            measured[rule.name] = scores.outcome(predicted, targets)
+            measured[rule.name] = scores.score_predictions(predicted, targets)
         document = one.corpus.document_id[pool.targets]
-        outcomes[one.name] = SetOutcomes(document, measured)
+        outcomes[one.name] = SetScores(document, measured)
         bootstrap = DocumentBootstrap(document)
         figures = {name: scores.figures(item, bootstrap) for name, item in measured.items()}
         rows = [
@@ -121,7 +121,7 @@ def evaluate(
     return Report(data, tuple(reports)), outcomes
 
 
-def check_length(candidates: Sequence[Candidate], one: HeldOutSet) -> None:
+def check_length(candidates: Sequence[EvaluatedModel], one: HeldOutSet) -> None:
     """Refuse a window that no position of the set could fill.
 
     Raises `ValueError` naming model and set.
@@ -135,7 +135,7 @@ def check_length(candidates: Sequence[Candidate], one: HeldOutSet) -> None:
             )
 
 
-def check_held_out(candidates: Sequence[Candidate], one: HeldOutSet) -> None:
+def check_held_out(candidates: Sequence[EvaluatedModel], one: HeldOutSet) -> None:
     """Refuse models that were trained on documents of the set.
 
     Raises `CorpusError` naming model and documents.
@@ -150,7 +150,7 @@ def check_held_out(candidates: Sequence[Candidate], one: HeldOutSet) -> None:
             )
 
 
-def _check_something_is_left(candidate: Candidate, both: Sequence[HeldOutSet]) -> None:
+def _check_something_is_left(candidate: EvaluatedModel, both: Sequence[HeldOutSet]) -> None:
     leaks = [held_out.seen(candidate.trained_on, one.documents) for one in both]
     if all(leaks):
         told = "; ".join(

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from corpora.corpus import Corpus, CorpusError, Split
+from corpora.corpus import Corpus, CorpusError, CorpusSplit
 
 HoldOut = Literal["eras", "latest", "both"]
 HOLD_OUT: tuple[HoldOut, ...] = ("eras", "latest", "both")
@@ -64,14 +64,14 @@ def sets(corpus: Corpus) -> tuple[HeldOutSet, HeldOutSet]:
     )
 
 
-def split(corpus: Corpus, hold_out: HoldOut) -> Split:
+def split(corpus: Corpus, hold_out: HoldOut) -> CorpusSplit:
     """Train on what `hold_out` leaves; whole documents on either side.
 
     Raises `CorpusError` when a document of one side is on the other too.
     """
     eras, latest = _masks(corpus)
     held_out = {"eras": eras, "latest": latest, "both": eras | latest}[hold_out]
-    both = Split(train=corpus.of_documents(~held_out), held_out=corpus.of_documents(held_out))
+    both = CorpusSplit(train=corpus.of_documents(~held_out), held_out=corpus.of_documents(held_out))
     check_no_copies(both.train, both.held_out)
     return both
 

@@ -10,13 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from training.bootstrap import Figure as Interval
-from training.curves import Curve
+from training.curves import LearningCurve
 from training.report import Report, SetReport
 from training.scores import Difference
-from training.trainer import Epoch
+from training.trainer import EpochMetrics
 
 
-def learning_curve(history: Sequence[Epoch], name: str, path: Path) -> None:
+def learning_curve(history: Sequence[EpochMetrics], name: str, path: Path) -> None:
     """Loss on the left axis, held-out Hit@5 on the right, an epoch a point."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     left = figure.subplots()
@@ -33,7 +33,7 @@ def learning_curve(history: Sequence[Epoch], name: str, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def curves_picture(curves: Sequence[Curve], path: Path) -> None:
+def curves_picture(curves: Sequence[LearningCurve], path: Path) -> None:
     """Held-out Hit@5 against vectors read, a line a run, a point an epoch; the best ringed."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()

@@ -15,7 +15,7 @@ METRICS = ("hit_at_1", "hit_at_5", "hit_at_10", "mrr", "cosine")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PositionScores:
     """Per position: its target's rank in the pool (1 is best), and the cosine with it."""
 
     rank: NDArray[np.int64]
@@ -37,19 +37,19 @@ class Difference:
     figure: Figure
 
 
-def outcome(predicted: Vectors, targets: Vectors) -> Outcome:
+def score_predictions(predicted: Vectors, targets: Vectors) -> PositionScores:
     """Score predictions `[n, dim]` of `targets`, which are the candidates too."""
     cosine = (predicted * targets).sum(axis=1)
-    return Outcome(retrieval_metrics.ranks(predicted, targets), cosine)
+    return PositionScores(retrieval_metrics.ranks(predicted, targets), cosine)
 
 
-def figures(measured: Outcome, bootstrap: DocumentBootstrap) -> dict[str, Figure]:
+def figures(measured: PositionScores, bootstrap: DocumentBootstrap) -> dict[str, Figure]:
     """Metric -> mean and interval."""
     return dict(zip(METRICS, bootstrap.figures(measured.values()), strict=True))
 
 
 def differences(
-    a: tuple[str, Outcome], b: tuple[str, Outcome], bootstrap: DocumentBootstrap
+    a: tuple[str, PositionScores], b: tuple[str, PositionScores], bootstrap: DocumentBootstrap
 ) -> list[Difference]:
     """Of every metric, `a` less `b`; an interval without 0 says that they differ."""
     paired = bootstrap.figures(a[1].values() - b[1].values())

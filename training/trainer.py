@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from architectures.memory_augmented_gru import MemoryAugmentedGRU
 from architectures.model import NextVectorModel
 from corpora import candidate_pool, retrieval_metrics
-from corpora.corpus import Split
-from training.batching import Batch, Lessons, lessons
-from training.checkpoint_store import Keeper, Place
+from corpora.corpus import CorpusSplit
+from training.batching import BatchSource, TrainingBatch, batch_source
+from training.checkpoint_store import CheckpointStore, TrainingState
 from training.initialization import initialise
 from training.loss import next_vector_loss
 from training.recipe import Recipe
@@ -29,7 +29,7 @@ Progress = Callable[[int, int, str], None]
 """Called as `progress(done, total, text)` after every step of the optimiser."""
 
 
-class Negatives(Protocol):
+class NegativeSampler(Protocol):
     """Hard negatives of training vectors, by their places in the training stream `[n]`."""
 
     def __call__(self, targets: NDArray[np.int64]) -> tuple[Vectors, NDArray[np.bool_]]:
@@ -38,7 +38,7 @@ class Negatives(Protocol):
 
 
 @dataclass(frozen=True)
-class Epoch:
+class EpochMetrics:
     """What one epoch gave; `hit_at_5` is on the held-out pool, in 0..1."""
 
     epoch: int
@@ -55,12 +55,12 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Result:
+class TrainingResult:
     """The weights kept, the epoch they are of, and every epoch's figures."""
 
     model: NextVectorModel
-    best: Epoch
-    history: tuple[Epoch, ...]
+    best: EpochMetrics
+    history: tuple[EpochMetrics, ...]
 
     def as_json(self, recipe: Recipe) -> dict[str, object]:
         return {
@@ -71,13 +71,13 @@ class Result:
 
 
 def train(
-    split: Split,
+    split: CorpusSplit,
     recipe: Recipe,
     progress: Progress,
     start: NextVectorModel | None = None,
-    negatives: Negatives | None = None,
-    keeper: Keeper | None = None,
-) -> Result:
+    negatives: NegativeSampler | None = None,
+    keeper: CheckpointStore | None = None,
+) -> TrainingResult:
     """Train by `recipe`; stop when Hit@5 has not improved for `patience` epochs.
 
     From `start`'s weights where it is given, else from `initialise`'s. The best
@@ -89,7 +89,7 @@ def train(
     """
     place = keeper.load() if keeper else None
     model = start or initialise(split.train.vectors, recipe)
-    run = _Run(split, recipe, model, progress, negatives)
+    run = Trainer(split, recipe, model, progress, negatives)
     if place is not None:
         run.resume(place)
     while not run.over:
@@ -99,16 +99,16 @@ def train(
     return run.result()
 
 
-class _Run:
+class Trainer:
     """A run between two epochs."""
 
     def __init__(
         self,
-        split: Split,
+        split: CorpusSplit,
         recipe: Recipe,
         model: NextVectorModel,
         progress: Progress,
-        negatives: Negatives | None,
+        negatives: NegativeSampler | None,
     ) -> None:
         self._recipe, self._model, self._progress = recipe, model, progress
         self._negatives = negatives
@@ -120,7 +120,7 @@ class _Run:
                     f"{count} vectors to {what} are too few for a window of {recipe.window}"
                 )
         self._pool = candidate_pool.random_pool(held_out, size=min(1000, held_out - 1), seed=0)
-        self._lessons: Lessons = lessons(model, split.train.vectors, recipe)
+        self._lessons: BatchSource = batch_source(model, split.train.vectors, recipe)
         self._steps_in_epoch = math.ceil(self._lessons.batches / recipe.accumulate)
         self._total = self._steps_in_epoch * recipe.epochs
         _set_dropout(model, recipe.dropout)
@@ -131,7 +131,7 @@ class _Run:
         torch.manual_seed(recipe.seed)  # for dropout, wherever the weights came from
         self._rng = np.random.default_rng(recipe.seed)
         self._steps = 0
-        self._history: list[Epoch] = []
+        self._history: list[EpochMetrics] = []
         self._kept: dict[str, Tensor] = {}
 
     @property
@@ -142,7 +142,7 @@ class _Run:
         return 0 < self._recipe.patience <= done - self._best.epoch
 
     @property
-    def _best(self) -> Epoch:
+    def _best(self) -> EpochMetrics:
         if self._recipe.patience == 0:
             return self._history[-1]
         return max(self._history, key=lambda epoch: epoch.hit_at_5)  # the first of equals
@@ -168,7 +168,7 @@ class _Run:
         weights = self._moved()
         hit = self._hit_at_5(weights)
         rate = len(figures) * self._lessons.vectors_in_batch / seconds
-        latest = Epoch(number, float(loss), float(1 - cosine), hit, seconds, rate)
+        latest = EpochMetrics(number, float(loss), float(1 - cosine), hit, seconds, rate)
         self._history.append(latest)
         if self._best is latest:
             self._kept = weights
@@ -179,7 +179,7 @@ class _Run:
             f"{rate:,.0f} vectors per second, {seconds:.0f} s",
         )
 
-    def _step(self, batches: Iterator[Batch]) -> list[tuple[float, float]]:
+    def _step(self, batches: Iterator[TrainingBatch]) -> list[tuple[float, float]]:
         """One step of the optimiser on the next batches; no figures when there are none."""
         recipe = self._recipe
         self._optimiser.zero_grad(set_to_none=True)
@@ -238,10 +238,10 @@ class _Run:
         ranks = retrieval_metrics.ranks(dense[targets - 1], self._held_out[targets])
         return retrieval_metrics.hit_at(ranks, 5)
 
-    def place(self) -> Place:
+    def place(self) -> TrainingState:
         """All that the rest of the run depends on."""
         shuffling: dict[str, Any] = dict(self._rng.bit_generator.state)
-        return Place(
+        return TrainingState(
             history=[asdict(epoch) for epoch in self._history],
             shuffling=shuffling,
             dropping=torch.get_rng_state(),
@@ -251,9 +251,9 @@ class _Run:
             optimiser=self._optimiser.state_dict(),
         )
 
-    def resume(self, place: Place) -> None:
+    def resume(self, place: TrainingState) -> None:
         """Go on from `place`, which a run of the same recipe on the same data left."""
-        self._history = [Epoch(**epoch) for epoch in place.history]
+        self._history = [EpochMetrics(**epoch) for epoch in place.history]
         self._rng.bit_generator.state = place.shuffling
         torch.set_rng_state(place.dropping)
         self._steps = place.steps
@@ -262,9 +262,9 @@ class _Run:
         self._optimiser.load_state_dict(place.optimiser)
         self._progress(self._steps, self._total, f"going on after epoch {len(self._history)}")
 
-    def result(self) -> Result:
+    def result(self) -> TrainingResult:
         self._model.load_state_dict(self._kept)
-        return Result(self._model.eval(), self._best, tuple(self._history))
+        return TrainingResult(self._model.eval(), self._best, tuple(self._history))
 
 
 def _set_dropout(model: NextVectorModel, dropout: float) -> None:

@@ -1,80 +1,122 @@
-# ruff: noqa: INP001 - a script's folder, not a package
-"""Writes `dashboards/nextvec.json`: `python deploy/grafana/build_dashboard.py`.
+"""Writes `dashboards/nextvec.json`: `python -m deploy.grafana.build_dashboard`.
 
-The dashboard is changed here and not in Grafana; a test compares the two.
+Edit the dashboard in these modules and not in Grafana. A test compares the file with them.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from parts import Json, annotation, layout
-from rows import ROWS
+from grafana_foundation_sdk.builders import dashboard
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import dashboard as models
+
+from deploy.grafana.panels import SOURCE
+from deploy.grafana.rows import engine, latency, quality, rollout, traffic
 
 OUTPUT = Path(__file__).parent / "dashboards" / "nextvec.json"
 
+_WINDOWS = ("30s", "1m", "5m", "15m")
+_DEFAULT_WINDOW = "1m"
 
-def dashboard() -> Json:
-    """The whole dashboard, as Grafana reads it from a file."""
-    windows = ["30s", "1m", "5m", "15m"]
-    return {
-        "uid": "nextvec",
-        "title": "nextvec",
-        "description": "Two versions of a next-vector model, and whether the new one is fit.",
-        "tags": ["nextvec"],
-        "schemaVersion": 41,
-        "version": 1,
-        "editable": False,
-        "graphTooltip": 1,
-        "refresh": "5s",
-        "time": {"from": "now-30m", "to": "now"},
-        "timezone": "browser",
-        "templating": {
-            "list": [
-                {
-                    "name": "datasource",
-                    "label": "Data source",
-                    "type": "datasource",
-                    "query": "prometheus",
-                    "current": {"text": "Prometheus", "value": "prometheus"},
-                },
-                {
-                    "name": "window",
-                    "label": "Window",
-                    "description": "Percentiles and rates are taken over this long.",
-                    "type": "custom",
-                    "query": ",".join(windows),
-                    "current": {"text": "1m", "value": "1m"},
-                    "options": [{"text": w, "value": w, "selected": w == "1m"} for w in windows],
-                },
-            ]
-        },
-        "annotations": {
-            "list": [
-                annotation(
-                    "Rollout transitions",
-                    "increase(nextvec_rollout_transitions_total[15s]) > 0",
-                    "{{from}} → {{to}}",
-                    "{{reason}}",
-                    "purple",
-                ),
-                annotation(
-                    "Model versions",
-                    "max by (stable, canary) (nextvec_rollout_info == 1)"
-                    " unless max by (stable, canary) (nextvec_rollout_info offset 15s == 1)",
-                    "Model versions",
-                    "stable {{stable}}, canary {{canary}}",
-                    "super-light-blue",
-                ),
-            ]
-        },
-        "panels": layout({title: panels() for title, panels in ROWS.items()}),
-    }
+_ROWS = {
+    "Is the canary healthy?": rollout.panels,
+    "Latency": latency.panels,
+    "Traffic and errors": traffic.panels,
+    "Quality": quality.panels,
+    "Engine": engine.panels,
+}
+
+
+class PrometheusAnnotation(models.AnnotationQuery):
+    """An annotation from a Prometheus query; the SDK's model lacks its three fields."""
+
+    def __init__(self, name: str, expr: str, title: str, text: str, colour: str) -> None:
+        super().__init__(name=name, datasource=SOURCE, icon_color=colour, built_in=None, expr=expr)
+        self._title = title
+        self._text = text
+
+    def to_json(self) -> dict[str, object]:
+        fields = {"step": "5s", "titleFormat": self._title, "textFormat": self._text}
+        return {**super().to_json(), **fields}
+
+
+class PrometheusAnnotationBuilder(Builder[models.AnnotationQuery]):
+    """Gives a `PrometheusAnnotation` to the dashboard builder."""
+
+    def __init__(self, annotation: PrometheusAnnotation) -> None:
+        self._annotation = annotation
+
+    def build(self) -> models.AnnotationQuery:
+        return self._annotation
+
+
+_ANNOTATIONS = (
+    PrometheusAnnotation(
+        "Rollout transitions",
+        "increase(nextvec_rollout_transitions_total[15s]) > 0",
+        "{{from}} → {{to}}",
+        "{{reason}}",
+        "purple",
+    ),
+    PrometheusAnnotation(
+        "Model versions",
+        "max by (stable, canary) (nextvec_rollout_info == 1)"
+        " unless max by (stable, canary) (nextvec_rollout_info offset 15s == 1)",
+        "Model versions",
+        "stable {{stable}}, canary {{canary}}",
+        "super-light-blue",
+    ),
+)
+
+
+def build_dashboard() -> models.Dashboard:
+    """The dashboard. Panels run from left to right, with an id each in that order."""
+    builder = (
+        dashboard.Dashboard("nextvec")
+        .uid("nextvec")
+        .description("Two versions of a next-vector model, and whether the new one is healthy.")
+        .tags(["nextvec"])
+        .version(1)
+        .readonly()
+        .tooltip(models.DashboardCursorSync.CROSSHAIR)
+        .refresh("5s")
+        .time("now-30m", "now")
+        .timezone("browser")
+        .with_variable(
+            dashboard.DatasourceVariable("datasource")
+            .label("Data source")
+            .type("prometheus")
+            .current(models.VariableOption(text="Prometheus", value="prometheus"))
+        )
+        .with_variable(
+            dashboard.CustomVariable("window")
+            .label("Window")
+            .description("Percentiles and rates are computed over this time.")
+            .values(",".join(_WINDOWS))
+            .current(models.VariableOption(text=_DEFAULT_WINDOW, value=_DEFAULT_WINDOW))
+            .options(
+                [models.VariableOption(w == _DEFAULT_WINDOW, text=w, value=w) for w in _WINDOWS]
+            )
+        )
+    )
+    for annotation in _ANNOTATIONS:
+        builder.annotation(PrometheusAnnotationBuilder(annotation))
+    for title, panels in _ROWS.items():
+        builder.with_row(dashboard.Row(title))
+        for panel in panels():
+            builder.with_panel(panel)
+    built = builder.build()
+    for number, panel_or_row in enumerate(built.panels or [], start=1):
+        panel_or_row.id_val = number
+    return built
 
 
 def render() -> str:
-    return json.dumps(dashboard(), indent=2, ensure_ascii=False) + "\n"
+    """The dashboard's JSON file."""
+    encoder = JSONEncoder(indent=2, ensure_ascii=False)
+    return encoder.encode(build_dashboard()) + "\n"
 
 
 if __name__ == "__main__":

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from loadtest.bench import bare_engine
+from loadtest.bench.null_server import run_null_server
 from loadtest.bench.timings import Timings
 from loadtest.demo import environment
 from loadtest.generator import closed_loop
@@ -150,41 +149,17 @@ async def time_variants(target: BenchmarkTarget, rate: float) -> tuple[Timings, 
 
 
 async def time_generator(streams: Streams, clock: Clock, seconds: float) -> tuple[Timings, Timings]:
-    """The load generator against a server that does nothing: 1 caller, and 32."""
-    port = environment.free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "loadtest.bench.null_server",
-        str(port),
-        str(4 * streams.vectors.shape[1]),
-    ]
-    process = subprocess.Popen(command)  # noqa: ASYNC220, S603  our own command, before anything is timed
-    client = HttpClient(f"http://127.0.0.1:{port}")
-    try:
-        await _listening(client, process)
-        found = []
-        for count in (1, 32):
-            callers = make_session_callers(client, streams, count, SESSION_LENGTH, "trivial")
-            found.append(await closed_loop.run(callers, seconds, clock))
-        return found[0], found[1]
-    finally:
-        client.close()
-        process.terminate()
-        process.wait()
-
-
-async def _listening(client: HttpClient, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(100):
+    """Time the load generator against a server that does nothing: 1 caller, then 32."""
+    async with run_null_server(4 * streams.vectors.shape[1]) as (url, _):
+        client = HttpClient(url)
         try:
-            await client.request("GET", "/")
-        except ClientError:
-            if process.poll() is not None:
-                break
-            await asyncio.sleep(0.1)
-        else:
-            return
-    raise environment.EnvironmentSetupError("the trivial server does not answer")
+            found = []
+            for count in (1, 32):
+                callers = make_session_callers(client, streams, count, SESSION_LENGTH, "generator")
+                found.append(await closed_loop.run(callers, seconds, clock))
+            return found[0], found[1]
+        finally:
+            client.close()
 
 
 async def _steps_at(target: BenchmarkTarget, client: HttpClient, rate: float, run: str) -> Timings:

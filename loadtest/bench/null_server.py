@@ -1,7 +1,7 @@
-"""A server that does nothing: what is measured against it is the load generator's own.
+"""A server that does nothing, to measure the load generator by itself.
 
-It reads a whole request and answers as many zero bytes as a binary prediction
-has. Run as a process of its own, as the service is:
+It reads a whole request and answers with as many zero bytes as a binary prediction has.
+It runs in a process of its own, as the service does:
 
     python -m loadtest.bench.null_server PORT BYTES
 """
@@ -9,15 +9,25 @@ has. Run as a process of its own, as the service is:
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import cast
 
 import httptools
 
+from loadtest.demo.environment import EnvironmentSetupError, free_port
 from loadtest.generator.event_loop import run_fast
+from loadtest.generator.http_client import ClientError, HttpClient
+
+_START_ATTEMPTS = 100
+_RETRY_SECONDS = 0.1
 
 
 class _NullConnection(asyncio.Protocol):
+    """Writes `answer` after each complete request."""
+
     def __init__(self, answer: bytes) -> None:
         self._answer = answer
         self._parser = httptools.HttpRequestParser(self)
@@ -36,12 +46,47 @@ class _NullConnection(asyncio.Protocol):
 
 
 async def serve(port: int, size: int) -> None:
-    """Answer until cancelled."""
+    """Answer every request with `size` bytes until cancelled."""
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n".encode()
     answer = head + bytes(size)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: _NullConnection(answer), "127.0.0.1", port)
     await server.serve_forever()
+
+
+@asynccontextmanager
+async def run_null_server(size: int) -> AsyncIterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Start the server in a process and stop it at the end. Yields its URL and process.
+
+    Raises `EnvironmentSetupError` if it does not start.
+    """
+    port = free_port()
+    command = [sys.executable, "-m", "loadtest.bench.null_server", str(port), str(size)]
+    process = subprocess.Popen(command)  # noqa: ASYNC220, S603  our own command, before any timing
+    url = f"http://127.0.0.1:{port}"
+    try:
+        await _wait_until_listening(url, process)
+        yield url, process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+async def _wait_until_listening(url: str, process: subprocess.Popen[bytes]) -> None:
+    client = HttpClient(url)
+    try:
+        for _ in range(_START_ATTEMPTS):
+            try:
+                await client.request("GET", "/")
+            except ClientError:
+                if process.poll() is not None:
+                    break
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return
+    finally:
+        client.close()
+    raise EnvironmentSetupError("the null server does not answer")
 
 
 if __name__ == "__main__":

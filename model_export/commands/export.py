@@ -36,11 +36,11 @@ from service.manifest import (
     MODEL,
     NAME,
     STEP_INT8,
-    Carried,
     Dimensions,
     Manifest,
     Parity,
     Precision,
+    PrecisionInfo,
     StepLatency,
     sha256,
 )
@@ -193,7 +193,7 @@ def _measure(model: NextVectorModel, engine: Engine, window: int, console: Conso
 
 def _carried(
     full: Engine, others: Mapping[Precision, Engine], window: int, console: Console
-) -> dict[Precision, Carried]:
+) -> dict[Precision, PrecisionInfo]:
     names = ", ".join(("fp32", *others))
     console.print(
         f"carrying a session over {session_drift.STEPS:,} vectors of the sample in {names}"

@@ -29,7 +29,7 @@ from service.errors import EngineFault, NextvecError, NotFound
 from service.inference.registry import LoadedVersion, Registry
 from service.inference.scheduling.jobs import EngineResult
 from service.metrics import Metrics
-from service.rollout.analysis.shadow_stats import Shadowed, one
+from service.rollout.analysis.shadow_stats import ShadowStats, copy_times
 from service.rollout.routing.traffic_split import Assignment, Traffic
 from service.types import Mode, State, Vector, Vectors
 
@@ -81,15 +81,15 @@ class ShadowRunner:
         self._metrics = metrics
         self._clock = clock
         self._timeout = timeout
-        self._seen = Shadowed(metrics.edges)
+        self._seen = ShadowStats(metrics.edges)
         self._seen_under = traffic.current
         self._followed: OrderedDict[str, _Followed] = OrderedDict()
         self._running: asyncio.Task[None] | None = None
         self._rests_until = 0.0
 
-    def take(self) -> Shadowed:
+    def take(self) -> ShadowStats:
         """What the copies of the present split have shown since this was last called."""
-        seen, self._seen = self._of_the_present(), Shadowed(self._metrics.edges)
+        seen, self._seen = self._of_the_present(), ShadowStats(self._metrics.edges)
         return seen
 
     def context(
@@ -185,12 +185,12 @@ class ShadowRunner:
                 ]
             self._answered(copy, predictions)
         except (EngineFault, TimeoutError):
-            self._note(copy, Shadowed(self._metrics.edges, faults=1), "failed")
+            self._note(copy, ShadowStats(self._metrics.edges, faults=1), "failed")
         except NextvecError:
             self._dropped(copy.split)  # the queue filled up, or the version is being unloaded
         except Exception:
             log.exception("a copy for the canary failed in an unforeseen way")
-            self._note(copy, Shadowed(self._metrics.edges, faults=1), "failed")
+            self._note(copy, ShadowStats(self._metrics.edges, faults=1), "failed")
         finally:
             now = self._clock.monotonic()
             self._rests_until = now + REST * (now - began)
@@ -207,31 +207,31 @@ class ShadowRunner:
         modes = {}
         if copy.fair:
             stable, canary = copy.stable.inference_seconds, first.inference_seconds
-            modes = one(self._metrics.edges, copy.mode.value, stable, canary)
+            modes = copy_times(self._metrics.edges, copy.mode.value, stable, canary)
             version = copy.canary.manifest.version
             self._metrics.shadow_inference.labels(version, copy.mode.value).observe(canary)
         cosine = _cosine(first.vector, copy.stable.vector)
-        seen = Shadowed(self._metrics.edges, modes, answered=1, cosine_sum=cosine)
+        seen = ShadowStats(self._metrics.edges, modes, answered=1, cosine_sum=cosine)
         self._note(copy, seen, "answered")
 
-    def _note(self, copy: _Copy, seen: Shadowed, result: str) -> None:
+    def _note(self, copy: _Copy, seen: ShadowStats, result: str) -> None:
         """Count it, unless the step that it was made in is over."""
         self._metrics.shadow_copies.labels(result).inc()
         self._add(copy.split, seen)
 
     def _dropped(self, split: Assignment) -> None:
         self._metrics.shadow_copies.labels("dropped").inc()
-        self._add(split, Shadowed(self._metrics.edges, dropped=1))
+        self._add(split, ShadowStats(self._metrics.edges, dropped=1))
 
-    def _add(self, split: Assignment, new: Shadowed) -> None:
+    def _add(self, split: Assignment, new: ShadowStats) -> None:
         if split == self._traffic.current:
             self._seen = self._of_the_present().plus(new)
 
-    def _of_the_present(self) -> Shadowed:
+    def _of_the_present(self) -> ShadowStats:
         """What has been seen under the present split: another canary, or the same one on
         another trial, does not inherit what was still to be taken."""
         if self._seen_under != self._traffic.current:
-            self._seen_under, self._seen = self._traffic.current, Shadowed(self._metrics.edges)
+            self._seen_under, self._seen = self._traffic.current, ShadowStats(self._metrics.edges)
         return self._seen
 
 

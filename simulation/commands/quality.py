@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from service.rollout.plan.rollout_plan import Plan
-from simulation import quality_rows
-from simulation.quality import Lengths, Sessions, weight_of
+from simulation import quality_report
+from simulation.quality_rollout import SessionLengths, SimulatedSessions, weight_of
 
 Number = Callable[[str], float]
 
@@ -40,19 +40,22 @@ def add_arguments(parser: argparse.ArgumentParser, positive: Number, share: Numb
         help="predictions in the mean, one every 2 s (%(default)s)",
     )
     group.add_argument(
-        "--session-lengths", type=Lengths, choices=list(Lengths), default=Lengths.GEOMETRIC
+        "--session-lengths",
+        type=SessionLengths,
+        choices=list(SessionLengths),
+        default=SessionLengths.GEOMETRIC,
     )
     group.add_argument(
         "--hit-ratio",
         type=positive,
         action="append",
         help="canary's Hit@5 over stable's; repeatable "
-        f"({' '.join(f'{r:g}' for r in quality_rows.RATIOS)})",
+        f"({' '.join(f'{r:g}' for r in quality_report.RATIOS)})",
     )
 
 
 def run(args: argparse.Namespace, plan: Plan) -> int:
-    ratios = list(dict.fromkeys(args.hit_ratio or quality_rows.RATIOS))
+    ratios = list(dict.fromkeys(args.hit_ratio or quality_report.RATIOS))
     most = args.hit * max(1.0, *ratios)
     if args.hit == 0 or most >= 1 or args.session_length < 1:
         raise SystemExit(
@@ -63,7 +66,7 @@ def run(args: argparse.Namespace, plan: Plan) -> int:
         raise SystemExit(
             "nextvec simulate: the plan turns the guardrail quality off; give one that has it"
         )
-    sessions = Sessions(
+    sessions = SimulatedSessions(
         hit=args.hit,
         spread=args.spread,
         length=args.session_length,
@@ -77,7 +80,7 @@ def run(args: argparse.Namespace, plan: Plan) -> int:
     with Progress(*columns, console=console, transient=True) as progress:
         total = len(ratios) * args.rollouts * (2 if args.compare else 1)
         bar = progress.add_task("rollouts", total=total)
-        rows = quality_rows.run(
+        rows = quality_report.run(
             sessions,
             ratios,
             plan,
@@ -100,13 +103,13 @@ def run(args: argparse.Namespace, plan: Plan) -> int:
         "rollouts": args.rollouts,
         "seed": args.seed,
     }
-    quality_rows.write(settings, rows, args.out)
+    quality_report.write(settings, rows, args.out)
     shown = Table(box=box.SIMPLE, collapse_padding=True, pad_edge=False)
-    for heading in quality_rows.HEADINGS:
+    for heading in quality_report.HEADINGS:
         shown.add_column(heading, justify="left" if heading == "units" else "right")
     for row in rows:
-        shown.add_row(*quality_rows.cells(row))
+        shown.add_row(*quality_report.cells(row))
     console.print(shown)
-    console.print(quality_rows.NOTES, style="dim", highlight=False)
+    console.print(quality_report.NOTES, style="dim", highlight=False)
     console.print(f"{args.out / 'quality.md'}, {args.out / 'quality.json'}")
     return 0

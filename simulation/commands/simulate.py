@@ -15,12 +15,17 @@ from rich.table import Table
 
 from service.rollout.plan.plan_file import load_plan
 from service.rollout.plan.rollout_plan import Plan
-from simulation import many, plots, report
+from simulation import parallel, plot, report
 from simulation.commands import quality
-from simulation.latency import Latency, LatencyError, Lognormal, load
-from simulation.outcomes import Row
-from simulation.rivals import Rival
+from simulation.latency_distribution import (
+    LatencyDistribution,
+    LatencyError,
+    LognormalLatency,
+    load,
+)
+from simulation.point_estimate_rules import PointEstimateRule
 from simulation.scenario import Scenario
+from simulation.simulation_row import SimulationRow
 
 RATIOS = (1.0, 1.1, 1.2, 1.5, 2.0, 5.0)
 
@@ -127,9 +132,9 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.WARNING)
     columns = (TextColumn("rollouts"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        rules = 1 + len(Rival) if args.compare else 1
+        rules = 1 + len(PointEstimateRule) if args.compare else 1
         bar = progress.add_task("rollouts", total=len(scenarios) * args.rollouts * rules)
-        rows = many.run(
+        rows = parallel.run(
             scenarios,
             plan,
             hold=args.weight is not None,
@@ -142,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
     settings = _settings(args, plan, latency)
     report.write(settings, rows, args.out)
     picture = args.out / "rollouts.png"
-    plots.draw(rows, plan, _title(args, plan, latency), picture)
+    plot.draw(rows, plan, _title(args, plan, latency), picture)
     console.print(_table(rows))
     console.print(report.NOTES, style="dim", highlight=False)
     console.print(f"{args.out / 'report.md'}, {args.out / 'report.json'}, {picture}")
@@ -173,16 +178,18 @@ def _plan(args: argparse.Namespace) -> Plan:
         ) from error
 
 
-def _latency(args: argparse.Namespace) -> Latency:
+def _latency(args: argparse.Namespace) -> LatencyDistribution:
     if args.latency is None:
-        return Lognormal(args.median, args.sigma)
+        return LognormalLatency(args.median, args.sigma)
     try:
         return load(args.latency)
     except LatencyError as error:
         raise SystemExit(f"nextvec simulate: {error}") from error
 
 
-def _settings(args: argparse.Namespace, plan: Plan, latency: Latency) -> dict[str, object]:
+def _settings(
+    args: argparse.Namespace, plan: Plan, latency: LatencyDistribution
+) -> dict[str, object]:
     names = (
         "rate",
         "interval",
@@ -205,7 +212,7 @@ def _settings(args: argparse.Namespace, plan: Plan, latency: Latency) -> dict[st
     }
 
 
-def _title(args: argparse.Namespace, plan: Plan, latency: Latency) -> str:
+def _title(args: argparse.Namespace, plan: Plan, latency: LatencyDistribution) -> str:
     weights = ", ".join(f"{step.weight:g}" for step in plan.steps)
     return (
         f"{args.rollouts} rollouts each: {args.rate:g} requests/s, {latency.name}, {weights} %, "
@@ -213,7 +220,7 @@ def _title(args: argparse.Namespace, plan: Plan, latency: Latency) -> str:
     )
 
 
-def _table(rows: list[Row]) -> Table:
+def _table(rows: list[SimulationRow]) -> Table:
     shown = Table(box=box.SIMPLE, collapse_padding=True, pad_edge=False)
     for i, heading in enumerate(report.HEADINGS):
         shown.add_column(heading, justify="left" if i < 2 else "right", no_wrap=i == 0)

@@ -15,7 +15,7 @@ from architectures.checkpoint import CheckpointError
 from architectures.decayed_means import DecayedMeans
 from architectures.memory_augmented_gru import DIM
 from model_export import graph_factory, gru_graph, parity
-from model_export.parity import Case
+from model_export.parity import ParityCase
 from service.cli import main
 from service.inference.engines.onnx_engine import OnnxEngine
 from service.manifest import Manifest
@@ -23,10 +23,10 @@ from training import baselines
 
 WIDTH = 64
 CASES = (
-    Case.whole(1, 1),
-    Case.whole(3, 100),
-    Case.ragged((500, 1, 7, 100)),
-    Case.in_pieces(2, (10, 1, 89)),
+    ParityCase.whole(1, 1),
+    ParityCase.whole(3, 100),
+    ParityCase.ragged((500, 1, 7, 100)),
+    ParityCase.in_pieces(2, (10, 1, 89)),
 )
 
 

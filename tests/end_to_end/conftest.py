@@ -9,19 +9,22 @@ from architectures import checkpoint
 from architectures.memory_augmented_gru import MemoryAugmentedGRU
 from service.cli import main
 from tests.support.serving import WINDOWS, serving
+from tests.support.sharing import made_once
 
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
     """Two versions of untrained models, exported by the command, with short windows."""
-    folder = tmp_path_factory.mktemp("end-to-end")
+    return made_once(tmp_path_factory, "end-to-end", _export) / "models"
+
+
+def _export(folder):
     for seed, (version, window) in enumerate(WINDOWS.items()):
         torch.manual_seed(seed)
         source = folder / f"{version}.safetensors"
         checkpoint.save(MemoryAugmentedGRU(), source, {})
         arguments = ["--version", version, "--context-window", str(window), "--no-int8"]
         assert main(["export", str(source), *arguments, "--models", str(folder / "models")]) == 0
-    return folder / "models"
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,10 @@ import torch
 from architectures import checkpoint
 from architectures.memory_augmented_gru import MemoryAugmentedGRU
 from model_export import parity
-from model_export.parity import Case
+from model_export.parity import ParityCase
 from service.cli import main
 from tests.support.serving import NEXTVEC, WINDOWS, serving, tokens
+from tests.support.sharing import made_once
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,10 @@ def evaluated_models(tmp_path_factory):
 
     Phase-3 answers one direction whatever it reads: it is the worse by far.
     """
-    folder = tmp_path_factory.mktemp("gate")
+    return made_once(tmp_path_factory, "gate", _evaluate_and_export) / "models"
+
+
+def _evaluate_and_export(folder):
     sources = {}
     for seed, version in enumerate(WINDOWS):
         torch.manual_seed(seed)
@@ -38,7 +42,7 @@ def evaluated_models(tmp_path_factory):
     data = ["--data", str(files("corpora") / "data" / "sample.npz"), "--pool", "60"]
     assert main(["evaluate", *wanted, *data, "--out", str(folder)]) == 0
     # The parity of a graph with its model has tests of its own.
-    short = ((Case.ragged((4, 1)),), lambda _done, _total, _text: None)
+    short = ((ParityCase.ragged((4, 1)),), lambda _done, _total, _text: None)
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setattr(parity.measure, "__defaults__", short)
     for version, window in WINDOWS.items():
@@ -47,7 +51,6 @@ def evaluated_models(tmp_path_factory):
         models = ["--models", str(folder / "models")]
         assert main(["export", str(sources[version]), *names, *models, *figures]) == 0
     monkeypatch.undo()
-    return folder / "models"
 
 
 def start(server, *arguments):

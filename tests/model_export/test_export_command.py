@@ -12,7 +12,7 @@ import torch
 from architectures import checkpoint
 from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS, PARAMETERS, MemoryAugmentedGRU
 from model_export import gru_graph, parity, session_drift
-from model_export.parity import Case
+from model_export.parity import ParityCase
 from service.cli import main
 from service.inference.engines.onnx_engine import OnnxEngine
 from service.manifest import Manifest, sha256
@@ -28,7 +28,7 @@ def saved(model: MemoryAugmentedGRU, tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _short_parity(monkeypatch: pytest.MonkeyPatch) -> None:
     """The full cases have a test of their own."""
-    monkeypatch.setattr(parity.measure, "__defaults__", ((Case.ragged((4, 1)),), _silent))
+    monkeypatch.setattr(parity.measure, "__defaults__", ((ParityCase.ragged((4, 1)),), _silent))
     monkeypatch.setattr(session_drift.measure, "__defaults__", (20, _silent))
     monkeypatch.setattr(session_drift.hold_equal, "__defaults__", (5, parity.BOUND))
 

@@ -11,7 +11,7 @@ from model_export.parity import walk
 from service.errors import VersionError
 from service.inference.engines.engine_factory import load_engine
 from service.inference.repository import VersionFiles
-from service.manifest import STEP_INT8, Carried, Dimensions, Drift, SessionHits
+from service.manifest import STEP_INT8, Dimensions, Drift, PrecisionInfo, SessionHits
 from service.settings import EngineSettings
 from tests.support.fakes import manifest_of
 
@@ -28,7 +28,10 @@ def files(model, graph_bytes, tmp_path_factory):
     manifest = manifest_of("phase-3", 1000, "0" * 64).model_copy(
         update={
             "dimensions": Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN),
-            "precisions": {"fp32": Carried(hits=HITS), "int8": Carried(drift=NEAR, hits=HITS)},
+            "precisions": {
+                "fp32": PrecisionInfo(hits=HITS),
+                "int8": PrecisionInfo(drift=NEAR, hits=HITS),
+            },
         }
     )
     return VersionFiles(manifest, folder / "model.onnx")

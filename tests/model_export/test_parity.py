@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
 from model_export import parity
-from model_export.parity import Case, ParityError
+from model_export.parity import ParityCase, ParityError
 from service.inference.engines.engine import Engine
 from service.manifest import Dimensions
 
 Array = NDArray[np.float32]
-SMALL = (Case.whole(2, 3), Case.ragged((5, 1, 3)), Case.in_pieces(1, (3, 1, 4)))
+SMALL = (ParityCase.whole(2, 3), ParityCase.ragged((5, 1, 3)), ParityCase.in_pieces(1, (3, 1, 4)))
 
 
 class TorchEngine:

@@ -161,9 +161,12 @@ def test_one_set_in_common_is_enough_to_compare():
     ("report", "says"),
     [
         (None, "carries no evaluation report"),
-        ({}, "cannot be read (pool"),
-        ({**evaluated(0.9, 0.9, 0.9), "score": {"window": 8}}, "cannot be read (score"),
-        (evaluated(float("nan"), 0.9, 0.9), "cannot be read (score.hit_at_5.value"),
+        ({}, "cannot be read (data: Field required"),
+        (
+            {**evaluated(0.9, 0.9, 0.9), "score": {"window": 8}},
+            "cannot be read (sets.0.scores.0.name",
+        ),
+        (evaluated(float("nan"), 0.9, 0.9), "cannot be read (sets.0.scores.0.hit_at_5.value"),
         (evaluated(0.9, 0.9, 0.9, window=500), "of another checkpoint or window"),
     ],
 )

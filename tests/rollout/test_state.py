@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from service.errors import Conflict
-from service.rollout.analysis.verdict import Outcome
+from service.rollout.analysis.verdict import VerdictOutcome
 from service.rollout.routing.traffic_split import Assignment
 from service.rollout.state.events import (
     Abort,
@@ -42,12 +42,18 @@ def at(phase: Phase, **changes) -> Rollout:
     return Rollout("a", phase, **{**base, "step_since": NOW, "warmed": True, **changes})
 
 
-def tick(outcome=Outcome.INCONCLUSIVE, canary=1000, stable=1000, requests=50) -> Tick:
+def tick(outcome=VerdictOutcome.INCONCLUSIVE, canary=1000, stable=1000, requests=50) -> Tick:
     return Tick(judgement(outcome, canary, stable), requests)
 
 
 PASS, FAIL, OPEN, ERROR = (
-    tick(outcome) for outcome in (Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.ERROR)
+    tick(outcome)
+    for outcome in (
+        VerdictOutcome.PASS,
+        VerdictOutcome.FAIL,
+        VerdictOutcome.INCONCLUSIVE,
+        VerdictOutcome.ERROR,
+    )
 )
 PROGRESSING, PAUSED = at(Phase.PROGRESSING), at(Phase.PAUSED, reason=Reason.BY_HAND)
 AGAIN = Start("b", QUICK, "t", "me", retry=True)
@@ -68,8 +74,8 @@ WARMING = at(Phase.WARMING_UP, warmed=False)
         (WARMING, tick(requests=0), 600, "Paused", "no_data"),
         (PROGRESSING, PASS, 10, "Progressing", "step_passed"),
         (PROGRESSING, PASS, 9, None, None),
-        (PROGRESSING, tick(Outcome.PASS, canary=99), 10, None, None),
-        (PROGRESSING, tick(Outcome.PASS, stable=99), 10, None, None),
+        (PROGRESSING, tick(VerdictOutcome.PASS, canary=99), 10, None, None),
+        (PROGRESSING, tick(VerdictOutcome.PASS, stable=99), 10, None, None),
         (PROGRESSING, OPEN, 599, None, None),
         (PROGRESSING, OPEN, 600, "Paused", "inconclusive"),
         (PROGRESSING, tick(canary=0, stable=0), 600, "Paused", "no_data"),

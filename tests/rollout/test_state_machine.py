@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from service.errors import Conflict
-from service.rollout.analysis.verdict import Outcome
+from service.rollout.analysis.verdict import VerdictOutcome
 from service.rollout.controller.change_request import foresee
 from service.rollout.state.events import (
     CONTROLLER,
@@ -40,7 +40,7 @@ SOAK = plan(
     ]
 )
 STRICT = plan(on_deadline="abort")
-outcomes = st.sampled_from(Outcome)
+outcomes = st.sampled_from(VerdictOutcome)
 samples = st.integers(0, 300)
 
 
@@ -95,7 +95,7 @@ class Story(RuleBasedStateMachine):
     @rule()
     def good_look(self):
         self.now += 10
-        self.move(Tick(judgement(Outcome.PASS), 50))
+        self.move(Tick(judgement(VerdictOutcome.PASS), 50))
 
     @precondition(lambda self: self.rollout.phase in LIVE)
     @rule(outcome=outcomes)
@@ -198,7 +198,7 @@ def check_weight(before, event, after):
     raised = after.weight_bp > before.weight_bp
     promoting = after.phase is Phase.PROMOTING is not before.phase
     if promoting or (raised and before.phase in LIVE):
-        passed = isinstance(event, Tick) and event.verdict.outcome is Outcome.PASS
+        passed = isinstance(event, Tick) and event.verdict.outcome is VerdictOutcome.PASS
         undone = isinstance(event, Prepared) and before.undoing
         assert passed or undone or isinstance(event, Promote)
         if isinstance(event, Promote) and not event.force:
@@ -213,7 +213,7 @@ def check_look(before, event, after, now):
     if before.phase not in LIVE:
         assert not moved
         return
-    if outcome is Outcome.FAIL:
+    if outcome is VerdictOutcome.FAIL:
         assert Phase.ABORTING is after.phase, "guards run in every live phase, paused or not"
         return
     if after.phase is Phase.PROMOTING or after.step > before.step:
@@ -226,11 +226,11 @@ def check_look(before, event, after, now):
         overdue = now - since >= before.plan.pause_deadline_seconds
         assert overdue == (after.phase is Phase.ABORTING), "a pause has a deadline"
         return
-    if not event.verdict.canary or outcome is Outcome.ERROR:
+    if not event.verdict.canary or outcome is VerdictOutcome.ERROR:
         # No data and no reading neither pass nor fail.
         assert after.phase in {before.phase, Phase.PAUSED, Phase.PROGRESSING}
         assert after.weight_bp == before.weight_bp
-    if outcome is Outcome.ERROR:
+    if outcome is VerdictOutcome.ERROR:
         assert (before.errors + 1 >= MAX_ERRORS) == (after.phase is Phase.PAUSED)
     if after.phase is Phase.ABORTING:
         assert (Reason.INCONCLUSIVE, "abort") == (after.reason, before.plan.on_deadline)

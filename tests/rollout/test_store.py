@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.rollout.analysis.counts import Arms, Counted
-from service.rollout.analysis.e_process import Wager
-from service.rollout.analysis.evidence import Snapshot
-from service.rollout.analysis.guardrails.base import Look
-from service.rollout.analysis.guardrails.latency import SlowTest
-from service.rollout.analysis.guardrails.suite import Evidence, Suite
+from service.rollout.analysis.counters import Counters, CountsByArm
+from service.rollout.analysis.e_process import EProcess
+from service.rollout.analysis.guardrails.guardrail import Measurement
+from service.rollout.analysis.guardrails.latency import LatencyState
+from service.rollout.analysis.guardrails.suite import Evidence, GuardrailSuite
+from service.rollout.analysis.sources.registry_source import Snapshot
 from service.rollout.controller.change_request import Answered, Call
 from service.rollout.state.events import Phase, Reason
 from service.rollout.state.rollout_state import Rollout
@@ -36,12 +36,12 @@ def store_at(path):
 
 
 def record(generation: int = 1) -> Record:
-    counted = Counted(
-        {"step": Arms(bucket_counts([0.1] * 150 + [0.3]), bucket_counts([0.2] * 7, 1))}
+    counted = Counters(
+        {"step": CountsByArm(bucket_counts([0.1] * 150 + [0.3]), bucket_counts([0.2] * 7, 1))}
     )
     tests = Evidence(EDGES)
     for _ in range(2):
-        tests, _ = Suite.of(QUICK, EDGES, 1).look(tests, Look(counted), 0)
+        tests, _ = GuardrailSuite.of(QUICK, EDGES, 1).look(tests, Measurement(counted), 0)
     rollout = Rollout(
         "a",
         Phase.PROGRESSING,
@@ -69,8 +69,8 @@ def test_a_record_comes_back_exactly(tmp_path):
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=8, max_size=8), st.floats(0, 1e10))
 def test_floats_lose_nothing(bets, at):
-    wager = Wager(tuple(bets), tuple(bets), peak=bets[0])
-    kept = Record(Rollout("a", since=at), Evidence(EDGES, latency=SlowTest(wager)), None, at)
+    wager = EProcess(tuple(bets), tuple(bets), peak=bets[0])
+    kept = Record(Rollout("a", since=at), Evidence(EDGES, latency=LatencyState(wager)), None, at)
     assert kept == _RECORD.validate_json(_RECORD.dump_json(kept), strict=True)
 
 

@@ -11,7 +11,7 @@ from service.api.errors import STATUS
 from service.cli import COMMANDS
 from service.metrics import Metrics, new_registry
 from service.rollout.plan.gate import Gate
-from service.rollout.plan.rollout_plan import Guardrails, Plan, Step
+from service.rollout.plan.rollout_plan import GuardrailConfigs, Plan, Step
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -32,7 +32,7 @@ def test_links_within_the_repository_lead_somewhere(page):
         *(f"gate.{name}" for name in Gate.model_fields),
         *(
             f"{name}.{field}"
-            for name, guardrail in Guardrails()
+            for name, guardrail in GuardrailConfigs()
             for field in type(guardrail).model_fields
         ),
     ],

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from service.rollout.plan.rollout_plan import Plan
-from simulation.latency import Lognormal
-from simulation.play import Counters, Ending, play
-from simulation.scenario import Scenario, Traffic
+from simulation.latency_distribution import LognormalLatency
+from simulation.play import RolloutEnding, SimulatedSource, play
+from simulation.scenario import Scenario, SimulatedTraffic
 
-LATENCY = Lognormal(0.05, 0.5)
+LATENCY = LognormalLatency(0.05, 0.5)
 ONE = Plan.model_validate({"steps": [{"weight": 5, "approval": True}]})
 QUICK = Plan.model_validate(
     {
@@ -28,11 +28,11 @@ QUICK = Plan.model_validate(
 def played(plan=ONE, *, hold=True, seed=1, **how):
     scenario = Scenario(LATENCY, **how)
     rng = np.random.default_rng(seed)
-    return asyncio.run(play(scenario, Traffic.of(scenario), plan, rng, hold=hold))
+    return asyncio.run(play(scenario, SimulatedTraffic.of(scenario), plan, rng, hold=hold))
 
 
 def test_traffic_is_the_distribution_at_the_rate():
-    traffic = Traffic.of(Scenario(LATENCY, ratio=2.0, error_rate=0.1, rate=40.0))
+    traffic = SimulatedTraffic.of(Scenario(LATENCY, ratio=2.0, error_rate=0.1, rate=40.0))
     assert 40.0 == pytest.approx(traffic.stable[0].sum()) == traffic.canary[0].sum()
     assert 4.0 == pytest.approx(traffic.canary[0][-1])
     assert 0.0 == pytest.approx(traffic.stable[0][-1])
@@ -41,20 +41,20 @@ def test_traffic_is_the_distribution_at_the_rate():
 
 
 def test_what_passes_the_deadline_is_a_fault():
-    traffic = Traffic.of(Scenario(Lognormal(1000.0, 0.5)))
+    traffic = SimulatedTraffic.of(Scenario(LognormalLatency(1000.0, 0.5)))
     assert 50.0 == pytest.approx(traffic.stable[0][-1])
 
 
 def test_load_drifts_by_the_factor_and_the_rate_ramps():
     scenario = Scenario(LATENCY, drift=2.0, ramp=3.0)
-    traffic = Traffic.of(scenario)
+    traffic = SimulatedTraffic.of(scenario)
     slow = traffic.stable[60][:-1].cumsum() / traffic.stable[60].sum()
     assert 0.1 == pytest.approx(traffic.edges[np.searchsorted(slow, 0.5)], rel=0.1)
     assert 150.0 == pytest.approx(traffic.stable[239].sum(), rel=0.01)
 
 
 def test_the_counters_draw_both_arms_by_weight():
-    counters = Counters(Traffic.of(Scenario(LATENCY)), np.random.default_rng(0))
+    counters = SimulatedSource(SimulatedTraffic.of(Scenario(LATENCY)), np.random.default_rng(0))
     counters.serve(0, 1000.0, 0.2)
     (arms,) = asyncio.run(counters.read("stable", "canary")).counted.requests.values()
     assert (40_000, 10_000) == pytest.approx((arms.stable.total, arms.canary.total), rel=0.05)
@@ -63,7 +63,7 @@ def test_the_counters_draw_both_arms_by_weight():
 def test_an_identical_canary_goes_through_the_plan_to_promotion():
     """Approvals are given at once; the step at 100 % has nothing to pass."""
     found = played(QUICK, hold=False)
-    assert Ending.PROMOTED is found.ending
+    assert RolloutEnding.PROMOTED is found.ending
     assert 2 == len(found.passes)
     assert found.delay is None
     assert 75 + 30 * 3 < found.at < 3600
@@ -72,7 +72,7 @@ def test_an_identical_canary_goes_through_the_plan_to_promotion():
 def test_held_weights_are_never_left():
     """The pass is noted, the guardrails go on."""
     found = played()
-    assert (Ending.UNDECIDED, 3600.0) == (found.ending, found.at)
+    assert (RolloutEnding.UNDECIDED, 3600.0) == (found.ending, found.at)
     assert len(found.passes) == 1
     assert found.passes[0] is not None
 
@@ -80,7 +80,7 @@ def test_held_weights_are_never_left():
 def test_a_slow_canary_is_rolled_back_by_the_services_own_verdict():
     """The warm-up is not judged, and the settling is part of it: 60 s, then two looks."""
     found = played(ratio=5.0)
-    assert Ending.ROLLED_BACK is found.ending
+    assert RolloutEnding.ROLLED_BACK is found.ending
     assert 60 <= found.judged_from < 90
     assert 30.0 == pytest.approx(found.delay)
     assert (None,) == found.passes
@@ -88,27 +88,27 @@ def test_a_slow_canary_is_rolled_back_by_the_services_own_verdict():
 
 def test_faults_are_judged_from_the_first_look():
     found = played(error_rate=0.5)
-    assert Ending.ROLLED_BACK is found.ending
+    assert RolloutEnding.ROLLED_BACK is found.ending
     assert 0 == found.judged_from, "the counters are read before the canary's first request"
     assert found.delay <= 30
 
 
 def test_a_slow_device_is_found_by_stables_own_past():
     """Both arms are four times as slow with the canary as before it."""
-    assert Ending.ROLLED_BACK is played(slowdown=4.0).ending
-    assert Ending.UNDECIDED is played(slowdown=2.0).ending
+    assert RolloutEnding.ROLLED_BACK is played(slowdown=4.0).ending
+    assert RolloutEnding.UNDECIDED is played(slowdown=2.0).ending
 
 
 def test_a_short_stall_of_the_canary_is_forgiven():
-    assert Ending.UNDECIDED is played(stall=4.0).ending
+    assert RolloutEnding.UNDECIDED is played(stall=4.0).ending
 
 
 def test_who_arrives_in_a_stall_waits_for_its_end():
-    traffic = Traffic.of(Scenario(LATENCY, stall=10.0))
+    traffic = SimulatedTraffic.of(Scenario(LATENCY, stall=10.0))
     assert 1.0 == pytest.approx(traffic.stalled.sum())
     waits = traffic.stalled[:-2].cumsum()
     assert 0.5 == pytest.approx(waits[np.searchsorted(traffic.edges, 5.0)], rel=0.1)
-    counters = Counters(traffic, np.random.default_rng(0))
+    counters = SimulatedSource(traffic, np.random.default_rng(0))
     counters.serve(0, 1000.0, 0.5, stalled=500.0)
     (arms,) = asyncio.run(counters.read("stable", "canary")).counted.requests.values()
     slow = np.searchsorted(traffic.edges, 1.0)

@@ -111,7 +111,7 @@ def manifest_of(version: str, window: int, digest: str, policy: str = "exact", *
 
 
 def evaluated(hit5: float, low: float, high: float, window: int = 8, **pool) -> dict:
-    """An evaluation as `nextvec export` puts it into the manifest of `manifest_of`."""
+    """An evaluation in the manifest of `manifest_of`, in the form that earlier exports wrote."""
     figure = {"value": hit5, "low": low, "high": high}
     shared = {"kind": "random", "size": 1000, "seed": 0, "set": "eras", "digest": "e" * 64}
     return {
@@ -119,7 +119,13 @@ def evaluated(hit5: float, low: float, high: float, window: int = 8, **pool) -> 
         "interval": "95 %",
         "set": "eras",
         "pool": {**shared, **pool},
-        "score": {"window": window, "checkpoint_sha256": "0" * 64, "hit_at_5": figure},
+        "score": {
+            "name": "a version",
+            "kind": "model",
+            "window": window,
+            "checkpoint_sha256": "0" * 64,
+            "hit_at_5": figure,
+        },
         "baselines": [],
         "differences": [],
         "other_sets": [],

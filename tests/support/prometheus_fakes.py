@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CollectorRegistry, generate_latest
 
 from service.metrics import Metrics
-from service.rollout.analysis.prometheus_source import INFERENCE, KEYS, METRIC
+from service.rollout.analysis.sources.prometheus_source import INFERENCE, KEYS, METRIC
 from service.types import Mode, RequestOutcome
 from tests.support import prometheus_server
 
@@ -85,43 +86,47 @@ def vector(targets: dict[str, Metrics], versions=("a", "b")) -> bytes:
 
 
 class Scraped:
-    """A process's metrics over HTTP, to a real Prometheus."""
+    """A process's metrics over HTTP, as they were at the last `settle`, to a real Prometheus."""
 
     def __init__(self):
         self.metrics = new_metrics()
-        self._scrapes = 0
-        self._changed = threading.Condition()
+        self.url = ""
+        self._number = 0
+        self._render()
+
+    def _render(self):
+        self._number += 1
+        self._body = generate_latest(self.metrics.registry) + f"settled {self._number}\n".encode()
 
     def answer(self, path):
-        with self._changed:
-            body = generate_latest(self.metrics.registry)
-            self._scrapes += 1
-            self._changed.notify_all()
-        return 200, "text/plain; version=0.0.4", body
+        return 200, "text/plain; version=0.0.4", self._body
 
     def settle(self):
-        """Until what is counted now has been stored: the scrape after the next has begun."""
-        with self._changed:
-            wanted = self._scrapes + 2
-            assert self._changed.wait_for(lambda: self._scrapes >= wanted, WAIT_SECONDS)
+        """Wait until the server at `url` has stored what is counted now."""
+        self._render()
+        deadline = time.monotonic() + WAIT_SECONDS
+        while self._stored() != self._number:
+            assert time.monotonic() < deadline, self.url
+            time.sleep(0.02)
+
+    def _stored(self):
+        """The number of the newest scrape that a query finds, 0 where there is none."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/api/v1/query?query=settled") as answer:
+                result = json.load(answer)["data"]["result"]
+        except OSError:
+            return 0
+        return int(result[0]["value"][1]) if result else 0
 
 
 @contextlib.contextmanager
 def prometheus(folder, target):
-    """The address of a real server that scrapes a port each second."""
+    """The address of a real server that scrapes a port twice a second."""
     config = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+        "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"},
         "scrape_configs": [
             {"job_name": "nextvec", "static_configs": [{"targets": [f"127.0.0.1:{target}"]}]}
         ],
     }
     with prometheus_server.running(folder, config) as address:
         yield address
-
-
-def answers(url) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/-/ready", timeout=5) as ready:
-            return ready.status == 200
-    except OSError:
-        return False

@@ -11,10 +11,10 @@ from prometheus_client import CollectorRegistry
 from service.errors import VersionError
 from service.manifest import Manifest
 from service.metrics import Metrics, duration_buckets
-from service.rollout.analysis.counts import Arms, Counted, Counts
-from service.rollout.analysis.evidence import Snapshot
-from service.rollout.analysis.shadow_stats import Shadowed, one
-from service.rollout.analysis.verdict import Judgement, Outcome
+from service.rollout.analysis.counters import Counters, Counts, CountsByArm
+from service.rollout.analysis.shadow_stats import ShadowStats, copy_times
+from service.rollout.analysis.sources.registry_source import Snapshot
+from service.rollout.analysis.verdict import Assessment, VerdictOutcome
 from service.rollout.controller.controller import Controller
 from service.rollout.plan.rollout_plan import Plan
 from service.rollout.routing.traffic_split import Assignment, Traffic
@@ -51,8 +51,8 @@ SHADOWED = Plan.model_validate(
 )
 
 
-def judgement(outcome: Outcome, canary: int = 1000, stable: int = 1000) -> Judgement:
-    return Judgement(outcome, f"latency {outcome}: as told", "latency", canary, stable)
+def judgement(outcome: VerdictOutcome, canary: int = 1000, stable: int = 1000) -> Assessment:
+    return Assessment(outcome, f"latency {outcome}: as told", "latency", canary, stable)
 
 
 def bucket_counts(seconds: Sequence[float], faults: int = 0) -> Counts:
@@ -113,7 +113,7 @@ class FakeEvidence:
 
     def _zero(self) -> None:
         blank = bucket_counts([])
-        self.arms = {"step": Arms(blank, blank)}
+        self.arms = {"step": CountsByArm(blank, blank)}
 
     def restart(self) -> None:
         self.origin += "'"
@@ -127,7 +127,7 @@ class FakeEvidence:
         canary_faults: int = 0,
     ) -> None:
         old = self.arms["step"]
-        self.arms["step"] = Arms(
+        self.arms["step"] = CountsByArm(
             old.stable.plus(bucket_counts(stable, stable_faults)),
             old.canary.plus(bucket_counts(canary, canary_faults)),
         )
@@ -135,7 +135,7 @@ class FakeEvidence:
     async def read(self, stable: str, canary: str) -> Snapshot:
         if self.error is not None:
             raise self.error
-        return Snapshot(self.origin, stable, canary, Counted(requests=dict(self.arms)))
+        return Snapshot(self.origin, stable, canary, Counters(requests=dict(self.arms)))
 
     async def read_stable(self, stable: str) -> dict[str, Counts]:
         if self.error is not None:
@@ -147,16 +147,16 @@ class FakeShadow:
     """Copies as told; each is taken once."""
 
     def __init__(self) -> None:
-        self.seen = Shadowed(EDGES)
+        self.seen = ShadowStats(EDGES)
 
     def ran(self, count: int = 1, *, faults: int = 0, ratio: float = 1.0) -> None:
         for _ in range(count):
-            modes = one(EDGES, "step", 0.01, 0.01 * ratio)
-            self.seen = self.seen.plus(Shadowed(EDGES, modes, answered=1, cosine_sum=0.9))
-        self.seen = self.seen.plus(Shadowed(EDGES, faults=faults))
+            modes = copy_times(EDGES, "step", 0.01, 0.01 * ratio)
+            self.seen = self.seen.plus(ShadowStats(EDGES, modes, answered=1, cosine_sum=0.9))
+        self.seen = self.seen.plus(ShadowStats(EDGES, faults=faults))
 
-    def take(self) -> Shadowed:
-        seen, self.seen = self.seen, Shadowed(EDGES)
+    def take(self) -> ShadowStats:
+        seen, self.seen = self.seen, ShadowStats(EDGES)
         return seen
 
 

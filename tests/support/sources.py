@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 @cache
 def packages() -> tuple[str, ...]:
-    """The top-level packages that are shipped: all that have an `__init__.py`, but the tests."""
+    """The top-level packages: all folders with an `__init__.py`, except the tests."""
     return tuple(
         sorted(
             folder.name

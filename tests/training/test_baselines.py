@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from training import baselines
-from training.baselines import Rule, decayed
+from training.baselines import BaselineRule, decayed
 
 STREAM = np.array([[1, 0], [0, 1], [0.6, 0.8], [1, 0]], np.float32)
 TARGETS = np.array([1, 2, 3])
@@ -30,7 +30,7 @@ def test_a_rule_weighs_what_came_before(
     weights: tuple[float, ...], expected: list[tuple[float, float]]
 ) -> None:
     """The nearest first, as far back as there is anything."""
-    predicted = Rule("rule", weights).predict(STREAM, TARGETS)
+    predicted = BaselineRule("rule", weights).predict(STREAM, TARGETS)
     np.testing.assert_allclose(predicted, _unit(*expected), atol=1e-6)
 
 
@@ -38,7 +38,7 @@ def test_a_rule_never_sees_its_target() -> None:
     """Nor what comes after it."""
     changed = STREAM.copy()
     changed[2:] = [0, -1]
-    rule = Rule("rule", (1.0, 0.7, 0.3))
+    rule = BaselineRule("rule", (1.0, 0.7, 0.3))
     np.testing.assert_array_equal(
         rule.predict(STREAM, np.array([2])), rule.predict(changed, np.array([2]))
     )
@@ -52,7 +52,7 @@ def test_the_centre_is_taken_out() -> None:
 
 def test_nothing_to_go_by_gives_zeros_not_nan() -> None:
     """A vector that is the centre itself says nothing."""
-    rule = Rule("rule", (1.0,), np.array([1, 0], np.float32))
+    rule = BaselineRule("rule", (1.0,), np.array([1, 0], np.float32))
     assert [[0.0, 0.0]] == rule.predict(STREAM, np.array([1])).tolist()
 
 

@@ -12,7 +12,7 @@ import torch
 from architectures.decayed_means import DecayedMeans
 from corpora.corpus import Corpus
 from training import recipe
-from training.batching import Positions, Sequences, lessons
+from training.batching import PositionBatches, SequenceBatches, batch_source
 from training.initialization import initialise
 
 RECIPES = Path(recipe.__file__).parent / "recipes"
@@ -24,8 +24,8 @@ def test_a_position_is_predicted_from_its_own_exact_window(small: Corpus) -> Non
     """Computed once for the stream, the means are those of each window alone."""
     model = initialise(small.vectors, MEANS).eval()
     assert isinstance(model, DecayedMeans)
-    taken = lessons(model, small.vectors, MEANS)
-    assert isinstance(taken, Positions)
+    taken = batch_source(model, small.vectors, MEANS)
+    assert isinstance(taken, PositionBatches)
     with torch.inference_mode():
         batch = next(iter(taken.epoch(np.random.default_rng(0))))
         for row, place in enumerate(batch.places[:10]):
@@ -38,7 +38,7 @@ def test_a_position_is_predicted_from_its_own_exact_window(small: Corpus) -> Non
 def test_every_position_is_a_target_once_an_epoch(small: Corpus) -> None:
     """But a rest too small for a batch."""
     model = initialise(small.vectors, MEANS)
-    taken = lessons(model, small.vectors, MEANS)
+    taken = batch_source(model, small.vectors, MEANS)
     places = np.concatenate([b.places for b in taken.epoch(np.random.default_rng(0))])
     assert len(places) == len(set(places.tolist())) == MEANS.batch * taken.batches
     assert places.min() >= 1
@@ -47,7 +47,7 @@ def test_every_position_is_a_target_once_an_epoch(small: Corpus) -> None:
 def test_a_stretch_holds_all_of_a_batch(small: Corpus) -> None:
     """No position twice, and every part of the stream is drawn from, its ends too."""
     chosen = replace(MEANS, batch=10, stretch=30)
-    taken = lessons(initialise(small.vectors, chosen), small.vectors, chosen)
+    taken = batch_source(initialise(small.vectors, chosen), small.vectors, chosen)
     rng = np.random.default_rng(0)
     batches = [batch.places for _ in range(20) for batch in taken.epoch(rng)]
     assert {10} == {len(set(places.tolist())) for places in batches}
@@ -60,7 +60,7 @@ def test_a_stretch_holds_all_of_a_batch(small: Corpus) -> None:
 def test_a_stretch_longer_than_the_stream_is_all_of_it(small: Corpus) -> None:
     """A small corpus trains by the same recipe."""
     chosen = replace(MEANS, stretch=8000)
-    taken = lessons(initialise(small.vectors, chosen), small.vectors, chosen)
+    taken = batch_source(initialise(small.vectors, chosen), small.vectors, chosen)
     places = next(iter(taken.epoch(np.random.default_rng(0)))).places
     assert chosen.batch == len(set(places.tolist()))
 
@@ -68,8 +68,8 @@ def test_a_stretch_longer_than_the_stream_is_all_of_it(small: Corpus) -> None:
 def test_the_original_recipe_has_one_target_a_sequence(small: Corpus) -> None:
     """Its last vector's successor; sequences begin every `stride` vectors."""
     model = initialise(small.vectors, LAST).eval()
-    taken = lessons(model, small.vectors, LAST)
-    assert isinstance(taken, Sequences)
+    taken = batch_source(model, small.vectors, LAST)
+    assert isinstance(taken, SequenceBatches)
     with torch.inference_mode():
         batches = list(taken.epoch(np.random.default_rng(0)))
     places = np.concatenate([batch.places for batch in batches])
@@ -83,4 +83,4 @@ def test_too_few_vectors_are_refused(small: Corpus) -> None:
     """Before anything is computed."""
     model = initialise(small.vectors, MEANS)
     with pytest.raises(ValueError, match="40 vectors are too few for a batch of 50"):
-        lessons(model, small.vectors[:40], MEANS)
+        batch_source(model, small.vectors[:40], MEANS)

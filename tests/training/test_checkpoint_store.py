@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from corpora import corpus
-from corpora.corpus import Corpus, Split
+from corpora.corpus import Corpus, CorpusSplit
 from training import recipe
-from training.checkpoint_store import Keeper, ResumeError
+from training.checkpoint_store import CheckpointStore, ResumeError
 from training.recipe import Recipe
-from training.trainer import Result, train
+from training.trainer import TrainingResult, train
 
 RECIPES = Path(recipe.__file__).parent / "recipes"
 GRU = replace(
@@ -28,7 +28,9 @@ class _KilledError(Exception):
     """Stands for the signal: nothing that follows it runs."""
 
 
-def _train(split: Split, chosen: Recipe, keeper: Keeper | None, killed_in: int = 0) -> Result:
+def _train(
+    split: CorpusSplit, chosen: Recipe, keeper: CheckpointStore | None, killed_in: int = 0
+) -> TrainingResult:
     def progress(_done: int, _total: int, text: str) -> None:
         if killed_in and text.startswith(f"epoch {killed_in} loss"):
             raise _KilledError
@@ -37,17 +39,17 @@ def _train(split: Split, chosen: Recipe, keeper: Keeper | None, killed_in: int =
 
 
 @pytest.fixture(scope="module")
-def split(small: Corpus) -> Split:
+def split(small: Corpus) -> CorpusSplit:
     return corpus.split_every(small)
 
 
 @pytest.mark.parametrize("chosen", [GRU, MEANS], ids=lambda chosen: chosen.name)
 def test_a_killed_run_ends_as_one_that_was_not(
-    split: Split, tmp_path: Path, chosen: Recipe
+    split: CorpusSplit, tmp_path: Path, chosen: Recipe
 ) -> None:
     """Killed in its second epoch and again in its third: the same weights, bit for bit."""
     expected = _train(split, chosen, None)
-    keeper = Keeper(tmp_path / "out" / "run.pt", "this run")
+    keeper = CheckpointStore(tmp_path / "out" / "run.pt", "this run")
     for epoch in (2, 3):
         with pytest.raises(_KilledError):
             _train(split, chosen, keeper, killed_in=epoch)
@@ -59,24 +61,26 @@ def test_a_killed_run_ends_as_one_that_was_not(
     assert expected.best.epoch == actual.best.epoch
 
 
-def test_another_runs_place_is_refused(split: Split, tmp_path: Path) -> None:
+def test_another_runs_place_is_refused(split: CorpusSplit, tmp_path: Path) -> None:
     """With what to do; a damaged one too. Nothing kept is a run that begins."""
     path = tmp_path / "run.pt"
-    assert Keeper(path, "this run").load() is None
-    _train(split, replace(MEANS, epochs=1), Keeper(path, "this run"))
-    assert Keeper(path, "this run").load() is not None
+    assert CheckpointStore(path, "this run").load() is None
+    _train(split, replace(MEANS, epochs=1), CheckpointStore(path, "this run"))
+    assert CheckpointStore(path, "this run").load() is not None
     with pytest.raises(ResumeError, match=r"of another run .* --restart"):
-        Keeper(path, "another run").load()
+        CheckpointStore(path, "another run").load()
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ResumeError, match=r"run\.pt: cannot be read .* remove it"):
-        Keeper(path, "this run").load()
-    Keeper(path, "this run").remove()
+        CheckpointStore(path, "this run").load()
+    CheckpointStore(path, "this run").remove()
     assert [] == list(tmp_path.iterdir())
 
 
-def test_a_write_that_was_cut_off_leaves_the_place_before(split: Split, tmp_path: Path) -> None:
+def test_a_write_that_was_cut_off_leaves_the_place_before(
+    split: CorpusSplit, tmp_path: Path
+) -> None:
     """What a killed write leaves lies beside the place and is written over."""
-    keeper = Keeper(tmp_path / "run.pt", "this run")
+    keeper = CheckpointStore(tmp_path / "run.pt", "this run")
     _train(split, replace(MEANS, epochs=1), keeper)
     (tmp_path / ".run.pt.partial").write_bytes(b"half of it")
     place = keeper.load()

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from service.cli import main
-from training.checkpoint_store import Keeper, Place
+from training.checkpoint_store import CheckpointStore, TrainingState
 
 
 def _history(path: Path, name: str, hold_out: str = "eras", **changed: object) -> Path:
@@ -60,8 +60,8 @@ def test_a_run_that_is_not_over_stands_there_by_its_place(
         "hold_out": "eras",
     }
     going = tmp_path / "going.unfinished.pt"
-    place = Place(epochs[:1], {}, torch.zeros(0), 1, {}, {}, {})
-    Keeper(going, json.dumps(run)).save(place)
+    place = TrainingState(epochs[:1], {}, torch.zeros(0), 1, {}, {}, {})
+    CheckpointStore(going, json.dumps(run)).save(place)
     assert 0 == main(["evaluate", "--curves", str(going), str(ended), "--out", str(tmp_path)])
     printed = capsys.readouterr().out
     assert "| going (unfinished) | 1 | 1,000 | 10 | 100 | 1,000 | 30.0 | 1,000 |" in printed

@@ -7,15 +7,15 @@ import pytest
 
 from training import scores
 from training.bootstrap import DocumentBootstrap, Figure
-from training.scores import Outcome
+from training.scores import PositionScores
 
 
-def _outcome() -> Outcome:
+def _outcome() -> PositionScores:
     """Four axes as candidates: two right, one third, one last of four."""
     predicted = np.eye(4, dtype=np.float32)
     predicted[2] = np.array([0.8, 0.5, 0.3, 0.1]) / np.sqrt(0.99)
     predicted[3] = np.array([0.6, 0.5, 0.4, 0.1]) / np.sqrt(0.78)
-    return scores.outcome(predicted, np.eye(4, dtype=np.float32))
+    return scores.score_predictions(predicted, np.eye(4, dtype=np.float32))
 
 
 def test_figures_by_hand() -> None:
@@ -33,8 +33,8 @@ def test_figures_by_hand() -> None:
 def test_a_difference_is_a_less_b_at_each_position() -> None:
     """Two documents: one where they agree, one where `a` is right alone."""
     cosine = np.zeros(4, np.float32)
-    a = Outcome(np.array([1, 9, 1, 1]), cosine)
-    b = Outcome(np.array([1, 9, 9, 9]), cosine)
+    a = PositionScores(np.array([1, 9, 1, 1]), cosine)
+    b = PositionScores(np.array([1, 9, 9, 9]), cosine)
     bootstrap = DocumentBootstrap(np.array([0, 0, 1, 1], np.int32))
     items = scores.differences(("new", a), ("old", b), bootstrap)
     by_metric = {item.metric: item.figure for item in items}

@@ -18,7 +18,7 @@ from corpora.corpus import Corpus
 from service.cli import main
 from training import recipe
 from training.recipe import Recipe
-from training.trainer import Epoch, Result, initialise, train
+from training.trainer import EpochMetrics, TrainingResult, initialise, train
 
 TINY = replace(
     recipe.load(Path(recipe.__file__).parent / "recipes" / "phase-2.toml"),
@@ -33,7 +33,7 @@ def _silent(_done: int, _total: int, _text: str) -> None:
     pass
 
 
-def _train(small: Corpus, chosen: Recipe = TINY) -> Result:
+def _train(small: Corpus, chosen: Recipe = TINY) -> TrainingResult:
     held_out = corpus.split_every(small).held_out
     # The pool of 1000 positions asks for more held-out vectors than the small corpus has.
     long = Corpus(
@@ -45,7 +45,7 @@ def _train(small: Corpus, chosen: Recipe = TINY) -> Result:
 
 
 @pytest.fixture(scope="module")
-def result(small: Corpus) -> Result:
+def result(small: Corpus) -> TrainingResult:
     return _train(small)
 
 
@@ -60,7 +60,7 @@ def test_an_untrained_model_repeats_the_last_vector(small: Corpus) -> None:
     assert (0.0, TINY.gate_bias) == (bias[0].item(), bias[-1].item())
 
 
-def test_training_moves_the_weights_and_lowers_the_loss(result: Result) -> None:
+def test_training_moves_the_weights_and_lowers_the_loss(result: TrainingResult) -> None:
     """Two epochs, each with its figures."""
     assert [1, 2] == [epoch.epoch for epoch in result.history]
     assert result.history[1].loss < result.history[0].loss
@@ -70,7 +70,7 @@ def test_training_moves_the_weights_and_lowers_the_loss(result: Result) -> None:
     assert not result.model.training
 
 
-def test_the_same_seed_gives_the_same_model(small: Corpus, result: Result) -> None:
+def test_the_same_seed_gives_the_same_model(small: Corpus, result: TrainingResult) -> None:
     """Bit for bit; another seed another one."""
     again = _train(small).model.state_dict()
     other = _train(small, replace(TINY, seed=1, epochs=1)).model.state_dict()
@@ -119,7 +119,7 @@ def test_the_command_writes_checkpoint_history_and_curve(tmp_path: Path) -> None
     assert 1 == len(history["history"])
     assert 8 == history["recipe"]["window"]
     assert "eras" == history["data"]["hold_out"]
-    assert 64 == Epoch(**history["history"][0]).vectors
+    assert 64 == EpochMetrics(**history["history"][0]).vectors
     assert (out / "tiny.png").is_file()
 
 

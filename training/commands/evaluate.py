@@ -21,8 +21,8 @@ from corpora.retrieval_metrics import Vectors
 from service.manifest import sha256
 from training import comparison, curves, held_out, pool_demo
 from training.commands import sweeps
-from training.evaluated_checkpoint import Candidate, parse_all
-from training.evaluation import PoolWish, evaluate
+from training.evaluated_model import EvaluatedModel, parse_all
+from training.evaluation import PoolSpec, evaluate
 from training.held_out import HeldOutSet
 from training.plots import curves_picture, report_picture
 from training.prediction import predict_exact
@@ -126,13 +126,13 @@ def _evaluate(args: argparse.Namespace, console: Console) -> None:
     candidates = parse_all(args.checkpoints)
     if args.held_out:
         candidates = [_stated(candidate, whole, args.held_out) for candidate in candidates]
-    pool = PoolWish(args.pool_kind, args.pool, args.seed)
+    pool = PoolSpec(args.pool_kind, args.pool, args.seed)
     if args.sweep:
-        wish = sweeps.Wish(args.sweep, args.set, args.positions, pool, args.include_seen)
+        wish = sweeps.SweepSpec(args.sweep, args.set, args.positions, pool, args.include_seen)
         sweeps.run(wish, whole, candidates, args.out, console)
         return
 
-    def predict(candidate: Candidate, one: HeldOutSet, targets: NDArray[np.int64]) -> Vectors:
+    def predict(candidate: EvaluatedModel, one: HeldOutSet, targets: NDArray[np.int64]) -> Vectors:
         return _predict(candidate, one, targets, console)
 
     report, outcomes = evaluate(
@@ -145,7 +145,7 @@ def _evaluate(args: argparse.Namespace, console: Console) -> None:
     )
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "report.md").write_text(report.as_markdown())
-    comparison.save_outcomes(args.out / "report.npz", outcomes)
+    comparison.save_scores(args.out / "report.npz", outcomes)
     report_picture(report, args.out / "report.png")
     # Last, so that where it stands the others do.
     (args.out / "report.json").write_text(json.dumps(report.as_json(), indent=1) + "\n")
@@ -165,7 +165,7 @@ def _needed(data: Path | None) -> Path:
     return data
 
 
-def _stated(candidate: Candidate, whole: Corpus, hold_out: held_out.HoldOut) -> Candidate:
+def _stated(candidate: EvaluatedModel, whole: Corpus, hold_out: held_out.HoldOut) -> EvaluatedModel:
     """A checkpoint that says nothing takes what the caller says; any other keeps its word."""
     if candidate.trained_on is not None:
         return candidate
@@ -174,7 +174,7 @@ def _stated(candidate: Candidate, whole: Corpus, hold_out: held_out.HoldOut) -> 
 
 
 def _predict(
-    candidate: Candidate, one: HeldOutSet, targets: NDArray[np.int64], console: Console
+    candidate: EvaluatedModel, one: HeldOutSet, targets: NDArray[np.int64], console: Console
 ) -> Vectors:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as bar:

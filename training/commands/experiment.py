@@ -15,14 +15,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from architectures import checkpoint
 from architectures.model import NextVectorModel
 from corpora import corpus
-from corpora.corpus import Corpus, CorpusError, Split
+from corpora.corpus import Corpus, CorpusError, CorpusSplit
 from service.manifest import sha256
 from training import held_out, recipe
 from training.commands.train import recipe_path
 from training.experiments import experiment, verdict
-from training.experiments.experiment import Arm, Experiment
+from training.experiments.experiment import ExperimentArm, ExperimentResult
 from training.experiments.negatives import mine
-from training.experiments.verdict import Verdict
+from training.experiments.verdict import ExperimentVerdict
 from training.recipe import Recipe
 from training.trainer import Progress as Show
 
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _start(path: Path, split: Split) -> tuple[str, NextVectorModel]:
+def _start(path: Path, split: CorpusSplit) -> tuple[str, NextVectorModel]:
     model = checkpoint.load(path)
     held_out.check_start(checkpoint.metadata(path), split.held_out)
     return f"{path.name} (sha256 {sha256(path)[:12]}…)", model
@@ -92,23 +92,23 @@ def _start(path: Path, split: Split) -> tuple[str, NextVectorModel]:
 def _run(
     args: argparse.Namespace,
     whole: Corpus,
-    split: Split,
+    split: CorpusSplit,
     chosen: Recipe,
     start: tuple[str, NextVectorModel] | None,
-) -> tuple[Experiment, list[Verdict]]:
+) -> tuple[ExperimentResult, list[ExperimentVerdict]]:
     console = Console(stderr=True)
     thin = experiment.thin(split, args.share)
     if args.part == "plateau":
         before, after = args.alpha
         arms = (
-            Arm(f"α {before}", replace(chosen, alpha=before)),
-            Arm(f"α {after}", replace(chosen, alpha=after)),
+            ExperimentArm(f"α {before}", replace(chosen, alpha=before)),
+            ExperimentArm(f"α {after}", replace(chosen, alpha=after)),
         )
     else:
         low, high = args.cosine
         negatives = mine(thin.train.vectors, split.train.vectors, low, high, PER_TARGET)
         name = f"hard negatives ({negatives.share:.1%} of targets have one)"
-        arms = (Arm("without", chosen), Arm(name, chosen, negatives))
+        arms = (ExperimentArm("without", chosen), ExperimentArm(name, chosen, negatives))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
 
@@ -124,13 +124,15 @@ def _run(
     return found, [_verdict(args, result) for result in found.results]
 
 
-def _verdict(args: argparse.Namespace, result: experiment.SetResult) -> Verdict:
+def _verdict(args: argparse.Namespace, result: experiment.ArmComparison) -> ExperimentVerdict:
     if args.part == "plateau":
         return verdict.plateau(result.of("hit_at_5").figure, args.margin / 100)
     return verdict.probe(result.of("hit_at_5").figure, result.of("hit_at_10").figure)
 
 
-def _write(args: argparse.Namespace, found: Experiment, verdicts: Sequence[Verdict]) -> None:
+def _write(
+    args: argparse.Namespace, found: ExperimentResult, verdicts: Sequence[ExperimentVerdict]
+) -> None:
     named = [
         (result.name, verdict) for result, verdict in zip(found.results, verdicts, strict=True)
     ]

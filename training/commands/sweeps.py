@@ -14,28 +14,32 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from corpora.corpus import Corpus
 from training import baselines, held_out
-from training.evaluated_checkpoint import Candidate
-from training.evaluation import PoolWish, check_held_out, check_length
+from training.evaluated_model import EvaluatedModel
+from training.evaluation import PoolSpec, check_held_out, check_length
 from training.sweeps import context, plot, policy, pools, position, reach
-from training.sweeps.setting import Advance, Setting, choose
+from training.sweeps.setting import Advance, SweepSetting, choose
 from training.sweeps.sweep import Sweep
 
 NAMES = ("context", "pool", "policy", "position", "reach")
 
 
 @dataclass(frozen=True)
-class Wish:
+class SweepSpec:
     """What to sweep, on which held-out set, at how many positions."""
 
     names: Sequence[str]
     held_out: str
     positions: int
-    pool: PoolWish
+    pool: PoolSpec
     include_seen: bool
 
 
 def run(
-    wish: Wish, corpus: Corpus, candidates: Sequence[Candidate], out: Path, console: Console
+    wish: SweepSpec,
+    corpus: Corpus,
+    candidates: Sequence[EvaluatedModel],
+    out: Path,
+    console: Console,
 ) -> None:
     """Write each sweep as `sweep-NAME.md`, `.json` and `.png` under `out`.
 
@@ -48,7 +52,9 @@ def run(
         check_held_out(candidates, one)
     rules = baselines.all_rules(held_out.split(corpus, "both").train.vectors)
     pool = wish.pool.draw(one)
-    everything = Setting(one, pool, np.arange(1, len(one.corpus.vectors)), tuple(candidates), rules)
+    everything = SweepSetting(
+        one, pool, np.arange(1, len(one.corpus.vectors)), tuple(candidates), rules
+    )
     settings = {
         name: everything
         if name == "position"
@@ -64,13 +70,13 @@ def run(
         print(f"{found.as_markdown()}\nwritten to {out}/sweep-{name}.md, .json and .png\n")
 
 
-def _first(name: str, candidates: Sequence[Candidate]) -> int:
+def _first(name: str, candidates: Sequence[EvaluatedModel]) -> int:
     """How many vectors a position needs before it, so that every point is of the same kind."""
     window = max(candidate.window for candidate in candidates)
     return {"context": max(context.LENGTHS), "policy": window + 1, "reach": window}.get(name, 1)
 
 
-def _swept(name: str, setting: Setting, console: Console) -> Sweep:
+def _swept(name: str, setting: SweepSetting, console: Console) -> Sweep:
     workers = os.cpu_count() or 1
     sweeps: dict[str, tuple[int, Callable[[Advance], Sweep]]] = {
         "context": (

@@ -18,10 +18,10 @@ from architectures.model import NextVectorModel
 from corpora import corpus
 from service.manifest import sha256
 from training import held_out, recipe
-from training.checkpoint_store import Keeper, ResumeError
+from training.checkpoint_store import CheckpointStore, ResumeError
 from training.plots import learning_curve
 from training.recipe import Recipe
-from training.trainer import Result, train
+from training.trainer import TrainingResult, train
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +94,7 @@ def _start(path: Path, chosen: Recipe) -> NextVectorModel:
     return model
 
 
-def _keeper(args: argparse.Namespace, chosen: Recipe, dataset_sha256: str) -> Keeper:
+def _keeper(args: argparse.Namespace, chosen: Recipe, dataset_sha256: str) -> CheckpointStore:
     """Where the run's place is kept, and by what it is known again."""
     run = {
         "recipe": asdict(chosen),
@@ -102,13 +102,15 @@ def _keeper(args: argparse.Namespace, chosen: Recipe, dataset_sha256: str) -> Ke
         "hold_out": args.hold_out,
         "start_sha256": None if args.start is None else sha256(args.start),
     }
-    keeper = Keeper(args.out / f"{chosen.name}.unfinished.pt", json.dumps(run, sort_keys=True))
+    keeper = CheckpointStore(
+        args.out / f"{chosen.name}.unfinished.pt", json.dumps(run, sort_keys=True)
+    )
     if args.restart:
         keeper.remove()
     return keeper
 
 
-def _write(out: Path, chosen: Recipe, result: Result, said: Mapping[str, str]) -> Path:
+def _write(out: Path, chosen: Recipe, result: TrainingResult, said: Mapping[str, str]) -> Path:
     """The checkpoint, the history and the curve; the checkpoint last."""
     out.mkdir(parents=True, exist_ok=True)
     data = {key: said[key] for key in ("dataset_sha256", "hold_out")}

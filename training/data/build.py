@@ -23,14 +23,14 @@ from corpora import corpus
 from service.manifest import sha256
 from training.data.embedder import Embedder
 from training.data.sentences import pieces
-from training.data.texts import Document
+from training.data.texts import TextDocument
 
 CORPUS, SENTENCES, MANIFEST = "corpus.npz", "sentences.txt", "manifest.json"
 _PARTS = "parts"
 
 
 @dataclass(frozen=True)
-class Cut:
+class SegmentedDocument:
     """A document in pieces, and the digest of them and of what embeds them."""
 
     name: str
@@ -38,7 +38,7 @@ class Cut:
     digest: str
 
 
-def cut(documents: Sequence[Document], embedder: Embedder) -> list[Cut]:
+def cut(documents: Sequence[TextDocument], embedder: Embedder) -> list[SegmentedDocument]:
     """Documents in pieces; those too short for one are left out.
 
     Raises `CorpusError` if nothing is left, or if two documents are the same: one
@@ -50,7 +50,7 @@ def cut(documents: Sequence[Document], embedder: Embedder) -> list[Cut]:
         if sentences := pieces(document.text):
             text = "\n".join([key, *sentences])
             digest = hashlib.sha256(text.encode()).hexdigest()
-            found.append(Cut(document.name, sentences, digest))
+            found.append(SegmentedDocument(document.name, sentences, digest))
     if not found:
         raise corpus.CorpusError("no document holds a sentence of at least six words")
     refuse_twins([(document.name, document.digest) for document in found])
@@ -70,7 +70,7 @@ def refuse_twins(documents: Sequence[tuple[str, str]]) -> None:
 
 
 def build(
-    cuts: Sequence[Cut],
+    cuts: Sequence[SegmentedDocument],
     embedder: Embedder,
     out: Path,
     progress: Callable[[int], None] = lambda _sentences: None,

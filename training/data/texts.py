@@ -10,14 +10,14 @@ from corpora.corpus import CorpusError
 
 
 @dataclass(frozen=True)
-class Document:
+class TextDocument:
     """`name` is the file's, without its ending."""
 
     name: str
     text: str
 
 
-def folder(path: Path) -> list[Document]:
+def folder(path: Path) -> list[TextDocument]:
     """Every `.txt` file below `path`, UTF-8, in the order of their names.
 
     Raises `CorpusError` that names the file, and the byte that is not UTF-8.
@@ -28,18 +28,18 @@ def folder(path: Path) -> list[Document]:
     if not files:
         raise CorpusError(f"{path}: no .txt files in it; a document is one such file")
     return [
-        Document(file.relative_to(path).with_suffix("").as_posix(), _text(str(file), raw))
+        TextDocument(file.relative_to(path).with_suffix("").as_posix(), _text(str(file), raw))
         for file in files
         for raw in [_read(file)]
     ]
 
 
-def in_wheel(wheel: Path, below: str) -> list[Document]:
+def in_wheel(wheel: Path, below: str) -> list[TextDocument]:
     """As `folder` for the `.txt` files of a wheel below the path `below`."""
     with zipfile.ZipFile(wheel) as archive:
         names = sorted(n for n in archive.namelist() if n.startswith(below) and n.endswith(".txt"))
         return [
-            Document(PurePosixPath(name).stem, _text(f"{wheel}: {name}", archive.read(name)))
+            TextDocument(PurePosixPath(name).stem, _text(f"{wheel}: {name}", archive.read(name)))
             for name in names
         ]
 

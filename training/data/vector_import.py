@@ -20,7 +20,7 @@ Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Stream:
+class VectorDocument:
     """Consecutive unit vectors `[n, dim]`; `rescaled` of them had another length."""
 
     name: str
@@ -33,7 +33,7 @@ class Stream:
         return hashlib.sha256(self.vectors.tobytes()).hexdigest()
 
 
-def read(path: Path, dim: int = 768) -> list[Stream]:
+def read(path: Path, dim: int = 768) -> list[VectorDocument]:
     """The documents in `path`. Raises `CorpusError` that names the file and the row.
 
     - `.npy`: one document, `[n, dim]`;
@@ -60,7 +60,7 @@ def read(path: Path, dim: int = 768) -> list[Stream]:
     starts = [0, *(np.flatnonzero(np.diff(owner)) + 1).tolist(), len(vectors)]
     several = len(starts) > 2
     return [
-        Stream(
+        VectorDocument(
             f"{path.stem}-{owner[low]}" if several else path.stem,
             vectors[low:high],
             int(rescaled[low:high].sum()),
@@ -69,7 +69,9 @@ def read(path: Path, dim: int = 768) -> list[Stream]:
     ]
 
 
-def _stretches(path: Path, contexts: NDArray[Any], targets: NDArray[Any], dim: int) -> list[Stream]:
+def _stretches(
+    path: Path, contexts: NDArray[Any], targets: NDArray[Any], dim: int
+) -> list[VectorDocument]:
     if contexts.ndim != 3 or targets.shape != (len(contexts), contexts.shape[2]):
         raise CorpusError(
             f"{path}: context_sequences {list(contexts.shape)} and target_vectors "
@@ -80,7 +82,7 @@ def _stretches(path: Path, contexts: NDArray[Any], targets: NDArray[Any], dim: i
     rows, off = flat.reshape(rows.shape), rescaled.reshape(rows.shape[:2])
     joined = list(_join(rows))
     return [
-        Stream(
+        VectorDocument(
             path.stem if len(joined) == 1 else f"{path.stem}-{first}",
             vectors,
             int(off[first : last + 1].any(axis=1).sum()),

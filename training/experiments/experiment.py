@@ -10,31 +10,31 @@ import numpy as np
 
 from architectures.model import NextVectorModel
 from corpora import candidate_pool, retrieval_metrics
-from corpora.corpus import Corpus, Split
+from corpora.corpus import Corpus, CorpusSplit
 from training import held_out, scores
 from training.bootstrap import INTERVAL, DocumentBootstrap
 from training.held_out import HeldOutSet
 from training.initialization import initialise
 from training.recipe import Recipe
 from training.report import difference_table
-from training.scores import Difference, Outcome
+from training.scores import Difference, PositionScores
 from training.sweeps.windows import anchored
-from training.trainer import Negatives, Progress, train
+from training.trainer import NegativeSampler, Progress, train
 
 POOL = 1000
 
 
 @dataclass(frozen=True)
-class Arm:
+class ExperimentArm:
     """One of the two: what it is called, its recipe, and its hard negatives if any."""
 
     name: str
     recipe: Recipe
-    negatives: Negatives | None = None
+    negatives: NegativeSampler | None = None
 
 
 @dataclass(frozen=True)
-class SetResult:
+class ArmComparison:
     """The second arm less the first on one held-out set, every metric."""
 
     name: str
@@ -47,13 +47,13 @@ class SetResult:
 
 
 @dataclass(frozen=True)
-class Experiment:
+class ExperimentResult:
     """What was run, and its result on each set that was held out whole."""
 
-    arms: tuple[Arm, Arm]
+    arms: tuple[ExperimentArm, ExperimentArm]
     start: str
     vectors: int
-    results: tuple[SetResult, ...]
+    results: tuple[ArmComparison, ...]
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -80,11 +80,11 @@ class Experiment:
 
 def run(
     corpus: Corpus,
-    split: Split,
-    arms: tuple[Arm, Arm],
+    split: CorpusSplit,
+    arms: tuple[ExperimentArm, ExperimentArm],
     start: tuple[str, NextVectorModel] | None,
     progress: Callable[[str], Progress],
-) -> Experiment:
+) -> ExperimentResult:
     """Both arms from the same weights on the same batches; only what the arms name differs.
 
     `start` is a name and a model; without one, an untrained model. `progress(arm)` gives
@@ -106,11 +106,11 @@ def run(
         )
         document = one.corpus.document_id[1:]
         items = scores.differences(after, before, DocumentBootstrap(document))
-        results.append(SetResult(one.name, len(one.documents), len(document), tuple(items)))
-    return Experiment(arms, said, len(split.train.vectors), tuple(results))
+        results.append(ArmComparison(one.name, len(one.documents), len(document), tuple(items)))
+    return ExperimentResult(arms, said, len(split.train.vectors), tuple(results))
 
 
-def thin(split: Split, share: float) -> Split:
+def thin(split: CorpusSplit, share: float) -> CorpusSplit:
     """The split with about `share` of its training documents, evenly from all eras.
 
     Raises `ValueError` on a share outside 0..1.
@@ -121,13 +121,13 @@ def thin(split: Split, share: float) -> Split:
     wanted = max(1, round(share * len(present)))
     chosen = np.zeros(len(split.train.documents), bool)
     chosen[present[np.arange(wanted) * len(present) // wanted]] = True
-    return Split(split.train.of_documents(chosen), split.held_out)
+    return CorpusSplit(split.train.of_documents(chosen), split.held_out)
 
 
-def _outcome(model: NextVectorModel, window: int, one: HeldOutSet) -> Outcome:
+def _outcome(model: NextVectorModel, window: int, one: HeldOutSet) -> PositionScores:
     stream = one.corpus.vectors
     targets = np.arange(1, len(stream))
     pool = candidate_pool.random_pool(len(stream), min(POOL, len(stream) - 1), seed=0)
     predicted = anchored(model, stream, targets, window, lambda _vectors: None)
     ranked = retrieval_metrics.ranks_among(predicted, stream, targets, pool.targets)
-    return Outcome(ranked, (predicted * stream[targets]).sum(axis=1))
+    return PositionScores(ranked, (predicted * stream[targets]).sum(axis=1))

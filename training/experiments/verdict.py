@@ -12,14 +12,14 @@ HIT_10_GAIN = 0.015
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ExperimentVerdict:
     """One word, and the sentence with the figures that it rests on."""
 
     word: str
     reason: str
 
 
-def plateau(hit_at_5: Figure, margin: float) -> Verdict:
+def plateau(hit_at_5: Figure, margin: float) -> ExperimentVerdict:
     """Does the change do nothing? Only an interval within ±`margin` says so.
 
     A test that finds no difference has not shown that there is none; the whole
@@ -27,25 +27,29 @@ def plateau(hit_at_5: Figure, margin: float) -> Verdict:
     """
     told = f"Hit@5 differs by {_points(hit_at_5)} points"
     if -margin <= hit_at_5.low and hit_at_5.high <= margin:
-        return Verdict("plateau", f"{told}: within ±{100 * margin:.1f}, the change does nothing")
+        return ExperimentVerdict(
+            "plateau", f"{told}: within ±{100 * margin:.1f}, the change does nothing"
+        )
     if hit_at_5.low > 0 or hit_at_5.high < 0:
-        return Verdict("change", f"{told}: 0 is not in the interval")
-    return Verdict(
+        return ExperimentVerdict("change", f"{told}: 0 is not in the interval")
+    return ExperimentVerdict(
         "undecided", f"{told}: neither without 0 nor within ±{100 * margin:.1f}; more positions"
     )
 
 
-def probe(hit_at_5: Figure, hit_at_10: Figure) -> Verdict:
+def probe(hit_at_5: Figure, hit_at_10: Figure) -> ExperimentVerdict:
     """Keep only what gains both amounts for sure; drop what surely misses one."""
     told = (
         f"Hit@5 gains {_points(hit_at_5)} of the {100 * HIT_5_GAIN:.1f} points it must, "
         f"Hit@10 {_points(hit_at_10)} of {100 * HIT_10_GAIN:.1f}"
     )
     if hit_at_5.low >= HIT_5_GAIN and hit_at_10.low >= HIT_10_GAIN:
-        return Verdict("keep", f"{told}: both intervals lie at or above")
+        return ExperimentVerdict("keep", f"{told}: both intervals lie at or above")
     if hit_at_5.high < HIT_5_GAIN or hit_at_10.high < HIT_10_GAIN:
-        return Verdict("drop", f"{told}: an interval lies below")
-    return Verdict("undecided", f"{told}: an interval has its bound inside; not kept as it stands")
+        return ExperimentVerdict("drop", f"{told}: an interval lies below")
+    return ExperimentVerdict(
+        "undecided", f"{told}: an interval has its bound inside; not kept as it stands"
+    )
 
 
 def _points(figure: Figure) -> str:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from training.baselines import Rule
+from training.baselines import BaselineRule
 from training.prediction import predict_exact
-from training.sweeps.setting import Advance, Setting, point
-from training.sweeps.sweep import Series, Sweep
+from training.sweeps.setting import Advance, SweepSetting, point
+from training.sweeps.sweep import Sweep, SweepSeries
 
 LENGTHS = (10, 20, 50, 100, 200, 500, 1000)
 
 
-def cost(setting: Setting, lengths: tuple[int, ...]) -> int:
+def cost(setting: SweepSetting, lengths: tuple[int, ...]) -> int:
     """Vectors to be run through models."""
     return len(setting.targets) * sum(lengths) * len(setting.candidates)
 
 
-def sweep(setting: Setting, advance: Advance, workers: int, lengths: tuple[int, ...]) -> Sweep:
+def sweep(setting: SweepSetting, advance: Advance, workers: int, lengths: tuple[int, ...]) -> Sweep:
     """Each position from its last 10 … 1000 vectors; rules from as many as they use."""
     bootstrap = setting.bootstrap()
     series = []
@@ -31,7 +31,7 @@ def sweep(setting: Setting, advance: Advance, workers: int, lengths: tuple[int, 
             advance(length * len(setting.targets))
         own = hits[max(lengths)]
         points = tuple(point(x, str(x), hit, bootstrap, own) for x, hit in hits.items())
-        series.append(Series(candidate.name, "model", points))
+        series.append(SweepSeries(candidate.name, "model", points))
     for rule in setting.rules:
         hits = {
             length: setting.hits(first(rule, length).predict(setting.stream, setting.targets))
@@ -39,7 +39,7 @@ def sweep(setting: Setting, advance: Advance, workers: int, lengths: tuple[int, 
         }
         own = hits[max(lengths)]
         points = tuple(point(x, str(x), hit, bootstrap, own) for x, hit in hits.items())
-        series.append(Series(rule.name, "rule", points))
+        series.append(SweepSeries(rule.name, "rule", points))
     return Sweep(
         name="context",
         title="Hit@5 against context length",
@@ -51,6 +51,6 @@ def sweep(setting: Setting, advance: Advance, workers: int, lengths: tuple[int, 
     )
 
 
-def first(rule: Rule, length: int) -> Rule:
+def first(rule: BaselineRule, length: int) -> BaselineRule:
     """The rule, with no more than the last `length` vectors to go by."""
     return replace(rule, weights=rule.weights[:length])

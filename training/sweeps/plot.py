@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
 from training.bootstrap import Figure as Interval
-from training.sweeps.sweep import Point, Sweep
+from training.sweeps.sweep import Sweep, SweepPoint
 
 _COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf")
 _GREYS = ("#555555", "#777777", "#999999", "#b5b5b5")
@@ -69,14 +69,14 @@ def _panel(axes: Axes, sweep: Sweep, figures: Sequence[Sequence[Interval]]) -> N
     axes.grid(alpha=0.3)
 
 
-def _change(point: Point) -> Interval:
+def _change(point: SweepPoint) -> Interval:
     assert point.cosine is not None
     same = point.cosine
     parts = [max(_SMALLEST, 1 - part) for part in (same.value, same.high, same.low)]
     return Interval(*parts)
 
 
-def _moved(point: Point, shift: float, *, log: bool) -> float:
+def _moved(point: SweepPoint, shift: float, *, log: bool) -> float:
     """Aside a little, for points of several series would hide each other's intervals."""
     return point.x * 1.03**shift if log else point.x + 0.05 * shift
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from corpora.retrieval_metrics import Vectors
-from training.evaluated_checkpoint import Candidate
+from training.evaluated_model import EvaluatedModel
 from training.prediction import predict_exact
-from training.sweeps.setting import Advance, Setting, point
-from training.sweeps.sweep import Series, Sweep
+from training.sweeps.setting import Advance, SweepSetting, point
+from training.sweeps.sweep import Sweep, SweepSeries
 from training.sweeps.windows import anchored, carried_on
 
 POLICIES = ("exact", "anchored", "carried on")
 
 
-def cost(setting: Setting) -> int:
+def cost(setting: SweepSetting) -> int:
     last = int(setting.targets.max())
     exact = len(setting.targets) * sum(candidate.window for candidate in setting.candidates)
     # Anchored passes overlap by half, so that each vector is run twice.
     return exact + 3 * last * len(setting.candidates)
 
 
-def sweep(setting: Setting, advance: Advance, workers: int) -> Sweep:
+def sweep(setting: SweepSetting, advance: Advance, workers: int) -> Sweep:
     """The same positions, all past the window, by each policy; rules know no policy."""
     bootstrap = setting.bootstrap()
     series = []
@@ -32,11 +32,11 @@ def sweep(setting: Setting, advance: Advance, workers: int) -> Sweep:
             point(x, policy, hit, bootstrap, hits[0])
             for x, (policy, hit) in enumerate(zip(POLICIES, hits, strict=True))
         )
-        series.append(Series(candidate.name, "model", points))
+        series.append(SweepSeries(candidate.name, "model", points))
     for rule in setting.rules:
         hit = setting.hits(rule.predict(setting.stream, setting.targets))
         points = tuple(point(x, policy, hit, bootstrap, hit) for x, policy in enumerate(POLICIES))
-        series.append(Series(rule.name, "rule", points))
+        series.append(SweepSeries(rule.name, "rule", points))
     return Sweep(
         name="policy",
         title="Hit@5 under each window policy",
@@ -52,7 +52,7 @@ def sweep(setting: Setting, advance: Advance, workers: int) -> Sweep:
 
 
 def _predict(
-    policy: str, candidate: Candidate, setting: Setting, advance: Advance, workers: int
+    policy: str, candidate: EvaluatedModel, setting: SweepSetting, advance: Advance, workers: int
 ) -> Vectors:
     model, stream, targets = candidate.model, setting.stream, setting.targets
     if policy == "anchored":

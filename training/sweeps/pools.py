@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from training.prediction import predict_exact
-from training.sweeps.setting import Advance, Setting, point
-from training.sweeps.sweep import Series, Sweep
+from training.sweeps.setting import Advance, SweepSetting, point
+from training.sweeps.sweep import Sweep, SweepSeries
 
 SIZES = (115, 230, 1000)
 """The two that the original figures had, and ours; beside them, every vector there is."""
 
 
-def cost(setting: Setting) -> int:
+def cost(setting: SweepSetting) -> int:
     return len(setting.targets) * sum(candidate.window for candidate in setting.candidates)
 
 
-def sweep(setting: Setting, advance: Advance, workers: int) -> Sweep:
+def sweep(setting: SweepSetting, advance: Advance, workers: int) -> Sweep:
     """Pools nested in each other, so that a larger one only adds candidates."""
     total = len(setting.stream)
     order = 1 + np.random.default_rng(setting.pool.seed).permutation(total - 1)
@@ -38,7 +38,7 @@ def sweep(setting: Setting, advance: Advance, workers: int) -> Sweep:
         points = tuple(
             point(size, label[size], hit, bootstrap, hits[sizes[-1]]) for size, hit in hits.items()
         )
-        series.append(Series(name, "model" if name in models else "rule", points))
+        series.append(SweepSeries(name, "model" if name in models else "rule", points))
     return Sweep(
         name="pool",
         title="Hit@5 against pool size: the same predictions at every point",

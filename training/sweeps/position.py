@@ -6,19 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.bootstrap import DocumentBootstrap, Floats
-from training.sweeps.setting import Advance, Setting, point
-from training.sweeps.sweep import Point, Series, Sweep
+from training.sweeps.setting import Advance, SweepSetting, point
+from training.sweeps.sweep import Sweep, SweepPoint, SweepSeries
 from training.sweeps.windows import anchored
 
 EDGES = (0, 1, 5, 10, 20, 50, 100, 200, 500)
 """The first position of each group; the last one takes what is left."""
 
 
-def cost(setting: Setting) -> int:
+def cost(setting: SweepSetting) -> int:
     return 2 * len(setting.stream) * len(setting.candidates)
 
 
-def sweep(setting: Setting, advance: Advance) -> Sweep:
+def sweep(setting: SweepSetting, advance: Advance) -> Sweep:
     """Every position of `setting`, which wants many: anchored windows make them affordable."""
     document = setting.held_out.corpus.document_id[setting.targets]
     first = np.searchsorted(setting.held_out.corpus.document_id, document)
@@ -34,7 +34,7 @@ def sweep(setting: Setting, advance: Advance) -> Sweep:
     models = {candidate.name for candidate in setting.candidates}
     reference = setting.rules[-1].name
     series = [
-        Series(
+        SweepSeries(
             name,
             "model" if name in models else "rule",
             _points(found, hits[reference], group, document),
@@ -57,7 +57,7 @@ def sweep(setting: Setting, advance: Advance) -> Sweep:
 
 def _points(
     hits: Floats, reference: Floats, group: NDArray[np.int64], document: NDArray[np.int32]
-) -> tuple[Point, ...]:
+) -> tuple[SweepPoint, ...]:
     found = []
     for number, edge in enumerate(EDGES):
         chosen = group == number

@@ -7,18 +7,18 @@ import torch
 
 from architectures.model import NextVectorModel
 from corpora.retrieval_metrics import Vectors
-from training.baselines import Rule
+from training.baselines import BaselineRule
 from training.bootstrap import DocumentBootstrap
 from training.sweeps.context import first
-from training.sweeps.setting import Advance, Positions, Setting, point
-from training.sweeps.sweep import Point, Series, Sweep
+from training.sweeps.setting import Advance, Positions, SweepSetting, point
+from training.sweeps.sweep import Sweep, SweepPoint, SweepSeries
 
 DISTANCES = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 BATCH = 50
 
 
-def cost(setting: Setting) -> int:
+def cost(setting: SweepSetting) -> int:
     """The window once, and twice every distance: cut, and with a vector replaced."""
     return sum(
         len(setting.targets) * (candidate.window + 2 * sum(_within(candidate.window)))
@@ -26,7 +26,7 @@ def cost(setting: Setting) -> int:
     )
 
 
-def sweep(setting: Setting, advance: Advance) -> Sweep:
+def sweep(setting: SweepSetting, advance: Advance) -> Sweep:
     """Two series a model: all older than `d` cut off, and the vector `d` back replaced.
 
     What replaces it is a vector from elsewhere in the stream, so that the prediction
@@ -51,12 +51,12 @@ def sweep(setting: Setting, advance: Advance) -> Sweep:
             advance(contexts.shape[1] * (candidate.window + 2 * sum(distances)))
         for name, changed in (("cut", cut), ("one replaced", replaced)):
             points = _points(setting, changed, whole, bootstrap)
-            series.append(Series(f"{candidate.name}, {name}", "model", points))
+            series.append(SweepSeries(f"{candidate.name}, {name}", "model", points))
     for rule in setting.rules:
         whole = rule.predict(setting.stream, setting.targets)
         kept = {distance: _cut_rule(rule, distance, setting) for distance in DISTANCES}
         points = _points(setting, kept, whole, bootstrap)
-        series.append(Series(f"{rule.name}, cut", "rule", points))
+        series.append(SweepSeries(f"{rule.name}, cut", "rule", points))
     return Sweep(
         name="reach",
         title="How far back a prediction depends on its context",
@@ -98,14 +98,16 @@ def perturbed(
 
 
 def _points(
-    setting: Setting, changed: dict[int, Vectors], whole: Vectors, bootstrap: DocumentBootstrap
-) -> tuple[Point, ...]:
+    setting: SweepSetting, changed: dict[int, Vectors], whole: Vectors, bootstrap: DocumentBootstrap
+) -> tuple[SweepPoint, ...]:
     reference = setting.hits(whole)
     found = []
     for distance, predicted in changed.items():
         base = point(distance, str(distance), setting.hits(predicted), bootstrap, reference)
         cosine = bootstrap.figure((predicted * whole).sum(axis=1, dtype=np.float64))
-        found.append(Point(base.x, base.label, base.hit_at_5, base.positions, base.gap, cosine))
+        found.append(
+            SweepPoint(base.x, base.label, base.hit_at_5, base.positions, base.gap, cosine)
+        )
     return tuple(found)
 
 
@@ -114,7 +116,7 @@ def _contexts(stream: Vectors, targets: Positions, window: int) -> Vectors:
     return cut
 
 
-def _cut_rule(rule: Rule, distance: int, setting: Setting) -> Vectors:
+def _cut_rule(rule: BaselineRule, distance: int, setting: SweepSetting) -> Vectors:
     return first(rule, distance).predict(setting.stream, setting.targets)
 
 

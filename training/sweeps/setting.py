@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from corpora import retrieval_metrics
 from corpora.candidate_pool import CandidatePool
 from corpora.retrieval_metrics import Vectors
-from training.baselines import Rule
+from training.baselines import BaselineRule
 from training.bootstrap import DocumentBootstrap, Figure, Floats
-from training.evaluated_checkpoint import Candidate
+from training.evaluated_model import EvaluatedModel
 from training.held_out import HeldOutSet
-from training.sweeps.sweep import Point
+from training.sweeps.sweep import SweepPoint
 
 Positions = NDArray[np.int64]
 Advance = Callable[[int], None]
@@ -23,14 +23,14 @@ Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Setting:
+class SweepSetting:
     """`targets` are scored, each against the candidates of `pool`."""
 
     held_out: HeldOutSet
     pool: CandidatePool
     targets: Positions
-    candidates: tuple[Candidate, ...]
-    rules: tuple[Rule, ...]
+    candidates: tuple[EvaluatedModel, ...]
+    rules: tuple[BaselineRule, ...]
 
     @property
     def stream(self) -> Vectors:
@@ -57,11 +57,11 @@ class Setting:
 def choose(
     held_out: HeldOutSet,
     pool: CandidatePool,
-    candidates: tuple[Candidate, ...],
-    rules: tuple[Rule, ...],
+    candidates: tuple[EvaluatedModel, ...],
+    rules: tuple[BaselineRule, ...],
     positions: int,
     first: int,
-) -> Setting:
+) -> SweepSetting:
     """Up to `positions` of the pool's, at least `first` from the stream's start.
 
     Raises `ValueError` where there is none.
@@ -73,12 +73,12 @@ def choose(
             f"for positions with {first} vectors before them; evaluate on a longer corpus"
         )
     chosen = np.random.default_rng(pool.seed).permutation(able)[:positions]
-    return Setting(held_out, pool, np.sort(chosen), candidates, rules)
+    return SweepSetting(held_out, pool, np.sort(chosen), candidates, rules)
 
 
 def point(
     x: float, label: str, hits: Floats, bootstrap: DocumentBootstrap, reference: Floats | None
-) -> Point:
+) -> SweepPoint:
     """A point and its paired difference from `reference`'s hits."""
     gap: Figure | None = None if reference is None else bootstrap.figure(hits - reference)
-    return Point(x, label, bootstrap.figure(hits), len(hits), gap)
+    return SweepPoint(x, label, bootstrap.figure(hits), len(hits), gap)

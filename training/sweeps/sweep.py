@@ -8,7 +8,7 @@ from training.bootstrap import INTERVAL, Figure
 
 
 @dataclass(frozen=True)
-class Point:
+class SweepPoint:
     """`x` is where it is drawn, `label` what stands there.
 
     `gap` is the paired difference from the series' point of reference, `cosine` that of
@@ -24,12 +24,12 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Series:
+class SweepSeries:
     """`kind` is `model` or `rule`."""
 
     name: str
     kind: str
-    points: tuple[Point, ...]
+    points: tuple[SweepPoint, ...]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Sweep:
     log: bool
     gap_from: str
     note: str
-    series: tuple[Series, ...]
+    series: tuple[SweepSeries, ...]
 
     def as_json(self) -> dict[str, object]:
         return {**asdict(self), "interval": INTERVAL}
@@ -62,9 +62,9 @@ class Sweep:
         return "\n".join([*lines, "", f"{self.note} In brackets: {INTERVAL}.", ""])
 
 
-def _alike(points: tuple[Point, ...]) -> list[tuple[str, Point]]:
+def _alike(points: tuple[SweepPoint, ...]) -> list[tuple[str, SweepPoint]]:
     """Points with what they are at; those that are the same as the one before join it."""
-    found: list[tuple[str, str, Point]] = []
+    found: list[tuple[str, str, SweepPoint]] = []
     for point in points:
         if found and replace(found[-1][2], x=point.x, label=point.label) == point:
             found[-1] = (found[-1][0], point.label, point)

@@ -1,1 +1,1 @@
-"""Evidence from the metrics, and the verdict on it."""
+"""Guardrail analysis: evidence in, an assessment out."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections import deque
 
-from service.rollout.analysis.counts import Counts
-from service.rollout.analysis.evidence import EvidenceSource
+from service.rollout.analysis.counters import Counts
+from service.rollout.analysis.sources.registry_source import EvidenceSource
 
 log = logging.getLogger(__name__)
 

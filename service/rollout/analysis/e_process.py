@@ -27,7 +27,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from service.rollout.analysis.verdict import Outcome
+from service.rollout.analysis.verdict import VerdictOutcome
 
 PASS_LOG_CLIP = math.log(3)
 SHARE = 0.125
@@ -52,7 +52,7 @@ def weight_of(number: int) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class EvidenceBounds:
     """The chances of error a guardrail may spend, and where its verdicts fall.
 
     `fail` is its share of the rollout's alpha, `passing` the chance of a false pass.
@@ -77,7 +77,7 @@ class Bounds:
         """
         return (self.log_fail + math.log(2)) / looks
 
-    def verdict(self, wager: Wager, log_fail: float | None = None) -> tuple[Outcome, str]:
+    def verdict(self, wager: EProcess, log_fail: float | None = None) -> tuple[VerdictOutcome, str]:
         """What a wager says, with the arithmetic. A pass once reached stays for its
         step: by Ville's inequality the bound holds for the maximum. `log_fail` is ln E
         for a fail where there is more of it than the wager's own."""
@@ -86,18 +86,18 @@ class Bounds:
         wanted_fail = f"ln(1/{self.fail:.2g}) = {self.log_fail:.2f}"
         wanted_pass = f"ln(1/{self.passing:.2g}) = {self.log_pass:.2f}"
         if fail >= self.log_fail:
-            return Outcome.FAIL, f"ln E = {fail:.2f} ≥ {wanted_fail}"
+            return VerdictOutcome.FAIL, f"ln E = {fail:.2f} ≥ {wanted_fail}"
         if wager.peak >= self.log_pass:
-            return Outcome.PASS, f"ln E reached {wager.peak:.2f} ≥ {wanted_pass}"
+            return VerdictOutcome.PASS, f"ln E reached {wager.peak:.2f} ≥ {wanted_pass}"
         words = (
             f"ln E = {fail:.2f} for a fail, {wanted_fail} wanted, and {good:.2f} for a pass, "
             f"{wanted_pass} wanted"
         )
-        return Outcome.INCONCLUSIVE, words
+        return VerdictOutcome.INCONCLUSIVE, words
 
 
 @dataclass(frozen=True, slots=True)
-class Wager:
+class EProcess:
     """The memory of one test: a plain record that survives a restart through JSON.
 
     `failing` and `passing` are ln of the bets that have been placed, one for each of
@@ -112,7 +112,7 @@ class Wager:
     peak: float = 0.0
 
     @classmethod
-    def over(cls, failing: int, passing: int) -> Wager:
+    def over(cls, failing: int, passing: int) -> EProcess:
         """Nothing seen yet, with so many odds on each side."""
         return cls((math.log(1 - 2 * SHARE),) * failing, (0.0,) * passing)
 
@@ -126,8 +126,13 @@ class Wager:
         return log_mean_exp(self.passing)
 
     def after(
-        self, fail: Sequence[float], good: Sequence[float], bounds: Bounds, *, looks: int = 2
-    ) -> Wager:
+        self,
+        fail: Sequence[float],
+        good: Sequence[float],
+        bounds: EvidenceBounds,
+        *,
+        looks: int = 2,
+    ) -> EProcess:
         """After one look whose factors are, in ln and by odds, `fail` and `good`; no fewer
         than `looks` decide."""
         clip = bounds.fail_log_clip(looks)
@@ -144,7 +149,7 @@ class Wager:
             looks=number,
         )
 
-    def next_step(self) -> Wager:
+    def next_step(self) -> EProcess:
         """The weight has changed: the pass side begins anew, the fail side goes on
         with its next stake. Counts of different weights are never pooled."""
         steps = self.steps + 1

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from service.rollout.analysis.counts import Counts
-from service.rollout.analysis.evidence import EvidenceSource, since
-from service.rollout.analysis.guardrails.base import Look
-from service.rollout.analysis.guardrails.interference import InterferenceTest
-from service.rollout.analysis.guardrails.suite import Evidence, Suite
-from service.rollout.analysis.shadow_stats import NAME, Shadowed, assess
-from service.rollout.analysis.verdict import Judgement, judge
+from service.rollout.analysis.counters import Counts
+from service.rollout.analysis.guardrails.guardrail import Measurement
+from service.rollout.analysis.guardrails.interference import InterferenceState
+from service.rollout.analysis.guardrails.suite import Evidence, GuardrailSuite
+from service.rollout.analysis.shadow_stats import NAME, ShadowStats, assess_shadow
+from service.rollout.analysis.sources.registry_source import EvidenceSource, since
+from service.rollout.analysis.verdict import Assessment, assess
 from service.rollout.plan.rollout_plan import Plan
 from service.rollout.state.rollout_state import Rollout
 from service.rollout.storage.rollout_store import Record
@@ -20,7 +20,7 @@ from service.rollout.storage.rollout_store import Record
 log = logging.getLogger(__name__)
 
 
-async def opening(
+async def start_analysis(
     source: EvidenceSource, record: Record, before: dict[str, Counts], *, now: float
 ) -> Record:
     """The record with the snapshot from which on the canary's requests count, and with
@@ -33,18 +33,18 @@ async def opening(
     except Exception as error:  # noqa: BLE001 - the first look will tell, and hold
         log.warning("no evidence to start from, the first look will try: %s", error)
         return record
-    evidence = Evidence(source.edges, interference=InterferenceTest(before))
+    evidence = Evidence(source.edges, interference=InterferenceState(before))
     return replace(record, evidence=evidence, snapshot=snapshot, looked_at=now)
 
 
-async def measure(
+async def run_analysis(
     source: EvidenceSource,
     record: Record,
     *,
     now: float,
     started_at: float,
-    shadows: Callable[[], Shadowed] | None = None,
-) -> tuple[Record, Judgement, int]:
+    shadows: Callable[[], ShadowStats] | None = None,
+) -> tuple[Record, Assessment, int]:
     """The record with one more look in it, its judgement, and the canary's new requests.
 
     `now` and `started_at` (of this process) are epoch seconds; `shadows` answers what the
@@ -55,7 +55,7 @@ async def measure(
     rollout, plan = record.rollout, record.rollout.plan
     assert plan is not None
     assert rollout.canary is not None
-    suite = Suite.of(plan, source.edges, rollout.attempt)
+    suite = GuardrailSuite.of(plan, source.edges, rollout.attempt)
     try:
         snapshot = await source.read(rollout.stable, rollout.canary)
         evidence, before = record.evidence, record.snapshot
@@ -67,7 +67,7 @@ async def measure(
         # By speed only counts are judged whose whole interval lies after the settling.
         settled = settled_at(rollout, plan, started_at)
         steady = record.looked_at is not None and record.looked_at >= settled
-        look = Look(
+        look = Measurement(
             new,
             steady=rollout.warmed and steady,
             alone=plan.steps[rollout.step].whole,
@@ -98,28 +98,28 @@ def settled_at(rollout: Rollout, plan: Plan, started_at: float) -> float:
     return max(rollout.step_since + since_step, started_at + settle)
 
 
-def judged(record: Record) -> Judgement | None:
+def last_assessment(record: Record) -> Assessment | None:
     """What a record stands at, after a restart."""
     rollout = record.rollout
     if record.evidence is None or rollout.plan is None:
         return None
-    suite = Suite.of(rollout.plan, record.evidence.edges, rollout.attempt)
-    return with_shadow(record, suite.judge(record.evidence, rollout.step))
+    suite = GuardrailSuite.of(rollout.plan, record.evidence.edges, rollout.attempt)
+    return with_shadow(record, suite.assess(record.evidence, rollout.step))
 
 
-def with_shadow(record: Record, judgement: Judgement) -> Judgement:
+def with_shadow(record: Record, judgement: Assessment) -> Assessment:
     """In a shadow step its own verdict decides; a guardrail that fails does as well."""
     plan = record.rollout.plan
     assert plan is not None
     step = plan.steps[record.rollout.step]
     if not step.shadow or record.shadow is None:
         return judgement
-    return judge([assess(record.shadow, step), *judgement.verdicts], frozenset({NAME}))
+    return assess([assess_shadow(record.shadow, step), *judgement.verdicts], frozenset({NAME}))
 
 
-def _seen(record: Record, new: Shadowed) -> Shadowed:
+def _seen(record: Record, new: ShadowStats) -> ShadowStats:
     """With the new copies, but for the faultless ones of the warm-up."""
     if not record.rollout.warmed:
-        new = Shadowed(new.edges, faults=new.faults)
+        new = ShadowStats(new.edges, faults=new.faults)
     before = record.shadow
     return new if before is None or before.edges != new.edges else before.plus(new)

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from service.rollout.analysis.counts import Arms, Counts, percentile
-from service.rollout.analysis.verdict import Outcome, Verdict
+from service.rollout.analysis.counters import Counts, CountsByArm, percentile
+from service.rollout.analysis.verdict import Verdict, VerdictOutcome
 from service.rollout.plan.rollout_plan import Step
 
 NAME = "shadow"
@@ -28,12 +28,12 @@ QUANTILE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
-class Shadowed:
+class ShadowStats:
     """Copies so far. `modes`: seconds in the engine of both versions, counted in `edges`,
     of the copies that were the same work for both; `cosine_sum` is over all `answered`."""
 
     edges: tuple[float, ...]
-    modes: dict[str, Arms] = field(default_factory=dict)
+    modes: dict[str, CountsByArm] = field(default_factory=dict)
     answered: int = 0
     faults: int = 0
     dropped: int = 0
@@ -49,8 +49,8 @@ class Shadowed:
         """Mean cosine of the two predictions."""
         return self.cosine_sum / self.answered if self.answered else None
 
-    def plus(self, new: Shadowed) -> Shadowed:
-        return Shadowed(
+    def plus(self, new: ShadowStats) -> ShadowStats:
+        return ShadowStats(
             edges=new.edges,
             modes={
                 **self.modes,
@@ -89,12 +89,14 @@ class Shadowed:
         }
 
 
-def one(edges: Sequence[float], mode: str, stable: float, canary: float) -> dict[str, Arms]:
+def copy_times(
+    edges: Sequence[float], mode: str, stable: float, canary: float
+) -> dict[str, CountsByArm]:
     """The times of one fair copy, in seconds."""
-    return {mode: Arms(_count(edges, stable), _count(edges, canary))}
+    return {mode: CountsByArm(_count(edges, stable), _count(edges, canary))}
 
 
-def assess(seen: Shadowed, step: Step) -> Verdict:
+def assess_shadow(seen: ShadowStats, step: Step) -> Verdict:
     """The verdict of a shadow step."""
     outcome, message = _judged(seen, step)
     modes = [arms for arms in seen.modes.values() if arms.canary.total]
@@ -113,25 +115,25 @@ def assess(seen: Shadowed, step: Step) -> Verdict:
     )
 
 
-def _judged(seen: Shadowed, step: Step) -> tuple[Outcome, str]:
+def _judged(seen: ShadowStats, step: Step) -> tuple[VerdictOutcome, str]:
     if seen.faults >= MAX_FAULTS:
-        return Outcome.FAIL, f"{seen.faults} of {seen.total} copies failed"
+        return VerdictOutcome.FAIL, f"{seen.faults} of {seen.total} copies failed"
     if seen.total < step.min_samples:
-        return Outcome.INCONCLUSIVE, f"{seen.total} copies ran, {step.min_samples} wanted"
+        return VerdictOutcome.INCONCLUSIVE, f"{seen.total} copies ran, {step.min_samples} wanted"
     agreement = seen.agreement or 0.0
     agreed = f"mean cosine with stable's predictions {agreement:.4f}"
     if step.min_agreement is not None and agreement < step.min_agreement:
-        return Outcome.FAIL, f"{agreed}, {step.min_agreement:g} wanted"
+        return VerdictOutcome.FAIL, f"{agreed}, {step.min_agreement:g} wanted"
     outcome, times = _timed(seen, step)
-    if outcome is not Outcome.PASS:
+    if outcome is not VerdictOutcome.PASS:
         return outcome, times
     if seen.faults:
         said = f"{seen.faults} of {seen.total} copies failed: a person decides"
-        return Outcome.INCONCLUSIVE, said
+        return VerdictOutcome.INCONCLUSIVE, said
     return outcome, f"{seen.total} copies ran, none failed; {agreed}; {times}"
 
 
-def _timed(seen: Shadowed, step: Step) -> tuple[Outcome, str]:
+def _timed(seen: ShadowStats, step: Step) -> tuple[VerdictOutcome, str]:
     """What the canary's times in the engine say, mode by mode."""
     fair = min(FAIR_PAIRS, step.min_samples)
     ratios: list[str] = []
@@ -142,14 +144,17 @@ def _timed(seen: Shadowed, step: Step) -> tuple[Outcome, str]:
         if ratio is None or ratio > step.max_inference_ratio:
             said = "beyond the top bucket" if ratio is None else f"{ratio:.2f} times stable's"
             limit = f"{step.max_inference_ratio:g} at most"
-            return Outcome.FAIL, f"{mode}: P95 in the engine {said}, {limit}"
+            return VerdictOutcome.FAIL, f"{mode}: P95 in the engine {said}, {limit}"
         ratios.append(f"{mode}: P95 in the engine {ratio:.2f} times stable's")
     if not ratios:
-        return Outcome.INCONCLUSIVE, f"no mode has {fair} copies that were the same work for both"
-    return Outcome.PASS, "; ".join(ratios)
+        return (
+            VerdictOutcome.INCONCLUSIVE,
+            f"no mode has {fair} copies that were the same work for both",
+        )
+    return VerdictOutcome.PASS, "; ".join(ratios)
 
 
-def _ratio(arms: Arms, edges: Sequence[float]) -> float | None:
+def _ratio(arms: CountsByArm, edges: Sequence[float]) -> float | None:
     """Canary's P95 over stable's; None where there is none or it is over the top edge."""
     canary = percentile(arms.canary, edges, QUANTILE)
     stable = percentile(arms.stable, edges, QUANTILE)

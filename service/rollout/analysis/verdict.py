@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 
-class Outcome(StrEnum):
+class VerdictOutcome(StrEnum):
     """What a guardrail says."""
 
     PASS = "pass"  # noqa: S105 - a verdict, not a password
@@ -28,7 +28,7 @@ class Verdict:
     """
 
     name: str
-    outcome: Outcome
+    outcome: VerdictOutcome
     message: str
     threshold: float
     fail_bound: float
@@ -64,7 +64,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Assessment:
     """All guardrails' verdicts and what follows from them.
 
     `guardrail` names the one that decided, None where all had to agree. `canary` and
@@ -72,7 +72,7 @@ class Judgement:
     the fewest: a step's samples are wanted for each of them.
     """
 
-    outcome: Outcome
+    outcome: VerdictOutcome
     message: str
     guardrail: str | None = None
     canary: int = 0
@@ -87,7 +87,7 @@ class Judgement:
         ]
 
 
-def judge(verdicts: Sequence[Verdict], required: frozenset[str]) -> Judgement:
+def assess(verdicts: Sequence[Verdict], required: frozenset[str]) -> Assessment:
     """Any fail is a fail, whoever says it; else the error of a required one is an
     error; else it passes when every required one does.
 
@@ -101,8 +101,8 @@ def judge(verdicts: Sequence[Verdict], required: frozenset[str]) -> Judgement:
     counting = [verdict for verdict in needed or verdicts if verdict.unit == "requests"]
     fewest = min(counting, key=lambda v: (v.canary, v.stable), default=None)
 
-    def judgement(outcome: Outcome, by: Sequence[Verdict], name: str | None) -> Judgement:
-        return Judgement(
+    def judgement(outcome: VerdictOutcome, by: Sequence[Verdict], name: str | None) -> Assessment:
+        return Assessment(
             outcome=outcome,
             message="; ".join(f"{v.name} {v.message}" for v in by) or "no guardrail has looked yet",
             guardrail=name,
@@ -112,11 +112,11 @@ def judge(verdicts: Sequence[Verdict], required: frozenset[str]) -> Judgement:
             required=required,
         )
 
-    for outcome, among in ((Outcome.FAIL, verdicts), (Outcome.ERROR, needed)):
+    for outcome, among in ((VerdictOutcome.FAIL, verdicts), (VerdictOutcome.ERROR, needed)):
         for verdict in among:
             if verdict.outcome is outcome:
                 return judgement(outcome, [verdict], verdict.name)
-    open_ones = [v for v in needed if v.outcome is not Outcome.PASS]
+    open_ones = [v for v in needed if v.outcome is not VerdictOutcome.PASS]
     if needed and not open_ones:
-        return judgement(Outcome.PASS, needed, None)
-    return judgement(Outcome.INCONCLUSIVE, open_ones, None)
+        return judgement(VerdictOutcome.PASS, needed, None)
+    return judgement(VerdictOutcome.INCONCLUSIVE, open_ones, None)

@@ -10,8 +10,8 @@ from service.clock import Clock
 from service.errors import NextvecError
 from service.metrics import Metrics
 from service.rollout.analysis.baseline import Baseline
-from service.rollout.analysis.evidence import EvidenceSource
-from service.rollout.analysis.run import opening
+from service.rollout.analysis.run import start_analysis
+from service.rollout.analysis.sources.registry_source import EvidenceSource
 from service.rollout.controller.machine import Machine
 from service.rollout.controller.versions import VersionsPort
 from service.rollout.plan import gate
@@ -71,7 +71,7 @@ class Loader:
         record = self._machine.record
         if failed is None and not rollout.undoing:
             before = self._baseline.counts(rollout.stable)
-            record = await opening(self._evidence, record, before, now=self._clock.time())
+            record = await start_analysis(self._evidence, record, before, now=self._clock.time())
         async with self._machine.lock:
             if self._machine.rollout.generation != rollout.generation:
                 return  # aborted in the meantime

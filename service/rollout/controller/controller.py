@@ -13,9 +13,9 @@ from collections.abc import AsyncIterator, Callable
 from service.clock import Clock
 from service.metrics import Metrics
 from service.rollout.analysis.baseline import Baseline
-from service.rollout.analysis.evidence import EvidenceSource
-from service.rollout.analysis.run import measure
-from service.rollout.analysis.shadow_stats import Shadowed
+from service.rollout.analysis.run import run_analysis
+from service.rollout.analysis.shadow_stats import ShadowStats
+from service.rollout.analysis.sources.registry_source import EvidenceSource
 from service.rollout.controller.canary_loader import Loader
 from service.rollout.controller.machine import Machine
 from service.rollout.controller.verbs import Verbs, whole
@@ -47,7 +47,7 @@ class Controller(Verbs):
         plan: Plan,
         interval_seconds: float,
         on_record: Callable[[], None] = lambda: None,
-        shadows: Callable[[], Shadowed] | None = None,
+        shadows: Callable[[], ShadowStats] | None = None,
     ) -> None:
         baseline = Baseline(evidence)
         machine = Machine(
@@ -148,7 +148,7 @@ class Controller(Verbs):
                     await self._machine.keep([])
             return
         self._baseline.forget()
-        measured, verdict, requests = await measure(
+        measured, verdict, requests = await run_analysis(
             self._evidence,
             before,
             now=now,

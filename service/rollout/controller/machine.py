@@ -15,8 +15,8 @@ from dataclasses import replace
 
 from service.clock import Clock
 from service.metrics import Metrics
-from service.rollout.analysis.run import judged
-from service.rollout.analysis.verdict import Judgement
+from service.rollout.analysis.run import last_assessment
+from service.rollout.analysis.verdict import Assessment
 from service.rollout.controller import gauges
 from service.rollout.controller.change_request import Answered
 from service.rollout.controller.status import guardrails, status
@@ -50,7 +50,7 @@ class Machine:
         on_record: Callable[[], None],
     ) -> None:
         self.record = Record(Rollout(stable))
-        self.verdict: Judgement | None = None
+        self.verdict: Assessment | None = None
         self.recorded = True
         self.lock = asyncio.Lock()
         self.aborts = 0
@@ -76,7 +76,7 @@ class Machine:
 
     def stand_at(self, record: Record) -> None:
         """Take up a record, with the judgement it has come to."""
-        self.record, self.verdict = record, judged(record)
+        self.record, self.verdict = record, last_assessment(record)
 
     async def apply(
         self, event: Event, answers: Sequence[Answered] = (), *, now: float | None = None

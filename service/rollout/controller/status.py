@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from service.rollout.analysis.verdict import Judgement
+from service.rollout.analysis.verdict import Assessment
 from service.rollout.routing.traffic_split import BASIS_POINTS
 from service.rollout.state.events import FINAL
 from service.rollout.state.rollout_state import Rollout, legal_verbs
 from service.rollout.storage.rollout_store import Record
 
 
-def status(record: Record, verdict: Judgement | None, *, recorded: bool) -> dict[str, object]:
+def status(record: Record, verdict: Assessment | None, *, recorded: bool) -> dict[str, object]:
     """The admin API's answer. Weights in per cent, times in epoch seconds.
 
     `actual_percent` is the canary's share of the requests judged in this step.
@@ -43,7 +43,7 @@ def status(record: Record, verdict: Judgement | None, *, recorded: bool) -> dict
     }
 
 
-def guardrails(verdict: Judgement | None) -> list[dict[str, object]]:
+def guardrails(verdict: Assessment | None) -> list[dict[str, object]]:
     """Every guardrail's verdict; none before the first rollout."""
     return verdict.to_json() if verdict else []
 
@@ -56,6 +56,6 @@ def _gate(rollout: Rollout) -> dict[str, object] | None:
     return {"overridden": bool(missed), "missed": missed}
 
 
-def _share(verdict: Judgement) -> float | None:
+def _share(verdict: Assessment) -> float | None:
     total = verdict.canary + verdict.stable
     return 100 * verdict.canary / total if total else None

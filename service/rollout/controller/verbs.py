@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from service.clock import Clock
 from service.errors import Invalid, NotFound, PreconditionFailed, PreconditionRequired
-from service.rollout.analysis.run import judged
+from service.rollout.analysis.run import last_assessment
 from service.rollout.controller.canary_loader import Loader
 from service.rollout.controller.change_request import PLAINLY, Answered, Terms, foresee
 from service.rollout.controller.machine import Machine, carried
@@ -228,7 +228,7 @@ class Verbs:
         """Do it, or say what would come of it; with the lock held."""
         rollout, moves = foresee(self._machine.rollout, event, self._clock.time())
         record = carried(self._machine.record, event, rollout)
-        answer = status(record, judged(record), recorded=True)
+        answer = status(record, last_assessment(record), recorded=True)
         if terms.dry_run:
             return {**answer, "dry_run": True, "transitions": [audit_row(m, []) for m in moves]}
         answers = [] if terms.call is None else [Answered(terms.call, answer)]

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from service.errors import Conflict
+from service.evaluation_report import Estimate, EvaluationReport, HeldOutSection, first_error
 from service.manifest import Manifest
 
 _ROUNDING = 1e-9
@@ -87,92 +88,46 @@ def refusal(canary: str, misses: tuple[Miss, ...]) -> Conflict:
     )
 
 
-class _Read(BaseModel):
-    """Of the report only what the gate needs; it may say more."""
+@dataclass(frozen=True, slots=True)
+class _HitAt5:
+    """A version's Hit@5 on one held-out set."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
-
-
-class _Figure(_Read):
-    value: float
-    low: float
-    high: float
+    section: HeldOutSection
+    estimate: Estimate
 
 
-class _Score(_Read):
-    window: int
+@dataclass(frozen=True, slots=True)
+class _VersionScores:
+    """A version's Hit@5 on every held-out set that it has a score on, at least one."""
+
+    version: str
     checkpoint_sha256: str
-    hit_at_5: _Figure
-
-
-class _Pool(_Read):
-    kind: str
-    size: int
-    seed: int
-    set: str = "held out"
-    digest: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.size} candidates ({self.set}, {self.kind})"
-
-
-class _Difference(_Read):
-    """This version's figure less that of `b`, paired position by position."""
-
-    metric: str
-    difference: float
-    low: float
-    high: float
-    b_checkpoint_sha256: str | None
-    b_window: int | None
-
-
-class _Set(_Read):
-    """One held-out set's part of the report."""
-
-    pool: _Pool
-    score: _Score
-    differences: tuple[_Difference, ...] = ()
-
-
-class _Data(_Read):
-    sha256: str
-
-
-class _Evaluation(_Set):
-    """What `nextvec export --evaluation` puts into the manifest: its first set, and others."""
-
-    data: _Data
-    other_sets: tuple[_Set, ...] = ()
-
-    @property
-    def sets(self) -> tuple[_Set, ...]:
-        return (self, *self.other_sets)
+    window: int
+    data_sha256: str
+    sets: tuple[_HitAt5, ...]
 
 
 def _misses(gate: Gate, stable: Manifest, canary: Manifest) -> Iterator[Miss]:
-    asked = {
-        "min_hit5": gate.min_hit5,
-        "non_inferiority_margin": gate.non_inferiority_margin,
-    }
-    found = _evaluation(canary)
-    for figure, wanted in asked.items():
-        if wanted is None:
-            continue
-        if isinstance(found, str):
-            yield Miss(figure, wanted, None, found)
-        elif figure == "min_hit5":
-            yield from _too_low(found, canary.version, wanted)
+    wanted_hit5, margin = gate.min_hit5, gate.non_inferiority_margin
+    if wanted_hit5 is not None or margin is not None:
+        scores = _scores(canary)
+        if isinstance(scores, str):
+            if wanted_hit5 is not None:
+                yield Miss("min_hit5", wanted_hit5, None, scores)
+            if margin is not None:
+                yield Miss("non_inferiority_margin", margin, None, scores)
         else:
-            yield from _inferior(found, stable, canary.version, wanted)
-    if isinstance(found, _Evaluation) and any(wanted is not None for wanted in asked.values()):
-        yield from _pool_too_small(found, canary.version, gate.min_pool)
+            if wanted_hit5 is not None:
+                yield from _too_low(scores, wanted_hit5)
+            if margin is not None:
+                yield from _inferior(scores, stable, margin)
+            yield from _pool_too_small(scores, gate.min_pool)
     if gate.max_step_p95_ms is not None:
         yield from _too_slow(canary, gate.max_step_p95_ms)
 
 
-def _evaluation(manifest: Manifest) -> _Evaluation | str:
-    """The report on this very checkpoint and window; else what is wrong, and what to do."""
+def _scores(manifest: Manifest) -> _VersionScores | str:
+    """The Hit@5 of the manifest's checkpoint and window; else what is wrong, and what to do."""
     version = manifest.version
     if manifest.evaluation is None:
         return (
@@ -180,87 +135,102 @@ def _evaluation(manifest: Manifest) -> _Evaluation | str:
             "--evaluation under a new name"
         )
     try:
-        found = _Evaluation.model_validate(manifest.evaluation)
+        report = EvaluationReport.model_validate(manifest.evaluation)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        return f"{version}'s evaluation report cannot be read ({place}: {first['msg']}): {_ONE_RUN}"
-    score = found.score
-    if (score.checkpoint_sha256, score.window) != (manifest.source_sha256, manifest.context_window):
+        return f"{version}'s evaluation report cannot be read ({first_error(error)}): {_ONE_RUN}"
+    checkpoint = (manifest.source_sha256, manifest.context_window)
+    scored = ((section, section.score_of(*checkpoint)) for section in report.sets)
+    sets = tuple(
+        _HitAt5(section, score.hit_at_5)
+        for section, score in scored
+        if score is not None and score.hit_at_5 is not None
+    )
+    if not sets:
         return f"{version}'s evaluation report is of another checkpoint or window: {_ONE_RUN}"
-    return found
+    return _VersionScores(version, *checkpoint, report.data.sha256, sets)
 
 
-def _too_low(found: _Evaluation, version: str, wanted: float) -> Iterator[Miss]:
-    figure = found.score.hit_at_5
-    if figure.value < wanted:
+def _too_low(scores: _VersionScores, wanted: float) -> Iterator[Miss]:
+    """Judged on the report's first set."""
+    first = scores.sets[0]
+    hit = first.estimate
+    if hit.value < wanted:
         words = (
-            f"{version}'s Hit@5 is {_percent(figure.value)} % "
-            f"[{_percent(figure.low)}, {_percent(figure.high)}] on {found.pool}, "
+            f"{scores.version}'s Hit@5 is {_percent(hit.value)} % "
+            f"[{_percent(hit.low)}, {_percent(hit.high)}] on {_candidates(first)}, "
             f"{_percent(wanted)} % wanted"
         )
-        yield Miss("min_hit5", wanted, figure.value, words)
+        yield Miss("min_hit5", wanted, hit.value, words)
 
 
-def _pool_too_small(found: _Evaluation, version: str, wanted: int) -> Iterator[Miss]:
-    size = found.pool.size
+def _pool_too_small(scores: _VersionScores, wanted: int) -> Iterator[Miss]:
+    size = scores.sets[0].section.pool.size
     if size < wanted:
         words = (
-            f"{version}'s Hit@5 was picked from {size} candidates, {wanted} wanted: fewer of them "
-            "alone make it higher; evaluate again with a larger --pool"
+            f"{scores.version}'s Hit@5 was measured among {size} candidates, {wanted} wanted: "
+            "a smaller pool alone raises Hit@5; evaluate again with a larger --pool"
         )
         yield Miss("min_pool", wanted, size, words)
 
 
-def _inferior(
-    canary: _Evaluation, stable_manifest: Manifest, version: str, margin: float
-) -> Iterator[Miss]:
-    """On each set that both were scored on; on none is a miss as well."""
-    stable = _evaluation(stable_manifest)
+def _inferior(canary: _VersionScores, stable_manifest: Manifest, margin: float) -> Iterator[Miss]:
+    """Compare on each set that both versions have a score on; no such set is a miss."""
+    stable = _scores(stable_manifest)
     if isinstance(stable, str):
         yield Miss("non_inferiority_margin", margin, None, stable)
         return
-    pairs = [(a, b) for a in canary.sets for b in stable.sets if _same(canary, stable, a, b)]
+    pairs = [
+        (ours, theirs)
+        for ours in canary.sets
+        for theirs in stable.sets
+        if canary.data_sha256 == stable.data_sha256 and _same_pool(ours, theirs)
+    ]
     if not pairs:
         words = (
-            f"{version} and {stable_manifest.version} were not evaluated on the same pool "
-            f"({_origin(canary)}; {_origin(stable)}), so that their Hit@5 cannot be compared: "
+            f"{canary.version} and {stable.version} were not evaluated on the same pool "
+            f"({_origin(canary)}; {_origin(stable)}), so their Hit@5 cannot be compared: "
             f"{_ONE_RUN}"
         )
         yield Miss("non_inferiority_margin", margin, None, words)
     for ours, theirs in pairs:
-        low, how = _lowest(ours, theirs)
+        low, how = _lower_bound(ours, theirs, stable)
         if low < -margin - _ROUNDING:
-            difference = ours.score.hit_at_5.value - theirs.score.hit_at_5.value
+            difference = ours.estimate.value - theirs.estimate.value
             words = (
-                f"{version}'s Hit@5 less {stable_manifest.version}'s is {_points(difference)} "
-                f"points, {how} no less than {_points(low)}, on {ours.pool}; no less than "
+                f"{canary.version}'s Hit@5 minus {stable.version}'s is {_points(difference)} "
+                f"points, at least {_points(low)} {how}, on {_candidates(ours)}; at least "
                 f"{_points(-margin)} wanted"
             )
             yield Miss("non_inferiority_margin", margin, low, words)
 
 
-def _lowest(ours: _Set, theirs: _Set) -> tuple[float, str]:
-    """The lower end of the difference's interval, and how it was come by.
+def _lower_bound(ours: _HitAt5, theirs: _HitAt5, stable: _VersionScores) -> tuple[float, str]:
+    """The lower end of the difference's interval, and how it was computed.
 
-    Without a paired difference the ends of the two intervals bound it: wider than it
-    need be, so that a pass is never owed to it.
+    Without a paired difference, the ends of the two intervals bound it. That bound is wider,
+    so it can fail a good canary but never pass a bad one.
     """
-    stable = (theirs.score.checkpoint_sha256, theirs.score.window)
-    for item in ours.differences:
-        if item.metric == "hit_at_5" and (item.b_checkpoint_sha256, item.b_window) == stable:
+    for item in ours.section.differences:
+        of_stable = (stable.checkpoint_sha256, stable.window)
+        if item.metric == "hit_at_5" and (item.b_checkpoint_sha256, item.b_window) == of_stable:
             return item.low, "by the paired interval"
-    return ours.score.hit_at_5.low - theirs.score.hit_at_5.high, "by the two intervals"
+    return ours.estimate.low - theirs.estimate.high, "by the two intervals"
 
 
-def _same(canary: _Evaluation, stable: _Evaluation, ours: _Set, theirs: _Set) -> bool:
-    """Whether both scores were taken from the same candidates at the same positions."""
-    return canary.data.sha256 == stable.data.sha256 and ours.pool == theirs.pool
+def _same_pool(ours: _HitAt5, theirs: _HitAt5) -> bool:
+    """Whether both scores were measured among the same candidates at the same positions."""
+    a, b = ours.section.pool, theirs.section.pool
+    return (a.set, a.kind, a.size, a.seed, a.digest) == (b.set, b.kind, b.size, b.seed, b.digest)
 
 
-def _origin(found: _Evaluation) -> str:
-    pools = " and ".join(f"{one.pool}, seed {one.pool.seed}" for one in found.sets)
-    return f"{pools}, of data {found.data.sha256[:12]}…"
+def _candidates(scored: _HitAt5) -> str:
+    pool = scored.section.pool
+    return f"{pool.size} candidates ({pool.set}, {pool.kind})"
+
+
+def _origin(scores: _VersionScores) -> str:
+    pools = " and ".join(f"{_candidates(one)}, seed {one.section.pool.seed}" for one in scores.sets)
+    return f"{pools}, of data {scores.data_sha256[:12]}…"
 
 
 def _too_slow(canary: Manifest, wanted: float) -> Iterator[Miss]:

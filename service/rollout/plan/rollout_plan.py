@@ -16,8 +16,8 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from service.rollout.analysis.guardrails.config import (
-    Frozen,
-    Guardrails,
+    GuardrailConfigs,
+    PlanModel,
     edges_apart,
     off_the_edges,
 )
@@ -25,7 +25,7 @@ from service.rollout.plan.gate import Gate
 from service.rollout.routing.traffic_split import BASIS_POINTS
 
 
-class Step(Frozen):
+class Step(PlanModel):
     """One weight, and what must be over before it is left."""
 
     weight: float = Field(0.0, ge=0, le=100, description="canary's share of new requests, per cent")
@@ -73,7 +73,7 @@ _DEFAULT_STEPS = (
 )
 
 
-class Plan(Frozen):
+class Plan(PlanModel):
     """Steps, the guardrail's figures and the waits. Unknown fields are refused.
 
     It may begin with a shadow step, in which the canary answers nobody yet.
@@ -108,7 +108,9 @@ class Plan(Frozen):
     gate: Gate | None = Field(
         None, description="what the manifests must show before a start; none asks nothing"
     )
-    guardrails: Guardrails = Field(default_factory=Guardrails, description="by name, each as below")
+    guardrails: GuardrailConfigs = Field(
+        default_factory=GuardrailConfigs, description="by name, each as below"
+    )
 
     @property
     def edges_apart(self) -> int:

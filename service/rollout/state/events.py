@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from service.rollout.analysis.verdict import Judgement
+from service.rollout.analysis.verdict import Assessment
 from service.rollout.plan.gate import Miss
 from service.rollout.plan.rollout_plan import Plan
 
@@ -173,7 +173,7 @@ class PrepareFailed:
 class Tick:
     """A look. `canary_requests` are those since the last one, judged or not."""
 
-    verdict: Judgement
+    verdict: Assessment
     canary_requests: int
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from service.errors import Conflict
-from service.rollout.analysis.verdict import Judgement, Outcome
+from service.rollout.analysis.verdict import Assessment, VerdictOutcome
 from service.rollout.plan.gate import in_words
 from service.rollout.plan.rollout_plan import Plan, Step
 from service.rollout.state.events import (
@@ -177,9 +177,9 @@ def _tick(rollout: Rollout, event: Tick, now: float) -> Moved:  # noqa: PLR0911 
     plan, step, verdict = rollout.plan, rollout.present, event.verdict
     if rollout.phase not in LIVE or plan is None or step is None:
         return rollout, None
-    if verdict.outcome is Outcome.FAIL:
+    if verdict.outcome is VerdictOutcome.FAIL:
         return _move(rollout, Phase.ABORTING, Reason.GUARDRAIL_FAILED, verdict.message, now)
-    broken = verdict.outcome is Outcome.ERROR
+    broken = verdict.outcome is VerdictOutcome.ERROR
     rollout = replace(rollout, errors=rollout.errors + 1 if broken else 0)
     if not broken:
         warm = rollout.warm_up_requests + (0 if rollout.warmed else event.canary_requests)
@@ -212,7 +212,7 @@ def _warm_up(rollout: Rollout, plan: Plan, now: float) -> Moved:
     return _move(rollout, Phase.PAUSED, Reason.NO_DATA, words, now)
 
 
-def _progress(rollout: Rollout, plan: Plan, step: Step, verdict: Judgement, now: float) -> Moved:
+def _progress(rollout: Rollout, plan: Plan, step: Step, verdict: Assessment, now: float) -> Moved:
     if rollout.passed and now - rollout.step_since >= step.min_dwell_seconds:
         if step.approval:
             words = f"step {rollout.step + 1} waits for approval; {verdict.message}"
@@ -234,16 +234,16 @@ def _progress(rollout: Rollout, plan: Plan, step: Step, verdict: Judgement, now:
     return _move(rollout, target, Reason.INCONCLUSIVE, words, now)
 
 
-def _enough(step: Step, verdict: Judgement) -> bool:
+def _enough(step: Step, verdict: Assessment) -> bool:
     """Whether the step has its samples; at 100 % there is only the canary to count."""
     stable = verdict.stable >= step.min_samples or step.whole
     return verdict.canary >= step.min_samples and stable
 
 
-def _compared(step: Step, verdict: Judgement) -> bool:
+def _compared(step: Step, verdict: Assessment) -> bool:
     """A pass; at 100 %, where none is possible, the absence of a fail. A plan makes
     sure that a comparison came before and that a person's approval comes after."""
-    return verdict.outcome is Outcome.PASS or step.whole
+    return verdict.outcome is VerdictOutcome.PASS or step.whole
 
 
 def _next(

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from service.rollout.analysis.evidence import Snapshot
 from service.rollout.analysis.guardrails.suite import Evidence
-from service.rollout.analysis.shadow_stats import Shadowed
+from service.rollout.analysis.shadow_stats import ShadowStats
+from service.rollout.analysis.sources.registry_source import Snapshot
 from service.rollout.controller.change_request import Answered, Call
 from service.rollout.plan.gate import Miss
 from service.rollout.state.events import Transition
@@ -31,7 +31,7 @@ class Record:
     evidence: Evidence | None = None
     snapshot: Snapshot | None = None
     looked_at: float | None = None
-    shadow: Shadowed | None = None
+    shadow: ShadowStats | None = None
 
 
 _RECORD = TypeAdapter(Record)

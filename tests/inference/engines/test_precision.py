@@ -6,7 +6,7 @@ import pytest
 
 from service.errors import VersionError
 from service.inference.engines.precision import choose
-from service.manifest import Carried, Drift, SessionHits
+from service.manifest import Drift, PrecisionInfo, SessionHits
 from tests.support.fakes import manifest_of
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -15,10 +15,10 @@ CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 def carrying(**cosines):
     """A version that carries these precisions, each as near to fp32 as said."""
     hits = SessionHits(stream_sha256="0" * 64, steps=9, pool=5, seed=0, hit_at_5=0.5)
-    built = {"fp32": Carried(hits=hits)}
+    built = {"fp32": PrecisionInfo(hits=hits)}
     for precision, cosine in cosines.items():
         drift = Drift(steps=9, min_cosine=cosine, worst_step=1, mean_cosine=cosine, provider=CPU)
-        built[precision] = Carried(drift=drift, hits=hits)
+        built[precision] = PrecisionInfo(drift=drift, hits=hits)
     return manifest_of("phase-3", 8, "0" * 64).model_copy(update={"precisions": built})
 
 

@@ -14,7 +14,7 @@ from corpora import corpus
 from corpora.corpus import CorpusError
 from training.data import texts
 from training.data.build import build, cut
-from training.data.texts import Document
+from training.data.texts import TextDocument
 
 
 class HashEmbedder:
@@ -40,9 +40,9 @@ class HashEmbedder:
 
 
 _DOCUMENTS = [
-    Document("first", "The state of the Union is good. It was not always as good."),
-    Document("second", "We meet again after one whole year."),
-    Document("third", "Nothing more is left for us to say. Or so it seemed to us then."),
+    TextDocument("first", "The state of the Union is good. It was not always as good."),
+    TextDocument("second", "We meet again after one whole year."),
+    TextDocument("third", "Nothing more is left for us to say. Or so it seemed to us then."),
 ]
 
 
@@ -91,13 +91,16 @@ def test_a_half_written_part_is_not_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("documents", "complaint"),
     [
-        ([Document("short", "Too few words.")], "no document holds"),
-        ([_DOCUMENTS[0], Document("copy", _DOCUMENTS[0].text)], "first and copy are the same"),
-        ([_DOCUMENTS[0], Document("first", _DOCUMENTS[1].text)], "two documents are called first"),
+        ([TextDocument("short", "Too few words.")], "no document holds"),
+        ([_DOCUMENTS[0], TextDocument("copy", _DOCUMENTS[0].text)], "first and copy are the same"),
+        (
+            [_DOCUMENTS[0], TextDocument("first", _DOCUMENTS[1].text)],
+            "two documents are called first",
+        ),
     ],
 )
 def test_documents_that_could_leak_or_are_empty_are_refused(
-    documents: list[Document], complaint: str
+    documents: list[TextDocument], complaint: str
 ) -> None:
     """The same text twice could be trained on and held out."""
     with pytest.raises(CorpusError, match=complaint):
@@ -110,7 +113,7 @@ def test_a_folder_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
     (tmp_path / "b" / "one.txt").write_text("b one")
     (tmp_path / "a.txt").write_text("a")
     (tmp_path / "notes.md").write_text("not text")
-    assert [Document("a", "a"), Document("b/one", "b one")] == texts.folder(tmp_path)
+    assert [TextDocument("a", "a"), TextDocument("b/one", "b one")] == texts.folder(tmp_path)
 
 
 def test_a_folder_that_is_no_text_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from corpora.corpus import CorpusError
 from training.data import packages
-from training.data.texts import Document
+from training.data.texts import TextDocument
 
 _WEIGHTS = b"weights"
 
@@ -67,7 +67,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_addresses_come_in_the_order_of_their_names(tmp_path: Path) -> None:
     """Names begin with the year."""
     found = packages.addresses(tmp_path / "cache")
-    assert [Document(str(y), "My fellow citizens.") for y in (1790, 1791)] == found
+    assert [TextDocument(str(y), "My fellow citizens.") for y in (1790, 1791)] == found
 
 
 @pytest.mark.usefixtures("index")

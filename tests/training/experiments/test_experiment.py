@@ -17,7 +17,7 @@ from service.cli import main
 from training import held_out, recipe
 from training.bootstrap import Figure
 from training.experiments import experiment, verdict
-from training.experiments.experiment import Arm
+from training.experiments.experiment import ExperimentArm
 from training.experiments.negatives import mine
 
 TINY = replace(
@@ -98,7 +98,7 @@ def test_a_thin_split_keeps_documents_whole(small: Corpus) -> None:
 def test_arms_that_are_the_same_do_not_differ(small: Corpus) -> None:
     """Same start, same batches, same seed: every difference is 0, on both held-out sets."""
     split = held_out.split(small, "both")
-    arms = (Arm("one", TINY), Arm("other", TINY))
+    arms = (ExperimentArm("one", TINY), ExperimentArm("other", TINY))
     found = experiment.run(small, split, arms, None, lambda _name: _silent)
     assert ["eras", "latest"] == [result.name for result in found.results]
     for result in found.results:
@@ -110,7 +110,7 @@ def test_only_sets_held_out_whole_are_scored(small: Corpus) -> None:
     """Training on all but every eighth has seen the latest."""
     split = held_out.split(small, "eras")
     negatives = mine(split.train.vectors, split.train.vectors, 0.3, 0.9, most=2)
-    arms = (Arm("without", TINY), Arm("with", TINY, negatives))
+    arms = (ExperimentArm("without", TINY), ExperimentArm("with", TINY, negatives))
     found = experiment.run(small, split, arms, None, lambda _name: _silent)
     assert ["eras"] == [result.name for result in found.results]
     assert any(item.figure != Figure(0.0, 0.0, 0.0) for item in found.results[0].differences)

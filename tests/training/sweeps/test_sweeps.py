@@ -15,11 +15,11 @@ from corpora import candidate_pool
 from corpora.corpus import Corpus
 from service.cli import main
 from training import baselines, held_out
-from training.evaluated_checkpoint import Candidate
+from training.evaluated_model import EvaluatedModel
 from training.prediction import predict_exact
 from training.sweeps import context, policy, pools, position, reach
-from training.sweeps.setting import Setting, choose
-from training.sweeps.sweep import Point, Sweep
+from training.sweeps.setting import SweepSetting, choose
+from training.sweeps.sweep import Sweep, SweepPoint
 from training.sweeps.windows import anchored, carried_on
 
 WINDOW = 6
@@ -36,25 +36,25 @@ def _silent(_vectors: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def setting(model: MemoryAugmentedGRU, small: Corpus) -> Setting:
+def setting(model: MemoryAugmentedGRU, small: Corpus) -> SweepSetting:
     eras, _ = held_out.sets(small)
     rules = (baselines.Rule("last", (1.0,)), baselines.Rule("mean of 5", (1.0,) * 5))
-    candidates = (Candidate("tiny", model, WINDOW, "digest", frozenset()),)
+    candidates = (EvaluatedModel("tiny", model, WINDOW, "digest", frozenset()),)
     pool = candidate_pool.random_pool(40, 30, seed=0)
     return choose(eras, pool, candidates, rules, positions=12, first=20)
 
 
-def _series(sweep: Sweep) -> dict[str, tuple[Point, ...]]:
+def _series(sweep: Sweep) -> dict[str, tuple[SweepPoint, ...]]:
     return {series.name: series.points for series in sweep.series}
 
 
-def _own_hit(setting: Setting) -> float:
+def _own_hit(setting: SweepSetting) -> float:
     (candidate,) = setting.candidates
     predicted = predict_exact(candidate.model, setting.stream, setting.targets, WINDOW)
     return float(setting.hits(predicted).mean())
 
 
-def test_positions_are_the_pools_and_have_a_past(setting: Setting, small: Corpus) -> None:
+def test_positions_are_the_pools_and_have_a_past(setting: SweepSetting, small: Corpus) -> None:
     """As many as asked for, or as there are; none at all is refused."""
     assert 12 == len(setting.targets)
     assert set(setting.targets) <= set(setting.pool.targets)
@@ -64,7 +64,7 @@ def test_positions_are_the_pools_and_have_a_past(setting: Setting, small: Corpus
         choose(eras, setting.pool, (), (), positions=5, first=40)
 
 
-def test_the_context_sweep_reaches_the_models_own_figure(setting: Setting) -> None:
+def test_the_context_sweep_reaches_the_models_own_figure(setting: SweepSetting) -> None:
     """At its window; a rule's context is cut as well, and the longest is the reference."""
     found = _series(context.sweep(setting, _silent, 1, (1, 3, WINDOW)))
     assert ["1", "3", "6"] == [point.label for point in found["tiny"]]
@@ -76,7 +76,7 @@ def test_the_context_sweep_reaches_the_models_own_figure(setting: Setting) -> No
         assert 0 == points[-1].gap.low == points[-1].gap.high
 
 
-def test_more_candidates_never_help(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_candidates_never_help(setting: SweepSetting, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pools lie within each other, and the last holds every vector."""
     monkeypatch.setattr(pools, "SIZES", (5, 15, 1000))
     for points in _series(pools.sweep(setting, _silent, 1)).values():
@@ -86,7 +86,7 @@ def test_more_candidates_never_help(setting: Setting, monkeypatch: pytest.Monkey
         assert ["5", "15", "all 39"] == [point.label for point in points]
 
 
-def test_the_policy_sweep_starts_from_exact(setting: Setting) -> None:
+def test_the_policy_sweep_starts_from_exact(setting: SweepSetting) -> None:
     """Rules know no policy."""
     found = _series(policy.sweep(setting, _silent, 1))
     assert list(policy.POLICIES) == [point.label for point in found["tiny"]]
@@ -94,9 +94,9 @@ def test_the_policy_sweep_starts_from_exact(setting: Setting) -> None:
     assert 1 == len({point.hit_at_5 for point in found["last"]})
 
 
-def test_the_position_sweep_groups_by_place_in_the_document(setting: Setting) -> None:
+def test_the_position_sweep_groups_by_place_in_the_document(setting: SweepSetting) -> None:
     """Documents of 20: the first group is each document's first vector."""
-    everything = Setting(
+    everything = SweepSetting(
         setting.held_out, setting.pool, np.arange(1, 40), setting.candidates, setting.rules
     )
     found = _series(position.sweep(everything, _silent))
@@ -110,7 +110,7 @@ def test_the_position_sweep_groups_by_place_in_the_document(setting: Setting) ->
         assert gap == pytest.approx(point.gap.value)
 
 
-def test_the_reach_sweep_loses_nothing_beyond_a_rules_reach(setting: Setting) -> None:
+def test_the_reach_sweep_loses_nothing_beyond_a_rules_reach(setting: SweepSetting) -> None:
     """Cut at 5 or more, the mean of 5 is what it was; cut at 1, it is the last vector."""
     found = _series(reach.sweep(setting, _silent))
     assert ["1", "2", "5"] == [point.label for point in found["tiny, cut"]]

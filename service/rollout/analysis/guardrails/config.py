@@ -35,27 +35,27 @@ def off_the_edges(ratio: float) -> str | None:
     return f"must fall on the buckets' edges, powers of the square root of 1.2: {near}, ..."
 
 
-class Frozen(BaseModel):
+class PlanModel(BaseModel):
     """A part of a plan: unknown fields, NaN and infinities are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class LatencyFigures(Frozen):
+class LatencyConfig(PlanModel):
     """Canary P95 of whole requests over stable's; see the plan's `ratio` and `quantile`."""
 
     enabled: bool = Field(default=True, description="it is judged and may roll back")
     required: bool = Field(default=True, description="no step passes without it")
 
 
-class InferenceFigures(Frozen):
+class InferenceFigures(PlanModel):
     """Canary P95 in the engine over stable's; see the plan's `ratio` and `quantile`."""
 
     enabled: bool = Field(default=True, description="it is judged and may roll back")
     required: bool = Field(default=False, description="no step passes without it")
 
 
-class ErrorsFigures(Frozen):
+class ErrorRateConfig(PlanModel):
     """Canary's share of failed requests over stable's."""
 
     enabled: bool = Field(default=True, description="it is judged and may roll back")
@@ -65,7 +65,7 @@ class ErrorsFigures(Frozen):
     )
 
 
-class InterferenceFigures(Frozen):
+class InterferenceConfig(PlanModel):
     """Stable's P95 during the rollout over that from before it."""
 
     enabled: bool = Field(default=True, description="it is judged and may roll back")
@@ -82,7 +82,7 @@ class InterferenceFigures(Frozen):
         return ratio
 
 
-class Bound(Frozen):
+class LatencyBound(PlanModel):
     """Canary P95 in seconds: what it should be, and what rolls back."""
 
     aim_seconds: PositiveFloat = Field(0.005, description="a pass needs P95 within this")
@@ -95,19 +95,19 @@ class Bound(Frozen):
         return self
 
 
-class CeilingFigures(Frozen):
+class LatencyCeilingConfig(PlanModel):
     """Canary P95 against absolute bounds, by request mode."""
 
     enabled: bool = Field(default=False, description="it is judged and may roll back")
     required: bool = Field(default=False, description="no step passes without it")
-    modes: dict[Mode, Bound] = Field(
-        default_factory=lambda: {Mode.STEP: Bound()},
+    modes: dict[Mode, LatencyBound] = Field(
+        default_factory=lambda: {Mode.STEP: LatencyBound()},
         min_length=1,
         description="`aim_seconds` and `roll_back_seconds` by request mode; others are not judged",
     )
 
 
-class QualityFigures(Frozen):
+class QualityConfig(PlanModel):
     """Canary's Hit@5 by key over stable's."""
 
     enabled: bool = Field(default=True, description="it is judged and may roll back")
@@ -123,15 +123,15 @@ class QualityFigures(Frozen):
     )
 
 
-class Guardrails(Frozen):
+class GuardrailConfigs(PlanModel):
     """What is judged, by name. Each can be turned off, or left out of what must pass."""
 
-    latency: LatencyFigures = LatencyFigures()
+    latency: LatencyConfig = LatencyConfig()
     inference: InferenceFigures = InferenceFigures()
-    errors: ErrorsFigures = ErrorsFigures()
-    ceiling: CeilingFigures = CeilingFigures()
-    interference: InterferenceFigures = InterferenceFigures()
-    quality: QualityFigures = QualityFigures()
+    errors: ErrorRateConfig = ErrorRateConfig()
+    ceiling: LatencyCeilingConfig = LatencyCeilingConfig()
+    interference: InterferenceConfig = InterferenceConfig()
+    quality: QualityConfig = QualityConfig()
 
     @property
     def enabled(self) -> frozenset[str]:

@@ -37,10 +37,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
-from service.rollout.analysis.counts import Arms
-from service.rollout.analysis.e_process import Bounds, Wager, log_held_against
-from service.rollout.analysis.guardrails.base import Look
-from service.rollout.analysis.verdict import Outcome, Verdict
+from service.rollout.analysis.counters import CountsByArm
+from service.rollout.analysis.e_process import EProcess, EvidenceBounds, log_held_against
+from service.rollout.analysis.guardrails.guardrail import Measurement
+from service.rollout.analysis.verdict import Verdict, VerdictOutcome
 
 GRID = (1.25, 1.6, 2.2, 3.0, 5.0, 10.0, 25.0)
 """The best odds are c/(s + m): from little over the margin to half of all requests."""
@@ -49,7 +49,7 @@ PASS_GRID = (0.02, 0.1, 0.25, 0.45, 0.65, 0.8)
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class FailureCounts:
     """Requests judged, and how many of them failed."""
 
     canary: int = 0
@@ -57,8 +57,8 @@ class Failed:
     canary_failed: int = 0
     stable_failed: int = 0
 
-    def plus(self, new: Arms) -> Failed:
-        return Failed(
+    def plus(self, new: CountsByArm) -> FailureCounts:
+        return FailureCounts(
             self.canary + new.canary.total,
             self.stable + new.stable.total,
             self.canary_failed + new.canary.faults,
@@ -75,23 +75,23 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class ErrorTest:
+class ErrorRateState:
     """The test's whole memory, over all request modes."""
 
-    wager: Wager = field(default_factory=lambda: Wager.over(len(GRID), len(PASS_GRID)))
-    rollout: Failed = Failed()
-    step: Failed = Failed()
+    wager: EProcess = field(default_factory=lambda: EProcess.over(len(GRID), len(PASS_GRID)))
+    rollout: FailureCounts = FailureCounts()
+    step: FailureCounts = FailureCounts()
 
-    def next_step(self) -> ErrorTest:
-        return replace(self, wager=self.wager.next_step(), step=Failed())
+    def next_step(self) -> ErrorRateState:
+        return replace(self, wager=self.wager.next_step(), step=FailureCounts())
 
 
 @dataclass(frozen=True, slots=True)
-class MoreErrors:
+class ErrorRateGuardrail:
     """The guardrail. `margin` is a difference of rates, 0..1."""
 
     name: str
-    bounds: Bounds
+    bounds: EvidenceBounds
     margin: float
 
     @property
@@ -99,10 +99,10 @@ class MoreErrors:
         """The ratio is canary's rate over what it may be, stable's and the margin."""
         return 1.0
 
-    def begin(self) -> ErrorTest:
-        return ErrorTest()
+    def begin(self) -> ErrorRateState:
+        return ErrorRateState()
 
-    def look(self, test: ErrorTest, look: Look) -> ErrorTest:
+    def look(self, test: ErrorRateState, look: Measurement) -> ErrorRateState:
         """A mode without requests of one arm holds: no data neither passes nor fails."""
         fail, good = [0.0] * len(GRID), [0.0] * len(PASS_GRID)
         rollout, step = test.rollout, test.step
@@ -124,9 +124,9 @@ class MoreErrors:
             fail = [x + self._factor(new, r) for x, r in zip(fail, GRID, strict=True)]
             good = [x + self._factor(new, q) for x, q in zip(good, PASS_GRID, strict=True)]
         wager = test.wager.after(fail, good, self.bounds) if moved else test.wager
-        return ErrorTest(wager, rollout, step)
+        return ErrorRateState(wager, rollout, step)
 
-    def _factor(self, new: Arms, odds: float) -> float:
+    def _factor(self, new: CountsByArm, odds: float) -> float:
         """ln of what one mode's requests of a look are worth."""
         requests = new.canary.total + new.stable.total
         share = new.canary.total / requests
@@ -136,10 +136,10 @@ class MoreErrors:
         allowed = share * (1 - share) * (odds - 1) * self.margin / d
         return worth - requests * math.log1p(allowed)
 
-    def assess(self, test: ErrorTest) -> Verdict:
+    def assess(self, test: ErrorRateState) -> Verdict:
         outcome, words = self.bounds.verdict(test.wager)
         # The fail side counts over the whole rollout, the pass side over the step.
-        seen = test.rollout if outcome is Outcome.FAIL else test.step
+        seen = test.rollout if outcome is VerdictOutcome.FAIL else test.step
         step = test.step
         told = (
             f"{seen.canary_failed} of {seen.canary} canary requests failed and "
@@ -165,7 +165,7 @@ class MoreErrors:
             },
         )
 
-    def _ratio(self, step: Failed) -> float | None:
+    def _ratio(self, step: FailureCounts) -> float | None:
         if step.canary_rate is None or step.stable_rate is None:
             return None
         return step.canary_rate / (step.stable_rate + self.margin)

@@ -31,11 +31,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from service.rollout.analysis.counts import Counts, percentile, percentile_bucket
-from service.rollout.analysis.e_process import Bounds, Wager, log_held_against
-from service.rollout.analysis.guardrails.base import Look
+from service.rollout.analysis.counters import Counts, percentile, percentile_bucket
+from service.rollout.analysis.e_process import EProcess, EvidenceBounds, log_held_against
+from service.rollout.analysis.guardrails.guardrail import Measurement
 from service.rollout.analysis.guardrails.latency import seconds
-from service.rollout.analysis.verdict import Outcome, Verdict
+from service.rollout.analysis.verdict import Verdict, VerdictOutcome
 
 GRID = (1.35, 1.6, 2.0, 2.7, 4.0, 6.0, 10.0)
 
@@ -44,7 +44,7 @@ LOOKS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Shift:
+class StableCounts:
     """Stable's requests of one mode: since the canary's first, in this step, and how many
     of all were marked."""
 
@@ -54,29 +54,29 @@ class Shift:
 
 
 @dataclass(frozen=True, slots=True)
-class InterferenceTest:
+class InterferenceState:
     """The test's whole memory, by request mode. `before` has stable's requests from before
     the rollout: none where nobody counted them."""
 
     before: dict[str, Counts] = field(default_factory=dict)
-    wager: Wager = field(default_factory=lambda: Wager.over(len(GRID), 1))
-    modes: dict[str, Shift] = field(default_factory=dict)
+    wager: EProcess = field(default_factory=lambda: EProcess.over(len(GRID), 1))
+    modes: dict[str, StableCounts] = field(default_factory=dict)
 
-    def next_step(self) -> InterferenceTest:
+    def next_step(self) -> InterferenceState:
         modes = {
             mode: replace(shift, step=Counts((0,) * len(shift.step.durations)))
             for mode, shift in self.modes.items()
         }
-        return InterferenceTest(self.before, self.wager.next_step(), modes)
+        return InterferenceState(self.before, self.wager.next_step(), modes)
 
 
 @dataclass(frozen=True, slots=True)
-class Interference:
+class InterferenceGuardrail:
     """The guardrail. `apart` is the number of bucket edges from τ to ratio·τ, `edges` are
     the upper ones in seconds."""
 
     name: str
-    bounds: Bounds
+    bounds: EvidenceBounds
     ratio: float
     apart: int
     quantile: float
@@ -87,10 +87,10 @@ class Interference:
     def threshold(self) -> float:
         return self.ratio
 
-    def begin(self) -> InterferenceTest:
-        return InterferenceTest()
+    def begin(self) -> InterferenceState:
+        return InterferenceState()
 
-    def look(self, test: InterferenceTest, look: Look) -> InterferenceTest:
+    def look(self, test: InterferenceState, look: Measurement) -> InterferenceState:
         """A mode without a baseline, or without stable's requests, holds."""
         fail = [0.0] * len(GRID)
         modes, moved = dict(test.modes), False
@@ -103,16 +103,16 @@ class Interference:
             moved = True
             marked = new.stable.over(tau + self.apart)
             blank = Counts.none(self.edges)
-            old = modes.get(mode) or Shift(blank, blank)
-            modes[mode] = Shift(
+            old = modes.get(mode) or StableCounts(blank, blank)
+            modes[mode] = StableCounts(
                 old.rollout.plus(new.stable), old.step.plus(new.stable), old.marked + marked
             )
             factors = [log_held_against(1 - self.quantile, marked, n, r) for r in GRID]
             fail = [x + y for x, y in zip(fail, factors, strict=True)]
         wager = test.wager.after(fail, [0.0], self.bounds, looks=LOOKS) if moved else test.wager
-        return InterferenceTest(test.before, wager, modes)
+        return InterferenceState(test.before, wager, modes)
 
-    def tau(self, test: InterferenceTest, mode: str) -> int | None:
+    def tau(self, test: InterferenceState, mode: str) -> int | None:
         """The number of the edge at stable's percentile before; None without enough of it,
         or where ratio·τ is beyond the last edge."""
         before = test.before.get(mode)
@@ -122,10 +122,10 @@ class Interference:
         at = percentile_bucket(with_faults, self.quantile)
         return at if at + self.apart < len(self.edges) else None
 
-    def assess(self, test: InterferenceTest) -> Verdict:
+    def assess(self, test: InterferenceState) -> Verdict:
         evidence = test.wager.log_fail()
         failed = evidence >= self.bounds.log_fail
-        outcome = Outcome.FAIL if failed else Outcome.INCONCLUSIVE
+        outcome = VerdictOutcome.FAIL if failed else VerdictOutcome.INCONCLUSIVE
         wanted = f"ln(1/{self.bounds.fail:.2g}) = {self.bounds.log_fail:.2f}"
         words = (
             f"ln E = {evidence:.2f} ≥ {wanted}, by the canary or by load of its own"
@@ -152,7 +152,7 @@ class Interference:
     def _percentile(self, counts: Counts) -> float | None:
         return percentile(counts, self.edges, self.quantile)
 
-    def _clause(self, test: InterferenceTest, mode: str, shift: Shift) -> str:
+    def _clause(self, test: InterferenceState, mode: str, shift: StableCounts) -> str:
         tau = self.tau(test, mode)
         assert tau is not None
         slow = seconds(self.edges[tau + self.apart])
@@ -163,6 +163,6 @@ class Interference:
         )
 
 
-def _silence(test: InterferenceTest) -> str:
+def _silence(test: InterferenceState) -> str:
     seen = sum(counts.total for counts in test.before.values())
     return f"nothing compared yet, with {seen} stable requests from before the rollout"

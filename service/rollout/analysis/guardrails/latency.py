@@ -58,10 +58,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from service.rollout.analysis.counts import Arms, Counted, Counts, percentile, percentile_bucket
-from service.rollout.analysis.e_process import Bounds, Wager, log_held_against, log_mean_exp
-from service.rollout.analysis.guardrails.base import Look
-from service.rollout.analysis.verdict import Outcome, Verdict
+from service.rollout.analysis.counters import (
+    Counters,
+    Counts,
+    CountsByArm,
+    percentile,
+    percentile_bucket,
+)
+from service.rollout.analysis.e_process import (
+    EProcess,
+    EvidenceBounds,
+    log_held_against,
+    log_mean_exp,
+)
+from service.rollout.analysis.guardrails.guardrail import Measurement
+from service.rollout.analysis.verdict import Verdict, VerdictOutcome
 from service.rollout.plan.rollout_plan import Plan
 from service.types import Mode
 
@@ -95,7 +106,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class SlowCounts:
     """Requests judged so far: how many, and how many of them marked."""
 
     canary: int = 0
@@ -103,8 +114,8 @@ class Tally:
     canary_marked: int = 0
     stable_marked: int = 0
 
-    def plus(self, new: Arms, canary_marked: int, stable_marked: int) -> Tally:
-        return Tally(
+    def plus(self, new: CountsByArm, canary_marked: int, stable_marked: int) -> SlowCounts:
+        return SlowCounts(
             self.canary + new.canary.total,
             self.stable + new.stable.total,
             self.canary_marked + canary_marked,
@@ -123,7 +134,7 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Stratum:
+class LatencyStratum:
     """What is known of one request mode.
 
     `window` holds stable's durations of earlier looks, faults in +Inf; `rollout`
@@ -133,13 +144,13 @@ class Stratum:
     """
 
     window: tuple[float, ...]
-    seen: Arms
-    rollout: Tally = Tally()
-    step: Tally = Tally()
+    seen: CountsByArm
+    rollout: SlowCounts = SlowCounts()
+    step: SlowCounts = SlowCounts()
     came: int = 0
-    wager: Wager | None = None
+    wager: EProcess | None = None
 
-    def plus(self, new: Arms, canary_marked: int, stable_marked: int) -> Stratum:
+    def plus(self, new: CountsByArm, canary_marked: int, stable_marked: int) -> LatencyStratum:
         """With what one look judged, and marked, of it."""
         marked = (new, canary_marked, stable_marked)
         return replace(
@@ -156,29 +167,29 @@ class What(StrEnum):
     REQUESTS = "failed or took longer"
     INFERENCE = "took the engine longer"
 
-    def arms(self, counted: Counted) -> dict[str, Arms]:
+    def arms(self, counted: Counters) -> dict[str, CountsByArm]:
         return counted.requests if self is What.REQUESTS else counted.inference
 
 
 @dataclass(frozen=True, slots=True)
-class SlowTest:
+class LatencyState:
     """The test's whole memory, by request mode."""
 
-    wager: Wager = field(default_factory=lambda: Wager.over(len(GRID), len(PASS_GRID)))
-    strata: dict[str, Stratum] = field(default_factory=dict)
+    wager: EProcess = field(default_factory=lambda: EProcess.over(len(GRID), len(PASS_GRID)))
+    strata: dict[str, LatencyStratum] = field(default_factory=dict)
 
-    def next_step(self) -> SlowTest:
+    def next_step(self) -> LatencyState:
         strata = {
             mode: replace(
                 stratum,
                 seen=stratum.seen.blank(),
-                step=Tally(),
+                step=SlowCounts(),
                 came=0,
                 wager=stratum.wager.next_step() if stratum.wager else None,
             )
             for mode, stratum in self.strata.items()
         }
-        return SlowTest(self.wager.next_step(), strata)
+        return LatencyState(self.wager.next_step(), strata)
 
     def log_fail(self) -> float:
         """ln E for a fail: half the stake on all modes together, half on each alone."""
@@ -190,12 +201,12 @@ class SlowTest:
 
 
 @dataclass(frozen=True, slots=True)
-class Slower:
+class LatencyGuardrail:
     """The guardrail over a duration. `edges` are the upper bucket edges in seconds;
     `what` says which of the counts, and in words what one of them is."""
 
     name: str
-    bounds: Bounds
+    bounds: EvidenceBounds
     rule: Rule
     edges: tuple[float, ...]
     what: What
@@ -204,10 +215,10 @@ class Slower:
     def threshold(self) -> float:
         return self.rule.ratio
 
-    def begin(self) -> SlowTest:
-        return SlowTest()
+    def begin(self) -> LatencyState:
+        return LatencyState()
 
-    def look(self, test: SlowTest, look: Look) -> SlowTest:
+    def look(self, test: LatencyState, look: Measurement) -> LatencyState:
         """A stratum without requests of one arm holds: no data neither passes nor fails."""
         fail = [0.0] * len(GRID)
         good = [0.0] * len(PASS_GRID)
@@ -235,21 +246,21 @@ class Slower:
             if not look.alone:
                 good = [x + bet.log_factor(1 / o) for x, o in zip(good, PASS_GRID, strict=True)]
         wager = test.wager.after(fail, good, self.bounds) if moved else test.wager
-        return SlowTest(wager, strata)
+        return LatencyState(wager, strata)
 
-    def assess(self, test: SlowTest) -> Verdict:
+    def assess(self, test: LatencyState) -> Verdict:
         fail, good = test.log_fail(), test.wager.log_pass()
         outcome, words = self.bounds.verdict(test.wager, fail)
         slower = [mode for mode, stratum in sorted(test.strata.items()) if stratum.step.stands_out]
-        if outcome is Outcome.PASS and slower:
-            outcome = Outcome.INCONCLUSIVE
+        if outcome is VerdictOutcome.PASS and slower:
+            outcome = VerdictOutcome.INCONCLUSIVE
             words += f" over all, but {' and '.join(slower)} stands out as slower"
-        if outcome is Outcome.PASS and (unjudged := self._unjudged(test)):
-            outcome = Outcome.INCONCLUSIVE
+        if outcome is VerdictOutcome.PASS and (unjudged := self._unjudged(test)):
+            outcome = VerdictOutcome.INCONCLUSIVE
             words += f" over all, but {' and '.join(unjudged)} cannot be judged yet"
         # The fail side counts over the whole rollout, the pass side over the step.
         tallies = {
-            mode: stratum.rollout if outcome is Outcome.FAIL else stratum.step
+            mode: stratum.rollout if outcome is VerdictOutcome.FAIL else stratum.step
             for mode, stratum in sorted(test.strata.items())
         }
         after = (
@@ -277,7 +288,7 @@ class Slower:
             },
         )
 
-    def _unjudged(self, test: SlowTest) -> list[str]:
+    def _unjudged(self, test: LatencyState) -> list[str]:
         """Modes that make up enough of the requests to move the percentile by themselves,
         and whose latency has not been compared in this step."""
         enough = (1 - self.rule.quantile) * sum(s.came for s in test.strata.values())
@@ -287,7 +298,7 @@ class Slower:
             if stratum.came > enough and not stratum.step.canary
         ]
 
-    def _percentiles(self, test: SlowTest) -> dict[str, float | None]:
+    def _percentiles(self, test: LatencyState) -> dict[str, float | None]:
         """Of the mode with the most evidence in this step; None where there is no figure."""
         strata = sorted(test.strata.items())
         main = max(
@@ -301,7 +312,7 @@ class Slower:
     def _percentile(self, counts: Counts) -> float | None:
         return percentile(counts, self.edges, self.rule.quantile)
 
-    def _stratum(self, mode: str, stratum: Stratum) -> dict[str, object]:
+    def _stratum(self, mode: str, stratum: LatencyStratum) -> dict[str, object]:
         """One request mode, for people: what was judged in this step, and the τ to come."""
         tau, step = threshold(stratum, self.edges, self.rule), stratum.step
         return {
@@ -316,7 +327,7 @@ class Slower:
             },
         }
 
-    def _clause(self, mode: str, stratum: Stratum, tally: Tally) -> str:
+    def _clause(self, mode: str, stratum: LatencyStratum, tally: SlowCounts) -> str:
         """What one mode showed, and what it waits for; empty if it saw nothing."""
         rule, total = self.rule, sum(stratum.window)
         if not total and not tally.canary:
@@ -336,7 +347,7 @@ class Slower:
         )
 
 
-def threshold(stratum: Stratum, edges: Sequence[float], rule: Rule) -> int | Condition:
+def threshold(stratum: LatencyStratum, edges: Sequence[float], rule: Rule) -> int | Condition:
     """The number of the edge τ, stable's percentile in earlier looks; or why there is none.
 
     Held back when τ or ratio·τ falls into +Inf: both arms would saturate there
@@ -366,7 +377,7 @@ class _Bet:
         return log_held_against(self.share, self.marked, self.trials, odds)
 
 
-def _bet(new: Arms, marks: tuple[int, int], rule: Rule, *, alone: bool) -> _Bet | None:
+def _bet(new: CountsByArm, marks: tuple[int, int], rule: Rule, *, alone: bool) -> _Bet | None:
     """One stratum's bet in this look; None where there is nothing to bet on."""
     canary, stable = new.canary.total, new.stable.total
     a, b = marks
@@ -390,9 +401,9 @@ def _slide(window: tuple[float, ...], new: Counts, baseline_samples: int) -> tup
     return tuple(added)
 
 
-def _stratum(edges: Sequence[float]) -> Stratum:
+def _stratum(edges: Sequence[float]) -> LatencyStratum:
     blank = Counts.none(edges)
-    return Stratum((0.0,) * (len(edges) + 1), Arms(blank, blank))
+    return LatencyStratum((0.0,) * (len(edges) + 1), CountsByArm(blank, blank))
 
 
 def _ratio(seconds: dict[str, float | None]) -> float | None:

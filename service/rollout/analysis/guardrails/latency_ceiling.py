@@ -28,12 +28,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from service.rollout.analysis.counts import Arms
-from service.rollout.analysis.e_process import Bounds, Wager, log_held_against
-from service.rollout.analysis.guardrails.base import Look
-from service.rollout.analysis.guardrails.config import CeilingFigures
+from service.rollout.analysis.counters import CountsByArm
+from service.rollout.analysis.e_process import EProcess, EvidenceBounds, log_held_against
+from service.rollout.analysis.guardrails.config import LatencyCeilingConfig
+from service.rollout.analysis.guardrails.guardrail import Measurement
 from service.rollout.analysis.guardrails.latency import seconds
-from service.rollout.analysis.verdict import Outcome, Verdict
+from service.rollout.analysis.verdict import Verdict, VerdictOutcome
 from service.types import Mode
 
 GRID = (1.15, 1.35, 1.6, 2.0, 2.7, 4.0, 6.0, 10.0)
@@ -41,7 +41,7 @@ PASS_GRID = (0.02, 0.2, 0.4, 0.6, 0.75, 0.87)
 
 
 @dataclass(frozen=True, slots=True)
-class Over:
+class ExceedanceCounts:
     """Requests judged in one mode, and how many of the canary's were over each bound."""
 
     canary: int = 0
@@ -49,8 +49,8 @@ class Over:
     over_roll_back: int = 0
     over_aim: int = 0
 
-    def plus(self, new: Arms, over_roll_back: int, over_aim: int) -> Over:
-        return Over(
+    def plus(self, new: CountsByArm, over_roll_back: int, over_aim: int) -> ExceedanceCounts:
+        return ExceedanceCounts(
             self.canary + new.canary.total,
             self.stable + new.stable.total,
             self.over_roll_back + over_roll_back,
@@ -59,24 +59,24 @@ class Over:
 
 
 @dataclass(frozen=True, slots=True)
-class CeilingTest:
+class LatencyCeilingState:
     """The test's whole memory, by request mode."""
 
-    wager: Wager = field(default_factory=lambda: Wager.over(len(GRID), len(PASS_GRID)))
-    rollout: dict[str, Over] = field(default_factory=dict)
-    step: dict[str, Over] = field(default_factory=dict)
+    wager: EProcess = field(default_factory=lambda: EProcess.over(len(GRID), len(PASS_GRID)))
+    rollout: dict[str, ExceedanceCounts] = field(default_factory=dict)
+    step: dict[str, ExceedanceCounts] = field(default_factory=dict)
 
-    def next_step(self) -> CeilingTest:
+    def next_step(self) -> LatencyCeilingState:
         return replace(self, wager=self.wager.next_step(), step={})
 
 
 @dataclass(frozen=True, slots=True)
-class Ceiling:
+class LatencyCeilingGuardrail:
     """The guardrail. `edges` are the upper bucket edges in seconds."""
 
     name: str
-    bounds: Bounds
-    figures: CeilingFigures
+    bounds: EvidenceBounds
+    figures: LatencyCeilingConfig
     quantile: float
     edges: tuple[float, ...]
 
@@ -85,10 +85,10 @@ class Ceiling:
         """The ratio is the share of requests over the bound, over the share that may be."""
         return 1.0
 
-    def begin(self) -> CeilingTest:
-        return CeilingTest()
+    def begin(self) -> LatencyCeilingState:
+        return LatencyCeilingState()
 
-    def look(self, test: CeilingTest, look: Look) -> CeilingTest:
+    def look(self, test: LatencyCeilingState, look: Measurement) -> LatencyCeilingState:
         """A mode without a bound or without requests of the canary holds."""
         fail, good = [0.0] * len(GRID), [0.0] * len(PASS_GRID)
         rollout, step = dict(test.rollout), dict(test.step)
@@ -100,17 +100,17 @@ class Ceiling:
             moved = True
             back, aim = self._edges(mode)
             over = new.canary.over(back), new.canary.over(aim)
-            rollout[mode] = rollout.get(mode, Over()).plus(new, *over)
-            step[mode] = step.get(mode, Over()).plus(new, *over)
+            rollout[mode] = rollout.get(mode, ExceedanceCounts()).plus(new, *over)
+            step[mode] = step.get(mode, ExceedanceCounts()).plus(new, *over)
             n = new.canary.total
             fail = _plus(fail, [log_held_against(allowed, over[0], n, r) for r in GRID])
             good = _plus(good, [log_held_against(allowed, over[1], n, q) for q in PASS_GRID])
         wager = test.wager.after(fail, good, self.bounds) if moved else test.wager
-        return CeilingTest(wager, rollout, step)
+        return LatencyCeilingState(wager, rollout, step)
 
-    def assess(self, test: CeilingTest) -> Verdict:
+    def assess(self, test: LatencyCeilingState) -> Verdict:
         outcome, words = self.bounds.verdict(test.wager)
-        seen = test.rollout if outcome is Outcome.FAIL else test.step
+        seen = test.rollout if outcome is VerdictOutcome.FAIL else test.step
         clauses = [self._clause(mode, over) for mode, over in sorted(seen.items())]
         step = test.step.values()
         return Verdict(
@@ -136,12 +136,12 @@ class Ceiling:
         back = above[0] if above else len(self.edges) - 1
         return back, sum(edge <= bound.aim_seconds for edge in self.edges) - 1
 
-    def _ratio(self, test: CeilingTest) -> float | None:
+    def _ratio(self, test: LatencyCeilingState) -> float | None:
         canary = sum(over.canary for over in test.step.values())
         over = sum(over.over_roll_back for over in test.step.values())
         return over / canary / (1 - self.quantile) if canary else None
 
-    def _mode(self, mode: str, over: Over) -> dict[str, object]:
+    def _mode(self, mode: str, over: ExceedanceCounts) -> dict[str, object]:
         back, aim = self._edges(mode)
         return {
             "mode": mode,
@@ -151,7 +151,7 @@ class Ceiling:
             "over_aim": over.over_aim,
         }
 
-    def _clause(self, mode: str, over: Over) -> str:
+    def _clause(self, mode: str, over: ExceedanceCounts) -> str:
         back, aim = self._edges(mode)
         aimed = seconds(self.edges[aim]) if aim >= 0 else "any bucket"
         return (

@@ -37,10 +37,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from service.rollout.analysis.counts import KeyArms
-from service.rollout.analysis.e_process import Bounds, Wager, weight_of
-from service.rollout.analysis.guardrails.base import Look
-from service.rollout.analysis.guardrails.config import QualityFigures
+from service.rollout.analysis.counters import KeyCountsByArm
+from service.rollout.analysis.e_process import EProcess, EvidenceBounds, weight_of
+from service.rollout.analysis.guardrails.config import QualityConfig
+from service.rollout.analysis.guardrails.guardrail import Measurement
 from service.rollout.analysis.verdict import Verdict
 from service.types import SHARES
 
@@ -52,41 +52,41 @@ PRIOR = (2.0, 4.0)
 
 
 @dataclass(frozen=True, slots=True)
-class QualityTest:
+class QualityState:
     """The test's memory: of this step alone, but for how many there were before it."""
 
     before: int = 0
-    wager: Wager = field(default_factory=lambda: Wager.over(len(BETS), len(BETS)))
-    keys: KeyArms = field(default_factory=KeyArms)
+    wager: EProcess = field(default_factory=lambda: EProcess.over(len(BETS), len(BETS)))
+    keys: KeyCountsByArm = field(default_factory=KeyCountsByArm)
 
-    def next_step(self) -> QualityTest:
+    def next_step(self) -> QualityState:
         """A step in which no key had its say has spent nothing."""
-        return self if self.keys == KeyArms() else QualityTest(self.before + 1)
+        return self if self.keys == KeyCountsByArm() else QualityState(self.before + 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Worse:
+class QualityGuardrail:
     """The guardrail. `bounds` are the whole rollout's; a step has a share of them."""
 
     name: str
-    bounds: Bounds
-    figures: QualityFigures
+    bounds: EvidenceBounds
+    figures: QualityConfig
 
     @property
     def threshold(self) -> float:
         return self.figures.kept
 
-    def begin(self) -> QualityTest:
-        return QualityTest()
+    def begin(self) -> QualityState:
+        return QualityState()
 
-    def look(self, test: QualityTest, look: Look) -> QualityTest:
+    def look(self, test: QualityState, look: Measurement) -> QualityState:
         """While one arm has no keys the other's are remembered, and nothing is bet."""
         if look.restarted:
             test = test.next_step()
         new = look.new.keys
         keys = test.keys.plus(new)
         if not (new.stable.total and new.canary.total) or look.alone:
-            return QualityTest(test.before, test.wager, keys)
+            return QualityState(test.before, test.wager, keys)
         known = test.keys.stable
         theta = self.figures.kept * (PRIOR[0] + known.hits) / (PRIOR[1] + known.total)
         kept = self.figures.kept
@@ -95,9 +95,9 @@ class Worse:
             [_in_favour(new, part, theta, kept) for part in BETS],
             self._bounds(test),
         )
-        return QualityTest(test.before, wager, keys)
+        return QualityState(test.before, wager, keys)
 
-    def assess(self, test: QualityTest) -> Verdict:
+    def assess(self, test: QualityState) -> Verdict:
         bounds = self._bounds(test)
         outcome, words = bounds.verdict(test.wager)
         canary, stable = test.keys.canary, test.keys.stable
@@ -124,20 +124,20 @@ class Worse:
             details={"hit_at_5": {"canary": canary.mean, "stable": stable.mean}},
         )
 
-    def _bounds(self, test: QualityTest) -> Bounds:
+    def _bounds(self, test: QualityState) -> EvidenceBounds:
         """Of this step's test."""
         share = weight_of(test.before + 1)
-        return Bounds(fail=self.bounds.fail * share, passing=self.bounds.passing)
+        return EvidenceBounds(fail=self.bounds.fail * share, passing=self.bounds.passing)
 
 
-def _against(new: KeyArms, part: float, theta: float, kept: float) -> float:
+def _against(new: KeyCountsByArm, part: float, theta: float, kept: float) -> float:
     """ln F: what a bet that the canary is worse is worth after this look."""
     odds = new.canary.total / new.stable.total
     bet = part * min(1 / (1 - theta), 1 / (odds * theta))
     return _worth(new, bet, odds * bet, theta, kept)
 
 
-def _in_favour(new: KeyArms, part: float, theta: float, kept: float) -> float:
+def _in_favour(new: KeyCountsByArm, part: float, theta: float, kept: float) -> float:
     """The same with the signs turned. Positive at the worst shares: no hit of a canary
     key, and a stable one's all."""
     odds = new.canary.total / new.stable.total
@@ -145,7 +145,9 @@ def _in_favour(new: KeyArms, part: float, theta: float, kept: float) -> float:
     return _worth(new, -bet, -odds * bet, theta, kept)
 
 
-def _worth(new: KeyArms, canary_bet: float, stable_bet: float, theta: float, kept: float) -> float:
+def _worth(
+    new: KeyCountsByArm, canary_bet: float, stable_bet: float, theta: float, kept: float
+) -> float:
     return math.fsum(
         canary * math.log1p(canary_bet * (theta - share))
         + stable * math.log1p(stable_bet * (kept * share - theta))

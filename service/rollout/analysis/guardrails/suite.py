@@ -7,15 +7,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from service.rollout.analysis.e_process import Bounds, weight_of
-from service.rollout.analysis.guardrails.base import Guardrail, Look, error
+from service.rollout.analysis.e_process import EvidenceBounds, weight_of
 from service.rollout.analysis.guardrails.config import edges_apart
-from service.rollout.analysis.guardrails.error_rate import ErrorTest, MoreErrors
-from service.rollout.analysis.guardrails.interference import Interference, InterferenceTest
-from service.rollout.analysis.guardrails.latency import Rule, Slower, SlowTest, What
-from service.rollout.analysis.guardrails.latency_ceiling import Ceiling, CeilingTest
-from service.rollout.analysis.guardrails.quality import QualityTest, Worse
-from service.rollout.analysis.verdict import Judgement, Verdict, judge
+from service.rollout.analysis.guardrails.error_rate import ErrorRateGuardrail, ErrorRateState
+from service.rollout.analysis.guardrails.guardrail import Guardrail, Measurement, error
+from service.rollout.analysis.guardrails.interference import (
+    InterferenceGuardrail,
+    InterferenceState,
+)
+from service.rollout.analysis.guardrails.latency import LatencyGuardrail, LatencyState, Rule, What
+from service.rollout.analysis.guardrails.latency_ceiling import (
+    LatencyCeilingGuardrail,
+    LatencyCeilingState,
+)
+from service.rollout.analysis.guardrails.quality import QualityGuardrail, QualityState
+from service.rollout.analysis.verdict import Assessment, Verdict, assess
 from service.rollout.plan.rollout_plan import Plan
 
 log = logging.getLogger(__name__)
@@ -25,25 +31,25 @@ PARTS = {"latency": 4, "quality": 2}
 small difference; the others would see what they are there for with much less."""
 
 
-def _latency(plan: Plan, bounds: Bounds, edges: tuple[float, ...]) -> Guardrail[Any]:
-    return Slower("latency", bounds, Rule.of(plan), edges, What.REQUESTS)
+def _latency(plan: Plan, bounds: EvidenceBounds, edges: tuple[float, ...]) -> Guardrail[Any]:
+    return LatencyGuardrail("latency", bounds, Rule.of(plan), edges, What.REQUESTS)
 
 
-def _inference(plan: Plan, bounds: Bounds, edges: tuple[float, ...]) -> Guardrail[Any]:
-    return Slower("inference", bounds, Rule.of(plan), edges, What.INFERENCE)
+def _inference(plan: Plan, bounds: EvidenceBounds, edges: tuple[float, ...]) -> Guardrail[Any]:
+    return LatencyGuardrail("inference", bounds, Rule.of(plan), edges, What.INFERENCE)
 
 
-def _errors(plan: Plan, bounds: Bounds, _: tuple[float, ...]) -> Guardrail[Any]:
-    return MoreErrors("errors", bounds, plan.guardrails.errors.margin)
+def _errors(plan: Plan, bounds: EvidenceBounds, _: tuple[float, ...]) -> Guardrail[Any]:
+    return ErrorRateGuardrail("errors", bounds, plan.guardrails.errors.margin)
 
 
-def _ceiling(plan: Plan, bounds: Bounds, edges: tuple[float, ...]) -> Guardrail[Any]:
-    return Ceiling("ceiling", bounds, plan.guardrails.ceiling, plan.quantile, edges)
+def _ceiling(plan: Plan, bounds: EvidenceBounds, edges: tuple[float, ...]) -> Guardrail[Any]:
+    return LatencyCeilingGuardrail("ceiling", bounds, plan.guardrails.ceiling, plan.quantile, edges)
 
 
-def _interference(plan: Plan, bounds: Bounds, edges: tuple[float, ...]) -> Guardrail[Any]:
+def _interference(plan: Plan, bounds: EvidenceBounds, edges: tuple[float, ...]) -> Guardrail[Any]:
     ratio = plan.guardrails.interference.ratio
-    return Interference(
+    return InterferenceGuardrail(
         name="interference",
         bounds=bounds,
         ratio=ratio,
@@ -54,11 +60,11 @@ def _interference(plan: Plan, bounds: Bounds, edges: tuple[float, ...]) -> Guard
     )
 
 
-def _quality(plan: Plan, bounds: Bounds, _: tuple[float, ...]) -> Guardrail[Any]:
-    return Worse("quality", bounds, plan.guardrails.quality)
+def _quality(plan: Plan, bounds: EvidenceBounds, _: tuple[float, ...]) -> Guardrail[Any]:
+    return QualityGuardrail("quality", bounds, plan.guardrails.quality)
 
 
-BUILDERS: dict[str, Callable[[Plan, Bounds, tuple[float, ...]], Guardrail[Any]]] = {
+BUILDERS: dict[str, Callable[[Plan, EvidenceBounds, tuple[float, ...]], Guardrail[Any]]] = {
     "latency": _latency,
     "inference": _inference,
     "errors": _errors,
@@ -77,15 +83,15 @@ class Evidence:
     """
 
     edges: tuple[float, ...]
-    latency: SlowTest | None = None
-    inference: SlowTest | None = None
-    errors: ErrorTest | None = None
-    quality: QualityTest | None = None
-    ceiling: CeilingTest | None = None
-    interference: InterferenceTest | None = None
+    latency: LatencyState | None = None
+    inference: LatencyState | None = None
+    errors: ErrorRateState | None = None
+    quality: QualityState | None = None
+    ceiling: LatencyCeilingState | None = None
+    interference: InterferenceState | None = None
 
     def next_step(self) -> Evidence:
-        """After the weight has changed; see `base.Memory`."""
+        """After the weight has changed; see `base.GuardrailState`."""
         kept = {name: getattr(self, name) for name in BUILDERS}
         return replace(self, **{name: test and test.next_step() for name, test in kept.items()})
 
@@ -94,23 +100,23 @@ assert {field.name for field in fields(Evidence)} == {"edges", *BUILDERS}
 
 
 @dataclass(frozen=True, slots=True)
-class Suite:
+class GuardrailSuite:
     """The guardrails that a plan turns on."""
 
     plan: Plan
     guardrails: tuple[Guardrail[Any], ...]
 
     @classmethod
-    def of(cls, plan: Plan, edges: tuple[float, ...], attempt: int) -> Suite:
+    def of(cls, plan: Plan, edges: tuple[float, ...], attempt: int) -> GuardrailSuite:
         """`attempt`: how many times this canary has been started, this one included."""
         names = [name for name in BUILDERS if name in plan.guardrails.enabled]
         share = plan.alpha * weight_of(attempt)
         parts = {name: PARTS.get(name, 1) for name in names}
         of = {name: share * part / sum(parts.values()) for name, part in parts.items()}
-        bounds = {name: Bounds(fail=of[name], passing=share) for name in names}
+        bounds = {name: EvidenceBounds(fail=of[name], passing=share) for name in names}
         return cls(plan, tuple(BUILDERS[name](plan, bounds[name], edges) for name in names))
 
-    def look(self, evidence: Evidence, look: Look, step: int) -> tuple[Evidence, Judgement]:
+    def look(self, evidence: Evidence, look: Measurement, step: int) -> tuple[Evidence, Assessment]:
         """One more look by all. One that breaks has an error for a verdict, keeps what
         it had seen, and leaves the others alone."""
         verdicts: list[Verdict] = []
@@ -125,14 +131,14 @@ class Suite:
                 evidence = replace(evidence, **{guardrail.name: test})
         return evidence, self._judged(verdicts, step)
 
-    def judge(self, evidence: Evidence, step: int) -> Judgement:
+    def assess(self, evidence: Evidence, step: int) -> Assessment:
         """What they say of all looks so far."""
         return self._judged(
             [g.assess(getattr(evidence, g.name) or g.begin()) for g in self.guardrails], step
         )
 
-    def _judged(self, verdicts: Sequence[Verdict], step: int) -> Judgement:
-        return judge(verdicts, self._must_pass(verdicts, step))
+    def _judged(self, verdicts: Sequence[Verdict], step: int) -> Assessment:
+        return assess(verdicts, self._must_pass(verdicts, step))
 
     def _must_pass(self, verdicts: Sequence[Verdict], step: int) -> frozenset[str]:
         """The plan's, and what binds by the evidence it has where the step names none."""
@@ -141,6 +147,6 @@ class Suite:
             return wanted
         return wanted | {verdict.name for verdict in verdicts if verdict.binding}
 
-    def unreadable(self, message: str, step: int) -> Judgement:
+    def unreadable(self, message: str, step: int) -> Assessment:
         """The evidence could not be read: an error of every guardrail."""
-        return judge([error(g, message) for g in self.guardrails], self.plan.must_pass(step))
+        return assess([error(g, message) for g in self.guardrails], self.plan.must_pass(step))

@@ -1,0 +1,1 @@
+"""Deployment files: compose, Prometheus and Grafana."""

@@ -1,0 +1,1 @@
+"""Where the request counts come from: this process, or a Prometheus server."""

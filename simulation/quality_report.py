@@ -1,0 +1,148 @@
+"""Many rollouts of canaries that predict worse, as a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import orjson
+
+from service.rollout.plan.rollout_plan import Plan
+from simulation.parallel import CHUNK, in_processes
+from simulation.quality_rollout import SimulatedQualityRollout, SimulatedSessions, several
+from simulation.simulation_row import TimePercentiles, wilson
+
+RATIOS = (1.0, 0.9, 0.8, 0.7, 0.5)
+HEADINGS = ("units", "canary's Hit@5", "rolled back, %", "predictions", "keys", "s", "passed, s")
+NOTES = (
+    "Units: what counts once, a routing key as in the service, or every prediction, as a "
+    "comparison. Canary's Hit@5: over stable's; the plan lets it fall to what must be kept. "
+    "Rolled back: with the 95 % interval. Predictions, keys: the canary's until the rollback, "
+    "median/90th percentile of the rollouts that had one; s: until then, over all. "
+    "Passed: until the first pass, over all."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class QualityRow:
+    """What rollouts of one canary showed. `predictions` and `keys`: median and 90th percentile
+    of those rolled back, None without any. Times in seconds, over all rollouts."""
+
+    by_key: bool
+    ratio: float
+    rollouts: int
+    rolled_back: int
+    low: float
+    high: float
+    predictions: tuple[int, int] | None
+    keys: tuple[int, int] | None
+    seconds: TimePercentiles
+    passed: TimePercentiles
+
+    @classmethod
+    def of(
+        cls, ratio: float, played: Sequence[SimulatedQualityRollout], *, by_key: bool
+    ) -> QualityRow:
+        back = [p for p in played if p.rolled_back]
+        low, high = wilson(len(back), len(played))
+        return cls(
+            by_key=by_key,
+            ratio=ratio,
+            rollouts=len(played),
+            rolled_back=len(back),
+            low=low,
+            high=high,
+            predictions=_middle([p.predictions for p in back]),
+            keys=_middle([p.keys for p in back]),
+            seconds=TimePercentiles.of([p.seconds if p.rolled_back else None for p in played]),
+            passed=TimePercentiles.of([p.passed for p in played]),
+        )
+
+
+def run(
+    sessions: SimulatedSessions,
+    ratios: Sequence[float],
+    plan: Plan,
+    *,
+    compare: bool,
+    rollouts: int,
+    seed: int,
+    processes: int,
+    advanced: Callable[[int], None],
+) -> list[QualityRow]:
+    """A row for each ratio; with `compare` also with predictions as units. `advanced` hears
+    how many rollouts are over."""
+    kinds = [
+        (by_key, ratio) for by_key in ([True, False] if compare else [True]) for ratio in ratios
+    ]
+    starts = range(0, rollouts, CHUNK)
+    tasks = [
+        partial(
+            several,
+            replace(sessions, ratio=ratio),
+            plan,
+            min(CHUNK, rollouts - start),
+            (seed, i, start),
+            by_key=by_key,
+        )
+        for i, (by_key, ratio) in enumerate(kinds)
+        for start in starts
+    ]
+    done: list[SimulatedQualityRollout] = []
+    for batch in in_processes(_call, tasks, processes):
+        done += batch
+        advanced(len(batch))
+    return [
+        QualityRow.of(ratio, done[i * rollouts : (i + 1) * rollouts], by_key=by_key)
+        for i, (by_key, ratio) in enumerate(kinds)
+    ]
+
+
+def cells(row: QualityRow) -> tuple[str, ...]:
+    """As text, under `HEADINGS`."""
+    return (
+        "keys" if row.by_key else "predictions",
+        f"{row.ratio:g}×",
+        f"{100 * row.rolled_back / row.rollouts:.1f} ({100 * row.low:.1f}–{100 * row.high:.1f})",
+        _pair(row.predictions),
+        _pair(row.keys),
+        _times(row.seconds),
+        _times(row.passed),
+    )
+
+
+def write(settings: Mapping[str, object], rows: Sequence[QualityRow], directory: Path) -> None:
+    """`quality.json` and `quality.md`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    found = {"settings": settings, "rows": [asdict(row) for row in rows]}
+    option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    (directory / "quality.json").write_bytes(orjson.dumps(found, option=option))
+    table = [HEADINGS, ("---",) * len(HEADINGS), *(cells(row) for row in rows)]
+    told = "; ".join(f"{name} {value}" for name, value in settings.items())
+    lines = [f"| {' | '.join(line)} |" for line in table]
+    text = ["# Simulated quality", "", *lines, "", NOTES, "", f"Settings: {told}.", ""]
+    (directory / "quality.md").write_text("\n".join(text), encoding="utf-8")
+
+
+def _call(task: Callable[[], list[SimulatedQualityRollout]]) -> list[SimulatedQualityRollout]:
+    return task()
+
+
+def _middle(counts: Sequence[int]) -> tuple[int, int] | None:
+    ordered = sorted(counts)
+    if not ordered:
+        return None
+    median, p90 = (ordered[math.ceil(q * len(ordered)) - 1] for q in (0.5, 0.9))
+    return median, p90
+
+
+def _pair(pair: tuple[int, int] | None) -> str:
+    return "–" if pair is None else f"{pair[0]}/{pair[1]}"
+
+
+def _times(times: TimePercentiles) -> str:
+    found = ["–" if t is None else f"{t:.0f}" for t in (times.median, times.p90)]
+    return "–" if found == ["–", "–"] else "/".join(found)

@@ -1,0 +1,230 @@
+"""How often the guardrail is right, by simulation through the very same code.
+
+50 requests a second, a look every 15 s, lognormal latencies; fixed seeds. The
+bounds leave room for chance: an error rate of 1 % shows more than 8 false
+verdicts in 300 rollouts less than once in 200 times.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from service.rollout.analysis.counters import Counters, Counts, CountsByArm
+from service.rollout.analysis.e_process import EvidenceBounds
+from service.rollout.analysis.guardrails.error_rate import ErrorRateGuardrail
+from service.rollout.analysis.guardrails.guardrail import Measurement
+from service.rollout.analysis.guardrails.latency import LatencyGuardrail, Rule, What
+from service.rollout.analysis.verdict import VerdictOutcome
+from service.rollout.plan.rollout_plan import Plan
+from tests.support.rollout_fakes import EDGES
+
+LATENCY = LatencyGuardrail(
+    "latency", EvidenceBounds(0.01, 0.01), Rule.of(Plan()), EDGES, What.REQUESTS
+)
+TOP = np.array(EDGES)
+
+
+def histogram(seconds) -> Counts:
+    places = np.searchsorted(TOP, seconds, side="left")
+    return Counts(tuple(np.bincount(places, minlength=len(EDGES) + 1).tolist()))
+
+
+def rollout(rng, ratio, *, weights=(0.05,), looks=60, sigma=0.5, drift=0.0, stop_at_pass=False):
+    """(verdict, looks it took) of one simulated rollout, the weight rising in even parts."""
+    test, weight = LATENCY.begin(), weights[0]
+    for k in range(looks):
+        wanted = weights[k * len(weights) // looks]
+        if wanted != weight:
+            test, weight = test.next_step(), wanted
+        level = np.log(0.05) + drift * np.sin(k / 10)
+        canary = rng.binomial(total := rng.poisson(750), weight)
+        x = rng.lognormal(level, sigma, total - canary)
+        y = ratio * rng.lognormal(level, sigma, canary)
+        new = Measurement(Counters({"step": CountsByArm(histogram(x), histogram(y))}))
+        test = LATENCY.look(test, new)
+        if test.wager.log_fail() >= LATENCY.bounds.log_fail:
+            return "fail", k + 1
+        if stop_at_pass and test.wager.peak >= LATENCY.bounds.log_pass:
+            return "pass", k + 1
+    return "inconclusive", looks
+
+
+def verdicts(seed, count, ratio, **how):
+    rng = np.random.default_rng(seed)
+    results = [rollout(rng, ratio, **how) for _ in range(count)]
+    looks = {
+        verdict: sorted(n for v, n in results if v == verdict)
+        for verdict in ("fail", "pass", "inconclusive")
+    }
+    return {v: len(n) for v, n in looks.items()}, {
+        v: n[len(n) // 2] if n else None for v, n in looks.items()
+    }
+
+
+@pytest.mark.parametrize(("slower", "most", "least"), [(1.0, 2, 0), (2.0, 40, 38)])
+def test_a_mode_of_one_request_in_ten_is_neither_outvoted_nor_blamed(slower, most, least):
+    """Contexts of twice stable's time beside steps that are alike: rolled back within two
+    hours; of the same time: not."""
+    failed, rng = 0, np.random.default_rng(7)
+    for _ in range(40):
+        test = LATENCY.begin()
+        for _ in range(480):
+            counted = {}
+            for mode, rate, level, ratio in (
+                ("step", 675, 0.003, 1.0),
+                ("prefill", 75, 0.1, slower),
+            ):
+                canary = rng.binomial(total := rng.poisson(rate), 0.25)
+                x = rng.lognormal(np.log(level), 0.5, total - canary)
+                y = ratio * rng.lognormal(np.log(level), 0.5, canary)
+                counted[mode] = CountsByArm(histogram(x), histogram(y))
+            test = LATENCY.look(test, Measurement(Counters(counted)))
+            if test.log_fail() >= LATENCY.bounds.log_fail:
+                failed += 1
+                break
+    assert least <= failed <= most
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"weights": (0.05, 0.1, 0.25, 0.5)},
+        {"weights": (0.05, 0.1, 0.25, 0.5), "drift": 0.7},
+        {"sigma": 1.0},
+    ],
+    ids=["5 %", "a ramp", "a ramp while load drifts", "heavy tails"],
+)
+@pytest.mark.parametrize("ratio", [1.0, 1.1])
+def test_a_canary_that_complies_is_not_rolled_back(ratio, how):
+    count, _ = verdicts(1, 75, ratio, **how)
+    assert count["fail"] <= 3
+
+
+@pytest.mark.parametrize(("ratio", "median"), [(1.5, 12), (2.0, 6), (5.0, 4)])
+def test_a_slower_canary_is_found(ratio, median):
+    count, looks = verdicts(2, 50, ratio, looks=120)
+    assert 50 == count["fail"]
+    assert looks["fail"] <= median
+
+
+def test_an_identical_canary_passes():
+    count, looks = verdicts(3, 50, 1.0, looks=120, stop_at_pass=True)
+    assert count["pass"] >= 48
+    assert count["fail"] == 0
+    assert looks["pass"] <= 20
+
+
+def test_a_slower_canary_does_not_pass():
+    """ratio 1.3 breaks the rule: a pass is as rare as a false roll back."""
+    count, _ = verdicts(4, 75, 1.3, looks=120, stop_at_pass=True)
+    assert count["pass"] <= 3
+
+
+def test_a_regression_at_a_later_step_is_found():
+    """Slow only from 50 % on: the evidence of the steps before it does not bury it."""
+    rng = np.random.default_rng(5)
+    found = []
+    for _ in range(20):
+        test = LATENCY.begin()
+        for k in range(200):
+            weight, ratio = (0.05, 1.0) if k < 80 else (0.5, 2.0)
+            test = test.next_step() if k == 80 else test
+            canary = rng.binomial(total := rng.poisson(750), weight)
+            x = rng.lognormal(-3, 0.5, total - canary)
+            y = ratio * rng.lognormal(-3, 0.5, canary)
+            new = Measurement(Counters({"step": CountsByArm(histogram(x), histogram(y))}))
+            test = LATENCY.look(test, new)
+            if test.wager.log_fail() >= LATENCY.bounds.log_fail:
+                found.append(k - 79)
+                break
+    assert 20 == len(found)
+    assert max(found) <= 12
+
+
+def test_a_canary_that_stalls_within_one_look_is_not_rolled_back():
+    """All of its requests of that look slow, at the first look that may judge: the worst."""
+    rng = np.random.default_rng(6)
+    found = 0
+    for _ in range(50):
+        test = LATENCY.begin()
+        for k in range(20):
+            canary = rng.binomial(total := rng.poisson(750), 0.05)
+            x = rng.lognormal(-3, 0.5, total - canary)
+            y = rng.lognormal(-3, 0.5, canary) + (3.0 if k == 2 else 0.0)
+            new = Measurement(Counters({"step": CountsByArm(histogram(x), histogram(y))}))
+            test = LATENCY.look(test, new)
+            found += LATENCY.assess(test).outcome is VerdictOutcome.FAIL
+    assert 0 == found
+
+
+ERRORS = ErrorRateGuardrail("errors", EvidenceBounds(0.01, 0.01), 0.01)
+
+
+def failing(rng, canary_rate, stable_rate, *, looks=240, weight=0.05, poison=0, swing=0.0):
+    """How a rollout ends that is judged by errors alone, and after how many looks.
+
+    `poison` requests of each look fail whoever gets them; both rates `swing`.
+    """
+    test = ERRORS.begin()
+    passed = None
+    for k in range(looks):
+        level = 1 + swing * np.sin(k / 10)
+        canary = rng.binomial(total := rng.poisson(750), weight)
+        fails = rng.binomial(canary, canary_rate * level)
+        stable_fails = rng.binomial(total - canary, stable_rate * level)
+        poisoned = rng.hypergeometric(canary, total - canary, poison) if poison else 0
+        fails = min(canary, fails + poisoned)
+        stable_fails = min(total - canary, stable_fails + poison - poisoned)
+        arms = CountsByArm(
+            Counts((total - canary - stable_fails,), stable_fails), Counts((canary - fails,), fails)
+        )
+        test = ERRORS.look(test, Measurement(Counters({"step": arms})))
+        if test.wager.log_fail() >= ERRORS.bounds.log_fail:
+            return VerdictOutcome.FAIL, k + 1
+        if test.wager.peak >= ERRORS.bounds.log_pass and passed is None:
+            passed = k + 1
+    return (VerdictOutcome.PASS if passed else VerdictOutcome.INCONCLUSIVE), passed or looks
+
+
+def ends(seed, count, *rates, **how):
+    rng = np.random.default_rng(seed)
+    return [failing(rng, *rates, **how) for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("rates", "how"),
+    [
+        ((0.001, 0.001), {}),
+        ((0.05, 0.05), {}),
+        ((0.05, 0.05), {"swing": 0.9, "weight": 0.5}),
+        ((0.0, 0.0), {"poison": 15}),
+        ((0.012, 0.002), {}),
+        ((0.06, 0.05), {"weight": 0.5}),
+    ],
+    ids=["few", "many", "swinging", "poison", "at the margin", "many at the margin"],
+)
+def test_a_canary_that_fails_no_more_than_it_may_is_not_rolled_back(rates, how):
+    found = ends(11, 75, *rates, **how)
+    assert 3 >= sum(outcome is VerdictOutcome.FAIL for outcome, _ in found)
+
+
+@pytest.mark.parametrize(
+    ("canary_rate", "median"), [(0.5, 2), (0.2, 2), (0.1, 5), (0.05, 12), (0.03, 40)]
+)
+def test_a_failing_canary_is_found(canary_rate, median):
+    found = ends(12, 50, canary_rate, 0.001)
+    assert all(outcome is VerdictOutcome.FAIL for outcome, _ in found)
+    assert sorted(looks for _, looks in found)[25] <= median
+
+
+def test_equal_arms_pass_on_errors_in_five_minutes():
+    found = ends(13, 50, 0.0005, 0.0005, looks=40)
+    assert 25 <= sum(outcome is VerdictOutcome.PASS and looks <= 20 for outcome, looks in found)
+
+
+@pytest.mark.parametrize("rates", [(0.011, 0.0), (0.035, 0.02)])
+def test_a_canary_that_fails_by_more_than_the_margin_does_not_pass(rates):
+    found = ends(14, 75, *rates)
+    assert 3 >= sum(outcome is VerdictOutcome.PASS for outcome, _ in found)

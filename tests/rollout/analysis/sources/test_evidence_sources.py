@@ -1,0 +1,159 @@
+"""What every source of evidence does: the process's registry, a fake server, a real Prometheus."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from service.metrics import UNASSIGNED
+from service.rollout.analysis.counters import CountsByArm, KeyCounts
+from service.rollout.analysis.run import run_analysis
+from service.rollout.analysis.sources.prometheus_source import EvidenceError, PrometheusSource
+from service.rollout.analysis.sources.registry_source import RegistrySource, since
+from service.rollout.analysis.verdict import VerdictOutcome
+from service.rollout.state.events import Phase
+from service.rollout.state.rollout_state import Rollout
+from service.rollout.storage.rollout_store import Record
+from service.types import SHARES, Mode
+from tests.support.prometheus_fakes import (
+    Scraped,
+    new_metrics,
+    prometheus,
+    serving,
+    vector,
+)
+from tests.support.rollout_fakes import EDGES, QUICK, bucket_counts
+from tests.support.tools import require
+
+
+class World:
+    """A source and the metrics it reads; `settle` waits until it can see them."""
+
+    def __init__(self, source, metrics, settle=lambda: None):
+        self.source, self.metrics, self.settle = source, metrics, settle
+
+    def observe(self, variant, version, outcome, seconds, mode="step"):
+        self.metrics.request_duration.labels(variant, version, mode, outcome).observe(seconds)
+
+    def read_stable(self, stable="a"):
+        return self._patiently(lambda: self.source.read_stable(stable))
+
+    def read(self, stable="a", canary="b"):
+        return self._patiently(lambda: self.source.read(stable, canary))
+
+    def _patiently(self, read):
+        """On a busy machine a scrape may time out: the real server then has no series."""
+        for _ in range(5):
+            self.settle()
+            try:
+                return asyncio.run(read())
+            except EvidenceError as error:
+                last = error
+        raise last
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    require("prometheus")
+    scraped = Scraped()
+    folder = tmp_path_factory.mktemp("prometheus")
+    with serving(scraped.answer) as port, prometheus(folder, port) as url:
+        scraped.url = url
+        scraped.settle()
+        yield url, scraped
+
+
+@pytest.fixture(params=["registry", "fake server", "real server"])
+def world(request):
+    if request.param == "real server":
+        url, scraped = request.getfixturevalue("real")
+        yield World(
+            PrometheusSource(url, EDGES, matchers='job="nextvec"'), scraped.metrics, scraped.settle
+        )
+        return
+    metrics = new_metrics()
+    if request.param == "registry":
+        yield World(RegistrySource(metrics), metrics)
+        return
+    with serving(lambda path: (200, "application/json", vector({"one": metrics}))) as port:
+        yield World(PrometheusSource(f"http://127.0.0.1:{port}", EDGES), metrics)
+
+
+def test_what_is_new_is_counted_by_arm_and_mode(world):
+    """Each duration in its bucket, faults apart, what is not the version's doing left out."""
+    assert EDGES == world.source.edges
+    world.observe("stable", "a", "ok", 0.1)
+    before = world.read()
+    for seconds in (*EDGES, *(edge * 1.01 for edge in EDGES)):
+        world.observe("canary", "b", "ok", seconds)
+    world.observe("stable", "a", "ok", 0.3, mode="prefill")
+    world.observe("stable", "a", "cancelled", 0.2)
+    for outcome in ("error", "timeout", "invalid", "rejected"):
+        world.observe("stable", "a", outcome, 0.001)
+    world.observe("canary", "other", "ok", 0.2)
+    world.observe(UNASSIGNED, "b", "ok", 0.2)
+    new = since(before, world.read())
+    both = [*EDGES, *(edge * 1.01 for edge in EDGES)]
+    assert CountsByArm(bucket_counts([0.2], faults=2), bucket_counts(both)) == new.requests["step"]
+    assert CountsByArm(bucket_counts([0.3]), bucket_counts([])) == new.requests["prefill"]
+    assert CountsByArm(bucket_counts([]), bucket_counts([])) == new.requests["mixed"]
+
+
+def test_time_in_the_engine_is_counted_apart(world):
+    """By arm and mode; of requests that were assigned by chance alone."""
+    before = world.read()
+    engine = world.metrics.observe_engine
+    engine("stable", "a", Mode.STEP, 9.0, 0.1)
+    engine("canary", "b", Mode.STEP, 9.0, 0.3)
+    engine("canary", "b", Mode.PREFILL, 9.0, 2.0)
+    engine(UNASSIGNED, "b", Mode.STEP, 9.0, 5.0)
+    new = since(before, world.read())
+    assert CountsByArm(bucket_counts([0.1]), bucket_counts([0.3])) == new.inference["step"]
+    assert CountsByArm(bucket_counts([]), bucket_counts([2.0])) == new.inference["prefill"]
+    assert {0} == {arms.canary.total for arms in new.requests.values()}
+
+
+def test_keys_are_counted_by_their_share_of_hits(world):
+    """Each share in its own place, both ends among them."""
+    before = world.read()
+    for share in SHARES:
+        world.metrics.online_key_share.labels("canary", "b").observe(share)
+    world.metrics.online_key_share.labels("stable", "a").observe(1 / 3)
+    world.metrics.online_key_share.labels("canary", "other").observe(0.0)
+    new = since(before, world.read()).keys
+    assert KeyCounts((1,) * len(SHARES)) == new.canary
+    assert (1, pytest.approx(1 / 3)) == (new.stable.total, new.stable.mean)
+
+
+def test_stables_requests_are_read_while_there_is_no_canary(world):
+    before = world.read_stable()
+    for seconds in (0.1, 0.2):
+        world.observe("stable", "a", "ok", seconds)
+    world.observe("stable", "a", "timeout", 9.0)
+    world.observe("canary", "b", "ok", 0.3)
+    new = {mode: now.since(before[mode]) for mode, now in world.read_stable().items()}
+    assert bucket_counts([0.1, 0.2], faults=1) == new["step"]
+    assert bucket_counts([]) == new["prefill"]
+
+
+def test_nothing_new_is_nothing(world):
+    before = world.read()
+    blank = bucket_counts([])
+    assert {CountsByArm(blank, blank)} == set(since(before, world.read()).requests.values())
+
+
+def test_a_look_goes_through_to_a_verdict(world):
+    """Faults are judged from the second look on, through the controller's own code."""
+    rollout = Rollout("a", Phase.PROGRESSING, canary="b", plan=QUICK, warmed=True)
+    record = Record(rollout)
+    for now in range(4):
+        for _ in range(30):
+            world.observe("stable", "a", "ok", 0.1)
+            world.observe("canary", "b", "error", 0.1)
+        world.settle()
+        record, verdict, requests = asyncio.run(
+            run_analysis(world.source, record, now=float(now), started_at=0.0)
+        )
+        assert (30 if now else 0) == requests
+    assert VerdictOutcome.FAIL is verdict.outcome

@@ -1,0 +1,90 @@
+"""What is new since the last look, whatever the counters have been through."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from prometheus_client import CollectorRegistry
+
+from service.metrics import UNASSIGNED, Metrics
+from service.rollout.analysis.counters import Counters, Counts, CountsByArm
+from service.rollout.analysis.sources.registry_source import RegistrySource, Snapshot, since
+from tests.support.rollout_fakes import EDGES, bucket_counts
+
+
+def observe(metrics, variant, version, outcome, seconds, mode="step"):
+    metrics.request_duration.labels(variant, version, mode, outcome).observe(seconds)
+
+
+def snapshot(stable=(), canary=(), origin="one", faults=0) -> Snapshot:
+    arms = CountsByArm(bucket_counts(stable), bucket_counts(canary, faults))
+    return Snapshot(origin, "a", "b", Counters({"step": arms}))
+
+
+def test_the_registry_is_read_by_variant_version_and_mode():
+    metrics = Metrics(CollectorRegistry(), 10.0)
+    source = RegistrySource(metrics)
+    observe(metrics, "stable", "a", "ok", 0.1)
+    observe(metrics, "canary", "b", "ok", 0.2)
+    observe(metrics, "canary", "b", "ok", 100.0)
+    observe(metrics, "canary", "b", "ok", 0.3, mode="prefill")
+    observe(metrics, "canary", "other", "ok", 0.2)
+    observe(metrics, UNASSIGNED, "b", "ok", 0.2)
+    read = asyncio.run(source.read("a", "b"))
+    assert EDGES == source.edges
+    assert (
+        CountsByArm(bucket_counts([0.1]), bucket_counts([0.2, 100.0]))
+        == read.counted.requests["step"]
+    )
+    assert CountsByArm(bucket_counts([]), bucket_counts([0.3])) == read.counted.requests["prefill"]
+
+
+def test_faults_count_whatever_they_took_and_callers_mistakes_do_not():
+    """A caller who left had waited that long at least: its duration counts."""
+    metrics = Metrics(CollectorRegistry(), 10.0)
+    for outcome in ("error", "timeout", "invalid", "rejected", "cancelled"):
+        observe(metrics, "canary", "b", outcome, 0.001)
+    read = asyncio.run(RegistrySource(metrics).read("a", "b"))
+    assert bucket_counts([0.001], faults=2) == read.counted.requests["step"].canary
+
+
+def test_every_duration_falls_into_the_bucket_the_guardrail_thinks_it_does():
+    metrics = Metrics(CollectorRegistry(), 10.0)
+    seconds = [*EDGES, *(edge * 1.01 for edge in EDGES)]
+    for value in seconds:
+        observe(metrics, "canary", "b", "ok", value)
+    read = asyncio.run(RegistrySource(metrics).read("a", "b"))
+    assert bucket_counts(seconds) == read.counted.requests["step"].canary
+
+
+def test_the_difference_is_what_is_new():
+    new = since(snapshot([0.1], [0.2]), snapshot([0.1, 0.1, 5.0], [0.2], faults=3))
+    assert {"step": CountsByArm(bucket_counts([0.1, 5.0]), bucket_counts([], 3))} == new.requests
+
+
+def test_the_first_snapshot_is_only_where_counting_starts():
+    assert Counters() == since(None, snapshot([0.1] * 9))
+
+
+def test_other_versions_are_another_count():
+    assert Counters() == since(replace(snapshot([0.1]), canary="c"), snapshot([0.1] * 9))
+
+
+def test_counters_of_another_process_have_begun_at_zero():
+    """Even where every one of them has passed its old value already."""
+    new = since(snapshot([0.1] * 5), snapshot([0.1] * 9, origin="two"))
+    assert bucket_counts([0.1] * 9) == new.requests["step"].stable
+
+
+def test_a_counter_that_went_down_has_begun_again():
+    """All of its series, or what was lost would look like a shift."""
+    new = since(snapshot([0.1] * 5), snapshot([0.1] * 3 + [9.0]))
+    assert bucket_counts([0.1] * 3 + [9.0]) == new.requests["step"].stable
+
+
+def test_a_mode_that_was_not_there_is_new():
+    before = Snapshot("one", "a", "b", Counters())
+    assert (
+        Counts((0,) * len(EDGES) + (1,)) == since(before, snapshot([99.0])).requests["step"].stable
+    )
