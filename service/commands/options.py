@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
 from typer.core import TyperCommand
+
+OptionsT = TypeVar("OptionsT")
 
 OutputFormat = Annotated[
     Literal["text", "json"],
@@ -38,6 +42,31 @@ def new_app(**options: Any) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
         **options,
     )
+
+
+def with_options(
+    options_type: type[OptionsT],
+) -> Callable[[Callable[[OptionsT], None]], Callable[..., None]]:
+    """Let a command take one dataclass whose fields are its arguments and options.
+
+    Each field is annotated as a parameter of a Typer command is. Commands with many
+    options can thus hand all of them to their helpers.
+    """
+
+    def decorate(command: Callable[[OptionsT], None]) -> Callable[..., None]:
+        @wraps(command)
+        def run(**values: Any) -> None:
+            command(options_type(**values))
+
+        hints = get_type_hints(options_type, include_extras=True)
+        parameters = inspect.signature(options_type).parameters.values()
+        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # Typer reads it
+            [each.replace(annotation=hints[each.name]) for each in parameters]
+        )
+        run.__annotations__ = hints
+        return run
+
+    return decorate
 
 
 def examples(*lines: str) -> str:
