@@ -76,23 +76,23 @@ def examples(*lines: str) -> str:
 
 
 def positive(text: str) -> float:
-    """Parse a finite number above 0. Raises `typer.BadParameter`."""
-    return _number(text, lambda value: value > 0, "a number above 0")
+    """Parse a number above 0, from 1e-6 to 1e9. Raises `typer.BadParameter`."""
+    return _number(text, 1e-6, 1e9, "a number above 0")
 
 
 def non_negative(text: str) -> float:
-    """Parse a finite number of at least 0. Raises `typer.BadParameter`."""
-    return _number(text, lambda value: value >= 0, "a number of at least 0")
+    """Parse a number from 0 to 1e9. Raises `typer.BadParameter`."""
+    return _number(text, 0, 1e9, "a number of at least 0")
 
 
 def share(text: str) -> float:
     """Parse a number from 0 to 1. Raises `typer.BadParameter`."""
-    return _number(text, lambda value: 0 <= value <= 1, "a share from 0 to 1")
+    return _number(text, 0, 1, "a share from 0 to 1")
 
 
-def at_least_one(text: str) -> float:
-    """Parse a finite number of at least 1. Raises `typer.BadParameter`."""
-    return _number(text, lambda value: value >= 1, "a number of at least 1")
+def slowdown_factor(text: str) -> float:
+    """Parse a number from 1 to 1000. Raises `typer.BadParameter`."""
+    return _number(text, 1, 1e3, "a factor from 1 to 1000")
 
 
 def print_json_file(path: Path) -> None:
@@ -100,12 +100,12 @@ def print_json_file(path: Path) -> None:
     print(path.read_text(encoding="utf-8").rstrip("\n"))
 
 
-def _number(text: str, accept: Callable[[float], bool], wanted: str) -> float:
+def _number(text: str, low: float, high: float, wanted: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not (math.isfinite(value) and accept(value)):
+    if not low <= value <= high:
         raise typer.BadParameter(f"{text!r} is not {wanted}")
     return value
 

@@ -58,9 +58,7 @@ class EvaluateOptions:
         Path | None, typer.Option(help="Data set (.npz), as written by nextvec data.")
     ] = None
     out: Annotated[Path, typer.Option(help="Directory for the report.")] = Path("out/evaluate")
-    pool: Annotated[
-        int, typer.Option(help="Number of held-out positions to score.")
-    ] = 1000
+    pool: Annotated[int, typer.Option(help="Number of held-out positions to score.")] = 1000
     pool_kind: Annotated[
         Literal["random", "contiguous"],
         typer.Option(help="Draw positions at random, or take one contiguous run."),

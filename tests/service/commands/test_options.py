@@ -10,11 +10,11 @@ from typer.testing import CliRunner
 
 from service.commands.options import (
     CommandWithLists,
-    at_least_one,
     new_app,
     non_negative,
     positive,
     share,
+    slowdown_factor,
 )
 
 
@@ -60,7 +60,7 @@ def test_a_repeatable_option_without_a_value_is_refused():
         (positive, ["0.1", "1e9"], ["0", "-1", "x", "inf", "nan"]),
         (non_negative, ["0", "2"], ["-0.1", "inf"]),
         (share, ["0", "0.5", "1"], ["-0.1", "1.1", "nan"]),
-        (at_least_one, ["1", "1.5"], ["0.9", "x"]),
+        (slowdown_factor, ["1", "1.5"], ["0.9", "1001", "x"]),
     ],
 )
 def test_a_number_outside_its_range_is_refused(parse, good, bad):
