@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from importlib.metadata import version as installed_version
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -44,9 +45,9 @@ from service.rollout.analysis.sources.registry_source import EvidenceSource, Reg
 from service.rollout.controller.controller import Controller
 from service.rollout.notifications.outbox import Outbox
 from service.rollout.plan.plan_file import load_plan
-from service.rollout.routing.traffic_split import Assignment, Traffic
+from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.rollout.storage.database import Database
-from service.rollout.storage.rollout_store import Store
+from service.rollout.storage.sqlite_store import SqliteRolloutStore
 from service.settings import Settings
 from service.types import Variant
 
@@ -75,7 +76,7 @@ def create_app(
             (found.manifest.version, found.provider, found.precision) for found in loaded
         ),
     )
-    traffic = Traffic(Assignment(settings.stable))
+    traffic = TrafficRouter(TrafficSplit(settings.stable))
     database = Database(settings.rollout.database)
     shadow = ShadowRunner(traffic, registry, metrics, clock, settings.limits.timeout_seconds)
     outbox = Outbox(settings.rollout.webhooks, database, metrics, clock)
@@ -83,7 +84,7 @@ def create_app(
         traffic=traffic,
         versions=registry,
         evidence=_evidence(settings, metrics),
-        store=Store(database),
+        store=SqliteRolloutStore(database),
         metrics=metrics,
         clock=clock,
         stable=settings.stable,
@@ -150,6 +151,7 @@ def create_app(
     # Its page of the API brings its scripts along: no request leaves the network it runs in.
     app = FastAPIOffline(
         title="nextvec",
+        version=installed_version("nextvec"),
         summary="Next-vector predictions from two versions, one of them on trial.",
         lifespan=lifespan,
     )

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation import point_estimate_rules
 from simulation.play import SimulatedRollout, play
 from simulation.point_estimate_rules import PointEstimateRule
@@ -30,7 +30,7 @@ class RolloutTask:
     """Some rollouts of one scenario: the service's for no `rival`."""
 
     scenario: Scenario
-    plan: Plan
+    plan: RolloutPlan
     hold: bool
     rival: PointEstimateRule | None
     count: int
@@ -70,7 +70,7 @@ async def _several(
 
 def run(
     scenarios: Sequence[Scenario],
-    plan: Plan,
+    plan: RolloutPlan,
     *,
     hold: bool,
     compare: bool,

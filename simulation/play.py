@@ -15,11 +15,19 @@ from service.rollout.analysis.counters import Counters, Counts, CountsByArm
 from service.rollout.analysis.run import run_analysis, settled_at, start_analysis
 from service.rollout.analysis.shadow_stats import ShadowStats
 from service.rollout.analysis.sources.registry_source import Snapshot
-from service.rollout.plan.rollout_plan import Plan
-from service.rollout.state.events import Applied, Phase, Prepared, Promote, Reason, Start, Tick
-from service.rollout.state.rollout_state import Rollout
+from service.rollout.plan.rollout_plan import RolloutPlan
+from service.rollout.state.events import (
+    LoadSuccess,
+    Phase,
+    PromoteCommand,
+    Reason,
+    StartCommand,
+    Tick,
+    TrafficSwitch,
+)
+from service.rollout.state.record import RolloutRecord
+from service.rollout.state.rollout_state import RolloutState
 from service.rollout.state.transitions import advance
-from service.rollout.storage.rollout_store import Record
 from service.types import Mode
 from simulation.scenario import BEFORE_SECONDS, Scenario, SimulatedTraffic
 
@@ -126,7 +134,7 @@ class SimulatedSource:
 async def play(
     scenario: Scenario,
     traffic: SimulatedTraffic,
-    plan: Plan,
+    plan: RolloutPlan,
     rng: np.random.Generator,
     *,
     hold: bool,
@@ -136,11 +144,11 @@ async def play(
     An approval is given at once, or with `hold` never: the guardrails then go on
     at that weight. Nobody resumes what the service has paused.
     """
-    rollout, _ = advance(Rollout(STABLE), Start(CANARY, plan, "", ACTOR), 0.0)
-    rollout, _ = advance(rollout, Prepared(), 0.0)
+    rollout, _ = advance(RolloutState(STABLE), StartCommand(CANARY, plan, "", ACTOR), 0.0)
+    rollout, _ = advance(rollout, LoadSuccess(), 0.0)
     counters = SimulatedSource(traffic, rng)
     past = await counters.read_stable(STABLE)
-    record = await start_analysis(counters, Record(rollout), past, now=0.0)
+    record = await start_analysis(counters, RolloutRecord(rollout), past, now=0.0)
     passes: list[float | None] = []
     judged_from: float | None = None
     # The service looks by its own clock: the first look falls anywhere in an interval.
@@ -174,23 +182,23 @@ async def play(
     )
 
 
-def _tick(record: Record, tick: Tick, now: float, *, hold: bool) -> Record:
+def _tick(record: RolloutRecord, tick: Tick, now: float, *, hold: bool) -> RolloutRecord:
     """What the controller does with a look: moves at once what needs no waiting."""
     record = _move(record, advance(record.rollout, tick, now)[0])
     if record.rollout.reason is Reason.APPROVAL and not hold:
-        record = _move(record, advance(record.rollout, Promote(ACTOR), now)[0])
+        record = _move(record, advance(record.rollout, PromoteCommand(ACTOR), now)[0])
     if record.rollout.phase in {Phase.ABORTING, Phase.PROMOTING}:
-        record = _move(record, advance(record.rollout, Applied(), now)[0])
+        record = _move(record, advance(record.rollout, TrafficSwitch(), now)[0])
     return record
 
 
-def _move(record: Record, rollout: Rollout) -> Record:
+def _move(record: RolloutRecord, rollout: RolloutState) -> RolloutRecord:
     if rollout.step != record.rollout.step and record.evidence is not None:
         record = replace(record, evidence=record.evidence.next_step())
     return replace(record, rollout=rollout)
 
 
-def _counts(record: Record, plan: Plan, scenario: Scenario) -> bool:
+def _counts(record: RolloutRecord, plan: RolloutPlan, scenario: Scenario) -> bool:
     """Whether the coming look counts what is wrong with the canary, as `run_analysis` has it."""
     if record.looked_at is None:
         return False
@@ -200,7 +208,9 @@ def _counts(record: Record, plan: Plan, scenario: Scenario) -> bool:
     return scenario.error_rate > 0 or (record.rollout.warmed and record.looked_at >= settled)
 
 
-def _note_pass(passes: list[float | None], before: Rollout, after: Rollout, now: float) -> None:
+def _note_pass(
+    passes: list[float | None], before: RolloutState, after: RolloutState, now: float
+) -> None:
     """A step's first pass, be it left at once or dwelt in."""
     present = before.present
     if present is None or present.shadow or present.whole or not before.warmed:
@@ -212,13 +222,13 @@ def _note_pass(passes: list[float | None], before: Rollout, after: Rollout, now:
         passes.append(now - before.step_since)
 
 
-def _number(rollout: Rollout) -> int:
+def _number(rollout: RolloutState) -> int:
     """Of the present step, from 0, the shadow left out."""
     assert rollout.plan is not None
     return rollout.step - sum(step.shadow for step in rollout.plan.steps[: rollout.step])
 
 
-def _closed(passes: list[float | None], rollout: Rollout) -> tuple[float | None, ...]:
+def _closed(passes: list[float | None], rollout: RolloutState) -> tuple[float | None, ...]:
     """With the step that was on and had not passed."""
     present = rollout.present
     if present is None or present.shadow:

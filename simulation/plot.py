@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation.point_estimate_rules import PointEstimateRule
 from simulation.simulation_row import NEXTVEC, SimulationRow, TimePercentiles
 
@@ -21,7 +21,7 @@ _COLOURS = {
 _GREY = "#7f7f7f"
 
 
-def draw(rows: Sequence[SimulationRow], plan: Plan, title: str, path: Path) -> None:
+def draw(rows: Sequence[SimulationRow], plan: RolloutPlan, title: str, path: Path) -> None:
     """Both curves in one PNG."""
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     figure.suptitle(title, fontsize=10)
@@ -44,7 +44,7 @@ def draw(rows: Sequence[SimulationRow], plan: Plan, title: str, path: Path) -> N
     figure.savefig(path, dpi=100)
 
 
-def _rates(axes: Axes, rows: Sequence[SimulationRow], plan: Plan) -> None:
+def _rates(axes: Axes, rows: Sequence[SimulationRow], plan: RolloutPlan) -> None:
     for rule, found in _by_rule(rows).items():
         rate = [100 * row.rate for row in found]
         # The interval around 0 and 1 is on one side only.

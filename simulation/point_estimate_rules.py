@@ -12,7 +12,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation.latency_distribution import Array
 from simulation.scenario import Scenario, SimulatedTraffic
 
@@ -34,7 +34,7 @@ def play(
     rival: PointEstimateRule,
     scenario: Scenario,
     traffic: SimulatedTraffic,
-    plan: Plan,
+    plan: RolloutPlan,
     rng: np.random.Generator,
 ) -> float | None:
     """Seconds until the rule rolls back; None if it does not until the horizon."""

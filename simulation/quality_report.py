@@ -10,7 +10,7 @@ from pathlib import Path
 
 import orjson
 
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation.parallel import CHUNK, in_processes
 from simulation.quality_rollout import SimulatedQualityRollout, SimulatedSessions, several
 from simulation.simulation_row import TimePercentiles, wilson
@@ -65,7 +65,7 @@ class QualityRow:
 def run(
     sessions: SimulatedSessions,
     ratios: Sequence[float],
-    plan: Plan,
+    plan: RolloutPlan,
     *,
     compare: bool,
     rollouts: int,

@@ -20,7 +20,7 @@ from service.rollout.analysis.counters import Counters, KeyCounts, KeyCountsByAr
 from service.rollout.analysis.guardrails.guardrail import Guardrail, Measurement
 from service.rollout.analysis.guardrails.suite import GuardrailSuite
 from service.rollout.analysis.verdict import VerdictOutcome
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from service.types import KEY_SAMPLE, SHARES
 
 Floats = NDArray[np.float64]
@@ -68,7 +68,7 @@ class SimulatedQualityRollout:
 
 
 def play(
-    sessions: SimulatedSessions, plan: Plan, rng: np.random.Generator, *, by_key: bool = True
+    sessions: SimulatedSessions, plan: RolloutPlan, rng: np.random.Generator, *, by_key: bool = True
 ) -> SimulatedQualityRollout:
     """`by_key` False takes each prediction for a key of its own, to see what that would do."""
     guardrail = _guardrail(plan)
@@ -94,13 +94,18 @@ def play(
     )
 
 
-def weight_of(plan: Plan) -> float:
+def weight_of(plan: RolloutPlan) -> float:
     """The first at which the canary answers, in per cent."""
     return next(step.weight for step in plan.steps if not step.shadow)
 
 
 def several(
-    sessions: SimulatedSessions, plan: Plan, count: int, seed: Sequence[int], *, by_key: bool = True
+    sessions: SimulatedSessions,
+    plan: RolloutPlan,
+    count: int,
+    seed: Sequence[int],
+    *,
+    by_key: bool = True,
 ) -> list[SimulatedQualityRollout]:
     """`count` rollouts, the same ones for the same seed."""
     rng = np.random.default_rng(seed)
@@ -188,7 +193,7 @@ def _keys(shares: Floats) -> KeyCounts:
     return KeyCounts(tuple(np.bincount(places, minlength=len(SHARES)).tolist()))
 
 
-def _guardrail(plan: Plan) -> Guardrail[Any]:
+def _guardrail(plan: RolloutPlan) -> Guardrail[Any]:
     """The plan's own, with its part of alpha. Raises `ValueError` if it is off."""
     for guardrail in GuardrailSuite.of(plan, (1.0,), attempt=1).guardrails:
         if guardrail.name == "quality":

@@ -61,7 +61,7 @@ def demo(
             with console.status("starting the server"):
                 run_fast(server.ready(clock, _READY_SECONDS))
             console.print(f"serving {scenario.STABLE} and {scenario.CANARY} at {server.url}")
-            performances = [
+            act_runs = [
                 _act(number, act, server, vectors, clock, began, console)
                 for number, act in enumerate(scenario.ACTS, start=1)
             ]
@@ -74,15 +74,15 @@ def demo(
     ) as error:
         raise SystemExit(f"nextvec demo: {error}") from error
     picture = out / "demo.png"
-    draw_demo(performances, picture)
-    shown = orjson.dumps(act_results(performances), option=orjson.OPT_INDENT_2)
+    draw_demo(act_runs, picture)
+    shown = orjson.dumps(act_results(act_runs), option=orjson.OPT_INDENT_2)
     (out / "demo.json").write_bytes(shown)
-    console.print(results_table(performances))
+    console.print(results_table(act_runs))
     console.print(f"{picture}   ({clock.monotonic() - began:.0f} s in all)")
     wrong = [
         f"act {number}: {problem}"
-        for number, played in enumerate(performances, start=1)
-        for problem in played.problems
+        for number, act_run in enumerate(act_runs, start=1)
+        for problem in act_run.problems
     ]
     for line in wrong:
         print(f"nextvec demo: {line}", file=sys.stderr)
@@ -125,7 +125,7 @@ def _act(
     seconds = scenario.time_limit(act, clock.monotonic() - began)
     with Live(console=console, auto_refresh=False, transient=True) as live:
         narrator = Narrator(live)
-        played = run_fast(run_act(act, server, data, clock, seconds, narrator.show))
-    if not played.problems:
+        act_run = run_fast(run_act(act, server, data, clock, seconds, narrator.show))
+    if not act_run.problems:
         console.print(f"  Expected result: {scenario.CANARY} was {act.expected}.", style="green")
-    return played
+    return act_run

@@ -26,7 +26,7 @@ from loadtest.generator.open_loop import (
     poisson_arrivals,
 )
 from loadtest.report import plots, summary
-from loadtest.report.request_log import window_p95
+from loadtest.report.latency import window_p95
 from loadtest.rollout_client import AdminError, RolloutClient, RolloutSample, watch_rollout
 from service.clock import SystemClock
 from service.commands.options import (
@@ -114,7 +114,7 @@ def loadtest(options: LoadTestOptions) -> None:
             f"nextvec loadtest: {error}; is the server up (nextvec serve) and the token right?"
         ) from error
     result = summary.summarise(
-        driver.records,
+        driver.requests,
         {
             name: getattr(options, name)
             for name in ("mode", "rate", "arrivals", "duration", "callers", "seed")
@@ -127,7 +127,9 @@ def loadtest(options: LoadTestOptions) -> None:
     )
     summary.write(result, options.out)
     picture = options.out / "latency.png"
-    plots.draw_run(driver.records, samples, f"{options.mode}, {options.rate:g} requests/s", picture)
+    plots.draw_run(
+        driver.requests, samples, f"{options.mode}, {options.rate:g} requests/s", picture
+    )
     if options.output == "json":
         print_json_file(options.out / "report.json")
     else:
@@ -168,7 +170,7 @@ async def _drive(
             client, data, options.callers, options.session_length, name
         )
     driver = OpenLoopDriver(who, SystemClock())
-    admin = RolloutClient(client, options.token, driver.now) if options.token else None
+    admin = RolloutClient(options.url, options.token, driver.now) if options.token else None
     samples: list[RolloutSample] = []
     arrivals = (
         poisson_arrivals(options.rate, options.seed)
@@ -191,6 +193,8 @@ async def _drive(
             with suppress(asyncio.CancelledError):
                 await task
         client.close()
+        if admin is not None:
+            await admin.close()
     return driver, samples
 
 
@@ -201,12 +205,12 @@ async def _show(
         while True:
             await asyncio.sleep(0.5)
             now = driver.now()
-            recent = window_p95(driver.records, now, 10.0)
+            recent = window_p95(driver.requests, now, 10.0)
             shown = ", ".join(f"{v or 'none'} {p * 1000:.1f} ms" for v, p in recent.items())
             weight = f"   weight {samples[-1].weight:g} %" if samples else ""
-            errors = sum(not record.ok for record in driver.records)
+            errors = sum(not request.ok for request in driver.requests)
             live.update(
-                f"{now:5.1f} of {options.duration:g} s   {len(driver.records)} answers, "
+                f"{now:5.1f} of {options.duration:g} s   {len(driver.requests)} answers, "
                 f"{errors} failed   P95 of 10 s: {shown or '-'}{weight}",
                 refresh=True,
             )

@@ -21,8 +21,8 @@ from architectures.model import NextVectorModel
 from corpora.corpus import CorpusError
 from corpora.sample import load_vectors
 from model_export import (
+    checkpoint_report,
     device_graphs,
-    evaluation,
     graph_factory,
     gru_graph,
     parity,
@@ -36,6 +36,7 @@ from service.commands.options import (
     with_options,
 )
 from service.errors import NextvecError
+from service.evaluation_report import ReportError
 from service.inference.engines import precision
 from service.inference.engines.engine import Engine
 from service.inference.engines.onnx_engine import OnnxEngine
@@ -143,7 +144,7 @@ def export(options: ExportOptions) -> None:
         published = _export(options, console)
     except (
         checkpoint.CheckpointError,
-        evaluation.EvaluationError,
+        ReportError,
         parity.ParityError,
         publication.PublishError,
         CorpusError,
@@ -166,7 +167,7 @@ def _export(options: ExportOptions, console: Console) -> Manifest:
     source = sha256(options.checkpoint)
     figures = None
     if options.evaluation is not None:
-        figures = evaluation.of_checkpoint(options.evaluation, source, options.context_window)
+        figures = checkpoint_report.for_manifest(options.evaluation, source, options.context_window)
     with publication.staged(options.models, options.model, options.version) as directory:
         console.print(f"writing the graph (opset {gru_graph.OPSET}, constants folded)")
         path = directory / MODEL

@@ -15,7 +15,7 @@ from fastapi import Depends, Header, Query, Request
 
 from service.api.security import Role
 from service.errors import Invalid
-from service.rollout.controller.change_request import Call, Terms
+from service.rollout.state.change_request import ChangeOptions, ChangeRequest
 
 _ETAG = re.compile(r'\s*(?:W/)?"?(\d{1,18})"?\s*\Z')
 _KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
@@ -40,10 +40,10 @@ class ChangeParameters:
             raise Invalid(f'If-Match is {given!r}: send the ETag of the status, e.g. "7"')
         return int(match[1])
 
-    async def terms(self, role: Role) -> Terms:
+    async def terms(self, role: Role) -> ChangeOptions:
         """Return how the change is to be carried out. Raises `Invalid` for an unusable key."""
         if self.key is None:
-            return Terms(self.dry_run)
+            return ChangeOptions(self.dry_run)
         if not _KEY.match(self.key):
             raise Invalid(
                 "Idempotency-Key must be 1 to 255 visible ASCII characters, for example a UUID"
@@ -51,7 +51,7 @@ class ChangeParameters:
         url = self.request.url
         parts = [url.path.encode(), url.query.encode(), await self.request.body()]
         digest = hashlib.sha256(b"\0".join(parts)).hexdigest()
-        return Terms(self.dry_run, Call(role.name.lower(), self.key, digest))
+        return ChangeOptions(self.dry_run, ChangeRequest(role.name.lower(), self.key, digest))
 
 
 async def _change_parameters(

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from service.types import Variant
 
 
@@ -38,7 +38,7 @@ class StartRequest(BaseModel):
     canary: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="a version of the repository"
     )
-    plan: Plan | None = Field(None, description="the service's own where it is left out")
+    plan: RolloutPlan | None = Field(None, description="the service's own where it is left out")
     reason: str = Field("", max_length=1000)
     override_gate: bool = Field(
         default=False, description="though the plan's gate is missed: an approver, with a reason"

@@ -25,7 +25,7 @@ from service.prediction.request import Prediction, RequestOptions, check
 from service.prediction.request_record import Deadline, RequestRecord, label
 from service.prediction.scoring import Scoring
 from service.prediction.shadow_runner import ShadowRunner
-from service.rollout.routing.traffic_split import Route, Traffic
+from service.rollout.routing.traffic_split import Route, TrafficRouter
 from service.settings import LimitSettings
 from service.types import Mode, State, Vectors
 
@@ -35,7 +35,7 @@ class Dispatch:
 
     def __init__(  # noqa: PLR0913 - the composition root hands in every part
         self,
-        traffic: Traffic,
+        traffic: TrafficRouter,
         registry: Registry,
         sessions: SessionStore,
         metrics: Metrics,

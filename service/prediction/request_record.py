@@ -17,7 +17,7 @@ from service.errors import (
     QueueFull,
 )
 from service.metrics import UNASSIGNED, Metrics
-from service.rollout.routing.traffic_split import Assignment, Route
+from service.rollout.routing.traffic_split import Route, TrafficSplit
 from service.types import Mode, RequestOutcome
 
 # Classes and not generators: of one more vector in a session those were a tenth of
@@ -35,7 +35,7 @@ class RequestRecord:
         self._clock = clock
         self._began = 0.0
         self.mode = mode
-        self.split: Assignment | None = None
+        self.split: TrafficSplit | None = None
         self.route: Route | None = None
         self.assigned = True
         self.impatient = False

@@ -8,7 +8,7 @@ from service.metrics import Metrics
 from service.prediction.request import RequestOptions, check
 from service.quality.online_scorer import PendingPrediction, Scorer
 from service.quality.prediction_store import PredictionStore
-from service.rollout.routing.traffic_split import Assignment, Route
+from service.rollout.routing.traffic_split import Route, TrafficSplit
 from service.types import Vector, Vectors
 
 
@@ -27,7 +27,7 @@ class Scoring:
         prediction: Vector,
         key: str | None,
         route: Route,
-        split: Assignment,
+        split: TrafficSplit,
         *,
         assigned: bool,
     ) -> None:
@@ -42,7 +42,7 @@ class Scoring:
             )
 
     def predicted(
-        self, prediction: Vector, preference: RequestOptions, route: Route, split: Assignment
+        self, prediction: Vector, preference: RequestOptions, route: Route, split: TrafficSplit
     ) -> None:
         """A stateless caller has got `prediction`, and may label it by its request's id."""
         request_id, caller = preference.request_id, preference.caller
@@ -57,7 +57,7 @@ class Scoring:
             )
             self._labels.keep(caller, request_id, made)
 
-    def label(self, caller: bytes, request_id: str, vectors: Vectors, split: Assignment) -> bool:
+    def label(self, caller: bytes, request_id: str, vectors: Vectors, split: TrafficSplit) -> bool:
         """Score what was predicted for that request of `caller`; False if it was before.
 
         `vectors` `[1, dim]` is the one that came. Raises `Invalid`, `NotFound`, `Gone`,

@@ -30,7 +30,7 @@ from service.inference.registry import LoadedVersion, Registry
 from service.inference.scheduling.jobs import EngineResult
 from service.metrics import Metrics
 from service.rollout.analysis.shadow_stats import ShadowStats, copy_times
-from service.rollout.routing.traffic_split import Assignment, Traffic
+from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.types import Mode, State, Vector, Vectors
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class _Followed:
 class _Copy:
     """One request for the canary, and what stable made of it. `fair`: both did the same."""
 
-    split: Assignment
+    split: TrafficSplit
     canary: LoadedVersion
     runs: Sequence[Run]
     mode: Mode
@@ -73,7 +73,12 @@ class ShadowRunner:
     """Fed by `Dispatch` with what stable has answered; nothing here waits or raises."""
 
     def __init__(
-        self, traffic: Traffic, registry: Registry, metrics: Metrics, clock: Clock, timeout: float
+        self,
+        traffic: TrafficRouter,
+        registry: Registry,
+        metrics: Metrics,
+        clock: Clock,
+        timeout: float,
     ) -> None:
         """`timeout`: seconds a copy may take; longer is a failure, as for a caller."""
         self._traffic = traffic
@@ -93,7 +98,7 @@ class ShadowRunner:
         return seen
 
     def context(
-        self, context: Vectors, stable: EngineResult, split: Assignment, *, known: int
+        self, context: Vectors, stable: EngineResult, split: TrafficSplit, *, known: int
     ) -> None:
         """A whole context `[n, dim]` that stable has answered, of which it knew the first
         `known` vectors from an earlier one."""
@@ -105,7 +110,7 @@ class ShadowRunner:
         self._begin(_Copy(split, canary, runs, Mode.PREFILL, stable, fair=known == 0))
 
     def append(
-        self, session: Session, count: int, mode: Mode, stable: EngineResult, split: Assignment
+        self, session: Session, count: int, mode: Mode, stable: EngineResult, split: TrafficSplit
     ) -> None:
         """An append of `count` vectors that stable has answered, `session` being as it is
         after it."""
@@ -138,7 +143,7 @@ class ShadowRunner:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
 
-    def _admit(self, split: Assignment) -> LoadedVersion | None:
+    def _admit(self, split: TrafficSplit) -> LoadedVersion | None:
         """The canary, if there is room for a copy now."""
         if not split.shadow or split.canary is None:
             return None
@@ -154,7 +159,7 @@ class ShadowRunner:
         return canary
 
     def _follow(
-        self, session: Session, canary: LoadedVersion, split: Assignment
+        self, session: Session, canary: LoadedVersion, split: TrafficSplit
     ) -> _Followed | None:
         """The canary's side of the session; None if too many are followed already."""
         now = self._clock.monotonic()
@@ -219,11 +224,11 @@ class ShadowRunner:
         self._metrics.shadow_copies.labels(result).inc()
         self._add(copy.split, seen)
 
-    def _dropped(self, split: Assignment) -> None:
+    def _dropped(self, split: TrafficSplit) -> None:
         self._metrics.shadow_copies.labels("dropped").inc()
         self._add(split, ShadowStats(self._metrics.edges, dropped=1))
 
-    def _add(self, split: Assignment, new: ShadowStats) -> None:
+    def _add(self, split: TrafficSplit, new: ShadowStats) -> None:
         if split == self._traffic.current:
             self._seen = self._of_the_present().plus(new)
 

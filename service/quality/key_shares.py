@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from service.rollout.routing.traffic_split import Assignment
+from service.rollout.routing.traffic_split import TrafficSplit
 from service.types import KEY_SAMPLE, Variant
 
 IDLE_SECONDS = 60.0
@@ -44,13 +44,13 @@ class KeyShares:
     """
 
     def __init__(self) -> None:
-        self._split: Assignment | None = None
+        self._split: TrafficSplit | None = None
         self._open: OrderedDict[int, _Open] = OrderedDict()
         self._done: OrderedDict[int, None] = OrderedDict()
 
     def note(
         self,
-        split: Assignment,
+        split: TrafficSplit,
         key: str,
         variant: Variant,
         version: str,

@@ -14,7 +14,7 @@ from service.clock import Clock
 from service.metrics import HIT_RANKS, Metrics
 from service.quality.distractor_pool import OTHERS, DistractorPool
 from service.quality.key_shares import KeyShares, Share
-from service.rollout.routing.traffic_split import Assignment
+from service.rollout.routing.traffic_split import TrafficSplit
 from service.types import Variant, Vector
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class PendingPrediction(NamedTuple):
     vector: Vector
     variant: Variant
     version: str
-    split: Assignment
+    split: TrafficSplit
     key: str
     owner: str
     alone: bool = False
@@ -53,7 +53,7 @@ class _Scored(NamedTuple):
 
     prediction: PendingPrediction
     truth: Vector
-    split: Assignment
+    split: TrafficSplit
 
 
 class Scorer:
@@ -70,7 +70,7 @@ class Scorer:
         self._keys = KeyShares()
         self._queue: deque[_Scored] = deque()
 
-    def offer(self, prediction: PendingPrediction, truth: Vector, split: Assignment) -> bool:
+    def offer(self, prediction: PendingPrediction, truth: Vector, split: TrafficSplit) -> bool:
         """Have it scored soon; False if too many wait, then it is counted as dropped.
 
         `truth` is copied: it may be a view of a large body.

@@ -8,13 +8,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from service.commands.options import print_json_file
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation import quality_report
 from simulation.commands.simulate_options import SimulateOptions
 from simulation.quality_rollout import SimulatedSessions, weight_of
 
 
-def run(options: SimulateOptions, plan: Plan) -> None:
+def run(options: SimulateOptions, plan: RolloutPlan) -> None:
     """Simulate, write quality.md and quality.json, and print the table or the JSON."""
     ratios = list(dict.fromkeys(options.hit_ratio or quality_report.RATIOS))
     most = options.hit * max(1.0, *ratios)

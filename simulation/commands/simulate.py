@@ -18,7 +18,7 @@ from service.commands.options import (
     with_options,
 )
 from service.rollout.plan.plan_file import load_plan
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation import parallel, plot, report
 from simulation.commands import quality
 from simulation.commands.simulate_options import RATIOS, SimulateOptions
@@ -105,7 +105,7 @@ def simulate(options: SimulateOptions) -> None:
     console.print(f"{options.out / 'report.md'}, {options.out / 'report.json'}, {picture}")
 
 
-def _plan(options: SimulateOptions) -> Plan:
+def _plan(options: SimulateOptions) -> RolloutPlan:
     """Return the plan of the file, the default one, or one that holds the given weights."""
     if options.plan is not None and options.weight is not None:
         raise SystemExit("nextvec simulate: --plan and --weight exclude each other; pass one")
@@ -120,7 +120,7 @@ def _plan(options: SimulateOptions) -> Plan:
         fields["alpha"] = options.alpha
     given = load_plan(options.plan)
     try:
-        return Plan.model_validate(given.model_dump() | fields)
+        return RolloutPlan.model_validate(given.model_dump() | fields)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
@@ -139,7 +139,7 @@ def _latency(options: SimulateOptions) -> LatencyDistribution:
 
 
 def _settings(
-    options: SimulateOptions, plan: Plan, latency: LatencyDistribution
+    options: SimulateOptions, plan: RolloutPlan, latency: LatencyDistribution
 ) -> dict[str, object]:
     names = (
         "rate",
@@ -163,7 +163,7 @@ def _settings(
     }
 
 
-def _title(options: SimulateOptions, plan: Plan, latency: LatencyDistribution) -> str:
+def _title(options: SimulateOptions, plan: RolloutPlan, latency: LatencyDistribution) -> str:
     weights = ", ".join(f"{step.weight:g}" for step in plan.steps)
     return (
         f"{options.rollouts} rollouts each: {options.rate:g} requests/s, {latency.name}, "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version as installed_version
+
 import orjson
 import pytest
 
@@ -126,6 +128,12 @@ async def test_statistics_of_all_are_those_of_the_model(service):
     everything = (await service.client.get("/v2/models/stats")).json()
     assert everything == (await service.client.get(f"{MODEL}/stats")).json()
     assert ["phase-2", "phase-3"] == [stats["version"] for stats in everything["model_stats"]]
+
+
+async def test_the_api_page_and_the_protocol_report_the_installed_version(service):
+    page = (await service.client.get("/openapi.json")).json()
+    server = (await service.client.get("/v2")).json()
+    assert installed_version("nextvec") == page["info"]["version"] == server["version"]
 
 
 async def test_the_openapi_page_has_every_parameter_of_a_path(service):

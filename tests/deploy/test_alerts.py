@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from service.settings import Settings
 from tests.support.expressions import DEPLOY, rules
 
@@ -62,5 +62,5 @@ def test_alerts_have_distinct_names():
 def test_thresholds_are_the_defaults_of_the_service():
     """A default that moves must move its alert too."""
     assert f"0.9 * {Settings().sessions.max_bytes}" in expression("NextvecSessionMemory")
-    assert expression("NextvecCanarySlow").strip().endswith(f"> {Plan().ratio}")
-    assert 1000 == Plan().baseline_samples, "NextvecGuardrailSilent speaks of 1,000"
+    assert expression("NextvecCanarySlow").strip().endswith(f"> {RolloutPlan().ratio}")
+    assert 1000 == RolloutPlan().baseline_samples, "NextvecGuardrailSilent speaks of 1,000"

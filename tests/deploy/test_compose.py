@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from service.settings import Settings
 from tests.support.expressions import DEPLOY
 
@@ -209,7 +209,7 @@ def test_the_image_has_no_packages_of_training_and_export():
 def test_the_runbook_names_the_defaults():
     runbook = (ROOT / "docs" / "how-to" / "runbook.md").read_text(encoding="utf-8")
 
-    assert 1000 == Plan().baseline_samples
+    assert 1000 == RolloutPlan().baseline_samples
     assert "1,000 requests (`baseline_samples`)" in runbook
-    assert 86_400 == Plan().pause_deadline_seconds
+    assert 86_400 == RolloutPlan().pause_deadline_seconds
     assert "a day by default" in runbook

@@ -8,7 +8,7 @@ from itertools import combinations
 import pytest
 
 from deploy.grafana import build_dashboard
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from service.settings import Settings
 from tests.support.expressions import DASHBOARD, dashboard
 
@@ -102,10 +102,10 @@ def test_stable_is_blue_and_canary_orange(panel):
 
 def test_the_lines_drawn_are_the_plans_and_the_settings_defaults():
     """A default that moves must move its line too."""
-    assert Plan().ratio == limit("P95 ratio, canary over stable")
-    assert Plan().ratio == limit("P95, canary over stable")
+    assert RolloutPlan().ratio == limit("P95 ratio, canary over stable")
+    assert RolloutPlan().ratio == limit("P95, canary over stable")
     assert 1 == limit("Evidence as a share of the verdict bound")
-    assert Plan().alpha == 0.01
+    assert RolloutPlan().alpha == 0.01
     assert Settings().sessions.max_bytes == limit("Memory of sessions")
 
 

@@ -38,7 +38,7 @@ PLAN = {
 
 
 class SlowEngine(FakeEngine):
-    """Takes `seconds` for each run."""
+    """An engine whose every run takes `seconds`."""
 
     seconds = 0.002
 
@@ -49,7 +49,7 @@ class SlowEngine(FakeEngine):
 
 @dataclass
 class Service:
-    """A service in a thread of its own, and how slow its canary is."""
+    """A service in its own thread; `canary.seconds` slows its canary down."""
 
     url: str
     canary: SlowEngine
@@ -68,7 +68,7 @@ class Service:
         assert answer.status_code == 202, answer.text
 
     def serve(self, until, seconds=120):
-        """Requests from four callers until the status is as wanted."""
+        """Send requests from four threads until `until(status)` is true."""
         deadline = time.monotonic() + seconds
         enough = threading.Event()
         content = unit_vectors(3).astype("<f4").tobytes()
@@ -133,7 +133,7 @@ def browser():
 
 @pytest.fixture
 def console(browser, service):
-    """Open the console; whatever goes wrong in its scripts fails the test."""
+    """The console, open in a page. An error in one of its scripts fails the test."""
     faults = []
     context = browser.new_context(viewport={"width": 1200, "height": 900})
     page = context.new_page()
@@ -158,7 +158,7 @@ def in_phase(page, phase):
 
 
 def shown(page, name):
-    """A picture for a person to look at, where one is asked for."""
+    """Save screenshots to the folder in NEXTVEC_SCREENSHOTS, if it is set."""
     folder = os.environ.get("NEXTVEC_SCREENSHOTS")
     if folder is None:
         return
@@ -171,7 +171,7 @@ def shown(page, name):
 
 
 def test_a_rollout_is_started_watched_and_rolled_back(console, service):
-    """From a person's clicks to the service's own verdict, live, without a reload."""
+    """The page follows a rollout from the click on Start to the rollback without a reload."""
     sign_in(console)
     in_phase(console, "Healthy")
     assert console.locator("#abort").is_disabled()
@@ -182,7 +182,7 @@ def test_a_rollout_is_started_watched_and_rolled_back(console, service):
     console.locator("#confirm").click()
     console.get_by_text("The plan is not JSON").wait_for()
     console.get_by_label("Plan, as JSON").fill(json.dumps(PLAN))
-    console.get_by_label("Reason").fill(HOSTILE)
+    console.get_by_role("textbox", name="Reason").fill(HOSTILE)
     console.get_by_role("button", name="Preview").click()
     console.get_by_text("Healthy → Pending").wait_for()
     shown(console, "start")
@@ -203,7 +203,7 @@ def test_a_rollout_is_started_watched_and_rolled_back(console, service):
 
 
 def test_an_abort_takes_two_keys(console, service):
-    """The button, and its confirmation, which has the focus."""
+    """Enter on Abort opens the dialog, whose confirm button has the focus: Enter confirms."""
     service.start()
     sign_in(console, "operator")
     console.locator("#abort:enabled").focus()
@@ -214,22 +214,22 @@ def test_an_abort_takes_two_keys(console, service):
     assert service.status()["reason"] == "aborted"
 
 
-def test_a_verb_is_offered_when_it_is_legal_and_the_role_allows_it(console, service):
-    """What an operator may not do is disabled, and why is told."""
+def test_actions_are_enabled_when_legal_and_allowed_to_the_role(console, service):
+    """An action that the role forbids is disabled, and the page says why."""
     service.start()
     sign_in(console, "operator")
     pause = console.get_by_role("button", name="Pause", exact=True)
     pause.and_(console.locator(":enabled")).click()
-    console.get_by_label("Reason").fill("lunch")
+    console.get_by_role("textbox", name="Reason").fill("lunch")
     console.locator("#confirm").click()
     in_phase(console, "Paused")
     for verb in ("Promote", "Resume", "Start", "Undo", "Pause"):
         assert console.get_by_role("button", name=verb, exact=True).is_disabled()
-    console.get_by_text("Your role, operator, may not: promote, resume.").wait_for()
+    console.get_by_text("Your role (operator) does not allow: promote, resume.").wait_for()
 
 
-def test_a_decision_on_what_is_no_longer_so_is_refused(console, service):
-    """The dialog says that it has moved on, and the page behind it shows how it stands."""
+def test_an_action_on_a_stale_state_is_refused(console, service):
+    """A stale generation is refused: the dialog says so, and the page shows the new state."""
     service.start()
     sign_in(console)
     in_phase(console, "WarmingUp")
@@ -244,7 +244,7 @@ def test_a_decision_on_what_is_no_longer_so_is_refused(console, service):
 
 
 def test_the_token_stays_in_the_tab(console, service):
-    """Not in an address; a wrong one is asked for again; it can be forgotten."""
+    """The token never appears in a URL; a wrong one is asked for again; sign-out deletes it."""
     addresses = []
     console.on("request", lambda request: addresses.append(request.url))
     console.get_by_label("Token", exact=True).fill("nobody's")
@@ -261,8 +261,8 @@ def test_the_token_stays_in_the_tab(console, service):
     assert not any(token in address for address in addresses for token in TOKENS.values())
 
 
-def test_a_lost_service_is_told_and_found_again(console, service):
-    """What is shown may then be old; nobody has to reload for it to be live again."""
+def test_a_lost_connection_is_shown_and_restored(console, service):
+    """The page marks its figures as old, and reconnects without a reload."""
     sign_in(console)
     console.get_by_text("live", exact=True).wait_for()
     console.route("**/admin/v1/rollout", lambda route: route.abort())
@@ -274,8 +274,8 @@ def test_a_lost_service_is_told_and_found_again(console, service):
     console.get_by_text("The service does not answer.").wait_for(state="hidden")
 
 
-def test_a_gate_that_is_missed_is_told_and_overridden(console, service):
-    """The figure in words, the override's box, and the warning that stays."""
+def test_a_failed_gate_is_shown_and_overridden(console, service):
+    """The page shows the failed figure, the override check box, and a lasting warning."""
     steps = [{"shadow": True, "min_samples": 500}, *PLAN["steps"]]
     plan = {**PLAN, "gate": {"min_hit5": 0.69}, "steps": steps}
     sign_in(console)
@@ -284,10 +284,10 @@ def test_a_gate_that_is_missed_is_told_and_overridden(console, service):
     console.get_by_label("Plan, as JSON").fill(json.dumps(plan))
     console.locator("#confirm").click()
     console.locator("#dialog-problem").get_by_text("carries no evaluation report").wait_for()
-    console.get_by_label("Start it though it misses").check()
+    console.get_by_label("Start despite a failed gate").check()
     console.locator("#confirm").click()
     console.get_by_text("override_gate needs a reason").wait_for()
-    console.get_by_label("Reason").fill("to see it move")
+    console.get_by_role("textbox", name="Reason").fill("to see it move")
     console.locator("#confirm").click()
     console.locator("#warnings").get_by_text("phase-3 carries no evaluation report").wait_for()
     assert service.status()["gate"]["overridden"]
@@ -299,7 +299,7 @@ def test_a_gate_that_is_missed_is_told_and_overridden(console, service):
 
 @pytest.mark.parametrize("width", [320, 390, 800, 1600])
 def test_nothing_overflows_at_any_width(console, service, width):
-    """The page never scrolls sideways; wide tables scroll in their own box."""
+    """The page never scrolls horizontally; wide tables scroll inside their own box."""
     service.start(reason="x" * 900)
     console.set_viewport_size({"width": width, "height": 800})
     sign_in(console)

@@ -21,9 +21,9 @@ from tests.support.sharing import made_once
 
 @pytest.fixture(scope="module")
 def evaluated_models(tmp_path_factory):
-    """Two untrained versions, evaluated in one run on the sample that is shipped.
+    """Two untrained versions, evaluated in one run on the shipped sample.
 
-    Phase-3 answers one direction whatever it reads: it is the worse by far.
+    Phase-3 predicts the same direction for every input, so it is far worse.
     """
     return made_once(tmp_path_factory, "gate", _evaluate_and_export) / "models"
 
@@ -64,10 +64,8 @@ def start(server, *arguments):
     )
 
 
-def test_a_canary_that_does_not_beat_stable_is_held_back_until_overridden(
-    evaluated_models, tmp_path
-):
-    """Refused in words with every figure; then started by an approver, on record."""
+def test_a_failed_gate_holds_the_canary_until_overridden(evaluated_models, tmp_path):
+    """The refusal names every failed figure; an approver overrides it, and the log records that."""
     plan = tmp_path / "plan.json"
     gate = {"min_hit5": 0.99, "non_inferiority_margin": 0, "min_pool": 61, "max_step_p95_ms": 1e-3}
     plan.write_text(json.dumps({"gate": gate}))
@@ -96,8 +94,8 @@ def test_a_canary_that_does_not_beat_stable_is_held_back_until_overridden(
         assert status["gate"]["missed"] == row["gate_missed"]
 
 
-def test_a_gate_that_the_figures_meet_lets_the_canary_in(evaluated_models, tmp_path):
-    """The same versions and a gate within reach."""
+def test_a_passed_gate_lets_the_canary_start(evaluated_models, tmp_path):
+    """The same versions start when the plan's gate is low enough."""
     plan = tmp_path / "plan.json"
     gate = {"non_inferiority_margin": 0.99, "min_pool": 60, "max_step_p95_ms": 60_000}
     plan.write_text(json.dumps({"gate": gate}))

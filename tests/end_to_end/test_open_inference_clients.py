@@ -1,4 +1,4 @@
-"""`/v2` with the clients people have: tritonclient, and kserve's."""
+"""`/v2` with the common clients: tritonclient and KServe's."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def tensor_of(vectors, *, binary=True, module=triton, datatype="FP32"):
 
 
 def test_triton_reads_what_the_server_says(client):
-    """Health, metadata, configuration and statistics, as its methods expect them."""
+    """tritonclient parses health, metadata, configuration and statistics."""
     assert client.is_server_live()
     assert client.is_server_ready()
     assert client.is_model_ready(MODEL)
@@ -67,7 +67,7 @@ def test_triton_reads_what_the_server_says(client):
 @pytest.mark.parametrize("binary_in", [True, False])
 @pytest.mark.parametrize("binary_out", [True, False, None])
 def test_triton_sends_and_takes_either_form(server, client, binary_in, binary_out):
-    """JSON and binary both ways; None leaves the outputs out."""
+    """JSON and binary in both directions; None omits the outputs."""
     outputs = None
     if binary_out is not None:
         outputs = [triton.InferRequestedOutput("next_vector", binary_data=binary_out)]
@@ -99,7 +99,7 @@ def test_triton_may_compress(server, client, algorithm):
 
 
 def test_triton_sends_half_precision_and_batches(server, client):
-    """FP16 in, FP32 out; a batch is answered in order."""
+    """FP16 inputs give FP32 outputs; a batch keeps its order."""
     half = CONTEXT.astype(np.float16)
     answer = client.infer(MODEL, tensor_of(half, datatype="FP16"))
     np.testing.assert_allclose(
@@ -112,7 +112,7 @@ def test_triton_sends_half_precision_and_batches(server, client):
 
 
 def test_triton_asks_for_a_version_or_a_variant(server, client):
-    """The version in the path; the headers of `/v1` work as there."""
+    """A version in the path selects it; the headers of `/v1` work here too."""
     answer = client.infer(MODEL, tensor_of(CONTEXT), model_version="phase-3")
     assert "phase-3" == answer.get_response()["model_version"]
     stable = client.infer(MODEL, tensor_of(CONTEXT)).as_numpy("next_vector")
@@ -123,7 +123,7 @@ def test_triton_asks_for_a_version_or_a_variant(server, client):
 
 @pytest.mark.parametrize("sequence_id", [4711, "a-sequence"])
 def test_triton_grows_a_sequence(server, client, sequence_id):
-    """Exact against recomputation, within the window and past it; the end forgets it."""
+    """A sequence equals recomputation within the window and past it; `sequence_end` deletes it."""
     vectors = unit_vectors(30, dim=DIM)
     cuts = [0, 9, *range(10, 31)]
     for first, last in pairwise(cuts):
@@ -143,7 +143,7 @@ def test_triton_grows_a_sequence(server, client, sequence_id):
 
 
 def test_triton_calls_at_once(server, client):
-    """Its asynchronous calls, several in flight."""
+    """Several asynchronous calls are in flight at once."""
     contexts = [unit_vectors(3 + seed, seed, DIM) for seed in range(8)]
     calls = [client.async_infer(MODEL, tensor_of(context)) for context in contexts]
     for context, call in zip(contexts, calls, strict=True):
@@ -153,7 +153,7 @@ def test_triton_calls_at_once(server, client):
 
 @pytest.mark.anyio
 async def test_triton_calls_from_asyncio(server, address):
-    """The client of tritonclient.http.aio, with a sequence."""
+    """tritonclient.http.aio runs a sequence."""
     client = triton_aio.InferenceServerClient(address)
     try:
         assert await client.is_server_ready()
@@ -184,14 +184,14 @@ async def test_triton_calls_from_asyncio(server, address):
     ],
 )
 def test_triton_shows_what_was_wrong(client, vectors, options, status, said):
-    """The message, not a complaint that it could not be read."""
+    """The client raises the service's own message."""
     with pytest.raises(InferenceServerException, match=said) as refused:
         client.infer(MODEL, tensor_of(vectors), **options)
     assert status == refused.value.status()
 
 
 def test_triton_manages_the_repository(client):
-    """Index, unload and load, with an operator's token; a version goes in the query."""
+    """Index, unload and load need an operator's token; the query names the version."""
     with pytest.raises(InferenceServerException) as refused:
         client.get_model_repository_index()
     assert "401" == refused.value.status()
@@ -209,7 +209,7 @@ def test_triton_manages_the_repository(client):
 
 
 def kserve_python():
-    """An interpreter that has kserve, None where there is none."""
+    """The Python interpreter that can import kserve, or None."""
     if importlib.util.find_spec("kserve"):
         return Path(sys.executable)
     named = os.environ.get("NEXTVEC_TEST_KSERVE_PYTHON", ".venv-kserve/bin/python")
@@ -221,7 +221,7 @@ def kserve_python():
     reason="kserve is not installed: make kserve-client puts it into an environment of its own",
 )
 def test_kserve_gets_its_answers(server):
-    """InferenceRESTClient: readiness, JSON, binary tensors, and an error it can read."""
+    """InferenceRESTClient reads readiness, JSON, binary tensors, and an error."""
     vectors = io.BytesIO()
     np.save(vectors, CONTEXT)
     script = Path(__file__).parent / "kserve_calls.py"
@@ -242,8 +242,8 @@ def test_kserve_gets_its_answers(server):
     assert "422" in found["error"]
 
 
-def test_a_length_that_lies_costs_its_caller_alone(server):
-    """An error it can read; the next caller is http_service."""
+def test_a_wrong_header_length_affects_its_caller_alone(server):
+    """A wrong length gets an error in the contract's form; the next caller is served."""
     url = server.client.base_url
     with httpx.Client(base_url=url, timeout=10) as other:
         answer = other.post(

@@ -20,22 +20,22 @@ from tests.support.fakes import unit_vectors
 VECTOR = unit_vectors(1, dim=768).tobytes()
 BINARY = b"Content-Type: application/octet-stream\r\n"
 PATIENCE = 0.5
-"""Seconds, of the server that is short of it."""
+"""The body timeout in seconds of the impatient server."""
 
 
 @pytest.fixture(scope="module")
-def hasty(models, tmp_path_factory):
-    """A server that waits for nobody."""
+def impatient(models, tmp_path_factory):
+    """A server with a short body timeout."""
     from serving import serving  # noqa: PLC0415  as the other fixtures' module has it
 
-    folder = tmp_path_factory.mktemp("hasty")
+    folder = tmp_path_factory.mktemp("impatient")
     patience = {"NEXTVEC_LIMITS__BODY_TIMEOUT_SECONDS": str(PATIENCE)}
     with serving(models, folder, **patience) as running:
         yield running
 
 
 class Wire:
-    """A socket to the server, and the answers read from it."""
+    """A socket to the server, and a reader of its responses."""
 
     def __init__(self, server):
         url = server.client.base_url
@@ -43,14 +43,14 @@ class Wire:
         self.incoming = self.socket.makefile("rb")
 
     def send(self, data):
-        """Send what the server will take: it may have closed already."""
+        """Send as much as the server accepts: it may have closed the connection."""
         try:
             self.socket.sendall(data)
         except OSError:
             return
 
     def answer(self):
-        """Status, headers and body; None once the server has closed."""
+        """Status, headers and body; None when the server has closed the connection."""
         try:
             line = self.incoming.readline()
         except ConnectionResetError:
@@ -83,7 +83,7 @@ def request(body, *lines, path=b"/v1/predict"):
 
 
 def refused(wire, status, code):
-    """The next answer is this error, in the contract's form."""
+    """Assert that the next response is this error, in the contract's form."""
     answer = wire.answer()
     assert answer is not None
     got, headers, body = answer
@@ -121,8 +121,8 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED)
-def test_what_is_no_request_is_refused_and_the_connection_closed(wire, data):
-    """Nobody can say where the next request would begin: a smuggler would say it."""
+def test_malformed_requests_are_refused_and_the_connection_closed(wire, data):
+    """The start of the next request is ambiguous, which request smuggling exploits: close."""
     wire.send(data)
     refused(wire, 400, "malformed")
     closed(wire)
@@ -140,7 +140,7 @@ def test_what_is_no_request_is_refused_and_the_connection_closed(wire, data):
     ids=["ten thousand headers", "a giant header", "a giant target", "a trailer", "an extension"],
 )
 def test_a_head_over_the_limits_is_refused(wire, data):
-    """Before it is all read: it is not held."""
+    """The head is refused before it is read to the end, so it is never held in memory."""
     wire.send(data)
     answer = wire.answer()
     if answer is not None:  # else it closed on what we were still sending
@@ -165,15 +165,15 @@ def test_a_head_over_the_limits_is_refused(wire, data):
         (b"/v2/models/other/infer", b"{}", (), 404, "model_not_found"),
     ],
 )
-def test_a_body_that_is_not_what_it_should_be(wire, path, body, lines, status, code):
-    """An error, and the connection goes on: what follows is another request."""
+def test_an_invalid_body_keeps_the_connection(wire, path, body, lines, status, code):
+    """The connection survives the error: the next request on it is answered."""
     wire.send(request(body, *lines, path=path) + request(VECTOR))
     refused(wire, status, code)
     assert wire.answer()[0] == 200
 
 
 def infer(size, body, *lines):
-    """A request of `/v2` for one vector whose binary part is said to have `size` bytes."""
+    """A `/v2` request for one vector that declares `size` bytes of binary data."""
     tensor = {"name": "vectors", "shape": [1, 768], "datatype": "FP32"}
     tensor["parameters"] = {"binary_data_size": size}
     content = json.dumps({"inputs": [tensor]}).encode()
@@ -183,7 +183,7 @@ def infer(size, body, *lines):
 
 @pytest.mark.parametrize(("said", "sent"), [(3072, 3068), (3068, 3072), (3072, 0), (4, 4)])
 def test_a_binary_size_that_does_not_match(wire, said, sent):
-    """Neither the shape nor the bytes that came."""
+    """The declared size fits neither the shape nor the bytes that were sent."""
     body, lines = infer(said, VECTOR[:sent])
     wire.send(request(body, *lines, path=b"/v2/models/next-vector/infer"))
     status, _, content = wire.answer()
@@ -192,28 +192,28 @@ def test_a_binary_size_that_does_not_match(wire, said, sent):
 
 
 def test_a_zip_bomb_is_not_unpacked(wire):
-    """A hundred megabytes in a hundred kilobytes: unpacked up to the limit, no further."""
+    """100 kB that unpack to 100 MB: unpacking stops at the limit."""
     body = gzip.compress(bytes(100_000_000))
     lines = (b"Content-Encoding: gzip", b"Inference-Header-Content-Length: 10")
     wire.send(request(body, *lines, path=b"/v2/models/next-vector/infer"))
     refused(wire, 413, "too_large")
 
 
-def test_a_length_that_promises_less_leaves_bytes_that_are_no_request(wire):
-    """The first is answered, the rest refused, in this order."""
+def test_bytes_beyond_the_declared_length_are_a_malformed_request(wire):
+    """The first request is answered and the others are refused, in order."""
     wire.send(head(b"Content-Length: 3072", BINARY.strip()) + VECTOR + b"more than was said\r\n")
     assert wire.answer()[0] == 200
     closed(wire)
 
 
 def test_a_length_over_the_limit_is_refused_unread(wire):
-    """By its word alone."""
+    """The declared length alone is enough for the error."""
     wire.send(head(b"Content-Length: 99999999999", BINARY.strip()))
     refused(wire, 413, "too_large")
 
 
 def test_requests_in_a_row_are_answered_in_order(wire):
-    """Predictions and others, good and bad, sent without waiting."""
+    """Pipelined predictions and other requests, valid and invalid."""
     get = b"GET %s HTTP/1.1\r\nHost: h\r\n\r\n"
     chunked = head(b"Transfer-Encoding: chunked", BINARY.strip())
     chunked += b"c00\r\n" + VECTOR + b"\r\n0\r\n\r\n"
@@ -236,30 +236,30 @@ def test_requests_in_a_row_are_answered_in_order(wire):
 
 
 @pytest.mark.parametrize("line", [b"Connection: close", b"Connection: Keep-Alive, close"])
-def test_a_connection_is_closed_where_that_was_asked_for(wire, line):
-    """After the answer, which says so."""
+def test_a_connection_is_closed_on_request(wire, line):
+    """The response says `Connection: close`, then the server closes."""
     wire.send(request(VECTOR, line) + request(VECTOR))
     status, headers, _ = wire.answer()
     assert (status, headers["connection"]) == (200, "close")
     closed(wire)
 
 
-def test_an_older_protocol_is_answered(wire):
-    """HTTP/1.0 closes after each answer."""
+def test_http_1_0_is_answered(wire):
+    """HTTP/1.0 closes after each response."""
     wire.send(head(b"Content-Length: 3072", BINARY.strip(), version=b"HTTP/1.0") + VECTOR)
     assert wire.answer()[0] == 200
     closed(wire)
 
 
-def test_an_offer_of_another_protocol_is_passed_over(wire):
-    """As Java's client makes one with its first request."""
+def test_an_offered_upgrade_is_ignored(wire):
+    """Java's client offers an upgrade with its first request."""
     offer = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMA")
     for _ in range(2):
         wire.send(request(VECTOR, *offer))
         assert wire.answer()[0] == 200
 
 
-def test_a_body_that_waits_to_be_asked_for_is_asked_for(wire):
+def test_a_body_announced_with_expect_is_requested(wire):
     """`Expect: 100-continue`."""
     wire.send(head(b"Content-Length: 3072", b"Expect: 100-continue", BINARY.strip()))
     assert wire.incoming.readline() == b"HTTP/1.1 100 Continue\r\n"
@@ -269,7 +269,7 @@ def test_a_body_that_waits_to_be_asked_for_is_asked_for(wire):
 
 
 def test_a_body_in_many_pieces_is_one_body(wire):
-    """However it was cut."""
+    """The request may be split at any byte."""
     data = request(VECTOR, b"Accept: application/octet-stream", b"X-Variant: stable")
     wire.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for start in range(0, len(data), 100):
@@ -280,33 +280,33 @@ def test_a_body_in_many_pieces_is_one_body(wire):
 
 
 @pytest.mark.parametrize("sent", [0, 10, 60, 3000])
-def test_a_caller_who_closes_midway_is_let_go(wire, sent):
-    """In the head or in the body; half closed is closed."""
+def test_a_caller_that_closes_midway_is_dropped(wire, sent):
+    """In the head or in the body; a half-closed connection counts as closed."""
     wire.send(request(VECTOR)[:sent])
     wire.socket.shutdown(socket.SHUT_WR)
     closed(wire)
 
 
-def test_a_body_that_stalls_is_given_up(hasty):
-    """With its length declared, and in chunks."""
+def test_a_stalled_body_times_out(impatient):
+    """With a declared length, and chunked."""
     for data in (request(VECTOR)[:-1], head(b"Transfer-Encoding: chunked") + b"5\r\nhel"):
-        with closing(Wire(hasty)) as wire:
+        with closing(Wire(impatient)) as wire:
             wire.send(data)
             refused(wire, 400, "body_timeout")
             closed(wire)
-    hasty.predict(unit_vectors(1, dim=768))
+    impatient.predict(unit_vectors(1, dim=768))
 
 
-def test_heads_that_drip_do_not_hold_connections(hasty):
-    """Slowloris: hundreds of heads that never end, and callers who are served meanwhile."""
-    wires = [Wire(hasty) for _ in range(300)]
+def test_slow_heads_do_not_hold_connections(impatient):
+    """Slowloris: hundreds of endless heads do not keep other callers from being served."""
+    wires = [Wire(impatient) for _ in range(300)]
     for number, wire in enumerate(wires):
         # Nothing, line ends before a head, a piece of one, all of one but its end.
         wire.send([b"", b"\r\n", b"POST /v1/pre", head()[:-2]][number % 4])
-    hasty.predict(unit_vectors(1, dim=768))
+    impatient.predict(unit_vectors(1, dim=768))
     for number, wire in enumerate(wires):
         if number % 4 > 1:
             refused(wire, 400, "head_timeout")
         closed(wire)
         wire.close()
-    hasty.predict(unit_vectors(1, dim=768))
+    impatient.predict(unit_vectors(1, dim=768))

@@ -1,4 +1,4 @@
-"""A canary that predicts worse is taken back by the real server; one as good is not."""
+"""The real server rolls back a canary that predicts worse, and keeps one that is as good."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ PLAN = {
     },
 }
 HALVING = 2.7
-"""An untrained model's cosine with what comes is about 0.17 below; after noise of this
-length 0.06, that of the fifth of 99 random vectors: half of the predictions still hit."""
+"""Length of the noise added to a prediction. It lowers the cosine with the next vector from
+about 0.17 to 0.06, that of the fifth of 99 random vectors: half of the predictions still hit."""
 
 
 def stream(seed: int, length: int = 10):
-    """A topic that hardly moves: an untrained model's prediction is near the last vector."""
+    """Vectors that hardly change: an untrained model predicts a vector near the last one."""
     rng = np.random.default_rng(seed)
     rows = rng.standard_normal(DIM) + 0.1 * rng.standard_normal((length, DIM))
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
@@ -50,7 +50,7 @@ def series(server, name, **labels):
 
 
 def rolled_out(server, sessions: int):
-    """The status after a rollout under `sessions` sessions, or when it has been rolled back."""
+    """Start a rollout, run `sessions` sessions or until the rollback, and return the status."""
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda n: talk(server, n), range(1_000_000, 1_000_030)))  # fills the pool
         assert server.admin("POST", json={"canary": "phase-3", "plan": PLAN}).status_code < 300
@@ -65,14 +65,14 @@ def rolled_out(server, sessions: int):
 
 @pytest.fixture
 def noisy(serve):
-    """A server whose canary is off; `serve`'s other options are as ever."""
+    """A server whose canary adds noise to its predictions; options as in `serve`."""
     return serve(
         "--canary", "phase-3", launcher=environment.noisy_version_command("phase-3", HALVING)
     )
 
 
 def test_a_canary_with_half_the_hits_is_rolled_back(noisy):
-    """Before 2,000 of its predictions; the record says why, in numbers."""
+    """Within 2,000 canary predictions; the record gives the reason with its figures."""
     with noisy as server:
         status = rolled_out(server, 600)
         served = series(server, "nextvec_online_cosine_count", variant="canary")
@@ -85,8 +85,8 @@ def test_a_canary_with_half_the_hits_is_rolled_back(noisy):
     assert 0.2 < hits / ranked < 0.8
 
 
-def test_a_canary_that_is_as_good_is_not(serve):
-    """Untrained either way: both predict that a topic goes on."""
+def test_a_canary_as_good_as_stable_is_kept(serve):
+    """Both models are untrained and predict a vector near the last one."""
     with serve("--canary", "phase-3") as server:
         status = rolled_out(server, 200)
         deadline = time.monotonic() + 30

@@ -22,7 +22,7 @@ def rollout(server, *arguments, **environment):
 
 
 def test_a_person_starts_pauses_and_aborts(serve):
-    """What was done is in the history, with the reason given."""
+    """The history shows each action with its reason."""
     with serve() as server:
         assert "Healthy" in rollout(server, "status").stdout
         assert rollout(server, "start", "phase-3").returncode == 0

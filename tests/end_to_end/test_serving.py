@@ -17,7 +17,7 @@ DIM = 768
 
 @pytest.mark.parametrize("variant", ["stable", "canary"])
 def test_sessions_agree_with_recomputation(serve, variant):
-    """Within the window and past it, in pieces of any size, to 1e-5, if history is kept whole."""
+    """To 1e-5 within the window and past it, for appends of any size, with full history."""
     with serve("--stable", "phase-2" if variant == "stable" else "phase-3") as server:
         vectors = unit_vectors(50, dim=DIM)
         position = 0
@@ -30,7 +30,7 @@ def test_sessions_agree_with_recomputation(serve, variant):
 
 
 def test_json_and_binary_agree(server):
-    """Both ways of sending, both ways of answering."""
+    """A JSON request with a binary response equals a binary request with a JSON response."""
     context = unit_vectors(5, dim=DIM)
     binary = server.predict(context)
     answer = server.client.post(
@@ -42,7 +42,7 @@ def test_json_and_binary_agree(server):
 
 
 def test_callers_at_once_get_their_own_answers(server):
-    """Batched with others or not, a context's prediction is its own."""
+    """A prediction does not depend on the other contexts in its batch."""
     contexts = [unit_vectors(1 + i % 30, seed=i, dim=DIM) for i in range(40)]
     alone = [server.predict(context) for context in contexts]
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
@@ -52,7 +52,7 @@ def test_callers_at_once_get_their_own_answers(server):
 
 
 def test_callers_who_leave_do_not_hurt_those_who_stay(server):
-    """A closed connection cancels its own request alone."""
+    """A closed connection cancels only its own request."""
     context = unit_vectors(20, dim=DIM)
     expected = server.predict(context)
     body = context.astype("<f4").tobytes()
@@ -75,7 +75,7 @@ def test_callers_who_leave_do_not_hurt_those_who_stay(server):
 
 
 def test_the_server_says_what_runs_where(server):
-    """Device, precision, versions and windows, in `/v2`; the log and the metrics tell it too."""
+    """`/v2`, the log and the metrics show device, precision, versions and windows."""
     content = server.client.get("/v2").json()
     found = {m["version"]: (m["context_window"], m["provider"]) for m in content["models"]}
     assert set(found) == {"phase-2", "phase-3"}
@@ -88,7 +88,7 @@ def test_the_server_says_what_runs_where(server):
 
 
 def test_the_documented_api_is_the_served_one(server):
-    """Every route of the contract is in the OpenAPI page."""
+    """The OpenAPI page lists every route of the contract."""
     paths = server.client.get("/openapi.json").json()["paths"]
     for path in (
         "/v1/predict",
@@ -108,7 +108,7 @@ def test_the_documented_api_is_the_served_one(server):
 
 @pytest.mark.parametrize("page", ["/docs", "/redoc"])
 def test_the_page_of_the_api_needs_no_other_server(server, page):
-    """All that it loads comes from here: it works where nothing leads outside."""
+    """The page loads everything from this server, so it works without internet access."""
     content = server.client.get(page)
     assert content.status_code == 200
     loaded = re.findall(r'(?:src|href)="([^"]+)"', content.text)

@@ -1,4 +1,4 @@
-"""Starting, refusing to start, and dying at any moment."""
+"""Start, refusal to start, and a kill at any moment."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def call(server, count):
 
 
 @pytest.mark.parametrize("moment", ["WarmingUp", "Progressing"])
-def test_killed_in_the_middle_of_a_rollout_it_comes_back_where_it_was(serve, moment):
-    """Same phase, weight and history; evidence not counted twice; then it can be aborted."""
+def test_a_killed_service_resumes_its_rollout(serve, moment):
+    """Phase, weight and history are as before; evidence is not counted twice; abort works."""
     calls = 0
     with serve() as server:
         assert start_rollout(server).status_code == 202
@@ -59,8 +59,8 @@ def test_killed_in_the_middle_of_a_rollout_it_comes_back_where_it_was(serve, mom
         assert answer.headers["x-variant"] == "stable"
 
 
-def test_a_state_that_cannot_be_read_means_all_on_stable(serve, tmp_path):
-    """The file is kept aside, and the log says so."""
+def test_an_unreadable_state_means_all_traffic_on_stable(serve, tmp_path):
+    """The unreadable file is renamed, and the log says so."""
     (tmp_path / "state.db").write_bytes(b"this is no database" * 100)
     with serve() as server:
         status = server.status()
@@ -69,8 +69,8 @@ def test_a_state_that_cannot_be_read_means_all_on_stable(serve, tmp_path):
         assert "unreadable" in server.log.read_text()
 
 
-def test_a_canary_whose_digest_is_off_never_gets_a_request(serve, models, tmp_path):
-    """The rollout ends before it begins, and stable serves on."""
+def test_a_canary_with_a_wrong_digest_never_gets_a_request(serve, models, tmp_path):
+    """The rollout fails in preparation, and stable serves all traffic."""
     damaged = tmp_path / "models"
     shutil.copytree(models, damaged)
     with (damaged / "next-vector" / "phase-3" / "model.onnx").open("r+b") as file:
@@ -84,8 +84,8 @@ def test_a_canary_whose_digest_is_off_never_gets_a_request(serve, models, tmp_pa
         call(server, 20)
 
 
-def test_a_canary_that_is_not_there_is_not_found(serve):
-    """404, and the state is as before."""
+def test_a_missing_canary_is_not_found(serve):
+    """The response is 404, and the state is unchanged."""
     with serve() as server:
         before = server.status()
         answer = start_rollout(server, "phase-9")
@@ -102,8 +102,10 @@ def test_a_canary_that_is_not_there_is_not_found(serve):
         ([], {"NEXTVEC_LIMITS__MAX_ROWS": "none"}, "limits.max_rows"),
     ],
 )
-def test_it_refuses_to_start_with_a_reason(models, tmp_path, arguments, environment, said):
-    """And a non-zero exit status."""
+def test_a_wrong_option_stops_the_start_with_a_reason(
+    models, tmp_path, arguments, environment, said
+):
+    """The exit status is not zero."""
     database = {"NEXTVEC_ROLLOUT__DATABASE": str(tmp_path / "state.db")}
     ran = subprocess.run(
         [NEXTVEC, "serve", "--models", models, "--port", "0", *arguments],
@@ -118,8 +120,8 @@ def test_it_refuses_to_start_with_a_reason(models, tmp_path, arguments, environm
     assert "Traceback" not in ran.stderr
 
 
-def test_demanding_cuda_without_one_is_refused(models, tmp_path):
-    """ONNX Runtime would fall back to the CPU without a word."""
+def test_cuda_without_a_gpu_is_refused(models, tmp_path):
+    """ONNX Runtime would silently fall back to the CPU."""
     ran = subprocess.run(
         [NEXTVEC, "serve", "--models", models, "--port", "0"],
         env={
@@ -138,15 +140,15 @@ def test_demanding_cuda_without_one_is_refused(models, tmp_path):
     assert "CUDA was demanded" in ran.stderr
 
 
-def test_asked_to_stop_it_ends_well(serve):
-    """SIGTERM: exit status 0."""
+def test_sigterm_stops_the_service_cleanly(serve):
+    """After SIGTERM the exit status is 0."""
     with serve() as server:
         server.process.terminate()
         assert server.process.wait(timeout=30) == 0
 
 
-def test_a_listener_does_not_keep_it_from_stopping(serve):
-    """A stream of events ends when the service is asked to stop."""
+def test_an_open_event_stream_does_not_block_the_stop(serve):
+    """An event stream ends when the service stops."""
     with serve() as server:
         headers = {"Authorization": f"Bearer {TOKEN}"}
         with server.client.stream("GET", "/admin/v1/rollout/events", headers=headers) as events:
@@ -159,7 +161,7 @@ def test_a_listener_does_not_keep_it_from_stopping(serve):
 
 
 def test_a_canary_that_faults_while_it_warms_up_does_not_keep_stable_down(serve, models, tmp_path):
-    """Its manifest may say what its graph is not."""
+    """The manifest may contradict the graph."""
     damaged = tmp_path / "models"
     shutil.copytree(models, damaged)
     manifest = damaged / "next-vector" / "phase-3" / "manifest.json"

@@ -16,11 +16,11 @@ from service.inference.scheduling.jobs import EngineResult
 from service.inference.scheduling.scheduler import Scheduler
 from service.metrics import Metrics
 from service.prediction.shadow_runner import IDLE_SECONDS, MAX_SESSIONS, REST, ShadowRunner
-from service.rollout.routing.traffic_split import Assignment, Traffic
+from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.types import Mode
 from tests.support.fakes import DIM, FakeClock, FakeEngine, fault, manifest_of, unit_vectors
 
-SPLIT = Assignment("phase-2", "phase-3", 0, "salt", shadow=True)
+SPLIT = TrafficSplit("phase-2", "phase-3", 0, "salt", shadow=True)
 
 
 class TimedEngine(FakeEngine):
@@ -38,7 +38,7 @@ class TimedEngine(FakeEngine):
 class World:
     def __init__(self, window=16, policy="exact"):
         self.clock = FakeClock()
-        self.traffic = Traffic(SPLIT)
+        self.traffic = TrafficRouter(SPLIT)
         self.metrics = Metrics(CollectorRegistry(), 10.0)
         self.engines, self.loaded = {}, {}
         for version, size in (("phase-2", 8), ("phase-3", window)):
@@ -127,8 +127,8 @@ def test_the_next_canary_does_not_inherit_what_the_last_one_left():
         world.engine.faults = [fault()]
         world.shadow.context(context, world.answer(context), SPLIT, known=0)
         await world.settle()
-        world.traffic.set(Assignment("phase-2"))
-        world.traffic.set(Assignment("phase-2", "phase-3", 0, "another salt", shadow=True))
+        world.traffic.set(TrafficSplit("phase-2"))
+        world.traffic.set(TrafficSplit("phase-2", "phase-3", 0, "another salt", shadow=True))
         assert 0 == world.shadow.take().faults
 
     told(story)
@@ -325,7 +325,7 @@ def test_a_copy_of_a_step_that_is_over_counts_for_nothing():
         world.engine.gate.clear()
         context = unit_vectors(3)
         world.shadow.context(context, world.answer(context), SPLIT, known=0)
-        world.traffic.set(Assignment("phase-2", "phase-3", 0, "another", shadow=True))
+        world.traffic.set(TrafficSplit("phase-2", "phase-3", 0, "another", shadow=True))
         world.engine.gate.set()
         await world.settle()
         assert 0 == world.shadow.take().total
@@ -336,9 +336,9 @@ def test_a_copy_of_a_step_that_is_over_counts_for_nothing():
 @pytest.mark.parametrize(
     "split",
     [
-        Assignment("phase-2"),
-        Assignment("phase-2", "phase-3", 500, "salt"),
-        Assignment("phase-2", "gone", 0, "salt", shadow=True),
+        TrafficSplit("phase-2"),
+        TrafficSplit("phase-2", "phase-3", 500, "salt"),
+        TrafficSplit("phase-2", "gone", 0, "salt", shadow=True),
     ],
 )
 def test_outside_a_shadow_step_nothing_is_copied(split):

@@ -13,8 +13,8 @@ SUBJECTS = {"deploy", "end_to_end", "project", "support"}
 """Folders whose tests are not those of one module each; their docstrings state the subject."""
 
 ABOUT = {
-    "tests/rollout/test_crashes.py": "the controller, killed at any moment",
-    "tests/rollout/test_every_write.py": "the controller, when any one write fails",
+    "tests/rollout/controller/test_crashes.py": "the controller, killed at any moment",
+    "tests/rollout/controller/test_every_write.py": "the controller, when any one write fails",
     "tests/rollout/test_guardrail_statistics.py": "false alarms and power of all guardrails",
 }
 """Tests of several modules together, and what they test."""

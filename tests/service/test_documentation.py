@@ -1,8 +1,9 @@
-"""What the documentation names exists, and what exists is named."""
+"""Everything the documentation names exists, and everything public is documented."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,24 +12,68 @@ from service.api.errors import STATUS
 from service.cli import COMMANDS
 from service.metrics import Metrics, new_registry
 from service.rollout.plan.gate import Gate
-from service.rollout.plan.rollout_plan import GuardrailConfigs, Plan, Step
+from service.rollout.plan.rollout_plan import GuardrailConfigs, PlanStep, RolloutPlan
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("checkpoints/*.md")])
 
 
+def anchors(page):
+    """GitHub's anchor of every heading outside code blocks."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def links(page):
+    """`(path, anchor)` of every link that names no host; either may be empty."""
+    return re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", page.read_text())
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_within_the_repository_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
-        assert (page.parent / target).exists(), target
+    for path, anchor in links(page):
+        target = page.parent / path if path else page
+        assert target.exists(), path
+        assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_and_folders_that_a_page_names_exist(page):
+    folders = "service|architectures|corpora|model_export|training|loadtest|simulation|deploy|tests"
+    named = re.findall(rf"`((?:{folders}|docs)/[\w./-]*)`", page.read_text())
+    assert [] == [path for path in named if not (ROOT / path).exists()]
+
+
+def test_every_page_is_reachable_from_the_index():
+    index = ROOT / "docs" / "index.md"
+    reached, waiting = {index}, [index]
+    while waiting:
+        page = waiting.pop()
+        for path, _ in links(page):
+            target = (page.parent / path).resolve()
+            if target.suffix == ".md" and target not in reached:
+                reached.add(target)
+                waiting.append(target)
+    assert set() == set(ROOT.glob("docs/**/*.md")) - reached
+
+
+def test_the_newest_release_in_the_changelog_is_the_packages_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    releases = re.findall(
+        r"^## \[(\d[^\]]*)\] - (\d{4}-\d\d-\d\d)$",
+        (ROOT / "CHANGELOG.md").read_text(),
+        re.MULTILINE,
+    )
+    assert project["version"] == releases[0][0]
 
 
 @pytest.mark.parametrize(
     "field",
     [
-        *Plan.model_fields,
-        *(f"steps[].{name}" for name in Step.model_fields),
+        *RolloutPlan.model_fields,
+        *(f"steps[].{name}" for name in PlanStep.model_fields),
         *(f"gate.{name}" for name in Gate.model_fields),
         *(
             f"{name}.{field}"

@@ -7,14 +7,14 @@ import asyncio
 import numpy as np
 import pytest
 
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation.latency_distribution import LognormalLatency
 from simulation.play import RolloutEnding, SimulatedSource, play
 from simulation.scenario import Scenario, SimulatedTraffic
 
 LATENCY = LognormalLatency(0.05, 0.5)
-ONE = Plan.model_validate({"steps": [{"weight": 5, "approval": True}]})
-QUICK = Plan.model_validate(
+ONE = RolloutPlan.model_validate({"steps": [{"weight": 5, "approval": True}]})
+QUICK = RolloutPlan.model_validate(
     {
         "steps": [
             {"weight": 20, "min_dwell_seconds": 30, "min_samples": 100},

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from service.cli import main
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from service.types import KEY_SAMPLE
 from simulation import quality_rollout as quality
 from simulation.quality_rollout import SessionLengths, SimulatedSessions, play, several
 
-PLAN = Plan()
+PLAN = RolloutPlan()
 SHORT = SimulatedSessions(horizon=1800.0)
 
 
@@ -85,7 +85,7 @@ def test_a_key_speaks_once_it_has_its_sample():
 
 
 def test_a_plan_without_the_guardrail_cannot_be_played():
-    off = Plan.model_validate({"guardrails": {"quality": {"enabled": False}}})
+    off = RolloutPlan.model_validate({"guardrails": {"quality": {"enabled": False}}})
     with pytest.raises(ValueError, match="turns the guardrail quality off"):
         play(SHORT, off, np.random.default_rng(0))
 

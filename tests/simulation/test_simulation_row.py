@@ -10,7 +10,7 @@ import pytest
 
 from service.rollout.analysis.counters import Counts
 from service.rollout.analysis.counters import percentile as service_percentile
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation import parallel, point_estimate_rules, report
 from simulation.latency_distribution import LognormalLatency
 from simulation.play import RolloutEnding, SimulatedRollout
@@ -88,7 +88,7 @@ def test_rivals_say_so_after_their_window(rival, ratio, expected):
     scenario = Scenario(LognormalLatency(0.05, 0.5), ratio=ratio)
     rng = np.random.default_rng(0)
     assert expected == point_estimate_rules.play(
-        rival, scenario, SimulatedTraffic.of(scenario), Plan(), rng
+        rival, scenario, SimulatedTraffic.of(scenario), RolloutPlan(), rng
     )
 
 
@@ -97,7 +97,7 @@ def test_the_windowed_rule_rolls_back_most_identical_canaries_within_an_hour():
     rng = np.random.default_rng(1)
     traffic = SimulatedTraffic.of(SCENARIO)
     found = [
-        point_estimate_rules.play(PointEstimateRule.WINDOWED, SCENARIO, traffic, Plan(), rng)
+        point_estimate_rules.play(PointEstimateRule.WINDOWED, SCENARIO, traffic, RolloutPlan(), rng)
         for _ in range(60)
     ]
     assert found.count(None) < 15
@@ -109,7 +109,7 @@ def test_many_are_the_same_however_they_are_spread():
     one, two = (
         parallel.run(
             scenarios,
-            Plan(),
+            RolloutPlan(),
             hold=False,
             compare=True,
             rollouts=30,

@@ -1,4 +1,4 @@
-"""A fake device: states in an array, steps by the fake engine."""
+"""A fake device that keeps states in an array and steps with the fake engine."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from tests.support.fakes import DIM, FakeEngine
 
 
 class ArrayDevice:
-    """`states` `[slots, 1, DIM]`; `faults` are raised by the next steps; `moves` tells what
-    was brought over: `("read", slots)` or `("write", slots)`."""
+    """`states` `[slots, 1, DIM]`; the next steps raise `faults`; `moves` lists the
+    transfers: `("read", slots)` or `("write", slots)`."""
 
     def __init__(self, slots):
         self.slots = slots

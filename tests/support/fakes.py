@@ -1,4 +1,4 @@
-"""Fakes: a clock that is set by hand, and an engine whose answers can be reckoned."""
+"""Fakes: a clock that is set by hand, and an engine whose predictions are easy to compute."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DIMENSIONS = Dimensions(dim=DIM, layers=1, hidden=DIM)
 
 
 class FakeClock:
-    """Stands still until `advance` is called."""
+    """A clock that stands still until `advance` is called."""
 
     def __init__(self, now: float = 1_000.0) -> None:
         self.now = now
@@ -32,12 +32,12 @@ class FakeClock:
 
 
 class FakeEngine:
-    """Its state is a decayed sum of its vectors; its prediction the state's direction.
+    """An engine whose state is a decayed sum of its vectors and whose prediction is its direction.
 
-    So a prediction depends on every vector and on their order, and running in
-    pieces gives what running in one pass gives. `gate`, while cleared, holds
-    every run, `prefill_gate` those of more than one vector; `faults` are raised
-    by the next runs, one each; `poison` answers NaN.
+    A prediction depends on every vector and on their order, and running in pieces
+    equals running in one pass. While `gate` is cleared every run waits; while
+    `prefill_gate` is cleared, runs of more than one vector wait. Each of the next runs
+    raises one of `faults`. With `poison` the prediction is NaN.
     """
 
     provider = "CPUExecutionProvider"
@@ -73,7 +73,7 @@ class FakeEngine:
         return predicted.astype(np.float32), state
 
     def expected(self, vectors):
-        """The prediction after `vectors` `[n, dim]` from a cold state."""
+        """The prediction after `vectors` `[n, dim]` from a zero state."""
         lengths = np.array([len(vectors)], np.int32)
         return FakeEngine(self.decay).run(
             vectors[:, None], lengths, np.zeros((1, 1, DIM), np.float32)
@@ -91,7 +91,7 @@ def unit_vectors(count: int, seed: int = 0, dim: int = DIM):
 
 
 def manifest_of(version: str, window: int, digest: str, policy: str = "exact", **more) -> Manifest:
-    """A manifest that holds for a graph of that digest, at the fake engine's size."""
+    """A manifest for a graph with that digest and the fake engine's dimensions."""
     return Manifest(
         model="next-vector",
         version=version,
@@ -133,7 +133,7 @@ def evaluated(hit5: float, low: float, high: float, window: int = 8, **pool) -> 
 
 
 def put_version(models: Path, version: str, window: int = 8, policy: str = "exact", **more) -> Path:
-    """Write a version to the repository `models`; its graph is a few bytes.
+    """Write a version to the repository `models`; its graph file is a few bytes.
 
     `more` are further fields of the manifest.
     """

@@ -1,4 +1,4 @@
-"""Exporters of the service's metrics, and servers that scrape them: a fake and the real one."""
+"""Exporters of the service's metrics, a fake Prometheus and a real one that scrapes them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WAIT_SECONDS = 60
 
 @contextlib.contextmanager
 def serving(answer):
-    """A port at which `answer(path)` gives (status, content type, body)."""
+    """Serve `answer(path)`, a (status, content type, body), and yield the port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -46,7 +46,7 @@ def serving(answer):
 
 
 def new_metrics() -> Metrics:
-    """A process whose pair of versions, a and b, is loaded."""
+    """Metrics of a process with versions a and b loaded."""
     metrics = Metrics(CollectorRegistry(), 10.0)
     for variant, version in (("stable", "a"), ("canary", "b")):
         for mode in Mode:
@@ -57,7 +57,7 @@ def new_metrics() -> Metrics:
 
 
 def vector(targets: dict[str, Metrics], versions=("a", "b")) -> bytes:
-    """The answer to the query for both arms, if each instance holds these metrics."""
+    """The query response for both arms when each instance has these metrics."""
     result = [
         {
             "metric": {
@@ -86,7 +86,7 @@ def vector(targets: dict[str, Metrics], versions=("a", "b")) -> bytes:
 
 
 class Scraped:
-    """A process's metrics over HTTP, as they were at the last `settle`, to a real Prometheus."""
+    """Metrics as of the last `settle`, for a real Prometheus to scrape."""
 
     def __init__(self):
         self.metrics = new_metrics()
@@ -102,7 +102,7 @@ class Scraped:
         return 200, "text/plain; version=0.0.4", self._body
 
     def settle(self):
-        """Wait until the server at `url` has stored what is counted now."""
+        """Wait until the server at `url` has stored the present counts."""
         self._render()
         deadline = time.monotonic() + WAIT_SECONDS
         while self._stored() != self._number:
@@ -110,7 +110,7 @@ class Scraped:
             time.sleep(0.02)
 
     def _stored(self):
-        """The number of the newest scrape that a query finds, 0 where there is none."""
+        """The number of the newest stored scrape, 0 if there is none."""
         try:
             with urllib.request.urlopen(f"{self.url}/api/v1/query?query=settled") as answer:
                 result = json.load(answer)["data"]["result"]
@@ -121,7 +121,7 @@ class Scraped:
 
 @contextlib.contextmanager
 def prometheus(folder, target):
-    """The address of a real server that scrapes a port twice a second."""
+    """Run a real server that scrapes `target` twice a second; yield its address."""
     config = {
         "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"},
         "scrape_configs": [

@@ -1,21 +1,20 @@
-"""A real Prometheus server for the tests that ask one."""
+"""A real Prometheus server for tests."""
 
 from __future__ import annotations
 
 import contextlib
-import socket
 import subprocess
 
 import yaml
 
+from tests.support.ports import free_port
+
 
 @contextlib.contextmanager
 def running(folder, config):
-    """The address of a server with `config`, whose data and log are in `folder`."""
+    """Run a server with `config`, its data and log in `folder`; yield its address."""
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with (
         (folder / "log").open("w", encoding="utf-8") as log,
         subprocess.Popen(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from service.metrics import Metrics, new_registry
 from service.quality.distractor_pool import KEPT
 from service.quality.online_scorer import PendingPrediction, Scorer
-from service.rollout.routing.traffic_split import Assignment
+from service.rollout.routing.traffic_split import TrafficSplit
 from service.types import Variant
 from tests.support.fakes import DIM, unit_vectors
 
-SPLIT = Assignment("phase-2", "phase-3", 5000, "salt")
-ALL_STABLE = Assignment("phase-2")
+SPLIT = TrafficSplit("phase-2", "phase-3", 5000, "salt")
+ALL_STABLE = TrafficSplit("phase-2")
 
 
 def prediction(vector, key="key", *, variant=Variant.STABLE, split=SPLIT, owner=None, **more):

@@ -16,15 +16,15 @@ from service.rollout.analysis.shadow_stats import ShadowStats, copy_times
 from service.rollout.analysis.sources.registry_source import Snapshot
 from service.rollout.analysis.verdict import Assessment, VerdictOutcome
 from service.rollout.controller.controller import Controller
-from service.rollout.plan.rollout_plan import Plan
-from service.rollout.routing.traffic_split import Assignment, Traffic
+from service.rollout.plan.rollout_plan import RolloutPlan
+from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.rollout.storage.database import Database, StoreError
-from service.rollout.storage.rollout_store import Store
+from service.rollout.storage.sqlite_store import SqliteRolloutStore
 from tests.support.fakes import manifest_of
 
 EDGES = duration_buckets(10.0)
 
-QUICK = Plan.model_validate(
+QUICK = RolloutPlan.model_validate(
     {
         "steps": [
             {"weight": 10, "min_dwell_seconds": 10, "min_samples": 100},
@@ -40,7 +40,7 @@ QUICK = Plan.model_validate(
 )
 
 
-SHADOWED = Plan.model_validate(
+SHADOWED = RolloutPlan.model_validate(
     {
         **QUICK.model_dump(),
         "steps": [
@@ -160,7 +160,7 @@ class FakeShadow:
         return seen
 
 
-class FlakyStore(Store):
+class FlakyStore(SqliteRolloutStore):
     """A store whose disk may be full."""
 
     full = False
@@ -174,7 +174,7 @@ class FlakyStore(Store):
 class World:
     """A controller with everything around it; `restart` is a kill -9 and a new process."""
 
-    def __init__(self, path: Path, plan: Plan = QUICK, stable: str = "phase-2") -> None:
+    def __init__(self, path: Path, plan: RolloutPlan = QUICK, stable: str = "phase-2") -> None:
         self.path, self.plan, self.stable = path, plan, stable
         self.clock = FakeClock()
         self.versions = FakeVersions()
@@ -184,7 +184,7 @@ class World:
 
     def _boot(self) -> Controller:
         self.store = FlakyStore(Database(self.path))
-        self.traffic = Traffic(Assignment(self.stable))
+        self.traffic = TrafficRouter(TrafficSplit(self.stable))
         self.metrics = Metrics(CollectorRegistry(), 10.0)
         return Controller(
             traffic=self.traffic,
@@ -239,6 +239,6 @@ class World:
         return str(self.controller.status()["phase"])
 
 
-def plan(**changes) -> Plan:
+def plan(**changes) -> RolloutPlan:
     """`QUICK` with some fields changed, checked anew."""
-    return Plan.model_validate({**QUICK.model_dump(), **changes})
+    return RolloutPlan.model_validate({**QUICK.model_dump(), **changes})

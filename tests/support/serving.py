@@ -1,10 +1,9 @@
-"""The real thing: exported ONNX files, `nextvec serve` as a process, HTTP over a socket."""
+"""`nextvec serve` as a process on exported ONNX files, called over HTTP."""
 
 from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+
+from tests.support.ports import free_port
 
 NEXTVEC = Path(sys.executable).parent / "nextvec"
 WINDOWS = {"phase-2": 20, "phase-3": 40}
@@ -27,7 +28,7 @@ def tokens() -> dict[str, str]:
 
 @dataclass
 class Server:
-    """A running `nextvec serve`."""
+    """A running `nextvec serve` and a client of it."""
 
     process: subprocess.Popen[str]
     client: httpx.Client
@@ -41,7 +42,7 @@ class Server:
         return self.admin("GET").json()
 
     def wait_for(self, *phases, seconds=START_SECONDS):
-        """The status once its phase is one of `phases`."""
+        """Wait until the phase is one of `phases`; return the status."""
         deadline = time.monotonic() + seconds
         while (status := self.status())["phase"] not in phases:
             assert time.monotonic() < deadline, status
@@ -74,15 +75,13 @@ class Server:
 
 @contextmanager
 def serving(models, folder, *arguments, launcher=(NEXTVEC, "serve"), **environment):
-    """`nextvec serve` until the block ends; its state and log are in `folder`."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    """Run `nextvec serve` until the block ends, with its state and log in `folder`."""
+    port = free_port()
     log = folder / "server.log"
     settings = {
         "NEXTVEC_ROLLOUT__DATABASE": str(folder / "state.db"),
         "NEXTVEC_ROLLOUT__INTERVAL_SECONDS": "0.2",
-        # So that sessions past their window are equal to a recomputation, not near it.
+        # Sessions past their window then equal a recomputation exactly.
         "NEXTVEC_SESSIONS__COMPACT_HISTORY": "false",
         **tokens(),
         **environment,

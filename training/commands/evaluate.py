@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,15 +26,16 @@ from service.commands.options import (
     print_json_file,
     with_options,
 )
+from service.evaluation_report import EvaluationData
 from service.manifest import sha256
 from training import comparison, curves, evaluation, held_out, pool_demo
 from training.commands import sweeps
-from training.evaluated_model import EvaluatedModel, parse_all
+from training.evaluated_model import EvaluatedModel, load_all
 from training.evaluation import PoolSpec
 from training.held_out import HeldOutSet, HoldOut
 from training.plots import curves_picture, report_picture
 from training.prediction import predict_exact
-from training.report import Data
+from training.report_markdown import report_markdown
 
 app = new_app()
 
@@ -161,38 +161,44 @@ def _evaluate(options: EvaluateOptions, console: Console) -> None:
         raise ValueError("pass at least one checkpoint")
     data = _required(options.data)
     whole = corpus.load(data)
-    candidates = parse_all(options.checkpoints)
+    models = load_all(options.checkpoints)
     if options.held_out:
-        candidates = [_stated(candidate, whole, options.held_out) for candidate in candidates]
+        models = [_with_documents(model, whole, options.held_out) for model in models]
     pool = PoolSpec(options.pool_kind, options.pool, options.seed)
     if options.sweep:
-        wish = sweeps.SweepSpec(
+        spec = sweeps.SweepSpec(
             options.sweep, options.set, options.positions, pool, options.include_seen
         )
-        sweeps.run(wish, whole, candidates, options.out, console, options.output)
+        sweeps.run(spec, whole, models, options.out, console, options.output)
         return
 
-    def predict(candidate: EvaluatedModel, one: HeldOutSet, targets: NDArray[np.int64]) -> Vectors:
-        return _predict(candidate, one, targets, console)
+    def predict(model: EvaluatedModel, one: HeldOutSet, targets: NDArray[np.int64]) -> Vectors:
+        return _predict(model, one, targets, console)
 
-    report, outcomes = evaluation.evaluate(
+    report, all_scores = evaluation.evaluate(
         whole,
-        Data(data.name, sha256(data), len(whole.vectors), len(whole.documents)),
-        candidates,
+        EvaluationData(
+            file=data.name,
+            sha256=sha256(data),
+            vectors=len(whole.vectors),
+            documents=len(whole.documents),
+        ),
+        models,
         pool,
         predict,
         include_seen=options.include_seen,
     )
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "report.md").write_text(report.as_markdown())
-    comparison.save_scores(options.out / "report.npz", outcomes)
+    text = report_markdown(report)
+    (options.out / "report.md").write_text(text)
+    comparison.save_scores(options.out / "report.npz", all_scores)
     report_picture(report, options.out / "report.png")
     # Written last: where it exists, the other files do.
-    (options.out / "report.json").write_text(json.dumps(report.as_json(), indent=1) + "\n")
+    (options.out / "report.json").write_text(report.model_dump_json(indent=1) + "\n")
     if options.output == "json":
         print_json_file(options.out / "report.json")
         return
-    print(f"{report.as_markdown()}\nwritten to {options.out}/report.md, report.json and report.png")
+    print(f"{text}\nwritten to {options.out}/report.md, report.json and report.png")
 
 
 def _curves(histories: list[Path], out: Path) -> None:
@@ -208,25 +214,25 @@ def _required(data: Path | None) -> Path:
     return data
 
 
-def _stated(candidate: EvaluatedModel, whole: Corpus, hold_out: HoldOut) -> EvaluatedModel:
+def _with_documents(model: EvaluatedModel, whole: Corpus, hold_out: HoldOut) -> EvaluatedModel:
     """Assume the given hold-out for a checkpoint that does not record its training documents."""
-    if candidate.trained_on is not None:
-        return candidate
+    if model.trained_on is not None:
+        return model
     trained = held_out.names(held_out.split(whole, hold_out).train)
-    return replace(candidate, trained_on=frozenset(trained))
+    return replace(model, trained_on=frozenset(trained))
 
 
 def _predict(
-    candidate: EvaluatedModel, one: HeldOutSet, targets: NDArray[np.int64], console: Console
+    model: EvaluatedModel, one: HeldOutSet, targets: NDArray[np.int64], console: Console
 ) -> Vectors:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
-        task = bar.add_task(f"{candidate.name}, {one.name}", total=len(targets))
+        task = bar.add_task(f"{model.name}, {one.name}", total=len(targets))
         return predict_exact(
-            candidate.model,
+            model.model,
             one.corpus.vectors,
             targets,
-            candidate.window,
+            model.window,
             lambda done: bar.update(task, completed=done),
             workers=os.cpu_count() or 1,
         )

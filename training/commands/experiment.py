@@ -180,8 +180,8 @@ def _verdict(
     options: PlateauOptions | ProbeOptions, result: experiment.ArmComparison
 ) -> ExperimentVerdict:
     if isinstance(options, PlateauOptions):
-        return verdict.plateau(result.of("hit_at_5").figure, options.margin / 100)
-    return verdict.probe(result.of("hit_at_5").figure, result.of("hit_at_10").figure)
+        return verdict.plateau(result.of("hit_at_5").estimate, options.margin / 100)
+    return verdict.probe(result.of("hit_at_5").estimate, result.of("hit_at_10").estimate)
 
 
 def _write(

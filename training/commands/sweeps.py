@@ -45,9 +45,9 @@ class SweepSpec:
 
 
 def run(
-    wish: SweepSpec,
+    spec: SweepSpec,
     corpus: Corpus,
-    candidates: Sequence[EvaluatedModel],
+    models: Sequence[EvaluatedModel],
     out: Path,
     console: Console,
     output: Literal["text", "json"] = "text",
@@ -57,20 +57,20 @@ def run(
     Raises `CorpusError` for a model that was trained on the set, and `ValueError` for a
     set that is too small.
     """
-    one = next(found for found in held_out.sets(corpus) if found.name == wish.held_out)
-    check_length(candidates, one)
-    if not wish.include_seen:
-        check_held_out(candidates, one)
+    one = next(found for found in held_out.sets(corpus) if found.name == spec.held_out)
+    check_length(models, one)
+    if not spec.include_seen:
+        check_held_out(models, one)
     rules = baselines.all_rules(held_out.split(corpus, "both").train.vectors)
-    pool = wish.pool.draw(one)
+    pool = spec.pool.draw(one)
     everything = SweepSetting(
-        one, pool, np.arange(1, len(one.corpus.vectors)), tuple(candidates), rules
+        one, pool, np.arange(1, len(one.corpus.vectors)), tuple(models), rules
     )
     settings = {
         name: everything
         if name == "position"
-        else choose(one, pool, tuple(candidates), rules, wish.positions, _first(name, candidates))
-        for name in wish.names
+        else choose(one, pool, tuple(models), rules, spec.positions, _first(name, models))
+        for name in spec.names
     }
     out.mkdir(parents=True, exist_ok=True)
     results: dict[str, object] = {}
@@ -86,9 +86,9 @@ def run(
         print(json.dumps(results, indent=1))
 
 
-def _first(name: str, candidates: Sequence[EvaluatedModel]) -> int:
+def _first(name: str, models: Sequence[EvaluatedModel]) -> int:
     """Return the number of vectors that must precede a position for every point to use it."""
-    window = max(candidate.window for candidate in candidates)
+    window = max(entry.window for entry in models)
     return {"context": max(context.LENGTHS), "policy": window + 1, "reach": window}.get(name, 1)
 
 

@@ -1,8 +1,8 @@
-"""`/console`: the rollout for a person at a browser. Self-contained: no build, no CDN, no fonts.
+"""`/console`: the rollout in a browser. Self-contained: no build, no CDN, no fonts.
 
-The page is public and says nothing; all it shows comes from the admin API, with
-the token that the person types in. What is served here never changes while the
-service runs.
+The page is public and contains no data. Everything it shows comes from the admin
+API, with the token that the user enters. The files do not change while the service
+runs.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ FILES = {
     "main.js": "text/javascript; charset=utf-8",
     "view.js": "text/javascript; charset=utf-8",
 }
-"""What the page loads, by name; nothing else can be asked for."""
+"""Media type of each file that the page loads. No other file is served."""
 
 HEADERS = {
-    # Scripts and styles from here alone, none inline; nothing may be sent elsewhere, and
-    # no page may frame this one to have its buttons clicked. The last directive makes
-    # the browser refuse text that would be parsed as HTML: names and reasons are untrusted.
+    # Only scripts and styles from this origin, none inline; no requests to other origins;
+    # no framing, which prevents clickjacking. The last directive makes the browser refuse
+    # to parse text as HTML, because names and reasons are untrusted.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
         "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
@@ -44,20 +44,20 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # Change for anew each time: after an upgrade nobody works with half an old page.
+    # Revalidate each time, so that an upgrade never mixes old and new files.
     "Cache-Control": "no-cache",
 }
 
 
 @router.get("")
 async def page() -> Response:
-    """The page itself."""
+    """Return the page."""
     return Response(_content(PAGE), media_type="text/html; charset=utf-8", headers=HEADERS)
 
 
 @router.get("/{name}")
 async def file(name: str) -> Response:
-    """A script or the style sheet."""
+    """Return a script or the style sheet. Raises `NotFound`."""
     if name not in FILES:
         raise NotFound(f"the console has no file {name!r}; its page is at /console")
     return Response(_content(name), media_type=FILES[name], headers=HEADERS)

@@ -1,4 +1,4 @@
-// The admin API. The token is kept for this tab at most, and travels in a header alone.
+// Client of the admin API. The token is stored for this tab only and sent in a header only.
 
 const KEY = "nextvec-token";
 const ROLLOUT = new URL("admin/v1/rollout", document.baseURI).href;
@@ -10,7 +10,7 @@ let token = "";
 try {
   token = sessionStorage.getItem(KEY) ?? "";
 } catch {
-  // Storage is forbidden: the token lives as long as the page.
+  // Storage is disabled: the token lasts as long as the page.
 }
 
 export const hasToken = () => token !== "";
@@ -25,7 +25,7 @@ export function setToken(value) {
   }
 }
 
-// What the service refused, or that it did not answer (status 0).
+// The service refused a request, or did not answer (status 0).
 export class Refused extends Error {
   constructor(status, body) {
     super(body.error ?? `HTTP ${status}`);
@@ -37,14 +37,14 @@ export class Refused extends Error {
   // What a person can do about it.
   get advice() {
     const advice = {
-      0: "Is the service running, and is it reached from here? In a terminal: nextvec rollout status. A rollout goes on without this page.",
-      401: "Type in a token that the service was started with.",
-      403: "Use a token of a higher role, or ask somebody who has one.",
-      409: this.code === "conflict" ? "Look at what may be done now." : "",
-      412: "Somebody or the service itself was faster. Close this, look at what is there now, and decide again.",
-      503: "The service starts, drains or cannot write its record. Wait a moment and try again.",
+      0: "Check that the service runs and that you can reach it. In a terminal: nextvec rollout status. The rollout continues without this page.",
+      401: "Enter a token that the service was started with.",
+      403: "Use a token with a higher role, or ask somebody who has one.",
+      409: this.code === "conflict" ? "Check which actions are available now." : "",
+      412: "The rollout has changed in the meantime. Close this dialog, check the current state, and decide again.",
+      503: "The service is starting, draining, or cannot write its state. Wait a moment and try again.",
     };
-    return advice[this.status] ?? (this.status >= 500 ? `The service's log has it under ${this.body.request_id ?? "its time"}.` : "");
+    return advice[this.status] ?? (this.status >= 500 ? `See the service's log${this.body.request_id ? ` for request ${this.body.request_id}` : ""}.` : "");
   }
 }
 
@@ -87,7 +87,7 @@ export async function versions() {
   return found.map((one) => one.version);
 }
 
-// Server-sent events over fetch, for an EventSource cannot send a token in a header.
+// Server-sent events over fetch, because an EventSource cannot send a token in a header.
 export async function* events(signal) {
   const answer = await call("GET", `${ROLLOUT}/events`, { signal });
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -113,8 +113,8 @@ function parse(text) {
   return event;
 }
 
-// A verb, on the strength of the generation that was seen. One key for all tries: what
-// was done though its answer was lost is not done twice.
+// Carry out a verb, given the generation on screen. All attempts share one idempotency key, so a
+// change whose answer was lost is not repeated.
 export async function change(verb, body, generation, { dryRun = false, force = false } = {}) {
   const query = new URLSearchParams();
   if (dryRun) query.set("dryRun", "All");
@@ -132,7 +132,7 @@ export async function change(verb, body, generation, { dryRun = false, force = f
   }
 }
 
-// Random; crypto.randomUUID is there on https and localhost alone.
+// Random; crypto.randomUUID exists on https and localhost only.
 function key() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");

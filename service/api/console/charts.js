@@ -1,4 +1,4 @@
-// Small line charts over the looks.
+// Small line charts over the analysis runs.
 
 import { svg } from "./dom.js";
 
@@ -9,7 +9,7 @@ const RIGHT = 52;
 const TOP = 10;
 const BOTTOM = 14;
 
-// Evidence as a share of what a verdict needs: at the line marked 1 it falls.
+// Evidence as a share of what a verdict needs. The verdict is reached at the line marked 1.
 export function evidenceChart(points) {
   const share = (side) => points.map((p) => ({ at: p.at, y: clip(p[side] / p[`${side}Bound`], -0.25, 1.15) }));
   return chart(
@@ -59,7 +59,7 @@ function chart(series, { low, high, marks }) {
   return svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true", focusable: "false" }, ...nodes);
 }
 
-// Labels that would lie on each other move apart.
+// Move overlapping labels apart.
 function spread(labels) {
   const sorted = [...labels].sort((a, b) => a.at - b.at);
   for (let i = 1; i < sorted.length; i += 1) {

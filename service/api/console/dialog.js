@@ -1,28 +1,28 @@
-// Every verb is confirmed, with a reason; what it would do is shown before.
+// Every verb needs a confirmation. A preview shows what it would do, and a reason can be given.
 
 import { change, Refused, versions } from "./api.js";
 import { byId, el, number, say } from "./dom.js";
 
 const ROLES = ["viewer", "operator", "approver"];
 
-// What is known of the verbs, in the order of their buttons. The service says which are
-// legal; one that is not known here is offered without words of its own.
+// Role and text of each verb, in the order of the buttons. The service says which verbs are legal. A
+// verb that is not listed here gets a button without a text.
 export const VERBS = {
   promote: {
     role: "approver",
-    text: "Approve this step: the next one begins, or on the last the canary becomes stable.",
-    force: "Promote before the guardrails have passed. The audit log says so.",
+    text: "Approve this step. The next step starts; on the last step the canary becomes stable.",
+    force: "Promote before the guardrails have passed. This is recorded in the audit log.",
   },
-  pause: { role: "operator", text: "Hold the weight where it is. The guardrails go on." },
-  resume: { role: "approver", text: "End the pause and go on." },
-  retry: { role: "operator", text: "Put the canary that was rolled back on trial once more, with the same plan." },
-  undo: { role: "approver", text: "Bring back the version that was stable before the last promotion, all at once." },
+  pause: { role: "operator", text: "Hold the weight. Guardrails keep running." },
+  resume: { role: "approver", text: "End the pause and continue." },
+  retry: { role: "operator", text: "Start the canary that was rolled back again, with the same plan." },
+  undo: { role: "approver", text: "Send all traffic back to the version that was stable before the last promotion." },
   start: {
     role: "operator",
-    text: "Put another version on trial.",
-    force: "Start it though it misses the plan's gate. An approver may; say why. The audit log has it.",
+    text: "Start a rollout of another version.",
+    force: "Start despite a failed gate (approver role). This is recorded in the audit log; say why above.",
   },
-  abort: { role: "operator", text: "Give all traffic back to stable, now." },
+  abort: { role: "operator", text: "Send all traffic to stable now and end the rollout." },
 };
 
 export const mayAsk = (verb, role) =>
@@ -30,7 +30,7 @@ export const mayAsk = (verb, role) =>
 
 let asked = null;
 
-// Opens the dialog; `done` gets the status that the change was answered with.
+// Open the dialog. `done` is called with the verb and the status that the service returned.
 export function ask(verb, status, role, done) {
   asked = { verb, generation: status.generation, done };
   const known = VERBS[verb] ?? { text: "" };
@@ -109,7 +109,7 @@ async function preview() {
     );
     say(byId("dialog-problem"), "");
     byId("preview").replaceChildren(
-      moves.length ? "What would happen:" : "Nothing would change.",
+      moves.length ? "Preview:" : "Nothing would change.",
       el("ul", {}, ...moves),
     );
     byId("preview").hidden = false;

@@ -1,4 +1,4 @@
-// Building and filling elements. Text is set as text everywhere: names and reasons are untrusted.
+// Create and fill elements. Text is never parsed as HTML: names and reasons are untrusted.
 
 export const byId = (id) => document.getElementById(id);
 
@@ -18,7 +18,7 @@ export const el = (tag, attributes = {}, ...children) =>
 export const svg = (tag, attributes = {}, ...children) =>
   make(document.createElementNS(SVG, tag), attributes, children);
 
-// A list of terms and their values; a value may be text or an element.
+// Fill a list of terms and values. A value is text or an element.
 export function facts(list, pairs) {
   list.replaceChildren(
     ...pairs.map(([term, value]) => el("div", {}, el("dt", {}, term), el("dd", {}, value ?? "–"))),

@@ -1,4 +1,4 @@
-// The audit log, newest first; and what it tells of the evidence before this page was opened.
+// The audit log, newest first, and the evidence it holds from before this page was opened.
 
 import { byId, el, number, time } from "./dom.js";
 
@@ -28,14 +28,14 @@ function row(one) {
   );
 }
 
-// Which row began the rollout (null where it is older than `rows`), and the evidence at
-// each move since, oldest first.
+// Returns the id of the row that started the rollout (null if it is older than `rows`), and the
+// evidence at each transition since, oldest first.
 export function sinceStart(rows) {
   const begun = rows.findIndex((one) => one.to === "Pending");
-  const looks = rows
+  const evidence = rows
     .slice(0, begun < 0 ? rows.length : begun)
     .filter((one) => one.evidence)
     .map((one) => ({ at: one.at, guardrails: one.evidence }))
     .reverse();
-  return { start: begun < 0 ? null : rows[begun].id, looks };
+  return { start: begun < 0 ? null : rows[begun].id, evidence };
 }

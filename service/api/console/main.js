@@ -1,4 +1,4 @@
-// What joins the parts: the token, the live view, the verbs.
+// Connects the parts: token, live view and actions.
 
 import * as api from "./api.js";
 import { ask, wireDialog } from "./dialog.js";
@@ -6,12 +6,12 @@ import { byId, say } from "./dom.js";
 import { showHistory, sinceStart } from "./history.js";
 import { showGuardrails, showSince, showStatus } from "./view.js";
 
-const KEPT_LOOKS = 1000;
+const MAX_POINTS = 1000;
 const RETRY_SECONDS = [1, 2, 5, 10];
 const POLL_SECONDS = 15;
 const PAGE = 50;
 
-const seen = { status: null, role: "", looks: new Map(), start: null, limit: PAGE, phase: "" };
+const seen = { status: null, role: "", points: new Map(), start: null, limit: PAGE, phase: "" };
 let stop = null;
 
 function connect() {
@@ -36,11 +36,11 @@ function disconnect() {
   byId("token").focus();
 }
 
-// Follow the events until told to stop; what breaks is begun again.
+// Follow the events until `signal` aborts; reconnect after errors.
 async function follow(signal) {
   for (let broken = 0; !signal.aborted; broken += 1) {
     try {
-      await look();
+      await refresh();
       await showLog();
       broken = 0;
       for await (const event of api.events(signal)) await received(event);
@@ -57,14 +57,14 @@ async function follow(signal) {
 
 async function received(event) {
   if (event.name === "transition") {
-    await look();
+    await refresh();
     await showLog();
   } else {
     show(event.data);
   }
 }
 
-async function look() {
+async function refresh() {
   const { status, role } = await api.status();
   seen.role = role;
   say(byId("role"), role && `role: ${role}`);
@@ -76,25 +76,25 @@ async function look() {
 async function showLog() {
   const rows = await api.history(seen.limit);
   showHistory(rows, seen.limit);
-  const { start, looks } = sinceStart(rows);
+  const { start, evidence } = sinceStart(rows);
   if (start !== null && start !== seen.start) {
-    seen.looks.clear();
+    seen.points.clear();
     seen.start = start;
   }
-  for (const one of looks) remember(one.at, one.guardrails);
-  if (seen.status) showGuardrails(seen.status.guardrails, seen.looks);
+  for (const one of evidence) remember(one.at, one.guardrails);
+  if (seen.status) showGuardrails(seen.status.guardrails, seen.points);
 }
 
 function show(status) {
   seen.status = status;
   byId("console").hidden = false;
-  // A look that moved the rollout is seen after the move: the log has the evidence at it.
+  // The evidence at a transition comes from the audit log, so a later point is stored after it.
   const after = status.since >= status.looked_at ? status.since + 0.001 : status.looked_at;
   if (status.looked_at) remember(after, status.guardrails);
   showStatus(status, seen.role);
   showSince(status, Date.now() / 1000);
-  showGuardrails(status.guardrails, seen.looks);
-  // Only a change of phase is read out; figures change with every look.
+  showGuardrails(status.guardrails, seen.points);
+  // Announce changes of phase only; figures change with every analysis run.
   const phase = `${status.phase}: ${status.message}`;
   if (status.phase !== seen.phase) say(byId("announce"), phase);
   seen.phase = status.phase;
@@ -102,13 +102,13 @@ function show(status) {
 
 function remember(at, guardrails) {
   for (const one of guardrails) {
-    const points = seen.looks.get(one.name) ?? [];
+    const points = seen.points.get(one.name) ?? [];
     const { fail, pass, bound, pass_bound: passBound } = one.log_evidence;
     const point = { at, fail, pass, failBound: bound, passBound: passBound ?? bound, p95: one.p95_seconds };
     if (points.some((p) => p.at === at)) continue;
     points.push(point);
     points.sort((a, b) => a.at - b.at);
-    seen.looks.set(one.name, points.slice(-KEPT_LOOKS));
+    seen.points.set(one.name, points.slice(-MAX_POINTS));
   }
 }
 
@@ -119,7 +119,7 @@ function connection(state, text) {
 
 function failed(error) {
   const advice = error instanceof api.Refused ? error.advice : "";
-  connection("lost", "not live: what is shown may be old");
+  connection("lost", "not live: this page may be out of date");
   say(byId("problem"), [error.message, advice].filter(Boolean).join(" "));
   if (error.status === 401) {
     api.setToken("");
@@ -130,9 +130,9 @@ function failed(error) {
 function changed(verb, status) {
   if (status) show(status);
   if (verb) say(byId("announce"), `${verb}: done. ${status.phase}: ${status.message}`);
-  // The button that was pressed may be disabled by now, and the focus with it nowhere.
+  // The pressed button may be disabled now, which would lose the focus.
   if (document.activeElement === document.body || document.activeElement?.disabled) byId("main").focus();
-  look().then(showLog).catch(failed);
+  refresh().then(showLog).catch(failed);
 }
 
 byId("sign-in").addEventListener("submit", (event) => {
@@ -160,8 +160,8 @@ wireDialog();
 setInterval(() => {
   if (seen.status) showSince(seen.status, Date.now() / 1000);
 }, 1000);
-// A connection that died without a word shows in this.
+// Poll as well, to notice a connection that died silently.
 setInterval(() => {
-  if (stop) look().catch(failed);
+  if (stop) refresh().catch(failed);
 }, 1000 * POLL_SECONDS);
 if (api.hasToken()) connect();

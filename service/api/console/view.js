@@ -1,4 +1,4 @@
-// The status as a page: what is served, how far the plan is, and each guardrail's evidence.
+// Renders the status: versions, progress of the plan, and each guardrail's evidence.
 
 import { durationChart, evidenceChart } from "./charts.js";
 import { mayAsk, VERBS } from "./dialog.js";
@@ -16,7 +16,7 @@ export function showStatus(status, role) {
     el("span", { "aria-hidden": "true", class: "sign" }, PHASE_SIGNS[status.phase] ?? "●"),
     status.phase,
   );
-  say(byId("message"), status.message || "No rollout so far.");
+  say(byId("message"), status.message || "No rollout yet.");
   showWarnings(status);
   showSplit(status);
   showSteps(status);
@@ -26,14 +26,14 @@ export function showStatus(status, role) {
 
 export function showSince(status, now) {
   const parts = status.since ? [`${status.phase} for ${ago(now - status.since)}`] : [];
-  if (status.looked_at && status.step_since) parts.push(`last look ${ago(now - status.looked_at)} ago`);
+  if (status.looked_at && status.step_since) parts.push(`last evaluated ${ago(now - status.looked_at)} ago`);
   say(byId("since"), parts.join(" · "));
 }
 
 function showWarnings(status) {
   const found = [];
   if (!status.recorded) {
-    found.push("The record cannot be written: the service goes on from memory. Free the disk, or check the database's path.");
+    found.push("The state cannot be written; the service continues from memory. Free disk space, or check the path of the database.");
   }
   for (const miss of status.gate?.missed ?? []) found.push(`Gate overridden: ${miss.message}`);
   byId("warnings").replaceChildren(...found.map((text) => el("p", { class: "warning" }, text)));
@@ -42,18 +42,18 @@ function showWarnings(status) {
 function showSplit(status) {
   const set = status.weight.set_percent;
   const split = byId("split");
-  split.setAttribute("aria-label", `Set: canary ${percent(set)}, stable ${percent(100 - set)}`);
+  split.setAttribute("aria-label", `Weight: canary ${percent(set)}, stable ${percent(100 - set)}`);
   byId("split-stable").style.flexGrow = 100 - set;
   byId("split-canary").style.flexGrow = set;
   byId("split-canary").hidden = set === 0;
   const pairs = [["Stable", status.stable], ["Canary", status.canary]];
   if (status.step !== null) {
-    pairs.push(["Weight set", percent(set)]);
-    if (set > 0) pairs.push(["Weight seen", percent(status.weight.actual_percent)]);
+    pairs.push(["Weight", percent(set)]);
+    if (set > 0) pairs.push(["Observed weight", percent(status.weight.actual_percent)]);
     pairs.push(["Step", `${status.step + 1} of ${status.steps}`]);
   }
   if ((status.attempt ?? 1) > 1) pairs.push(["Attempt", status.attempt]);
-  if (status.previous) pairs.push(["Stable before", status.previous]);
+  if (status.previous) pairs.push(["Previous stable", status.previous]);
   facts(byId("facts"), pairs);
 }
 
@@ -82,7 +82,7 @@ function showShadow(shadow) {
   for (const one of shadow.inference) {
     const { canary, stable } = one.p95_seconds;
     const p95 = `canary ${milliseconds(canary)} · stable ${milliseconds(stable)}`;
-    pairs.push([`P95 in the engine, ${one.mode}`, `${p95} · ratio ${number(one.ratio)} of ${one.pairs} pairs`]);
+    pairs.push([`P95 in the engine, ${one.mode}`, `${p95} · ratio ${number(one.ratio)}, ${one.pairs} pairs`]);
   }
   facts(byId("shadow-facts"), pairs);
 }
@@ -103,20 +103,20 @@ function showVerbs(status, role) {
   }
   const above = status.legal.filter((verb) => !mayAsk(verb, role));
   const notes = [];
-  if (above.length) notes.push(`Your role, ${role}, may not: ${above.join(", ")}.`);
-  if (!status.legal.length) notes.push("Nothing for a moment: the service is moving traffic.");
+  if (above.length) notes.push(`Your role (${role}) does not allow: ${above.join(", ")}.`);
+  if (!status.legal.length) notes.push("No actions right now: the service is changing the split.");
   say(byId("verbs-note"), notes.join(" "));
 }
 
-// `looks` maps a guardrail's name to its points so far.
-export function showGuardrails(guardrails, looks) {
+// `points` maps a guardrail's name to its points so far.
+export function showGuardrails(guardrails, points) {
   byId("no-guardrails").hidden = guardrails.length > 0;
   const place = byId("guardrails");
   const cards = new Map([...place.children].map((card) => [card.dataset.name, card]));
   for (const one of guardrails) {
     const card = cards.get(one.name) ?? newCard(one.name, place);
     cards.delete(one.name);
-    fillCard(card, one, looks.get(one.name) ?? []);
+    fillCard(card, one, points.get(one.name) ?? []);
   }
   for (const gone of cards.values()) gone.remove();
 }
@@ -143,7 +143,7 @@ function fillCard(card, one, points) {
   say(card.querySelector(".message"), one.message);
   const { fail, pass, bound, pass_bound: passBound } = one.log_evidence;
   const pairs = [[one.unit === "keys" ? "Keys" : "Samples", `canary ${one.samples.canary} · stable ${one.samples.stable}`]];
-  // The shadow's is no test: it has no evidence to gather.
+  // The shadow step is not a sequential test and collects no evidence.
   if (bound > 0) {
     pairs.unshift(
       ["ln E, fail", `${number(fail)} of ${number(bound)}`],
@@ -154,7 +154,7 @@ function fillCard(card, one, points) {
   if (one.p95_seconds) {
     pairs.push(["P95", `canary ${milliseconds(one.p95_seconds.canary)} · stable ${milliseconds(one.p95_seconds.stable)}`]);
   }
-  if (one.required === false) pairs.push(["Required", "no: it may roll back, no step waits for it"]);
+  if (one.required === false) pairs.push(["Required", "no: it can roll back, but no step waits for it"]);
   pairs.push(...others(one));
   facts(card.querySelector("dl"), pairs);
   plot(card.querySelector(".evidence-chart"), points.length && bound > 0 ? evidenceChart(points) : null);
@@ -167,7 +167,7 @@ function plot(figure, drawing) {
   if (drawing) figure.querySelector(".plot").replaceChildren(drawing);
 }
 
-// A guardrail's own figures, whichever they are: plain numbers, and pairs of the variants.
+// Other figures of a guardrail: numbers, and pairs of canary and stable.
 function others(one) {
   const shown = (name, value) =>
     /_rate$|^hit_at_/.test(name) && typeof value === "number" ? percent(100 * value) : number(value);

@@ -15,7 +15,7 @@ from service.api.schemas import ERRORS, StartRequest, VerbRequest
 from service.api.security import Approver, Operator, Role, Viewer
 from service.api.services import LiveServices, ReadyServices
 from service.errors import Forbidden, Invalid, NextvecError
-from service.rollout.controller.change_request import Terms
+from service.rollout.state.change_request import ChangeOptions
 
 router = APIRouter(prefix="/admin/v1/rollout", tags=["admin"], responses=ERRORS)
 
@@ -102,7 +102,7 @@ async def abort(change: Change, services: LiveServices, role: Operator) -> Respo
     try:
         terms = await change.terms(role)
     except NextvecError:
-        terms = Terms(change.dry_run)
+        terms = ChangeOptions(change.dry_run)
     return _status(await services.controller.abort(None, _actor(role), reason, terms))
 
 

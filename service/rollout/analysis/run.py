@@ -13,16 +13,16 @@ from service.rollout.analysis.guardrails.suite import Evidence, GuardrailSuite
 from service.rollout.analysis.shadow_stats import NAME, ShadowStats, assess_shadow
 from service.rollout.analysis.sources.registry_source import EvidenceSource, since
 from service.rollout.analysis.verdict import Assessment, assess
-from service.rollout.plan.rollout_plan import Plan
-from service.rollout.state.rollout_state import Rollout
-from service.rollout.storage.rollout_store import Record
+from service.rollout.plan.rollout_plan import RolloutPlan
+from service.rollout.state.record import RolloutRecord
+from service.rollout.state.rollout_state import RolloutState
 
 log = logging.getLogger(__name__)
 
 
 async def start_analysis(
-    source: EvidenceSource, record: Record, before: dict[str, Counts], *, now: float
-) -> Record:
+    source: EvidenceSource, record: RolloutRecord, before: dict[str, Counts], *, now: float
+) -> RolloutRecord:
     """The record with the snapshot from which on the canary's requests count, and with
     stable's requests `before` them. As it was where that cannot be read: counting then
     starts with the first look."""
@@ -39,12 +39,12 @@ async def start_analysis(
 
 async def run_analysis(
     source: EvidenceSource,
-    record: Record,
+    record: RolloutRecord,
     *,
     now: float,
     started_at: float,
     shadows: Callable[[], ShadowStats] | None = None,
-) -> tuple[Record, Assessment, int]:
+) -> tuple[RolloutRecord, Assessment, int]:
     """The record with one more look in it, its judgement, and the canary's new requests.
 
     `now` and `started_at` (of this process) are epoch seconds; `shadows` answers what the
@@ -88,7 +88,7 @@ async def run_analysis(
     return after, judgement, requests
 
 
-def settled_at(rollout: Rollout, plan: Plan, started_at: float) -> float:
+def settled_at(rollout: RolloutState, plan: RolloutPlan, started_at: float) -> float:
     """When speed may be judged, epoch seconds, once the canary is warm.
 
     At the first step the warm-up was at its weight already, and counts for the settling.
@@ -98,7 +98,7 @@ def settled_at(rollout: Rollout, plan: Plan, started_at: float) -> float:
     return max(rollout.step_since + since_step, started_at + settle)
 
 
-def last_assessment(record: Record) -> Assessment | None:
+def last_assessment(record: RolloutRecord) -> Assessment | None:
     """What a record stands at, after a restart."""
     rollout = record.rollout
     if record.evidence is None or rollout.plan is None:
@@ -107,7 +107,7 @@ def last_assessment(record: Record) -> Assessment | None:
     return with_shadow(record, suite.assess(record.evidence, rollout.step))
 
 
-def with_shadow(record: Record, judgement: Assessment) -> Assessment:
+def with_shadow(record: RolloutRecord, judgement: Assessment) -> Assessment:
     """In a shadow step its own verdict decides; a guardrail that fails does as well."""
     plan = record.rollout.plan
     assert plan is not None
@@ -117,7 +117,7 @@ def with_shadow(record: Record, judgement: Assessment) -> Assessment:
     return assess([assess_shadow(record.shadow, step), *judgement.verdicts], frozenset({NAME}))
 
 
-def _seen(record: Record, new: ShadowStats) -> ShadowStats:
+def _seen(record: RolloutRecord, new: ShadowStats) -> ShadowStats:
     """With the new copies, but for the faultless ones of the warm-up."""
     if not record.rollout.warmed:
         new = ShadowStats(new.edges, faults=new.faults)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from service.rollout.analysis.counters import Counts, CountsByArm, percentile
 from service.rollout.analysis.verdict import Verdict, VerdictOutcome
-from service.rollout.plan.rollout_plan import Step
+from service.rollout.plan.rollout_plan import PlanStep
 
 NAME = "shadow"
 
@@ -96,7 +96,7 @@ def copy_times(
     return {mode: CountsByArm(_count(edges, stable), _count(edges, canary))}
 
 
-def assess_shadow(seen: ShadowStats, step: Step) -> Verdict:
+def assess_shadow(seen: ShadowStats, step: PlanStep) -> Verdict:
     """The verdict of a shadow step."""
     outcome, message = _judged(seen, step)
     modes = [arms for arms in seen.modes.values() if arms.canary.total]
@@ -115,7 +115,7 @@ def assess_shadow(seen: ShadowStats, step: Step) -> Verdict:
     )
 
 
-def _judged(seen: ShadowStats, step: Step) -> tuple[VerdictOutcome, str]:
+def _judged(seen: ShadowStats, step: PlanStep) -> tuple[VerdictOutcome, str]:
     if seen.faults >= MAX_FAULTS:
         return VerdictOutcome.FAIL, f"{seen.faults} of {seen.total} copies failed"
     if seen.total < step.min_samples:
@@ -133,7 +133,7 @@ def _judged(seen: ShadowStats, step: Step) -> tuple[VerdictOutcome, str]:
     return outcome, f"{seen.total} copies ran, none failed; {agreed}; {times}"
 
 
-def _timed(seen: ShadowStats, step: Step) -> tuple[VerdictOutcome, str]:
+def _timed(seen: ShadowStats, step: PlanStep) -> tuple[VerdictOutcome, str]:
     """What the canary's times in the engine say, mode by mode."""
     fair = min(FAIR_PAIRS, step.min_samples)
     ratios: list[str] = []

@@ -12,24 +12,24 @@ from service.metrics import Metrics
 from service.rollout.analysis.baseline import Baseline
 from service.rollout.analysis.run import start_analysis
 from service.rollout.analysis.sources.registry_source import EvidenceSource
-from service.rollout.controller.machine import Machine
+from service.rollout.controller.executor import RolloutExecutor
 from service.rollout.controller.versions import VersionsPort
 from service.rollout.plan import gate
-from service.rollout.plan.rollout_plan import Plan
-from service.rollout.state.events import FINAL, Prepared, PrepareFailed, Reason
-from service.rollout.state.rollout_state import Rollout
+from service.rollout.plan.rollout_plan import RolloutPlan
+from service.rollout.state.events import FINAL, LoadFailure, LoadSuccess, Reason
+from service.rollout.state.rollout_state import RolloutState
 from service.rollout.storage.database import StoreError
 from service.types import Variant
 
 log = logging.getLogger(__name__)
 
 
-class Loader:
+class CanaryLoader:
     """Loads in the background what a start, a retry or an undo asks for."""
 
     def __init__(
         self,
-        machine: Machine,
+        machine: RolloutExecutor,
         versions: VersionsPort,
         metrics: Metrics,
         clock: Clock,
@@ -66,7 +66,7 @@ class Loader:
         """Load what the rollout waits for."""
         self.task = asyncio.create_task(self._load(self._machine.rollout))
 
-    async def _load(self, rollout: Rollout) -> None:
+    async def _load(self, rollout: RolloutState) -> None:
         failed = await self.prepare(rollout)
         record = self._machine.record
         if failed is None and not rollout.undoing:
@@ -77,11 +77,11 @@ class Loader:
                 return  # aborted in the meantime
             try:
                 self._machine.record = replace(record, rollout=self._machine.rollout)
-                await self._machine.apply(failed or Prepared())
+                await self._machine.apply(failed or LoadSuccess())
             except StoreError:
                 log.exception("the loaded canary could not be recorded; trying again")
 
-    async def prepare(self, rollout: Rollout) -> PrepareFailed | None:
+    async def prepare(self, rollout: RolloutState) -> LoadFailure | None:
         """Load the rollout's canary; None where it can serve, else why it cannot."""
         assert rollout.canary is not None
         try:
@@ -90,26 +90,26 @@ class Loader:
             if rollout.plan is not None and not rollout.missed:
                 missed = await self.missed(rollout.plan, rollout.canary)
                 if missed:
-                    return PrepareFailed(gate.in_words(missed), Reason.GATE_MISSED)
+                    return LoadFailure(gate.describe_misses(missed), Reason.GATE_MISSED)
         except NextvecError as error:
-            return PrepareFailed(f"{rollout.canary} cannot be served: {error}")
+            return LoadFailure(f"{rollout.canary} cannot be served: {error}")
         except Exception as error:
             log.exception("%s cannot be loaded", rollout.canary)
-            return PrepareFailed(f"{rollout.canary} cannot be loaded: {error!r}")
+            return LoadFailure(f"{rollout.canary} cannot be loaded: {error!r}")
         self.expect(rollout)
         return None
 
-    def expect(self, rollout: Rollout) -> None:
+    def expect(self, rollout: RolloutState) -> None:
         """Label sets at 0 before their first event, for both roles a version may take."""
         pairs = [(Variant.STABLE, rollout.stable)]
         if rollout.canary is not None and rollout.phase not in FINAL:
             pairs += [(Variant.CANARY, rollout.canary), (Variant.STABLE, rollout.canary)]
         self._metrics.expect(pairs)
 
-    async def missed(self, plan: Plan, canary: str) -> tuple[gate.Miss, ...]:
+    async def missed(self, plan: RolloutPlan, canary: str) -> tuple[gate.GateMiss, ...]:
         """What of the plan's gate the canary misses beside stable. Raises `VersionError` or
         `NotFound`."""
         if plan.gate is None:
             return ()
         stable = await self._versions.manifest(self._machine.rollout.stable)
-        return gate.missed(plan.gate, stable, await self._versions.manifest(canary))
+        return gate.find_misses(plan.gate, stable, await self._versions.manifest(canary))

@@ -16,20 +16,21 @@ from service.rollout.analysis.baseline import Baseline
 from service.rollout.analysis.run import run_analysis
 from service.rollout.analysis.shadow_stats import ShadowStats
 from service.rollout.analysis.sources.registry_source import EvidenceSource
-from service.rollout.controller.canary_loader import Loader
-from service.rollout.controller.machine import Machine
-from service.rollout.controller.verbs import Verbs, whole
+from service.rollout.controller.canary_loader import CanaryLoader
+from service.rollout.controller.change_handler import ChangeHandler, run_to_completion
+from service.rollout.controller.executor import RolloutExecutor
 from service.rollout.controller.versions import VersionsPort
-from service.rollout.plan.rollout_plan import Plan
-from service.rollout.routing.traffic_split import Traffic
+from service.rollout.plan.rollout_plan import RolloutPlan
+from service.rollout.routing.traffic_split import TrafficRouter
+from service.rollout.state.audit import AuditRow
 from service.rollout.state.events import LIVE, Phase, Tick
 from service.rollout.storage.recovery import recover
-from service.rollout.storage.rollout_store import AuditRow, Store
+from service.rollout.storage.rollout_store import RolloutStore
 
 log = logging.getLogger(__name__)
 
 
-class Controller(Verbs):
+class Controller(ChangeHandler):
     """One per service. `stable` is the configured version, used until a promotion is
     recorded; `plan` is that of a start which brings none; `on_record` is called when the
     audit log has grown; `shadows` is what `measure` takes."""
@@ -37,20 +38,20 @@ class Controller(Verbs):
     def __init__(  # noqa: PLR0913 - the composition root hands in every part by name
         self,
         *,
-        traffic: Traffic,
+        traffic: TrafficRouter,
         versions: VersionsPort,
         evidence: EvidenceSource,
-        store: Store,
+        store: RolloutStore,
         metrics: Metrics,
         clock: Clock,
         stable: str,
-        plan: Plan,
+        plan: RolloutPlan,
         interval_seconds: float,
         on_record: Callable[[], None] = lambda: None,
         shadows: Callable[[], ShadowStats] | None = None,
     ) -> None:
         baseline = Baseline(evidence)
-        machine = Machine(
+        machine = RolloutExecutor(
             traffic=traffic,
             store=store,
             metrics=metrics,
@@ -60,7 +61,7 @@ class Controller(Verbs):
         )
         super().__init__(
             machine,
-            Loader(machine, versions, metrics, clock, evidence, baseline),
+            CanaryLoader(machine, versions, metrics, clock, evidence, baseline),
             traffic=traffic,
             versions=versions,
             store=store,
@@ -133,7 +134,7 @@ class Controller(Verbs):
 
     async def tick(self) -> None:
         """One look: measure, judge, move. Never half done, even if it is cancelled."""
-        await whole(self._tick())
+        await run_to_completion(self._tick())
 
     async def _tick(self) -> None:
         before = self._machine.record

@@ -10,7 +10,7 @@ from service.rollout.analysis.shadow_stats import NAME as SHADOW
 from service.rollout.analysis.verdict import Assessment
 from service.rollout.routing.traffic_split import BASIS_POINTS
 from service.rollout.state.events import TRANSITIONS, Transition
-from service.rollout.state.rollout_state import Rollout
+from service.rollout.state.rollout_state import RolloutState
 from service.types import Variant
 
 
@@ -30,7 +30,7 @@ def count(metrics: Metrics, moves: Iterable[Transition]) -> None:
         metrics.rollout_transitions.labels(move.source, move.target, move.reason).inc()
 
 
-def publish(metrics: Metrics, rollout: Rollout, judgement: Assessment | None) -> None:
+def publish(metrics: Metrics, rollout: RolloutState, judgement: Assessment | None) -> None:
     """Phase, weight and evidence as they are now.
 
     A ratio that has no estimate is absent: it is a condition, not a number. The

@@ -5,11 +5,13 @@ from __future__ import annotations
 from service.rollout.analysis.verdict import Assessment
 from service.rollout.routing.traffic_split import BASIS_POINTS
 from service.rollout.state.events import FINAL
-from service.rollout.state.rollout_state import Rollout, legal_verbs
-from service.rollout.storage.rollout_store import Record
+from service.rollout.state.record import RolloutRecord
+from service.rollout.state.rollout_state import RolloutState, legal_verbs
 
 
-def status(record: Record, verdict: Assessment | None, *, recorded: bool) -> dict[str, object]:
+def status(
+    record: RolloutRecord, verdict: Assessment | None, *, recorded: bool
+) -> dict[str, object]:
     """The admin API's answer. Weights in per cent, times in epoch seconds.
 
     `actual_percent` is the canary's share of the requests judged in this step.
@@ -48,7 +50,7 @@ def guardrails(verdict: Assessment | None) -> list[dict[str, object]]:
     return verdict.to_json() if verdict else []
 
 
-def _gate(rollout: Rollout) -> dict[str, object] | None:
+def _gate(rollout: RolloutState) -> dict[str, object] | None:
     """None where the plan has no gate; `missed` is empty unless an approver overrode it."""
     if rollout.plan is None or rollout.plan.gate is None:
         return None

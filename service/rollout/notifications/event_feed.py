@@ -11,7 +11,7 @@ BACKLOG = 256
 Message = dict[str, object]
 
 
-class Feed:
+class EventFeed:
     """Hands every event to every subscriber; never waits for one."""
 
     def __init__(self) -> None:

@@ -41,14 +41,14 @@ Post = Callable[[str, Mapping[str, str], bytes], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class WebhookDelivery:
     """The next line for a webhook, and how many more wait behind it."""
 
     row: dict[str, Any]
     behind: int
 
 
-class Told:
+class DeliveryCursor:
     """What each webhook has been told. Calls block and raise `StoreError`."""
 
     def __init__(self, database: Database) -> None:
@@ -66,7 +66,7 @@ class Told:
                 [(name, begun) for name in names],
             )
 
-    def due(self, name: str) -> Due | None:
+    def due(self, name: str) -> WebhookDelivery | None:
         """The oldest line not told yet."""
         with self._database.reading() as connection:
             told = "(SELECT told FROM webhooks WHERE name = ?)"
@@ -78,7 +78,7 @@ class Told:
                 return None
             (last,) = connection.execute("SELECT max(id) FROM audit").fetchone()
         number, row = found
-        return Due({"id": number, **json.loads(row)}, last - number)
+        return WebhookDelivery({"id": number, **json.loads(row)}, last - number)
 
     def told(self, name: str, number: int) -> None:
         """All lines up to this one are done with."""
@@ -86,13 +86,13 @@ class Told:
             connection.execute("UPDATE webhooks SET told = ? WHERE name = ?", (number, name))
 
 
-class Courier:
+class WebhookSender:
     """Tells one webhook, a line at a time."""
 
     def __init__(
         self,
         hook: WebhookSettings,
-        told: Told,
+        told: DeliveryCursor,
         metrics: Metrics,
         clock: Clock,
         *,
@@ -189,10 +189,10 @@ class Outbox:
         post: Post | None = None,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        self._told = Told(database)
+        self._told = DeliveryCursor(database)
         self._names = [hook.label for hook in hooks]
         self.couriers = [
-            Courier(hook, self._told, metrics, clock, post=post or _post, draw=draw)
+            WebhookSender(hook, self._told, metrics, clock, post=post or _post, draw=draw)
             for hook in hooks
         ]
         self._tasks: list[asyncio.Task[None]] = []

@@ -55,7 +55,7 @@ class Gate(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Miss:
+class GateMiss:
     """One figure that the gate wants and the canary has not. `figure` is the gate's
     field; `found` is None where there is no figure."""
 
@@ -68,20 +68,20 @@ class Miss:
         return asdict(self)
 
 
-def missed(gate: Gate, stable: Manifest, canary: Manifest) -> tuple[Miss, ...]:
+def find_misses(gate: Gate, stable: Manifest, canary: Manifest) -> tuple[GateMiss, ...]:
     """Every figure of `gate` that the canary's manifest, beside stable's, does not show."""
     return tuple(_misses(gate, stable, canary))
 
 
-def in_words(misses: tuple[Miss, ...]) -> str:
+def describe_misses(misses: tuple[GateMiss, ...]) -> str:
     """All of them, as a refusal and the audit log tell them."""
     return "; ".join(miss.message for miss in misses)
 
 
-def refusal(canary: str, misses: tuple[Miss, ...]) -> Conflict:
+def gate_conflict(canary: str, misses: tuple[GateMiss, ...]) -> Conflict:
     """The answer to a start that is held back."""
     return Conflict(
-        f"the gate holds {canary} back: {in_words(misses)}; "
+        f"the gate holds {canary} back: {describe_misses(misses)}; "
         "an approver may start it all the same with override_gate and a reason",
         "gate_missed",
         {"missed": [miss.to_json() for miss in misses]},
@@ -107,15 +107,15 @@ class _VersionScores:
     sets: tuple[_HitAt5, ...]
 
 
-def _misses(gate: Gate, stable: Manifest, canary: Manifest) -> Iterator[Miss]:
+def _misses(gate: Gate, stable: Manifest, canary: Manifest) -> Iterator[GateMiss]:
     wanted_hit5, margin = gate.min_hit5, gate.non_inferiority_margin
     if wanted_hit5 is not None or margin is not None:
         scores = _scores(canary)
         if isinstance(scores, str):
             if wanted_hit5 is not None:
-                yield Miss("min_hit5", wanted_hit5, None, scores)
+                yield GateMiss("min_hit5", wanted_hit5, None, scores)
             if margin is not None:
-                yield Miss("non_inferiority_margin", margin, None, scores)
+                yield GateMiss("non_inferiority_margin", margin, None, scores)
         else:
             if wanted_hit5 is not None:
                 yield from _too_low(scores, wanted_hit5)
@@ -150,7 +150,7 @@ def _scores(manifest: Manifest) -> _VersionScores | str:
     return _VersionScores(version, *checkpoint, report.data.sha256, sets)
 
 
-def _too_low(scores: _VersionScores, wanted: float) -> Iterator[Miss]:
+def _too_low(scores: _VersionScores, wanted: float) -> Iterator[GateMiss]:
     """Judged on the report's first set."""
     first = scores.sets[0]
     hit = first.estimate
@@ -160,24 +160,26 @@ def _too_low(scores: _VersionScores, wanted: float) -> Iterator[Miss]:
             f"[{_percent(hit.low)}, {_percent(hit.high)}] on {_candidates(first)}, "
             f"{_percent(wanted)} % wanted"
         )
-        yield Miss("min_hit5", wanted, hit.value, words)
+        yield GateMiss("min_hit5", wanted, hit.value, words)
 
 
-def _pool_too_small(scores: _VersionScores, wanted: int) -> Iterator[Miss]:
+def _pool_too_small(scores: _VersionScores, wanted: int) -> Iterator[GateMiss]:
     size = scores.sets[0].section.pool.size
     if size < wanted:
         words = (
             f"{scores.version}'s Hit@5 was measured among {size} candidates, {wanted} wanted: "
             "a smaller pool alone raises Hit@5; evaluate again with a larger --pool"
         )
-        yield Miss("min_pool", wanted, size, words)
+        yield GateMiss("min_pool", wanted, size, words)
 
 
-def _inferior(canary: _VersionScores, stable_manifest: Manifest, margin: float) -> Iterator[Miss]:
+def _inferior(
+    canary: _VersionScores, stable_manifest: Manifest, margin: float
+) -> Iterator[GateMiss]:
     """Compare on each set that both versions have a score on; no such set is a miss."""
     stable = _scores(stable_manifest)
     if isinstance(stable, str):
-        yield Miss("non_inferiority_margin", margin, None, stable)
+        yield GateMiss("non_inferiority_margin", margin, None, stable)
         return
     pairs = [
         (ours, theirs)
@@ -191,7 +193,7 @@ def _inferior(canary: _VersionScores, stable_manifest: Manifest, margin: float) 
             f"({_origin(canary)}; {_origin(stable)}), so their Hit@5 cannot be compared: "
             f"{_ONE_RUN}"
         )
-        yield Miss("non_inferiority_margin", margin, None, words)
+        yield GateMiss("non_inferiority_margin", margin, None, words)
     for ours, theirs in pairs:
         low, how = _lower_bound(ours, theirs, stable)
         if low < -margin - _ROUNDING:
@@ -201,7 +203,7 @@ def _inferior(canary: _VersionScores, stable_manifest: Manifest, margin: float) 
                 f"points, at least {_points(low)} {how}, on {_candidates(ours)}; at least "
                 f"{_points(-margin)} wanted"
             )
-            yield Miss("non_inferiority_margin", margin, low, words)
+            yield GateMiss("non_inferiority_margin", margin, low, words)
 
 
 def _lower_bound(ours: _HitAt5, theirs: _HitAt5, stable: _VersionScores) -> tuple[float, str]:
@@ -233,20 +235,20 @@ def _origin(scores: _VersionScores) -> str:
     return f"{pools}, of data {scores.data_sha256[:12]}…"
 
 
-def _too_slow(canary: Manifest, wanted: float) -> Iterator[Miss]:
+def _too_slow(canary: Manifest, wanted: float) -> Iterator[GateMiss]:
     measured = canary.step_latency
     if measured is None:
         words = (
             f"{canary.version}'s step was not measured at export: export it with --step-latency, "
             "under a new name, on a machine like the one that serves"
         )
-        yield Miss("max_step_p95_ms", wanted, None, words)
+        yield GateMiss("max_step_p95_ms", wanted, None, words)
     elif measured.p95_ms > wanted:
         words = (
             f"{canary.version}'s step takes {measured.p95_ms:.3g} ms at P95 over {measured.steps} "
             f"steps ({measured.precision} on {measured.machine}), {wanted:.3g} ms wanted"
         )
-        yield Miss("max_step_p95_ms", wanted, measured.p95_ms, words)
+        yield GateMiss("max_step_p95_ms", wanted, measured.p95_ms, words)
 
 
 def _percent(share: float) -> str:

@@ -11,21 +11,21 @@ import yaml
 from pydantic import ValidationError
 
 from service.errors import Invalid
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 
 MAX_BYTES = 64 * 1024
 """A hundred steps take a tenth of it."""
 
 
-def load_plan(path: Path | None) -> Plan:
+def load_plan(path: Path | None) -> RolloutPlan:
     """The plan in a file; None is the default one.
 
     Raises `Invalid` that names the file, the field and what is wrong with it.
     """
     if path is None:
-        return Plan()
+        return RolloutPlan()
     try:
-        return Plan.model_validate(_fields(path))
+        return RolloutPlan.model_validate(_fields(path))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"

@@ -25,7 +25,7 @@ from service.rollout.plan.gate import Gate
 from service.rollout.routing.traffic_split import BASIS_POINTS
 
 
-class Step(PlanModel):
+class PlanStep(PlanModel):
     """One weight, and what must be over before it is left."""
 
     weight: float = Field(0.0, ge=0, le=100, description="canary's share of new requests, per cent")
@@ -64,16 +64,16 @@ class Step(PlanModel):
 
 
 _DEFAULT_STEPS = (
-    Step(shadow=True),
-    Step(weight=5),
-    Step(weight=10),
-    Step(weight=25),
-    Step(weight=50),
-    Step(weight=100, approval=True),
+    PlanStep(shadow=True),
+    PlanStep(weight=5),
+    PlanStep(weight=10),
+    PlanStep(weight=25),
+    PlanStep(weight=50),
+    PlanStep(weight=100, approval=True),
 )
 
 
-class Plan(PlanModel):
+class RolloutPlan(PlanModel):
     """Steps, the guardrail's figures and the waits. Unknown fields are refused.
 
     It may begin with a shadow step, in which the canary answers nobody yet.
@@ -82,7 +82,7 @@ class Plan(PlanModel):
     needs a person's approval and a dwell, and cannot be the first with a weight.
     """
 
-    steps: tuple[Step, ...] = Field(_DEFAULT_STEPS, min_length=1, max_length=100)
+    steps: tuple[PlanStep, ...] = Field(_DEFAULT_STEPS, min_length=1, max_length=100)
     alpha: float = Field(
         0.01, ge=1e-9, le=0.1, description="chance to roll back a canary that complies"
     )
@@ -117,7 +117,7 @@ class Plan(PlanModel):
         """How many bucket edges lie from τ to ratio·τ."""
         return edges_apart(self.ratio)
 
-    def with_floor(self, gate: Gate | None) -> Plan:
+    def with_floor(self, gate: Gate | None) -> RolloutPlan:
         """This plan with a gate at least as strict as `gate`."""
         if gate is None:
             return self
@@ -194,13 +194,13 @@ class Plan(PlanModel):
         return found
 
 
-def _shadow_problems(i: int, step: Step) -> list[tuple[str, str, object]]:
+def _shadow_problems(i: int, step: PlanStep) -> list[tuple[str, str, object]]:
     """Field, what is wrong with it, and what was given."""
     found: list[tuple[str, str, object]] = []
     if not step.shadow:
         only = "is for a shadow step: the guardrails judge where the canary has a weight"
         given = {name: getattr(step, name) for name in ("min_agreement", "max_inference_ratio")}
-        fields = Step.model_fields
+        fields = PlanStep.model_fields
         return [(name, only, got) for name, got in given.items() if got != fields[name].default]
     if i:
         found.append(("shadow", "must come first: the canary has callers already", step.shadow))

@@ -39,7 +39,7 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class Assignment:
+class TrafficSplit:
     """The split at one moment. `weight_bp` is the canary's share in basis points; with
     `shadow` it runs on copies of stable's requests."""
 
@@ -83,16 +83,16 @@ class Assignment:
         return Route(variant, version, assigned=False)
 
 
-class Traffic:
+class TrafficRouter:
     """Holds the present split. A request reads `current` once, and so sees one split."""
 
-    def __init__(self, assignment: Assignment) -> None:
+    def __init__(self, assignment: TrafficSplit) -> None:
         self._current = assignment
 
     @property
-    def current(self) -> Assignment:
+    def current(self) -> TrafficSplit:
         return self._current
 
-    def set(self, assignment: Assignment) -> None:
+    def set(self, assignment: TrafficSplit) -> None:
         """Swap the split: one reference, for every request that begins after it."""
         self._current = assignment

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
 from service.rollout.analysis.verdict import Assessment
-from service.rollout.plan.gate import Miss
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.gate import GateMiss
+from service.rollout.plan.rollout_plan import RolloutPlan
 
 
 class Phase(StrEnum):
@@ -101,31 +102,40 @@ TRANSITIONS: frozenset[tuple[Phase, Phase, Reason]] = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class StartCommand:
     """A person starts a rollout of `canary`; `salt` is new with each. `retry`: the one
     that was rolled back, with its plan, once more. `missed` are the gate's figures that
     were missed and that an approver overrode."""
 
     canary: str
-    plan: Plan
+    plan: RolloutPlan
     salt: str
     actor: str
     note: str = ""
     retry: bool = False
-    missed: tuple[Miss, ...] = ()
+    missed: tuple[GateMiss, ...] = ()
+
+    @property
+    def verb(self) -> Verb:
+        """The request that this command answers."""
+        return Verb.RETRY if self.retry else Verb.START
 
 
 @dataclass(frozen=True, slots=True)
-class Undo:
+class UndoCommand:
     """A person wants the previous stable back."""
+
+    verb: ClassVar[Verb] = Verb.UNDO
 
     actor: str
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Promote:
+class PromoteCommand:
     """A person's go-ahead for the present step; `force` goes without a pass."""
+
+    verb: ClassVar[Verb] = Verb.PROMOTE
 
     actor: str
     note: str = ""
@@ -133,36 +143,42 @@ class Promote:
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
+class PauseCommand:
     """A person holds the weight where it is."""
 
+    verb: ClassVar[Verb] = Verb.PAUSE
+
     actor: str
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Resume:
+class ResumeCommand:
     """A person ends a pause."""
 
+    verb: ClassVar[Verb] = Verb.RESUME
+
     actor: str
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Abort:
+class AbortCommand:
     """A person takes the canary out."""
 
+    verb: ClassVar[Verb] = Verb.ABORT
+
     actor: str
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class LoadSuccess:
     """The canary is loaded, its digest holds, its synthetic warm-up is done."""
 
 
 @dataclass(frozen=True, slots=True)
-class PrepareFailed:
+class LoadFailure:
     """The canary cannot be served, or must not be."""
 
     message: str
@@ -178,11 +194,22 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class TrafficSwitch:
     """The traffic is as `Promoting` or `Aborting` wants it."""
 
 
-Event = Start | Undo | Promote | Pause | Resume | Abort | Prepared | PrepareFailed | Tick | Applied
+Event = (
+    StartCommand
+    | UndoCommand
+    | PromoteCommand
+    | PauseCommand
+    | ResumeCommand
+    | AbortCommand
+    | LoadSuccess
+    | LoadFailure
+    | Tick
+    | TrafficSwitch
+)
 
 
 @dataclass(frozen=True, slots=True)

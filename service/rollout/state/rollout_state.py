@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from service.errors import Conflict
-from service.rollout.plan.gate import Miss
-from service.rollout.plan.rollout_plan import Plan, Step
-from service.rollout.routing.traffic_split import Assignment
+from service.rollout.plan.gate import GateMiss
+from service.rollout.plan.rollout_plan import PlanStep, RolloutPlan
+from service.rollout.routing.traffic_split import TrafficSplit
 from service.rollout.state.events import FINAL, LIVE, Phase, Reason, Verb
 
 
 @dataclass(frozen=True, slots=True)
-class Rollout:
+class RolloutState:
     """Where the rollout is. Times are epoch seconds.
 
     `since`: in this phase; `step_since`: at this weight. `generation` rises with
@@ -29,7 +29,7 @@ class Rollout:
     generation: int = 0
     canary: str | None = None
     previous: str | None = None
-    plan: Plan | None = None
+    plan: RolloutPlan | None = None
     salt: str = ""
     step: int = 0
     since: float = 0.0
@@ -41,7 +41,7 @@ class Rollout:
     passed: bool = False
     warm_up_requests: int = 0
     errors: int = 0
-    missed: tuple[Miss, ...] = ()
+    missed: tuple[GateMiss, ...] = ()
     attempts: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -59,7 +59,7 @@ class Rollout:
         return self.attempts.get(self.canary or "", 1)
 
     @property
-    def present(self) -> Step | None:
+    def present(self) -> PlanStep | None:
         """The step that is on, None outside a rollout."""
         if self.plan is None or self.phase in FINAL:
             return None
@@ -72,15 +72,15 @@ class Rollout:
             return 0
         return self.present.weight_bp
 
-    def assignment(self) -> Assignment:
+    def assignment(self) -> TrafficSplit:
         """The split that this state calls for."""
         if self.phase in LIVE | {Phase.PROMOTING} and not self.undoing:
             shadow = self.present is not None and self.present.shadow
-            return Assignment(self.stable, self.canary, self.weight_bp, self.salt, shadow)
-        return Assignment(self.stable)
+            return TrafficSplit(self.stable, self.canary, self.weight_bp, self.salt, shadow)
+        return TrafficSplit(self.stable)
 
 
-def legal_verbs(rollout: Rollout) -> tuple[Verb, ...]:  # noqa: PLR0911 - one line a phase
+def legal_verbs(rollout: RolloutState) -> tuple[Verb, ...]:  # noqa: PLR0911 - one line a phase
     """What a person may ask for now, in alphabetical order."""
     match rollout.phase:
         case Phase.HEALTHY | Phase.ROLLED_BACK:
@@ -102,7 +102,7 @@ def legal_verbs(rollout: Rollout) -> tuple[Verb, ...]:  # noqa: PLR0911 - one li
             return ()
 
 
-def refuse(rollout: Rollout, verb: Verb) -> None:
+def require_legal(rollout: RolloutState, verb: Verb) -> None:
     """Raises `Conflict` unless `verb` is legal now."""
     legal = legal_verbs(rollout)
     if verb not in legal:

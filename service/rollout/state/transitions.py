@@ -13,36 +13,36 @@ from dataclasses import replace
 
 from service.errors import Conflict
 from service.rollout.analysis.verdict import Assessment, VerdictOutcome
-from service.rollout.plan.gate import in_words
-from service.rollout.plan.rollout_plan import Plan, Step
+from service.rollout.plan.gate import describe_misses
+from service.rollout.plan.rollout_plan import PlanStep, RolloutPlan
 from service.rollout.state.events import (
     CONTROLLER,
     LIVE,
-    Abort,
-    Applied,
+    AbortCommand,
     Event,
-    Pause,
+    LoadFailure,
+    LoadSuccess,
+    PauseCommand,
     Phase,
-    Prepared,
-    PrepareFailed,
-    Promote,
+    PromoteCommand,
     Reason,
-    Resume,
-    Start,
+    ResumeCommand,
+    StartCommand,
     Tick,
+    TrafficSwitch,
     Transition,
-    Undo,
+    UndoCommand,
     Verb,
 )
-from service.rollout.state.rollout_state import Rollout, legal_verbs, refuse
+from service.rollout.state.rollout_state import RolloutState, legal_verbs, require_legal
 
 MAX_ERRORS = 3
 """Looks in a row that could not be read before the rollout pauses."""
 
-Moved = tuple[Rollout, Transition | None]
+Moved = tuple[RolloutState, Transition | None]
 
 
-def advance(rollout: Rollout, event: Event, now: float) -> Moved:
+def advance(rollout: RolloutState, event: Event, now: float) -> Moved:
     """The record after `event`, and the transition if there was one.
 
     Raises `Conflict`, which lists the legal verbs, for a verb that is not one of
@@ -55,21 +55,24 @@ def advance(rollout: Rollout, event: Event, now: float) -> Moved:
     match event:
         case Tick():
             return _tick(rollout, event, now)
-        case Prepared() | PrepareFailed() | Applied():
+        case LoadSuccess() | LoadFailure() | TrafficSwitch():
             return _own(rollout, event, now)
-        case Promote():
+        case PromoteCommand():
             return _promote(rollout, event, now)
         case _:
             return _verb(rollout, event, now)
 
 
-def _verb(rollout: Rollout, event: Start | Undo | Pause | Resume | Abort, now: float) -> Moved:
-    verb = Verb(type(event).__name__.lower())
-    refuse(rollout, Verb.RETRY if isinstance(event, Start) and event.retry else verb)
+def _verb(
+    rollout: RolloutState,
+    event: StartCommand | UndoCommand | PauseCommand | ResumeCommand | AbortCommand,
+    now: float,
+) -> Moved:
+    require_legal(rollout, event.verb)
     who = {"actor": event.actor, "note": event.note}
     match event:
-        case Start():
-            fresh = Rollout(
+        case StartCommand():
+            fresh = RolloutState(
                 stable=rollout.stable,
                 phase=rollout.phase,
                 generation=rollout.generation,
@@ -84,11 +87,11 @@ def _verb(rollout: Rollout, event: Start | Undo | Pause | Resume | Abort, now: f
             if fresh.attempt > 1:
                 words += f", attempt {fresh.attempt}"
             if event.missed:
-                words += f", the gate overridden: {in_words(event.missed)}"
+                words += f", the gate overridden: {describe_misses(event.missed)}"
             reason = Reason.RETRY if event.retry else Reason.START
             return _move(fresh, Phase.PENDING, reason, words, now, **who)
-        case Undo():
-            fresh = Rollout(
+        case UndoCommand():
+            fresh = RolloutState(
                 stable=rollout.stable,
                 phase=rollout.phase,
                 generation=rollout.generation,
@@ -99,17 +102,17 @@ def _verb(rollout: Rollout, event: Start | Undo | Pause | Resume | Abort, now: f
             )
             words = f"loading {rollout.previous}, stable before {rollout.stable}"
             return _move(fresh, Phase.PENDING, Reason.UNDO, words, now, **who)
-        case Pause():
+        case PauseCommand():
             return _move(rollout, Phase.PAUSED, Reason.BY_HAND, "paused by hand", now, **who)
-        case Resume():
+        case ResumeCommand():
             target = Phase.PROGRESSING if rollout.warmed else Phase.WARMING_UP
             resumed = replace(rollout, errors=0)
             return _move(resumed, target, Reason.RESUMED, "resumed by hand", now, **who)
-        case Abort():
+        case AbortCommand():
             return _move(rollout, Phase.ABORTING, Reason.ABORTED, "aborted by hand", now, **who)
 
 
-def _attempts(rollout: Rollout, event: Start) -> dict[str, int]:
+def _attempts(rollout: RolloutState, event: StartCommand) -> dict[str, int]:
     """One more trial of this canary, by whatever verb; one that was rolled back before it
     had traffic has had none yet."""
     before = rollout.attempts.get(event.canary, 0)
@@ -117,9 +120,9 @@ def _attempts(rollout: Rollout, event: Start) -> dict[str, int]:
     return {**rollout.attempts, event.canary: before if before and untried else before + 1}
 
 
-def _promote(rollout: Rollout, event: Promote, now: float) -> Moved:
+def _promote(rollout: RolloutState, event: PromoteCommand, now: float) -> Moved:
     """A person may cut the dwell short; without a pass only by force, and on record."""
-    refuse(rollout, Verb.PROMOTE)
+    require_legal(rollout, Verb.PROMOTE)
     if not rollout.passed and not event.force:
         raise Conflict(
             "the step's guardrails have not passed; wait for them, or force it as an approver",
@@ -131,22 +134,24 @@ def _promote(rollout: Rollout, event: Promote, now: float) -> Moved:
     return _next(rollout, reason, how, now, actor=event.actor, note=event.note)
 
 
-def _own(rollout: Rollout, event: Prepared | PrepareFailed | Applied, now: float) -> Moved:
+def _own(
+    rollout: RolloutState, event: LoadSuccess | LoadFailure | TrafficSwitch, now: float
+) -> Moved:
     phase = rollout.phase
     match event:
-        case Prepared() if phase is Phase.PENDING and rollout.undoing:
+        case LoadSuccess() if phase is Phase.PENDING and rollout.undoing:
             words = f"{rollout.canary} is loaded and takes over"
             moved, transition = _move(rollout, Phase.PROMOTING, Reason.PREPARED, words, now)
             return replace(moved, reason=Reason.UNDO), transition
-        case Prepared() if phase is Phase.PENDING:
+        case LoadSuccess() if phase is Phase.PENDING:
             warm = replace(rollout, step_since=now)
             shadow = rollout.present is not None and rollout.present.shadow
             on = "copies of requests" if shadow else "real requests"
             words = f"{rollout.canary} is loaded and warms up on {on}"
             return _move(warm, Phase.WARMING_UP, Reason.PREPARED, words, now)
-        case PrepareFailed() if phase in LIVE | {Phase.PENDING, Phase.PROMOTING}:
+        case LoadFailure() if phase in LIVE | {Phase.PENDING, Phase.PROMOTING}:
             return _move(rollout, Phase.ABORTING, event.reason, event.message, now)
-        case Applied() if phase is Phase.PROMOTING:
+        case TrafficSwitch() if phase is Phase.PROMOTING:
             assert rollout.canary is not None
             words = f"{rollout.canary} is stable; {rollout.stable} can be brought back by undo"
             return _settle(
@@ -158,7 +163,7 @@ def _own(rollout: Rollout, event: Prepared | PrepareFailed | Applied, now: float
                 canary=None,
                 previous=rollout.stable,
             )
-        case Applied() if phase is Phase.ABORTING:
+        case TrafficSwitch() if phase is Phase.ABORTING:
             words = f"{rollout.stable} has all traffic: {rollout.message}"
             return _settle(
                 rollout,
@@ -173,7 +178,7 @@ def _own(rollout: Rollout, event: Prepared | PrepareFailed | Applied, now: float
             return rollout, None
 
 
-def _tick(rollout: Rollout, event: Tick, now: float) -> Moved:  # noqa: PLR0911 - by precedence
+def _tick(rollout: RolloutState, event: Tick, now: float) -> Moved:  # noqa: PLR0911 - by precedence
     plan, step, verdict = rollout.plan, rollout.present, event.verdict
     if rollout.phase not in LIVE or plan is None or step is None:
         return rollout, None
@@ -200,7 +205,7 @@ def _tick(rollout: Rollout, event: Tick, now: float) -> Moved:  # noqa: PLR0911 
     return _progress(rollout, plan, step, verdict, now)
 
 
-def _warm_up(rollout: Rollout, plan: Plan, now: float) -> Moved:
+def _warm_up(rollout: RolloutState, plan: RolloutPlan, now: float) -> Moved:
     waited, served = now - rollout.since, rollout.warm_up_requests
     if now - rollout.step_since >= plan.warm_up_seconds and served >= plan.warm_up_requests:
         words = f"warm after {waited:.0f} s and {served} requests; step 1 begins"
@@ -212,7 +217,9 @@ def _warm_up(rollout: Rollout, plan: Plan, now: float) -> Moved:
     return _move(rollout, Phase.PAUSED, Reason.NO_DATA, words, now)
 
 
-def _progress(rollout: Rollout, plan: Plan, step: Step, verdict: Assessment, now: float) -> Moved:
+def _progress(
+    rollout: RolloutState, plan: RolloutPlan, step: PlanStep, verdict: Assessment, now: float
+) -> Moved:
     if rollout.passed and now - rollout.step_since >= step.min_dwell_seconds:
         if step.approval:
             words = f"step {rollout.step + 1} waits for approval; {verdict.message}"
@@ -234,20 +241,20 @@ def _progress(rollout: Rollout, plan: Plan, step: Step, verdict: Assessment, now
     return _move(rollout, target, Reason.INCONCLUSIVE, words, now)
 
 
-def _enough(step: Step, verdict: Assessment) -> bool:
+def _enough(step: PlanStep, verdict: Assessment) -> bool:
     """Whether the step has its samples; at 100 % there is only the canary to count."""
     stable = verdict.stable >= step.min_samples or step.whole
     return verdict.canary >= step.min_samples and stable
 
 
-def _compared(step: Step, verdict: Assessment) -> bool:
+def _compared(step: PlanStep, verdict: Assessment) -> bool:
     """A pass; at 100 %, where none is possible, the absence of a fail. A plan makes
     sure that a comparison came before and that a person's approval comes after."""
     return verdict.outcome is VerdictOutcome.PASS or step.whole
 
 
 def _next(
-    rollout: Rollout,
+    rollout: RolloutState,
     reason: Reason,
     words: str,
     now: float,
@@ -265,7 +272,7 @@ def _next(
 
 
 def _settle(
-    rollout: Rollout,
+    rollout: RolloutState,
     target: Phase,
     words: str,
     now: float,
@@ -290,7 +297,7 @@ def _settle(
 
 
 def _move(
-    rollout: Rollout,
+    rollout: RolloutState,
     target: Phase,
     reason: Reason,
     message: str,

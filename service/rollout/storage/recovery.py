@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+from service.rollout.state.audit import AuditRow
 from service.rollout.state.events import CONTROLLER, FINAL
-from service.rollout.state.rollout_state import Rollout
+from service.rollout.state.record import RolloutRecord
+from service.rollout.state.rollout_state import RolloutState
 from service.rollout.storage.database import StoreUnreadable
-from service.rollout.storage.rollout_store import AuditRow, Record, Store
+from service.rollout.storage.rollout_store import RolloutStore
 
 log = logging.getLogger(__name__)
 
 
-def recover(store: Store, configured: str, now: float) -> Record:
+def recover(store: RolloutStore, configured: str, now: float) -> RolloutRecord:
     """The last record; a new one where there is none, or none that can be read.
 
     An unreadable file is kept aside, and all traffic is stable's. The recorded
@@ -26,21 +28,23 @@ def recover(store: Store, configured: str, now: float) -> Record:
     except StoreUnreadable as error:
         return _begin_anew(store, configured, now, error)
     if record is None:
-        return Record(Rollout(configured))
+        return RolloutRecord(RolloutState(configured))
     rollout = record.rollout
     if rollout.stable == configured:
         return record
     if rollout.phase in FINAL and rollout.previous is None:
-        return Record(replace(rollout, stable=configured, canary=None))
+        return RolloutRecord(replace(rollout, stable=configured, canary=None))
     log.warning("stable is %s as recorded, not %s as configured", rollout.stable, configured)
     return record
 
 
-def _begin_anew(store: Store, configured: str, now: float, error: StoreUnreadable) -> Record:
+def _begin_anew(
+    store: RolloutStore, configured: str, now: float, error: StoreUnreadable
+) -> RolloutRecord:
     kept = store.set_aside()
     message = f"the record was unreadable and is kept as {kept.name}; all traffic is stable's"
     log.critical("%s (%s)", message, error)
-    record = Record(Rollout(configured, generation=1, since=now, message=message))
+    record = RolloutRecord(RolloutState(configured, generation=1, since=now, message=message))
     row: AuditRow = {
         "at": now,
         "generation": 1,

@@ -11,7 +11,7 @@ from loadtest.demo.scenario import ACTS, NextAction
 from loadtest.report.request_log import RequestLog
 from loadtest.rollout_client import parse_sample
 from service.rollout.analysis.e_process import weight_of
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from tests.support.rollout_status import status
 
 RECOMPUTED, SESSIONS = ACTS
@@ -37,8 +37,8 @@ PROMOTED = {"phase": "Healthy", "stable": "phase-3", "weight": {"set_percent": 0
 def test_the_plans_keep_the_services_own_test(number, act):
     """The service takes them; waits and sample counts are smaller than its defaults, and the
     second attempt of one canary is given as much alpha as a first one, or nearly."""
-    plan = Plan.model_validate(act.plan)
-    default = Plan()
+    plan = RolloutPlan.model_validate(act.plan)
+    default = RolloutPlan()
     assert (default.ratio, default.quantile) == (plan.ratio, plan.quantile)
     part = 1.0 if number == 1 else weight_of(number)
     assert default.alpha == pytest.approx(plan.alpha * part)
@@ -115,7 +115,7 @@ def test_an_act_that_ends_as_it_must_has_no_problems(act, changes, version):
         (RECOMPUTED, PROMOTED, ["phase-2"], "did not roll phase-3 back: Healthy"),
         (RECOMPUTED, {**ROLLED_BACK, "reason": "aborted"}, ["phase-2"], r"RolledBack \(aborted\)"),
         (RECOMPUTED, ROLLED_BACK, ["phase-2", "phase-3"], "1 of 2 later requests went to phase-3"),
-        (RECOMPUTED, ROLLED_BACK, [], "no request came after the end"),
+        (RECOMPUTED, ROLLED_BACK, [], "no request was due after the end"),
         (
             RECOMPUTED,
             {**ROLLED_BACK, "weight": {"set_percent": 25.0}},
@@ -160,5 +160,5 @@ def test_the_deciding_look_is_the_last_one_with_a_verdict():
 
 def test_p95_by_version_is_of_requests_due_within_the_rollout():
     """Warm or not, but none from before it or after it."""
-    records = [RequestLog(at, 0.0, at / 10, 200, "stable", "phase-2") for at in (1.0, 2.0, 3.0)]
-    assert {"phase-2": pytest.approx(0.2)} == scenario.p95_by_version(records, 2.0, 3.0)
+    requests = [RequestLog(at, 0.0, at / 10, 200, "stable", "phase-2") for at in (1.0, 2.0, 3.0)]
+    assert {"phase-2": pytest.approx(0.2)} == scenario.p95_by_version(requests, 2.0, 3.0)

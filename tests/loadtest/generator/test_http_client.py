@@ -132,7 +132,7 @@ def test_a_connection_closed_midway_is_an_error_and_the_next_request_works(befor
 
     async def scenario():
         async with serving([*before, None], [OK]) as (_, client):
-            with pytest.raises(ClientError, match="closed before the answer was whole"):
+            with pytest.raises(ClientError, match="closed before the response was complete"):
                 await client.request("GET", "/")
             return await client.request("GET", "/")
 
@@ -157,7 +157,7 @@ def test_an_answer_that_never_comes_is_an_error_after_the_timeout():
 
     async def scenario():
         async with serving([], [OK], patience=0.01) as (server, client):
-            with pytest.raises(ClientError, match=r"no answer within 0\.01 s"):
+            with pytest.raises(ClientError, match=r"no response within 0\.01 s"):
                 await client.request("GET", "/")
             client._timeout = 5
             await client.request("GET", "/")
@@ -173,7 +173,7 @@ def test_what_is_not_http_is_an_error():
         async with serving([b"SSH-2.0-x\r\n"]) as (_, client):
             await client.request("GET", "/")
 
-    with pytest.raises(ClientError, match=r"not an HTTP/1\.1 answer"):
+    with pytest.raises(ClientError, match=r"not an HTTP/1\.1 response"):
         asyncio.run(scenario())
 
 

@@ -16,7 +16,7 @@ from loadtest.generator.open_loop import (
     constant_arrivals,
     poisson_arrivals,
 )
-from loadtest.report.request_log import percentile
+from loadtest.report.latency import percentile
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -68,7 +68,7 @@ def drive(callers, arrivals, stopped=lambda: False):
     async def scenario():
         driver = OpenLoopDriver(callers, LoopClock())
         await driver.run(arrivals, stopped)
-        return driver.records
+        return driver.requests
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(scenario())
@@ -78,9 +78,9 @@ def test_a_stall_is_charged_to_every_request_that_was_due_in_it():
     """Frozen for 1 s of 10 s, at 200 a second: a tenth of the requests wait half a second
     on average, so the P95 of all is the median of those. A closed loop would say 2 ms."""
     server = FakeCaller(stall=(4.0, 5.0))
-    records = drive([server] * 1000, arrivals_before(constant_arrivals(200), 10))
-    latencies = [record.latency for record in records]
-    assert len(records) == 2000
+    requests = drive([server] * 1000, arrivals_before(constant_arrivals(200), 10))
+    latencies = [request.latency for request in requests]
+    assert len(requests) == 2000
     assert percentile(latencies, 95) == pytest.approx(0.5, abs=0.01)
     assert percentile(latencies, 50) == pytest.approx(0.002)
     assert max(latencies) == pytest.approx(1.0, abs=0.01)
@@ -88,18 +88,18 @@ def test_a_stall_is_charged_to_every_request_that_was_due_in_it():
 
 def test_waiting_for_a_free_caller_is_part_of_the_latency_and_shows_as_a_late_start():
     """Two callers, a second each, four requests due at once: two of them start a second late."""
-    records = drive([FakeCaller(1.0), FakeCaller(1.0)], [0, 0, 0, 0])
-    assert [1, 1, 2, 2] == [pytest.approx(record.latency) for record in records]
-    assert [0, 0, 1, 1] == [pytest.approx(record.late) for record in records]
+    requests = drive([FakeCaller(1.0), FakeCaller(1.0)], [0, 0, 0, 0])
+    assert [1, 1, 2, 2] == [pytest.approx(request.latency) for request in requests]
+    assert [0, 0, 1, 1] == [pytest.approx(request.late) for request in requests]
 
 
 def test_a_record_tells_the_variant_the_version_and_the_servers_own_times():
     """In seconds, and where in the run it was due."""
-    (record,) = drive([FakeCaller()], [3.0])
-    assert ("stable", "phase-2", 200) == (record.variant, record.version, record.status)
-    assert (0.0005, 0.0015, 0.002) == (record.queue, record.inference, record.total)
-    assert record.intended == pytest.approx(3.0)
-    assert record.end == pytest.approx(3.002)
+    (request,) = drive([FakeCaller()], [3.0])
+    assert ("stable", "phase-2", 200) == (request.variant, request.version, request.status)
+    assert (0.0005, 0.0015, 0.002) == (request.queue, request.inference, request.total)
+    assert request.intended == pytest.approx(3.0)
+    assert request.end == pytest.approx(3.002)
 
 
 def test_no_answer_is_a_record_too_and_the_caller_goes_on():
@@ -113,10 +113,10 @@ def test_no_answer_is_a_record_too_and_the_caller_goes_on():
             raise ClientError("closed")
 
     caller = Broken()
-    records = drive([caller], [0.0, 1.0])
+    requests = drive([caller], [0.0, 1.0])
     assert caller.calls == 2
-    assert [(0, "closed"), (0, "closed")] == [(r.status, r.error) for r in records]
-    assert not records[0].ok
+    assert [(0, "closed"), (0, "closed")] == [(r.status, r.error) for r in requests]
+    assert not requests[0].ok
 
 
 def test_an_error_status_keeps_the_servers_words():
@@ -126,15 +126,15 @@ def test_an_error_status_keeps_the_servers_words():
         async def call(self):
             return HttpResponse(429, {}, b'{"code":"queue_full"}')
 
-    (record,) = drive([Refusing()], [0.0])
-    assert (429, '{"code":"queue_full"}', "") == (record.status, record.error, record.variant)
+    (request,) = drive([Refusing()], [0.0])
+    assert (429, '{"code":"queue_full"}', "") == (request.status, request.error, request.variant)
 
 
 def test_it_stops_when_told_and_awaits_what_is_in_flight():
     """Nothing that was sent is lost."""
     sent = itertools.count()
-    records = drive([FakeCaller(5.0)] * 100, constant_arrivals(1), stopped=lambda: next(sent) >= 3)
-    assert [0, 1, 2] == [pytest.approx(record.intended) for record in records]
+    requests = drive([FakeCaller(5.0)] * 100, constant_arrivals(1), stopped=lambda: next(sent) >= 3)
+    assert [0, 1, 2] == [pytest.approx(request.intended) for request in requests]
 
 
 def test_two_runs_share_one_time_axis():
@@ -144,11 +144,11 @@ def test_two_runs_share_one_time_axis():
         driver = OpenLoopDriver([FakeCaller(1.0)], LoopClock())
         await driver.run([0.0])
         await driver.run([0.5])
-        return driver.records
+        return driver.requests
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        records = runner.run(scenario())
-    assert [0.0, 1.5] == [pytest.approx(record.intended) for record in records]
+        requests = runner.run(scenario())
+    assert [0.0, 1.5] == [pytest.approx(request.intended) for request in requests]
 
 
 def test_constant_arrivals_are_evenly_apart():

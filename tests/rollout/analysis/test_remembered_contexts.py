@@ -23,8 +23,8 @@ from service.prediction.request import RequestOptions
 from service.rollout.analysis.guardrails.guardrail import Measurement
 from service.rollout.analysis.guardrails.suite import Evidence, GuardrailSuite
 from service.rollout.analysis.sources.registry_source import RegistrySource, since
-from service.rollout.plan.rollout_plan import Plan
-from service.rollout.routing.traffic_split import Assignment, Traffic
+from service.rollout.plan.rollout_plan import RolloutPlan
+from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.settings import LimitSettings
 from service.types import Variant
 from tests.support.fakes import DIM, FakeClock, manifest_of
@@ -77,7 +77,7 @@ class Trial:
         for version, slow in (("a", Slow(self.clock)), ("b", Slow(self.clock, factor))):
             manifest = manifest_of(version, 1000, version * 64)
             loaded[version] = LoadedVersion(manifest, "none", "fp32", slow)
-        self.traffic = Traffic(Assignment("a", "b", 0, "salt"))
+        self.traffic = TrafficRouter(TrafficSplit("a", "b", 0, "salt"))
         draws = random.Random(1)
         self.dispatch = Dispatch(
             self.traffic,
@@ -90,7 +90,7 @@ class Trial:
             draw=lambda: str(draws.random()),
         )
         self.source = RegistrySource(metrics)
-        self.suite = GuardrailSuite.of(Plan(), self.source.edges, 1)
+        self.suite = GuardrailSuite.of(RolloutPlan(), self.source.edges, 1)
         numbers = np.random.default_rng(2)
         self.contexts = numbers.standard_normal((CALLERS, LONGEST, DIM)).astype(np.float32)
         self.lengths = numbers.integers(50, 200, CALLERS)
@@ -110,7 +110,7 @@ class Trial:
         before = None
         for weight in weights:
             if weight != self.traffic.current.weight_bp:
-                self.traffic.set(Assignment("a", "b", weight, "salt"))
+                self.traffic.set(TrafficSplit("a", "b", weight, "salt"))
                 evidence = evidence.next_step()
             await self.ask(4)
             now = await self.source.read("a", "b")

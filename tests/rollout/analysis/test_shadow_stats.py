@@ -8,10 +8,10 @@ import pytest
 
 from service.rollout.analysis.shadow_stats import FAIR_PAIRS, ShadowStats, assess_shadow, copy_times
 from service.rollout.analysis.verdict import VerdictOutcome
-from service.rollout.plan.rollout_plan import Step
+from service.rollout.plan.rollout_plan import PlanStep
 from tests.support.rollout_fakes import EDGES
 
-STEP = Step(shadow=True, min_samples=200)
+STEP = PlanStep(shadow=True, min_samples=200)
 
 
 def seen(count=200, *, ratio=1.0, cosine=0.9, faults=0, mode="step", dropped=0):
@@ -33,7 +33,7 @@ def seen(count=200, *, ratio=1.0, cosine=0.9, faults=0, mode="step", dropped=0):
         (seen(200, ratio=1e5), STEP, "fail", "beyond the top bucket"),
         (
             seen(200, ratio=7),
-            Step(shadow=True, max_inference_ratio=9),
+            PlanStep(shadow=True, max_inference_ratio=9),
             "inconclusive",
             "500 wanted",
         ),
@@ -41,13 +41,13 @@ def seen(count=200, *, ratio=1.0, cosine=0.9, faults=0, mode="step", dropped=0):
         (seen(200, faults=2), STEP, "inconclusive", "2 of 202 copies failed: a person decides"),
         (
             seen(200, cosine=0.5),
-            Step(shadow=True, min_samples=200, min_agreement=0.8),
+            PlanStep(shadow=True, min_samples=200, min_agreement=0.8),
             "fail",
             "mean cosine with stable's predictions 0.5000, 0.8 wanted",
         ),
         (
             seen(200, cosine=0.81),
-            Step(shadow=True, min_samples=200, min_agreement=0.8),
+            PlanStep(shadow=True, min_samples=200, min_agreement=0.8),
             "pass",
             "0.8100",
         ),
@@ -69,7 +69,7 @@ def seen(count=200, *, ratio=1.0, cosine=0.9, faults=0, mode="step", dropped=0):
             "pass",
             "step: P95 in the engine 1.00 times stable's",
         ),
-        (seen(20), Step(shadow=True, min_samples=20), "pass", "20 copies ran"),
+        (seen(20), PlanStep(shadow=True, min_samples=20), "pass", "20 copies ran"),
     ],
 )
 def test_verdicts(shown, step, outcome, said):

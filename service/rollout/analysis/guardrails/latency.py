@@ -73,7 +73,7 @@ from service.rollout.analysis.e_process import (
 )
 from service.rollout.analysis.guardrails.guardrail import Measurement
 from service.rollout.analysis.verdict import Verdict, VerdictOutcome
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from service.types import Mode
 
 GRID = (1.15, 1.35, 1.6, 2.0, 2.7, 4.0, 6.0, 10.0)
@@ -101,7 +101,7 @@ class Rule:
     baseline_samples: int
 
     @classmethod
-    def of(cls, plan: Plan) -> Rule:
+    def of(cls, plan: RolloutPlan) -> Rule:
         return cls(plan.ratio, plan.quantile, plan.edges_apart, plan.baseline_samples)
 
 

@@ -22,7 +22,7 @@ from service.rollout.analysis.guardrails.latency_ceiling import (
 )
 from service.rollout.analysis.guardrails.quality import QualityGuardrail, QualityState
 from service.rollout.analysis.verdict import Assessment, Verdict, assess
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 
 log = logging.getLogger(__name__)
 
@@ -31,23 +31,27 @@ PARTS = {"latency": 4, "quality": 2}
 small difference; the others would see what they are there for with much less."""
 
 
-def _latency(plan: Plan, bounds: EvidenceBounds, edges: tuple[float, ...]) -> Guardrail[Any]:
+def _latency(plan: RolloutPlan, bounds: EvidenceBounds, edges: tuple[float, ...]) -> Guardrail[Any]:
     return LatencyGuardrail("latency", bounds, Rule.of(plan), edges, What.REQUESTS)
 
 
-def _inference(plan: Plan, bounds: EvidenceBounds, edges: tuple[float, ...]) -> Guardrail[Any]:
+def _inference(
+    plan: RolloutPlan, bounds: EvidenceBounds, edges: tuple[float, ...]
+) -> Guardrail[Any]:
     return LatencyGuardrail("inference", bounds, Rule.of(plan), edges, What.INFERENCE)
 
 
-def _errors(plan: Plan, bounds: EvidenceBounds, _: tuple[float, ...]) -> Guardrail[Any]:
+def _errors(plan: RolloutPlan, bounds: EvidenceBounds, _: tuple[float, ...]) -> Guardrail[Any]:
     return ErrorRateGuardrail("errors", bounds, plan.guardrails.errors.margin)
 
 
-def _ceiling(plan: Plan, bounds: EvidenceBounds, edges: tuple[float, ...]) -> Guardrail[Any]:
+def _ceiling(plan: RolloutPlan, bounds: EvidenceBounds, edges: tuple[float, ...]) -> Guardrail[Any]:
     return LatencyCeilingGuardrail("ceiling", bounds, plan.guardrails.ceiling, plan.quantile, edges)
 
 
-def _interference(plan: Plan, bounds: EvidenceBounds, edges: tuple[float, ...]) -> Guardrail[Any]:
+def _interference(
+    plan: RolloutPlan, bounds: EvidenceBounds, edges: tuple[float, ...]
+) -> Guardrail[Any]:
     ratio = plan.guardrails.interference.ratio
     return InterferenceGuardrail(
         name="interference",
@@ -60,11 +64,11 @@ def _interference(plan: Plan, bounds: EvidenceBounds, edges: tuple[float, ...]) 
     )
 
 
-def _quality(plan: Plan, bounds: EvidenceBounds, _: tuple[float, ...]) -> Guardrail[Any]:
+def _quality(plan: RolloutPlan, bounds: EvidenceBounds, _: tuple[float, ...]) -> Guardrail[Any]:
     return QualityGuardrail("quality", bounds, plan.guardrails.quality)
 
 
-BUILDERS: dict[str, Callable[[Plan, EvidenceBounds, tuple[float, ...]], Guardrail[Any]]] = {
+BUILDERS: dict[str, Callable[[RolloutPlan, EvidenceBounds, tuple[float, ...]], Guardrail[Any]]] = {
     "latency": _latency,
     "inference": _inference,
     "errors": _errors,
@@ -103,11 +107,11 @@ assert {field.name for field in fields(Evidence)} == {"edges", *BUILDERS}
 class GuardrailSuite:
     """The guardrails that a plan turns on."""
 
-    plan: Plan
+    plan: RolloutPlan
     guardrails: tuple[Guardrail[Any], ...]
 
     @classmethod
-    def of(cls, plan: Plan, edges: tuple[float, ...], attempt: int) -> GuardrailSuite:
+    def of(cls, plan: RolloutPlan, edges: tuple[float, ...], attempt: int) -> GuardrailSuite:
         """`attempt`: how many times this canary has been started, this one included."""
         names = [name for name in BUILDERS if name in plan.guardrails.enabled]
         share = plan.alpha * weight_of(attempt)

@@ -16,11 +16,11 @@ from service.rollout.analysis.guardrails.error_rate import ErrorRateGuardrail
 from service.rollout.analysis.guardrails.guardrail import Measurement
 from service.rollout.analysis.guardrails.latency import LatencyGuardrail, Rule, What
 from service.rollout.analysis.verdict import VerdictOutcome
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from tests.support.rollout_fakes import EDGES
 
 LATENCY = LatencyGuardrail(
-    "latency", EvidenceBounds(0.01, 0.01), Rule.of(Plan()), EDGES, What.REQUESTS
+    "latency", EvidenceBounds(0.01, 0.01), Rule.of(RolloutPlan()), EDGES, What.REQUESTS
 )
 TOP = np.array(EDGES)
 

@@ -13,8 +13,8 @@ from service.rollout.analysis.sources.prometheus_source import EvidenceError, Pr
 from service.rollout.analysis.sources.registry_source import RegistrySource, since
 from service.rollout.analysis.verdict import VerdictOutcome
 from service.rollout.state.events import Phase
-from service.rollout.state.rollout_state import Rollout
-from service.rollout.storage.rollout_store import Record
+from service.rollout.state.record import RolloutRecord
+from service.rollout.state.rollout_state import RolloutState
 from service.types import SHARES, Mode
 from tests.support.prometheus_fakes import (
     Scraped,
@@ -145,8 +145,8 @@ def test_nothing_new_is_nothing(world):
 
 def test_a_look_goes_through_to_a_verdict(world):
     """Faults are judged from the second look on, through the controller's own code."""
-    rollout = Rollout("a", Phase.PROGRESSING, canary="b", plan=QUICK, warmed=True)
-    record = Record(rollout)
+    rollout = RolloutState("a", Phase.PROGRESSING, canary="b", plan=QUICK, warmed=True)
+    record = RolloutRecord(rollout)
     for now in range(4):
         for _ in range(30):
             world.observe("stable", "a", "ok", 0.1)

@@ -6,7 +6,7 @@ import pytest
 
 from service.errors import Invalid
 from service.rollout.plan.plan_file import MAX_BYTES, load_plan
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 
 YAML = """
 # Two steps; `often` is shared by both.
@@ -22,7 +22,7 @@ JSON = """{
 \t],
 \t"alpha": 0.001
 }"""
-WRITTEN = Plan.model_validate(
+WRITTEN = RolloutPlan.model_validate(
     {
         "steps": [
             {"weight": 5, "min_dwell_seconds": 300},
@@ -90,4 +90,4 @@ def test_a_file_that_is_not_there(tmp_path):
 
 
 def test_no_file_is_the_default_plan():
-    assert Plan() == load_plan(None)
+    assert RolloutPlan() == load_plan(None)

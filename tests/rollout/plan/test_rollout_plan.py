@@ -9,12 +9,12 @@ from pydantic import BaseModel, ValidationError
 
 from service.metrics import BUCKET_RATIO
 from service.rollout.analysis.guardrails.config import HALF_STEP
-from service.rollout.plan.rollout_plan import Plan
+from service.rollout.plan.rollout_plan import RolloutPlan
 from tests.support.rollout_fakes import plan
 
 
 def test_the_default_plan():
-    made = Plan()
+    made = RolloutPlan()
     assert [0, 500, 1000, 2500, 5000, 10_000] == [step.weight_bp for step in made.steps]
     assert [True, *[False] * 5] == [step.shadow for step in made.steps]
     assert [*[False] * 5, True] == [step.approval for step in made.steps]
@@ -120,7 +120,7 @@ def test_the_field_is_named_within_a_request_too():
     """The path leads through whatever the plan is part of."""
 
     class Request(BaseModel):
-        plan: Plan
+        plan: RolloutPlan
 
     with pytest.raises(ValidationError) as caught:
         Request.model_validate({"plan": {"steps": [step(10), step(5)]}})
@@ -133,4 +133,4 @@ def test_ratios_on_the_edges_are_taken(ratio, apart):
 
 
 def test_a_plan_survives_json():
-    assert Plan() == Plan.model_validate_json(Plan().model_dump_json())
+    assert RolloutPlan() == RolloutPlan.model_validate_json(RolloutPlan().model_dump_json())

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from service.errors import Invalid
-from service.rollout.state.events import Applied, Event, Phase, Transition
-from service.rollout.state.rollout_state import Rollout
+from service.rollout.state.events import Event, Phase, TrafficSwitch, Transition
+from service.rollout.state.rollout_state import RolloutState
 from service.rollout.state.transitions import advance
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ChangeRequest:
     """One request under an idempotency key. `fingerprint` tells requests apart; a key
     belongs to the `actor` who made it up."""
 
@@ -21,13 +21,13 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class IdempotentResponse:
     """What a call was answered, kept to be said again."""
 
-    call: Call
+    call: ChangeRequest
     answer: dict[str, object]
 
-    def again(self, call: Call) -> dict[str, object]:
+    def again(self, call: ChangeRequest) -> dict[str, object]:
         """The answer to the same call. Raises `Invalid` for another one under its key."""
         if call.fingerprint != self.call.fingerprint:
             raise Invalid(
@@ -38,18 +38,20 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ChangeOptions:
     """A verb asked for as a trial run, which changes nothing; or as a `call`, by which a
     repeat is recognised."""
 
     dry_run: bool = False
-    call: Call | None = None
+    call: ChangeRequest | None = None
 
 
-PLAINLY = Terms()
+DEFAULT_OPTIONS = ChangeOptions()
 
 
-def foresee(rollout: Rollout, event: Event, now: float) -> tuple[Rollout, list[Transition]]:
+def preview(
+    rollout: RolloutState, event: Event, now: float
+) -> tuple[RolloutState, list[Transition]]:
     """Where a person's `event` leads, with what follows from it at once.
 
     Raises as `advance`.
@@ -57,6 +59,6 @@ def foresee(rollout: Rollout, event: Event, now: float) -> tuple[Rollout, list[T
     moved, transition = advance(rollout, event, now)
     moves = [transition]
     if moved.phase in {Phase.ABORTING, Phase.PROMOTING}:
-        moved, transition = advance(moved, Applied(), now)
+        moved, transition = advance(moved, TrafficSwitch(), now)
         moves.append(transition)
     return moved, [move for move in moves if move is not None]

@@ -21,28 +21,29 @@ from service.rollout.analysis.guardrails.guardrail import Measurement
 from service.rollout.analysis.guardrails.latency import LatencyState
 from service.rollout.analysis.guardrails.suite import Evidence, GuardrailSuite
 from service.rollout.analysis.sources.registry_source import Snapshot
-from service.rollout.controller.change_request import Answered, Call
+from service.rollout.state.change_request import ChangeRequest, IdempotentResponse
 from service.rollout.state.events import Phase, Reason
-from service.rollout.state.rollout_state import Rollout
+from service.rollout.state.record import RolloutRecord
+from service.rollout.state.rollout_state import RolloutState
 from service.rollout.storage.database import Database, StoreError, StoreUnreadable
-from service.rollout.storage.rollout_store import _RECORD, CALLS_KEPT, Record, Store
+from service.rollout.storage.sqlite_store import _RECORD, CALLS_KEPT, SqliteRolloutStore
 from tests.support.rollout_fakes import EDGES, QUICK, bucket_counts
 
 BLANK = bucket_counts([])
 
 
 def store_at(path):
-    return Store(Database(path))
+    return SqliteRolloutStore(Database(path))
 
 
-def record(generation: int = 1) -> Record:
+def record(generation: int = 1) -> RolloutRecord:
     counted = Counters(
         {"step": CountsByArm(bucket_counts([0.1] * 150 + [0.3]), bucket_counts([0.2] * 7, 1))}
     )
     tests = Evidence(EDGES)
     for _ in range(2):
         tests, _ = GuardrailSuite.of(QUICK, EDGES, 1).look(tests, Measurement(counted), 0)
-    rollout = Rollout(
+    rollout = RolloutState(
         "a",
         Phase.PROGRESSING,
         generation,
@@ -52,7 +53,9 @@ def record(generation: int = 1) -> Record:
         reason=Reason.WARMED_UP,
         warmed=True,
     )
-    return Record(rollout, tests, Snapshot("one", "a", "b", counted), 1_700_000_000.123456789)
+    return RolloutRecord(
+        rollout, tests, Snapshot("one", "a", "b", counted), 1_700_000_000.123456789
+    )
 
 
 def test_a_record_comes_back_exactly(tmp_path):
@@ -70,7 +73,9 @@ def test_a_record_comes_back_exactly(tmp_path):
 @given(st.lists(st.floats(-1e6, 1e6), min_size=8, max_size=8), st.floats(0, 1e10))
 def test_floats_lose_nothing(bets, at):
     wager = EProcess(tuple(bets), tuple(bets), peak=bets[0])
-    kept = Record(Rollout("a", since=at), Evidence(EDGES, latency=LatencyState(wager)), None, at)
+    kept = RolloutRecord(
+        RolloutState("a", since=at), Evidence(EDGES, latency=LatencyState(wager)), None, at
+    )
     assert kept == _RECORD.validate_json(_RECORD.dump_json(kept), strict=True)
 
 
@@ -156,7 +161,7 @@ def test_the_record_of_an_older_service_keeps_weight_and_phase(tmp_path, caplog)
     kept |= {"test": {"edges": [0.1], "failing": [0.0]}, "snapshot": {"origin": "one"}}
     store = older(tmp_path / "nextvec.db", json.dumps(kept))
     found = store.load()
-    assert Record(record().rollout) == found
+    assert RolloutRecord(record().rollout) == found
     assert "of an older service" in caplog.text
     store.close()
     assert found == store_at(store._database.path).load()
@@ -231,22 +236,22 @@ def test_a_file_of_the_second_schema_is_taken_over(tmp_path):
     connection.commit()
     connection.close()
     assert record() == store.load()
-    assert store.answered("me", "k") is None
+    assert store.response("me", "k") is None
     assert 1 == len(store.history(10))
     store.close()
 
 
 def answered(key, answer="ok", actor="me"):
-    return Answered(Call(actor, key, f"print of {key}"), {"said": answer})
+    return IdempotentResponse(ChangeRequest(actor, key, f"print of {key}"), {"said": answer})
 
 
 def test_an_answer_is_kept_by_its_caller_and_key(tmp_path):
     store = store_at(tmp_path / "nextvec.db")
     store.save(record(), [], [answered("k", "mine"), answered("k", "yours", actor="you")])
     store.close()
-    assert answered("k", "mine") == store.answered("me", "k")
-    assert answered("k", "yours", actor="you") == store.answered("you", "k")
-    assert store.answered("me", "other") is None
+    assert answered("k", "mine") == store.response("me", "k")
+    assert answered("k", "yours", actor="you") == store.response("you", "k")
+    assert store.response("me", "other") is None
     store.close()
 
 
@@ -254,15 +259,15 @@ def test_only_so_many_answers_are_kept(tmp_path):
     """The oldest go."""
     store = store_at(tmp_path / "nextvec.db")
     store.save(record(), [], [answered(str(n)) for n in range(CALLS_KEPT + 5)])
-    assert store.answered("me", "4") is None
-    assert store.answered("me", "5") is not None
+    assert store.response("me", "4") is None
+    assert store.response("me", "5") is not None
     store.close()
 
 
 WRITER = """
 import sys
 from pathlib import Path
-from tests.rollout.test_store import answered, record, store_at
+from tests.rollout.storage.test_sqlite_store import answered, record, store_at
 store = store_at(Path({path!r}))
 for n in range(1, 100_000):
     store.save(record(n), [{{"n": n}}], [answered(str(n))])
@@ -287,7 +292,7 @@ def test_a_kill_at_any_moment_leaves_record_and_log_together(tmp_path, request, 
     assert said <= found.rollout.generation
     assert list(range(found.rollout.generation, 0, -1)) == [row["n"] for row in log]
     assert record(found.rollout.generation) == found
-    assert store.answered("me", str(found.rollout.generation)) is not None
-    assert store.answered("me", str(found.rollout.generation + 1)) is None
+    assert store.response("me", str(found.rollout.generation)) is not None
+    assert store.response("me", str(found.rollout.generation + 1)) is None
     store.save(record(1))
     store.close()

@@ -11,7 +11,7 @@ import pytest
 
 from service.rollout.notifications import webhook
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ROW = {
     "id": 12,
     "at": 1_700_000_000.25,
@@ -97,7 +97,7 @@ def test_without_a_key_nothing_is_signed():
 
 def test_the_documentations_receiver_verifies_it(monkeypatch):
     """And refuses another body, an old one, and another secret."""
-    page = (ROOT / "docs" / "operations.md").read_text()
+    page = (ROOT / "docs/how-to/operate.md").read_text()
     code = re.search(r"```python\n(.*?def verify.*?)```", page, re.DOTALL)[1]
     scope = {}
     exec(code, scope)

@@ -14,9 +14,10 @@ from prometheus_client import CollectorRegistry
 
 from service.metrics import Metrics
 from service.rollout.notifications.outbox import BACKLOG, GIVE_UP_SECONDS, Outbox
-from service.rollout.state.rollout_state import Rollout
+from service.rollout.state.record import RolloutRecord
+from service.rollout.state.rollout_state import RolloutState
 from service.rollout.storage.database import Database, StoreError
-from service.rollout.storage.rollout_store import Record, Store
+from service.rollout.storage.sqlite_store import SqliteRolloutStore
 from service.settings import WebhookSettings
 from tests.support.rollout_fakes import FakeClock
 
@@ -86,7 +87,7 @@ class World:
     def boot(self, *hooks):
         self.hooks = hooks or self.hooks
         self.database = Database(self.path)
-        self.store = Store(self.database)
+        self.store = SqliteRolloutStore(self.database)
         self.metrics = Metrics(CollectorRegistry(), 10.0)
         self.outbox = Outbox(self.hooks, self.database, self.metrics, self.clock, draw=lambda: 1.0)
         self.outbox._told.follow(self.outbox._names, self.clock.now)
@@ -109,7 +110,7 @@ class World:
             "canary": "phase-3",
             "message": "pass",
         }
-        self.store.save(Record(Rollout("phase-2")), [row] * count)
+        self.store.save(RolloutRecord(RolloutState("phase-2")), [row] * count)
 
     def deliver(self, which=0):
         return asyncio.run(self.outbox.couriers[which].deliver())

@@ -8,11 +8,11 @@ from itertools import count, pairwise
 
 import pytest
 
-from service.rollout.plan.rollout_plan import Plan
-from service.rollout.routing.traffic_split import Assignment
+from service.rollout.plan.rollout_plan import RolloutPlan
+from service.rollout.routing.traffic_split import TrafficSplit
 from tests.support.rollout_fakes import SHADOWED, World
 
-ONE_STEP = Plan.model_validate(
+ONE_STEP = RolloutPlan.model_validate(
     {
         **SHADOWED.model_dump(),
         "steps": [
@@ -85,7 +85,7 @@ async def survive(path, number: int, *, late: bool) -> bool:
     after = world.controller.status()
     assert world.traffic.current.weight_bp <= doom.recorded_bp
     if after["phase"] in ("Healthy", "RolledBack"):
-        assert world.traffic.current == Assignment(after["stable"])
+        assert world.traffic.current == TrafficSplit(after["stable"])
     await check_log(world)
     await live(world)
     await check_log(world)

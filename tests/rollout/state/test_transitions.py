@@ -8,23 +8,23 @@ import pytest
 
 from service.errors import Conflict
 from service.rollout.analysis.verdict import VerdictOutcome
-from service.rollout.routing.traffic_split import Assignment
+from service.rollout.routing.traffic_split import TrafficSplit
 from service.rollout.state.events import (
-    Abort,
-    Applied,
-    Pause,
+    AbortCommand,
+    LoadFailure,
+    LoadSuccess,
+    PauseCommand,
     Phase,
-    Prepared,
-    PrepareFailed,
-    Promote,
+    PromoteCommand,
     Reason,
-    Resume,
-    Start,
+    ResumeCommand,
+    StartCommand,
     Tick,
-    Undo,
+    TrafficSwitch,
+    UndoCommand,
     Verb,
 )
-from service.rollout.state.rollout_state import Rollout, legal_verbs
+from service.rollout.state.rollout_state import RolloutState, legal_verbs
 from service.rollout.state.transitions import MAX_ERRORS, advance
 from tests.support.rollout_fakes import QUICK, judgement, plan
 
@@ -37,9 +37,9 @@ SOAK = plan(
 )
 
 
-def at(phase: Phase, **changes) -> Rollout:
+def at(phase: Phase, **changes) -> RolloutState:
     base = {"canary": "b", "plan": QUICK, "salt": "s", "generation": 5, "since": NOW}
-    return Rollout("a", phase, **{**base, "step_since": NOW, "warmed": True, **changes})
+    return RolloutState("a", phase, **{**base, "step_since": NOW, "warmed": True, **changes})
 
 
 def tick(outcome=VerdictOutcome.INCONCLUSIVE, canary=1000, stable=1000, requests=50) -> Tick:
@@ -56,16 +56,16 @@ PASS, FAIL, OPEN, ERROR = (
     )
 )
 PROGRESSING, PAUSED = at(Phase.PROGRESSING), at(Phase.PAUSED, reason=Reason.BY_HAND)
-AGAIN = Start("b", QUICK, "t", "me", retry=True)
+AGAIN = StartCommand("b", QUICK, "t", "me", retry=True)
 WARMING = at(Phase.WARMING_UP, warmed=False)
 
 
 @pytest.mark.parametrize(
     ("rollout", "event", "after", "phase", "reason"),
     [
-        (Rollout("a"), Start("b", QUICK, "s", "me"), 0, "Pending", "start"),
-        (at(Phase.PENDING), Prepared(), 0, "WarmingUp", "prepared"),
-        (at(Phase.PENDING), PrepareFailed("damaged"), 0, "Aborting", "prepare_failed"),
+        (RolloutState("a"), StartCommand("b", QUICK, "s", "me"), 0, "Pending", "start"),
+        (at(Phase.PENDING), LoadSuccess(), 0, "WarmingUp", "prepared"),
+        (at(Phase.PENDING), LoadFailure("damaged"), 0, "Aborting", "prepare_failed"),
         (WARMING, OPEN, 10, "Progressing", "warmed_up"),
         (WARMING, OPEN, 9, None, None),
         (WARMING, tick(requests=9), 10, None, None),
@@ -98,25 +98,31 @@ WARMING = at(Phase.WARMING_UP, warmed=False)
         ),
         (at(Phase.PROGRESSING, plan=SOAK, step=1), tick(stable=0), 10, "Paused", "approval"),
         (at(Phase.PROGRESSING, plan=SOAK, step=1), tick(canary=0, stable=0), 10, None, None),
-        (PROGRESSING, Pause("me"), 0, "Paused", "by_hand"),
-        (PROGRESSING, Promote("me", force=True), 0, "Progressing", "forced"),
-        (at(Phase.PROGRESSING, passed=True), Promote("me"), 0, "Progressing", "promoted"),
-        (at(Phase.PROGRESSING, passed=True, step=1), Promote("me"), 0, "Promoting", "promoted"),
+        (PROGRESSING, PauseCommand("me"), 0, "Paused", "by_hand"),
+        (PROGRESSING, PromoteCommand("me", force=True), 0, "Progressing", "forced"),
+        (at(Phase.PROGRESSING, passed=True), PromoteCommand("me"), 0, "Progressing", "promoted"),
+        (
+            at(Phase.PROGRESSING, passed=True, step=1),
+            PromoteCommand("me"),
+            0,
+            "Promoting",
+            "promoted",
+        ),
         (PAUSED, FAIL, 0, "Aborting", "guardrail_failed"),
         (PAUSED, PASS, 100, None, None),
         (PAUSED, OPEN, 3600, "Aborting", "pause_deadline"),
         (PAUSED, ERROR, 3600, "Aborting", "pause_deadline"),
-        (PAUSED, Resume("me"), 0, "Progressing", "resumed"),
-        (replace(PAUSED, warmed=False), Resume("me"), 0, "WarmingUp", "resumed"),
-        (replace(PAUSED, passed=True), Promote("me"), 0, "Progressing", "promoted"),
-        (at(Phase.PROMOTING), Applied(), 0, "Healthy", "applied"),
-        (at(Phase.PROMOTING), Abort("me"), 0, "Aborting", "aborted"),
-        (at(Phase.ABORTING), Applied(), 0, "RolledBack", "applied"),
-        (at(Phase.ROLLED_BACK), Start("c", QUICK, "t", "me"), 0, "Pending", "start"),
+        (PAUSED, ResumeCommand("me"), 0, "Progressing", "resumed"),
+        (replace(PAUSED, warmed=False), ResumeCommand("me"), 0, "WarmingUp", "resumed"),
+        (replace(PAUSED, passed=True), PromoteCommand("me"), 0, "Progressing", "promoted"),
+        (at(Phase.PROMOTING), TrafficSwitch(), 0, "Healthy", "applied"),
+        (at(Phase.PROMOTING), AbortCommand("me"), 0, "Aborting", "aborted"),
+        (at(Phase.ABORTING), TrafficSwitch(), 0, "RolledBack", "applied"),
+        (at(Phase.ROLLED_BACK), StartCommand("c", QUICK, "t", "me"), 0, "Pending", "start"),
         (at(Phase.ROLLED_BACK), AGAIN, 0, "Pending", "retry"),
         (at(Phase.ROLLED_BACK), FAIL, 0, None, None),
-        (at(Phase.ROLLED_BACK), Prepared(), 0, None, None),
-        (Rollout("a", previous="z"), Undo("me"), 0, "Pending", "undo"),
+        (at(Phase.ROLLED_BACK), LoadSuccess(), 0, None, None),
+        (RolloutState("a", previous="z"), UndoCommand("me"), 0, "Pending", "undo"),
     ],
 )
 def test_moves(rollout, event, after, phase, reason):
@@ -134,8 +140,8 @@ def test_moves(rollout, event, after, phase, reason):
 @pytest.mark.parametrize(
     ("rollout", "legal"),
     [
-        (Rollout("a"), {"start"}),
-        (Rollout("a", previous="z"), {"start", "undo"}),
+        (RolloutState("a"), {"start"}),
+        (RolloutState("a", previous="z"), {"start", "undo"}),
         (at(Phase.PENDING), {"abort"}),
         (WARMING, {"abort", "pause"}),
         (PROGRESSING, {"abort", "pause", "promote"}),
@@ -152,13 +158,13 @@ def test_moves(rollout, event, after, phase, reason):
 def test_an_illegal_verb_is_refused_and_the_legal_ones_are_listed(rollout, legal):
     assert legal == {str(verb) for verb in legal_verbs(rollout)}
     events = {
-        Verb.START: Start("b", QUICK, "s", "me"),
-        Verb.PROMOTE: Promote("me", force=True),
-        Verb.ABORT: Abort("me"),
-        Verb.PAUSE: Pause("me"),
-        Verb.RESUME: Resume("me"),
+        Verb.START: StartCommand("b", QUICK, "s", "me"),
+        Verb.PROMOTE: PromoteCommand("me", force=True),
+        Verb.ABORT: AbortCommand("me"),
+        Verb.PAUSE: PauseCommand("me"),
+        Verb.RESUME: ResumeCommand("me"),
         Verb.RETRY: AGAIN,
-        Verb.UNDO: Undo("me"),
+        Verb.UNDO: UndoCommand("me"),
     }
     for verb, event in events.items():
         if verb in legal:
@@ -171,7 +177,7 @@ def test_an_illegal_verb_is_refused_and_the_legal_ones_are_listed(rollout, legal
 
 def test_a_promote_without_a_pass_is_a_conflict_of_its_own():
     with pytest.raises(Conflict) as caught:
-        advance(PROGRESSING, Promote("me"), NOW)
+        advance(PROGRESSING, PromoteCommand("me"), NOW)
     assert "guardrails_not_passed" == caught.value.code
 
 
@@ -185,13 +191,13 @@ def test_a_pause_for_unreadable_evidence_takes_several_in_a_row():
 
 
 def test_promotion_and_undo_swap_the_versions():
-    promoted, _ = advance(at(Phase.PROMOTING, reason=Reason.PLAN_PASSED), Applied(), NOW)
+    promoted, _ = advance(at(Phase.PROMOTING, reason=Reason.PLAN_PASSED), TrafficSwitch(), NOW)
     assert ("b", None, "a") == (promoted.stable, promoted.canary, promoted.previous)
     assert Reason.PLAN_PASSED is promoted.reason
-    undone, _ = advance(promoted, Undo("me"), NOW)
-    assert Assignment("b") == undone.assignment()
-    undone, _ = advance(undone, Prepared(), NOW)
-    undone, _ = advance(undone, Applied(), NOW)
+    undone, _ = advance(promoted, UndoCommand("me"), NOW)
+    assert TrafficSplit("b") == undone.assignment()
+    undone, _ = advance(undone, LoadSuccess(), NOW)
+    undone, _ = advance(undone, TrafficSwitch(), NOW)
     assert ("a", None, "b") == (undone.stable, undone.canary, undone.previous)
     assert Phase.HEALTHY is undone.phase
 
@@ -199,10 +205,10 @@ def test_promotion_and_undo_swap_the_versions():
 @pytest.mark.parametrize(
     ("rollout", "event", "attempt"),
     [
-        (Rollout("a"), Start("b", QUICK, "t", "me"), 1),
+        (RolloutState("a"), StartCommand("b", QUICK, "t", "me"), 1),
         (at(Phase.ROLLED_BACK, attempts={"b": 4}), AGAIN, 5),
-        (at(Phase.ROLLED_BACK, attempts={"b": 4}), Start("b", SOAK, "t", "me"), 5),
-        (at(Phase.ROLLED_BACK, attempts={"b": 4}), Start("c", QUICK, "t", "me"), 1),
+        (at(Phase.ROLLED_BACK, attempts={"b": 4}), StartCommand("b", SOAK, "t", "me"), 5),
+        (at(Phase.ROLLED_BACK, attempts={"b": 4}), StartCommand("c", QUICK, "t", "me"), 1),
         (at(Phase.ROLLED_BACK, attempts={"b": 1}, step_since=0.0), AGAIN, 1),
         (at(Phase.ROLLED_BACK, attempts={"b": 4}, step_since=0.0), AGAIN, 4),
     ],
@@ -221,13 +227,13 @@ def test_a_clock_set_back_restarts_the_wait():
 
 def test_starts_of_the_same_canary_are_counted_until_stable_changes():
     """They share one alpha; another stable is another question."""
-    rollout = Rollout("a")
+    rollout = RolloutState("a")
     for canary, expected in (("b", 1), ("b", 2), ("c", 1), ("b", 3)):
-        rollout, _ = advance(rollout, Start(canary, QUICK, "s", "me"), NOW)
+        rollout, _ = advance(rollout, StartCommand(canary, QUICK, "s", "me"), NOW)
         assert expected == rollout.attempt
-        rollout, _ = advance(rollout, Prepared(), NOW)
-        rollout, _ = advance(rollout, Abort("me"), NOW)
-        rollout, _ = advance(rollout, Applied(), NOW)
-    rollout, _ = advance(rollout, Start("b", QUICK, "s", "me"), NOW)
-    rollout, _ = advance(replace(rollout, phase=Phase.PROMOTING), Applied(), NOW)
+        rollout, _ = advance(rollout, LoadSuccess(), NOW)
+        rollout, _ = advance(rollout, AbortCommand("me"), NOW)
+        rollout, _ = advance(rollout, TrafficSwitch(), NOW)
+    rollout, _ = advance(rollout, StartCommand("b", QUICK, "s", "me"), NOW)
+    rollout, _ = advance(replace(rollout, phase=Phase.PROMOTING), TrafficSwitch(), NOW)
     assert {} == rollout.attempts

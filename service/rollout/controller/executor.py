@@ -18,20 +18,29 @@ from service.metrics import Metrics
 from service.rollout.analysis.run import last_assessment
 from service.rollout.analysis.verdict import Assessment
 from service.rollout.controller import gauges
-from service.rollout.controller.change_request import Answered
 from service.rollout.controller.status import guardrails, status
-from service.rollout.notifications.event_feed import Feed
-from service.rollout.routing.traffic_split import Assignment, Traffic
-from service.rollout.state.events import Applied, Event, Phase, Start, Transition, Undo
-from service.rollout.state.rollout_state import Rollout
+from service.rollout.notifications.event_feed import EventFeed
+from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
+from service.rollout.state.audit import AuditRow, audit_row
+from service.rollout.state.change_request import IdempotentResponse
+from service.rollout.state.events import (
+    Event,
+    Phase,
+    StartCommand,
+    TrafficSwitch,
+    Transition,
+    UndoCommand,
+)
+from service.rollout.state.record import RolloutRecord
+from service.rollout.state.rollout_state import RolloutState
 from service.rollout.state.transitions import advance
 from service.rollout.storage.database import StoreError
-from service.rollout.storage.rollout_store import AuditRow, Record, Store, audit_row
+from service.rollout.storage.rollout_store import RolloutStore
 
 log = logging.getLogger(__name__)
 
 
-class Machine:
+class RolloutExecutor:
     """The state machine with its effects. Whoever moves it holds `lock`.
 
     `on_record` is called when the audit log has grown, `on_pending` when a canary is to
@@ -42,19 +51,19 @@ class Machine:
     def __init__(
         self,
         *,
-        traffic: Traffic,
-        store: Store,
+        traffic: TrafficRouter,
+        store: RolloutStore,
         metrics: Metrics,
         clock: Clock,
         stable: str,
         on_record: Callable[[], None],
     ) -> None:
-        self.record = Record(Rollout(stable))
+        self.record = RolloutRecord(RolloutState(stable))
         self.verdict: Assessment | None = None
         self.recorded = True
         self.lock = asyncio.Lock()
         self.aborts = 0
-        self.feed = Feed()
+        self.feed = EventFeed()
         self.on_pending: Callable[[], None] = lambda: None
         self._on_record = on_record
         self._traffic = traffic
@@ -62,11 +71,11 @@ class Machine:
         self._metrics = metrics
         self._clock = clock
         self._unsaved: list[AuditRow] = []
-        self._unsaid: list[Answered] = []
+        self._unsaid: list[IdempotentResponse] = []
         gauges.create(metrics)
 
     @property
-    def rollout(self) -> Rollout:
+    def rollout(self) -> RolloutState:
         """Where it stands."""
         return self.record.rollout
 
@@ -74,12 +83,12 @@ class Machine:
         """See `service.rollout.controller.status`."""
         return status(self.record, self.verdict, recorded=self.recorded)
 
-    def stand_at(self, record: Record) -> None:
+    def stand_at(self, record: RolloutRecord) -> None:
         """Take up a record, with the judgement it has come to."""
         self.record, self.verdict = record, last_assessment(record)
 
     async def apply(
-        self, event: Event, answers: Sequence[Answered] = (), *, now: float | None = None
+        self, event: Event, answers: Sequence[IdempotentResponse] = (), *, now: float | None = None
     ) -> None:
         """Move, record it, and act on it. `answers` are kept in the same transaction.
 
@@ -92,7 +101,7 @@ class Machine:
             self.record = replace(self.record, rollout=rollout)
             await self.keep([])
             return
-        fresh = isinstance(event, Start | Undo)
+        fresh = isinstance(event, StartCommand | UndoCommand)
         rows = [
             audit_row(transition, [], rollout.missed)
             if fresh
@@ -113,13 +122,13 @@ class Machine:
 
     async def enter(
         self,
-        rollout: Rollout,
+        rollout: RolloutState,
         moves: list[Transition],
         rows: list[AuditRow],
-        answers: Sequence[Answered] = (),
+        answers: Sequence[IdempotentResponse] = (),
     ) -> None:
         """Finish `Aborting` or `Promoting`: traffic first, then the record."""
-        final, applied = advance(rollout, Applied(), self._clock.time())
+        final, applied = advance(rollout, TrafficSwitch(), self._clock.time())
         assert applied is not None
         self.record = replace(self.record, rollout=final)
         self.direct()
@@ -130,10 +139,13 @@ class Machine:
     def direct(self) -> None:
         """Traffic as the record says; none to the canary while an abort waits."""
         rollout = self.rollout
-        self._traffic.set(Assignment(rollout.stable) if self.aborts else rollout.assignment())
+        self._traffic.set(TrafficSplit(rollout.stable) if self.aborts else rollout.assignment())
 
     async def _save(
-        self, record: Record, rows: Sequence[AuditRow], answers: Sequence[Answered] = ()
+        self,
+        record: RolloutRecord,
+        rows: Sequence[AuditRow],
+        answers: Sequence[IdempotentResponse] = (),
     ) -> None:
         rows, answers = [*self._unsaved, *rows], [*self._unsaid, *answers]
         await asyncio.to_thread(self._store.save, record, rows, answers)
@@ -141,8 +153,10 @@ class Machine:
         if rows:
             self._on_record()
 
-    async def keep(self, rows: Sequence[AuditRow], answers: Sequence[Answered] = ()) -> None:
-        """Record what has taken effect already. If that fails the service goes on
+    async def keep(
+        self, rows: Sequence[AuditRow], answers: Sequence[IdempotentResponse] = ()
+    ) -> None:
+        """RolloutRecord what has taken effect already. If that fails the service goes on
         from memory, says so, and tries again at the next look."""
         try:
             await self._save(self.record, rows, answers)
@@ -166,10 +180,10 @@ class Machine:
         gauges.publish(self._metrics, self.rollout, self.verdict)
 
 
-def carried(record: Record, event: Event, rollout: Rollout) -> Record:
+def carried(record: RolloutRecord, event: Event, rollout: RolloutState) -> RolloutRecord:
     """The record after `event` has led to `rollout`: what of the evidence goes on."""
-    if isinstance(event, Start | Undo):
-        return Record(rollout)
+    if isinstance(event, StartCommand | UndoCommand):
+        return RolloutRecord(rollout)
     raised = rollout.phase is Phase.PROGRESSING and rollout.step != record.rollout.step
     if raised and record.evidence is not None:
         return replace(record, rollout=rollout, evidence=record.evidence.next_step())

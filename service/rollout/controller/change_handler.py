@@ -11,32 +11,38 @@ from typing import Any, TypeVar
 from service.clock import Clock
 from service.errors import Invalid, NotFound, PreconditionFailed, PreconditionRequired
 from service.rollout.analysis.run import last_assessment
-from service.rollout.controller.canary_loader import Loader
-from service.rollout.controller.change_request import PLAINLY, Answered, Terms, foresee
-from service.rollout.controller.machine import Machine, carried
+from service.rollout.controller.canary_loader import CanaryLoader
+from service.rollout.controller.executor import RolloutExecutor, carried
 from service.rollout.controller.status import status
 from service.rollout.controller.versions import VersionsPort
 from service.rollout.plan import gate
-from service.rollout.plan.rollout_plan import Plan
-from service.rollout.routing.traffic_split import Assignment, Traffic
+from service.rollout.plan.rollout_plan import RolloutPlan
+from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
+from service.rollout.state.audit import audit_row
+from service.rollout.state.change_request import (
+    DEFAULT_OPTIONS,
+    ChangeOptions,
+    IdempotentResponse,
+    preview,
+)
 from service.rollout.state.events import (
-    Abort,
+    AbortCommand,
     Event,
-    Pause,
+    PauseCommand,
     Phase,
-    Promote,
-    Resume,
-    Start,
-    Undo,
+    PromoteCommand,
+    ResumeCommand,
+    StartCommand,
+    UndoCommand,
     Verb,
 )
-from service.rollout.state.rollout_state import Rollout, legal_verbs, refuse
-from service.rollout.storage.rollout_store import Store, audit_row
+from service.rollout.state.rollout_state import RolloutState, legal_verbs, require_legal
+from service.rollout.storage.rollout_store import RolloutStore
 
 T = TypeVar("T")
 
 
-class Verbs:
+class ChangeHandler:
     """Each checks what was seen, moves the machine, and answers the status.
 
     By its `terms` a verb only says what would happen, or is answered again as it was.
@@ -47,14 +53,14 @@ class Verbs:
 
     def __init__(
         self,
-        machine: Machine,
-        loader: Loader,
+        machine: RolloutExecutor,
+        loader: CanaryLoader,
         *,
-        traffic: Traffic,
+        traffic: TrafficRouter,
         versions: VersionsPort,
-        store: Store,
+        store: RolloutStore,
         clock: Clock,
-        plan: Plan,
+        plan: RolloutPlan,
     ) -> None:
         self._machine = machine
         self._loader = loader
@@ -67,11 +73,11 @@ class Verbs:
     async def start_rollout(
         self,
         canary: str,
-        plan: Plan | None,
+        plan: RolloutPlan | None,
         actor: str,
         reason: str = "",
         expected_generation: int | None = None,
-        terms: Terms = PLAINLY,
+        terms: ChangeOptions = DEFAULT_OPTIONS,
         *,
         override_gate: bool = False,
     ) -> dict[str, object]:
@@ -84,32 +90,38 @@ class Verbs:
         damaged) as well.
         """
 
-        def event(_: Rollout) -> Start:
-            return Start(canary, plan or self._plan, secrets.token_hex(16), actor, reason)
+        def event(_: RolloutState) -> StartCommand:
+            return StartCommand(canary, plan or self._plan, secrets.token_hex(16), actor, reason)
 
-        return await whole(
+        return await run_to_completion(
             self._begin(event, expected_generation, terms, override_gate=override_gate)
         )
 
     async def retry(
-        self, expected_generation: int | None, actor: str, reason: str = "", terms: Terms = PLAINLY
+        self,
+        expected_generation: int | None,
+        actor: str,
+        reason: str = "",
+        terms: ChangeOptions = DEFAULT_OPTIONS,
     ) -> dict[str, object]:
         """The canary that was rolled back, with its plan, once more. Raises as a start."""
 
-        def event(last: Rollout) -> Start:
+        def event(last: RolloutState) -> StartCommand:
             self._check(expected_generation)
-            refuse(last, Verb.RETRY)
+            require_legal(last, Verb.RETRY)
             assert last.canary is not None
             assert last.plan is not None
-            return Start(last.canary, last.plan, secrets.token_hex(16), actor, reason, retry=True)
+            return StartCommand(
+                last.canary, last.plan, secrets.token_hex(16), actor, reason, retry=True
+            )
 
-        return await whole(self._begin(event, expected_generation, terms))
+        return await run_to_completion(self._begin(event, expected_generation, terms))
 
     async def _begin(
         self,
-        event: Callable[[Rollout], Start],
+        event: Callable[[RolloutState], StartCommand],
         expected: int | None,
-        terms: Terms,
+        terms: ChangeOptions,
         *,
         override_gate: bool = False,
     ) -> dict[str, object]:
@@ -120,7 +132,7 @@ class Verbs:
                 self._check(expected)
             rollout = self._machine.rollout
             start = event(rollout)
-            refuse(rollout, Verb.START)
+            require_legal(rollout, Verb.START)
             if start.canary == rollout.stable:
                 raise Invalid(
                     f"canary: {start.canary} is stable already; name another version", "canary"
@@ -135,7 +147,7 @@ class Verbs:
             start = replace(start, plan=start.plan.with_floor(self._plan.gate))
             missed = await self._loader.missed(start.plan, start.canary)
             if missed and not override_gate:
-                raise gate.refusal(start.canary, missed)
+                raise gate.gate_conflict(start.canary, missed)
             return await self._ask(replace(start, missed=missed), terms)
 
     async def promote(
@@ -143,7 +155,7 @@ class Verbs:
         expected_generation: int | None,
         actor: str,
         reason: str = "",
-        terms: Terms = PLAINLY,
+        terms: ChangeOptions = DEFAULT_OPTIONS,
         *,
         force: bool = False,
     ) -> dict[str, object]:
@@ -152,52 +164,70 @@ class Verbs:
         Raises `Conflict` with code `guardrails_not_passed` before they have,
         unless forced; the audit log then says so.
         """
-        event = Promote(actor, reason, force)
-        return await whole(self._verb(event, expected_generation, terms))
+        event = PromoteCommand(actor, reason, force)
+        return await run_to_completion(self._verb(event, expected_generation, terms))
 
     async def pause(
-        self, expected_generation: int | None, actor: str, reason: str = "", terms: Terms = PLAINLY
+        self,
+        expected_generation: int | None,
+        actor: str,
+        reason: str = "",
+        terms: ChangeOptions = DEFAULT_OPTIONS,
     ) -> dict[str, object]:
         """Hold the weight; guardrails go on."""
-        return await whole(self._verb(Pause(actor, reason), expected_generation, terms))
+        return await run_to_completion(
+            self._verb(PauseCommand(actor, reason), expected_generation, terms)
+        )
 
     async def resume(
-        self, expected_generation: int | None, actor: str, reason: str = "", terms: Terms = PLAINLY
+        self,
+        expected_generation: int | None,
+        actor: str,
+        reason: str = "",
+        terms: ChangeOptions = DEFAULT_OPTIONS,
     ) -> dict[str, object]:
         """End a pause, but for one that waits for approval: that needs a promote."""
-        return await whole(self._verb(Resume(actor, reason), expected_generation, terms))
+        return await run_to_completion(
+            self._verb(ResumeCommand(actor, reason), expected_generation, terms)
+        )
 
     async def undo(
-        self, expected_generation: int | None, actor: str, reason: str = "", terms: Terms = PLAINLY
+        self,
+        expected_generation: int | None,
+        actor: str,
+        reason: str = "",
+        terms: ChangeOptions = DEFAULT_OPTIONS,
     ) -> dict[str, object]:
         """Bring back what was stable before the last promotion, all at once."""
-        return await whole(self._verb(Undo(actor, reason), expected_generation, terms))
+        return await run_to_completion(
+            self._verb(UndoCommand(actor, reason), expected_generation, terms)
+        )
 
     async def abort(
         self,
         expected_generation: int | None,  # noqa: ARG002 - one signature for all verbs
         actor: str,
         reason: str = "",
-        terms: Terms = PLAINLY,
+        terms: ChangeOptions = DEFAULT_OPTIONS,
     ) -> dict[str, object]:
         """Take the canary out, whatever else is going on and whatever was read before.
 
         A call that was answered before is answered again only when there is nothing left
         to abort: a key must not keep a canary in traffic.
         """
-        event = Abort(actor, reason)
+        event = AbortCommand(actor, reason)
         if Verb.ABORT not in legal_verbs(self._machine.rollout):
             if (said := await self._said(terms)) is not None:
                 return said
-            refuse(self._machine.rollout, Verb.ABORT)
+            require_legal(self._machine.rollout, Verb.ABORT)
         if terms.dry_run:
             async with self._machine.lock:
                 return await self._ask(event, terms)
         self._machine.aborts += 1
-        self._traffic.set(Assignment(self._machine.rollout.stable))
-        return await whole(self._abort(event, terms))
+        self._traffic.set(TrafficSplit(self._machine.rollout.stable))
+        return await run_to_completion(self._abort(event, terms))
 
-    async def _abort(self, event: Abort, terms: Terms) -> dict[str, object]:
+    async def _abort(self, event: AbortCommand, terms: ChangeOptions) -> dict[str, object]:
         try:
             async with self._machine.lock:
                 if self._machine.rollout.phase is not Phase.ROLLED_BACK:
@@ -208,7 +238,10 @@ class Verbs:
         return self._machine.status()
 
     async def _verb(
-        self, event: Promote | Pause | Resume | Undo, expected: int | None, terms: Terms
+        self,
+        event: PromoteCommand | PauseCommand | ResumeCommand | UndoCommand,
+        expected: int | None,
+        terms: ChangeOptions,
     ) -> dict[str, object]:
         async with self._machine.lock:
             if (said := await self._said(terms)) is not None:
@@ -216,22 +249,22 @@ class Verbs:
             self._check(expected)
             return await self._ask(event, terms)
 
-    async def _said(self, terms: Terms) -> dict[str, object] | None:
+    async def _said(self, terms: ChangeOptions) -> dict[str, object] | None:
         """What this call was answered before, if it was."""
         call = terms.call
         if call is None or terms.dry_run:
             return None
-        found = await asyncio.to_thread(self._store.answered, call.actor, call.key)
+        found = await asyncio.to_thread(self._store.response, call.actor, call.key)
         return None if found is None else found.again(call)
 
-    async def _ask(self, event: Event, terms: Terms) -> dict[str, object]:
+    async def _ask(self, event: Event, terms: ChangeOptions) -> dict[str, object]:
         """Do it, or say what would come of it; with the lock held."""
-        rollout, moves = foresee(self._machine.rollout, event, self._clock.time())
+        rollout, moves = preview(self._machine.rollout, event, self._clock.time())
         record = carried(self._machine.record, event, rollout)
         answer = status(record, last_assessment(record), recorded=True)
         if terms.dry_run:
             return {**answer, "dry_run": True, "transitions": [audit_row(m, []) for m in moves]}
-        answers = [] if terms.call is None else [Answered(terms.call, answer)]
+        answers = [] if terms.call is None else [IdempotentResponse(terms.call, answer)]
         await self._machine.apply(event, answers)
         return answer if answers else self._machine.status()
 
@@ -247,6 +280,6 @@ class Verbs:
             )
 
 
-async def whole(work: Coroutine[Any, Any, T]) -> T:
+async def run_to_completion(work: Coroutine[Any, Any, T]) -> T:
     """Run to the end even if the caller goes away: no move is left half made."""
     return await asyncio.shield(asyncio.ensure_future(work))

@@ -8,31 +8,32 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from service.errors import Conflict
 from service.rollout.analysis.verdict import VerdictOutcome
-from service.rollout.controller.change_request import foresee
+from service.rollout.state.change_request import preview
 from service.rollout.state.events import (
     CONTROLLER,
     FINAL,
     LIVE,
     TRANSITIONS,
-    Abort,
-    Applied,
-    Pause,
+    AbortCommand,
+    LoadFailure,
+    LoadSuccess,
+    PauseCommand,
     Phase,
-    Prepared,
-    PrepareFailed,
-    Promote,
+    PromoteCommand,
     Reason,
-    Resume,
-    Start,
+    ResumeCommand,
+    StartCommand,
     Tick,
-    Undo,
+    TrafficSwitch,
+    UndoCommand,
 )
-from service.rollout.state.rollout_state import Rollout, legal_verbs
+from service.rollout.state.record import RolloutRecord
+from service.rollout.state.rollout_state import RolloutState, legal_verbs
 from service.rollout.state.transitions import MAX_ERRORS, advance
-from service.rollout.storage.rollout_store import _RECORD, Record
+from service.rollout.storage.sqlite_store import _RECORD
 from tests.support.rollout_fakes import QUICK, SHADOWED, judgement, plan
 
-PERSONAL = Start | Promote | Abort | Pause | Resume | Undo
+PERSONAL = StartCommand | PromoteCommand | AbortCommand | PauseCommand | ResumeCommand | UndoCommand
 SOAK = plan(
     steps=[
         {"weight": 10, "min_dwell_seconds": 10, "min_samples": 100},
@@ -49,7 +50,7 @@ class Story(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.rollout = Rollout("a")
+        self.rollout = RolloutState("a")
         self.now = 1_700_000_000.0
 
     # --- what can happen ---
@@ -58,26 +59,32 @@ class Story(RuleBasedStateMachine):
     @rule(canary=st.sampled_from("bc"), chosen=st.sampled_from([QUICK, SOAK, STRICT, SHADOWED]))
     def start(self, canary, chosen):
         if canary != self.rollout.stable:
-            self.move(Start(canary, chosen, "s", "me"))
+            self.move(StartCommand(canary, chosen, "s", "me"))
 
     @precondition(lambda self: self.rollout.phase is Phase.ROLLED_BACK)
     @rule()
     def retry(self):
         last = self.rollout
-        self.move(Start(last.canary or "b", last.plan or QUICK, "t", "me", retry=True))
+        self.move(StartCommand(last.canary or "b", last.plan or QUICK, "t", "me", retry=True))
 
-    @rule(event=st.sampled_from([Prepared(), Applied(), PrepareFailed("damaged")]))
+    @rule(event=st.sampled_from([LoadSuccess(), TrafficSwitch(), LoadFailure("damaged")]))
     def own(self, event):
         self.move(event)
 
     @precondition(lambda self: self.rollout.phase in {Phase.PENDING, Phase.PROMOTING})
     @rule()
     def goes_well(self):
-        self.move(Prepared() if self.rollout.phase is Phase.PENDING else Applied())
+        self.move(LoadSuccess() if self.rollout.phase is Phase.PENDING else TrafficSwitch())
 
     @rule(
         event=st.sampled_from(
-            [Promote("me"), Promote("me", force=True), Pause("me"), Resume("me"), Undo("me")]
+            [
+                PromoteCommand("me"),
+                PromoteCommand("me", force=True),
+                PauseCommand("me"),
+                ResumeCommand("me"),
+                UndoCommand("me"),
+            ]
         )
     )
     def verb(self, event):
@@ -85,7 +92,7 @@ class Story(RuleBasedStateMachine):
 
     @rule()
     def abort(self):
-        self.move(Abort("me"))
+        self.move(AbortCommand("me"))
 
     @rule(outcome=outcomes, canary=samples, stable=samples, requests=st.integers(0, 20))
     def look(self, outcome, canary, stable, requests):
@@ -110,7 +117,7 @@ class Story(RuleBasedStateMachine):
     @rule()
     def crash(self):
         """What is on the disk is all there is, and it is the same."""
-        kept = _RECORD.dump_json(Record(self.rollout))
+        kept = _RECORD.dump_json(RolloutRecord(self.rollout))
         restarted = _RECORD.validate_json(kept, strict=True).rollout
         assert restarted == self.rollout
         self.rollout = restarted
@@ -142,7 +149,7 @@ class Story(RuleBasedStateMachine):
         check_weight(before, event, after)
         if isinstance(event, Tick):
             check_look(before, event, after, self.now)
-        if isinstance(event, Start):
+        if isinstance(event, StartCommand):
             check_fresh(before, event, after)
         if before.phase is Phase.ABORTING:
             assert after.phase in {Phase.ABORTING, Phase.ROLLED_BACK}, "a stop is no success"
@@ -173,10 +180,10 @@ class Story(RuleBasedStateMachine):
 
 def check_foresight(before, event, after, now):
     """A trial run says where the verb itself leads."""
-    foreseen, moves = foresee(before, event, now)
+    foreseen, moves = preview(before, event, now)
     assert moves[0].target is after.phase
     if after.phase in {Phase.ABORTING, Phase.PROMOTING}:
-        after, _ = advance(after, Applied(), now)
+        after, _ = advance(after, TrafficSwitch(), now)
     assert after == foreseen
 
 
@@ -187,10 +194,10 @@ def check_transition(before, event, after, transition):
     assert before.generation + 1 == after.generation == transition.generation
     assert transition.message
     assert (transition.actor == CONTROLLER) == (not isinstance(event, PERSONAL))
-    if isinstance(event, Abort):
+    if isinstance(event, AbortCommand):
         assert Phase.ABORTING is after.phase
     if before.phase is Phase.PAUSED and after.phase in LIVE - {Phase.PAUSED}:
-        assert isinstance(event, Resume | Promote)
+        assert isinstance(event, ResumeCommand | PromoteCommand)
 
 
 def check_weight(before, event, after):
@@ -199,9 +206,9 @@ def check_weight(before, event, after):
     promoting = after.phase is Phase.PROMOTING is not before.phase
     if promoting or (raised and before.phase in LIVE):
         passed = isinstance(event, Tick) and event.verdict.outcome is VerdictOutcome.PASS
-        undone = isinstance(event, Prepared) and before.undoing
-        assert passed or undone or isinstance(event, Promote)
-        if isinstance(event, Promote) and not event.force:
+        undone = isinstance(event, LoadSuccess) and before.undoing
+        assert passed or undone or isinstance(event, PromoteCommand)
+        if isinstance(event, PromoteCommand) and not event.force:
             assert before.passed
     if after.stable != before.stable:
         assert (Phase.PROMOTING, before.canary) == (before.phase, after.stable)
@@ -238,7 +245,7 @@ def check_look(before, event, after, now):
 
 def check_fresh(before, event, after):
     """A plan, new or again, begins with nothing of the evidence before it."""
-    blank = Rollout(before.stable, Phase.PENDING, canary=event.canary, plan=event.plan)
+    blank = RolloutState(before.stable, Phase.PENDING, canary=event.canary, plan=event.plan)
     for name in ("step", "step_since", "warmed", "passed", "warm_up_requests", "errors"):
         assert getattr(blank, name) == getattr(after, name)
     again = before.phase is Phase.ROLLED_BACK and before.canary == event.canary

@@ -16,9 +16,9 @@ from service.errors import (
     PreconditionRequired,
     VersionError,
 )
-from service.rollout.routing.traffic_split import Assignment
+from service.rollout.routing.traffic_split import TrafficSplit
 from service.rollout.storage.database import Database, StoreError
-from service.rollout.storage.rollout_store import Store
+from service.rollout.storage.sqlite_store import SqliteRolloutStore
 from service.types import Variant
 from tests.support.rollout_fakes import SHADOWED, World, plan
 
@@ -43,7 +43,7 @@ def test_an_identical_canary_goes_through_all_steps_and_becomes_stable(world):
         await world.healthy_looks(30)
         assert world.controller.status()["phase"] == "Healthy"
         assert world.controller.status()["reason"] == "plan_passed"
-        assert world.traffic.current == Assignment("phase-3")
+        assert world.traffic.current == TrafficSplit("phase-3")
         assert world.controller.status()["previous"] == "phase-2"
         moves = [(row["from"], row["to"]) for row in await world.controller.history()]
         assert moves[::-1] == [
@@ -56,7 +56,7 @@ def test_an_identical_canary_goes_through_all_steps_and_becomes_stable(world):
         ]
         await world.controller.undo(world.controller.generation, "approver")
         await world.controller.prepared()
-        assert world.traffic.current == Assignment("phase-2")
+        assert world.traffic.current == TrafficSplit("phase-2")
         assert world.phase == "Healthy"
 
     asyncio.run(story())
@@ -75,7 +75,7 @@ def test_a_slow_canary_is_rolled_back_with_its_arithmetic(world):
         needed = rows_bound(status)
         assert f"= {needed:.2f} after" in status["message"], "this guardrail's share of alpha"
         assert status["guardrails"][0]["outcome"] == "fail"
-        assert world.traffic.current == Assignment("phase-2")
+        assert world.traffic.current == TrafficSplit("phase-2")
         rows = await world.controller.history(2)
         assert [row["reason"] for row in rows] == ["applied", "guardrail_failed"]
         assert rows[1]["evidence"][0]["log_evidence"]["fail"] > 4.6
@@ -282,7 +282,7 @@ def test_a_step_with_approval_waits_for_a_person(world):
         status = world.controller.status()
         assert (status["phase"], status["reason"], status["step"]) == ("Paused", "approval", 1)
         await world.controller.promote(world.controller.generation, "approver")
-        assert world.traffic.current == Assignment("phase-3")
+        assert world.traffic.current == TrafficSplit("phase-3")
 
     asyncio.run(story())
 
@@ -350,7 +350,7 @@ def test_a_damaged_canary_never_gets_traffic(world):
         status = world.controller.status()
         assert (status["phase"], status["reason"]) == ("RolledBack", "prepare_failed")
         assert "damaged" in status["message"]
-        assert world.traffic.current == Assignment("phase-2")
+        assert world.traffic.current == TrafficSplit("phase-2")
 
     asyncio.run(story())
 
@@ -367,7 +367,7 @@ def test_abort_while_loading_wins_over_the_load(world):
         world.versions.gate.set()
         await world.controller.prepared()
         assert world.phase == "RolledBack"
-        assert world.traffic.current == Assignment("phase-2")
+        assert world.traffic.current == TrafficSplit("phase-2")
 
     asyncio.run(story())
 
@@ -385,10 +385,10 @@ def test_abort_beats_a_promotion_that_is_being_recorded(world):
             await asyncio.sleep(0)
         abort = asyncio.create_task(world.controller.abort(None, "operator"))
         await asyncio.sleep(0)
-        assert world.traffic.current == Assignment("phase-2")
+        assert world.traffic.current == TrafficSplit("phase-2")
         await asyncio.gather(promote, abort)
         assert world.phase == "RolledBack"
-        assert world.traffic.current == Assignment("phase-2")
+        assert world.traffic.current == TrafficSplit("phase-2")
         assert world.controller.status()["stable"] == "phase-2"
 
     asyncio.run(story())
@@ -463,7 +463,7 @@ def test_a_canary_lost_over_a_restart_is_rolled_back(world):
         world.versions.broken = {"phase-3"}
         await world.restart()
         assert world.phase == "RolledBack"
-        assert world.traffic.current == Assignment("phase-2")
+        assert world.traffic.current == TrafficSplit("phase-2")
 
     asyncio.run(story())
 
@@ -473,7 +473,7 @@ def test_a_promoted_version_stays_stable_over_a_restart(world):
         await world.begin()
         await world.healthy_looks(30)
         await world.restart()
-        assert world.traffic.current == Assignment("phase-3")
+        assert world.traffic.current == TrafficSplit("phase-3")
 
     asyncio.run(story())
 
@@ -484,7 +484,7 @@ def test_the_configured_stable_counts_until_a_promotion_is_recorded(world):
         await world.controller.abort(None, "operator")
         world.stable = "phase-3"
         await world.restart()
-        assert world.traffic.current == Assignment("phase-3")
+        assert world.traffic.current == TrafficSplit("phase-3")
 
     asyncio.run(story())
 
@@ -497,7 +497,7 @@ def test_an_unreadable_record_means_all_traffic_to_stable(world, caplog):
         world.store.close()
         world.path.write_bytes(b"not a database" * 1000)
         await world.restart()
-        assert world.traffic.current == Assignment("phase-2")
+        assert world.traffic.current == TrafficSplit("phase-2")
         assert world.phase == "Healthy"
         (row,) = await world.controller.history()
         assert row["reason"] == "store_unreadable"
@@ -520,7 +520,7 @@ def test_a_second_service_on_the_same_file_is_refused(world):
     async def story():
         await world.controller.start()
         await world.controller.start_rollout("phase-3", None, "operator")
-        other = Store(Database(world.path, wait_seconds=0.0))
+        other = SqliteRolloutStore(Database(world.path, wait_seconds=0.0))
         with pytest.raises(StoreError, match="in use"):
             other.load()
         await world.controller.prepared()

@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import NotFound
-from service.rollout.routing.traffic_split import BASIS_POINTS, Assignment, Route, Traffic, bucket
+from service.rollout.routing.traffic_split import (
+    BASIS_POINTS,
+    Route,
+    TrafficRouter,
+    TrafficSplit,
+    bucket,
+)
 from service.types import Variant
 
 weights = st.integers(0, BASIS_POINTS)
@@ -37,14 +43,14 @@ def test_a_bucket_is_the_same_in_every_process():
 def test_a_ramp_only_adds_keys(key, one, other):
     """Whoever is on the canary at a weight is on it at any higher one."""
     low, high = sorted((one, other))
-    before = Assignment("a", "b", low, "salt").route(key, None, no_draw)
-    after = Assignment("a", "b", high, "salt").route(key, None, no_draw)
+    before = TrafficSplit("a", "b", low, "salt").route(key, None, no_draw)
+    after = TrafficSplit("a", "b", high, "salt").route(key, None, no_draw)
     assert before.variant is Variant.STABLE or after.variant is Variant.CANARY
 
 
 @pytest.mark.parametrize("weight", [100, 500, 2500, 5000])
 def test_the_share_is_the_weight(weight):
-    split = Assignment("a", "b", weight, "salt")
+    split = TrafficSplit("a", "b", weight, "salt")
     hits = sum(split.route(str(i), None, no_draw).variant is Variant.CANARY for i in range(20_000))
     expected = 20_000 * weight / BASIS_POINTS
     assert abs(hits - expected) < 5 * (expected * (1 - weight / BASIS_POINTS)) ** 0.5
@@ -60,7 +66,7 @@ def test_another_salt_chooses_other_callers():
 
 def test_without_a_key_one_is_drawn():
     keys = iter(str(i) for i in range(1000))
-    split = Assignment("a", "b", 5000, "salt")
+    split = TrafficSplit("a", "b", 5000, "salt")
     variants = {split.route(None, None, lambda: next(keys)).variant for _ in range(50)}
     assert {Variant.STABLE, Variant.CANARY} == variants
 
@@ -70,24 +76,24 @@ def test_without_a_key_one_is_drawn():
 )
 @given(key=st.text())
 def test_none_and_all_mean_it(weight, variant, key):
-    assert variant is Assignment("a", "b", weight, "s").route(key, None, no_draw).variant
+    assert variant is TrafficSplit("a", "b", weight, "s").route(key, None, no_draw).variant
 
 
 def test_an_override_is_served_and_not_counted_as_assigned():
-    split = Assignment("a", "b", 0, "s")
+    split = TrafficSplit("a", "b", 0, "s")
     assert Route(Variant.CANARY, "b", assigned=False) == split.route("k", Variant.CANARY, no_draw)
     assert Route(Variant.STABLE, "a", assigned=False) == split.route("k", Variant.STABLE, no_draw)
     with pytest.raises(NotFound):
-        Assignment("a").route("k", Variant.CANARY, no_draw)
+        TrafficSplit("a").route("k", Variant.CANARY, no_draw)
 
 
 @pytest.mark.parametrize(("canary", "weight"), [("b", -1), ("b", 10_001), (None, 1)])
 def test_an_impossible_split_is_refused(canary, weight):
     with pytest.raises(ValueError, match="weight_bp"):
-        Assignment("a", canary, weight)
+        TrafficSplit("a", canary, weight)
 
 
 def test_traffic_hands_out_what_was_set():
-    traffic = Traffic(Assignment("a"))
-    traffic.set(Assignment("b"))
-    assert Assignment("b") == traffic.current
+    traffic = TrafficRouter(TrafficSplit("a"))
+    traffic.set(TrafficSplit("b"))
+    assert TrafficSplit("b") == traffic.current

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from service.manifest import StepLatency
-from service.rollout.plan.gate import Gate, in_words, missed, refusal
+from service.rollout.plan.gate import Gate, describe_misses, find_misses, gate_conflict
 from tests.support.fakes import evaluated, manifest_of
 
 DIGEST = "f" * 64
@@ -31,7 +31,7 @@ STABLE, CANARY = version("phase-2"), version("phase-3")
 def found(gate, stable=STABLE, canary=CANARY):
     return [
         (miss.figure, miss.wanted, miss.found and round(miss.found, 6))
-        for miss in missed(Gate(**gate), stable, canary)
+        for miss in find_misses(Gate(**gate), stable, canary)
     ]
 
 
@@ -64,13 +64,13 @@ def test_every_figure_that_is_missed_is_named_and_no_other(gate, expected):
 @pytest.mark.parametrize(("p95", "misses"), [(1.5, 0), (1.51, 1)])
 def test_a_step_is_held_to_the_figure_measured_at_export(p95, misses):
     canary = version("phase-3", step_latency=step(p95))
-    told = missed(Gate(max_step_p95_ms=1.5), STABLE, canary)
+    told = find_misses(Gate(max_step_p95_ms=1.5), STABLE, canary)
     assert misses == len(told)
     assert all("1.51 ms at P95 over 500 steps (fp32 on 2 cores)" in t.message for t in told)
 
 
 def test_words_carry_the_interval_and_the_pool():
-    (miss,) = missed(Gate(min_hit5=0.69), STABLE, CANARY)
+    (miss,) = find_misses(Gate(min_hit5=0.69), STABLE, CANARY)
     assert (
         "phase-3's Hit@5 is 35.9 % [31.3, 40] on 1000 candidates (eras, random), 69 % wanted"
     ) == miss.message
@@ -89,7 +89,7 @@ def test_words_carry_the_interval_and_the_pool():
 def test_scores_of_different_pools_are_not_compared(pool, named):
     """However well the canary does on its own: a pool alone moves Hit@5 by points."""
     canary = version("phase-3", evaluated(0.7566, 0.70, 0.81, **pool))
-    (miss,) = missed(Gate(non_inferiority_margin=0.5, min_pool=1), STABLE, canary)
+    (miss,) = find_misses(Gate(non_inferiority_margin=0.5, min_pool=1), STABLE, canary)
     assert ("non_inferiority_margin", None) == (miss.figure, miss.found)
     assert named in miss.message
     assert "in one run of nextvec evaluate" in miss.message
@@ -97,7 +97,7 @@ def test_scores_of_different_pools_are_not_compared(pool, named):
 
 def test_scores_on_different_data_are_not_compared():
     report = {**evaluated(0.9, 0.9, 0.9), "data": {"sha256": "a" * 64}}
-    (miss,) = missed(Gate(non_inferiority_margin=0), STABLE, version("phase-3", report))
+    (miss,) = find_misses(Gate(non_inferiority_margin=0), STABLE, version("phase-3", report))
     assert "aaaaaaaaaaaa" in miss.message
 
 
@@ -141,7 +141,7 @@ def test_non_inferiority_holds_on_every_set_that_both_have():
     latest = {"set": "latest", "digest": "b" * 64}
     stable = {**evaluated(0.3, 0.29, 0.31), "other_sets": [evaluated(0.2, 0.19, 0.21, **latest)]}
     canary = {**evaluated(0.5, 0.49, 0.51), "other_sets": [evaluated(0.1, 0.09, 0.11, **latest)]}
-    (miss,) = missed(
+    (miss,) = find_misses(
         Gate(non_inferiority_margin=0.05), version("phase-2", stable), version("phase-3", canary)
     )
     assert -0.12 == round(miss.found, 6)
@@ -154,7 +154,7 @@ def test_one_set_in_common_is_enough_to_compare():
     stable = {**evaluated(0.3, 0.29, 0.31), "other_sets": [evaluated(0.2, 0.19, 0.21, **latest)]}
     canary = evaluated(0.25, 0.24, 0.26, **latest)
     gate = Gate(non_inferiority_margin=0)
-    assert () == missed(gate, version("phase-2", stable), version("phase-3", canary))
+    assert () == find_misses(gate, version("phase-2", stable), version("phase-3", canary))
 
 
 @pytest.mark.parametrize(
@@ -172,12 +172,12 @@ def test_one_set_in_common_is_enough_to_compare():
 )
 def test_no_report_or_one_of_something_else_is_a_miss_of_each_figure(report, says):
     """Never a pass; and for stable's report it is one as well."""
-    told = missed(
+    told = find_misses(
         Gate(min_hit5=0.1, non_inferiority_margin=0.9), STABLE, version("phase-3", report)
     )
     assert ["min_hit5", "non_inferiority_margin"] == [miss.figure for miss in told]
     assert all(says in miss.message for miss in told)
-    (miss,) = missed(Gate(non_inferiority_margin=0.9), version("phase-2", report), CANARY)
+    (miss,) = find_misses(Gate(non_inferiority_margin=0.9), version("phase-2", report), CANARY)
     assert miss.message.startswith("phase-2")
     assert says in miss.message
 
@@ -200,10 +200,10 @@ def test_a_gate_with_a_floor_is_the_stricter_of_both(given, floor, expected):
 
 
 def test_a_refusal_has_words_for_people_and_figures_for_programs():
-    misses = missed(Gate(min_hit5=0.69, max_step_p95_ms=1), STABLE, CANARY)
-    error = refusal("phase-3", misses)
+    misses = find_misses(Gate(min_hit5=0.69, max_step_p95_ms=1), STABLE, CANARY)
+    error = gate_conflict("phase-3", misses)
     assert "gate_missed" == error.code
-    assert in_words(misses) in str(error)
+    assert describe_misses(misses) in str(error)
     assert [("min_hit5", 0.69, 0.359), ("max_step_p95_ms", 1.0, None)] == [
         (miss["figure"], miss["wanted"], miss["found"]) for miss in error.details["missed"]
     ]

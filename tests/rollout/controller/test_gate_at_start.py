@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from service.errors import Conflict
-from service.rollout.controller.change_request import Terms
 from service.rollout.plan.gate import Gate
-from service.rollout.routing.traffic_split import Assignment
+from service.rollout.routing.traffic_split import TrafficSplit
+from service.rollout.state.change_request import ChangeOptions
 from tests.support.fakes import evaluated, manifest_of
 from tests.support.rollout_fakes import World, plan
 
@@ -117,7 +117,7 @@ def test_the_gate_is_asked_again_of_what_was_loaded(world):
         status = world.controller.status()
         assert ("RolledBack", "gate_missed") == (status["phase"], status["reason"])
         assert "35.9 %" in status["message"]
-        assert Assignment("phase-2") == world.traffic.current
+        assert TrafficSplit("phase-2") == world.traffic.current
 
     asyncio.run(story())
 
@@ -144,7 +144,7 @@ def test_a_dry_run_and_a_retry_are_held_to_it_as_well(world):
     async def story():
         await world.controller.start()
         with pytest.raises(Conflict, match="69 % wanted"):
-            await start(world, terms=Terms(dry_run=True))
+            await start(world, terms=ChangeOptions(dry_run=True))
         await start(world, override_gate=True)
         await world.controller.prepared()
         await world.controller.abort(None, "operator")
