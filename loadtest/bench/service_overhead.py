@@ -18,14 +18,13 @@ from loadtest.streams import Streams
 from service.clock import Clock
 from service.contexts.session_store import SessionStore
 from service.inference.registry import LoadedVersion, Registry
-from service.inference.scheduling.jobs import EngineResult
+from service.inference.scheduling.job import EngineResult
 from service.inference.scheduling.scheduler import Scheduler
 from service.manifest import Manifest
 from service.metrics import Metrics, new_registry
 from service.prediction.dispatch import Dispatch
 from service.prediction.request import RequestOptions
-from service.prediction.scoring import Scoring
-from service.quality.online_scorer import Scorer
+from service.quality.online_scorer import OnlineScorer
 from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.settings import LimitSettings
 from service.types import Mode, RequestOutcome, State, Variant, Vectors
@@ -57,7 +56,7 @@ class _SingleVersionRegistry:
 
 def _dispatch(
     manifest: Manifest, clock: Clock, history: int, *, compact: bool = False
-) -> tuple[Dispatch, Scorer]:
+) -> tuple[Dispatch, OnlineScorer]:
     metrics = Metrics(new_registry(), LimitSettings().timeout_seconds)
     metrics.expect([(variant, manifest.version) for variant in Variant])
     scheduler = cast("Scheduler", _InstantScheduler(manifest))
@@ -70,9 +69,9 @@ def _dispatch(
         dim=manifest.dimensions.dim,
         compact=compact,
     )
-    # Half of the keys each way, so that the split's hash is part of the cost.
+    # Half of the keys each way: the split's hash is part of the cost.
     split = TrafficSplit(manifest.version, manifest.version, 5000, "bench")
-    scorer = Scorer(metrics, clock, manifest.dimensions.dim)
+    scorer = OnlineScorer(metrics, clock, manifest.dimensions.dim)
     dispatch = Dispatch(
         TrafficRouter(split),
         cast("Registry", registry),
@@ -80,7 +79,7 @@ def _dispatch(
         metrics,
         clock,
         limits=LimitSettings(),
-        scoring=Scoring(scorer, None, metrics),
+        scorer=scorer,
     )
     return dispatch, scorer
 
