@@ -143,9 +143,8 @@ def test_a_wrong_option_is_reported_in_one_line(words, reason, tmp_path):
 @pytest.mark.parametrize("words", [["--rate", "0"], ["--rate", "x"], ["--context", "0"]])
 def test_an_invalid_number_is_refused(words, capsys):
     """The message names the option."""
-    with pytest.raises(SystemExit):
-        run("loadtest", *words)
-    assert f"argument {words[0]}" in capsys.readouterr().err
+    assert run("loadtest", *words) == 2
+    assert f"'{words[0]}'" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_demo_without_checkpoints_is_reported_with_advice(tmp_path):

@@ -79,7 +79,7 @@ def train(options: TrainOptions) -> None:
         if start_says is not None:
             held_out.check_start(start_says, split.held_out)
         digest = sha256(options.data)
-        keeper = _keeper(options, chosen, digest)
+        store = _store(options, chosen, digest)
     except (recipe.RecipeError, corpus.CorpusError, checkpoint.CheckpointError) as error:
         raise SystemExit(f"nextvec train: {error}") from error
     console = Console(stderr=True)
@@ -93,18 +93,18 @@ def train(options: TrainOptions) -> None:
 
         def show(done: int, total: int, text: str) -> None:
             bar.update(task, completed=done, total=total, description=text.partition(",")[0])
-            if "Hit@5" in text or "going on" in text:
+            if "Hit@5" in text or "resuming" in text:
                 bar.console.print(text)
 
         try:
-            result = trainer.train(split, chosen, show, start, keeper=keeper)
+            result = trainer.train(split, chosen, show, start, store=store)
         except ResumeError as error:
             raise SystemExit(f"nextvec train: {error}") from error
         except ValueError as error:
             raise SystemExit(f"nextvec train: {options.data}: {error}") from error
     said = held_out.metadata(split.train, options.hold_out, digest, start_says)
     target = _write(options.out, chosen, result, said)
-    keeper.remove()
+    store.remove()
     print(f"{target}: Hit@5 {result.best.hit_at_5:.4f} at epoch {result.best.epoch}")
 
 
@@ -118,7 +118,7 @@ def _start(path: Path, chosen: Recipe) -> NextVectorModel:
     return model
 
 
-def _keeper(options: TrainOptions, chosen: Recipe, dataset_sha256: str) -> CheckpointStore:
+def _store(options: TrainOptions, chosen: Recipe, dataset_sha256: str) -> CheckpointStore:
     """Return the store of the unfinished run, keyed by everything that determines its result."""
     run = {
         "recipe": asdict(chosen),
@@ -126,12 +126,12 @@ def _keeper(options: TrainOptions, chosen: Recipe, dataset_sha256: str) -> Check
         "hold_out": options.hold_out,
         "start_sha256": None if options.start is None else sha256(options.start),
     }
-    keeper = CheckpointStore(
+    store = CheckpointStore(
         options.out / f"{chosen.name}.unfinished.pt", json.dumps(run, sort_keys=True)
     )
     if options.restart:
-        keeper.remove()
-    return keeper
+        store.remove()
+    return store
 
 
 def _write(
