@@ -1,4 +1,4 @@
-"""From a version's files to the engine that the settings ask for."""
+"""Makes the engine that the settings ask for from a version's files."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from service.settings import EngineSettings
 
 
 def load_engine(settings: EngineSettings, files: VersionFiles) -> Engine:
-    """The version's engine, in the precision chosen for the provider that is got.
+    """The version's engine, in the precision that suits the provider in use.
 
-    On CUDA the states of sessions stay on the device, if the version has the
-    graph for it. Raises `VersionError`.
+    On CUDA, session states stay on the device if the version has the graphs for it. Raises
+    `VersionError`.
     """
     load = partial(
         OnnxEngine,
@@ -42,7 +42,7 @@ def load_engine(settings: EngineSettings, files: VersionFiles) -> Engine:
 def with_pool(
     settings: EngineSettings, files: VersionFiles, full: OnnxEngine, precision: Precision
 ) -> Engine:
-    """`full`, its steps over states kept on its device; `full` itself for a version without."""
+    """`full` with steps over states on its device, or `full` itself if the version lacks graphs."""
     step = STEP_POOLED[precision]
     if step not in files.manifest.files:
         return full
