@@ -131,6 +131,6 @@ def test_what_ran_on_the_cpu_is_seen_in_the_profile(folder, tmp_path):
 
     refuse_fallback(profiled(), path, CPU)
     with pytest.raises(
-        VersionError, match=r"(GRU_end_\d on CPU.*; ){3}.*set engine\.device to cpu"
+        VersionError, match=r"(GRU_end_\d on CPU.*; ){3}.*Set engine\.device to cpu"
     ):
         refuse_fallback(profiled(), path, CUDA)

@@ -32,10 +32,10 @@ def stale_buckets(device: GraphedDevice, sizes: Dimensions) -> tuple[int, ...]:
     Writes to the first slots of the pool, so the pool must be empty. Leaves `graphed` on.
     """
     rng = np.random.default_rng(0)
-    return tuple(bucket for bucket in BUCKETS if not _replays(device, sizes, bucket, rng))
+    return tuple(bucket for bucket in BUCKETS if not _is_fresh(device, sizes, bucket, rng))
 
 
-def _replays(
+def _is_fresh(
     device: GraphedDevice, sizes: Dimensions, bucket: int, rng: np.random.Generator
 ) -> bool:
     # Captured in the first or second run, then replayed; the last run has new inputs.

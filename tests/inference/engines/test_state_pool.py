@@ -110,7 +110,7 @@ def test_a_batch_over_the_largest_size_runs_in_pieces():
 
 
 def test_a_pool_that_cannot_hold_a_full_batch_is_refused():
-    with pytest.raises(ValueError, match="needs 128 slots"):
+    with pytest.raises(ValueError, match="needs at least 128 slots"):
         StatePool(ArrayDevice(MIN_SLOTS - 1))
 
 

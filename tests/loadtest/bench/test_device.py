@@ -55,7 +55,7 @@ def test_every_size_precision_and_way_has_a_row(files):
 
 def test_cuda_that_is_not_there_is_refused(files):
     """Rather than measured on the CPU under its name."""
-    with pytest.raises(VersionError, match="engine.device is cuda"):
+    with pytest.raises(VersionError, match=r"engine\.device is cuda"):
         next(device.measure_device(files, plan("cuda"), STREAMS, SystemClock()))
 
 
