@@ -158,12 +158,14 @@ def _repeated(
     run: Callable[[], object], vectors: int, benchmark: DeviceBenchmark, clock: Clock
 ) -> Timings:
     run()
-    took: list[float] = []
-    while len(took) < _FEWEST or (sum(took) < benchmark.seconds and len(took) < _MOST):
-        began = clock.monotonic()
+    durations: list[float] = []
+    while len(durations) < _FEWEST or (
+        sum(durations) < benchmark.seconds and len(durations) < _MOST
+    ):
+        begin = clock.monotonic()
         run()
-        took.append(clock.monotonic() - began)
-    return Timings.of(took, vectors * len(took) / sum(took))
+        durations.append(clock.monotonic() - begin)
+    return Timings.of(durations, vectors * len(durations) / sum(durations))
 
 
 def _row(what: str, times: Timings, goal: BenchmarkGoal | None = None) -> BenchmarkRow:

@@ -68,10 +68,10 @@ class DelayedEngine(_EngineWrapper):
         lengths: NDArray[np.int32],
         state: NDArray[np.float32],
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        began = self._monotonic()
-        answer = self._engine.run(vectors, lengths, state)
-        self._sleep((self._factor - 1) * (self._monotonic() - began))
-        return answer
+        begin = self._monotonic()
+        result = self._engine.run(vectors, lengths, state)
+        self._sleep((self._factor - 1) * (self._monotonic() - begin))
+        return result
 
 
 class NoisyEngine(_EngineWrapper):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import ctypes
 import json
 import sys
+from contextlib import redirect_stdout
+from functools import cache
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -85,6 +88,18 @@ class OnnxEngine:
         self.run(vectors, np.array([2], np.int32), state)
 
 
+@cache
+def _preload_cuda() -> None:
+    """Load NVIDIA's libraries from their Python packages, if these are installed.
+
+    ONNX Runtime's CUDA provider has no run path of its own, so without this it finds only
+    the libraries on the loader's path. Its prints about missing libraries are suppressed:
+    `get_providers` tells what is in use.
+    """
+    with redirect_stdout(StringIO()):
+        ort.preload_dlls()
+
+
 def refuse_fallback(session: ort.InferenceSession, path: Path, provider: str) -> None:
     """End the profiling of a session that has run.
 
@@ -120,6 +135,7 @@ def open_session(
         options.profile_file_prefix = str(profile)
     providers: list[str | tuple[str, dict[str, str]]] = [CPU]
     if provider == CUDA:
+        _preload_cuda()
         # TF32 rounds the operands of products to 10 bits: fp32 would no longer be exact.
         on_cuda = {"use_tf32": "0", "enable_cuda_graph": "1" if cuda_graphs else "0"}
         providers.insert(0, (CUDA, on_cuda))
