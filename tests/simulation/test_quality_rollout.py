@@ -26,6 +26,7 @@ def rolled_back(sessions, count, seed, **how):
     return [p for p in several(sessions, PLAN, count, (seed,), **how) if p.rolled_back]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sessions",
     [SHORT, replace(SHORT, lengths=SessionLengths.HEAVY), replace(SHORT, length=400.0, spread=0.3)],

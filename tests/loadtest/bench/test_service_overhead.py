@@ -29,6 +29,7 @@ def test_scrapes_are_timed():
     assert times.p50 > 0
 
 
+@pytest.mark.slow
 async def test_a_longer_session_uses_more_memory():
     manifest = manifest_of("phase-2", 8, "")
     short = await service_overhead.measure_session_bytes(manifest, STREAMS, 2, SystemClock())

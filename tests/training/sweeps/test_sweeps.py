@@ -21,6 +21,8 @@ from training.sweeps import context, policy, pools, position, reach
 from training.sweeps.setting import SweepSetting, choose_setting
 from training.sweeps.sweep import Sweep, SweepPoint
 
+pytestmark = pytest.mark.slow
+
 WINDOW = 6
 
 

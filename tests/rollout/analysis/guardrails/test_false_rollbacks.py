@@ -19,6 +19,8 @@ from service.rollout.analysis.verdict import VerdictOutcome
 from service.rollout.plan.rollout_plan import RolloutPlan
 from tests.support.rollout_fakes import EDGES
 
+pytestmark = pytest.mark.slow
+
 LATENCY = LatencyGuardrail(
     "latency", EvidenceBounds(0.01, 0.01), Rule.of(RolloutPlan()), EDGES, What.REQUESTS
 )
