@@ -12,7 +12,8 @@ from rich.table import Table
 
 from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation import quality_report
-from simulation.quality_rollout import SessionLengths, SimulatedSessions, weight_of
+from simulation.quality_rollout import first_weight, quality_guardrail
+from simulation.sessions import SessionLengths, SimulatedSessions
 
 Number = Callable[[str], float]
 
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace, plan: RolloutPlan) -> int:
             "nextvec simulate: --hit and its product with --hit-ratio must lie between 0 and 1, "
             "--session-length at 1 or more"
         )
-    if not plan.guardrails.quality.enabled:
+    if "quality" not in plan.guardrails.enabled:
         raise SystemExit(
             "nextvec simulate: the plan turns the guardrail quality off; give one that has it"
         )
@@ -95,11 +96,11 @@ def run(args: argparse.Namespace, plan: RolloutPlan) -> int:
         "spread": args.spread,
         "session length": f"{args.session_length:g}, {args.session_lengths.value}",
         "predictions/s": args.rate,
-        "weight": f"{weight_of(plan):g} % held",
+        "weight": f"{first_weight(plan):g} % held",
         "look every, s": args.interval,
         "horizon, s": args.horizon,
         "alpha": plan.alpha,
-        "must be kept": plan.guardrails.quality.kept,
+        "must be kept": quality_guardrail(plan).config.kept,
         "rollouts": args.rollouts,
         "seed": args.seed,
     }
