@@ -18,14 +18,13 @@ from loadtest.streams import Streams
 from service.clock import Clock
 from service.contexts.session_store import SessionStore
 from service.inference.registry import LoadedVersion, Registry
-from service.inference.scheduling.jobs import EngineResult
+from service.inference.scheduling.job import EngineResult
 from service.inference.scheduling.scheduler import Scheduler
 from service.manifest import Manifest
 from service.metrics import Metrics, new_registry
 from service.prediction.dispatch import Dispatch
 from service.prediction.request import RequestOptions
-from service.prediction.scoring import Scoring
-from service.quality.online_scorer import Scorer
+from service.quality.online_scorer import OnlineScorer
 from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.settings import LimitSettings
 from service.types import Mode, RequestOutcome, State, Variant, Vectors
@@ -57,7 +56,7 @@ class _SingleVersionRegistry:
 
 def _dispatch(
     manifest: Manifest, clock: Clock, history: int, *, compact: bool = False
-) -> tuple[Dispatch, Scorer]:
+) -> tuple[Dispatch, OnlineScorer]:
     metrics = Metrics(new_registry(), LimitSettings().timeout_seconds)
     metrics.expect([(variant, manifest.version) for variant in Variant])
     scheduler = cast("Scheduler", _InstantScheduler(manifest))
@@ -70,9 +69,9 @@ def _dispatch(
         dim=manifest.dimensions.dim,
         compact=compact,
     )
-    # Half of the keys each way, so that the split's hash is part of the cost.
+    # Half of the keys each way: the split's hash is part of the cost.
     split = TrafficSplit(manifest.version, manifest.version, 5000, "bench")
-    scorer = Scorer(metrics, clock, manifest.dimensions.dim)
+    scorer = OnlineScorer(metrics, clock, manifest.dimensions.dim)
     dispatch = Dispatch(
         TrafficRouter(split),
         cast("Registry", registry),
@@ -80,7 +79,7 @@ def _dispatch(
         metrics,
         clock,
         limits=LimitSettings(),
-        scoring=Scoring(scorer, None, metrics),
+        scorer=scorer,
     )
     return dispatch, scorer
 
@@ -91,17 +90,17 @@ async def time_appends(manifest: Manifest, streams: Streams, count: int, clock: 
     Scoring, which the service does in a thread afterwards, is not included.
     """
     dispatch, scorer = _dispatch(manifest, clock, manifest.context_window)
-    took = []
+    durations = []
     for i in range(count):
         number = i % _SESSIONS
         position = i // _SESSIONS
         rows = streams.read(number, position, 1)
-        began = clock.monotonic()
+        begin = clock.monotonic()
         await dispatch.append(f"session-{number}", rows, RequestOptions(), position=position)
-        took.append(clock.monotonic() - began)
+        durations.append(clock.monotonic() - begin)
         if i % _SESSIONS == 0:
             scorer.drain()
-    return Timings.of(took[count // 10 :])
+    return Timings.of(durations[count // 10 :])
 
 
 def time_scrapes(count: int, clock: Clock) -> Timings:
@@ -113,15 +112,15 @@ def time_scrapes(count: int, clock: Clock) -> Timings:
     versions = {Variant.STABLE: "phase-2", Variant.CANARY: "phase-3"}
     metrics.expect(list(versions.items()))
     metrics.render()
-    took = []
+    durations = []
     for _ in range(count):
         for variant, version in versions.items():
             metrics.observe_request(variant, version, Mode.STEP, RequestOutcome.OK, 0.003)
             metrics.observe_engine(variant, version, Mode.STEP, 0.001, 0.002)
-        began = clock.monotonic()
+        begin = clock.monotonic()
         metrics.render()
-        took.append(clock.monotonic() - began)
-    return Timings.of(took)
+        durations.append(clock.monotonic() - begin)
+    return Timings.of(durations)
 
 
 async def measure_session_bytes(
