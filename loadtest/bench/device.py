@@ -22,7 +22,7 @@ from service.inference.engines.device_engine import DeviceEngine
 from service.inference.engines.engine import Engine
 from service.inference.engines.onnx_engine import CUDA, OnnxEngine
 from service.inference.engines.onnx_pool import OnnxPool, open_pool
-from service.inference.engines.state_pool import PADDING, SMALLEST, StatePool
+from service.inference.engines.state_pool import MIN_SLOTS, PADDING, StatePool
 from service.inference.engines.states import advance
 from service.inference.repository import VersionFiles
 from service.manifest import MODEL, MODEL_FP16, STEP_POOLED, Precision
@@ -74,7 +74,7 @@ def _pool(
         files.graph.with_name(STEP_POOLED[full.precision]),
         full.dimensions,
         full.provider,
-        SMALLEST,
+        MIN_SLOTS,
         threads=benchmark.threads,
         graphs=graphs,
     )
