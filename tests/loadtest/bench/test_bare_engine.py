@@ -10,7 +10,7 @@ from tests.support.fakes import FakeEngine, unit_vectors
 STREAMS = Streams(unit_vectors(200))
 
 
-def test_bare_steps_carry_the_state_and_leave_the_warm_up_out():
+def test_steps_carry_the_state_and_exclude_the_warm_up():
     engine = FakeEngine()
     times = bare_engine.time_steps(engine, STREAMS, 3, 20, SystemClock())
     assert times.count == 20

@@ -9,13 +9,11 @@ from loadtest.streams import Streams
 from service.clock import SystemClock
 from tests.support.fakes import DIM, put_version, unit_vectors
 
-pytestmark = pytest.mark.anyio
-
 STREAMS = Streams(unit_vectors(200))
 
 
-async def test_the_lane_is_measured_with_the_service_behind_it(tmp_path):
-    """Every answer is looked at."""
+async def test_steps_are_timed_through_the_whole_service(tmp_path):
+    """Every response is checked."""
     put_version(tmp_path, "phase-2", window=500)
     times = await fast_path_overhead.time_steps(tmp_path, "phase-2", STREAMS, 20, SystemClock())
     assert times.count == 18

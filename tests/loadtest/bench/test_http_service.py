@@ -10,13 +10,12 @@ from loadtest.streams import Streams
 from service.clock import SystemClock
 from tests.support.fakes import unit_vectors
 
-pytestmark = pytest.mark.anyio
-
 STREAMS = Streams(unit_vectors(200))
 
 
-async def test_the_generator_is_measured_against_a_server_that_does_nothing():
-    """A real process; it answers as many bytes as a prediction has."""
+@pytest.mark.slow
+async def test_the_generator_is_timed_against_the_null_server():
+    """The server is a real process; its responses are as long as a prediction."""
     streams = Streams(np.ascontiguousarray(STREAMS.vectors))
     alone, many = await http_service.time_generator(streams, SystemClock(), 0.2)
     assert alone.count > 0

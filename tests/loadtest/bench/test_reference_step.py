@@ -24,8 +24,8 @@ class SlowingEngine(FakeEngine):
         return super().run(vectors, lengths, state)
 
 
-def test_b_is_measured_just_before_and_just_after_what_it_divides():
-    """A machine that slows down meanwhile slows B as well; what came before does not count."""
+def test_b_is_measured_just_before_and_just_after_a_figure():
+    """If the machine slows down, B follows. Earlier values of B do not count."""
     clock = FakeClock()
     engine = SlowingEngine(clock)
     reference = ReferenceStep(engine, STREAMS, clock)

@@ -1,4 +1,4 @@
-"""The benchmark's table: goals, JSON and Markdown, and a picture."""
+"""The table of a benchmark: goals, JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_goal_is_met_on_its_bound(goal, value, met):
 
 
 def test_the_table_is_written_as_json_and_markdown(tmp_path):
-    """What has no figure is null and empty, never NaN."""
+    """A missing figure is null or empty, never NaN."""
     table.write(TABLE, tmp_path)
     content = json.loads((tmp_path / "bench.json").read_text())
     assert [True, False, None] == [row["met"] for row in content["rows"]]

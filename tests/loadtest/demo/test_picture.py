@@ -1,4 +1,4 @@
-"""The picture of the demo is drawn whatever happened."""
+"""The picture of the demo is drawn for every ending."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ from tests.support.act_runs import FakeDriver, act_run
     ],
 )
 def test_the_picture_is_drawn_however_the_acts_ended(tmp_path, act_runs):
-    """Also with nothing to show."""
+    """Even without any request."""
     draw_demo(act_runs, tmp_path / "demo.png")
     assert (tmp_path / "demo.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"

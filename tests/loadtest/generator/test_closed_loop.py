@@ -10,12 +10,10 @@ from loadtest.generator import closed_loop
 from loadtest.generator.http_client import ClientError, HttpResponse
 from tests.support.fakes import FakeClock
 
-pytestmark = pytest.mark.anyio
-
 
 @dataclass
 class Caller:
-    """Answers after `seconds` of its clock; the last of `statuses` is repeated."""
+    """Responds after `seconds` of its clock; the last of `statuses` is repeated."""
 
     clock: FakeClock
     seconds: float
@@ -27,22 +25,22 @@ class Caller:
         return HttpResponse(status, {}, b"said")
 
 
-async def test_a_closed_loop_counts_whole_answers_within_its_time():
+async def test_a_closed_loop_counts_requests_that_complete_in_its_time():
     """The first tenth is warm-up."""
     clock = FakeClock()
     times = await closed_loop.run([Caller(clock, 0.5)], 10.0, clock)
     assert (20, 0.5, 0.5, 2.0) == (times.count, times.p50, times.p95, times.rate)
 
 
-async def test_an_answer_that_is_an_error_ends_the_benchmark():
-    """With what the server said."""
+async def test_a_failed_request_ends_the_loop():
+    """The error has the response of the server."""
     clock = FakeClock()
     with pytest.raises(ExceptionGroup) as raised:
         await closed_loop.run([Caller(clock, 0.5, [200, 500])], 10.0, clock)
     assert raised.group_contains(ClientError, match="status 500: said")
 
 
-async def test_a_loop_without_an_answer_is_no_measurement():
+async def test_a_loop_without_a_completed_request_is_an_error():
     clock = FakeClock()
     with pytest.raises(ClientError, match="no request completed"):
         await closed_loop.run([Caller(clock, 100.0)], 10.0, clock)

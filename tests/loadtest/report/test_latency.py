@@ -24,31 +24,31 @@ def request(intended, latency, variant="stable", status=200, version="phase-2"):
     ],
 )
 def test_a_percentile_is_interpolated_linearly(values, q, expected):
-    """As numpy and spreadsheets do."""
+    """As in NumPy and spreadsheets."""
     assert expected == pytest.approx(percentile(values, q))
 
 
-def test_the_percentile_of_nothing_is_not_a_number():
-    """And not zero, which would look very fast."""
+def test_the_percentile_of_an_empty_sequence_is_nan():
+    """Zero would look very fast."""
     assert math.isnan(percentile([], 95))
 
 
-def test_a_window_holds_the_good_answers_that_came_in_it():
-    """By when the answer came, its left edge excluded and its right edge included."""
+def test_a_window_has_the_requests_that_completed_in_it():
+    """Only successful ones. The left edge is excluded and the right edge included."""
     inside = [request(9.0, 1.0), request(14.0, 1.0), request(10.0, 4.0), *[request(11, 1)] * 2]
     outside = [request(4.0, 1.0), request(14.5, 1.0), request(11.0, 1.0, status=500)]
     assert {"stable": pytest.approx(3.4)} == window_p95(inside + outside, at=15.0, width=10.0)
 
 
-def test_too_few_answers_have_no_p95():
-    """Of four it would be their maximum."""
+def test_too_few_requests_have_no_p95():
+    """The P95 of four is their maximum."""
     few = [request(i, 0.5, "canary") for i in range(4)]
     many = [request(i, 0.5) for i in range(5)]
     assert {"stable": 0.5} == window_p95(few + many, at=10.0, width=10.0)
 
 
-def test_p95_over_time_has_a_point_a_second_with_the_ratio_of_the_variants():
-    """Canary over stable, not a number where one of them is missing."""
+def test_p95_over_time_has_a_point_per_second_with_the_ratio():
+    """Canary over stable; NaN if one of them is missing."""
     requests = [request(i / 10, 0.1) for i in range(20)]
     requests += [request(1 + i / 10, 0.2, "canary") for i in range(10)]
     points = p95_over_time(requests, width=1.0)
@@ -58,12 +58,12 @@ def test_p95_over_time_has_a_point_a_second_with_the_ratio_of_the_variants():
 
 
 def test_a_version_keeps_its_group_when_its_role_changes():
-    """After a promotion the same version answers as stable."""
+    """After a promotion the same version is stable."""
     requests = [request(i, 0.5, "canary", version="phase-3") for i in range(3)]
     requests += [request(i + 3, 0.5, "stable", version="phase-3") for i in range(3)]
     assert {"phase-3": 0.5} == window_p95(requests, at=10, width=10, by=by_version)
 
 
 def test_no_requests_have_no_points():
-    """An empty plot, not an error."""
+    """The plot is empty."""
     assert [] == p95_over_time([])

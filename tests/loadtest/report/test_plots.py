@@ -11,7 +11,7 @@ from tests.support.rollout_status import status
 
 
 def requests():
-    """Twenty of each: stable 1..20 ms, canary twice that, over two seconds."""
+    """Twenty requests each over two seconds: stable 1..20 ms, canary twice that."""
     stable = [
         RequestLog(i / 10, 0.0, (i + 1) / 1000, 200, "stable", "phase-2", total=0.001)
         for i in range(20)
@@ -25,8 +25,8 @@ def requests():
 
 @pytest.mark.parametrize("sent", [requests(), requests()[:20], []])
 @pytest.mark.parametrize("samples", [[], [parse_sample(status(), float(at)) for at in range(3)]])
-def test_a_picture_is_drawn_of_two_variants_of_one_and_of_none(tmp_path, sent, samples):
-    """With the rollout's weight and without."""
+def test_a_plot_is_drawn_for_two_variants_one_and_none(tmp_path, sent, samples):
+    """With and without samples of the rollout."""
     path = tmp_path / "pictures" / "latency.png"
     plots.draw_run(sent, samples, "a run", path)
     assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"

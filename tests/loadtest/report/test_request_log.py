@@ -16,7 +16,7 @@ from loadtest.report.request_log import server_timing
         ("", (None, None, None)),
     ],
 )
-def test_server_timing_is_read_in_seconds_and_oddities_are_left_out(header, expected):
-    """The header's unit is the millisecond."""
+def test_server_timing_is_parsed_in_seconds_and_invalid_entries_are_skipped(header, expected):
+    """The header is in milliseconds."""
     found = server_timing(header)
     assert expected == tuple(found.get(name) for name in ("queue", "inference", "total"))

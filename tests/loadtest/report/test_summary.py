@@ -1,4 +1,4 @@
-"""The report and its pictures, from literal requests."""
+"""The report of a run, from literal requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from loadtest.report.request_log import RequestLog
 
 
 def requests():
-    """Twenty of each: stable 1..20 ms, canary twice that, over two seconds."""
+    """Twenty requests each over two seconds: stable 1..20 ms, canary twice that."""
     stable = [
         RequestLog(i / 10, 0.0, (i + 1) / 1000, 200, "stable", "phase-2", total=0.001)
         for i in range(20)
@@ -24,8 +24,8 @@ def requests():
     return stable + canary
 
 
-def test_rows_are_by_variant_and_count_what_failed_apart():
-    """Percentiles are of good answers; an answer that never came has a row of its own."""
+def test_rows_are_by_variant_and_count_failures_separately():
+    """Percentiles cover successful requests. Missing responses have their own row."""
     lost = RequestLog(0.5, 0.0, 30.0, 0, error="closed")
     refused = RequestLog(0.5, 0.0, 0.001, 503, "stable", "phase-2", error="not ready")
     result = summary.summarise([*requests(), lost, refused], {"mode": "session"})
@@ -40,8 +40,8 @@ def test_rows_are_by_variant_and_count_what_failed_apart():
     assert {"no response: closed": 1, "503: not ready": 1} == result.faults
 
 
-def test_throughput_is_good_answers_by_the_time_to_the_last_one():
-    """2 s, to the end of the last answer."""
+def test_throughput_is_successful_requests_over_the_time_to_the_last_response():
+    """The last response ends after 2 s."""
     result = summary.summarise([RequestLog(0, 0, 0.5, 200), RequestLog(1, 0, 1.0, 200)], {})
     assert (2.0, 1.0) == (result.seconds, result.rows[0].throughput)
 
@@ -56,14 +56,14 @@ def test_throughput_is_good_answers_by_the_time_to_the_last_one():
         (0, 0, "no request succeeded: no request was sent"),
     ],
 )
-def test_a_run_with_more_than_a_hundredth_of_errors_is_not_good(good, bad, expected):
-    """Nor one without an answer."""
+def test_a_run_with_more_than_one_per_cent_of_errors_fails(good, bad, expected):
+    """So does a run without a successful request."""
     sent = [RequestLog(0, 0, 1, 200)] * good + [RequestLog(0, 0, 1, 429, error="full")] * bad
     assert expected == summary.summarise(sent, {}).problem()
 
 
-def test_both_files_are_written_and_say_the_same(tmp_path):
-    """JSON for programs, a table for people."""
+def test_the_report_is_written_as_json_and_markdown(tmp_path):
+    """Both have the same figures."""
     result = summary.summarise(requests(), {"mode": "session", "rate": 20})
     summary.write(result, tmp_path / "new")
     read = orjson.loads((tmp_path / "new" / "report.json").read_bytes())
@@ -74,8 +74,8 @@ def test_both_files_are_written_and_say_the_same(tmp_path):
     assert "Settings: mode session, rate 20." in text
 
 
-def test_what_is_not_a_number_is_null_in_json_and_a_dash_in_the_table(tmp_path):
-    """A run against one variant has no ratio."""
+def test_nan_is_null_in_json_and_a_dash_in_the_table(tmp_path):
+    """A run with one variant has no ratio."""
     result = summary.summarise([RequestLog(0, 0, 1, 500, "stable", "phase-2", error="x")], {})
     assert math.isnan(result.ratio)
     assert orjson.loads(summary.as_json(result))["ratio"] is None

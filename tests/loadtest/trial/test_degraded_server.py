@@ -9,7 +9,7 @@ from tests.support.fakes import DIM, FakeClock, FakeEngine
 
 
 class TimedEngine(FakeEngine):
-    """Takes two seconds a run."""
+    """An engine whose runs take two seconds."""
 
     def __init__(self, clock):
         super().__init__()
@@ -20,8 +20,8 @@ class TimedEngine(FakeEngine):
         return super().run(vectors, lengths, state)
 
 
-def test_a_delayed_engine_takes_longer_and_answers_the_same():
-    """Half as long again at 1.5, whatever a run takes."""
+def test_a_delayed_engine_takes_longer_and_returns_the_same():
+    """A factor of 1.5 adds half the duration of the run."""
     clock = FakeClock()
     vectors, lengths = np.ones((1, 1, DIM), np.float32), np.ones(1, np.int32)
     state = np.zeros((1, 1, DIM), np.float32)
@@ -34,8 +34,8 @@ def test_a_delayed_engine_takes_longer_and_answers_the_same():
         np.testing.assert_array_equal(wanted, got)
 
 
-def test_a_noisy_engine_is_off_by_as_much_as_it_says_and_keeps_its_state():
-    """What is added is of that length, and the sum of unit length."""
+def test_a_noisy_engine_disturbs_predictions_and_keeps_the_state():
+    """The sum has unit length; the noise is random."""
     rng = np.random.default_rng(1)
     vectors = rng.standard_normal((3, 2, DIM)).astype(np.float32)
     lengths, state = np.array([3, 2], np.int32), np.zeros((1, 2, DIM), np.float32)
@@ -49,8 +49,8 @@ def test_a_noisy_engine_is_off_by_as_much_as_it_says_and_keeps_its_state():
     assert not np.allclose(predicted, again)
 
 
-def test_a_delayed_engine_is_otherwise_the_engine_it_delays():
-    """On the same device, with the same sizes."""
+def test_a_delayed_engine_has_the_properties_of_its_engine():
+    """Its device, dimensions and concurrency."""
     engine = FakeEngine(concurrent=True)
     delayed = DelayedEngine(engine, 2.0)
     assert (engine.provider, engine.dimensions, True) == (

@@ -23,8 +23,8 @@ from tests.support.rollout_status import status
         ([], True, None, "never read"),
     ],
 )
-def test_a_trial_ends_as_it_must_or_says_why_not(phases, expected_rollback, after, problem):
-    """A rollback is right for a slowed canary alone."""
+def test_an_unexpected_ending_is_a_problem(phases, expected_rollback, after, problem):
+    """Only a degraded canary is expected to be rolled back."""
     trial = Trial(expected_rollback, OpenLoopDriver([], FakeClock()), started=1.0)
     trial.samples += [parse_sample(status(phase=p), 2.0 + i) for i, p in enumerate(phases)]
     assert after == trial.rollback_seconds
@@ -33,14 +33,14 @@ def test_a_trial_ends_as_it_must_or_says_why_not(phases, expected_rollback, afte
 
 
 def test_a_failed_request_is_a_problem():
-    """Nothing may be lost on the way."""
+    """A rollout must not fail requests."""
     trial = Trial(expected_rollback=False, driver=OpenLoopDriver([], FakeClock()))
     trial.samples.append(parse_sample(status(phase="Progressing"), 1.0))
     trial.requests.append(RequestLog(1.0, 0.0, 0.1, 500, error="boom"))
     assert ["1 requests failed: boom"] == trial.problems()
 
 
-def test_the_trials_plan_is_one_the_service_takes():
-    """With the service's own test and its own waits between looks."""
+def test_the_service_accepts_the_plan():
+    """It keeps the service's latency guardrail."""
     plan = RolloutPlan.model_validate(PLAN)
     assert (RolloutPlan().alpha, RolloutPlan().ratio) == (plan.alpha, plan.ratio)
