@@ -1,4 +1,4 @@
-"""The canary on copies: off the caller's path, dropped under load, the same work or no time."""
+"""Copies for the canary: off the request path, dropped under load, timed only if comparable."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ class World:
         return self.engines["phase-3"]
 
     async def settle(self):
-        """Until the copy is done, and rested from."""
+        """Wait until the copy and the rest after it are over."""
         if self.shadow._running is not None:
             await asyncio.gather(self.shadow._running, return_exceptions=True)
         self.clock.advance(REST * 100)
 
     def answer(self, vectors, seconds=1.0):
-        """What stable made of a context."""
+        """Stable's result for a context."""
         found = self.engines["phase-2"].expected(vectors)
         return EngineResult(found, np.zeros((1, DIM), np.float32), 0.0, seconds)
 
@@ -85,7 +85,7 @@ class World:
 
 
 def told(story, **options):
-    """Run `story(world)` in a world of its own."""
+    """Run `story(world)` in a new world."""
 
     async def whole():
         world = World(**options)
@@ -119,8 +119,8 @@ def test_a_context_is_copied_and_its_prediction_compared():
     told(story)
 
 
-def test_the_next_canary_does_not_inherit_what_the_last_one_left():
-    """An abort by hand comes between two looks: what was not looked at is never counted."""
+def test_the_next_canary_starts_with_empty_statistics():
+    """An abort comes between two evaluations; statistics that were not taken are dropped."""
 
     async def story(world):
         context = unit_vectors(6)
@@ -134,7 +134,7 @@ def test_the_next_canary_does_not_inherit_what_the_last_one_left():
     told(story)
 
 
-def test_a_version_that_answers_something_else_does_not_agree():
+def test_a_version_with_other_predictions_does_not_agree():
     async def story(world):
         context = unit_vectors(6)
         stable = world.answer(context)
@@ -146,7 +146,7 @@ def test_a_version_that_answers_something_else_does_not_agree():
     told(story)
 
 
-def test_a_context_of_which_stable_knew_a_part_is_compared_but_not_timed():
+def test_a_context_with_a_known_prefix_is_compared_but_not_timed():
     async def story(world):
         context = unit_vectors(6)
         world.shadow.copy_context(context, world.answer(context), SPLIT, known=4)
@@ -159,7 +159,7 @@ def test_a_context_of_which_stable_knew_a_part_is_compared_but_not_timed():
 
 @pytest.mark.parametrize("policy", ["exact", "anchored"])
 def test_a_session_is_followed_step_by_step(policy):
-    """One vector a copy within the window, and always what recomputing would give."""
+    """One vector a copy within the window, always with the recomputed prediction."""
 
     async def story(world):
         one, vectors = session(), unit_vectors(12)
@@ -174,8 +174,8 @@ def test_a_session_is_followed_step_by_step(policy):
     told(story, window=100, policy=policy)
 
 
-def test_a_session_that_was_there_before_is_primed_once():
-    """From its kept vectors; that copy is compared and not timed."""
+def test_an_existing_session_is_primed_once():
+    """From its history; that copy is compared but not timed."""
 
     async def story(world):
         one, vectors = session(), unit_vectors(12)
@@ -192,8 +192,8 @@ def test_a_session_that_was_there_before_is_primed_once():
     told(story)
 
 
-def test_what_was_dropped_is_caught_up_with_the_next_copy():
-    """Which is then compared, and not timed: it was more work than stable's."""
+def test_the_next_copy_makes_up_for_a_dropped_one():
+    """It is compared but not timed, because it is more work than stable's."""
 
     async def story(world):
         one, vectors = session(), unit_vectors(4)
@@ -215,8 +215,8 @@ def test_what_was_dropped_is_caught_up_with_the_next_copy():
 
 
 @pytest.mark.parametrize("length", [2, 5])
-def test_a_session_begun_anew_under_its_id_is_followed_from_its_beginning(length):
-    """Also where it is longer at once than the one before it was."""
+def test_a_restarted_session_is_followed_from_its_beginning(length):
+    """Also if its first append is longer than the session before."""
 
     async def story(world):
         one, vectors = session(), unit_vectors(8)
@@ -231,8 +231,8 @@ def test_a_session_begun_anew_under_its_id_is_followed_from_its_beginning(length
     told(story)
 
 
-def test_one_copy_at_a_time_and_then_a_rest():
-    """A quarter of one engine's time at most."""
+def test_copies_run_one_at_a_time_with_rests():
+    """At most a quarter of one engine's time."""
 
     async def story(world):
         context = unit_vectors(3)
@@ -256,7 +256,7 @@ def test_one_copy_at_a_time_and_then_a_rest():
 
 
 @pytest.mark.parametrize("busy", ["phase-2", "phase-3"])
-def test_while_anybody_waits_nothing_is_copied(busy):
+def test_nothing_is_copied_while_a_request_waits(busy):
     async def story(world):
         engine, scheduler = world.engines[busy], world.loaded[busy].scheduler
         engine.gate.clear()
@@ -276,7 +276,7 @@ def test_while_anybody_waits_nothing_is_copied(busy):
 
 
 def test_the_caller_never_waits():
-    """The offer returns while the canary's engine hangs."""
+    """The call returns while the canary's engine hangs."""
 
     async def story(world):
         world.engine.gate.clear()
@@ -305,7 +305,7 @@ def test_a_copy_that_fails_is_the_canarys_fault(how):
     told(story)
 
 
-def test_a_copy_that_takes_too_long_is_one_too():
+def test_a_copy_that_takes_too_long_is_a_fault_too():
     async def story(world):
         world.shadow._timeout = 0.0
         world.engine.gate.clear()
@@ -318,8 +318,8 @@ def test_a_copy_that_takes_too_long_is_one_too():
     told(story)
 
 
-def test_a_copy_of_a_step_that_is_over_counts_for_nothing():
-    """Its rollout may have been aborted and another one begun."""
+def test_a_copy_of_an_earlier_step_does_not_count():
+    """Its rollout may have been aborted, and another one started."""
 
     async def story(world):
         world.engine.gate.clear()
@@ -355,8 +355,8 @@ def test_outside_a_shadow_step_nothing_is_copied(split):
     told(story)
 
 
-def test_only_so_many_sessions_are_followed():
-    """One that has been idle makes room."""
+def test_the_number_of_followed_sessions_is_bounded():
+    """An idle one makes room."""
 
     async def story(world):
         world.engine.seconds = 0.0
