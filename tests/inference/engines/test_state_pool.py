@@ -47,6 +47,7 @@ def test_a_step_does_not_change_its_state():
     np.testing.assert_array_equal(before, np.asarray(first))
 
 
+@pytest.mark.slow
 def test_a_slot_is_free_again_when_nobody_holds_its_state():
     """On whichever thread the state is dropped."""
     pool = StatePool(ArrayDevice(MIN_SLOTS))
