@@ -14,7 +14,7 @@ import numpy as np
 from service.rollout.analysis.counters import Counters, Counts, CountsByArm
 from service.rollout.analysis.run import run_analysis, settled_at, start_analysis
 from service.rollout.analysis.shadow_stats import ShadowStats
-from service.rollout.analysis.sources.registry_source import Snapshot
+from service.rollout.analysis.sources.evidence_source import Snapshot
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.rollout.state.events import (
     LoadSuccess,
@@ -162,9 +162,9 @@ async def play(
             stalled = min(now, stall + scenario.stall) - max(now - elapsed, stall)
             counters.serve(look, elapsed, before.weight_bp / 10_000, max(0.0, stalled))
         if judged_from is None and _counts(record, plan, scenario):
-            judged_from = record.looked_at
+            judged_from = record.analysed_at
         record, verdict, requests = await run_analysis(
-            counters, record, now=now, started_at=0.0, shadows=counters.take
+            counters, record, now=now, started_at=0.0, take_shadow_stats=counters.take
         )
         record = _tick(record, Tick(verdict, requests), now, hold=hold)
         after = record.rollout
@@ -200,12 +200,12 @@ def _move(record: RolloutRecord, rollout: RolloutState) -> RolloutRecord:
 
 def _counts(record: RolloutRecord, plan: RolloutPlan, scenario: Scenario) -> bool:
     """Whether the coming look counts what is wrong with the canary, as `run_analysis` has it."""
-    if record.looked_at is None:
+    if record.analysed_at is None:
         return False
     if plan.steps[record.rollout.step].shadow:
         return False
     settled = settled_at(record.rollout, plan, 0.0)
-    return scenario.error_rate > 0 or (record.rollout.warmed and record.looked_at >= settled)
+    return scenario.error_rate > 0 or (record.rollout.warmed and record.analysed_at >= settled)
 
 
 def _note_pass(

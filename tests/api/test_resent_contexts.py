@@ -7,8 +7,6 @@ import pytest
 
 from tests.support.fakes import DIM, FakeEngine, unit_vectors
 
-pytestmark = pytest.mark.anyio
-
 ENGINE = {"prefill_chunk": 3}
 
 

@@ -15,7 +15,7 @@ from service.metrics import Metrics
 from service.rollout.analysis.baseline import Baseline
 from service.rollout.analysis.run import run_analysis
 from service.rollout.analysis.shadow_stats import ShadowStats
-from service.rollout.analysis.sources.registry_source import EvidenceSource
+from service.rollout.analysis.sources.evidence_source import EvidenceSource
 from service.rollout.controller.canary_loader import CanaryLoader
 from service.rollout.controller.change_handler import ChangeHandler, run_to_completion
 from service.rollout.controller.executor import RolloutExecutor
@@ -143,7 +143,7 @@ class Controller(ChangeHandler):
             self._loader.begin()
         now = self._clock.time()
         if phase not in LIVE:
-            await self._baseline.look(before.rollout.stable, now)
+            await self._baseline.observe(before.rollout.stable, now)
             async with self._machine.lock:
                 if not self._machine.recorded and not self._closing.is_set():
                     await self._machine.keep([])
@@ -154,7 +154,7 @@ class Controller(ChangeHandler):
             before,
             now=now,
             started_at=self._started_at,
-            shadows=self._shadows,
+            take_shadow_stats=self._shadows,
         )
         async with self._machine.lock:
             if self._machine.record is not before or self._closing.is_set():

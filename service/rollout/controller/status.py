@@ -35,7 +35,7 @@ def status(
         },
         "since": rollout.since,
         "step_since": None if over else rollout.step_since,
-        "looked_at": record.looked_at,
+        "looked_at": record.analysed_at,
         "legal": [verb.value for verb in legal_verbs(rollout)],
         "plan": rollout.plan.model_dump(mode="json") if rollout.plan else None,
         "gate": _gate(rollout),

@@ -57,7 +57,7 @@ class SqliteRolloutStore:
 
         Raises `StoreError`; then nothing has changed.
         """
-        text = _RECORD.dump_json(record).decode()
+        text = _RECORD.dump_json(record, by_alias=True).decode()
         rows = [(_json(row),) for row in audit]
         calls = [(a.call.actor, a.call.key, a.call.fingerprint, _json(a.answer)) for a in answers]
         with self._database.writing() as connection:
