@@ -267,7 +267,7 @@ class ContextLauncher:
         self._wave.arguments.set_many(6, [self._x.address, self._seq.address])
 
     def _copy_ends(self, time: int, lengths: Sequence[int]) -> None:
-        """Each row's states at its end, to the host; for the head the last layer's and the vector."""
+        """Copy out the states at each row's end; the head gets the last layer's and the vector."""
         sizes, width, compute = self._kernels.sizes, self._width, self._compute
         state, vector = 4 * sizes.hidden, 4 * sizes.dim
         for row, length in enumerate(lengths):
