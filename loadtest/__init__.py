@@ -1,1 +1,1 @@
-"""Drives real streams at a server and draws what came back."""
+"""Load generation from real streams: load tests, the demo, the benchmark and trials."""

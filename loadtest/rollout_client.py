@@ -1,4 +1,4 @@
-"""The rollout as it is seen from outside: samples of `GET /admin/v1/rollout`."""
+"""The admin API as the load test uses it: start, promote, abort, and samples of the status."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-import orjson
-
-from loadtest.generator.http_client import ClientError, HttpClient, HttpResponse
+import httpx
 
 _ROUTE = "/admin/v1/rollout"
+_TIMEOUT_SECONDS = 30.0
 
 
 class AdminError(Exception):
-    """An admin route refused or did not answer; says what it said."""
+    """An admin route refused or did not respond; the message has the service's answer."""
 
 
 @dataclass(frozen=True)
 class RolloutSample:
-    """The rollout's status at one moment; `at` in seconds from the run's beginning.
+    """The status of the rollout at one moment, `at` seconds from the start of the run.
 
-    `weight` is the canary's share in per cent. The rest is the latency
-    guardrail's: `fail` and `good` are ln E against and for the canary, a verdict
-    falling at `bound`; None before its first look.
+    `weight` is the canary's share in per cent. The fields from `outcome` on belong to the
+    latency guardrail: `fail` and `good` are ln E against and for the canary, and a verdict
+    falls when one of them reaches `bound`. They are None before the first evaluation.
     """
 
     at: float
@@ -47,7 +46,7 @@ class RolloutSample:
 
 
 def parse_sample(status: Mapping[str, Any], at: float) -> RolloutSample:
-    """A sample from the status document of the admin API. Raises `AdminError`."""
+    """Parse the status document of the admin API. Raises `AdminError`."""
     try:
         guardrail: Mapping[str, Any] = next(iter(status["guardrails"]), {})
         evidence = guardrail.get("log_evidence") or {}
@@ -70,60 +69,69 @@ def parse_sample(status: Mapping[str, Any], at: float) -> RolloutSample:
             bound=evidence.get("bound"),
         )
     except (KeyError, TypeError, AttributeError) as error:
-        raise AdminError(
-            f"the rollout's status has another form than expected: {error!r}"
-        ) from error
+        raise AdminError(f"the rollout status has an unexpected form: {error!r}") from error
 
 
 class RolloutClient:
-    """The admin routes, with a bearer token. Every method raises `AdminError`."""
+    """The admin routes of a server. Every method but `close` raises `AdminError`."""
 
-    def __init__(self, client: HttpClient, token: str, now: Callable[[], float]) -> None:
-        self._client = client
-        self._headers = {"Authorization": f"Bearer {token}"}
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        now: Callable[[], float],
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """`token` is a bearer token; `now` dates the samples."""
         self._now = now
+        self._http = httpx.AsyncClient(
+            base_url=url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=_TIMEOUT_SECONDS,
+            transport=transport,
+        )
 
     async def status(self) -> RolloutSample:
-        """The rollout now."""
-        return self._sample(await self._request("GET", _ROUTE))
+        """Read the status."""
+        return await self._request("GET", _ROUTE)
 
     async def start(self, canary: str, plan: Mapping[str, Any]) -> RolloutSample:
-        """Begin a rollout."""
-        body = orjson.dumps({"canary": canary, "plan": plan})
-        return self._sample(await self._request("POST", _ROUTE, body=body))
+        """Start a rollout of `canary`."""
+        return await self._request("POST", _ROUTE, json={"canary": canary, "plan": plan})
 
     async def promote(self, generation: int) -> RolloutSample:
-        """Approve, unless the rollout has moved on from `generation`."""
+        """Approve the step, unless the rollout has moved on from `generation`."""
         headers = {"If-Match": f'"{generation}"'}
-        return self._sample(await self._request("POST", f"{_ROUTE}/promote", headers))
+        return await self._request("POST", f"{_ROUTE}/promote", headers=headers)
 
     async def abort(self) -> RolloutSample:
-        """Take the canary's share back."""
-        return self._sample(await self._request("POST", f"{_ROUTE}/abort"))
+        """Abort the rollout."""
+        return await self._request("POST", f"{_ROUTE}/abort")
 
-    def _sample(self, response: HttpResponse) -> RolloutSample:
-        return parse_sample(cast("dict[str, Any]", response.json()), self._now())
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
 
-    async def _request(
-        self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b""
-    ) -> HttpResponse:
-        content = {"Content-Type": "application/json"} if body else {}
+    async def _request(self, method: str, path: str, **content: Any) -> RolloutSample:
         try:
-            response = await self._client.request(
-                method, path, {**self._headers, **content, **(headers or {})}, body
+            response = await self._http.request(method, path, **content)
+        except httpx.HTTPError as error:
+            raise AdminError(f"{method} {path}: {str(error) or type(error).__name__}") from error
+        if response.is_error:
+            raise AdminError(
+                f"{method} {path}: status {response.status_code}: {response.text[:500]}"
             )
-        except ClientError as error:
-            raise AdminError(f"{method} {path}: {error}") from error
-        if response.status >= 400:
-            said = response.body[:500].decode("utf-8", "replace")
-            raise AdminError(f"{method} {path}: status {response.status}: {said}")
-        return response
+        try:
+            status = response.json()
+        except ValueError as error:
+            raise AdminError(f"{method} {path}: the response is not JSON") from error
+        return parse_sample(status, self._now())
 
 
 async def watch_rollout(admin: RolloutClient, every: float, samples: list[RolloutSample]) -> None:
-    """Append a sample each `every` seconds until cancelled; a status that fails is skipped."""
+    """Append a sample every `every` seconds until cancelled. Failed reads are skipped."""
     while True:
-        # A gap in the plot; what the server did to requests is counted with them.
-        with suppress(AdminError, ClientError):
+        # A failed read leaves a gap in the plot. The request log shows what callers saw.
+        with suppress(AdminError):
             samples.append(await admin.status())
         await asyncio.sleep(every)

@@ -1,4 +1,4 @@
-"""Real streams: what callers would have sent, cut from the sample data."""
+"""Streams of real vectors for the callers, cut from the sample data."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from service.types import Vectors
 __all__ = ["SAMPLE", "StreamError", "Streams", "load"]
 
 _STRIDE = 997
-"""Rows between the offsets of two neighbouring callers; a prime, so that it
-divides no usual length and callers spread over the whole stretch."""
+"""Rows between the offsets of two neighbouring callers. A prime that divides no usual
+length, so that the callers spread over the whole sample."""
 
 
 class StreamError(Exception):
-    """The sample data cannot be read; says why."""
+    """The sample data cannot be read. The message says why."""
 
 
 @dataclass(frozen=True)
 class Streams:
-    """`vectors` `[n, dim]` float32 of unit length, read as a ring.
+    """`vectors` is `[n, dim]` float32 of unit length, and is read as a ring.
 
-    Everything is a function of the caller's number and of how far it has read,
-    so that two runs send the same bytes.
+    A read depends only on the number of the caller and its position, so two runs send the
+    same bytes.
     """
 
     vectors: Vectors
 
     def offset(self, caller: int) -> int:
-        """The row at which caller number `caller` begins."""
+        """The first row of caller number `caller`."""
         return (caller * _STRIDE) % len(self.vectors)
 
     def read(self, caller: int, start: int, count: int) -> Vectors:
-        """`count` vectors of `caller` from its row `start` on: `[count, dim]`, contiguous.
+        """`count` vectors of `caller` from its row `start`: `[count, dim]`, contiguous.
 
-        A view where it can be: a long context is megabytes, and copying it would
-        be charged to the latency of whatever is sent next.
+        A view unless the ring wraps: copying the megabytes of a long context would add to
+        the latency of the next request.
         """
         first = (self.offset(caller) + start) % len(self.vectors)
         if first + count <= len(self.vectors):

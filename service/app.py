@@ -36,9 +36,8 @@ from service.inference.repository import Repository, VersionFiles
 from service.inference.scheduling.scheduler import Scheduler
 from service.metrics import Metrics, new_registry
 from service.prediction.dispatch import Dispatch
-from service.prediction.scoring import Scoring
 from service.prediction.shadow_runner import ShadowRunner
-from service.quality.online_scorer import Scorer
+from service.quality.online_scorer import OnlineScorer
 from service.quality.prediction_store import PredictionStore
 from service.rollout.analysis.sources.prometheus_source import PrometheusSource
 from service.rollout.analysis.sources.registry_source import EvidenceSource, RegistrySource
@@ -112,7 +111,7 @@ def create_app(
             dim=dim,
             compact=settings.sessions.compact_history,
         )
-        scorer = Scorer(metrics, clock, dim)
+        scorer = OnlineScorer(metrics, clock, dim, _labels(settings, clock))
         services = Services(
             settings=settings,
             metrics=metrics,
@@ -125,7 +124,7 @@ def create_app(
                 clock,
                 limits=settings.limits,
                 prefixes=_prefixes(settings),
-                scoring=Scoring(scorer, _labels(settings, clock), metrics),
+                scorer=scorer,
                 shadow=shadow,
             ),
             controller=controller,

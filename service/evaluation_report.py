@@ -7,6 +7,7 @@ of different pools are not comparable.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -92,6 +93,10 @@ class ModelScore(_ReportModel):
         """The estimate of metric `name`; None if it was withheld."""
         estimate: Estimate | None = getattr(self, name)
         return estimate
+
+    def with_metrics(self, metrics: Mapping[Metric, Estimate] | None) -> ModelScore:
+        """The same row with all metrics set; unchanged for None."""
+        return self.model_copy(update={str(name): value for name, value in (metrics or {}).items()})
 
     def is_of(self, checkpoint_sha256: str, window: int) -> bool:
         """Whether this is the score of that checkpoint at that window."""
@@ -227,11 +232,13 @@ def load(path: Path) -> EvaluationReport:
     try:
         return EvaluationReport.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise ReportError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise ReportError(
+            f"{path}: not a report of nextvec evaluate: {error.strerror or error}"
+        ) from error
     except ValidationError as error:
         raise ReportError(
-            f"{path}: not a report of nextvec evaluate of this version ({first_error(error)}); "
-            "run nextvec evaluate again"
+            f"{path}: not a report of nextvec evaluate: {first_error(error)}; "
+            "evaluate again with this version"
         ) from error
 
 

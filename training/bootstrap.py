@@ -1,15 +1,15 @@
 """Bootstrap intervals that resample whole documents.
 
-Positions of one document are alike; resampling them one by one would make an
+Positions of one document are correlated. Resampling single positions would make the
 interval too narrow (Davison & Hinkley 1997, §2.4 and §3.8).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
+
+from service.evaluation_report import Estimate
 
 RESAMPLES = 10_000
 INTERVAL = "95 % percentile bootstrap, 10,000 resamples of whole documents"
@@ -17,35 +17,27 @@ INTERVAL = "95 % percentile bootstrap, 10,000 resamples of whole documents"
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A mean and its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
 class DocumentBootstrap:
-    """The same resamples of documents for everything measured at the same positions.
+    """Estimates from one fixed set of resamples.
 
-    So a difference's interval is paired: both sides of it meet the same documents.
+    Everything measured at the same positions uses the same resampled documents, so the
+    interval of a difference is a paired one.
     """
 
     def __init__(
         self, document: NDArray[np.int32], seed: int = 0, resamples: int = RESAMPLES
     ) -> None:
-        """`document` `[n]` says which document each position is of."""
+        """`document` `[n]` is the document of each position."""
         names, self._index = np.unique(document, return_inverse=True)
         self._documents = len(names)
-        chance = np.full(self._documents, 1 / self._documents)
-        times = np.random.default_rng(seed).multinomial(self._documents, chance, resamples)
-        # How often each resample has each document, `[resamples, documents]`.
-        self._times = times.astype(np.float64)
-        self._positions = self._times @ np.bincount(self._index)
+        probabilities = np.full(self._documents, 1 / self._documents)
+        counts = np.random.default_rng(seed).multinomial(self._documents, probabilities, resamples)
+        # How often each resample contains each document: `[resamples, documents]`.
+        self._counts = counts.astype(np.float64)
+        self._positions = self._counts @ np.bincount(self._index)
 
-    def figures(self, values: Floats) -> list[Figure]:
-        """Of each column of `values` `[n, columns]`, the mean over all positions."""
+    def estimates(self, values: Floats) -> list[Estimate]:
+        """The mean over all positions of each column of `values` `[n, columns]`."""
         sums = np.stack(
             [
                 np.bincount(self._index, column, minlength=self._documents)
@@ -53,11 +45,11 @@ class DocumentBootstrap:
             ],
             axis=1,
         )
-        means = self._times @ sums / self._positions[:, None]
+        means = self._counts @ sums / self._positions[:, None]
         low, high = np.percentile(means, [2.5, 97.5], axis=0)
         value = values.mean(axis=0)
-        return [Figure(*map(float, row)) for row in zip(value, low, high, strict=True)]
+        return [Estimate(*map(float, row)) for row in zip(value, low, high, strict=True)]
 
-    def figure(self, values: Floats) -> Figure:
-        """As `figures`, of one column `[n]`."""
-        return self.figures(values[:, None])[0]
+    def estimate(self, values: Floats) -> Estimate:
+        """The mean of one column `[n]`."""
+        return self.estimates(values[:, None])[0]

@@ -1,8 +1,7 @@
-"""Two reports side by side, or a refusal that says why they do not compare."""
+"""Compares the models of two evaluation reports, if both reports used the same pools."""
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,23 +9,25 @@ from typing import Any
 
 import numpy as np
 
+from service import evaluation_report
+from service.evaluation_report import HeldOutSection, PairedDifference, PoolInfo, ReportError
 from training import scores
 from training.bootstrap import INTERVAL, DocumentBootstrap
 from training.evaluation import SetScores
-from training.report import SCHEMA, difference_table
+from training.report_markdown import difference_table, pool_text
 from training.scores import PositionScores
 
-_POOL = ("dataset_digest", "set", "kind", "size", "seed", "digest")
+_POOL_FIELDS = ("dataset_digest", "set", "kind", "size", "seed", "digest")
 
 
 class ComparisonError(Exception):
-    """The reports do not compare; names the first thing in which they differ."""
+    """The reports are not comparable; the message names the first difference between them."""
 
 
-def save_scores(path: Path, outcomes: Mapping[str, SetScores]) -> None:
-    """Every row's rank and cosine at every position, beside the report."""
+def save_scores(path: Path, all_scores: Mapping[str, SetScores]) -> None:
+    """Write the rank and cosine of every row at every position as `.npz`, beside the report."""
     arrays: dict[str, Any] = {}
-    for name, one in outcomes.items():
+    for name, one in all_scores.items():
         arrays[f"{name}.names"] = np.array(list(one.rows))
         arrays[f"{name}.document"] = one.document
         arrays[f"{name}.rank"] = np.stack([row.rank for row in one.rows.values()])
@@ -35,11 +36,11 @@ def save_scores(path: Path, outcomes: Mapping[str, SetScores]) -> None:
 
 
 def compare(first: Path, second: Path) -> str:
-    """Every model of `second` less every model of `first`, on each set, in Markdown.
+    """Every model of `second` minus every model of `first` on each set, in Markdown.
 
-    Raises `ComparisonError` where a pool differs: a figure means nothing without it.
+    Raises `ComparisonError` if a pool differs: a score is meaningless on another pool.
     """
-    a, b = _read(first), _read(second)
+    a, b = _sections(first), _sections(second)
     if a.keys() != b.keys():
         raise ComparisonError(
             f"{first} has the sets {', '.join(a)} and {second} {', '.join(b)}; "
@@ -47,64 +48,64 @@ def compare(first: Path, second: Path) -> str:
         )
     lines: list[str] = []
     for name in a:
-        _check_same_pool(first, a[name]["pool"], second, b[name]["pool"])
-        old, new = _outcomes(first, name), _outcomes(second, name)
-        bootstrap = DocumentBootstrap(old.document)
-        items = [
-            item
-            for later in _models(b[name], new)
-            for earlier in _models(a[name], old)
-            for item in scores.differences(
-                (f"{later} of {second}", new.rows[later]),
-                (f"{earlier} of {first}", old.rows[earlier]),
-                bootstrap,
-            )
-        ]
-        pool = a[name]["pool"]
+        pool = a[name].pool
+        _check_same_pool(first, pool, second, b[name].pool)
         title = (
-            f"Held out: {name}, {pool['size']} {pool['kind']} positions (seed {pool['seed']}), "
-            f"digest {pool['digest'][:12]}…, the same in both."
+            f"Held out: {name}, {pool_text(pool)}, digest {(pool.digest or '')[:12]}…, "
+            "the same in both."
         )
+        items = _differences((first, a[name]), (second, b[name]))
         lines += [title, "", *difference_table(items)]
     return "\n".join([*lines, f"In brackets: {INTERVAL}, paired."])
 
 
-def _check_same_pool(
-    first: Path, a: Mapping[str, object], second: Path, b: Mapping[str, object]
-) -> None:
-    for key in _POOL:
-        if a.get(key) != b.get(key):
-            raise ComparisonError(
-                f"{first} and {second} do not compare: the pool's {key} is {a.get(key)} in one "
-                f"and {b.get(key)} in the other; evaluate both on the same data with the same "
-                "--pool, --pool-kind and --seed"
-            )
-
-
-def _read(path: Path) -> dict[str, dict[str, Any]]:
-    """A report's sets by name."""
-    try:
-        content = json.loads(path.read_bytes())
-        if content["schema_version"] != SCHEMA:
-            raise ComparisonError(
-                f"{path}: schema {content['schema_version']}, not {SCHEMA}; evaluate again"
-            )
-        return {one["name"]: one for one in content["sets"]}
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ComparisonError(
-            f"{path}: not a report of nextvec evaluate: {type(error).__name__}: {error}"
-        ) from error
-
-
-def _models(one: Mapping[str, Any], outcomes: SetScores) -> list[str]:
+def _differences(
+    first: tuple[Path, HeldOutSection], second: tuple[Path, HeldOutSection]
+) -> list[PairedDifference]:
+    (a_path, a), (b_path, b) = first, second
+    old, new = _read_scores(a_path, a.name), _read_scores(b_path, b.name)
+    bootstrap = DocumentBootstrap(old.document)
     return [
-        row["name"]
-        for row in one["scores"]
-        if row["kind"] == "model" and row["name"] in outcomes.rows
+        item
+        for later in _models(b, new)
+        for earlier in _models(a, old)
+        for item in scores.differences(
+            (f"{later} of {b_path}", new.rows[later]),
+            (f"{earlier} of {a_path}", old.rows[earlier]),
+            bootstrap,
+        )
     ]
 
 
-def _outcomes(report: Path, name: str) -> SetScores:
+def _check_same_pool(first: Path, a: PoolInfo, second: Path, b: PoolInfo) -> None:
+    for field in _POOL_FIELDS:
+        in_a, in_b = getattr(a, field), getattr(b, field)
+        if in_a != in_b:
+            raise ComparisonError(
+                f"{first} and {second} are not comparable: the pool's {field} is {in_a} in one "
+                f"and {in_b} in the other; evaluate both on the same data with the same --pool, "
+                "--pool-kind and --seed"
+            )
+
+
+def _sections(path: Path) -> dict[str, HeldOutSection]:
+    """The report's sections by the name of their set."""
+    try:
+        report = evaluation_report.load(path)
+    except ReportError as error:
+        raise ComparisonError(str(error)) from error
+    return {section.name: section for section in report.sets}
+
+
+def _models(section: HeldOutSection, set_scores: SetScores) -> list[str]:
+    return [
+        score.name
+        for score in section.scores
+        if score.kind == "model" and score.name in set_scores.rows
+    ]
+
+
+def _read_scores(report: Path, name: str) -> SetScores:
     path = report.with_suffix(".npz")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -120,5 +121,5 @@ def _outcomes(report: Path, name: str) -> SetScores:
             )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ComparisonError(
-            f"{path}: not what nextvec evaluate writes beside {report.name}: {error}"
+            f"{path}: not the scores that nextvec evaluate writes beside {report.name}: {error}"
         ) from error

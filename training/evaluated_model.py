@@ -1,4 +1,4 @@
-"""A checkpoint to be evaluated, at the window it is to be read with."""
+"""A checkpoint under evaluation, and the window that it reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from training import held_out
 
 @dataclass(frozen=True)
 class EvaluatedModel:
-    """`trained_on` names its training documents; None where the checkpoint does not."""
+    """`trained_on` are the training documents; None if the checkpoint does not list them."""
 
     name: str
     model: NextVectorModel
@@ -24,10 +24,11 @@ class EvaluatedModel:
     trained_on: frozenset[str] | None
 
 
-def parse(text: str) -> EvaluatedModel:
-    """From `CHECKPOINT` or `CHECKPOINT:WINDOW`.
+def load(text: str) -> EvaluatedModel:
+    """Load `CHECKPOINT` or `CHECKPOINT:WINDOW`.
 
-    Raises `CheckpointError`, and `ValueError` where no window is known.
+    Without a window, takes the one that the model was trained with. Raises `CheckpointError`,
+    `CorpusError` for a damaged list of documents, and `ValueError` for an unknown window.
     """
     head, _, tail = text.rpartition(":")
     path, window = (Path(head), tail) if head and tail.isdecimal() else (Path(text), "")
@@ -44,11 +45,11 @@ def parse(text: str) -> EvaluatedModel:
     return EvaluatedModel(name, model, int(window), sha256(path), trained_on)
 
 
-def parse_all(texts: Sequence[str]) -> list[EvaluatedModel]:
-    """As `parse`, each; two of one name could not be told apart in a table."""
-    candidates = [parse(text) for text in texts]
-    names = [candidate.name for candidate in candidates]
+def load_all(texts: Sequence[str]) -> list[EvaluatedModel]:
+    """Load each of `texts`. Raises `ValueError` if two have the same name."""
+    models = [load(text) for text in texts]
+    names = [model.name for model in models]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{name} is given twice; rename one of the files")
-    return candidates
+    return models

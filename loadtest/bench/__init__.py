@@ -1,1 +1,1 @@
-"""`nextvec bench`: the service beside the bare engine, in one run."""
+"""`nextvec bench`: the service compared with the bare engine, in one run."""

@@ -1,4 +1,4 @@
-"""The engine by itself: no queue, no HTTP, one thread."""
+"""Latency of the engine alone: no queue, no HTTP, one thread."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _WARM_UP = 10
 def time_steps(
     engine: Engine, streams: Streams, batch: int, count: int, clock: Clock, *, pause: float = 0.0
 ) -> Timings:
-    """`count` steps of `batch` streams at once, the state carried as a session carries it.
+    """Time `count` steps of `batch` streams at once, each with the state of its last step.
 
-    With a `pause` of so many seconds before each, which is not counted: the processor's
-    caches are then what others left in them, as they are for a service.
+    A `pause` in seconds before each step is not counted. It leaves the processor's caches
+    to other work, as in a service.
     """
     sizes = engine.dimensions
     state = np.zeros((sizes.layers, batch, sizes.hidden), np.float32)
@@ -38,7 +38,7 @@ def time_steps(
 
 
 def time_context(engine: Engine, streams: Streams, number: int, length: int, clock: Clock) -> float:
-    """Seconds for one whole context of `length` vectors from a cold state, in one pass."""
+    """Seconds for a context of `length` vectors from a cold state, in one run."""
     sizes = engine.dimensions
     state = np.zeros((sizes.layers, 1, sizes.hidden), np.float32)
     rows = streams.read(number, 0, length)[:, None]

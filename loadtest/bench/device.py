@@ -1,8 +1,8 @@
-"""The engine alone on one provider: whole contexts, and steps with states here or there.
+"""Latency of the engine alone on one provider: contexts, and steps by place of the state.
 
-What this service was claimed to do on a GPU is 500 vectors in 2.5 ms and 1000 in
-5; one run says whether it does, in which precision, and what a step costs with
-its state on the host, on the device, and replayed as a CUDA graph.
+The goals on a GPU are 500 vectors in 2.5 ms and 1000 in 5 ms. A run shows whether each
+precision meets them, and what a step costs with its state on the host, on the device, and
+replayed as a CUDA graph.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from service.types import State, Vectors
 
 BATCHES = (1, 8, 32)
 CLAIMS = {500: 2.5, 1000: 5.0}
-"""Milliseconds for one whole context of so many vectors."""
+"""Goals in milliseconds for one context, by its number of vectors."""
 
 _FEWEST, _MOST = 3, 500
 _CONTEXT_FILES: dict[Precision, str] = {"fp32": MODEL, "fp16": MODEL_FP16}
@@ -38,7 +38,7 @@ _CONTEXT_FILES: dict[Precision, str] = {"fp32": MODEL, "fp16": MODEL_FP16}
 
 @dataclass(frozen=True)
 class DeviceBenchmark:
-    """What to measure; `seconds` is spent on each, three runs at least."""
+    """What to measure: `seconds` for each figure, but at least three runs."""
 
     provider: str
     seconds: float
@@ -50,12 +50,12 @@ class DeviceBenchmark:
 def measure_device(
     files: VersionFiles, benchmark: DeviceBenchmark, data: Streams, clock: Clock
 ) -> Iterator[BenchmarkRow]:
-    """One measurement after the other. Raises `VersionError` where the provider is not got."""
+    """Measure one row after the other. Raises `VersionError` without the provider."""
     exact: dict[int, Vectors] = {}
     for precision in _CONTEXT_FILES:
         full = _full(files, precision, benchmark)
         if precision == "fp32":
-            yield _nothing(files, full, benchmark, clock)
+            yield _floor(files, full, benchmark, clock)
         yield from _contexts(full, benchmark, data, clock)
         yield from _steps(files, full, benchmark, data, clock)
         yield from _distances(full, exact, benchmark, data)
@@ -80,10 +80,10 @@ def _pool(
     )
 
 
-def _nothing(
+def _floor(
     files: VersionFiles, full: OnnxEngine, benchmark: DeviceBenchmark, clock: Clock
 ) -> BenchmarkRow:
-    """What no run can be faster than: one that reads a state and does nothing with it."""
+    """The lower bound of every run: reading one state and nothing else."""
     pool = _pool(files, full, benchmark, graphs=False)
     slot = np.array([PADDING], np.int64)
     times = _repeated(lambda: pool.read(slot), 1, benchmark, clock)
@@ -119,7 +119,7 @@ def _steps(
 
 
 def _make_step(engine: Engine, data: Streams, batch: int) -> Callable[[], object]:
-    """A call runs the next vector of each of `batch` streams, its state carried."""
+    """A function that runs the next vector of each of `batch` streams from its last state."""
     states: Sequence[State] = [_cold(engine, 1)[:, 0]] * batch
     lengths = np.ones(batch, np.int32)
     done = 0
@@ -136,7 +136,7 @@ def _make_step(engine: Engine, data: Streams, batch: int) -> Callable[[], object
 def _distances(
     full: OnnxEngine, exact: dict[int, Vectors], benchmark: DeviceBenchmark, data: Streams
 ) -> Iterator[BenchmarkRow]:
-    """Of whole contexts in another precision to those in fp32, which come first."""
+    """Compare contexts with those in fp32, which come first."""
     for length in benchmark.claims:
         block = np.stack([data.read(i, 0, length) for i in range(benchmark.batches[-1])], axis=1)
         lengths = np.full(block.shape[1], length, np.int32)

@@ -1,7 +1,7 @@
-"""What the service does for a step besides the engine and the system's sockets.
+"""Overhead of the service for a step, without the engine and the sockets.
 
-The service itself in this process, with an engine that answers at once, behind a
-connection that is no socket: bytes in, until the bytes of the answer are out.
+The service runs in this process, with an engine that returns at once and a transport in
+memory. The time runs from the bytes of the request to the bytes of the response.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SESSION_LENGTH = 400
 
 
 class _EchoEngine:
-    """Answers at once with what it was given."""
+    """Returns its input at once."""
 
     provider = "none"
     precision: Precision = "fp32"
@@ -47,7 +47,7 @@ class _EchoEngine:
 
 
 class _MemoryTransport(asyncio.Transport):
-    """Takes an answer and says so."""
+    """Hands the bytes of a response to a future."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,15 +61,15 @@ class _MemoryTransport(asyncio.Transport):
         return False
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is no socket."""
 
 
 async def time_steps(
     models: Path, version: str, streams: Streams, count: int, clock: Clock
 ) -> Timings:
-    """Seconds of an append of one vector, from its bytes to its answer's.
+    """Time appends of one vector, from the bytes of the request to those of the response.
 
-    Raises `RuntimeError` for an answer that is not good.
+    Raises `RuntimeError` if the status is not 200.
     """
     with tempfile.TemporaryDirectory() as folder:
         rollout = RolloutSettings(database=Path(folder) / "rollout.db")
@@ -92,7 +92,7 @@ async def time_steps(
                 answer = await transport.answer
                 took.append(clock.monotonic() - began)
                 if not answer.startswith(b"HTTP/1.1 200 "):
-                    raise RuntimeError(f"the service answered {answer[:300]!r}")
+                    raise RuntimeError(f"the service responded {answer[:300]!r}")
             protocol.connection_lost(None)
     return Timings.of(took[count // 10 :])
 
@@ -100,7 +100,7 @@ async def time_steps(
 def _request(streams: Streams, number: int, position: int) -> bytes:
     body = streams.read(number, position, 1).tobytes()
     lines = (
-        f"POST /v1/sessions/lane-{number}/vectors?position={position} HTTP/1.1",
+        f"POST /v1/sessions/fast-path-{number}/vectors?position={position} HTTP/1.1",
         "Host: 127.0.0.1:8080",
         "Content-Type: application/octet-stream",
         "Accept: application/octet-stream",

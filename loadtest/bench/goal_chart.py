@@ -1,4 +1,4 @@
-"""The picture of a benchmark: every figure beside its goal."""
+"""A chart of a benchmark: each figure relative to its goal."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _MET, _MISSED = "#2ca02c", "#d62728"
 
 
 def draw(table: BenchmarkTable, path: Path) -> None:
-    """A bar a row that has a goal, as its share of the goal, on a logarithmic axis.
+    """Draw a bar for each row with a goal: its share of the goal, on a logarithmic axis.
 
-    Throughputs are drawn as goal ÷ value, so that shorter is better everywhere.
+    Throughputs are drawn as goal ÷ value, so that shorter is always better.
     """
     rows = [row for row in reversed(table.rows) if row.goal is not None]
     figure = Figure(figsize=(10, 0.42 * len(rows) + 1.6), layout="constrained")
@@ -30,7 +30,7 @@ def draw(table: BenchmarkTable, path: Path) -> None:
         axes.text(share, place, text, va="center", fontsize=8)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_yticks(range(len(rows)), [row.what for row in rows], fontsize=8)
-    axes.set_xlabel("share of what the goal allows: shorter is better, up to 1 is met")
+    axes.set_xlabel("share of the goal's limit (shorter is better; up to 1 meets the goal)")
     axes.set_xscale("log")
     axes.set_xlim(0.04, longest * 8)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

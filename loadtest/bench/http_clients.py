@@ -23,7 +23,7 @@ from loadtest.generator.callers import Caller
 from loadtest.generator.event_loop import run_fast
 from loadtest.generator.http_client import ClientError, HttpClient, HttpResponse
 from loadtest.generator.open_loop import OpenLoopDriver, arrivals_before, constant_arrivals
-from loadtest.report.request_log import percentile
+from loadtest.report.latency import percentile
 from service.clock import SystemClock
 
 _BODY = bytes(4 * 768)
@@ -123,10 +123,10 @@ async def measure_client(name: str) -> ClientMeasurement:
 async def _drive(caller: Caller) -> Sequence[float]:
     driver = OpenLoopDriver([caller] * _CALLERS, SystemClock())
     await driver.run(arrivals_before(constant_arrivals(_RATE), _SECONDS))
-    failed = [record for record in driver.records if not record.ok]
+    failed = [request for request in driver.requests if not request.ok]
     if failed:
         raise ClientError(f"{len(failed)} requests failed: {failed[0].error}")
-    return [record.latency for record in driver.records]
+    return [request.latency for request in driver.requests]
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The service over HTTP: closed loops, whole contexts, and steps while contexts run."""
+"""Latency and throughput of the service over HTTP: steps, contexts, and both together."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from service.clock import Clock
 from service.inference.engines.engine import Engine
 
 SESSION_LENGTH = 400
-"""Vectors a session; short of every window, so that each request is one step."""
+"""Vectors in a session. It is shorter than every window, so each request is one step."""
 
 _HOLDING_PLAN = {
     "steps": [{"weight": 1, "min_dwell_seconds": 3600, "approval": True}],
     "deadline_seconds": 7200.0,
 }
-"""A rollout that waits: its canary can be asked for by name meanwhile."""
+"""A rollout that holds its first step, so that requests can name its canary."""
 
 
 @dataclass(frozen=True)
 class BenchmarkTarget:
-    """What every measurement needs: a server, real streams, and for how long (seconds)."""
+    """The server under test, the streams to send, and seconds per measurement."""
 
     server: environment.ServerProcess
     streams: Streams
@@ -39,13 +39,13 @@ class BenchmarkTarget:
     seconds: float
 
     async def ready(self) -> HttpClient:
-        """A client of the server, once it serves. Raises `EnvironmentSetupError`."""
+        """Wait for the server and return a client. Raises `EnvironmentSetupError`."""
         await self.server.ready(self.clock, 60.0)
         return HttpClient(self.server.url)
 
 
 async def time_steps(target: BenchmarkTarget, count: int) -> Timings:
-    """One vector a request, `count` sessions at once."""
+    """Time steps of one vector, `count` sessions at once."""
     client = await target.ready()
     try:
         callers = make_session_callers(
@@ -59,17 +59,17 @@ async def time_steps(target: BenchmarkTarget, count: int) -> Timings:
 async def time_contexts(
     target: BenchmarkTarget, engines: Sequence[Engine], length: int
 ) -> list[Timings]:
-    """Whole contexts of `length`, over HTTP and through each of the bare `engines`, in turn.
+    """Time contexts of `length` over HTTP and on each of the bare `engines`, in turn.
 
-    In turn, so that whatever else the machine does falls on all.
+    They alternate, so that other work of the machine affects all of them.
     """
     client = await target.ready()
     found: list[list[float]] = [[] for _ in range(1 + len(engines))]
     try:
-        until_ = target.clock.monotonic() + 2 * target.seconds
+        deadline = target.clock.monotonic() + 2 * target.seconds
         number = 0
-        while target.clock.monotonic() < until_ or number < 3:
-            # Another stream each time and for each length: nothing of it was seen before.
+        while target.clock.monotonic() < deadline or number < 3:
+            # A new stream each time, so that the prefix cache does not know it.
             who = length + number
             caller = StatelessCaller(client, target.streams, who, length, f"whole-{who}")
             found[0].append(await closed_loop.time_request(caller, target.clock))
@@ -84,13 +84,13 @@ async def time_contexts(
 
 
 async def time_resent_context(target: BenchmarkTarget, length: int) -> Timings:
-    """A context of `length` whose first `length - 1` vectors were sent just before."""
+    """Time a context of `length` whose first `length - 1` vectors were just sent."""
     client = await target.ready()
     took = []
     try:
-        until_ = target.clock.monotonic() + target.seconds
+        deadline = target.clock.monotonic() + target.seconds
         number = 0
-        while target.clock.monotonic() < until_ or number < 3:
+        while target.clock.monotonic() < deadline or number < 3:
             for size in (length - 1, length):
                 caller = StatelessCaller(client, target.streams, 2000 + number, size, "resent")
                 seconds = await closed_loop.time_request(caller, target.clock)
@@ -104,15 +104,15 @@ async def time_resent_context(target: BenchmarkTarget, length: int) -> Timings:
 async def time_steps_beside_contexts(
     target: BenchmarkTarget, rate: float, length: int
 ) -> tuple[Timings, Timings, float]:
-    """Steps at `rate` a second: without, then with whole contexts one after the other.
+    """Time steps at `rate` per second, alone and while contexts run one after the other.
 
-    Returns the steps' times without and with, and the contexts answered a second.
+    Returns the timings alone and beside contexts, and the contexts per second.
     """
     client = await target.ready()
     try:
         without = await _steps_at(target, client, rate, "without")
         heavy = StatelessCaller(client, target.streams, 3000, length, "heavy")
-        background = asyncio.create_task(_without_end(heavy))
+        background = asyncio.create_task(_repeat_forever(heavy))
         try:
             beside = await _steps_at(target, client, rate, "with")
         finally:
@@ -124,12 +124,12 @@ async def time_steps_beside_contexts(
 
 
 async def time_variants(target: BenchmarkTarget, rate: float) -> tuple[Timings, Timings]:
-    """Steps at `rate` a second, every other one of each variant: stable's times, canary's."""
+    """Time steps at `rate` per second, half of them per variant: stable's, then canary's."""
     client = await target.ready()
-    admin = RolloutClient(client, target.server.token, target.clock.monotonic)
+    admin = RolloutClient(target.server.url, target.server.token, target.clock.monotonic)
     try:
         await admin.start("phase-3", _HOLDING_PLAN)
-        while (await admin.status()).phase == "Pending":  # noqa: ASYNC110  of another process
+        while (await admin.status()).phase == "Pending":  # noqa: ASYNC110  the state of another process
             await asyncio.sleep(0.1)
         callers: list[Caller] = []
         for number, caller in enumerate(_sessions(client, target.streams, 16, "variants")):
@@ -139,13 +139,14 @@ async def time_variants(target: BenchmarkTarget, rate: float) -> tuple[Timings, 
         await driver.run(arrivals_before(constant_arrivals(rate), 4 * target.seconds))
         times = []
         for variant in ("stable", "canary"):
-            latencies = [r.latency for r in driver.records if r.ok and r.variant == variant]
+            latencies = [r.latency for r in driver.requests if r.ok and r.variant == variant]
             times.append(Timings.of(latencies[len(latencies) // 10 :]))
-        _check(driver)
+        _require_all_ok(driver)
         await admin.abort()
         return times[0], times[1]
     finally:
         client.close()
+        await admin.close()
 
 
 async def time_generator(streams: Streams, clock: Clock, seconds: float) -> tuple[Timings, Timings]:
@@ -165,8 +166,10 @@ async def time_generator(streams: Streams, clock: Clock, seconds: float) -> tupl
 async def _steps_at(target: BenchmarkTarget, client: HttpClient, rate: float, run: str) -> Timings:
     driver = OpenLoopDriver(_sessions(client, target.streams, 8, run), target.clock)
     await driver.run(arrivals_before(constant_arrivals(rate), target.seconds))
-    _check(driver)
-    return Timings.of([record.latency for record in driver.records][len(driver.records) // 10 :])
+    _require_all_ok(driver)
+    return Timings.of(
+        [request.latency for request in driver.requests][len(driver.requests) // 10 :]
+    )
 
 
 def _sessions(
@@ -178,12 +181,12 @@ def _sessions(
     ]
 
 
-async def _without_end(caller: Caller) -> None:
+async def _repeat_forever(caller: Caller) -> None:
     while True:
         closed_loop.require_ok(await caller.call())
 
 
-def _check(driver: OpenLoopDriver) -> None:
-    failed = [record for record in driver.records if not record.ok]
+def _require_all_ok(driver: OpenLoopDriver) -> None:
+    failed = [request for request in driver.requests if not request.ok]
     if failed:
-        raise ClientError(f"{len(failed)} of {len(driver.records)} failed: {failed[0].error}")
+        raise ClientError(f"{len(failed)} of {len(driver.requests)} failed: {failed[0].error}")

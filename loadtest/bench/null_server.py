@@ -24,6 +24,9 @@ from loadtest.generator.http_client import ClientError, HttpClient
 _START_ATTEMPTS = 100
 _RETRY_SECONDS = 0.1
 
+_BACKLOG = 2048
+"""As uvicorn has it. A full backlog drops connection attempts, which are repeated after 1 s."""
+
 
 class _NullConnection(asyncio.Protocol):
     """Writes `answer` after each complete request."""
@@ -50,7 +53,9 @@ async def serve(port: int, size: int) -> None:
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n".encode()
     answer = head + bytes(size)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _NullConnection(answer), "127.0.0.1", port)
+    server = await loop.create_server(
+        lambda: _NullConnection(answer), "127.0.0.1", port, backlog=_BACKLOG
+    )
     await server.serve_forever()
 
 

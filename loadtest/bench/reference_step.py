@@ -1,8 +1,7 @@
-"""B, the bare step, measured again beside everything that is divided by it.
+"""The reference step B, measured again next to each figure that is divided by it.
 
-On a host that is shared a millisecond is another one a minute later: B moved by a
-third within one run. A ratio to the B of the moment holds where one to the B of the
-run's beginning does not.
+The speed of a shared host changes from minute to minute: B moved by a third within one
+run. A ratio to the current B stays comparable; a ratio to the first B does not.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _STEPS = 200
 
 
 class ReferenceStep:
-    """The direct export's step, one thread, nothing else of ours running meanwhile."""
+    """A step of the direct export on one thread, while nothing else of the benchmark runs."""
 
     def __init__(self, engine: Engine, streams: Streams, clock: Clock) -> None:
         self._engine = engine
@@ -30,10 +29,10 @@ class ReferenceStep:
         self._clock = clock
         self.first = self._measure()
         self.history = [self.first.p50]
-        """Every B of the run in seconds, in order."""
+        """All values of B in seconds, in order."""
 
     def measure_beside(self, measure: Callable[[], T]) -> tuple[T, float]:
-        """What `measure` returns, and the mean of B just before and just after it, in seconds."""
+        """Call `measure`; return its result and the mean of B before and after, in seconds."""
         before = self._now()
         found = measure()
         return found, (before + self._now()) / 2

@@ -1,8 +1,7 @@
-"""What the service adds to a request besides HTTP and the engine, and what a session holds.
+"""Overhead of the service without HTTP and the engine, and the memory of a session.
 
-Measured in this process on the service's own objects, with a scheduler that
-answers at once: what is left is routing, metrics, the checks and the session
-look-up.
+The service's own objects run in this process, with a scheduler that returns at once. What
+remains is routing, metrics, validation and the session look-up.
 """
 
 from __future__ import annotations
@@ -19,14 +18,13 @@ from loadtest.streams import Streams
 from service.clock import Clock
 from service.contexts.session_store import SessionStore
 from service.inference.registry import LoadedVersion, Registry
-from service.inference.scheduling.jobs import EngineResult
+from service.inference.scheduling.job import EngineResult
 from service.inference.scheduling.scheduler import Scheduler
 from service.manifest import Manifest
 from service.metrics import Metrics, new_registry
 from service.prediction.dispatch import Dispatch
 from service.prediction.request import RequestOptions
-from service.prediction.scoring import Scoring
-from service.quality.online_scorer import Scorer
+from service.quality.online_scorer import OnlineScorer
 from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.settings import LimitSettings
 from service.types import Mode, RequestOutcome, State, Variant, Vectors
@@ -36,7 +34,7 @@ _SESSIONS = 64
 
 @dataclass
 class _InstantScheduler:
-    """Answers at once, with a state of its own as the scheduler gives each job."""
+    """Returns at once, with a new state for each job as the real scheduler does."""
 
     manifest: Manifest
 
@@ -48,7 +46,7 @@ class _InstantScheduler:
 
 @dataclass
 class _SingleVersionRegistry:
-    """A registry of one loaded version."""
+    """A registry with one loaded version."""
 
     loaded: LoadedVersion
 
@@ -58,7 +56,7 @@ class _SingleVersionRegistry:
 
 def _dispatch(
     manifest: Manifest, clock: Clock, history: int, *, compact: bool = False
-) -> tuple[Dispatch, Scorer]:
+) -> tuple[Dispatch, OnlineScorer]:
     metrics = Metrics(new_registry(), LimitSettings().timeout_seconds)
     metrics.expect([(variant, manifest.version) for variant in Variant])
     scheduler = cast("Scheduler", _InstantScheduler(manifest))
@@ -73,7 +71,7 @@ def _dispatch(
     )
     # Half of the keys each way: the split's hash is part of the cost.
     split = TrafficSplit(manifest.version, manifest.version, 5000, "bench")
-    scorer = Scorer(metrics, clock, manifest.dimensions.dim)
+    scorer = OnlineScorer(metrics, clock, manifest.dimensions.dim)
     dispatch = Dispatch(
         TrafficRouter(split),
         cast("Registry", registry),
@@ -81,15 +79,15 @@ def _dispatch(
         metrics,
         clock,
         limits=LimitSettings(),
-        scoring=Scoring(scorer, None, metrics),
+        scorer=scorer,
     )
     return dispatch, scorer
 
 
 async def time_appends(manifest: Manifest, streams: Streams, count: int, clock: Clock) -> Timings:
-    """Seconds of an append of one vector, apart from HTTP and the engine.
+    """Time appends of one vector, without HTTP and the engine.
 
-    What the service does in a thread afterwards, scoring, is not in it.
+    Scoring, which the service does in a thread afterwards, is not included.
     """
     dispatch, scorer = _dispatch(manifest, clock, manifest.context_window)
     took = []
@@ -106,8 +104,10 @@ async def time_appends(manifest: Manifest, streams: Streams, count: int, clock: 
 
 
 def time_scrapes(count: int, clock: Clock) -> Timings:
-    """Seconds of Python for a metrics page of two versions, each variant's steps counted since
-    the last one. It shares the interpreter with whatever is being answered meanwhile."""
+    """Time the rendering of the metrics page for two versions, each with new observations.
+
+    Rendering takes the interpreter from requests that are processed at the same time.
+    """
     metrics = Metrics(new_registry(), LimitSettings().timeout_seconds)
     versions = {Variant.STABLE: "phase-2", Variant.CANARY: "phase-3"}
     metrics.expect(list(versions.items()))
@@ -126,10 +126,10 @@ def time_scrapes(count: int, clock: Clock) -> Timings:
 async def measure_session_bytes(
     manifest: Manifest, streams: Streams, length: int, clock: Clock, *, compact: bool = False
 ) -> float:
-    """Bytes of one session of `length` vectors, all that Python and numpy hold for it."""
+    """Bytes that Python and NumPy hold for a session of `length` vectors."""
     count = 20
     dispatch, scorer = _dispatch(manifest, clock, length, compact=compact)
-    # What the first session brings into being besides itself is not counted.
+    # The first session also allocates shared objects, which are not counted.
     await dispatch.append("first", streams.read(0, 0, length), RequestOptions())
     gc.collect()
     tracemalloc.start()
@@ -138,7 +138,7 @@ async def measure_session_bytes(
             for position, size in ((0, length - 1), (length - 1, 1)):
                 rows = streams.read(number, position, size)
                 await dispatch.append(f"s{number}", rows, RequestOptions(), position=position)
-            scorer.drain()  # what waits to be scored is no session's
+            scorer.drain()  # pending scores do not belong to a session
         gc.collect()
         held, _ = tracemalloc.get_traced_memory()
     finally:

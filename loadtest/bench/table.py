@@ -1,4 +1,4 @@
-"""The table of a benchmark: rows, goals, JSON and Markdown."""
+"""The table of a benchmark: rows and goals, as JSON and as Markdown."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 from loadtest.bench.timings import Timings
 
-HEADINGS = ("what", "P50 ms", "P95 ms", "a second", "B ms", "figure", "value", "goal", "")
+HEADINGS = ("what", "P50 ms", "P95 ms", "per second", "B ms", "figure", "value", "goal", "")
 
 
 @dataclass(frozen=True)
 class BenchmarkGoal:
-    """`bound` is the most that is wanted, or the least."""
+    """An upper bound, or with `at_least` a lower bound, on a figure."""
 
     bound: float
     at_least: bool = False
@@ -29,10 +29,10 @@ class BenchmarkGoal:
 
 @dataclass(frozen=True)
 class BenchmarkRow:
-    """One measurement: its times, and the figure that can be compared on any machine.
+    """One measurement: its timings, and a figure that is comparable between machines.
 
-    `figure` says how `value` is reckoned; `b` is the bare step's P50 in seconds just
-    before and after it, None where the figure is no ratio to it.
+    `figure` says how `value` is computed. `b` is the P50 of the reference step around the
+    measurement in seconds, None if the figure is not a ratio to it.
     """
 
     what: str
@@ -44,11 +44,11 @@ class BenchmarkRow:
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is met; None where there is none."""
+        """Whether the goal is met; None without a goal."""
         return None if self.goal is None else self.goal.met(self.value)
 
     def cells(self) -> tuple[str, ...]:
-        """As text, under `HEADINGS`."""
+        """The row as text, in the order of `HEADINGS`."""
         times = self.times
         shown = ("", "", "")
         if times is not None:
@@ -62,7 +62,7 @@ class BenchmarkRow:
 
 @dataclass(frozen=True)
 class BenchmarkTable:
-    """A run. `settings` are what it ran with, `notes` what to know when reading it."""
+    """A benchmark run. `settings` are its parameters; `notes` help to read it."""
 
     settings: dict[str, object]
     rows: tuple[BenchmarkRow, ...]
@@ -70,7 +70,7 @@ class BenchmarkTable:
 
 
 def write(table: BenchmarkTable, folder: Path) -> None:
-    """`bench.json` and `bench.md` in `folder`."""
+    """Write `bench.json` and `bench.md` to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {
         "settings": table.settings,
@@ -79,11 +79,11 @@ def write(table: BenchmarkTable, folder: Path) -> None:
     }
     text = json.dumps(_without_nan(content), indent=2, ensure_ascii=False)
     (folder / "bench.json").write_text(text + "\n")
-    (folder / "bench.md").write_text(markdown(table))
+    (folder / "bench.md").write_text(as_markdown(table))
 
 
-def markdown(table: BenchmarkTable) -> str:
-    """The table and its notes."""
+def as_markdown(table: BenchmarkTable) -> str:
+    """The table, the notes and the settings."""
     lines = [_line(HEADINGS), _line(["---", *["---:"] * 4, "---", "---:", "---:", "---"])]
     lines += [_line(row.cells()) for row in table.rows]
     settings = ", ".join(f"{name} {value}" for name, value in table.settings.items())
@@ -95,7 +95,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _without_nan(value: object) -> object:
-    """JSON has no NaN: null in its place."""
+    """Replace NaN, which JSON does not have, by None."""
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,16 +1,16 @@
-"""Durations of one measurement, and what is read from them."""
+"""The timings of one measurement."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from loadtest.report.request_log import percentile
+from loadtest.report.latency import percentile
 
 
 @dataclass(frozen=True)
 class Timings:
-    """`p50` and `p95` in seconds over `count` requests; `rate` in vectors a second."""
+    """`p50` and `p95` in seconds over `count` samples, and `rate` in vectors per second."""
 
     count: int
     p50: float
@@ -19,5 +19,5 @@ class Timings:
 
     @classmethod
     def of(cls, seconds: Sequence[float], rate: float = float("nan")) -> Timings:
-        """From each request's seconds."""
+        """Summarise the duration of each sample in seconds."""
         return cls(len(seconds), percentile(seconds, 50), percentile(seconds, 95), rate)

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
             with console.status("starting the server"):
                 run_fast(server.ready(clock, _READY_SECONDS))
             console.print(f"serving {scenario.STABLE} and {scenario.CANARY} at {server.url}")
-            performances = [
+            act_runs = [
                 _act(number, act, server, data, clock, began, console)
                 for number, act in enumerate(scenario.ACTS, start=1)
             ]
@@ -63,15 +63,15 @@ def run(args: argparse.Namespace) -> int:
     ) as error:
         raise SystemExit(f"nextvec demo: {error}") from error
     picture = args.out / "demo.png"
-    draw_demo(performances, picture)
-    shown = orjson.dumps(act_results(performances), option=orjson.OPT_INDENT_2)
+    draw_demo(act_runs, picture)
+    shown = orjson.dumps(act_results(act_runs), option=orjson.OPT_INDENT_2)
     (args.out / "demo.json").write_bytes(shown)
-    console.print(results_table(performances))
+    console.print(results_table(act_runs))
     console.print(f"{picture}   ({clock.monotonic() - began:.0f} s in all)")
     wrong = [
         f"act {number}: {problem}"
-        for number, played in enumerate(performances, start=1)
-        for problem in played.problems
+        for number, act_run in enumerate(act_runs, start=1)
+        for problem in act_run.problems
     ]
     for line in wrong:
         print(f"nextvec demo: {line}", file=sys.stderr)
@@ -113,7 +113,7 @@ def _act(
     seconds = scenario.time_limit(act, clock.monotonic() - began)
     with Live(console=console, auto_refresh=False, transient=True) as live:
         narrator = Narrator(live)
-        played = run_fast(run_act(act, server, data, clock, seconds, narrator.show))
-    if not played.problems:
-        console.print(f"  as it must: {scenario.CANARY} was {act.expected}", style="green")
-    return played
+        act_run = run_fast(run_act(act, server, data, clock, seconds, narrator.show))
+    if not act_run.problems:
+        console.print(f"  Expected result: {scenario.CANARY} was {act.expected}.", style="green")
+    return act_run

@@ -24,7 +24,7 @@ from loadtest.generator.open_loop import (
     poisson_arrivals,
 )
 from loadtest.report import plots, summary
-from loadtest.report.request_log import window_p95
+from loadtest.report.latency import window_p95
 from loadtest.rollout_client import AdminError, RolloutClient, RolloutSample, watch_rollout
 from service.clock import SystemClock
 
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
             f"nextvec loadtest: {error}; is the server up (nextvec serve) and the token right?"
         ) from error
     result = summary.summarise(
-        driver.records,
+        driver.requests,
         {
             name: getattr(args, name)
             for name in ("mode", "rate", "arrivals", "duration", "callers", "seed")
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     )
     summary.write(result, args.out)
     picture = args.out / "latency.png"
-    plots.draw_run(driver.records, samples, f"{args.mode}, {args.rate:g} requests/s", picture)
+    plots.draw_run(driver.requests, samples, f"{args.mode}, {args.rate:g} requests/s", picture)
     console.print(table(result))
     console.print(f"{args.out / 'report.md'}, {args.out / 'report.json'}, {picture}")
     if problem := result.problem():
@@ -131,7 +131,7 @@ async def _drive(
     else:
         who = callers.make_session_callers(client, data, args.callers, args.session_length, name)
     driver = OpenLoopDriver(who, SystemClock())
-    admin = RolloutClient(client, args.token, driver.now) if args.token else None
+    admin = RolloutClient(args.url, args.token, driver.now) if args.token else None
     samples: list[RolloutSample] = []
     arrivals = (
         poisson_arrivals(args.rate, args.seed)
@@ -154,6 +154,8 @@ async def _drive(
             with suppress(asyncio.CancelledError):
                 await task
         client.close()
+        if admin is not None:
+            await admin.close()
     return driver, samples
 
 
@@ -164,12 +166,12 @@ async def _show(
         while True:
             await asyncio.sleep(0.5)
             now = driver.now()
-            recent = window_p95(driver.records, now, 10.0)
+            recent = window_p95(driver.requests, now, 10.0)
             shown = ", ".join(f"{v or 'none'} {p * 1000:.1f} ms" for v, p in recent.items())
             weight = f"   weight {samples[-1].weight:g} %" if samples else ""
-            errors = sum(not record.ok for record in driver.records)
+            errors = sum(not request.ok for request in driver.requests)
             live.update(
-                f"{now:5.1f} of {args.duration:g} s   {len(driver.records)} answers, "
+                f"{now:5.1f} of {args.duration:g} s   {len(driver.requests)} answers, "
                 f"{errors} failed   P95 of 10 s: {shown or '-'}{weight}",
                 refresh=True,
             )

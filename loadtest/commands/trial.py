@@ -15,7 +15,7 @@ from loadtest.demo import environment
 from loadtest.generator.event_loop import run_fast
 from loadtest.generator.http_client import ClientError
 from loadtest.report import plots
-from loadtest.report.request_log import window_p95
+from loadtest.report.latency import window_p95
 from loadtest.rollout_client import AdminError
 from loadtest.trial.trial import (
     CANARY,
@@ -29,7 +29,7 @@ from service.clock import SystemClock
 
 _READY_SECONDS = 60.0
 _WINDOW = 500
-_LOOK_SECONDS = 15.0
+_POLL_SECONDS = 15.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,7 +107,7 @@ def _run(
         "slowed": environment.slow_version_command(CANARY, args.factor),
         "noisy": environment.noisy_version_command(CANARY, args.noise),
     }[args.kind]
-    settings = {"NEXTVEC_ROLLOUT__INTERVAL_SECONDS": str(_LOOK_SECONDS)}
+    settings = {"NEXTVEC_ROLLOUT__INTERVAL_SECONDS": str(_POLL_SECONDS)}
     clock = SystemClock()
     with environment.run_server(models, args.out, STABLE, CANARY, settings, launcher) as server:
         run_fast(server.ready(clock, _READY_SECONDS))
@@ -127,7 +127,7 @@ def _run(
                 )
             )
     picture = args.out / f"{args.kind}-{number}.png"
-    plots.draw_run(trial.records, trial.samples, f"{args.kind}, run {number}", picture)
+    plots.draw_run(trial.requests, trial.samples, f"{args.kind}, run {number}", picture)
     console.print(f"run {number}: {_line(trial)}   {picture}")
     return trial
 
@@ -135,12 +135,12 @@ def _run(
 def _line(trial: Trial) -> str:
     last = trial.last
     if last is None:
-        return f"{len(trial.records)} requests"
-    recent = window_p95(trial.records, trial.driver.now(), 60.0)
+        return f"{len(trial.requests)} requests"
+    recent = window_p95(trial.requests, trial.driver.now(), 60.0)
     shown = ", ".join(f"{variant} {p95 * 1000:.1f} ms" for variant, p95 in recent.items())
     said = last.message if trial.rolled_back else last.verdict
     return (
-        f"{last.at - trial.started:.0f} s, {len(trial.records)} requests, {last.phase} at "
+        f"{last.at - trial.started:.0f} s, {len(trial.requests)} requests, {last.phase} at "
         f"{last.weight:g} %, P95 of a minute: {shown or '-'}; {said[:120]}"
     )
 
@@ -148,8 +148,8 @@ def _line(trial: Trial) -> str:
 def _figures(trial: Trial) -> dict[str, object]:
     last = trial.last
     return {
-        "requests": len(trial.records),
-        "failed": sum(not record.ok for record in trial.records),
+        "requests": len(trial.requests),
+        "failed": sum(not request.ok for request in trial.requests),
         "seconds": None if last is None else round(last.at - trial.started, 1),
         "phase": None if last is None else last.phase,
         "rolled_back_after_seconds": trial.rollback_seconds,

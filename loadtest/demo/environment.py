@@ -1,4 +1,4 @@
-"""What the demo needs before it can play: exported versions and a server of its own."""
+"""Exported versions and a server process, for the demo, the benchmark and the trial."""
 
 from __future__ import annotations
 
@@ -11,34 +11,35 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
 from types import FrameType
 from typing import NoReturn
 
+import httpx
+
 from loadtest.demo.scenario import CANARY, INTERVAL_SECONDS, STABLE
-from loadtest.generator.http_client import ClientError, HttpClient
 from service.clock import Clock
 from service.manifest import NAME, sha256
 
 _MODEL = "next-vector"
 _STOP_SECONDS = 15.0
 
-# The same interpreter, whatever PATH says.
+# The same interpreter, whatever is on PATH.
 _NEXTVEC = [sys.executable, "-c", "from service.cli import main; raise SystemExit(main())"]
 SERVE = (*_NEXTVEC, "serve")
 
 
 class EnvironmentSetupError(Exception):
-    """The demo cannot begin; says what to do."""
+    """An export or the server failed. The message says what to do or ends with the log."""
 
 
 def is_export_current(models: Path, version: str, checkpoint: Path, window: int) -> bool:
-    """Whether `version` was exported from this very checkpoint, for `window` vectors.
+    """Whether `version` was exported from this checkpoint for `window` vectors.
 
-    In today's form: the precisions it carries are in its manifest.
+    An export without precisions in its manifest has an old format and is not current.
     """
     try:
         manifest = json.loads((models / _MODEL / version / NAME).read_bytes())
@@ -55,10 +56,10 @@ def is_export_current(models: Path, version: str, checkpoint: Path, window: int)
 def export_version(
     models: Path, version: str, checkpoint: Path, log: Path, window: int, *more: str
 ) -> None:
-    """`nextvec export`, in place of what another checkpoint left. Raises `EnvironmentSetupError`.
+    """Run `nextvec export` with the options `more`, replacing an existing export.
 
-    `more` are further options. In a process of its own: torch and its memory are gone
-    before anything is measured.
+    It runs in a separate process, so that torch and its memory are gone before anything is
+    measured. Raises `EnvironmentSetupError`.
     """
     rmtree(models / _MODEL / version, ignore_errors=True)
     command = [*_NEXTVEC, "export", str(checkpoint), "--version", version]
@@ -68,7 +69,7 @@ def export_version(
 
 @dataclass
 class ServerProcess:
-    """A running `nextvec serve`: its address, and the token that may do everything."""
+    """A running `nextvec serve`: its address and an approver token."""
 
     url: str
     token: str
@@ -76,25 +77,22 @@ class ServerProcess:
     log: Path
 
     def check(self) -> None:
-        """Raise `EnvironmentSetupError` if it has ended."""
+        """Raise `EnvironmentSetupError` if the process has ended."""
         if self.process.poll() is not None:
             raise EnvironmentSetupError(
                 f"the server ended with status {self.process.returncode}:\n{_tail(self.log)}"
             )
 
     async def ready(self, clock: Clock, seconds: float) -> None:
-        """Wait until it serves. Raises `EnvironmentSetupError` after `seconds`."""
-        client = HttpClient(self.url, timeout=5.0)
+        """Wait until the server is ready. Raises `EnvironmentSetupError` after `seconds`."""
         until = clock.monotonic() + seconds
-        while clock.monotonic() < until:
-            self.check()
-            try:
-                if (await client.request("GET", "/v2/health/ready")).status == 200:
-                    client.close()
-                    return
-            except ClientError:
-                pass
-            await asyncio.sleep(0.1)
+        async with httpx.AsyncClient(base_url=self.url, timeout=5.0) as client:
+            while clock.monotonic() < until:
+                self.check()
+                with suppress(httpx.HTTPError):
+                    if (await client.get("/v2/health/ready")).is_success:
+                        return
+                await asyncio.sleep(0.1)
         raise EnvironmentSetupError(
             f"the server was not ready within {seconds:.0f} s:\n{_tail(self.log)}"
         )
@@ -110,13 +108,13 @@ def export_direct(checkpoint: Path, graph: Path, log: Path) -> None:
 
 
 def slow_version_command(version: str, factor: float) -> list[str]:
-    """What serves `version` as if each run took `factor` times as long."""
+    """The command of a server on which each run of `version` takes `factor` times as long."""
     command = [sys.executable, "-m", "loadtest.trial.degraded_server"]
     return [*command, "--slow", version, "--factor", str(factor)]
 
 
 def noisy_version_command(version: str, noise: float) -> list[str]:
-    """What serves `version` with predictions that are off by `noise`."""
+    """The command of a server that adds `noise` to the predictions of `version`."""
     command = [sys.executable, "-m", "loadtest.trial.degraded_server"]
     return [*command, "--noisy", version, "--noise", str(noise)]
 
@@ -130,10 +128,10 @@ def run_server(
     settings: Mapping[str, str] | None = None,
     launcher: Sequence[str] = SERVE,
 ) -> Iterator[ServerProcess]:
-    """A server on a free port with a rollout record of its own; stopped at the end, always.
+    """Run a server on a free port with a new rollout database, and stop it at the end.
 
-    `settings` are more of the `NEXTVEC_` variables; `launcher` is what takes the options
-    of `nextvec serve`.
+    `settings` are additional `NEXTVEC_` variables. `launcher` is a command that takes the
+    options of `nextvec serve`.
     """
     for old in out.glob("rollout.db*"):
         old.unlink()
@@ -157,7 +155,7 @@ def run_server(
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment,
-            # Ctrl-C is for the demo, which then stops the server in order.
+            # Ctrl-C reaches only the demo, which then stops the server.
             start_new_session=True,
         )
         try:
@@ -172,12 +170,12 @@ def run_server(
 
 
 def exit_on_sigterm() -> None:
-    """From now on a command that is terminated ends its server as an interrupted one does."""
+    """Exit on SIGTERM through `SystemExit`, so that `run_server` stops its server."""
     signal.signal(signal.SIGTERM, _terminated)
 
 
 def free_port() -> int:
-    """A port that nobody listens on at this moment."""
+    """A port that no process listens on at the moment."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
@@ -194,7 +192,7 @@ def _run(command: list[str], log: Path, failed: str) -> None:
 
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:
-    """The caller's, without settings meant for another server."""
+    """The environment without `NEXTVEC_` variables meant for another server, plus `more`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("NEXTVEC_")}
     return {**kept, **more}
 

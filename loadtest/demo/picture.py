@@ -1,4 +1,4 @@
-"""The demo in one picture: an act a column, P95 above, who gets the traffic below."""
+"""The picture of the demo: one column per act, P95 at the top, the traffic split below."""
 
 from __future__ import annotations
 
@@ -10,34 +10,35 @@ from matplotlib.figure import Figure
 
 from loadtest.demo import scenario
 from loadtest.demo.run import ActRun
+from loadtest.report.latency import by_version, p95_over_time
 from loadtest.report.plots import COLOURS
-from loadtest.report.request_log import by_version, p95_over_time
 from loadtest.report.summary import RATIO_BOUND
 
 _COLOURS = {scenario.STABLE: COLOURS["stable"], scenario.CANARY: COLOURS["canary"]}
 _WINDOW = 8.0
 
 
-def draw_demo(performances: Sequence[ActRun], path: Path) -> None:
-    """Write the picture. Versions keep their colour through a promotion."""
-    figure = Figure(figsize=(6.2 * len(performances), 7), layout="constrained")
-    axes = figure.subplots(2, len(performances), sharex="col", squeeze=False)
-    for column, played in enumerate(performances):
-        _latency(axes[0][column], played, column + 1)
-        _traffic(axes[1][column], played)
+def draw_demo(act_runs: Sequence[ActRun], path: Path) -> None:
+    """Write the picture. A version keeps its colour after a promotion."""
+    figure = Figure(figsize=(6.2 * len(act_runs), 7), layout="constrained")
+    axes = figure.subplots(2, len(act_runs), sharex="col", squeeze=False)
+    for column, act_run in enumerate(act_runs):
+        _draw_latency(axes[0][column], act_run, column + 1)
+        _draw_traffic(axes[1][column], act_run)
     figure.supxlabel(
         f"{scenario.STABLE} reads {scenario.WINDOWS[scenario.STABLE]} vectors, {scenario.CANARY} "
-        f"{scenario.WINDOWS[scenario.CANARY]}. Dotted: the rollout starts; solid: its end. "
-        "At each change of weight, sessions that move are primed once: a short peak, "
-        "which the guardrail leaves out.",
+        f"{scenario.WINDOWS[scenario.CANARY]}. "
+        "Dotted line: start of the rollout; solid line: its end. "
+        "A change of weight moves sessions to another version, which reads their context "
+        "once: a short peak that is not evidence.",
         fontsize=8,
         color="#7f7f7f",
     )
     figure.savefig(path, dpi=120)
 
 
-def _latency(axes: Axes, played: ActRun, number: int) -> None:
-    points = p95_over_time(played.driver.records, _WINDOW, by=by_version)
+def _draw_latency(axes: Axes, act_run: ActRun, number: int) -> None:
+    points = p95_over_time(act_run.driver.requests, _WINDOW, by=by_version)
     for version, colour in _COLOURS.items():
         own = [(point.at, point.p95[version] * 1000) for point in points if version in point.p95]
         if own:
@@ -53,21 +54,21 @@ def _latency(axes: Axes, played: ActRun, number: int) -> None:
             color="#d62728",
             linestyle="--",
             linewidth=1,
-            label=f"allowed: {RATIO_BOUND} × {scenario.STABLE}",
+            label=f"limit: {RATIO_BOUND} × {scenario.STABLE}",
         )
-    axes.set_title(f"Act {number}: {played.act.title}", fontsize=11)
+    axes.set_title(f"Act {number}: {act_run.act.title}", fontsize=11)
     axes.set_ylabel(f"P95 of the last {_WINDOW:g} s, ms")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="best", fontsize=9)
-    _mark(axes, played)
+    _mark_rollout(axes, act_run)
 
 
-def _traffic(axes: Axes, played: ActRun) -> None:
-    # From the beginning: the first look comes a moment after it.
-    at = [0.0, *(sample.at for sample in played.samples)]
-    share = [0.0, *(scenario.canary_share(sample) for sample in played.samples)]
+def _draw_traffic(axes: Axes, act_run: ActRun) -> None:
+    # Starts at 0, because the first sample comes a moment later.
+    at = [0.0, *(sample.at for sample in act_run.samples)]
+    share = [0.0, *(scenario.canary_share(sample) for sample in act_run.samples)]
     axes.stackplot(
         at,
         share,
@@ -76,22 +77,22 @@ def _traffic(axes: Axes, played: ActRun) -> None:
         step="post",
         alpha=0.75,
     )
-    axes.set(xlabel="seconds", ylabel="share of new requests, %", ylim=(0, 100))
-    if played.samples:
+    axes.set(xlabel="time, s", ylabel="share of new requests, %", ylim=(0, 100))
+    if act_run.samples:
         axes.set_xlim(0, max(at))
-    _mark(axes, played)
-    if played.ended is None:
+    _mark_rollout(axes, act_run)
+    if act_run.ended is None:
         return
-    decided = scenario.deciding_sample(played.samples)
-    outcome = str(played.act.expected) if not played.problems else "not as it must"
-    begin = played.started or 0.0
-    took = played.ended - begin
-    p95 = scenario.p95_by_version(played.driver.records, begin, played.ended)
-    measured = f"\nP95 {p95[scenario.CANARY] / p95[scenario.STABLE]:.2f} ×" if len(p95) == 2 else ""
-    evidence = "" if decided is None else f", guardrail: {decided.outcome}"
+    deciding = scenario.deciding_sample(act_run.samples)
+    outcome = str(act_run.act.expected) if not act_run.problems else "ended unexpectedly"
+    begin = act_run.started or 0.0
+    duration = act_run.ended - begin
+    p95 = scenario.p95_by_version(act_run.driver.requests, begin, act_run.ended)
+    ratio = f"\nP95 {p95[scenario.CANARY] / p95[scenario.STABLE]:.2f} ×" if len(p95) == 2 else ""
+    verdict = "" if deciding is None else f", guardrail: {deciding.outcome}"
     axes.annotate(
-        f"{scenario.CANARY} {outcome}\nafter {took:.0f} s{measured}{evidence}",
-        (played.ended, 50),
+        f"{scenario.CANARY} {outcome}\nafter {duration:.0f} s{ratio}{verdict}",
+        (act_run.ended, 50),
         xytext=(-12, 0),
         textcoords="offset points",
         ha="right",
@@ -101,7 +102,7 @@ def _traffic(axes: Axes, played: ActRun) -> None:
     )
 
 
-def _mark(axes: Axes, played: ActRun) -> None:
-    for at, style in ((played.started, ":"), (played.ended, "-")):
+def _mark_rollout(axes: Axes, act_run: ActRun) -> None:
+    for at, style in ((act_run.started, ":"), (act_run.ended, "-")):
         if at is not None:
             axes.axvline(at, color="black", linestyle=style, linewidth=1)

@@ -1,4 +1,4 @@
-"""One act, played against a running server."""
+"""Runs one act against a running server: traffic, rollout, approvals and the check at the end."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from loadtest.demo.scenario import Act, NextAction
 from loadtest.generator import callers
 from loadtest.generator.http_client import HttpClient
 from loadtest.generator.open_loop import OpenLoopDriver, constant_arrivals, poisson_arrivals
-from loadtest.report.request_log import percentile
+from loadtest.report.latency import percentile
 from loadtest.rollout_client import RolloutClient, RolloutSample, watch_rollout
 from loadtest.streams import Streams
 from service.clock import Clock
 
 QUIET_SECONDS = 6.0
-"""Traffic before the rollout, and after its end."""
+"""Traffic before the start of the rollout, and after its end."""
 
-_LOOK_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 _SEED = 1
 
 
 @dataclass
 class ActRun:
-    """An act as it goes on. Times in seconds from `driver.epoch`; `ended` None until it has."""
+    """The progress of an act. Times are seconds from `driver.epoch`, None until they happen."""
 
     act: Act
     driver: OpenLoopDriver
-    alone: float = 0.0
-    """Seconds that a request takes here when nothing else runs."""
+    unloaded_latency: float = 0.0
+    """Seconds that a request takes on this machine when nothing else runs."""
     rate: float = 0.0
     samples: list[RolloutSample] = field(default_factory=list)
     started: float | None = None
@@ -53,139 +53,142 @@ async def run_act(
     seconds: float,
     show: Callable[[ActRun], None],
 ) -> ActRun:
-    """Play `act` in at most `seconds`; `show` is called at every look.
+    """Run `act` for at most `seconds`, and call `show` at each poll.
 
-    Raises `EnvironmentSetupError` when the server is gone and `AdminError` when it refuses.
+    Raises `EnvironmentSetupError` if the server ends, and `AdminError` if it refuses.
     """
     client = HttpClient(server.url)
-    run = secrets.token_hex(4)
-    playing = ActRun(act, OpenLoopDriver(_callers(act, client, streams, run), clock))
-    admin = RolloutClient(client, server.token, playing.driver.now)
-    playing.alone = await _probe(act, client, streams, clock)
-    playing.rate = scenario.choose_rate(act, playing.alone)
-    watching = asyncio.create_task(watch_rollout(admin, _LOOK_SECONDS, playing.samples))
-    traffic = _BackgroundTraffic(playing)
+    key_prefix = secrets.token_hex(4)
+    act_run = ActRun(act, OpenLoopDriver(_make_callers(act, client, streams, key_prefix), clock))
+    admin = RolloutClient(server.url, server.token, act_run.driver.now)
+    act_run.unloaded_latency = await _probe(act, client, streams, clock)
+    act_run.rate = scenario.choose_rate(act, act_run.unloaded_latency)
+    watcher = asyncio.create_task(watch_rollout(admin, _POLL_SECONDS, act_run.samples))
+    traffic = _BackgroundTraffic(act_run)
     try:
         await traffic.settle(show)
-        playing.started = playing.driver.now()
-        begun = await admin.start(scenario.CANARY, act.plan)
-        await _play(playing, admin, begun.generation, seconds, server, show)
-        playing.ended = playing.driver.now()
-        await _show_for(QUIET_SECONDS, playing, show)
+        act_run.started = act_run.driver.now()
+        first = await admin.start(scenario.CANARY, act.plan)
+        await _follow_rollout(act_run, admin, first.generation, seconds, server, show)
+        act_run.ended = act_run.driver.now()
+        await _show_for(QUIET_SECONDS, act_run, show)
         last = await admin.status()
-        playing.samples.append(last)
+        act_run.samples.append(last)
         if "abort" in last.legal:
-            await admin.abort()  # it hung; the next act needs a service at rest
+            await admin.abort()  # it did not end in time; the next act needs an idle server
     finally:
-        watching.cancel()
+        watcher.cancel()
         with suppress(asyncio.CancelledError):
-            await watching
+            await watcher
         try:
             await traffic.stop()
         finally:
             client.close()
-    later = [record for record in playing.driver.records if record.intended > playing.ended]
-    playing.problems += scenario.find_problems(act, last, later)
-    return playing
+            await admin.close()
+    later = [request for request in act_run.driver.requests if request.intended > act_run.ended]
+    act_run.problems += scenario.find_problems(act, last, later)
+    return act_run
 
 
 class _BackgroundTraffic:
-    """Requests at the act's rate, from `begin` until `stop`."""
+    """Requests at the rate of the act, from `start` to `stop`."""
 
-    def __init__(self, playing: ActRun) -> None:
-        self._playing = playing
-        self._over = False
+    def __init__(self, act_run: ActRun) -> None:
+        self._act_run = act_run
+        self._stopped = False
         self._task: asyncio.Task[None] | None = None
 
-    def begin(self) -> None:
-        act, rate = self._playing.act, self._playing.rate
+    def start(self) -> None:
+        act, rate = self._act_run.act, self._act_run.rate
         arrivals = (
             poisson_arrivals(rate, _SEED) if act.arrivals == "poisson" else constant_arrivals(rate)
         )
-        self._over = False
-        run = self._playing.driver.run(arrivals, lambda: self._over)
+        self._stopped = False
+        run = self._act_run.driver.run(arrivals, lambda: self._stopped)
         self._task = asyncio.create_task(run)
 
     async def stop(self) -> None:
-        """Send no more, and await every answer."""
-        self._over = True
+        """Send no more requests, and await all responses."""
+        self._stopped = True
         if self._task is not None:
             await self._task
 
     async def settle(self, show: Callable[[ActRun], None]) -> None:
-        """Begin at the act's rate, and again at a lower one while requests are held up."""
+        """Start at the rate of the act, and restart at a lower rate while requests queue."""
         while True:
-            begun = self._playing.driver.now()
-            self.begin()
-            await _show_for(QUIET_SECONDS, self._playing, show)
-            records = self._playing.driver.records
-            median = percentile([r.latency for r in records if r.intended >= begun], 50)
+            begin = self._act_run.driver.now()
+            self.start()
+            await _show_for(QUIET_SECONDS, self._act_run, show)
+            requests = self._act_run.driver.requests
+            median = percentile([r.latency for r in requests if r.intended >= begin], 50)
             lower = scenario.reduced_rate(
-                self._playing.act, self._playing.rate, self._playing.alone, median
+                self._act_run.act, self._act_run.rate, self._act_run.unloaded_latency, median
             )
             if lower is None:
                 return
             await self.stop()
-            self._playing.rate = lower
+            self._act_run.rate = lower
 
 
-async def _play(
-    playing: ActRun,
+async def _follow_rollout(
+    act_run: ActRun,
     admin: RolloutClient,
     generation: int,
     seconds: float,
     server: ServerProcess,
     show: Callable[[ActRun], None],
 ) -> None:
-    """From the start of the rollout to its end, or to the limit."""
+    """Approve when asked, until the rollout ends or the time is up."""
     while True:
-        await asyncio.sleep(_LOOK_SECONDS / 2)
+        await asyncio.sleep(_POLL_SECONDS / 2)
         server.check()
-        show(playing)
-        if playing.driver.now() > seconds - QUIET_SECONDS:
-            playing.problems.append(
-                f"no end within {seconds:.0f} s at {playing.rate:.1f} requests/s, as one alone "
-                f"takes {playing.alone * 1000:.0f} ms here; try again when the machine is quieter"
+        show(act_run)
+        if act_run.driver.now() > seconds - QUIET_SECONDS:
+            act_run.problems.append(
+                f"the rollout did not end within {seconds:.0f} s at {act_run.rate:.1f} requests/s; "
+                f"a single request takes {act_run.unloaded_latency * 1000:.0f} ms here. "
+                "Try again when the machine is less busy"
             )
             return
-        sample = playing.latest
+        sample = act_run.latest
         if sample is None:
             continue
         match scenario.next_action(sample, generation):
             case NextAction.STOP:
                 return
             case NextAction.PROMOTE:
-                playing.samples.append(await admin.promote(sample.generation))
+                act_run.samples.append(await admin.promote(sample.generation))
             case NextAction.WAIT:
                 continue
 
 
-async def _show_for(seconds: float, playing: ActRun, show: Callable[[ActRun], None]) -> None:
-    until = playing.driver.now() + seconds
-    while playing.driver.now() < until:
-        await asyncio.sleep(_LOOK_SECONDS / 2)
-        show(playing)
+async def _show_for(seconds: float, act_run: ActRun, show: Callable[[ActRun], None]) -> None:
+    until = act_run.driver.now() + seconds
+    while act_run.driver.now() < until:
+        await asyncio.sleep(_POLL_SECONDS / 2)
+        show(act_run)
 
 
 async def _probe(act: Act, client: HttpClient, streams: Streams, clock: Clock) -> float:
-    """Seconds that a request takes on this machine when it is alone: the median of a few."""
-    (caller,) = _callers(act, client, streams, f"probe-{secrets.token_hex(4)}", 1)
-    took = []
+    """Median latency of a few requests sent one after the other, in seconds."""
+    (caller,) = _make_callers(act, client, streams, f"probe-{secrets.token_hex(4)}", 1)
+    latencies = []
     for _ in range(act.probes):
         begin = clock.monotonic()
         response = await caller.call()
-        took.append(clock.monotonic() - begin)
+        latencies.append(clock.monotonic() - begin)
         if response.status != 200:
-            said = response.body[:500].decode("utf-8", "replace")
-            raise EnvironmentSetupError(f"the server answered status {response.status}: {said}")
-    return percentile(took, 50)
+            excerpt = response.body[:500].decode("utf-8", "replace")
+            raise EnvironmentSetupError(f"the server sent status {response.status}: {excerpt}")
+    return percentile(latencies, 50)
 
 
-def _callers(
-    act: Act, client: HttpClient, streams: Streams, run: str, count: int | None = None
+def _make_callers(
+    act: Act, client: HttpClient, streams: Streams, key_prefix: str, count: int | None = None
 ) -> list[callers.Caller]:
     count = count or act.callers
     if act.mode == "stateless":
         context = max(scenario.WINDOWS.values())
-        return callers.make_stateless_callers(client, streams, count, context, run)
-    return callers.make_session_callers(client, streams, count, scenario.SESSION_LENGTH, run)
+        return callers.make_stateless_callers(client, streams, count, context, key_prefix)
+    length = scenario.SESSION_LENGTH
+    return callers.make_session_callers(client, streams, count, length, key_prefix)

@@ -1,6 +1,6 @@
-"""The demo's two acts: what is played, how fast, and whether it ended as it must.
+"""The two acts of the demo: traffic, plan, request rate and expected ending.
 
-Only decisions; `loadtest.performance` carries them out.
+This module only decides; `loadtest.demo.run` carries the decisions out.
 """
 
 from __future__ import annotations
@@ -10,19 +10,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
-from loadtest.report.request_log import RequestLog, percentile
+from loadtest.report.latency import percentile
+from loadtest.report.request_log import RequestLog
 from loadtest.rollout_client import RolloutSample
 
 STABLE, CANARY = "phase-2", "phase-3"
 WINDOWS = {STABLE: 500, CANARY: 1000}
-"""Vectors each version reads."""
+"""The context window of each version, in vectors."""
 
 INTERVAL_SECONDS = 1.0
-"""Between two looks of the guardrail. One look never rolls back alone, and a pass takes
-five of them at least."""
+"""The guardrail's evaluation interval. A single evaluation never rolls back, and a pass
+takes at least five."""
 
-# The demo's plans keep the service's ratio of 1.2 and shorten its waits. Some hundred
-# requests cannot show that a canary fails within 1 % of stable.
+# The demo keeps the service's ratio of 1.2 and shortens the waits. It also allows a larger
+# error margin: a few hundred requests cannot show that the error rate is within 1 %.
 _WAITS = {
     "guardrails": {"errors": {"margin": 0.05}},
     "warm_up_seconds": 4.0,
@@ -34,14 +35,14 @@ _WAITS = {
 
 
 class ActEnding(StrEnum):
-    """How an act ends."""
+    """How an act can end."""
 
     ROLLED_BACK = "rolled back"
     PROMOTED = "promoted"
 
 
 class NextAction(StrEnum):
-    """What to do after a look at the rollout."""
+    """What to do next with the rollout."""
 
     WAIT = "wait"
     PROMOTE = "promote"
@@ -50,10 +51,11 @@ class NextAction(StrEnum):
 
 @dataclass(frozen=True)
 class Act:
-    """One act. `load` is the share of a core that the callers may ask for at weight 0.
+    """One act. `load` is the share of a core that the traffic may use at weight 0.
 
-    `slowest` and `fastest` bound the rate in requests a second: below, the
-    evidence takes too long; above, nothing is gained.
+    `slowest` and `fastest` bound the rate in requests per second. Below, the evidence takes
+    too long; above, it does not come sooner. `seconds` limits the act. `probes` requests
+    measure the latency on an idle machine.
     """
 
     title: str
@@ -71,16 +73,16 @@ class Act:
 
     @property
     def plan(self) -> dict[str, Any]:
-        """As the admin API takes it."""
+        """The rollout plan, for the admin API."""
         return {**_WAITS, "alpha": self.alpha, "steps": list(self.steps)}
 
 
 ACTS = (
     Act(
-        title="every request brings its whole context of 1000 vectors",
+        title="each request sends its whole context of 1000 vectors",
         mode="stateless",
-        # Evenly apart, so that a context does not wait behind another one: the
-        # wait would be the same for both versions and hide what is compared.
+        # Evenly spaced, so that a context does not wait behind another one. The wait would
+        # be the same for both versions and hide their difference.
         arrivals="constant",
         callers=32,
         load=0.45,
@@ -90,15 +92,15 @@ ACTS = (
         expected=ActEnding.ROLLED_BACK,
         seconds=165.0,
         alpha=0.01,
-        # A quarter is enough to see that nearly every canary request is slow, and
-        # leaves stable the requests from which its percentile is learnt.
+        # A quarter is enough to show that nearly every canary request is slow. It leaves
+        # stable enough requests to learn its percentile.
         steps=(
             {"weight": 25, "min_dwell_seconds": 5, "min_samples": 20},
             {"weight": 50, "min_dwell_seconds": 5, "min_samples": 20, "approval": True},
         ),
     ),
     Act(
-        title="the same callers as sessions of 60 vectors: a request brings one",
+        title="the same callers use sessions of 60 vectors; each request sends one",
         mode="session",
         arrivals="constant",
         callers=32,
@@ -108,7 +110,7 @@ ACTS = (
         probes=40,
         expected=ActEnding.PROMOTED,
         seconds=250.0,
-        # The same canary's second attempt has an eighth of it.
+        # The second attempt of a canary gets an eighth of alpha.
         alpha=0.08,
         steps=(
             {"weight": 25, "min_dwell_seconds": 5, "min_samples": 100},
@@ -118,26 +120,26 @@ ACTS = (
 )
 
 SESSION_LENGTH = 60
-"""Vectors a session; short of every window, so that each request is one step."""
+"""Vectors in a session. It is shorter than every window, so each request is one step."""
 
 TOTAL_SECONDS = 340.0
-"""For all of it: six minutes, less the picture and the server's end."""
+"""The whole demo: six minutes, minus the picture and the shutdown of the server."""
 
 LEAST_SECONDS = 90.0
-"""An act gets these even when what came before it took long."""
+"""An act gets at least this long, even if the demo is late."""
 
 
 def choose_rate(act: Act, seconds: float) -> float:
-    """Requests a second, where one request alone takes `seconds`."""
+    """Requests per second, if one request on an idle machine takes `seconds`."""
     return min(act.fastest, max(act.slowest, act.load / seconds))
 
 
 def reduced_rate(act: Act, asked: float, alone: float, median: float) -> float | None:
-    """A lower rate, when requests that take `alone` seconds by themselves take `median`
-    at the rate `asked`; None when that is well enough.
+    """A lower rate than `asked` if requests queue at that rate; None if they do not.
 
-    Twice as long means that they wait for each other, or that the machine has other
-    work: then the wait would be measured in place of the version.
+    Requests take `alone` seconds on an idle machine and `median` at the rate `asked`. Twice
+    as long means that they wait for each other or that the machine is busy. The wait would
+    then dominate the comparison of the versions.
     """
     if median <= 2 * alone or asked <= act.slowest:
         return None
@@ -145,40 +147,40 @@ def reduced_rate(act: Act, asked: float, alone: float, median: float) -> float |
 
 
 def time_limit(act: Act, elapsed: float) -> float:
-    """Seconds that an act may take when it begins `elapsed` seconds into the demo."""
+    """Seconds that an act may take if it starts `elapsed` seconds into the demo."""
     return min(act.seconds, max(LEAST_SECONDS, TOTAL_SECONDS - elapsed))
 
 
 def next_action(sample: RolloutSample, generation: int) -> NextAction:
-    """What to do next in the rollout that began with `generation`.
+    """What to do next with the rollout that started at `generation`.
 
-    A rollout that waits for anything but approval will not go on by itself.
+    A rollout that is paused for any reason but approval does not continue by itself.
     """
     if sample.generation < generation:
-        return NextAction.WAIT  # seen before the start
+        return NextAction.WAIT  # a sample from before the start
     if sample.phase == "Paused":
         return NextAction.PROMOTE if sample.reason == "approval" else NextAction.STOP
     return NextAction.STOP if sample.phase in {"Healthy", "RolledBack"} else NextAction.WAIT
 
 
 def find_problems(act: Act, last: RolloutSample, later: Sequence[RequestLog]) -> list[str]:
-    """Why the act did not end as it must; empty when it did.
+    """Why the act did not end as expected; empty if it did.
 
-    `last` is the status at the end, `later` the requests that were due after it.
+    `last` is the status at the end. `later` are the requests that were due after the end.
     """
     found = []
     wanted = STABLE if act.expected is ActEnding.ROLLED_BACK else CANARY
     if act.expected is ActEnding.ROLLED_BACK:
         if last.phase != "RolledBack" or last.reason != "guardrail_failed":
-            found.append(f"the guardrail did not roll {CANARY} back: {_where(last)}")
+            found.append(f"the guardrail did not roll {CANARY} back: {_describe(last)}")
     elif last.phase != "Healthy" or last.stable != CANARY:
-        found.append(f"{CANARY} was not promoted: {_where(last)}")
+        found.append(f"{CANARY} was not promoted: {_describe(last)}")
     if last.weight != 0:
         found.append(f"the canary's weight is {last.weight:g} %, not 0")
-    failed = [record for record in later if not record.ok]
-    astray = [record for record in later if record.ok and record.version != wanted]
+    failed = [request for request in later if not request.ok]
+    astray = [request for request in later if request.ok and request.version != wanted]
     if not later:
-        found.append("no request came after the end to show where they go")
+        found.append("no request was due after the end of the rollout")
     if failed:
         found.append(f"{len(failed)} of {len(later)} later requests failed: {failed[0].error}")
     if astray:
@@ -187,23 +189,23 @@ def find_problems(act: Act, last: RolloutSample, later: Sequence[RequestLog]) ->
 
 
 def canary_share(sample: RolloutSample) -> float:
-    """Per cent of new requests that go to `CANARY`, in whatever role."""
+    """Per cent of new requests that go to the version `CANARY`, as canary or as stable."""
     return 100.0 if sample.stable == CANARY else sample.weight
 
 
 def deciding_sample(samples: Sequence[RolloutSample]) -> RolloutSample | None:
-    """The last look that had a verdict, whose words carry its arithmetic."""
+    """The last sample with a verdict; its text has the arithmetic."""
     return next((s for s in reversed(samples) if s.outcome in {"pass", "fail"}), None)
 
 
-def p95_by_version(records: Sequence[RequestLog], begin: float, end: float) -> dict[str, float]:
-    """P95 in seconds by version, of answers to requests that were due in `[begin, end)`."""
+def p95_by_version(requests: Sequence[RequestLog], begin: float, end: float) -> dict[str, float]:
+    """P95 in seconds by version, of successful requests that were due in `[begin, end)`."""
     found = {
         version: percentile(
             [
-                record.latency
-                for record in records
-                if record.ok and record.version == version and begin <= record.intended < end
+                request.latency
+                for request in requests
+                if request.ok and request.version == version and begin <= request.intended < end
             ],
             95,
         )
@@ -212,6 +214,6 @@ def p95_by_version(records: Sequence[RequestLog], begin: float, end: float) -> d
     return {version: value for version, value in found.items() if value == value}  # noqa: PLR0124  not NaN
 
 
-def _where(sample: RolloutSample) -> str:
+def _describe(sample: RolloutSample) -> str:
     reason = f" ({sample.reason})" if sample.reason else ""
     return f"{sample.phase}{reason} at {sample.weight:g} %: {sample.verdict or sample.message}"

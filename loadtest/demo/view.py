@@ -1,4 +1,4 @@
-"""What the demo shows on the terminal."""
+"""The terminal output of the demo."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from loadtest.demo import scenario
 from loadtest.demo.run import ActRun
-from loadtest.report.request_log import by_version, window_p95
+from loadtest.report.latency import by_version, window_p95
 from loadtest.report.summary import RATIO_BOUND
 from loadtest.rollout_client import RolloutSample
 
@@ -22,24 +22,24 @@ _BAR = 24
 
 
 class Narrator:
-    """A live panel, and above it a line that stays for every change of phase."""
+    """A live panel. Each change of phase prints a permanent line above it."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
-        self._said: int | None = None
+        self._shown_generation: int | None = None
 
-    def show(self, playing: ActRun) -> None:
-        for sample in playing.samples:
-            if self._said is None:
-                self._said = sample.generation
-            if sample.generation > self._said:
-                self._said = sample.generation
+    def show(self, act_run: ActRun) -> None:
+        for sample in act_run.samples:
+            if self._shown_generation is None:
+                self._shown_generation = sample.generation
+            if sample.generation > self._shown_generation:
+                self._shown_generation = sample.generation
                 self._live.console.print(phase_row(sample), highlight=False)
-        self._live.update(live_panel(playing), refresh=True)
+        self._live.update(live_panel(act_run), refresh=True)
 
 
 def phase_row(sample: RolloutSample) -> RenderableType:
-    """One change of phase; its words wrap beside it."""
+    """A change of phase, with its message wrapped in a column."""
     row = Table.grid(padding=(0, 2))
     row.add_column(no_wrap=True)
     row.add_column(style="dim")
@@ -48,30 +48,30 @@ def phase_row(sample: RolloutSample) -> RenderableType:
     return row
 
 
-def live_panel(playing: ActRun) -> RenderableType:
-    """Where the act is: weight, P95s, ratio, evidence."""
-    now = playing.driver.now()
-    p95 = window_p95(playing.driver.records, now, 10.0, by=by_version)
+def live_panel(act_run: ActRun) -> RenderableType:
+    """The state of the act: rate, P95 by version, weight and evidence."""
+    now = act_run.driver.now()
+    p95 = window_p95(act_run.driver.requests, now, 10.0, by=by_version)
     shown = "   ".join(
         f"{version} {p95[version] * 1000:.1f} ms" for version in scenario.WINDOWS if version in p95
     )
     lines = [
         (
-            f"  {now:5.1f} s   {playing.rate:.1f} requests/s   "
-            f"{len(playing.driver.records)} answers   P95 of 10 s: {shown or '-'}"
+            f"  {now:5.1f} s   {act_run.rate:.1f} requests/s   "
+            f"{len(act_run.driver.requests)} responses   P95 over 10 s: {shown or '-'}"
         )
     ]
-    if (sample := playing.latest) is not None:
+    if (sample := act_run.latest) is not None:
         share = scenario.canary_share(sample)
-        lines.append(f"  {scenario.CANARY}'s share  {progress_bar(share, 100)} {share:.0f} %")
-        if sample.bound is not None and playing.started is not None:
+        lines.append(f"  {scenario.CANARY} share     {progress_bar(share, 100)} {share:.0f} %")
+        if sample.bound is not None and act_run.started is not None:
             lines += [
                 (
-                    f"  it is too slow   {progress_bar(sample.fail or 0, sample.bound)} "
+                    f"  evidence: fail  {progress_bar(sample.fail or 0, sample.bound)} "
                     f"ln E {sample.fail or 0:5.2f} of {sample.bound:.2f}"
                 ),
                 (
-                    f"  it is fit        {progress_bar(sample.good or 0, sample.bound)} "
+                    f"  evidence: pass  {progress_bar(sample.good or 0, sample.bound)} "
                     f"ln E {sample.good or 0:5.2f} of {sample.bound:.2f}"
                 ),
             ]
@@ -79,56 +79,57 @@ def live_panel(playing: ActRun) -> RenderableType:
 
 
 def progress_bar(value: float, whole: float, width: int = _BAR) -> str:
-    """`value` of `whole` in blocks."""
+    """A bar of `width` characters, filled to `value / whole`."""
     filled = round(width * min(1.0, max(0.0, value / whole)))
     return "█" * filled + "░" * (width - filled)
 
 
-def act_results(performances: Sequence[ActRun]) -> list[dict[str, Any]]:
-    """What an act showed, for a file: the same as the table, and the looks it came from."""
+def act_results(act_runs: Sequence[ActRun]) -> list[dict[str, Any]]:
+    """The results of the acts for a JSON file: the table's figures and all samples."""
     return [
         {
-            "title": played.act.title,
-            "requests_per_second": played.rate,
-            "plan": played.act.plan,
-            "started": played.started,
-            "ended": played.ended,
+            "title": act_run.act.title,
+            "requests_per_second": act_run.rate,
+            "plan": act_run.act.plan,
+            "started": act_run.started,
+            "ended": act_run.ended,
             "p95_seconds": scenario.p95_by_version(
-                played.driver.records, played.started or 0.0, played.ended or 0.0
+                act_run.driver.requests, act_run.started or 0.0, act_run.ended or 0.0
             ),
-            "expected": str(played.act.expected),
-            "problems": played.problems,
-            "requests": len(played.driver.records),
-            "samples": [asdict(sample) for sample in played.samples],
+            "expected": str(act_run.act.expected),
+            "problems": act_run.problems,
+            "requests": len(act_run.driver.requests),
+            "samples": [asdict(sample) for sample in act_run.samples],
         }
-        for played in performances
+        for act_run in act_runs
     ]
 
 
-def results_table(performances: Sequence[ActRun]) -> RenderableType:
-    """Both acts: what was measured and how long it took; the verdicts with their arithmetic."""
-    table = Table(title="What happened", box=box.ROUNDED)
+def results_table(act_runs: Sequence[ActRun]) -> RenderableType:
+    """A table of the acts, and the service's verdicts with their arithmetic."""
+    table = Table(title="Results", box=box.ROUNDED)
     table.add_column("act", justify="right")
     table.add_column(f"P95 {scenario.STABLE}", justify="right")
     table.add_column(f"P95 {scenario.CANARY}", justify="right")
-    table.add_column(f"ratio (at most {RATIO_BOUND})", justify="right")
-    table.add_column("ended", justify="center")
+    table.add_column(f"ratio (limit {RATIO_BOUND})", justify="right")
+    table.add_column("result", justify="center")
     table.add_column("after", justify="right")
-    said = []
-    for number, played in enumerate(performances, start=1):
-        begin, end = played.started or 0.0, played.ended or 0.0
-        p95 = scenario.p95_by_version(played.driver.records, begin, end)
-        fine = not played.problems
+    verdicts = []
+    for number, act_run in enumerate(act_runs, start=1):
+        begin, end = act_run.started or 0.0, act_run.ended or 0.0
+        p95 = scenario.p95_by_version(act_run.driver.requests, begin, end)
+        expected = not act_run.problems
         table.add_row(
             str(number),
             *(f"{p95[v] * 1000:.1f} ms" if v in p95 else "-" for v in scenario.WINDOWS),
             f"{p95[scenario.CANARY] / p95[scenario.STABLE]:.2f}" if len(p95) == 2 else "-",
             Text(
-                str(played.act.expected) if fine else "not as it must", "green" if fine else "red"
+                str(act_run.act.expected) if expected else "unexpected",
+                "green" if expected else "red",
             ),
             f"{end - begin:.0f} s",
         )
-        decided = scenario.deciding_sample(played.samples)
-        words = decided.verdict if decided else "none"
-        said.append(Text.assemble((f"Act {number}, the service's verdict: ", "bold"), words))
-    return Group("", table, *said)
+        deciding = scenario.deciding_sample(act_run.samples)
+        verdict = deciding.verdict if deciding else "none"
+        verdicts.append(Text.assemble((f"Act {number}, verdict of the service: ", "bold"), verdict))
+    return Group("", table, *verdicts)

@@ -1,4 +1,4 @@
-"""Who sends what: callers with their whole context each time, or with a session."""
+"""Callers: each sends its whole context with every request, or appends to a session."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _BINARY = "application/octet-stream"
 
 
 class Caller(Protocol):
-    """One of many; the driver lets it have one call in flight at a time."""
+    """A source of requests. A driver keeps at most one call of a caller in flight."""
 
     async def call(self) -> HttpResponse:
-        """Its next request. Raises `ClientError` when no answer came."""
+        """Send the next request. Raises `ClientError` if there is no response."""
         ...
 
 
 @dataclass
 class StatelessCaller:
-    """Sends its last `context` vectors each time, one vector further on.
+    """Sends a context of `context` vectors each time, shifted by one vector.
 
-    `run` makes the routing keys of two runs differ. With `key="request"` every
-    request draws its variant afresh; with `"caller"` one caller stays on one,
-    and a few heavy callers can decide a comparison.
+    `run` is part of the routing key, so that two runs have different keys. With
+    `key="request"` each request gets its own variant. With `key="caller"` a caller stays
+    on one variant, and a few busy callers can dominate a comparison.
     """
 
     client: HttpClient
@@ -52,11 +52,11 @@ class StatelessCaller:
 
 @dataclass
 class SessionCaller:
-    """Appends one vector at a time to a session of `limit` vectors, then begins another.
+    """Appends one vector at a time to a session, and starts a new session after `limit`.
 
-    After a lost answer the same vector is sent at the same position again, which
-    the service answers once. A session that is gone is primed again with all its
-    vectors; a conflict's answer says where the session truly is.
+    After a lost response it sends the same vector at the same position again; the service
+    processes such a retry once. If the session is gone, it sends all vectors of the
+    session again. After a conflict it continues at the position that the response names.
     """
 
     client: HttpClient
@@ -65,12 +65,13 @@ class SessionCaller:
     limit: int
     run: str
     remaining: int
-    """Of its present session; the first ones differ, or all would end together."""
+    """Vectors left in the current session. The first sessions have different lengths, so
+    that they do not all end together."""
     begun: int = 0
     start: int = 0
     position: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Sent with every request besides its own."""
+    """Additional header fields of every request."""
 
     async def call(self) -> HttpResponse:
         if self.remaining <= 0:
@@ -116,7 +117,7 @@ def make_stateless_callers(
 def make_session_callers(
     client: HttpClient, streams: Streams, count: int, limit: int, run: str
 ) -> list[Caller]:
-    """`count` callers, each with a session at a time, of `limit` vectors."""
+    """`count` callers that each append to one session of `limit` vectors at a time."""
     return [
         SessionCaller(client, streams, i, limit, run, remaining=1 + i * limit // count)
         for i in range(count)

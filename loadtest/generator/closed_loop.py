@@ -1,4 +1,4 @@
-"""Closed loops: every caller sends its next request when it has the last answer."""
+"""Closed-loop load: each caller sends its next request when it has the last response."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from service.clock import Clock
 
 
 async def run(callers: Sequence[Caller], seconds: float, clock: Clock) -> Timings:
-    """All `callers` at once for `seconds`, after a tenth of it that is not counted.
+    """Run all `callers` at once for `seconds`, after a warm-up of a tenth of that time.
 
-    Raises `ClientError` at the first answer that is not good: a benchmark of
-    errors says nothing.
+    Raises `ClientError` at the first failed request, because latencies of errors are not
+    comparable, or if no request completes in time.
     """
     begin = clock.monotonic() + 0.1 * seconds
     end = begin + seconds
@@ -33,12 +33,12 @@ async def run(callers: Sequence[Caller], seconds: float, clock: Clock) -> Timing
         for caller in callers:
             group.create_task(loop(caller))
     if not took:
-        raise ClientError(f"nothing was answered within {seconds:g} s; give it more --seconds")
+        raise ClientError(f"no request completed within {seconds:g} s; increase --seconds")
     return Timings.of(took, len(took) / seconds)
 
 
 async def time_request(caller: Caller, clock: Clock) -> float:
-    """Seconds of one request. Raises as `run`."""
+    """Seconds that one request takes. Raises `ClientError` if it fails."""
     sent = clock.monotonic()
     response = await caller.call()
     took = clock.monotonic() - sent
@@ -47,7 +47,7 @@ async def time_request(caller: Caller, clock: Clock) -> float:
 
 
 def require_ok(response: HttpResponse) -> None:
-    """Raise `ClientError` unless the answer is good."""
+    """Raise `ClientError` unless the status is 200."""
     if response.status != 200:
-        said = response.body[:300].decode("utf-8", "replace")
-        raise ClientError(f"status {response.status}: {said}")
+        excerpt = response.body[:300].decode("utf-8", "replace")
+        raise ClientError(f"status {response.status}: {excerpt}")

@@ -1,4 +1,4 @@
-"""The event loop a generator runs on."""
+"""The event loop of the load generator."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def run_fast(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` on uvloop where it is installed, else on asyncio's own loop."""
+    """Run `work` on uvloop if it is installed, otherwise on asyncio's own event loop."""
     try:
         uvloop = importlib.import_module("uvloop")
     except ModuleNotFoundError:

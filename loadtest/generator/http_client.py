@@ -1,9 +1,8 @@
-"""A lean HTTP/1.1 client for a load generator: a keep-alive pool over httptools.
+"""A minimal HTTP/1.1 client for the load generator: a keep-alive pool over httptools.
 
-Why not httpx: on the two cores that the server runs on as well, its CPU time is
-taken from what is measured. A POST of 3 KB with an answer of 3 KB over uvloop
-took 0.05 ms of CPU here and 1.3 ms with httpx 0.28 (3,000 requests each, on the
-same busy machine): at 150 requests a second, 1 % of a core against 20 %.
+Other requests use httpx. The load generator often shares its cores with the server, so
+the client's CPU time distorts the measurement; docs/adr/0017-the-load-generators-client.md
+compares the clients.
 """
 
 from __future__ import annotations
@@ -18,35 +17,35 @@ import httptools
 import orjson
 
 _IDLE_SECONDS = 4.0
-"""A connection idle longer is not used again: uvicorn closes one after 5 s, and
-a request that crosses that close on the wire would count as the server's error."""
+"""Connections that were idle for longer are not reused. uvicorn closes them after 5 s, and
+a request sent at that moment would be counted as an error of the server."""
 
 
 class ClientError(Exception):
-    """No whole answer came: refused, closed midway, not HTTP, or too late."""
+    """There is no complete response: refused, closed early, not HTTP, or timed out."""
 
 
 @dataclass(frozen=True)
 class HttpResponse:
-    """An answer; header names are in lower case."""
+    """A response. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
     def json(self) -> object:
-        """The body, parsed. Raises `ClientError` when it is not JSON."""
+        """Parse the body. Raises `ClientError` if it is not JSON."""
         try:
             return orjson.loads(self.body)
         except orjson.JSONDecodeError as error:
-            raise ClientError(f"status {self.status}, and the body is not JSON") from error
+            raise ClientError(f"status {self.status} with a body that is not JSON") from error
 
 
 class HttpClient:
-    """Sends requests to one server, over as many connections as are in flight."""
+    """Sends requests to one server, with one connection for each request in flight."""
 
     def __init__(self, url: str, timeout: float = 30.0) -> None:
-        """`url` is `http://host[:port]`; `timeout` is in seconds for a whole request.
+        """`url` is `http://host[:port]`. `timeout` limits a whole request, in seconds.
 
         Raises `ValueError` for any other form of URL.
         """
@@ -57,7 +56,7 @@ class HttpClient:
         self._port = parts.port or 80
         self._host_header = parts.netloc
         self._timeout = timeout
-        # Last in, first out: a pool that has grown too wide idles out at its far end.
+        # Last in, first out: surplus connections of a peak stay idle and time out.
         self._idle: list[_ClientConnection] = []
 
     async def request(
@@ -67,20 +66,20 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         body: bytes | memoryview = b"",
     ) -> HttpResponse:
-        """One exchange. Raises `ClientError`; an error status is an answer, not an error."""
+        """Send a request and return its response, whatever its status. Raises `ClientError`."""
         try:
             async with asyncio.timeout(self._timeout):
                 connection = await self._connection()
                 try:
                     return await connection.exchange(self._head(method, path, headers, body), body)
                 finally:
-                    # One that was cut off in the middle may still get bytes of the old answer.
+                    # A connection of a cancelled request may still receive the old response.
                     if connection.reusable:
                         self._idle.append(connection)
                     else:
                         connection.close()
         except TimeoutError as error:
-            raise ClientError(f"no answer within {self._timeout:g} s") from error
+            raise ClientError(f"no response within {self._timeout:g} s") from error
         except OSError as error:
             raise ClientError(f"{self._host}:{self._port}: {error}") from error
 
@@ -110,7 +109,7 @@ class HttpClient:
 
 @dataclass(eq=False)
 class _ClientConnection(asyncio.Protocol):
-    """One connection with at most one exchange in flight; also httptools' callbacks."""
+    """A connection with at most one request in flight. It is its own httptools callback."""
 
     reusable: bool = False
     idle_since: float = 0.0
@@ -121,7 +120,7 @@ class _ClientConnection(asyncio.Protocol):
     _body: list[bytes] = field(default_factory=list)
 
     async def exchange(self, head: bytes, body: bytes | memoryview) -> HttpResponse:
-        assert self._transport is not None, "connected before it is used"
+        assert self._transport is not None, "the connection is open"
         self.reusable = False
         self._parser = httptools.HttpResponseParser(self)
         self._headers, self._body = {}, []
@@ -135,7 +134,7 @@ class _ClientConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
-    # What asyncio calls.
+    # Called by asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not isinstance: uvloop's transports do not derive from asyncio's.
@@ -143,19 +142,19 @@ class _ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._parser is None:
-            self.close()  # bytes that nobody asked for
+            self.close()  # bytes without a request
             return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            self._fail(f"not an HTTP/1.1 answer: {error}")
+            self._fail(f"not an HTTP/1.1 response: {error}")
             self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.reusable = False
-        self._fail(f"connection closed before the answer was whole: {exc or 'by the server'}")
+        self._fail(f"connection closed before the response was complete: {exc or 'by the server'}")
 
-    # What httptools calls.
+    # Called by httptools.
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
@@ -166,7 +165,7 @@ class _ClientConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         assert self._parser is not None
         if self._parser.get_status_code() < 200:
-            self._headers, self._body = {}, []  # an interim answer; the real one follows
+            self._headers, self._body = {}, []  # an interim response (1xx); the final one follows
             return
         self.reusable = self._parser.should_keep_alive()
         self.idle_since = asyncio.get_running_loop().time()

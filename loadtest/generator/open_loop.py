@@ -1,9 +1,9 @@
-"""An open-loop driver: requests are due by a schedule, whatever the server does.
+"""Open-loop load: requests follow a schedule that does not depend on the server.
 
-A closed loop asks again when it has been answered, so a server that stalls for
-a second is asked less, and the stall is one slow request among many. Here the
-requests of that second are due all the same and each counts its wait: see
-"coordinated omission" in G. Tene, *How NOT to Measure Latency*.
+In a closed loop a caller waits for its response, so a server that stalls for a second
+receives fewer requests, and the stall shows as one slow request. In an open loop the
+requests of that second are due as scheduled, and the latency of each includes its wait.
+The effect is called coordinated omission: G. Tene, *How NOT to Measure Latency*.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from service.clock import Clock
 
 
 def poisson_arrivals(rate: float, seed: int) -> Iterator[float]:
-    """Arrivals in seconds at `rate` a second on average, independent of each other; endless."""
+    """Endless arrival times in seconds of a Poisson process with `rate` arrivals per second."""
     random = np.random.default_rng(seed)
     at = 0.0
     while True:
@@ -31,26 +31,26 @@ def poisson_arrivals(rate: float, seed: int) -> Iterator[float]:
 
 
 def constant_arrivals(rate: float) -> Iterator[float]:
-    """Arrivals in seconds, evenly `1 / rate` apart; endless."""
+    """Endless arrival times in seconds, `1 / rate` apart."""
     return (i / rate for i in itertools.count())
 
 
 def arrivals_before(arrivals: Iterable[float], duration: float) -> Iterator[float]:
-    """Those before `duration` seconds."""
+    """The arrival times before `duration` seconds."""
     return itertools.takewhile(lambda at: at < duration, arrivals)
 
 
 class OpenLoopDriver:
-    """Sends what is due and records what comes.
+    """Sends requests on schedule and logs them.
 
-    An arrival takes the caller that has been idle longest. When none is idle it
-    waits, and that wait is part of its latency: `callers` bounds the requests in
-    flight without hiding what the bound costs. `records` grows as answers come,
-    in their order; their times count from `epoch`, the driver's making.
+    An arrival takes the caller that has been idle longest. If no caller is idle, the
+    arrival waits, and its latency includes the wait. So `callers` limits the requests in
+    flight without hiding the cost of the limit. `requests` is in order of completion;
+    its times count from `epoch`, the creation of the driver.
     """
 
     def __init__(self, callers: Sequence[Caller], clock: Clock) -> None:
-        self.records: list[RequestLog] = []
+        self.requests: list[RequestLog] = []
         self.epoch = clock.monotonic()
         self._clock = clock
         self._idle: asyncio.Queue[Caller] = asyncio.Queue()
@@ -64,9 +64,9 @@ class OpenLoopDriver:
     async def run(
         self, arrivals: Iterable[float], stopped: Callable[[], bool] = lambda: False
     ) -> None:
-        """Send at each of `arrivals` (seconds from now), until `stopped`; await every answer."""
+        """Send at each of `arrivals` (seconds from now) until `stopped`; await all responses."""
         begin = self.now()
-        async with asyncio.TaskGroup() as requests:
+        async with asyncio.TaskGroup() as tasks:
             for at in arrivals:
                 intended = begin + at
                 if (wait := intended - self.now()) > 0:
@@ -74,7 +74,7 @@ class OpenLoopDriver:
                 if stopped():
                     return
                 caller = await self._idle.get()
-                requests.create_task(self._send(caller, intended))
+                tasks.create_task(self._send(caller, intended))
 
     async def _send(self, caller: Caller, intended: float) -> None:
         late = self.now() - intended
@@ -82,11 +82,11 @@ class OpenLoopDriver:
             response = await caller.call()
         except ClientError as error:
             latency = self.now() - intended
-            self.records.append(RequestLog(intended, late, latency, status=0, error=str(error)))
+            self.requests.append(RequestLog(intended, late, latency, status=0, error=str(error)))
         else:
             latency = self.now() - intended
             timing = server_timing(response.headers.get("server-timing", ""))
-            self.records.append(
+            self.requests.append(
                 RequestLog(
                     intended,
                     late,

@@ -1,4 +1,4 @@
-"""What a run showed: a row per variant, as JSON and as Markdown."""
+"""The report of a run: one row per variant, as JSON and as Markdown."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 
 import orjson
 
-from loadtest.report.request_log import LATE_SECONDS, RequestLog, percentile
+from loadtest.report.latency import percentile
+from loadtest.report.request_log import LATE_SECONDS, RequestLog
 
 RATIO_BOUND = 1.2
-"""Canary P95 over stable P95, at most: the service's default guardrail."""
+"""The largest canary P95 over stable P95 that the service's default guardrail allows."""
 
 HEADINGS = (
     "variant",
@@ -23,17 +24,17 @@ HEADINGS = (
     "P95",
     "P99",
     "server P95",
-    "answers/s",
+    "responses/s",
 )
 """Times are in milliseconds."""
 
 
 @dataclass(frozen=True)
 class VariantRow:
-    """One variant's figures; durations in seconds, NaN where there is no answer to measure.
+    """The figures of one variant. Durations are in seconds, NaN without a response.
 
-    Latencies are of good answers and count from when a request was due;
-    `server_p95` is the server's own `total`. `throughput` is good answers a second.
+    Latencies are of successful requests, from their due time. `server_p95` is the P95 of
+    the server's own `total`. `throughput` is successful requests per second.
     """
 
     variant: str
@@ -47,7 +48,7 @@ class VariantRow:
     throughput: float
 
     def cells(self) -> tuple[str, ...]:
-        """As text, under `HEADINGS`."""
+        """The row as text, in the order of `HEADINGS`."""
         times = (self.p50, self.p95, self.p99, self.server_p95)
         return (
             self.variant,
@@ -61,10 +62,11 @@ class VariantRow:
 
 @dataclass(frozen=True)
 class LoadTestReport:
-    """A run. `seconds` is from its beginning to its last answer; `ratio` is of the P95s.
+    """A run. `seconds` is from its start to its last response.
 
-    `late` counts requests sent more than 10 ms after they were due, because no
-    caller was free or the generator was busy; their wait is in their latency.
+    `ratio` is canary P95 over stable P95. `late` counts the requests that were sent more
+    than 10 ms after their due time, because no caller was free or the generator was busy;
+    their latency includes that wait. `faults` counts the failed requests by cause.
     """
 
     settings: dict[str, object]
@@ -81,35 +83,35 @@ class LoadTestReport:
         return self.count - self.errors
 
     def problem(self, most: float = 0.01) -> str | None:
-        """Why the run was not good: nothing answered, or a share of errors over `most`."""
+        """Why the run failed: no response at all, or a share of errors above `most`."""
         if not self.answered:
             why = next(iter(self.faults), "no request was sent")
-            return f"nothing was answered: {why}"
+            return f"no request succeeded: {why}"
         if self.errors > most * self.count:
             worst = max(self.faults, key=lambda fault: self.faults[fault])
             return (
                 f"{self.errors} of {self.count} requests failed "
-                f"({self.errors / self.count:.1%}, at most {most:.0%}), mostly: {worst}"
+                f"({self.errors / self.count:.1%}; limit {most:.0%}), mostly: {worst}"
             )
         return None
 
 
-def summarise(records: Sequence[RequestLog], settings: dict[str, object]) -> LoadTestReport:
-    """The figures of `records`; rows by variant and version, stable first.
+def summarise(requests: Sequence[RequestLog], settings: dict[str, object]) -> LoadTestReport:
+    """Summarise `requests` in rows by variant and version, stable first.
 
-    A request without an answer has no variant and is in a row of its own.
+    Requests without a response have no variant and share one row.
     """
-    seconds = max((record.end for record in records), default=0.0)
+    seconds = max((request.end for request in requests), default=0.0)
     groups: dict[tuple[str, str], list[RequestLog]] = {}
-    for record in records:
-        groups.setdefault((record.variant, record.version), []).append(record)
+    for request in requests:
+        groups.setdefault((request.variant, request.version), []).append(request)
     faults: dict[str, int] = {}
-    for record in records:
-        if not record.ok:
-            fault = f"{record.status or 'no answer'}: {record.error}"
+    for request in requests:
+        if not request.ok:
+            fault = f"{request.status or 'no response'}: {request.error}"
             faults[fault] = faults.get(fault, 0) + 1
     p95 = {
-        variant: percentile([r.latency for r in records if r.ok and r.variant == variant], 95)
+        variant: percentile([r.latency for r in requests if r.ok and r.variant == variant], 95)
         for variant in ("stable", "canary")
     }
     return LoadTestReport(
@@ -119,52 +121,52 @@ def summarise(records: Sequence[RequestLog], settings: dict[str, object]) -> Loa
             _row(*key, groups[key], seconds)
             for key in sorted(groups, key=lambda key: (-len(key[0]), key))
         ),
-        count=len(records),
-        errors=sum(not record.ok for record in records),
-        late=sum(record.late > LATE_SECONDS for record in records),
+        count=len(requests),
+        errors=sum(not request.ok for request in requests),
+        late=sum(request.late > LATE_SECONDS for request in requests),
         ratio=p95["canary"] / p95["stable"],
         faults=dict(sorted(faults.items(), key=lambda item: -item[1])[:20]),
     )
 
 
 def as_json(report: LoadTestReport) -> bytes:
-    """Indented; what is not a number is null."""
+    """Indented JSON with null for NaN."""
     option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
     return orjson.dumps(asdict(report), option=option)
 
 
 def as_markdown(report: LoadTestReport) -> str:
-    """The table and a line of what stands behind it."""
+    """The table, the totals, the faults and the settings."""
     rows = [HEADINGS, ("---",) * len(HEADINGS), *(row.cells() for row in report.rows)]
     lines = ["# Load test", "", *(f"| {' | '.join(row)} |" for row in rows), ""]
     lines.append(
-        f"{report.count} requests in {report.seconds:.1f} s, {report.errors} of them failed, "
-        f"{report.late} started more than {LATE_SECONDS * 1000:.0f} ms late. "
-        "Latencies are in ms and count from when a request was due."
+        f"{report.count} requests in {report.seconds:.1f} s, {report.errors} failed, "
+        f"{report.late} were sent more than {LATE_SECONDS * 1000:.0f} ms late. "
+        "Latencies are in ms, from the due time of a request to its complete response."
     )
     if not math.isnan(report.ratio):
-        lines.append(f"Canary P95 over stable P95: {report.ratio:.2f} (at most {RATIO_BOUND}).")
+        lines.append(f"Canary P95 over stable P95: {report.ratio:.2f} (limit {RATIO_BOUND}).")
     lines += [f"- {count} × {fault}" for fault, count in report.faults.items()]
     settings = ", ".join(f"{name} {value}" for name, value in report.settings.items())
     return "\n".join([*lines, "", f"Settings: {settings}.", ""])
 
 
 def write(report: LoadTestReport, directory: Path) -> None:
-    """`report.json` and `report.md`."""
+    """Write `report.json` and `report.md`."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "report.json").write_bytes(as_json(report))
     (directory / "report.md").write_text(as_markdown(report))
 
 
-def _row(variant: str, version: str, records: Sequence[RequestLog], seconds: float) -> VariantRow:
-    good = [record for record in records if record.ok]
-    latencies = [record.latency for record in good]
-    totals = [record.total for record in good if not math.isnan(record.total)]
+def _row(variant: str, version: str, requests: Sequence[RequestLog], seconds: float) -> VariantRow:
+    good = [request for request in requests if request.ok]
+    latencies = [request.latency for request in good]
+    totals = [request.total for request in good if not math.isnan(request.total)]
     return VariantRow(
         variant=variant or "none",
         version=version or "-",
-        count=len(records),
-        errors=len(records) - len(good),
+        count=len(requests),
+        errors=len(requests) - len(good),
         p50=percentile(latencies, 50),
         p95=percentile(latencies, 95),
         p99=percentile(latencies, 99),

@@ -1,1 +1,1 @@
-"""The verdict tried live: the same version twice, or one of the two slowed down."""
+"""`nextvec trial`: live rollouts of one version against itself, intact or degraded."""

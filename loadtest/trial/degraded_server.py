@@ -1,7 +1,6 @@
-"""`nextvec serve` with one version made slower or worse: what a verdict is tried on.
+"""`nextvec serve` with one version slowed down or with noise on its predictions.
 
-A module of its own, started by `nextvec trial` alone: no setting of the service
-reaches it.
+Only `nextvec trial` starts it. No setting of the service can reach it.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from service.settings import Settings
 
 
 class _EngineWrapper:
-    """An engine that is, but for its runs, the one it wraps."""
+    """Delegates everything but `run` to another engine."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -49,7 +48,7 @@ class _EngineWrapper:
 
 
 class DelayedEngine(_EngineWrapper):
-    """An engine whose every run takes `factor` times as long; its answers are the same."""
+    """An engine whose runs take `factor` times as long. Its results are unchanged."""
 
     def __init__(
         self,
@@ -76,17 +75,17 @@ class DelayedEngine(_EngineWrapper):
 
 
 class NoisyEngine(_EngineWrapper):
-    """An engine whose every prediction is off in a random direction; its states are the same.
+    """An engine that adds a random vector to each prediction. Its states are unchanged.
 
-    `noise` is the length of what is added to the unit vector, which is then of unit
-    length again: at 1 the cosine with the true prediction is 0.71.
+    `noise` is the length of the added vector; the sum is normalised. At 1 the cosine with
+    the original prediction is 0.71.
     """
 
     def __init__(self, engine: Engine, noise: float, seed: int = 0) -> None:
         super().__init__(engine)
         self._noise = noise
         self._rng = np.random.default_rng(seed)
-        # A concurrent engine is run by two threads.
+        # Two threads run a concurrent engine.
         self._lock = threading.Lock()
 
     def run(
@@ -104,12 +103,14 @@ class NoisyEngine(_EngineWrapper):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command: `serve`'s options, and which version is slower or worse by how much."""
+    """Run the server with the options of `nextvec serve` and the degradation."""
     parser = argparse.ArgumentParser(prog="python -m loadtest.trial.degraded_server")
     parser.add_argument("--slow", help="the version to slow down")
-    parser.add_argument("--factor", type=float, default=1.0, help="how many times as long")
-    parser.add_argument("--noisy", help="the version to make worse")
-    parser.add_argument("--noise", type=float, default=0.0, help="length of what is added")
+    parser.add_argument(
+        "--factor", type=float, default=1.0, help="duration of its runs, as a multiple"
+    )
+    parser.add_argument("--noisy", help="the version to add noise to")
+    parser.add_argument("--noise", type=float, default=0.0, help="length of the added vector")
     serve.add_arguments(parser)
     args = parser.parse_args(argv)
     return serve.run(args, partial(_create, args))

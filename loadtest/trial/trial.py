@@ -1,4 +1,4 @@
-"""One trial: mixed traffic at a server, a rollout in it, and how the rollout ended."""
+"""One trial: a rollout under mixed traffic, and the check of how it ended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from loadtest.streams import Streams
 from service.clock import Clock
 
 STABLE, CANARY = "phase-2", "phase-2-again"
-"""One checkpoint under two names."""
+"""The same checkpoint under two names."""
 
 PLAN: Mapping[str, Any] = {
     "steps": [
@@ -28,23 +28,23 @@ PLAN: Mapping[str, Any] = {
     ],
     "warm_up_seconds": 30,
 }
-"""The service's own figures; in the end it waits for an approval that does not come, and
-guardrails go on while it waits."""
+"""The service's default guardrails. The plan ends in an approval that never comes, and the
+guardrails continue to run while it waits."""
 
 QUIET_SECONDS = 45.0
-"""Traffic before the rollout: stable's past."""
+"""Traffic before the rollout, for stable's baseline."""
 
 _SESSIONS, SESSION_LENGTH = 40, 60
 SHORT_SESSION = 20
-"""Where quality is tried: each session counts once, however long it is."""
+"""Session length for quality trials, where each session counts once whatever its length."""
 
 _CONTEXTS, _CONTEXT = 2, 200
-_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 
 
 @dataclass
 class Trial:
-    """A trial as it goes on. `started`: seconds from `driver.epoch`."""
+    """The progress of a trial. `started` is in seconds from `driver.epoch`."""
 
     expected_rollback: bool
     driver: OpenLoopDriver
@@ -52,8 +52,8 @@ class Trial:
     started: float = 0.0
 
     @property
-    def records(self) -> list[RequestLog]:
-        return self.driver.records
+    def requests(self) -> list[RequestLog]:
+        return self.driver.requests
 
     @property
     def last(self) -> RolloutSample | None:
@@ -61,26 +61,26 @@ class Trial:
 
     @property
     def rolled_back(self) -> bool:
-        """By the service, not by a person."""
+        """Whether the service rolled the canary back."""
         return any(s.phase in {"Aborting", "RolledBack"} for s in self.samples)
 
     @property
     def rollback_seconds(self) -> float | None:
-        """From the start of the rollout; None if there was none."""
+        """Seconds from the start of the rollout to its rollback; None without a rollback."""
         at = next((s.at for s in self.samples if s.phase in {"Aborting", "RolledBack"}), None)
         return None if at is None else at - self.started
 
     def problems(self) -> list[str]:
-        """Why the trial did not end as it must; empty when it did."""
+        """Why the trial did not end as expected; empty if it did."""
         found = []
         last = self.last
         if last is None:
-            return ["the rollout was never seen"]
+            return ["the status of the rollout was never read"]
         if self.rolled_back is not self.expected_rollback:
-            said = last.verdict or last.message
+            reason = last.verdict or last.message
             what = "was not rolled back" if self.expected_rollback else "was rolled back"
-            found.append(f"the canary {what}: {last.phase}: {said}")
-        failed = [record for record in self.records if not record.ok]
+            found.append(f"the canary {what}: {last.phase}: {reason}")
+        failed = [request for request in self.requests if not request.ok]
         if failed:
             found.append(f"{len(failed)} requests failed: {failed[0].error}")
         return found
@@ -97,10 +97,11 @@ async def run_trial(
     session_length: int = SESSION_LENGTH,
     show: Callable[[Trial], None],
 ) -> Trial:
-    """`seconds` of a rollout under `rate` requests a second, or until it is rolled back.
+    """Run a rollout for `seconds` or until its rollback, at `rate` requests per second.
 
-    Most requests are steps of sessions, one in twenty a context of 200 vectors.
-    Raises `EnvironmentSetupError` when the server is gone and `AdminError` when it refuses.
+    Most requests are steps of sessions; one in twenty is a context of 200 vectors. Calls
+    `show` at each poll. Raises `EnvironmentSetupError` if the server ends, and `AdminError`
+    if it refuses.
     """
     client = HttpClient(server.url)
     run = secrets.token_hex(4)
@@ -109,35 +110,36 @@ async def run_trial(
         *callers.make_stateless_callers(client, streams, _CONTEXTS, _CONTEXT, run),
     ]
     trial = Trial(expected_rollback, OpenLoopDriver(who, clock))
-    admin = RolloutClient(client, server.token, trial.driver.now)
-    over = asyncio.Event()
-    traffic = asyncio.create_task(trial.driver.run(poisson_arrivals(rate, 1), over.is_set))
-    watching: asyncio.Task[None] | None = None
+    admin = RolloutClient(server.url, server.token, trial.driver.now)
+    stopped = asyncio.Event()
+    traffic = asyncio.create_task(trial.driver.run(poisson_arrivals(rate, 1), stopped.is_set))
+    watcher: asyncio.Task[None] | None = None
     try:
         await asyncio.sleep(QUIET_SECONDS)
         await admin.start(CANARY, PLAN)
         trial.started = trial.driver.now()
-        watching = asyncio.create_task(watch_rollout(admin, _LOOK_SECONDS, trial.samples))
+        watcher = asyncio.create_task(watch_rollout(admin, _POLL_SECONDS, trial.samples))
         while trial.driver.now() < trial.started + seconds and not trial.rolled_back:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
             server.check()
             show(trial)
-        # Before the abort that ends it: that is no rollback by the service.
-        await _end(watching)
+        # Stop watcher before the abort below, which is not a rollback by the service.
+        await _cancel(watcher)
         if trial.last is not None and "abort" in trial.last.legal:
             await admin.abort()
     finally:
-        if watching is not None:
-            await _end(watching)
-        over.set()
+        if watcher is not None:
+            await _cancel(watcher)
+        stopped.set()
         try:
             await traffic
         finally:
             client.close()
+            await admin.close()
     return trial
 
 
-async def _end(task: asyncio.Task[None]) -> None:
+async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task

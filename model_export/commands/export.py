@@ -19,8 +19,8 @@ from architectures.model import NextVectorModel
 from corpora.corpus import CorpusError
 from corpora.sample import load_vectors
 from model_export import (
+    checkpoint_report,
     device_graphs,
-    evaluation,
     graph_factory,
     gru_graph,
     parity,
@@ -29,6 +29,7 @@ from model_export import (
     step_latency,
 )
 from service.errors import NextvecError
+from service.evaluation_report import ReportError
 from service.inference.engines import precision
 from service.inference.engines.engine import Engine
 from service.inference.engines.onnx_engine import OnnxEngine
@@ -103,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
         published = _export(args, console)
     except (
         checkpoint.CheckpointError,
-        evaluation.EvaluationError,
+        ReportError,
         parity.ParityError,
         publication.PublishError,
         CorpusError,
@@ -127,7 +128,7 @@ def _export(args: argparse.Namespace, console: Console) -> Manifest:
     source = sha256(args.checkpoint)
     figures = None
     if args.evaluation is not None:
-        figures = evaluation.of_checkpoint(args.evaluation, source, args.context_window)
+        figures = checkpoint_report.for_manifest(args.evaluation, source, args.context_window)
     with publication.staged(args.models, args.model, args.version) as directory:
         console.print(f"writing the graph (opset {gru_graph.OPSET}, constants folded)")
         path = directory / MODEL

@@ -1,14 +1,14 @@
-"""What a session's states begin at, now that it is so long: the window policies.
+"""Window policies: where the states of a session begin, and what to run to keep them up.
 
-Both are functions of the length alone, so that an answer never depends on the
-pieces in which the vectors came, and can always be recomputed:
+Both policies depend on the session's length alone. So a prediction never depends on the
+pieces in which the vectors came, and can always be recomputed.
 
-- `exact`: the answer is that of the last window. Past it every answer needs
-  the whole window again, for its beginning moves.
-- `anchored`: beginnings lie half a window apart. The answer reads from the
-  first one that is at most a window back, so between half a window and a whole
-  one, and a second state, begun half a window later, is kept up beside it to
-  take over. A step past half a window costs two rows, and never more.
+- `exact`: the prediction is that of the last window. A session longer than the window reads
+  the whole window for every prediction, because the beginning of the window moves.
+- `anchored`: states begin at multiples of half a window. The prediction comes from the first
+  such state that is at most one window back, so it reads between half a window and a whole
+  one. A second state, which begins half a window later, is kept up to take over. A step then
+  costs two rows instead of one, and never more.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ Policy = Literal["exact", "anchored"]
 
 
 def starts(policy: Policy, window: int, length: int) -> tuple[int, ...]:
-    """Where the states of a session of `length` ≥ 1 vectors begin; the first one answers."""
+    """Positions where the states of a session of `length` ≥ 1 vectors begin.
+
+    The first state gives the prediction. `window` is in vectors.
+    """
     if policy == "exact":
         return (max(0, length - window),)
     half = max(1, window // 2)

@@ -1,37 +1,35 @@
-"""A request's way through the service: choose a variant, submit, record."""
+"""The way of every prediction: route, run within the deadline, record."""
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import uuid
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
-
-import numpy as np
+from collections.abc import Callable, Mapping, Sequence
 
 from service.clock import Clock
 from service.contexts.prefix_cache import PrefixCache
-from service.contexts.session_store import Begin, LastAppend, Session, SessionStore
-from service.contexts.window import plan_runs
-from service.errors import (
-    Conflict,
-    NotFound,
-)
-from service.inference.registry import LoadedVersion, Registry
-from service.inference.scheduling.jobs import EngineResult
-from service.metrics import UNASSIGNED, Metrics
-from service.prediction.request import Prediction, RequestOptions, check
-from service.prediction.request_record import Deadline, RequestRecord, label
-from service.prediction.scoring import Scoring
+from service.contexts.session import Session
+from service.contexts.session_store import Begin, SessionStore
+from service.errors import NotFound
+from service.inference.registry import Registry
+from service.inference.scheduling.job import EngineResult
+from service.metrics import Metrics
+from service.prediction.context_runner import ContextRunner
+from service.prediction.deadline import Deadline
+from service.prediction.request import Prediction, RequestOptions
+from service.prediction.request_record import RequestRecorder
+from service.prediction.routing import RequestRouter, RoutingDecision
 from service.prediction.shadow_runner import ShadowRunner
+from service.prediction.submission import Submitter, run_all
+from service.quality.online_scorer import OnlineScorer
+from service.quality.pending_prediction import PendingPrediction
 from service.rollout.routing.traffic_split import Route, TrafficRouter
 from service.settings import LimitSettings
-from service.types import Mode, State, Vectors
+from service.types import Mode, Vector, Vectors
+from service.validation import validate_vectors
 
 
 class Dispatch:
-    """The one path of all predictions, whatever protocol they came by."""
+    """The one way of all predictions, whatever protocol they came by."""
 
     def __init__(  # noqa: PLR0913 - the composition root hands in every part
         self,
@@ -43,298 +41,212 @@ class Dispatch:
         *,
         limits: LimitSettings,
         prefixes: PrefixCache | None = None,
-        scoring: Scoring | None = None,
+        scorer: OnlineScorer | None = None,
         shadow: ShadowRunner | None = None,
-        draw: Callable[[], str] = lambda: uuid.uuid4().hex,
+        draw_key: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
-        self._traffic = traffic
-        self._registry = registry
+        self._router = RequestRouter(traffic, registry, draw_key)
+        self._submitter = Submitter(metrics, clock)
+        self._contexts = ContextRunner(prefixes, registry, self._submitter, metrics)
+        self._recorder = RequestRecorder(metrics, clock)
         self._sessions = sessions
-        self._metrics = metrics
         self._clock = clock
         self._max_rows = limits.max_rows
         self._timeout = limits.timeout_seconds
-        self._prefixes = prefixes
-        self._scoring = scoring
+        self._scorer = scorer
         self._shadow = shadow
-        self._draw = draw
         metrics.sessions.set_function(lambda: len(sessions))
         metrics.session_bytes.set_function(lambda: sessions.nbytes)
-        self.answered: dict[str, float] = {}
+
+    @property
+    def last_predictions(self) -> Mapping[str, float]:
         """When each version last predicted, in epoch seconds."""
+        return self._submitter.last_predictions
 
-    async def predict(self, context: Vectors, preference: RequestOptions) -> Prediction:
-        """The vector after `context` `[n, dim]`, of which the version reads its last window.
+    async def predict(self, context: Vectors, options: RequestOptions) -> Prediction:
+        """Predict the vector after `context` `[n, dim]`, of which the last window is read.
 
-        Raises `Invalid`, `NotFound` for a version that is not loaded, and whatever
-        `Scheduler.submit` does.
+        Raises `Invalid`, `NotFound` for a version that is not loaded, `DeadlineExceeded`,
+        and what `Scheduler.submit` raises.
         """
-        with self._record(Mode.PREFILL) as recorded:
-            answer = (await self._predict(recorded, [context], preference))[0]
-        if self._scoring is not None and recorded.assigned:
-            assert recorded.split is not None
-            self._scoring.predicted(answer.vector, preference, answer.route, recorded.split)
-        return answer
-
-    def label(self, caller: bytes, request_id: str, vectors: Vectors) -> bool:
-        """Score what `predict` answered to a request. Answers and raises as `Scoring.label`."""
-        if self._scoring is None:
-            raise NotFound("this service scores no predictions")
-        return self._scoring.label(caller, request_id, vectors, self._traffic.current)
+        (prediction,), decision = await self._predict([context], options)
+        request_id, caller = options.request_id, options.caller
+        if self._scorer is not None and request_id is not None and caller is not None:
+            # Without a key one was drawn for this request, and the request id stands for it.
+            key = request_id if options.key is None else options.key
+            pending = _pending(
+                prediction.vector, decision, key, key, single_use=options.key is None
+            )
+            if pending is not None:
+                self._scorer.await_label(caller, request_id, pending)
+        return prediction
 
     async def predict_batch(
-        self, contexts: Sequence[Vectors], preference: RequestOptions
+        self, contexts: Sequence[Vectors], options: RequestOptions
     ) -> list[Prediction]:
-        """As `predict` for several contexts at once, all by one version; one fails, all do.
+        """Predict as `predict` does for several contexts, by one version; if one fails, all do.
 
-        One request in the metrics, as it is for its caller: predictions that wait
-        for each other are not so many independent samples.
+        The metrics count one request, as its caller does: predictions that wait for each
+        other are not independent samples.
         """
-        with self._record(Mode.PREFILL) as recorded:
-            return await self._predict(recorded, contexts, preference)
-
-    async def _predict(
-        self, recorded: RequestRecord, contexts: Sequence[Vectors], preference: RequestOptions
-    ) -> list[Prediction]:
-        route, loaded = self._route(recorded, preference, None)
-        for context in contexts:
-            check(context, loaded.manifest.dimensions.dim, self._max_rows)
-        window = loaded.manifest.context_window
-        async with self._deadline(recorded, preference):
-            predictions = await _all(
-                [
-                    self._whole(recorded, loaded, context[-window:], preference)
-                    for context in contexts
-                ]
-            )
-        if self._shadow is not None and _shadowed(recorded):
-            assert recorded.split is not None
-            self._shadow.context(contexts[0], predictions[0], recorded.split, known=recorded.known)
-        return [
-            Prediction(p.vector, route, p.queue_seconds, p.inference_seconds) for p in predictions
-        ]
+        return (await self._predict(contexts, options))[0]
 
     async def append(
         self,
         session_id: str,
         vectors: Vectors,
-        preference: RequestOptions,
+        options: RequestOptions,
         *,
         position: int | None = None,
         begin: Begin = Begin.IF_UNKNOWN,
         end: bool = False,
     ) -> Prediction:
-        """Append `vectors` `[k, dim]` to the session and predict what follows.
+        """Append `vectors` `[k, dim]` to the session and predict the vector after them.
 
-        `position` is the session's length before the append. The last append,
-        sent again, is answered again; any other mismatch raises `Conflict` with
-        the true position. Appends to one session run in order of arrival. One
-        that fails leaves the session as it was; after one that succeeds `end`
-        forgets it. Raises as `predict`, `NotFound` for a session that should
-        exist and `Gone` for an evicted one. The deadline counts from the call: a
-        wait behind earlier appends is part of what the caller waits for.
+        `position` is the session's length before the append. A repeat of the last append
+        returns its prediction again; any other mismatch raises `Conflict` with the true
+        position. Appends to one session run in order of arrival. A failed append leaves the
+        session unchanged. `end` forgets the session after a successful append. The deadline
+        includes the wait for earlier appends.
+
+        Raises as `predict` does, `NotFound` for an unknown session that should exist, and
+        `Gone` for an evicted one.
         """
-        with self._record(_mode_of_append(1, vectors)) as recorded:
-            _, loaded = self._route(recorded, preference, session_id)
-            check(vectors, loaded.manifest.dimensions.dim, self._max_rows)
+        began = self._clock.monotonic()
+        decision = self._router.decide(options, session_id)
+        mode = _append_mode(1, vectors)
+        restart = begin is Begin.RESTART
+        try:
+            validate_vectors(vectors, decision.loaded.manifest.dimensions.dim, self._max_rows)
             async with (
-                self._deadline(recorded, preference),
+                Deadline(self._timeout, options.timeout_seconds),
                 self._sessions.use(session_id, position, begin) as session,
             ):
-                anew = begin is Begin.RESTART
-                answer = await self._append(
-                    recorded, session, vectors, preference, position, anew=anew
-                )
+                length = 0 if restart else session.length
+                mode = _append_mode(length, vectors)
+                # The split may have changed while the append waited for its turn.
+                decision = self._router.renew(decision, options, session_id)
+                if position is not None and position != length:
+                    # A repeat costs nothing, whichever version made the prediction.
+                    decision = decision.without_evidence()
+                    vector = session.repeated(vectors, position)
+                    route = Route(session.variant, session.version, assigned=False)
+                    prediction = Prediction(vector, route, 0.0, 0.0, session.length)
+                else:
+                    loaded = decision.loaded
+                    plan = session.plan_append(
+                        vectors, loaded.manifest, loaded.digest, restart=restart
+                    )
+                    if plan.primed:
+                        # The cost of a move falls on the variant that gains sessions, not on
+                        # a random half of the requests: it says nothing about speed.
+                        decision = decision.without_evidence()
+                    results = await run_all(
+                        [
+                            self._submitter.submit(decision, mode, run.vectors, run.state)
+                            for run in plan.runs
+                        ]
+                    )
+                    result, route = results[0], decision.route
+                    states = [each.state for each in results]
+                    session.commit(plan, states, result.vector, route.variant, route.version)
+                    self._follow_up(session, decision, mode, vectors, result, options)
+                    prediction = _prediction(result, route, session.length)
                 if end:
                     self._sessions.forget(session)
                 else:
                     self._sessions.keep(session)
-                return answer
+        except BaseException as error:
+            self._recorder.fail(decision, mode, began, error)
+            raise
+        self._recorder.succeed(decision, mode, began)
+        return prediction
 
     def session(self, session_id: str) -> Session:
-        """The session, to be looked at. Raises `NotFound` or `Gone`."""
+        """The session, to read. Raises `NotFound` or `Gone`."""
         return self._sessions.get(session_id)
 
     async def delete_session(self, session_id: str) -> None:
-        """Forget the session. Raises as `session`."""
+        """Delete the session. Raises `NotFound` or `Gone`."""
         await self._sessions.delete(session_id)
 
-    async def _append(
+    def label(self, caller: bytes, request_id: str, vectors: Vectors) -> bool:
+        """Score the prediction of an earlier `predict`. Returns and raises as the scorer's
+        `label` does."""
+        if self._scorer is None:
+            raise NotFound("this service does not score predictions")
+        return self._scorer.label(caller, request_id, vectors, self._router.split)
+
+    async def _predict(
+        self, contexts: Sequence[Vectors], options: RequestOptions
+    ) -> tuple[list[Prediction], RoutingDecision]:
+        began = self._clock.monotonic()
+        decision = self._router.decide(options)
+        try:
+            manifest = decision.loaded.manifest
+            for context in contexts:
+                validate_vectors(context, manifest.dimensions.dim, self._max_rows)
+            windows = [context[-manifest.context_window :] for context in contexts]
+            async with Deadline(self._timeout, options.timeout_seconds):
+                prefixes = await run_all(
+                    [
+                        self._contexts.find_prefix(decision, options.caller, window)
+                        for window in windows
+                    ]
+                )
+                if any(prefix is not None and prefix.behind for prefix in prefixes):
+                    # This version would look slow for what only the other one has seen
+                    # (ADR 16).
+                    decision = decision.without_evidence()
+                results = await run_all(
+                    [
+                        self._contexts.run(decision, window, prefix)
+                        for window, prefix in zip(windows, prefixes, strict=True)
+                    ]
+                )
+            if self._shadow is not None and decision.is_shadowed:
+                known = sum(prefix.length for prefix in prefixes if prefix is not None)
+                self._shadow.copy_context(contexts[0], results[0], decision.split, known=known)
+        except BaseException as error:
+            self._recorder.fail(decision, Mode.PREFILL, began, error)
+            raise
+        self._recorder.succeed(decision, Mode.PREFILL, began)
+        return [_prediction(result, decision.route) for result in results], decision
+
+    def _follow_up(
         self,
-        recorded: RequestRecord,
         session: Session,
+        decision: RoutingDecision,
+        mode: Mode,
         vectors: Vectors,
-        preference: RequestOptions,
-        position: int | None,
-        *,
-        anew: bool,
-    ) -> Prediction:
-        length = 0 if anew else session.length
-        recorded.mode = _mode_of_append(length, vectors)
-        # Asked again: the split may have changed while this one waited its turn.
-        route, loaded = self._route(recorded, preference, session.id)
-        digest = hashlib.blake2b(vectors.data, digest_size=16).digest()
-        if position is not None and position != length:
-            recorded.assigned = False  # a repeat costs nothing, whoever answers it
-            return _replay(session, position, digest)
-        moved = length > 0 and session.digest != loaded.digest
-        # A move's cost falls on whichever variant gains sessions, not on a
-        # random half of the requests: it is no evidence of either's speed.
-        recorded.assigned = route.assigned and not moved
-        states = {} if moved or anew else session.states
-        tail = _tail(session, vectors)
-        runs = plan_runs(loaded.manifest, states, length, length + len(vectors), tail)
-        predictions = await _all([self._submit(recorded, loaded, r.vectors, r.state) for r in runs])
-        prediction = predictions[0]
-        if anew:
-            session.clear()
-        last = LastAppend(length, digest, prediction.vector)
-        session.history.append(vectors)
-        session.length += len(vectors)
-        session.states = {r.start: p.state for r, p in zip(runs, predictions, strict=True)}
-        session.variant, session.version = route.variant, route.version
-        session.digest = loaded.digest
-        session.last = last
-        if self._shadow is not None and _shadowed(recorded):
-            assert recorded.split is not None
-            self._shadow.append(session, len(vectors), recorded.mode, prediction, recorded.split)
-        if self._scoring is not None:
-            assert recorded.split is not None
-            self._scoring.appended(
-                session,
-                vectors[0],
-                prediction.vector,
-                preference.key,
-                route,
-                recorded.split,
-                assigned=recorded.assigned,
-            )
-        return Prediction(
-            prediction.vector,
-            route,
-            prediction.queue_seconds,
-            prediction.inference_seconds,
-            session.length,
-        )
-
-    def _route(
-        self, recorded: RequestRecord, preference: RequestOptions, session_id: str | None
-    ) -> tuple[Route, LoadedVersion]:
-        split, version = self._traffic.current, preference.version
-        if version is None:
-            key = preference.key or session_id
-            route = split.route(key, preference.override, self._draw)
-        else:
-            # Found before it is recorded: a caller's word must not become a label.
-            self._registry.get(version)
-            route = split.pinned(version)
-        recorded.split, recorded.route, recorded.assigned = split, route, route.assigned
-        return route, self._registry.get(route.version)
-
-    async def _whole(
-        self,
-        recorded: RequestRecord,
-        loaded: LoadedVersion,
-        context: Vectors,
-        preference: RequestOptions,
-    ) -> EngineResult:
-        """A context from a cold state, or from the longest beginning of it that is known."""
-        if self._prefixes is None or preference.caller is None:
-            return await self._submit(recorded, loaded, context, None, exact=True)
-        assert recorded.split is not None
-        arms = (recorded.split.stable, recorded.split.canary)
-        others = [o.digest for o in self._registry.loaded if o.manifest.version in arms]
-        prefix = await self._prefixes.find(preference.caller, loaded.digest, context, others)
-        recorded.known += prefix.length
-        self._metrics.prefix_hits.inc(prefix.length)
-        self._metrics.prefix_misses.inc(len(context) - prefix.length)
-        if prefix.behind:
-            # What the other arm has seen and this one has not would make this one look slow
-            # (ADR 16).
-            recorded.assigned = False
-        prediction = await self._submit(
-            recorded,
-            loaded,
-            context[prefix.length :],
-            prefix.state,
-            offset=prefix.length,
-            keep_states=True,
-            exact=True,
-        )
-        self._prefixes.keep(prefix, prediction.states)
-        return prediction
-
-    async def _submit(
-        self,
-        recorded: RequestRecord,
-        loaded: LoadedVersion,
-        vectors: Vectors,
-        state: State | None,
-        **more: Any,
-    ) -> EngineResult:
-        assert recorded.route is not None
-        prediction = await loaded.scheduler.submit(vectors, state, **more)
-        version = recorded.route.version
-        self.answered[version] = self._clock.time()
-        self._metrics.observe_engine(
-            label(recorded.route) if recorded.assigned else UNASSIGNED,
-            version,
-            recorded.mode,
-            prediction.queue_seconds,
-            prediction.inference_seconds,
-        )
-        return prediction
-
-    def _deadline(self, recorded: RequestRecord, preference: RequestOptions) -> Deadline:
-        seconds = min(self._timeout, preference.timeout_seconds or self._timeout)
-        return Deadline(recorded, seconds, own=seconds < self._timeout)
-
-    def _record(self, mode: Mode) -> RequestRecord:
-        return RequestRecord(self._metrics, self._clock, mode)
+        result: EngineResult,
+        options: RequestOptions,
+    ) -> None:
+        """Copy the append for the canary, score the last prediction and note the new one."""
+        if self._shadow is not None and decision.is_shadowed:
+            self._shadow.copy_append(session, len(vectors), mode, result, decision.split)
+        if self._scorer is not None:
+            if session.pending is not None:
+                self._scorer.offer(session.pending, vectors[0], decision.split)
+            key = options.key or session.id
+            session.pending = _pending(result.vector, decision, key, session.id)
 
 
-async def _all(works: Sequence[Coroutine[Any, Any, EngineResult]]) -> list[EngineResult]:
-    """All of them, side by side; when one fails the others are dropped."""
-    if len(works) == 1:
-        return [await works[0]]
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-
-
-def _shadowed(recorded: RequestRecord) -> bool:
-    """Whether the canary may get a copy: a shadow step is on, and the split chose stable."""
-    split = recorded.split
-    return split is not None and split.shadow and recorded.assigned
-
-
-def _mode_of_append(length: int, vectors: Vectors) -> Mode:
+def _append_mode(length: int, vectors: Vectors) -> Mode:
     if len(vectors) == 1:
         return Mode.STEP
     return Mode.MIXED if length else Mode.PREFILL
 
 
-def _tail(session: Session, vectors: Vectors) -> Callable[[int], Vectors]:
-    """The last n of the session's vectors with the new ones."""
-
-    def last(count: int) -> Vectors:
-        if count <= len(vectors):
-            return vectors[len(vectors) - count :]
-        return np.concatenate([session.history.last(count - len(vectors)), vectors])
-
-    return last
+def _prediction(result: EngineResult, route: Route, length: int | None = None) -> Prediction:
+    return Prediction(result.vector, route, result.queue_seconds, result.inference_seconds, length)
 
 
-def _replay(session: Session, position: int, digest: bytes) -> Prediction:
-    last = session.last
-    if last is None or last.position != position or last.digest != digest:
-        raise Conflict(
-            f"session {session.id!r} has {session.length} vectors, not {position}",
-            code="position_mismatch",
-            details={"position": session.length},
-        )
-    route = Route(session.variant, session.version, assigned=False)
-    return Prediction(last.vector, route, 0.0, 0.0, session.length)
+def _pending(
+    vector: Vector, decision: RoutingDecision, key: str, owner: str, *, single_use: bool = False
+) -> PendingPrediction | None:
+    """The prediction to be scored; None if it is not evidence."""
+    variant, version = decision.route.variant, decision.route.version
+    if variant is None or not decision.is_evidence:
+        return None
+    return PendingPrediction(vector, variant, version, decision.split, key, owner, single_use)

@@ -1,1 +1,1 @@
-"""How good predictions turned out to be, told by the vectors that came next."""
+"""Online quality: predictions are scored by the vectors that come next."""

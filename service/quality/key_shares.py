@@ -1,35 +1,36 @@
-"""Each routing key's say on quality: its share of hits among its first predictions."""
+"""The share of hits of each routing key, over its first predictions."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from service.bounded_store import BoundedStore
 from service.rollout.routing.traffic_split import TrafficSplit
 from service.types import KEY_SAMPLE, Variant
 
 IDLE_SECONDS = 60.0
-"""A key without a prediction for so long has its say with what it has."""
+"""A key without a prediction for this long is closed with the predictions it has."""
 
 MAX_OPEN = 50_000
-MAX_DONE = 200_000
-"""Keys remembered. A key that is forgotten and comes back in the same step counts
-again; only with more keys at once than this."""
+MAX_CLOSED = 200_000
+"""Keys remembered. A key that was evicted and comes back in the same step counts a second
+time; this takes more keys at once than these limits."""
 
 
 @dataclass(slots=True)
-class _Open:
+class _OpenKey:
+    """A key that is still being counted."""
+
     variant: Variant
     version: str
     hits: int
     count: int
-    used: float
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """What one key said: a share of hits, 0..1."""
+class KeyShare:
+    """The result of one key: its share of hits, 0..1."""
 
     variant: Variant
     version: str
@@ -37,18 +38,20 @@ class Share:
 
 
 class KeyShares:
-    """Counts the hits of each key until it has had its say, once in each split.
+    """Counts the hits of each key until the key is complete, once under each split.
 
-    A change of the split is a new beginning for all keys: those that move to the
-    canary must be compared with those that stay over the same time. Of one thread.
+    A change of the split starts all keys over: those that move to the canary must be
+    compared over the same time as those that stay. Not thread-safe.
     """
 
     def __init__(self) -> None:
         self._split: TrafficSplit | None = None
-        self._open: OrderedDict[int, _Open] = OrderedDict()
-        self._done: OrderedDict[int, None] = OrderedDict()
+        self._open: BoundedStore[int, _OpenKey] = BoundedStore(
+            max_size=MAX_OPEN, max_age=IDLE_SECONDS
+        )
+        self._closed: BoundedStore[int, None] = BoundedStore(max_size=MAX_CLOSED)
 
-    def note(
+    def count(
         self,
         split: TrafficSplit,
         key: str,
@@ -58,38 +61,34 @@ class KeyShares:
         *,
         hit: bool,
         last: bool,
-    ) -> Share | None:
-        """Count a prediction made under `split`; the key's share if that completes it.
+    ) -> KeyShare | None:
+        """Count a prediction made under `split`; return the key's share if it is complete.
 
-        `last`: no more of this key will come. `now` in seconds of any clock that
-        does not go back.
+        `last` means that the key never comes again. `now` is in seconds of a monotonic clock.
         """
         if split != self._split:
             self._split = split
             self._open.clear()
-            self._done.clear()
-        # Every process its own seed: the number must not outlive it, and does not.
+            self._closed.clear()
+        # The hash differs in every process; it never leaves this one.
         number = hash(key)
-        if number in self._done:
+        if number in self._closed:
             return None
-        known = self._open.setdefault(number, _Open(variant, version, 0, 0, now))
+        known = self._open.get(number) or _OpenKey(variant, version, 0, 0)
         known.hits += hit
         known.count += 1
-        known.used = now
-        self._open.move_to_end(number)
-        return self._close(number) if last or known.count == KEY_SAMPLE else None
+        self._open.put(number, known, now=now)
+        if last or known.count == KEY_SAMPLE:
+            self._open.pop(number)
+            return self._close(number, known)
+        return None
 
-    def idle(self, now: float) -> Iterator[Share]:
-        """The shares of keys that have gone quiet, or are too many."""
-        while self._open:
-            number, known = next(iter(self._open.items()))
-            if now - known.used < IDLE_SECONDS and len(self._open) <= MAX_OPEN:
-                return
-            yield self._close(number)
+    def close_idle(self, now: float) -> Iterator[KeyShare]:
+        """Close the keys that are idle or over the limit, and return their shares."""
+        for number, known in self._open.expire(now) + self._open.shrink():
+            yield self._close(number, known)
 
-    def _close(self, number: int) -> Share:
-        known = self._open.pop(number)
-        self._done[number] = None
-        if len(self._done) > MAX_DONE:
-            self._done.popitem(last=False)
-        return Share(known.variant, known.version, known.hits / known.count)
+    def _close(self, number: int, known: _OpenKey) -> KeyShare:
+        self._closed.put(number, None)
+        self._closed.shrink()
+        return KeyShare(known.variant, known.version, known.hits / known.count)

@@ -1,4 +1,4 @@
-"""Predictions held against the vectors that came, off every caller's path."""
+"""Scores predictions by the vectors that follow them, off the request path."""
 
 from __future__ import annotations
 
@@ -11,128 +11,145 @@ from typing import NamedTuple
 import numpy as np
 
 from service.clock import Clock
+from service.errors import Gone, NotFound, QueueFull
 from service.metrics import HIT_RANKS, Metrics
-from service.quality.distractor_pool import OTHERS, DistractorPool
-from service.quality.key_shares import KeyShares, Share
+from service.quality.distractor_pool import DistractorPool
+from service.quality.key_shares import KeyShare, KeyShares
+from service.quality.pending_prediction import PendingPrediction
+from service.quality.prediction_store import PredictionStore
 from service.rollout.routing.traffic_split import TrafficSplit
-from service.types import Variant, Vector
+from service.types import Vector, Vectors
+from service.validation import validate_vectors
 
 logger = logging.getLogger(__name__)
 
-JUDGED_RANK = 5
-"""The k of the Hit@k that is judged."""
+GUARDRAIL_RANK = 5
+"""The k of the Hit@k that the quality guardrail tests."""
 
 MAX_WAITING = 2048
-"""Predictions that wait to be scored, some 6 KiB each at 768; the next is dropped."""
+"""Predictions that wait to be scored, about 6 KiB each at width 768; more are dropped."""
 
 BATCH = 64
 PAUSE_SECONDS = 0.1
-"""Between two times of scoring what came: waking for each would cost callers more."""
-
-__all__ = ["JUDGED_RANK", "MAX_WAITING", "OTHERS", "PendingPrediction", "Scorer"]
+"""Time between two rounds of scoring: one wake-up for each prediction would cost callers more."""
 
 
-class PendingPrediction(NamedTuple):
-    """A prediction that waits for its truth: who made it, for whom, under which split.
-
-    `key` is what chance assigned the variant to, `owner` whose stream it is of.
-    `alone`: the key was drawn for this prediction and comes never again.
-    """
-
-    vector: Vector
-    variant: Variant
-    version: str
-    split: TrafficSplit
-    key: str
-    owner: str
-    alone: bool = False
-
-
-class _Scored(NamedTuple):
-    """A prediction with the vector that came, and the split at that time."""
+class _ScoringJob(NamedTuple):
+    """A prediction, the vector that came, and the split in force when it came."""
 
     prediction: PendingPrediction
     truth: Vector
     split: TrafficSplit
 
 
-class Scorer:
-    """A bounded queue, and what is done with it in a thread.
+class OnlineScorer:
+    """A bounded queue of predictions with their truths, and the thread that scores them.
 
-    `offer` is for the event loop and costs about a microsecond. `drain` is for one
-    thread at a time.
+    Call `offer`, `await_label` and `label` from the event loop; `offer` costs about a
+    microsecond. `drain` runs in one thread at a time. Without `labels`, no labels of
+    stateless callers are accepted.
     """
 
-    def __init__(self, metrics: Metrics, clock: Clock, dim: int) -> None:
+    def __init__(
+        self, metrics: Metrics, clock: Clock, dim: int, labels: PredictionStore | None = None
+    ) -> None:
         self._metrics = metrics
         self._clock = clock
+        self._labels = labels
         self._pool = DistractorPool(dim)
         self._keys = KeyShares()
-        self._queue: deque[_Scored] = deque()
+        self._queue: deque[_ScoringJob] = deque()
 
     def offer(self, prediction: PendingPrediction, truth: Vector, split: TrafficSplit) -> bool:
-        """Have it scored soon; False if too many wait, then it is counted as dropped.
+        """Queue the prediction for scoring. False if the queue is full: it is dropped.
 
-        `truth` is copied: it may be a view of a large body.
+        `truth` `[dim]` is copied, because it may be a view of a large body.
         """
         if len(self._queue) >= MAX_WAITING:
             self._metrics.online_dropped.inc()
             return False
-        self._queue.append(_Scored(prediction, truth.copy(), split))
+        self._queue.append(_ScoringJob(prediction, truth.copy(), split))
+        return True
+
+    def await_label(self, caller: bytes, request_id: str, prediction: PendingPrediction) -> None:
+        """Keep a stateless caller's prediction until its label comes."""
+        if self._labels is not None:
+            self._labels.keep(caller, request_id, prediction)
+
+    def label(self, caller: bytes, request_id: str, vectors: Vectors, split: TrafficSplit) -> bool:
+        """Score the prediction of the caller's request; False if it was labeled before.
+
+        `vectors` `[1, dim]` is the true vector. Raises `Invalid`, `NotFound`, `Gone`, and
+        `QueueFull` if the label could not be counted.
+        """
+        if self._labels is None:
+            raise NotFound("this service accepts no labels: its setting feedback.max_bytes is 0")
+        try:
+            prediction = self._labels.find(caller, request_id)
+        except (NotFound, Gone) as error:
+            self._metrics.feedback.labels(error.code).inc()
+            raise
+        if prediction is None:
+            self._metrics.feedback.labels("repeated").inc()
+            return False
+        validate_vectors(vectors, len(prediction.vector), 1)
+        if not self.offer(prediction, vectors[0], split):
+            raise QueueFull("too many predictions wait to be scored; send the label again", 1.0)
+        self._labels.mark_labeled(caller, request_id)
+        self._metrics.feedback.labels("counted").inc()
         return True
 
     async def run(self) -> None:
-        """Score what comes, until cancelled."""
+        """Score what was offered, until cancelled."""
         while True:
             await asyncio.sleep(PAUSE_SECONDS)
             try:
                 await asyncio.to_thread(self.drain)
             except Exception:
-                # Nobody may lose an answer to it; the guardrail sees no evidence then.
-                logger.exception("predictions could not be scored")
+                # Requests must not fail for it; the guardrail then has no evidence.
+                logger.exception("scoring predictions failed")
 
     def drain(self) -> None:
-        """Score all that wait, and let keys that have gone quiet have their say."""
+        """Score all that is queued, and close the keys that are idle."""
         while self._queue:
             self._score([self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))])
-        for share in self._keys.idle(self._clock.monotonic()):
-            self._count(share)
+        for share in self._keys.close_idle(self._clock.monotonic()):
+            self._observe_share(share)
 
-    def _score(self, batch: Sequence[_Scored]) -> None:
-        truths = np.stack([scored.truth for scored in batch])
+    def _score(self, batch: Sequence[_ScoringJob]) -> None:
+        truths = np.stack([job.truth for job in batch])
         truths /= np.linalg.norm(truths, axis=1, keepdims=True)
-        predictions = np.stack([scored.prediction.vector for scored in batch])
-        owners = np.array([hash(scored.prediction.owner) for scored in batch], np.int64)
+        predictions = np.stack([job.prediction.vector for job in batch])
+        owners = np.array([hash(job.prediction.owner) for job in batch], np.int64)
         cosines, ranks = self._pool.ranks(predictions, truths, owners)
         self._pool.add(truths, owners)
         now = self._clock.monotonic()
-        for scored, cosine, rank in zip(batch, cosines.tolist(), ranks.tolist(), strict=True):
-            # Not below 0: the sum of a histogram must not fall, or it looks like a restart.
-            near = max(0.0, cosine)
-            self._metrics.online_cosine.labels(scored.prediction.variant).observe(near)
+        for job, cosine, rank in zip(batch, cosines.tolist(), ranks.tolist(), strict=True):
+            # Not below 0: a histogram's sum must not fall, or it looks like a restart.
+            self._metrics.online_cosine.labels(job.prediction.variant).observe(max(0.0, cosine))
             if rank:
-                self._note(scored, rank, now)
+                self._count_rank(job, rank, now)
 
-    def _note(self, scored: _Scored, rank: int, now: float) -> None:
-        made = scored.prediction
-        self._metrics.online_predictions.labels(made.variant).inc()
+    def _count_rank(self, job: _ScoringJob, rank: int, now: float) -> None:
+        prediction = job.prediction
+        self._metrics.online_predictions.labels(prediction.variant).inc()
         for k in HIT_RANKS:
             if rank <= k:
-                self._metrics.online_hits.labels(made.variant, k).inc()
-        # Of an earlier split, or of one without two arms: nothing to compare with.
-        if made.split != scored.split or made.split.weight_bp == 0:
+                self._metrics.online_hits.labels(prediction.variant, k).inc()
+        # Made under an earlier split, or under one without two arms: nothing to compare.
+        if prediction.split != job.split or prediction.split.weight_bp == 0:
             return
-        share = self._keys.note(
-            made.split,
-            made.key,
-            made.variant,
-            made.version,
+        share = self._keys.count(
+            prediction.split,
+            prediction.key,
+            prediction.variant,
+            prediction.version,
             now,
-            hit=rank <= JUDGED_RANK,
-            last=made.alone,
+            hit=rank <= GUARDRAIL_RANK,
+            last=prediction.single_use,
         )
         if share is not None:
-            self._count(share)
+            self._observe_share(share)
 
-    def _count(self, share: Share) -> None:
+    def _observe_share(self, share: KeyShare) -> None:
         self._metrics.online_key_share.labels(share.variant, share.version).observe(share.share)

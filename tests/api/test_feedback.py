@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from service.quality import online_scorer as scorer
-from service.quality.distractor_pool import OTHERS
+from service.quality.distractor_pool import DISTRACTORS
 from tests.support.fakes import DIM, unit_vectors
 
 pytestmark = pytest.mark.anyio
@@ -197,7 +197,7 @@ async def test_of_several_vectors_the_first_is_the_truth(service):
 
 async def test_with_enough_sessions_hits_are_counted(service):
     """The pool holds the other sessions' vectors; one that is right is a hit among them."""
-    for i in range(OTHERS + 5):
+    for i in range(DISTRACTORS + 5):
         vectors = unit_vectors(2, seed=i)
         for vector in vectors:
             await service.client.post(
@@ -205,7 +205,7 @@ async def test_with_enough_sessions_hits_are_counted(service):
             )
         if i % 20 == 0:
             await scored(service, i + 1)
-    await scored(service, OTHERS + 5)
+    await scored(service, DISTRACTORS + 5)
     ranked = await service.metric("nextvec_online_predictions_total", variant="stable")
     assert 0 < ranked <= 10
 

@@ -268,7 +268,7 @@ async def test_a_start_that_fails_leaves_the_sequence_as_it_was(service):
 def waiting(service, session_id):
     """How many appends are at the session or wait for it."""
     store = service.app.state.services.dispatch._sessions
-    session = store._starting.get(session_id)
+    session = store._new.get(session_id)
     return 0 if session is None else session.users
 
 

@@ -1,4 +1,4 @@
-"""Each alert says what is wrong, how much it matters and what to do next."""
+"""Each alert has a severity, a summary, advice, a runbook section and a rule test."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def test_an_alerts_runbook_section_exists(rule):
 
 
 @each_alert
-def test_an_alert_is_played_by_a_rule_test(rule):
-    """promtool plays it; here we see that it is asked for, as firing."""
+def test_an_alert_has_a_rule_test_in_which_it_fires(rule):
+    """promtool runs the tests; this checks that each alert has one."""
     fires = [
         expected["expr"]
         for test in TESTS["tests"]
@@ -60,7 +60,7 @@ def test_alerts_have_distinct_names():
 
 
 def test_thresholds_are_the_defaults_of_the_service():
-    """A default that moves must move its alert too."""
+    """A changed default must change its alert too."""
     assert f"0.9 * {Settings().sessions.max_bytes}" in expression("NextvecSessionMemory")
     assert expression("NextvecCanarySlow").strip().endswith(f"> {RolloutPlan().ratio}")
-    assert 1000 == RolloutPlan().baseline_samples, "NextvecGuardrailSilent speaks of 1,000"
+    assert 1000 == RolloutPlan().baseline_samples, "the text of NextvecGuardrailSilent says 1,000"

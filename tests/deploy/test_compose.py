@@ -1,4 +1,4 @@
-"""Compose and image: pinned, private, unprivileged, and speaking of what exists."""
+"""Compose and image: pinned, local, unprivileged, and consistent with the repository."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_images_are_pinned(name):
 
 
 @each_service
-def test_ports_are_open_to_this_machine_alone(name):
+def test_ports_are_bound_to_localhost(name):
     assert SERVICES[name]["ports"]
     assert all(port.startswith("127.0.0.1:") for port in SERVICES[name]["ports"])
 
@@ -100,7 +100,7 @@ def test_the_build_finds_its_dockerfile():
     "variable", [*SERVICES["service"]["environment"], *GPU["services"]["service"]["environment"]]
 )
 def test_the_environment_names_settings_that_exist(variable):
-    """A typo at the top level would be ignored by the service, and so by us."""
+    """The service ignores an unknown variable at the top level, so a typo would go unnoticed."""
     assert setting_exists(variable)
 
 
@@ -138,7 +138,7 @@ def test_compose_and_alert_agree_on_the_memory_of_sessions():
     assert f"0.9 * {budget}" in alerts
 
 
-def test_a_stop_waits_for_the_requests_that_are_in():
+def test_a_stop_waits_for_requests_in_flight():
     grace = int(SERVICES["service"]["stop_grace_period"].removesuffix("s"))
 
     assert Settings().limits.timeout_seconds + 5 <= grace
@@ -188,7 +188,7 @@ def test_the_images_environment_names_settings_that_exist():
     assert all(setting_exists(variable) for variable in variables)
 
 
-def test_the_build_sees_what_it_copies_and_nothing_else():
+def test_the_build_context_has_only_what_the_image_copies():
     ignore = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     copied = {
         source.rstrip("/")
@@ -201,7 +201,7 @@ def test_the_build_sees_what_it_copies_and_nothing_else():
 
 
 def test_the_image_has_no_packages_of_training_and_export():
-    """Dependencies come from [project] alone, and its extras hold torch."""
+    """Only the extras of [project] contain torch, and the image installs none of them."""
     assert "['project']['dependencies']" in DOCKERFILE
     assert "optional-dependencies" not in DOCKERFILE
 

@@ -38,7 +38,7 @@ def test_the_dashboard_has_what_provisioning_needs():
 
     assert "nextvec" == whole["uid"]
     assert whole["schemaVersion"] >= 39
-    assert "id" not in whole, "an id belongs to one Grafana's database"
+    assert "id" not in whole, "an id belongs to the database of one Grafana"
 
 
 def test_panels_have_distinct_ids():
@@ -49,7 +49,7 @@ def test_panels_have_distinct_ids():
 
 def test_panels_lie_on_the_grid_and_do_not_overlap():
     boxes = {panel["title"]: panel["gridPos"] for panel in PANELS}
-    assert len(PANELS) == len(boxes), "two panels of one title"
+    assert len(PANELS) == len(boxes), "two panels have the same title"
 
     for box in boxes.values():
         assert box["x"] >= 0
@@ -61,14 +61,14 @@ def test_panels_lie_on_the_grid_and_do_not_overlap():
 
 
 @each_chart
-def test_a_panel_says_how_to_read_it_and_in_which_unit(panel):
+def test_a_panel_has_a_description_and_a_unit(panel):
     assert panel["type"] in KINDS
     assert len(panel["description"]) > 40
     assert panel["fieldConfig"]["defaults"]["unit"] in UNITS
 
 
 @each_chart
-def test_a_panel_asks_the_chosen_data_source_under_distinct_names(panel):
+def test_a_panel_queries_the_chosen_data_source_with_distinct_letters(panel):
     refs = [target["refId"] for target in panel["targets"]]
 
     assert refs
@@ -80,7 +80,7 @@ def test_a_panel_asks_the_chosen_data_source_under_distinct_names(panel):
 
 @each_chart
 def test_a_legend_names_labels_that_the_query_keeps(panel):
-    """`{{variant}}` of a query that sums over variants would be drawn empty."""
+    """`{{variant}}` of a query that sums over variants would be empty."""
     for target in panel["targets"]:
         for label in re.findall(r"{{(\w+)}}", target["legendFormat"]):
             assert re.search(rf"by \([^)]*\b{label}\b", target["expr"])
@@ -88,12 +88,12 @@ def test_a_legend_names_labels_that_the_query_keeps(panel):
 
 @each_chart
 def test_stable_is_blue_and_canary_orange(panel):
-    """Of several patterns that match a line's name, Grafana takes the last."""
+    """If several patterns match a series, Grafana applies the last."""
     overrides = panel["fieldConfig"]["overrides"]
     for override in overrides:
         pattern = override["matcher"]["options"]
         colour = override["properties"][0]["value"]["fixedColor"]
-        assert pattern.startswith("/"), "without slashes Grafana wants the whole name to match"
+        assert pattern.startswith("/"), "without slashes Grafana matches whole names"
         assert pattern.endswith("/")
         re.compile(pattern.strip("/"))
         for variant, hue in (("stable", "blue"), ("canary", "orange")):
@@ -101,7 +101,7 @@ def test_stable_is_blue_and_canary_orange(panel):
 
 
 def test_the_lines_drawn_are_the_plans_and_the_settings_defaults():
-    """A default that moves must move its line too."""
+    """A changed default must change its line too."""
     assert RolloutPlan().ratio == limit("P95 ratio, canary over stable")
     assert RolloutPlan().ratio == limit("P95, canary over stable")
     assert 1 == limit("Evidence as a share of the verdict bound")

@@ -1,4 +1,4 @@
-"""Dashboard and alerts ask only for what the service emits."""
+"""The dashboard and the alerts use only metrics that the service emits."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ each_expression = pytest.mark.parametrize("expr", EVERYTHING.values(), ids=EVERY
 
 @each_expression
 def test_names_are_registered(expr):
-    """A renamed metric breaks this test before it empties a panel."""
+    """A renamed metric fails here instead of leaving a panel empty."""
     found = {name for name, _ in selectors(expr)}
 
     assert found
@@ -45,7 +45,7 @@ def test_names_are_registered(expr):
 
 @each_expression
 def test_labels_exist_on_the_metric_that_is_selected(expr):
-    """A matcher on a label that is not there selects nothing, without an error."""
+    """A matcher on an unknown label selects nothing and reports no error."""
     for name, matchers in selectors(expr):
         assert set() == matchers.keys() - KNOWN[name]
 
@@ -58,16 +58,16 @@ def test_groups_are_labels_of_some_metric_in_the_expression(expr):
 
 
 @each_expression
-def test_values_are_the_services_own_words(expr):
-    """`RolledBack` and not `rolled_back`: a value nobody emits never matches."""
+def test_label_values_exist_in_the_service(expr):
+    """A value that the service never emits, such as `rolled_back`, matches nothing."""
     for _, matchers in selectors(expr):
         for label, (_, pattern) in matchers.items():
             words = set() if pattern == ".+" else set(pattern.split("|"))
             assert set() == words - VALUES.get(label, words)
 
 
-def test_alerts_on_transitions_match_ones_that_can_happen():
-    """A (to, reason) that the state machine never takes would be an alert that never fires."""
+def test_alerts_on_transitions_match_possible_transitions():
+    """An alert on an impossible (to, reason) would never fire."""
     moves = {(to.value, reason.value) for _, to, reason in TRANSITIONS}
     asked = [
         (matchers["to"][1], reason)
@@ -82,7 +82,7 @@ def test_alerts_on_transitions_match_ones_that_can_happen():
 
 
 def test_every_metric_of_the_rollout_and_of_latency_is_on_the_dashboard():
-    """What is measured is shown."""
+    """No metric is missing."""
     shown = {name for expr in queries().values() for name, _ in selectors(expr)}
     shown = {re.sub(r"_(bucket|sum|count)$", "", name) for name in shown}
     emitted = {re.sub(r"_(bucket|sum|count)$", "", name) for name in registered()}

@@ -35,8 +35,7 @@ MAY_BE_EMPTY = {
     "Webhooks A",
     "Webhooks B",
 }
-"""The exporter plays a rollout in which nothing fires and, after a while, nothing moves,
-nobody is told of it and it has no shadow step."""
+"""The exporter's rollout has no firing alert, no transition, no webhook and no shadow step."""
 
 
 def promtool(*arguments):
@@ -57,7 +56,7 @@ def test_the_rules_pass_their_tests():
 
 
 class Exporter:
-    """The service's metrics over HTTP; each scrape finds some more requests."""
+    """The service's metrics over HTTP. Each scrape adds requests."""
 
     def __init__(self):
         self.registry = CollectorRegistry()
@@ -92,7 +91,7 @@ class Exporter:
 
 
 class Prometheus:
-    """A running server on a port of its own."""
+    """A running server on its own port."""
 
     def __init__(self, url):
         self.url = url
@@ -113,7 +112,7 @@ def exporter():
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             body = source.scrape()
-            # On a busy machine a scrape may time out; the next one comes.
+            # A scrape can time out on a busy machine; the next one follows.
             with contextlib.suppress(ConnectionError):
                 self.send_response(200)
                 self.send_header("Content-Type", "text/plain; version=0.0.4")
@@ -133,7 +132,7 @@ def exporter():
 
 @pytest.fixture(scope="module")
 def prometheus(exporter, tmp_path_factory):
-    """The shipped configuration, but for the target, the pace and where the rules lie."""
+    """The shipped configuration with another target, scrape interval and rules path."""
     folder = tmp_path_factory.mktemp("prometheus")
     config = yaml.safe_load((FOLDER / "prometheus.yml").read_text(encoding="utf-8"))
     config["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s"}
@@ -146,7 +145,7 @@ def prometheus(exporter, tmp_path_factory):
 
 
 def _wait_for_scrapes(server, log):
-    """Until rates can be taken: a few scrapes of the exporter have succeeded."""
+    """Wait for a few successful scrapes, which rates need."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         try:
@@ -161,7 +160,7 @@ def _wait_for_scrapes(server, log):
 
 @needs_prometheus
 def test_every_panel_has_data(prometheus):
-    """Each query of the dashboard, as Grafana sends it, finds what the service emits."""
+    """Each query of the dashboard, as Grafana sends it, returns data."""
     empty = {name for name, expr in queries().items() if not prometheus.samples(expr)}
 
     assert set() == empty - MAY_BE_EMPTY
@@ -178,8 +177,8 @@ def test_no_panel_shows_only_nan(prometheus):
 
 
 @needs_prometheus
-def test_every_expression_is_taken_by_the_server(prometheus):
-    """A type error, such as a rate of an instant vector, shows only here."""
+def test_the_server_accepts_every_expression(prometheus):
+    """Only the server finds type errors, such as the rate of an instant vector."""
     for expr in everything().values():
         prometheus.samples(expr)
 
@@ -195,8 +194,8 @@ def test_the_server_has_loaded_every_alert(prometheus):
 
 
 @needs_prometheus
-def test_ratio_and_percentiles_are_the_ones_that_were_measured(prometheus):
-    """Both variants were given the same durations: the ratio is 1, P95 near 29 ms."""
+def test_ratio_and_percentiles_equal_the_recorded_durations(prometheus):
+    """Both variants have the same durations, so the ratio is 1; the P95 is about 29 ms."""
     panels = queries()
     (ratio,) = prometheus.samples(panels["P95 ratio, canary over stable A"])
     p95 = prometheus.samples(panels["P95 per variant A"])

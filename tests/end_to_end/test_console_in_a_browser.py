@@ -182,7 +182,7 @@ def test_a_rollout_is_started_watched_and_rolled_back(console, service):
     console.locator("#confirm").click()
     console.get_by_text("The plan is not JSON").wait_for()
     console.get_by_label("Plan, as JSON").fill(json.dumps(PLAN))
-    console.get_by_label("Reason").fill(HOSTILE)
+    console.get_by_role("textbox", name="Reason").fill(HOSTILE)
     console.get_by_role("button", name="Preview").click()
     console.get_by_text("Healthy → Pending").wait_for()
     shown(console, "start")
@@ -220,7 +220,7 @@ def test_actions_are_enabled_when_legal_and_allowed_to_the_role(console, service
     sign_in(console, "operator")
     pause = console.get_by_role("button", name="Pause", exact=True)
     pause.and_(console.locator(":enabled")).click()
-    console.get_by_label("Reason").fill("lunch")
+    console.get_by_role("textbox", name="Reason").fill("lunch")
     console.locator("#confirm").click()
     in_phase(console, "Paused")
     for verb in ("Promote", "Resume", "Start", "Undo", "Pause"):
@@ -287,7 +287,7 @@ def test_a_failed_gate_is_shown_and_overridden(console, service):
     console.get_by_label("Start despite a failed gate").check()
     console.locator("#confirm").click()
     console.get_by_text("override_gate needs a reason").wait_for()
-    console.get_by_label("Reason").fill("to see it move")
+    console.get_by_role("textbox", name="Reason").fill("to see it move")
     console.locator("#confirm").click()
     console.locator("#warnings").get_by_text("phase-3 carries no evaluation report").wait_for()
     assert service.status()["gate"]["overridden"]

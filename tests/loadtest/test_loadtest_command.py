@@ -1,9 +1,10 @@
-"""`nextvec loadtest` against a tiny server that speaks enough of the contract."""
+"""`nextvec loadtest` against a small server that implements a part of the contract."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import threading
 
 import numpy as np
@@ -15,7 +16,7 @@ from tests.support.rollout_status import status
 
 
 class Service(threading.Thread):
-    """Answers every prediction with `code`; readiness and the rollout's status too."""
+    """Responds to predictions with `code`, and to readiness and rollout status requests."""
 
     def __init__(self, code=200):
         super().__init__(daemon=True)
@@ -48,8 +49,8 @@ class Service(threading.Thread):
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                length = int(head.lower().split("content-length: ")[1].split("\r\n")[0])
-                await reader.readexactly(length)
+                length = re.search(r"(?i)^content-length: (\d+)", head, re.MULTILINE)
+                await reader.readexactly(int(length[1]) if length else 0)
                 path = head.split()[1]
                 self.paths.append(path)
                 code, body = 200, b""
@@ -93,7 +94,7 @@ def run(module, *words):
 
 @pytest.mark.parametrize("mode", ["stateless", "session"])
 def test_a_run_leaves_a_report_and_a_picture(service, data, tmp_path, mode):
-    """Twenty requests, all answered, at the rate that was asked for."""
+    """Twenty requests succeed at the requested rate."""
     out = tmp_path / "out"
     words = ["--url", service.url, "--mode", mode, "--rate", 100, "--duration", 0.2]
     words += ["--arrivals", "constant", "--context", 5, "--data", data, "--out", out]
@@ -108,23 +109,23 @@ def test_a_run_leaves_a_report_and_a_picture(service, data, tmp_path, mode):
     assert any(path.startswith("/admin/v1/rollout") for path in service.paths)
 
 
-def test_too_many_errors_end_in_a_status_that_is_not_zero(service, data, tmp_path, capsys):
-    """With the commonest reason."""
+def test_too_many_errors_exit_with_1(service, data, tmp_path, capsys):
+    """The output has the most frequent error."""
     service.code = 503
     words = ["--url", service.url, "--rate", 100, "--duration", 0.1, "--data", data]
     assert run(loadtest, *words, "--out", tmp_path / "out") == 1
-    assert "nothing was answered: 503" in capsys.readouterr().out
+    assert "no request succeeded: 503" in capsys.readouterr().out
 
 
-def test_a_wrong_token_is_told_before_the_run(service, data, tmp_path):
-    """Not after it."""
+def test_a_wrong_token_is_reported_before_the_run(service, data, tmp_path):
+    """The run of 60 s does not start."""
     words = ["--url", service.url, "--duration", 60, "--data", data, "--token", "wrong"]
     with pytest.raises(SystemExit, match="status 401"):
         run(loadtest, *words, "--out", tmp_path)
 
 
-def test_no_server_is_told_with_what_to_do(data, tmp_path):
-    """Its address and the command that starts one."""
+def test_a_missing_server_is_reported_with_advice(data, tmp_path):
+    """The message has its address and the command that starts one."""
     with pytest.raises(SystemExit, match=r"127\.0\.0\.1:1: .*nextvec serve"):
         run(loadtest, "--url", "http://127.0.0.1:1", "--data", data, "--out", tmp_path)
 
@@ -136,22 +137,22 @@ def test_no_server_is_told_with_what_to_do(data, tmp_path):
         (["--data", "/nowhere.npz"], "no such file"),
     ],
 )
-def test_a_wrong_option_is_told_in_a_line(words, reason, tmp_path):
-    """No traceback."""
+def test_a_wrong_option_is_reported_in_one_line(words, reason, tmp_path):
+    """Without a traceback."""
     with pytest.raises(SystemExit, match=f"nextvec loadtest: .*{reason}"):
         run(loadtest, *words, "--out", tmp_path)
 
 
 @pytest.mark.parametrize("words", [["--rate", "0"], ["--rate", "x"], ["--context", "0"]])
-def test_a_number_that_cannot_be_is_refused(words, capsys):
-    """By the option's name."""
+def test_an_invalid_number_is_refused(words, capsys):
+    """The message names the option."""
     with pytest.raises(SystemExit):
         run(loadtest, *words)
     assert f"argument {words[0]}" in capsys.readouterr().err
 
 
-def test_a_demo_without_checkpoints_says_what_to_do(tmp_path):
-    """Which file is missing, and how to get it."""
+def test_a_demo_without_checkpoints_is_reported_with_advice(tmp_path):
+    """The message has the missing file and the command that makes it."""
     words = ["--checkpoints", tmp_path, "--out", tmp_path / "out"]
     with pytest.raises(SystemExit, match=r"phase-2\.safetensors is missing.*nextvec train"):
         run(demo, *words)

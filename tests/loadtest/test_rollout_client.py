@@ -1,43 +1,45 @@
-"""The rollout seen through the admin routes."""
+"""The admin API as the load test uses it."""
 
 from __future__ import annotations
 
 import asyncio
 
+import httpx
 import orjson
 import pytest
 
-from loadtest.generator.http_client import ClientError, HttpResponse
 from loadtest.rollout_client import AdminError, RolloutClient, parse_sample, watch_rollout
 from tests.support.rollout_status import status
 
 
-class FakeHttpClient:
-    """Notes requests and answers from a list, the last one for ever."""
+class FakeService:
+    """Records the requests and responds from a list; the last response is repeated."""
 
-    def __init__(self, *answers):
-        self.answers = list(answers)
-        self.sent = []
+    def __init__(self, *responses):
+        self.responses = list(responses)
+        self.requests = []
 
-    async def request(self, method, path, headers=None, body=b""):
-        self.sent.append((method, path, headers, body))
-        answer = self.answers[0] if len(self.answers) == 1 else self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-def answer(code=200, **changes):
-    return HttpResponse(code, {}, orjson.dumps(status(**changes)))
+    def __call__(self, request):
+        self.requests.append(request)
+        response = self.responses[0] if len(self.responses) == 1 else self.responses.pop(0)
+        if isinstance(response, Exception):
+            raise response
+        return httpx.Response(response[0], json=response[1])
 
 
-def admin(*answers):
-    client = FakeHttpClient(*answers)
-    return client, RolloutClient(client, "secret", now=lambda: 7.5)
+def ok(code=200, **changes):
+    return code, status(**changes)
+
+
+def rollout_client(*responses):
+    service = FakeService(*responses)
+    transport = httpx.MockTransport(service)
+    client = RolloutClient("http://service:8080", "secret", lambda: 7.5, transport)
+    return service, client
 
 
 def test_a_sample_has_the_weight_the_phase_and_the_guardrails_evidence():
-    """With the moment it was taken."""
+    """And the time at which it was taken."""
     sample = parse_sample(status(), 7.5)
     assert (7.5, "Progressing", 25.0, 3) == (
         sample.at,
@@ -49,7 +51,7 @@ def test_a_sample_has_the_weight_the_phase_and_the_guardrails_evidence():
 
 
 def test_before_the_first_rollout_there_is_no_evidence():
-    """Not zero: nobody has looked."""
+    """None and not zero: no guardrail has been evaluated."""
     quiet = status(phase="Healthy", reason=None, message="", canary=None, step=None, guardrails=[])
     sample = parse_sample(quiet, 0.0)
     assert (None, None, None) == (sample.fail, sample.good, sample.bound)
@@ -58,56 +60,76 @@ def test_before_the_first_rollout_there_is_no_evidence():
 
 @pytest.mark.parametrize("document", [{}, [], {"guardrails": [1]}, status(weight=None)])
 def test_another_document_is_an_error(document):
-    """Rather than a sample half right."""
-    with pytest.raises(AdminError, match="another form"):
+    """It does not become a partial sample."""
+    with pytest.raises(AdminError, match="unexpected form"):
         parse_sample(document, 0.0)
+
+
+def test_a_response_that_is_not_json_is_an_error():
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, text="<html>"))
+    client = RolloutClient("http://service:8080", "secret", lambda: 0.0, transport)
+    with pytest.raises(AdminError, match="GET /admin/v1/rollout: the response is not JSON"):
+        asyncio.run(client.status())
+
+
+def test_a_status_is_dated_by_the_clock_of_the_run():
+    _, client = rollout_client(ok())
+    assert asyncio.run(client.status()).at == 7.5
 
 
 def test_a_start_sends_the_canary_the_plan_and_the_token():
     """As JSON."""
-    client, routes = admin(answer(202))
-    asyncio.run(routes.start("phase-3", {"steps": [{"weight": 50}]}))
-    ((method, path, headers, body),) = client.sent
-    assert ("POST", "/admin/v1/rollout") == (method, path)
+    service, client = rollout_client(ok(202))
+    asyncio.run(client.start("phase-3", {"steps": [{"weight": 50}]}))
+    (request,) = service.requests
+    assert ("POST", "/admin/v1/rollout") == (request.method, request.url.path)
     assert ("Bearer secret", "application/json") == (
-        headers["Authorization"],
-        headers["Content-Type"],
+        request.headers["Authorization"],
+        request.headers["Content-Type"],
     )
-    assert orjson.loads(body) == {"canary": "phase-3", "plan": {"steps": [{"weight": 50}]}}
+    assert orjson.loads(request.content) == {
+        "canary": "phase-3",
+        "plan": {"steps": [{"weight": 50}]},
+    }
 
 
-def test_a_promotion_names_the_generation_it_means():
-    """So that it cannot promote what came after."""
-    client, routes = admin(answer())
-    asyncio.run(routes.promote(3))
-    method, path, headers, _ = client.sent[0]
-    assert ("POST", "/admin/v1/rollout/promote", '"3"') == (method, path, headers["If-Match"])
+def test_a_promotion_names_its_generation():
+    """So that it cannot approve a later step."""
+    service, client = rollout_client(ok())
+    asyncio.run(client.promote(3))
+    (request,) = service.requests
+    assert ("POST", "/admin/v1/rollout/promote", '"3"') == (
+        request.method,
+        request.url.path,
+        request.headers["If-Match"],
+    )
 
 
 @pytest.mark.parametrize(
-    ("reply", "reason"),
+    ("response", "reason"),
     [
-        (HttpResponse(401, {}, b'{"error":"no such token"}'), "status 401.*no such token"),
-        (ClientError("closed"), "POST /admin/v1/rollout/abort: closed"),
+        ((401, {"error": "no such token"}), "status 401.*no such token"),
+        (httpx.ConnectError("closed"), "POST /admin/v1/rollout/abort: closed"),
+        (httpx.ReadTimeout(""), "POST /admin/v1/rollout/abort: ReadTimeout"),
     ],
 )
-def test_a_refusal_says_what_the_service_said(reply, reason):
-    """Its status and its words."""
-    _, routes = admin(reply)
+def test_a_refusal_has_the_status_and_the_message_of_the_service(response, reason):
+    _, client = rollout_client(response)
     with pytest.raises(AdminError, match=reason):
-        asyncio.run(routes.abort())
+        asyncio.run(client.abort())
 
 
-def test_watching_goes_on_after_a_status_that_failed():
-    """The gap is a sample less."""
-    _, routes = admin(answer(), ClientError("closed"), answer(503), answer())
+def test_watching_continues_after_a_failed_read():
+    """The plot has a gap there."""
+    _, client = rollout_client(ok(), httpx.ConnectError("closed"), ok(503), ok())
     samples = []
 
     async def scenario():
-        task = asyncio.create_task(watch_rollout(routes, 0.0, samples))
+        task = asyncio.create_task(watch_rollout(client, 0.0, samples))
         while len(samples) < 3:
             await asyncio.sleep(0)
         task.cancel()
+        await client.close()
 
     asyncio.run(scenario())
     assert [3, 3, 3] == [sample.generation for sample in samples[:3]]

@@ -1,4 +1,4 @@
-"""Real streams: exact values, each caller's own, the same in every run."""
+"""Streams have exact values and are reproducible."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def test_a_vector_is_its_int8_row_times_its_scale_normalised(tmp_path):
     assert streams.vectors.dtype == np.dtype("<f4")
 
 
-def test_a_caller_reads_on_from_its_own_offset_and_wraps_around():
-    """Row `offset + start` first, and row 0 after the last one."""
+def test_a_caller_reads_from_its_own_offset_and_wraps_around():
+    """The first row is `offset + start`; row 0 follows the last."""
     streams = Streams(np.arange(10, dtype=np.float32)[:, None])
     assert streams.offset(1) == 997 % 10
     np.testing.assert_array_equal([[7], [8]], streams.read(1, 0, 2))
@@ -32,14 +32,14 @@ def test_a_caller_reads_on_from_its_own_offset_and_wraps_around():
     np.testing.assert_array_equal([[1], [2]], streams.read(1, 4, 2))
 
 
-def test_more_vectors_than_there_are_go_round_more_than_once():
-    """A context longer than the sample is the sample repeated."""
+def test_a_long_read_wraps_more_than_once():
+    """A context longer than the sample repeats the sample."""
     streams = Streams(np.arange(3, dtype=np.float32)[:, None])
     np.testing.assert_array_equal([0, 1, 2, 0, 1, 2, 0], streams.read(0, 0, 7)[:, 0])
 
 
-def test_a_read_within_the_sample_copies_nothing():
-    """A long context is sent from where it lies."""
+def test_a_read_within_the_sample_is_a_view():
+    """A long context is not copied."""
     streams = Streams(np.zeros((10, 4), np.float32))
     assert np.shares_memory(streams.vectors, streams.read(0, 2, 5))
 

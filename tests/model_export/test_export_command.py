@@ -72,14 +72,18 @@ def _set(name: str, digest: str, window: int, *, held_out: bool = True) -> dict[
     }
     return {
         "name": name,
-        "pool": {"size": 1000, "set": name},
+        "pool": {"kind": "random", "size": 1000, "seed": 0, "set": name},
         "scores": [score, baseline],
         "differences": [difference],
     }
 
 
 def _report(path: Path, *sets: dict[str, object], version: int = 2) -> None:
-    shared = {"schema_version": version, "data": {"file": "x"}, "interval": "95 %"}
+    shared = {
+        "schema_version": version,
+        "data": {"file": "x", "sha256": "d" * 64},
+        "interval": "95 %",
+    }
     path.write_text(json.dumps({**shared, "sets": sets}))
 
 
@@ -184,10 +188,11 @@ def test_its_evaluation_goes_into_the_manifest(saved: Path, tmp_path: Path) -> N
     assert 0 == _export(saved, tmp_path / "models", "--evaluation", str(report))
     path = tmp_path / "models" / "next-vector" / "phase-3" / "manifest.json"
     evaluation = json.loads(path.read_text())["evaluation"]
-    assert "phase-3" == evaluation["score"]["name"]
-    assert ["repeat the last vector"] == [b["name"] for b in evaluation["baselines"]]
-    assert {"size": 1000, "set": "eras"} == evaluation["pool"]
-    (difference,) = evaluation["differences"]
+    eras, latest = evaluation["sets"]
+    assert ("eras", "latest") == (eras["name"], latest["name"])
+    assert ["phase-3", "repeat the last vector"] == [score["name"] for score in eras["scores"]]
+    assert (1000, "eras") == (eras["pool"]["size"], eras["pool"]["set"])
+    (difference,) = eras["differences"]
     assert ("phase-3", "phase-4") == (difference["a"], difference["b"])
     assert (-0.01, -0.03, 0.02) == (
         difference["difference"],
@@ -199,7 +204,6 @@ def test_its_evaluation_goes_into_the_manifest(saved: Path, tmp_path: Path) -> N
         difference["b_checkpoint_sha256"],
         difference["b_window"],
     )
-    assert ["latest"] == [one["set"] for one in evaluation["other_sets"]]
 
 
 def test_a_set_the_model_was_trained_on_is_left_out_of_the_manifest(
@@ -212,7 +216,7 @@ def test_a_set_the_model_was_trained_on_is_left_out_of_the_manifest(
     assert 0 == _export(saved, tmp_path / "models", "--evaluation", str(report))
     path = tmp_path / "models" / "next-vector" / "phase-3" / "manifest.json"
     evaluation = json.loads(path.read_text())["evaluation"]
-    assert ("latest", []) == (evaluation["set"], evaluation["other_sets"])
+    assert ["latest"] == [one["name"] for one in evaluation["sets"]]
 
 
 @pytest.mark.parametrize(
@@ -222,9 +226,12 @@ def test_a_set_the_model_was_trained_on_is_left_out_of_the_manifest(
         (lambda path, _digest: _report(path, _set("eras", "0" * 64, 1000)), "no score of this"),
         (
             lambda path, digest: _report(path, _set("eras", digest, 1000, held_out=False)),
-            "on documents held out for it",
+            "held out from its training",
         ),
-        (lambda path, digest: _report(path, _set("eras", digest, 1000), version=1), "schema 1"),
+        (
+            lambda path, digest: _report(path, _set("eras", digest, 1000), version=1),
+            "schema_version",
+        ),
         (lambda path, _digest: path.write_text("[]"), "not a report of nextvec evaluate"),
         (lambda path, _digest: path.write_text("{"), "not a report of nextvec evaluate"),
         (lambda _path, _digest: None, "not a report of nextvec evaluate"),

@@ -10,9 +10,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from service.contexts.history import History
-from service.contexts.session_store import Session
+from service.contexts.session import Session
 from service.errors import NotFound
-from service.inference.scheduling.jobs import EngineResult
+from service.inference.scheduling.job import EngineResult
 from service.inference.scheduling.scheduler import Scheduler
 from service.metrics import Metrics
 from service.prediction.shadow_runner import IDLE_SECONDS, MAX_SESSIONS, REST, ShadowRunner
@@ -76,7 +76,7 @@ class World:
         session.history.append(vectors)
         session.length += len(vectors)
         stable = self.answer(session.history.last(100))
-        self.shadow.append(session, len(vectors), mode, stable, SPLIT)
+        self.shadow.copy_append(session, len(vectors), mode, stable, SPLIT)
 
     async def close(self):
         await self.shadow.close()
@@ -98,13 +98,13 @@ def told(story, **options):
 
 
 def session(number=0):
-    return Session(f"s{number}", History(100, DIM), 0.0)
+    return Session(f"s{number}", History(100, DIM))
 
 
 def test_a_context_is_copied_and_its_prediction_compared():
     async def story(world):
         context = unit_vectors(6)
-        world.shadow.context(context, world.answer(context), SPLIT, known=0)
+        world.shadow.copy_context(context, world.answer(context), SPLIT, known=0)
         await world.settle()
         seen = world.shadow.take()
         assert (1, 0, 0) == (seen.answered, seen.faults, seen.dropped)
@@ -125,7 +125,7 @@ def test_the_next_canary_does_not_inherit_what_the_last_one_left():
     async def story(world):
         context = unit_vectors(6)
         world.engine.faults = [fault()]
-        world.shadow.context(context, world.answer(context), SPLIT, known=0)
+        world.shadow.copy_context(context, world.answer(context), SPLIT, known=0)
         await world.settle()
         world.traffic.set(TrafficSplit("phase-2"))
         world.traffic.set(TrafficSplit("phase-2", "phase-3", 0, "another salt", shadow=True))
@@ -139,7 +139,7 @@ def test_a_version_that_answers_something_else_does_not_agree():
         context = unit_vectors(6)
         stable = world.answer(context)
         opposite = EngineResult(-stable.vector, stable.state, 0.0, 1.0)
-        world.shadow.context(context, opposite, SPLIT, known=0)
+        world.shadow.copy_context(context, opposite, SPLIT, known=0)
         await world.settle()
         assert -1.0 == pytest.approx(world.shadow.take().agreement, abs=1e-6)
 
@@ -149,7 +149,7 @@ def test_a_version_that_answers_something_else_does_not_agree():
 def test_a_context_of_which_stable_knew_a_part_is_compared_but_not_timed():
     async def story(world):
         context = unit_vectors(6)
-        world.shadow.context(context, world.answer(context), SPLIT, known=4)
+        world.shadow.copy_context(context, world.answer(context), SPLIT, known=4)
         await world.settle()
         seen = world.shadow.take()
         assert (1, {}) == (seen.answered, seen.modes)
@@ -237,7 +237,7 @@ def test_one_copy_at_a_time_and_then_a_rest():
     async def story(world):
         context = unit_vectors(3)
         stable = world.answer(context)
-        offer = lambda: world.shadow.context(context, stable, SPLIT, known=0)  # noqa: E731
+        offer = lambda: world.shadow.copy_context(context, stable, SPLIT, known=0)  # noqa: E731
         offer()
         offer()
         await asyncio.gather(world.shadow._running)
@@ -267,7 +267,7 @@ def test_while_anybody_waits_nothing_is_copied(busy):
         assert scheduler.waiting
         context = unit_vectors(3)
         stable = EngineResult(context[0], np.zeros((1, DIM), np.float32), 0.0, 1.0)
-        world.shadow.context(context, stable, SPLIT, known=0)
+        world.shadow.copy_context(context, stable, SPLIT, known=0)
         assert 1 == world.shadow.take().dropped
         engine.gate.set()
         await asyncio.gather(*work)
@@ -281,7 +281,7 @@ def test_the_caller_never_waits():
     async def story(world):
         world.engine.gate.clear()
         context = unit_vectors(3)
-        world.shadow.context(context, world.answer(context), SPLIT, known=0)
+        world.shadow.copy_context(context, world.answer(context), SPLIT, known=0)
         assert world.shadow._running is not None
         world.engine.gate.set()
         await world.settle()
@@ -297,7 +297,7 @@ def test_a_copy_that_fails_is_the_canarys_fault(how):
         else:
             world.engine.poison = True
         context = unit_vectors(3)
-        world.shadow.context(context, world.answer(context), SPLIT, known=0)
+        world.shadow.copy_context(context, world.answer(context), SPLIT, known=0)
         await world.settle()
         seen = world.shadow.take()
         assert (0, 1) == (seen.answered, seen.faults)
@@ -310,7 +310,7 @@ def test_a_copy_that_takes_too_long_is_one_too():
         world.shadow._timeout = 0.0
         world.engine.gate.clear()
         context = unit_vectors(3)
-        world.shadow.context(context, world.answer(context), SPLIT, known=0)
+        world.shadow.copy_context(context, world.answer(context), SPLIT, known=0)
         await asyncio.gather(world.shadow._running)
         world.engine.gate.set()
         assert 1 == world.shadow.take().faults
@@ -324,7 +324,7 @@ def test_a_copy_of_a_step_that_is_over_counts_for_nothing():
     async def story(world):
         world.engine.gate.clear()
         context = unit_vectors(3)
-        world.shadow.context(context, world.answer(context), SPLIT, known=0)
+        world.shadow.copy_context(context, world.answer(context), SPLIT, known=0)
         world.traffic.set(TrafficSplit("phase-2", "phase-3", 0, "another", shadow=True))
         world.engine.gate.set()
         await world.settle()
@@ -344,11 +344,11 @@ def test_a_copy_of_a_step_that_is_over_counts_for_nothing():
 def test_outside_a_shadow_step_nothing_is_copied(split):
     async def story(world):
         context = unit_vectors(3)
-        world.shadow.context(context, world.answer(context), split, known=0)
+        world.shadow.copy_context(context, world.answer(context), split, known=0)
         one = session()
         one.history.append(context)
         one.length = 3
-        world.shadow.append(one, 3, Mode.PREFILL, world.answer(context), split)
+        world.shadow.copy_append(one, 3, Mode.PREFILL, world.answer(context), split)
         assert world.shadow._running is None
         assert (0, 0) == (world.shadow.take().total, len(world.shadow._followed))
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.quality.distractor_pool import KEPT, OTHERS, ROUNDING, DistractorPool
+from service.quality.distractor_pool import DISTRACTORS, POOL_SIZE, ROUNDING, DistractorPool
 from tests.support.fakes import unit_vectors
 
 DIM = 16
@@ -29,15 +29,15 @@ def rank(pool, predicted, truth, owner=-1):
 
 def by_hand(vectors, owners, predicted, truth, owner):
     """The definition, one by one."""
-    others = [v for v, o in zip(vectors, owners, strict=True) if o != owner][-OTHERS:]
-    if len(others) < OTHERS:
+    others = [v for v, o in zip(vectors, owners, strict=True) if o != owner][-DISTRACTORS:]
+    if len(others) < DISTRACTORS:
         return 0
     return 1 + sum(float(v @ predicted) > float(truth @ predicted) + ROUNDING for v in others)
 
 
 @given(
     st.integers(0, 2**32 - 1),
-    st.integers(OTHERS - 5, 3 * KEPT),
+    st.integers(DISTRACTORS - 5, 3 * POOL_SIZE),
     st.integers(1, 6),
     st.integers(1, 11),
 )
@@ -45,7 +45,7 @@ def test_ranks_are_as_defined(seed, count, sessions, asked):
     """Whatever the number of vectors, of sessions, and of those ranked at once."""
     rng = np.random.default_rng(seed)
     pool, vectors, owners = filled(count, rng.integers(0, sessions, count), seed % 1000)
-    vectors, owners = vectors[-KEPT:], owners[-KEPT:]
+    vectors, owners = vectors[-POOL_SIZE:], owners[-POOL_SIZE:]
     predicted, truths = unit_vectors(asked, 7, DIM), unit_vectors(asked, 8, DIM)
     own = rng.integers(0, sessions, asked)
     cosines, ranks = pool.ranks(predicted, truths, own)
@@ -58,27 +58,27 @@ def test_ranks_are_as_defined(seed, count, sessions, asked):
 
 def test_the_same_vector_of_another_session_does_not_count_against_the_true_one():
     """However the sums are rounded: both may be of one text, or of one stream sent twice."""
-    pool, owners = DistractorPool(768), np.arange(OTHERS)
-    truths, predicted = unit_vectors(OTHERS, 2, 768), unit_vectors(OTHERS, 3, 768)
+    pool, owners = DistractorPool(768), np.arange(DISTRACTORS)
+    truths, predicted = unit_vectors(DISTRACTORS, 2, 768), unit_vectors(DISTRACTORS, 3, 768)
     pool.add(truths, owners)
     expected = [by_hand(truths, owners, p, t, -1) for p, t in zip(predicted, truths, strict=True)]
-    _, ranks = pool.ranks(predicted, truths, np.full(OTHERS, -1))
+    _, ranks = pool.ranks(predicted, truths, np.full(DISTRACTORS, -1))
     assert expected == ranks.tolist()
 
 
 def test_a_perfect_prediction_is_first():
-    pool, _, _ = filled(OTHERS)
+    pool, _, _ = filled(DISTRACTORS)
     truth = unit_vectors(1, 5, DIM)[0]
     assert rank(pool, truth, truth) == 1
 
 
 def test_the_same_vector_elsewhere_does_not_count_against_it():
     """Two sessions may read the same text."""
-    pool, vectors, _ = filled(OTHERS)
+    pool, vectors, _ = filled(DISTRACTORS)
     assert rank(pool, vectors[3], vectors[3]) == 1
 
 
-@pytest.mark.parametrize(("count", "expected"), [(OTHERS - 1, 0), (OTHERS, 1)])
+@pytest.mark.parametrize(("count", "expected"), [(DISTRACTORS - 1, 0), (DISTRACTORS, 1)])
 def test_nothing_is_ranked_until_the_pool_is_full(count, expected):
     """Among fewer, a hit would be easier."""
     pool, _, _ = filled(count)
@@ -88,16 +88,16 @@ def test_nothing_is_ranked_until_the_pool_is_full(count, expected):
 
 def test_a_sessions_own_vectors_are_not_among_the_others():
     """One session alone is never ranked."""
-    pool, vectors, _ = filled(KEPT, [7] * KEPT)
+    pool, vectors, _ = filled(POOL_SIZE, [7] * POOL_SIZE)
     assert rank(pool, vectors[0], vectors[1], owner=7) == 0
     assert rank(pool, vectors[0], vectors[0], owner=8) == 1
 
 
 def test_the_oldest_go_first():
     """Only the last ones are ranked among, in whatever pieces they came."""
-    pool, _, _ = filled(KEPT)
-    newer = unit_vectors(KEPT + 30, 2, DIM)
+    pool, _, _ = filled(POOL_SIZE)
+    newer = unit_vectors(POOL_SIZE + 30, 2, DIM)
     for start in range(0, len(newer), 50):
         part = newer[start : start + 50]
         pool.add(part, np.full(len(part), 1))
-    np.testing.assert_array_equal(np.sort(newer[-KEPT:], axis=0), np.sort(pool._rows, axis=0))
+    np.testing.assert_array_equal(np.sort(newer[-POOL_SIZE:], axis=0), np.sort(pool._rows, axis=0))

@@ -7,20 +7,20 @@ from dataclasses import replace
 import pytest
 
 from service.quality import key_shares as keys
-from service.quality.key_shares import IDLE_SECONDS, KeyShares, Share
+from service.quality.key_shares import IDLE_SECONDS, KeyShare, KeyShares
 from service.types import KEY_SAMPLE, Variant
 from tests.support.quality_fakes import SPLIT
 
 
 def note(shares, key, hit, *, split=SPLIT, now=0.0, last=False):
-    return shares.note(split, key, Variant.CANARY, "phase-3", now, hit=hit, last=last)
+    return shares.count(split, key, Variant.CANARY, "phase-3", now, hit=hit, last=last)
 
 
 def test_a_key_has_its_say_after_its_first_predictions():
     shares = KeyShares()
     said = [note(shares, "a", hit=i < 3) for i in range(KEY_SAMPLE)]
     assert [None] * (KEY_SAMPLE - 1) == said[:-1]
-    assert Share(Variant.CANARY, "phase-3", 3 / KEY_SAMPLE) == said[-1]
+    assert KeyShare(Variant.CANARY, "phase-3", 3 / KEY_SAMPLE) == said[-1]
 
 
 def test_a_key_that_sends_more_does_not_weigh_more():
@@ -34,14 +34,16 @@ def test_a_key_that_goes_quiet_has_its_say_with_what_it_has():
     note(shares, "a", hit=True, now=0)
     note(shares, "b", hit=True, now=1)
     note(shares, "a", hit=False, now=2)
-    assert [] == list(shares.idle(IDLE_SECONDS))
-    assert [1.0] == [share.share for share in shares.idle(IDLE_SECONDS + 1)]
-    assert [0.5] == [share.share for share in shares.idle(IDLE_SECONDS + 2)]
+    assert [] == list(shares.close_idle(IDLE_SECONDS))
+    assert [1.0] == [share.share for share in shares.close_idle(IDLE_SECONDS + 1)]
+    assert [0.5] == [share.share for share in shares.close_idle(IDLE_SECONDS + 2)]
     assert note(shares, "a", hit=True, now=200, last=True) is None
 
 
 def test_a_key_drawn_for_one_prediction_speaks_at_once():
-    assert Share(Variant.CANARY, "phase-3", 1.0) == note(KeyShares(), "once", hit=True, last=True)
+    assert KeyShare(Variant.CANARY, "phase-3", 1.0) == note(
+        KeyShares(), "once", hit=True, last=True
+    )
 
 
 def test_a_new_split_is_a_new_beginning_for_all():
@@ -52,7 +54,7 @@ def test_a_new_split_is_a_new_beginning_for_all():
     note(shares, "half", hit=True)
     raised = replace(SPLIT, weight_bp=6000)
     assert note(shares, "done", hit=False, split=raised, last=True) is not None
-    assert [] == [s for s in shares.idle(1e9) if s.share]
+    assert [] == [s for s in shares.close_idle(1e9) if s.share]
 
 
 def test_an_equal_split_is_the_same_one():
@@ -66,11 +68,11 @@ def test_an_equal_split_is_the_same_one():
 def test_memory_is_bounded(monkeypatch, sent):
     """With too many keys at once the longest quiet have their say early."""
     monkeypatch.setattr(keys, "MAX_OPEN", 10)
-    monkeypatch.setattr(keys, "MAX_DONE", 20)
+    monkeypatch.setattr(keys, "MAX_CLOSED", 20)
     shares = KeyShares()
     for i in range(100):
         for _ in range(sent):
             note(shares, f"key-{i}", hit=True)
-        list(shares.idle(0.0))
+        list(shares.close_idle(0.0))
     assert len(shares._open) <= 10
-    assert len(shares._done) <= 20
+    assert len(shares._closed) <= 20

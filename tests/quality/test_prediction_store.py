@@ -28,7 +28,7 @@ def test_a_prediction_is_found_until_its_label_is_counted(kept):
     kept.keep(ME, "a", MADE)
     assert MADE is kept.find(ME, "a")
     assert MADE is kept.find(ME, "a")
-    kept.counted(ME, "a")
+    kept.mark_labeled(ME, "a")
     assert kept.find(ME, "a") is None
 
 
@@ -58,7 +58,7 @@ def test_the_oldest_go_when_memory_is_short(kept):
 def test_an_id_used_again_stands_for_the_later_prediction(kept):
     later = MADE._replace(key="later")
     kept.keep(ME, "a", MADE)
-    kept.counted(ME, "a")
+    kept.mark_labeled(ME, "a")
     kept.keep(ME, "a", later)
     assert later is kept.find(ME, "a")
 
@@ -67,10 +67,10 @@ def test_memory_is_returned(kept, clock):
     for i in range(50):
         kept.keep(ME, f"{i % 5}", MADE)
         if i % 3 == 0:
-            kept.counted(ME, f"{i % 5}")
+            kept.mark_labeled(ME, f"{i % 5}")
         clock.advance(7)
     clock.advance(60)
     with pytest.raises(NotFound):
         kept.find(ME, "never")
-    assert 0 == kept._nbytes
-    assert len(kept._past) <= TOMBSTONES
+    assert 0 == kept.nbytes
+    assert kept.tombstones <= TOMBSTONES

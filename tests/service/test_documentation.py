@@ -16,6 +16,7 @@ from service.rollout.plan.rollout_plan import GuardrailConfigs, PlanStep, Rollou
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
+PLAN_PAGE = (REFERENCE / "rollout-plan.md").read_text()
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("checkpoints/*.md")])
 
 
@@ -37,6 +38,13 @@ def test_links_within_the_repository_lead_somewhere(page):
         target = page.parent / path if path else page
         assert target.exists(), path
         assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_and_folders_that_a_page_names_exist(page):
+    folders = "service|architectures|corpora|model_export|training|loadtest|simulation|deploy|tests"
+    named = re.findall(rf"`((?:{folders}|docs)/[\w./-]*)`", page.read_text())
+    assert [] == [path for path in named if not (ROOT / path).exists()]
 
 
 def test_every_page_is_reachable_from_the_index():
@@ -62,21 +70,26 @@ def test_the_newest_release_in_the_changelog_is_the_packages_version():
     assert project["version"] == releases[0][0]
 
 
-@pytest.mark.parametrize(
-    "field",
-    [
-        *RolloutPlan.model_fields,
-        *(f"steps[].{name}" for name in PlanStep.model_fields),
-        *(f"gate.{name}" for name in Gate.model_fields),
-        *(
-            f"{name}.{field}"
-            for name, guardrail in GuardrailConfigs()
-            for field in type(guardrail).model_fields
-        ),
-    ],
-)
-def test_every_field_of_a_plan_is_documented(field):
-    assert f"| `{field}` |" in (REFERENCE / "rollout-plan.md").read_text()
+def plan_fields():
+    """`(name in the documentation, field)` of everything a plan may say."""
+    guardrails = ((name, type(config)) for name, config in GuardrailConfigs())
+    models = [("", RolloutPlan), ("steps[].", PlanStep), ("gate.", Gate)]
+    models += [(f"{name}.", config) for name, config in guardrails]
+    return [
+        (f"{prefix}{name}", field)
+        for prefix, model in models
+        for name, field in model.model_fields.items()
+    ]
+
+
+@pytest.mark.parametrize(("name", "field"), plan_fields(), ids=[name for name, _ in plan_fields()])
+def test_every_field_of_a_plan_is_documented_with_its_default(name, field):
+    rows = re.findall(r"^\| `([^`]+)` \|([^|]*)\|", PLAN_PAGE, re.MULTILINE)
+    default = dict(rows)[name].strip(" `")
+    if name == "interference.ratio":
+        assert f"{field.default:.3f}" == default
+    elif isinstance(field.default, bool | int | float | str):
+        assert (str(field.default) if name != "steps[].weight" else "") == default
 
 
 @pytest.mark.parametrize("status", sorted(set(STATUS.values())))

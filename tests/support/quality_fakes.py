@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from service.metrics import Metrics, new_registry
-from service.quality.distractor_pool import KEPT
-from service.quality.online_scorer import PendingPrediction, Scorer
+from service.quality.distractor_pool import POOL_SIZE
+from service.quality.online_scorer import OnlineScorer
+from service.quality.pending_prediction import PendingPrediction
 from service.rollout.routing.traffic_split import TrafficSplit
 from service.types import Variant
 from tests.support.fakes import DIM, unit_vectors
@@ -23,9 +24,9 @@ class Scoring:
 
     def __init__(self, clock, *, full=True) -> None:
         self.metrics = Metrics(new_registry(), 10.0)
-        self.scorer = Scorer(self.metrics, clock, DIM)
+        self.scorer = OnlineScorer(self.metrics, clock, DIM)
         if full:
-            for i, vector in enumerate(unit_vectors(KEPT, seed=99)):
+            for i, vector in enumerate(unit_vectors(POOL_SIZE, seed=99)):
                 self.offer(vector, vector, key=f"before-{i}", split=ALL_STABLE)
             self.scorer.drain()
 

@@ -16,9 +16,9 @@ from architectures.memory_augmented_gru import MemoryAugmentedGRU
 from corpora import corpus
 from corpora.corpus import Corpus
 from service.cli import main
+from service.evaluation_report import METRICS
 from service.manifest import sha256
 from training import held_out
-from training.scores import METRICS
 
 
 @pytest.fixture(scope="module")
@@ -255,10 +255,16 @@ def test_reports_on_different_pools_do_not_compare(
         (lambda folder: (folder / "report.json").write_text("[]"), "not a report"),
         (
             lambda folder: (folder / "report.json").write_text('{"schema_version": 1}'),
-            "schema 1, not 2; evaluate again",
+            "schema_version: Input should be 2; evaluate again",
         ),
-        (lambda folder: (folder / "report.npz").unlink(), "not what nextvec evaluate writes"),
-        (lambda folder: (folder / "report.npz").write_text("x"), "not what nextvec evaluate"),
+        (
+            lambda folder: (folder / "report.npz").unlink(),
+            "not the scores that nextvec evaluate writes",
+        ),
+        (
+            lambda folder: (folder / "report.npz").write_text("x"),
+            "not the scores that nextvec evaluate",
+        ),
     ],
 )
 def test_a_damaged_report_is_refused(plain: Path, tmp_path: Path, spoil: object, says: str) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from service.evaluation_report import METRICS, Estimate
 from training import scores
-from training.bootstrap import DocumentBootstrap, Figure
+from training.bootstrap import DocumentBootstrap
 from training.scores import PositionScores
 
 
@@ -20,8 +21,8 @@ def _outcome() -> PositionScores:
 
 def test_figures_by_hand() -> None:
     """Ranks 1, 1, 3 and 4."""
-    measured = scores.figures(_outcome(), DocumentBootstrap(np.zeros(4, np.int32)))
-    assert list(scores.METRICS) == list(measured)
+    measured = scores.estimates(_outcome(), DocumentBootstrap(np.zeros(4, np.int32)))
+    assert list(METRICS) == list(measured)
     assert 0.5 == measured["hit_at_1"].value
     assert 1.0 == measured["hit_at_5"].value == measured["hit_at_10"].value
     assert (1 + 1 + 1 / 3 + 1 / 4) / 4 == pytest.approx(measured["mrr"].value)
@@ -37,7 +38,7 @@ def test_a_difference_is_a_less_b_at_each_position() -> None:
     b = PositionScores(np.array([1, 9, 9, 9]), cosine)
     bootstrap = DocumentBootstrap(np.array([0, 0, 1, 1], np.int32))
     items = scores.differences(("new", a), ("old", b), bootstrap)
-    by_metric = {item.metric: item.figure for item in items}
+    by_metric = {item.metric: item.estimate for item in items}
     assert {("new", "old")} == {(item.a, item.b) for item in items}
-    assert Figure(0.5, 0.0, 1.0) == by_metric["hit_at_5"]
-    assert Figure(0.0, 0.0, 0.0) == by_metric["hit_at_10"] == by_metric["cosine"]
+    assert Estimate(0.5, 0.0, 1.0) == by_metric["hit_at_5"]
+    assert Estimate(0.0, 0.0, 0.0) == by_metric["hit_at_10"] == by_metric["cosine"]

@@ -41,7 +41,7 @@ def _train(small: Corpus, chosen: Recipe = TINY) -> TrainingResult:
         np.repeat(np.arange(26), 40).astype(np.int32),
         small.documents,
     )
-    return train(corpus.Split(corpus.split_every(small).train, long), chosen, _silent)
+    return train(corpus.CorpusSplit(corpus.split_every(small).train, long), chosen, _silent)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -18,15 +17,16 @@ from architectures import checkpoint
 from corpora import corpus
 from corpora.corpus import Corpus
 from corpora.retrieval_metrics import Vectors
+from service.evaluation_report import EvaluationData
 from service.manifest import sha256
 from training import comparison, curves, held_out, pool_demo
 from training.commands import sweeps
-from training.evaluated_model import EvaluatedModel, parse_all
+from training.evaluated_model import EvaluatedModel, load_all
 from training.evaluation import PoolSpec, evaluate
 from training.held_out import HeldOutSet
 from training.plots import curves_picture, report_picture
 from training.prediction import predict_exact
-from training.report import Data
+from training.report_markdown import report_markdown
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -123,33 +123,39 @@ def _evaluate(args: argparse.Namespace, console: Console) -> None:
     if not args.checkpoints:
         raise ValueError("name a checkpoint")
     whole = corpus.load(_needed(args.data))
-    candidates = parse_all(args.checkpoints)
+    models = load_all(args.checkpoints)
     if args.held_out:
-        candidates = [_stated(candidate, whole, args.held_out) for candidate in candidates]
+        models = [_with_documents(model, whole, args.held_out) for model in models]
     pool = PoolSpec(args.pool_kind, args.pool, args.seed)
     if args.sweep:
-        wish = sweeps.SweepSpec(args.sweep, args.set, args.positions, pool, args.include_seen)
-        sweeps.run(wish, whole, candidates, args.out, console)
+        spec = sweeps.SweepSpec(args.sweep, args.set, args.positions, pool, args.include_seen)
+        sweeps.run(spec, whole, models, args.out, console)
         return
 
-    def predict(candidate: EvaluatedModel, one: HeldOutSet, targets: NDArray[np.int64]) -> Vectors:
-        return _predict(candidate, one, targets, console)
+    def predict(model: EvaluatedModel, one: HeldOutSet, targets: NDArray[np.int64]) -> Vectors:
+        return _predict(model, one, targets, console)
 
-    report, outcomes = evaluate(
+    report, all_scores = evaluate(
         whole,
-        Data(args.data.name, sha256(args.data), len(whole.vectors), len(whole.documents)),
-        candidates,
+        EvaluationData(
+            file=args.data.name,
+            sha256=sha256(args.data),
+            vectors=len(whole.vectors),
+            documents=len(whole.documents),
+        ),
+        models,
         pool,
         predict,
         include_seen=args.include_seen,
     )
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "report.md").write_text(report.as_markdown())
-    comparison.save_scores(args.out / "report.npz", outcomes)
+    text = report_markdown(report)
+    (args.out / "report.md").write_text(text)
+    comparison.save_scores(args.out / "report.npz", all_scores)
     report_picture(report, args.out / "report.png")
-    # Last, so that where it stands the others do.
-    (args.out / "report.json").write_text(json.dumps(report.as_json(), indent=1) + "\n")
-    print(f"{report.as_markdown()}\nwritten to {args.out}/report.md, report.json and report.png")
+    # Written last: where report.json exists, the other files do too.
+    (args.out / "report.json").write_text(report.model_dump_json(indent=1) + "\n")
+    print(f"{text}\nwritten to {args.out}/report.md, report.json and report.png")
 
 
 def _curves(histories: list[Path], out: Path) -> None:
@@ -165,25 +171,27 @@ def _needed(data: Path | None) -> Path:
     return data
 
 
-def _stated(candidate: EvaluatedModel, whole: Corpus, hold_out: held_out.HoldOut) -> EvaluatedModel:
-    """A checkpoint that says nothing takes what the caller says; any other keeps its word."""
-    if candidate.trained_on is not None:
-        return candidate
+def _with_documents(
+    model: EvaluatedModel, whole: Corpus, hold_out: held_out.HoldOut
+) -> EvaluatedModel:
+    """The training documents as the caller states them, if the checkpoint lists none."""
+    if model.trained_on is not None:
+        return model
     trained = held_out.names(held_out.split(whole, hold_out).train)
-    return replace(candidate, trained_on=frozenset(trained))
+    return replace(model, trained_on=frozenset(trained))
 
 
 def _predict(
-    candidate: EvaluatedModel, one: HeldOutSet, targets: NDArray[np.int64], console: Console
+    model: EvaluatedModel, one: HeldOutSet, targets: NDArray[np.int64], console: Console
 ) -> Vectors:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
-        task = bar.add_task(f"{candidate.name}, {one.name}", total=len(targets))
+        task = bar.add_task(f"{model.name}, {one.name}", total=len(targets))
         return predict_exact(
-            candidate.model,
+            model.model,
             one.corpus.vectors,
             targets,
-            candidate.window,
+            model.window,
             lambda done: bar.update(task, completed=done),
             workers=os.cpu_count() or 1,
         )

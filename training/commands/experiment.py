@@ -126,8 +126,8 @@ def _run(
 
 def _verdict(args: argparse.Namespace, result: experiment.ArmComparison) -> ExperimentVerdict:
     if args.part == "plateau":
-        return verdict.plateau(result.of("hit_at_5").figure, args.margin / 100)
-    return verdict.probe(result.of("hit_at_5").figure, result.of("hit_at_10").figure)
+        return verdict.plateau(result.of("hit_at_5").estimate, args.margin / 100)
+    return verdict.probe(result.of("hit_at_5").estimate, result.of("hit_at_10").estimate)
 
 
 def _write(

@@ -37,7 +37,7 @@ class SweepSpec:
 def run(
     wish: SweepSpec,
     corpus: Corpus,
-    candidates: Sequence[EvaluatedModel],
+    models: Sequence[EvaluatedModel],
     out: Path,
     console: Console,
 ) -> None:
@@ -47,18 +47,18 @@ def run(
     set is too small.
     """
     one = next(found for found in held_out.sets(corpus) if found.name == wish.held_out)
-    check_length(candidates, one)
+    check_length(models, one)
     if not wish.include_seen:
-        check_held_out(candidates, one)
+        check_held_out(models, one)
     rules = baselines.all_rules(held_out.split(corpus, "both").train.vectors)
     pool = wish.pool.draw(one)
     everything = SweepSetting(
-        one, pool, np.arange(1, len(one.corpus.vectors)), tuple(candidates), rules
+        one, pool, np.arange(1, len(one.corpus.vectors)), tuple(models), rules
     )
     settings = {
         name: everything
         if name == "position"
-        else choose(one, pool, tuple(candidates), rules, wish.positions, _first(name, candidates))
+        else choose(one, pool, tuple(models), rules, wish.positions, _first(name, models))
         for name in wish.names
     }
     out.mkdir(parents=True, exist_ok=True)
@@ -70,9 +70,9 @@ def run(
         print(f"{found.as_markdown()}\nwritten to {out}/sweep-{name}.md, .json and .png\n")
 
 
-def _first(name: str, candidates: Sequence[EvaluatedModel]) -> int:
+def _first(name: str, models: Sequence[EvaluatedModel]) -> int:
     """How many vectors a position needs before it, so that every point is of the same kind."""
-    window = max(candidate.window for candidate in candidates)
+    window = max(entry.window for entry in models)
     return {"context": max(context.LENGTHS), "policy": window + 1, "reach": window}.get(name, 1)
 
 

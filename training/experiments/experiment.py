@@ -11,13 +11,14 @@ import numpy as np
 from architectures.model import NextVectorModel
 from corpora import candidate_pool, retrieval_metrics
 from corpora.corpus import Corpus, CorpusSplit
+from service.evaluation_report import PairedDifference
 from training import held_out, scores
 from training.bootstrap import INTERVAL, DocumentBootstrap
 from training.held_out import HeldOutSet
 from training.initialization import initialise
 from training.recipe import Recipe
-from training.report import difference_table
-from training.scores import Difference, PositionScores
+from training.report_markdown import difference_table
+from training.scores import PositionScores
 from training.sweeps.windows import anchored
 from training.trainer import NegativeSampler, Progress, train
 
@@ -40,9 +41,9 @@ class ArmComparison:
     name: str
     documents: int
     positions: int
-    differences: tuple[Difference, ...]
+    differences: tuple[PairedDifference, ...]
 
-    def of(self, metric: str) -> Difference:
+    def of(self, metric: str) -> PairedDifference:
         return next(item for item in self.differences if item.metric == metric)
 
 
@@ -61,7 +62,10 @@ class ExperimentResult:
             "start": self.start,
             "training_vectors": self.vectors,
             "interval": INTERVAL,
-            "results": [asdict(result) for result in self.results],
+            "results": [
+                {**vars(result), "differences": [_json(item) for item in result.differences]}
+                for result in self.results
+            ],
         }
 
     def as_markdown(self) -> str:
@@ -131,3 +135,8 @@ def _outcome(model: NextVectorModel, window: int, one: HeldOutSet) -> PositionSc
     predicted = anchored(model, stream, targets, window, lambda _vectors: None)
     ranked = retrieval_metrics.ranks_among(predicted, stream, targets, pool.targets)
     return PositionScores(ranked, (predicted * stream[targets]).sum(axis=1))
+
+
+def _json(item: PairedDifference) -> dict[str, object]:
+    fields: dict[str, object] = item.model_dump(mode="json", exclude_none=True)
+    return fields

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from training.bootstrap import Figure
+from service.evaluation_report import Estimate
 
 HIT_5_GAIN = 0.005
 HIT_10_GAIN = 0.015
@@ -19,7 +19,7 @@ class ExperimentVerdict:
     reason: str
 
 
-def plateau(hit_at_5: Figure, margin: float) -> ExperimentVerdict:
+def plateau(hit_at_5: Estimate, margin: float) -> ExperimentVerdict:
     """Does the change do nothing? Only an interval within ±`margin` says so.
 
     A test that finds no difference has not shown that there is none; the whole
@@ -37,7 +37,7 @@ def plateau(hit_at_5: Figure, margin: float) -> ExperimentVerdict:
     )
 
 
-def probe(hit_at_5: Figure, hit_at_10: Figure) -> ExperimentVerdict:
+def probe(hit_at_5: Estimate, hit_at_10: Estimate) -> ExperimentVerdict:
     """Keep only what gains both amounts for sure; drop what surely misses one."""
     told = (
         f"Hit@5 gains {_points(hit_at_5)} of the {100 * HIT_5_GAIN:.1f} points it must, "
@@ -52,6 +52,6 @@ def probe(hit_at_5: Figure, hit_at_10: Figure) -> ExperimentVerdict:
     )
 
 
-def _points(figure: Figure) -> str:
+def _points(figure: Estimate) -> str:
     value, low, high = (100 * part + 0.0 for part in (figure.value, figure.low, figure.high))
     return f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"

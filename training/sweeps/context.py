@@ -14,24 +14,24 @@ LENGTHS = (10, 20, 50, 100, 200, 500, 1000)
 
 def cost(setting: SweepSetting, lengths: tuple[int, ...]) -> int:
     """Vectors to be run through models."""
-    return len(setting.targets) * sum(lengths) * len(setting.candidates)
+    return len(setting.targets) * sum(lengths) * len(setting.models)
 
 
 def sweep(setting: SweepSetting, advance: Advance, workers: int, lengths: tuple[int, ...]) -> Sweep:
     """Each position from its last 10 … 1000 vectors; rules from as many as they use."""
     bootstrap = setting.bootstrap()
     series = []
-    for candidate in setting.candidates:
+    for entry in setting.models:
         hits = {}
         for length in lengths:
             predicted = predict_exact(
-                candidate.model, setting.stream, setting.targets, length, workers=workers
+                entry.model, setting.stream, setting.targets, length, workers=workers
             )
             hits[length] = setting.hits(predicted)
             advance(length * len(setting.targets))
         own = hits[max(lengths)]
         points = tuple(point(x, str(x), hit, bootstrap, own) for x, hit in hits.items())
-        series.append(SweepSeries(candidate.name, "model", points))
+        series.append(SweepSeries(entry.name, "model", points))
     for rule in setting.rules:
         hits = {
             length: setting.hits(first(rule, length).predict(setting.stream, setting.targets))

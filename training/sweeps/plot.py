@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
-from training.bootstrap import Figure as Interval
+from service.evaluation_report import Estimate
 from training.sweeps.sweep import Sweep, SweepPoint
 
 _COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf")
@@ -39,7 +39,7 @@ def draw(sweep: Sweep, path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-def _panel(axes: Axes, sweep: Sweep, figures: Sequence[Sequence[Interval]]) -> None:
+def _panel(axes: Axes, sweep: Sweep, figures: Sequence[Sequence[Estimate]]) -> None:
     styles = _styles(sweep)
     for number, (series, found) in enumerate(zip(sweep.series, figures, strict=True)):
         shift = number - len(sweep.series) / 2
@@ -69,11 +69,11 @@ def _panel(axes: Axes, sweep: Sweep, figures: Sequence[Sequence[Interval]]) -> N
     axes.grid(alpha=0.3)
 
 
-def _change(point: SweepPoint) -> Interval:
+def _change(point: SweepPoint) -> Estimate:
     assert point.cosine is not None
     same = point.cosine
     parts = [max(_SMALLEST, 1 - part) for part in (same.value, same.high, same.low)]
-    return Interval(*parts)
+    return Estimate(*parts)
 
 
 def _moved(point: SweepPoint, shift: float, *, log: bool) -> float:

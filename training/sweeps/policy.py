@@ -14,25 +14,24 @@ POLICIES = ("exact", "anchored", "carried on")
 
 def cost(setting: SweepSetting) -> int:
     last = int(setting.targets.max())
-    exact = len(setting.targets) * sum(candidate.window for candidate in setting.candidates)
+    exact = len(setting.targets) * sum(entry.window for entry in setting.models)
     # Anchored passes overlap by half, so that each vector is run twice.
-    return exact + 3 * last * len(setting.candidates)
+    return exact + 3 * last * len(setting.models)
 
 
 def sweep(setting: SweepSetting, advance: Advance, workers: int) -> Sweep:
     """The same positions, all past the window, by each policy; rules know no policy."""
     bootstrap = setting.bootstrap()
     series = []
-    for candidate in setting.candidates:
+    for entry in setting.models:
         hits = [
-            setting.hits(_predict(policy, candidate, setting, advance, workers))
-            for policy in POLICIES
+            setting.hits(_predict(policy, entry, setting, advance, workers)) for policy in POLICIES
         ]
         points = tuple(
             point(x, policy, hit, bootstrap, hits[0])
             for x, (policy, hit) in enumerate(zip(POLICIES, hits, strict=True))
         )
-        series.append(SweepSeries(candidate.name, "model", points))
+        series.append(SweepSeries(entry.name, "model", points))
     for rule in setting.rules:
         hit = setting.hits(rule.predict(setting.stream, setting.targets))
         points = tuple(point(x, policy, hit, bootstrap, hit) for x, policy in enumerate(POLICIES))
@@ -52,13 +51,13 @@ def sweep(setting: SweepSetting, advance: Advance, workers: int) -> Sweep:
 
 
 def _predict(
-    policy: str, candidate: EvaluatedModel, setting: SweepSetting, advance: Advance, workers: int
+    policy: str, entry: EvaluatedModel, setting: SweepSetting, advance: Advance, workers: int
 ) -> Vectors:
-    model, stream, targets = candidate.model, setting.stream, setting.targets
+    model, stream, targets = entry.model, setting.stream, setting.targets
     if policy == "anchored":
-        return anchored(model, stream, targets, candidate.window, advance)
+        return anchored(model, stream, targets, entry.window, advance)
     if policy == "carried on":
         return carried_on(model, stream, targets, advance)
-    predicted = predict_exact(model, stream, targets, candidate.window, workers=workers)
-    advance(candidate.window * len(targets))
+    predicted = predict_exact(model, stream, targets, entry.window, workers=workers)
+    advance(entry.window * len(targets))
     return predicted

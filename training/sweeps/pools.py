@@ -13,7 +13,7 @@ SIZES = (115, 230, 1000)
 
 
 def cost(setting: SweepSetting) -> int:
-    return len(setting.targets) * sum(candidate.window for candidate in setting.candidates)
+    return len(setting.targets) * sum(entry.window for entry in setting.models)
 
 
 def sweep(setting: SweepSetting, advance: Advance, workers: int) -> Sweep:
@@ -22,14 +22,14 @@ def sweep(setting: SweepSetting, advance: Advance, workers: int) -> Sweep:
     order = 1 + np.random.default_rng(setting.pool.seed).permutation(total - 1)
     sizes = [*(size for size in SIZES if size < total - 1), total - 1]
     predictions = {}
-    for candidate in setting.candidates:
-        predictions[candidate.name] = predict_exact(
-            candidate.model, setting.stream, setting.targets, candidate.window, workers=workers
+    for entry in setting.models:
+        predictions[entry.name] = predict_exact(
+            entry.model, setting.stream, setting.targets, entry.window, workers=workers
         )
-        advance(candidate.window * len(setting.targets))
+        advance(entry.window * len(setting.targets))
     for rule in setting.rules:
         predictions[rule.name] = rule.predict(setting.stream, setting.targets)
-    models = {candidate.name for candidate in setting.candidates}
+    models = {entry.name for entry in setting.models}
     bootstrap = setting.bootstrap()
     series = []
     for name, predicted in predictions.items():

@@ -15,7 +15,7 @@ EDGES = (0, 1, 5, 10, 20, 50, 100, 200, 500)
 
 
 def cost(setting: SweepSetting) -> int:
-    return 2 * len(setting.stream) * len(setting.candidates)
+    return 2 * len(setting.stream) * len(setting.models)
 
 
 def sweep(setting: SweepSetting, advance: Advance) -> Sweep:
@@ -24,14 +24,12 @@ def sweep(setting: SweepSetting, advance: Advance) -> Sweep:
     first = np.searchsorted(setting.held_out.corpus.document_id, document)
     group = np.searchsorted(EDGES, setting.targets - first, side="right") - 1
     hits = {}
-    for candidate in setting.candidates:
-        predicted = anchored(
-            candidate.model, setting.stream, setting.targets, candidate.window, advance
-        )
-        hits[candidate.name] = setting.hits(predicted)
+    for entry in setting.models:
+        predicted = anchored(entry.model, setting.stream, setting.targets, entry.window, advance)
+        hits[entry.name] = setting.hits(predicted)
     for rule in setting.rules:
         hits[rule.name] = setting.hits(rule.predict(setting.stream, setting.targets))
-    models = {candidate.name for candidate in setting.candidates}
+    models = {entry.name for entry in setting.models}
     reference = setting.rules[-1].name
     series = [
         SweepSeries(

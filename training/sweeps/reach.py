@@ -21,8 +21,8 @@ BATCH = 50
 def cost(setting: SweepSetting) -> int:
     """The window once, and twice every distance: cut, and with a vector replaced."""
     return sum(
-        len(setting.targets) * (candidate.window + 2 * sum(_within(candidate.window)))
-        for candidate in setting.candidates
+        len(setting.targets) * (entry.window + 2 * sum(_within(entry.window)))
+        for entry in setting.models
     )
 
 
@@ -36,22 +36,22 @@ def sweep(setting: SweepSetting, advance: Advance) -> Sweep:
     foreign = setting.stream[rng.integers(len(setting.stream), size=len(setting.targets))]
     bootstrap = setting.bootstrap()
     series = []
-    for candidate in setting.candidates:
-        distances = _within(candidate.window)
+    for entry in setting.models:
+        distances = _within(entry.window)
         whole = np.empty((len(setting.targets), setting.stream.shape[1]), np.float32)
         cut = {distance: np.empty_like(whole) for distance in distances}
         replaced = {distance: np.empty_like(whole) for distance in distances}
         for begin in range(0, len(setting.targets), BATCH):
             rows = slice(begin, begin + BATCH)
-            contexts = _contexts(setting.stream, setting.targets[rows], candidate.window)
-            answers = perturbed(candidate.model, contexts, foreign[rows], distances)
+            contexts = _contexts(setting.stream, setting.targets[rows], entry.window)
+            answers = perturbed(entry.model, contexts, foreign[rows], distances)
             whole[rows] = answers[0]
             for distance in distances:
                 cut[distance][rows], replaced[distance][rows] = answers[1][distance]
-            advance(contexts.shape[1] * (candidate.window + 2 * sum(distances)))
+            advance(contexts.shape[1] * (entry.window + 2 * sum(distances)))
         for name, changed in (("cut", cut), ("one replaced", replaced)):
             points = _points(setting, changed, whole, bootstrap)
-            series.append(SweepSeries(f"{candidate.name}, {name}", "model", points))
+            series.append(SweepSeries(f"{entry.name}, {name}", "model", points))
     for rule in setting.rules:
         whole = rule.predict(setting.stream, setting.targets)
         kept = {distance: _cut_rule(rule, distance, setting) for distance in DISTANCES}
@@ -104,7 +104,7 @@ def _points(
     found = []
     for distance, predicted in changed.items():
         base = point(distance, str(distance), setting.hits(predicted), bootstrap, reference)
-        cosine = bootstrap.figure((predicted * whole).sum(axis=1, dtype=np.float64))
+        cosine = bootstrap.estimate((predicted * whole).sum(axis=1, dtype=np.float64))
         found.append(
             SweepPoint(base.x, base.label, base.hit_at_5, base.positions, base.gap, cosine)
         )

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from corpora import retrieval_metrics
 from corpora.candidate_pool import CandidatePool
 from corpora.retrieval_metrics import Vectors
+from service.evaluation_report import Estimate
 from training.baselines import BaselineRule
-from training.bootstrap import DocumentBootstrap, Figure, Floats
+from training.bootstrap import DocumentBootstrap, Floats
 from training.evaluated_model import EvaluatedModel
 from training.held_out import HeldOutSet
 from training.sweeps.sweep import SweepPoint
@@ -29,7 +30,7 @@ class SweepSetting:
     held_out: HeldOutSet
     pool: CandidatePool
     targets: Positions
-    candidates: tuple[EvaluatedModel, ...]
+    models: tuple[EvaluatedModel, ...]
     rules: tuple[BaselineRule, ...]
 
     @property
@@ -57,7 +58,7 @@ class SweepSetting:
 def choose(
     held_out: HeldOutSet,
     pool: CandidatePool,
-    candidates: tuple[EvaluatedModel, ...],
+    models: tuple[EvaluatedModel, ...],
     rules: tuple[BaselineRule, ...],
     positions: int,
     first: int,
@@ -73,12 +74,12 @@ def choose(
             f"for positions with {first} vectors before them; evaluate on a longer corpus"
         )
     chosen = np.random.default_rng(pool.seed).permutation(able)[:positions]
-    return SweepSetting(held_out, pool, np.sort(chosen), candidates, rules)
+    return SweepSetting(held_out, pool, np.sort(chosen), models, rules)
 
 
 def point(
     x: float, label: str, hits: Floats, bootstrap: DocumentBootstrap, reference: Floats | None
 ) -> SweepPoint:
     """A point and its paired difference from `reference`'s hits."""
-    gap: Figure | None = None if reference is None else bootstrap.figure(hits - reference)
-    return SweepPoint(x, label, bootstrap.figure(hits), len(hits), gap)
+    gap: Estimate | None = None if reference is None else bootstrap.estimate(hits - reference)
+    return SweepPoint(x, label, bootstrap.estimate(hits), len(hits), gap)

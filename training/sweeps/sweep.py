@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 
-from training.bootstrap import INTERVAL, Figure
+from service.evaluation_report import Estimate
+from training.bootstrap import INTERVAL
 
 
 @dataclass(frozen=True)
@@ -17,10 +18,10 @@ class SweepPoint:
 
     x: float
     label: str
-    hit_at_5: Figure
+    hit_at_5: Estimate
     positions: int
-    gap: Figure | None = None
-    cosine: Figure | None = None
+    gap: Estimate | None = None
+    cosine: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -77,14 +78,14 @@ def _line(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _percent(figure: Figure | None, sign: str = "") -> str:
+def _percent(figure: Estimate | None, sign: str = "") -> str:
     if figure is None:
         return "–"
     value, low, high = (100 * part + 0.0 for part in (figure.value, figure.low, figure.high))
     return f"{value:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
 
 
-def _plain(figure: Figure | None) -> str:
+def _plain(figure: Estimate | None) -> str:
     if figure is None:
         return "–"
     return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"

@@ -20,7 +20,7 @@ export const VERBS = {
   start: {
     role: "operator",
     text: "Start a rollout of another version.",
-    force: "Start despite a failed gate (approver role; requires a reason). This is recorded in the audit log.",
+    force: "Start despite a failed gate (approver role). This is recorded in the audit log; say why above.",
   },
   abort: { role: "operator", text: "Send all traffic to stable now and end the rollout." },
 };

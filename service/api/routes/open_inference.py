@@ -189,5 +189,5 @@ def _statistics(services: Services, model: str, version: str | None) -> dict[str
     return statistics(
         model,
         {name: services.metrics.usage(name) for name in names},
-        services.dispatch.answered,
+        services.dispatch.last_predictions,
     )

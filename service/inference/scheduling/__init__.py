@@ -1,1 +1,1 @@
-"""Scheduling: admit, queue and batch the jobs of one engine."""
+"""Scheduling for one engine: `admission` → `job_queue` → `batch`, driven by `scheduler`."""

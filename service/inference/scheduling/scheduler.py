@@ -1,58 +1,50 @@
-"""Continuous batching for one version: a queue, and the thread that owns its engine.
+"""Continuous batching for one version: jobs come in, and threads run them through the engine.
 
-When the engine is free it takes what waits; nothing is held back by a timer.
-Longer contexts run in chunks, several side by side, so that a second context
-does not wait for a whole one. Steps go first: on a device that runs one batch
-at a time they run between two chunks; an engine that two threads may run has a
-second thread for the contexts, which yields its core to the steps and to the
-event loop, so that a step waits for no chunk at all.
+A free engine takes what waits; no timer holds a job back. Contexts run in chunks, several side
+by side, so that the second one does not wait for the whole of the first. Steps go first. On a
+device that runs one batch at a time they run between two chunks. An engine that two threads
+may run at once has a second thread for contexts. That thread yields its core to the steps and
+to the event loop, so that a step waits for no chunk.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import os
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 import numpy as np
 
 from service.clock import Clock
-from service.errors import EngineFault, NotReady, QueueFull
+from service.errors import NotReady
 from service.inference.engines.engine import Engine
-from service.inference.scheduling.jobs import EngineResult, Job, outcome, run, settle, take
+from service.inference.scheduling.admission import Admission
+from service.inference.scheduling.batch import BatchRunner
+from service.inference.scheduling.inline_steps import InlineSteps
+from service.inference.scheduling.job import EngineResult, Job, settle
+from service.inference.scheduling.job_queue import JobQueue
 from service.types import State, Vectors
 
-logger = logging.getLogger(__name__)
+MAX_CPU_PREFILLS = 4
+"""Contexts that run side by side on a CPU. With more, each takes as long as in a batch of four
+(0.45, 0.29, 0.29 and 0.29 s for 500 vectors in batches of 1, 4, 8 and 32), and a batch cannot
+be interrupted."""
+
+_PREFILL_NICENESS = 10
+"""Niceness of the contexts' own thread: about a tenth of a core if steps want it all."""
 
 _UNLOADED = "the version is being unloaded"
 
-_SHORT_SECONDS = 0.001
-"""A run shorter than this may have the event loop's own thread: to hand it to another one
-and back takes a tenth of it or more."""
-
-PREFILLS = 4
-"""Contexts that run side by side on a CPU: of more each takes as long as one of four (0.45,
-0.29, 0.29 and 0.29 s for 500 vectors at batches of 1, 4, 8 and 32), and a run cannot be left."""
-
-_SECONDS_PER_VECTOR = 0.0003
-"""Of a context on a CPU, until the first ones have been measured."""
-
-_PREFILL_NICENESS = 10
-"""Of the contexts' own thread: about a tenth of a core's time when steps want it all."""
-
 
 class Scheduler:
-    """Runs jobs on `engine` from a thread of its own, or from two.
+    """Queues the jobs of one engine and runs them, in one thread or two.
 
-    `patience` (seconds) is how long a caller waits at most: a context is refused when
-    those before it will take longer. `observe_batch(size)` is called from the threads
-    for every batch run.
+    `max_batch` bounds the jobs of a batch, `prefill_chunk` the vectors of a context that run
+    at a time, `queue_limit` the jobs that wait. `patience` is the longest that a caller waits,
+    in seconds. `observe_batch(size)` is called from the threads for every batch.
     """
 
     def __init__(
@@ -68,66 +60,49 @@ class Scheduler:
     ) -> None:
         self._engine = engine
         self._clock = clock
-        self._max_batch = max_batch
         self._prefill_chunk = prefill_chunk
-        self._most_prefills = min(max_batch, PREFILLS) if engine.concurrent else max_batch
-        self._queue_limit = queue_limit
-        self._patience = patience
-        self._observe_batch = observe_batch
-        self._steps: deque[Job] = deque()
-        self._prefills: deque[Job] = deque()
-        # Those in the engine, between being taken and being put back.
-        self._prefilling: Sequence[Job] = ()
+        self._admission = Admission(queue_limit, patience, estimate_contexts=engine.concurrent)
+        self._queue = JobQueue(
+            max_batch, min(max_batch, MAX_CPU_PREFILLS) if engine.concurrent else max_batch
+        )
+        self._runner = BatchRunner(engine, clock, self._admission, observe_batch)
+        self._inline = InlineSteps(enabled=engine.concurrent)
         self._lock = threading.Lock()
-        # Two, or a thread would wake for every job that is another's.
-        self._step_came = threading.Condition(self._lock)
-        self._prefill_came = (
-            threading.Condition(self._lock) if engine.concurrent else self._step_came
+        # Two conditions if there are two threads: each wakes for its own jobs only.
+        self._step_added = threading.Condition(self._lock)
+        self._prefill_added = (
+            threading.Condition(self._lock) if engine.concurrent else self._step_added
         )
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads: list[threading.Thread] = []
-        # Seconds a job has lately held the engine, for Retry-After.
-        self._seconds_per_job = 0.01
-        # What a vector of a context has lately taken.
-        self._seconds_per_vector = _SECONDS_PER_VECTOR if engine.concurrent else 0.0
-        # What a step has that ran by itself.
-        self._lone_seconds = _SHORT_SECONDS
-        # Whether a batch of steps is in the engine, and whether the last one was of one
-        # step that nobody waited behind.
-        self._stepping = False
-        self._lonely = False
-        # Whether a step has run on the event loop in its present turn.
-        self._ran_here = False
 
     def start(self, name: str) -> None:
-        """Begin to serve; called from the event loop that will submit."""
+        """Start the threads. Call it from the event loop that will submit jobs."""
         self._loop = asyncio.get_running_loop()
-        lanes = {"engine": self._serve_steps, "prefill": self._serve_prefills}
+        targets = {"engine": self._serve_steps, "prefill": self._serve_prefills}
         if not self._engine.concurrent:
-            lanes = {"engine": self._serve_both}
-        for lane, serve in lanes.items():
-            thread = threading.Thread(target=serve, name=f"{lane}-{name}", daemon=True)
+            targets = {"engine": self._serve_all}
+        for kind, target in targets.items():
+            thread = threading.Thread(target=target, name=f"{kind}-{name}", daemon=True)
             self._threads.append(thread)
             thread.start()
 
     async def close(self) -> None:
-        """Finish the batch in the engine; refuse what still waits."""
+        """Finish the batch in the engine, and refuse the jobs that still wait."""
         with self._lock:
             self._closed = True
-            left = [*self._steps, *self._prefills]
-            self._steps.clear()
-            self._prefills.clear()
-            self._step_came.notify()
-            self._prefill_came.notify()
-        settle([(job, NotReady(_UNLOADED)) for job in left])
+            refused = self._queue.clear()
+            self._step_added.notify()
+            self._prefill_added.notify()
+        settle((job, NotReady(_UNLOADED)) for job in refused)
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
 
     @property
     def waiting(self) -> int:
         """Jobs in the queue; those of the batch in the engine are not counted."""
-        return len(self._steps) + len(self._prefills)
+        return self._queue.waiting
 
     async def submit(
         self,
@@ -138,176 +113,119 @@ class Scheduler:
         keep_states: bool = False,
         exact: bool = False,
     ) -> EngineResult:
-        """Run `vectors` `[n, dim]` from `state`, a cold one if None.
+        """Run `vectors` `[n, dim]` from `state`, or from a cold state if None.
 
-        `offset` is how many vectors of the context `state` stands for; with
-        `keep_states` the prediction brings the states after each chunk. `exact`: as a
-        context is read whole, also where single steps run in fewer bits.
+        `offset` is the number of context vectors that `state` stands for. `keep_states` asks
+        for the states after each chunk. `exact` asks for the precision of whole contexts, even
+        where single steps run in fewer bits.
 
-        Raises `QueueFull`, `EngineFault`, `NotReady`. Cancelled, by a deadline or
-        because the caller has gone, it drops the job.
+        Raises `QueueFull`, `EngineFault`, `NotReady`. A cancelled call, by a deadline or
+        because its caller has gone, drops the job.
         """
         loop = asyncio.get_running_loop()
         if state is None:
             sizes = self._engine.dimensions
             state = np.zeros((sizes.layers, sizes.hidden), np.float32)
-        now, here = self._clock.monotonic(), False
         exact = exact and self._engine.precision != "fp32"
+        now = self._clock.monotonic()
+        inline = False
         job = Job(vectors, state, loop.create_future(), now, offset, keep_states, exact)
         with self._lock:
             if self._closed:
                 raise NotReady(_UNLOADED)
-            if self.waiting >= self._queue_limit:
-                raise QueueFull(
-                    f"{self.waiting} requests are waiting; try again later",
-                    retry_after=self.waiting * self._seconds_per_job,
-                )
+            self._admission.check_queue(self._queue.waiting)
             if len(vectors) > 1:
-                self._refuse_if_late()
-                self._prefills.append(job)
-                self._prefill_came.notify()
-            elif here := (not exact and self._may_run_here()):
-                self._stepping = True
+                self._admission.check_context(self._queue.prefill_vectors)
+                self._queue.add(job)
+                self._prefill_added.notify()
+            elif not exact and self._inline.begin(len(self._queue.steps)):
+                inline = True
             else:
-                self._steps.append(job)
-                self._step_came.notify()
-        if here:
-            self._step_here(job, loop)
+                self._queue.add(job)
+                self._step_added.notify()
+        if inline:
+            self._run_inline(job, loop)
         try:
             return await job.future
         finally:
             if job.future.cancelled():
-                self._withdraw(job)
+                with self._lock:
+                    self._queue.withdraw(job)
 
-    def _refuse_if_late(self) -> None:
-        """Raise `QueueFull` for a context that could only end in its deadline: run all the
-        same it would take the time of those that can be answered."""
-        left = sum(job.remaining for job in (*self._prefilling, *self._prefills))
-        late = left * self._seconds_per_vector - self._patience
-        if late > 0:
-            raise QueueFull(
-                f"{left} vectors of contexts are to be read before; try again later",
-                retry_after=late,
-            )
-
-    def _may_run_here(self) -> bool:
-        """Whether a step had better run on the event loop's own thread.
-
-        It had when it is short and alone: two wake-ups of sleeping threads and two
-        turns of the interpreter's lock are saved. Of several callers the second is
-        met in the same turn of the loop, or waits when the first is done: then they
-        are left to the engine's thread, which runs what comes meanwhile together.
-        """
-        return (
-            self._lonely
-            and self._engine.concurrent
-            and self._lone_seconds < _SHORT_SECONDS
-            and not (self._ran_here or self._stepping or self._steps)
-        )
-
-    def _step_here(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
-        self._ran_here = True
-        loop.call_soon(self._turn_ended)
-        outcomes = self._outcomes([job], 1)
+    def _run_inline(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
+        """Run a step on the event loop's own thread."""
+        loop.call_soon(self._inline.end_turn)
+        outcomes = self._runner.run([job], 1)
         with self._lock:
-            self._stepping = False
+            self._inline.end(_step_seconds(outcomes))
         settle(outcomes)
 
-    def _turn_ended(self) -> None:
-        self._ran_here = False
-
-    def _withdraw(self, job: Job) -> None:
-        """Its caller has gone: it gives its place in the queue to one who is there."""
-        with self._lock:
-            for queue in (self._steps, self._prefills):
-                with suppress(ValueError):
-                    queue.remove(job)
-
-    def _serve_both(self) -> None:
-        while self._wait(self._step_came, self._steps, self._prefills):
+    def _serve_all(self) -> None:
+        """The only thread of an engine that runs one batch at a time."""
+        while self._wait(self._step_added, lambda: self._queue.waiting > 0):
             self._run_steps()
             self._run_chunk()
         self._refuse_prefills()
 
     def _serve_steps(self) -> None:
-        while self._wait(self._step_came, self._steps):
+        while self._wait(self._step_added, lambda: len(self._queue.steps) > 0):
             self._run_steps()
 
     def _serve_prefills(self) -> None:
-        _yield_the_core()
-        while self._wait(self._prefill_came, self._prefills):
+        _lower_priority()
+        while self._wait(self._prefill_added, lambda: len(self._queue.prefills) > 0):
             self._run_chunk()
         self._refuse_prefills()
 
-    def _wait(self, came: threading.Condition, *queues: deque[Job]) -> bool:
-        """Until one of `queues` has a job; False when it is time to end."""
-        with came:
-            while not (self._closed or any(queues)):
-                came.wait()
+    def _wait(self, added: threading.Condition, has_jobs: Callable[[], bool]) -> bool:
+        """Wait for a job. False if the thread has to end."""
+        with added:
+            while not (self._closed or has_jobs()):
+                added.wait()
             return not self._closed
 
     def _run_steps(self) -> None:
         with self._lock:
-            steps = take(self._steps, self._max_batch)
-            self._stepping = bool(steps)
+            steps = self._queue.take_steps()
+            self._inline.begin_batch(len(steps))
         if steps:
-            outcomes = []
-            for exact in (False, True):  # the ends of contexts apart: they take another graph
+            outcomes: list[tuple[Job, EngineResult | Exception]] = []
+            for exact in (False, True):  # apart, because exact ones take another graph
                 if batch := [job for job in steps if job.exact is exact]:
-                    outcomes += self._outcomes(batch, 1)
+                    outcomes += self._runner.run(batch, 1)
             with self._lock:
-                self._stepping = False
-                self._lonely = len(steps) == 1 and not self._steps
-            self._from_thread(settle, outcomes)
+                seconds = _step_seconds(outcomes) if len(steps) == 1 else None
+                self._inline.end_batch(len(steps), len(self._queue.steps), seconds)
+            self._settle(outcomes)
 
     def _run_chunk(self) -> None:
         with self._lock:
-            self._prefilling = prefills = take(self._prefills, self._most_prefills)
+            prefills = self._queue.take_prefills()
         if prefills:
-            self._from_thread(settle, self._outcomes(prefills, self._prefill_chunk))
-            unfinished = [job for job in prefills if job.remaining and not job.future.done()]
+            self._settle(self._runner.run(prefills, self._prefill_chunk))
             with self._lock:
-                self._prefilling = ()
-                self._prefills.extendleft(reversed(unfinished))
+                self._queue.put_back(prefills)
 
     def _refuse_prefills(self) -> None:
-        # Contexts that were between two chunks when it closed.
-        self._from_thread(settle, [(job, NotReady(_UNLOADED)) for job in self._prefills])
+        # Contexts that were between two chunks when the scheduler closed.
+        self._settle([(job, NotReady(_UNLOADED)) for job in self._queue.prefills])
 
-    def _outcomes(
-        self, jobs: Sequence[Job], chunk: int
-    ) -> list[tuple[Job, EngineResult | Exception]]:
-        """One batch through the engine; what is to be told to those that are finished.
-
-        Whatever goes wrong, these callers hear of it and the thread lives on: it
-        is the only one for its kind of work.
-        """
-        try:
-            left = sum(job.remaining for job in jobs)
-            seconds = run(self._engine, self._clock, jobs, chunk)
-            self._observe_batch(len(jobs))
-            self._seconds_per_job += 0.1 * (seconds / len(jobs) - self._seconds_per_job)
-            if chunk > 1:
-                each = seconds / (left - sum(job.remaining for job in jobs))
-                self._seconds_per_vector += 0.1 * (each - self._seconds_per_vector)
-            elif len(jobs) == 1 and not jobs[0].exact:
-                self._lone_seconds += 0.1 * (seconds - self._lone_seconds)
-            now = self._clock.monotonic()
-            return [(job, outcome(job, now)) for job in jobs if not job.remaining]
-        except Exception as error:
-            logger.exception("the engine failed")
-            fault = error if isinstance(error, EngineFault) else EngineFault(str(error))
-            for job in jobs:
-                job.done = len(job.vectors)
-            return [(job, fault) for job in jobs]
-
-    def _from_thread(self, function: Callable[..., None], *arguments: object) -> None:
+    def _settle(self, outcomes: Sequence[tuple[Job, EngineResult | Exception]]) -> None:
+        """Settle from a thread, on the event loop."""
         assert self._loop is not None
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(function, *arguments)
+            self._loop.call_soon_threadsafe(settle, outcomes)
 
 
-def _yield_the_core() -> None:
-    """Lower the calling thread's priority, where the system has one a thread."""
+def _step_seconds(outcomes: Sequence[tuple[Job, EngineResult | Exception]]) -> float | None:
+    """The engine's time for a single step; None for a failed or an exact one."""
+    job, outcome = outcomes[0]
+    if job.exact or isinstance(outcome, Exception):
+        return None
+    return outcome.inference_seconds
+
+
+def _lower_priority() -> None:
+    """Lower the calling thread's priority, on systems where threads have one."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _PREFILL_NICENESS)

@@ -1,4 +1,4 @@
-"""The engine alone on one provider; here the CPU, with small sizes and real graphs."""
+"""The engine benchmark on the CPU, with small sizes and real graphs."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def plan(provider):
     return device.DeviceBenchmark(provider, 0.01, 1, batches=(1, 2), claims={5: 2.5, 10: 5.0})
 
 
-def test_every_size_precision_and_way_has_a_row(files):
-    """Claims are held for one context alone; fp16 beside fp32; no CUDA graph on the CPU."""
+def test_every_size_precision_and_place_of_the_state_has_a_row(files):
+    """Only a single context has a goal. The CPU has no CUDA graphs."""
     rows = list(device.measure_device(files, plan("cpu"), STREAMS, SystemClock()))
     found = {row.what: row for row in rows}
     assert len(rows) == len(found) == 1 + 2 * (2 * 2 + 2 * 2) + 2
@@ -53,14 +53,14 @@ def test_every_size_precision_and_way_has_a_row(files):
     assert not any("CUDA graph" in what for what in found)
 
 
-def test_cuda_that_is_not_there_is_refused(files):
-    """Rather than measured on the CPU under its name."""
+def test_cuda_without_a_gpu_is_refused(files):
+    """It does not fall back to the CPU."""
     with pytest.raises(VersionError, match="CUDA was demanded"):
         next(device.measure_device(files, plan("cuda"), STREAMS, SystemClock()))
 
 
 def test_steps_carry_their_states():
-    """Each call is the next vector of every stream."""
+    """Each call runs the next vector of every stream."""
     engine = FakeEngine()
     streams = Streams(unit_vectors(50))
     step = device._make_step(engine, streams, 2)

@@ -1,4 +1,4 @@
-"""The benchmark's table: goals, JSON and Markdown, and a picture."""
+"""The table of a benchmark: goals, JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from loadtest.bench import goal_chart, table
+from loadtest.bench import table
 from loadtest.bench.table import BenchmarkGoal, BenchmarkRow, BenchmarkTable
 from loadtest.bench.timings import Timings
 
@@ -44,7 +44,7 @@ def test_a_goal_is_met_on_its_bound(goal, value, met):
 
 
 def test_the_table_is_written_as_json_and_markdown(tmp_path):
-    """What has no figure is null and empty, never NaN."""
+    """A missing figure is null or empty, never NaN."""
     table.write(TABLE, tmp_path)
     content = json.loads((tmp_path / "bench.json").read_text())
     assert [True, False, None] == [row["met"] for row in content["rows"]]
@@ -53,8 +53,3 @@ def test_the_table_is_written_as_json_and_markdown(tmp_path):
     assert "| step | 2 | 3 | 500 | 3.3 | P50 ÷ B | 0.6 | ≤ 0.7 | met |" in text
     assert "| steps | 10 | 20 |  |  | rate × B | 4 | ≥ 4.5 | missed |" in text
     assert "- a note" in text
-
-
-def test_the_picture_is_drawn(tmp_path):
-    goal_chart.draw(TABLE, tmp_path / "new" / "bench.png")
-    assert (tmp_path / "new" / "bench.png").read_bytes().startswith(b"\x89PNG")

@@ -1,4 +1,4 @@
-"""What the demo prepares: whether an export can be used again, and a server that is stopped."""
+"""Exports are reused if they are current, and servers are always stopped."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def exported(tmp_path):
     return checkpoint, manifest, tmp_path / "models"
 
 
-def test_an_export_of_the_same_checkpoint_is_used_again(exported):
-    """The manifest names its digest."""
+def test_an_export_of_the_same_checkpoint_is_current(exported):
+    """The manifest has the digest of the checkpoint."""
     checkpoint, _, models = exported
     assert environment.is_export_current(models, "phase-2", checkpoint, 500)
     assert not environment.is_export_current(models, "phase-3", checkpoint, 1000)
 
 
-def test_another_checkpoint_window_or_a_damaged_manifest_is_exported_anew(exported):
-    """Rather than served under a name that is no longer true."""
+def test_another_checkpoint_or_window_or_a_damaged_manifest_is_not_current(exported):
+    """Such a version is exported again."""
     checkpoint, manifest, models = exported
     good = manifest.read_text()
     for text in ("{", "[]", good.replace("500", "1000"), good.replace("precisions", "step_int8")):
@@ -42,8 +42,7 @@ def test_another_checkpoint_window_or_a_damaged_manifest_is_exported_anew(export
     assert not environment.is_export_current(models, "phase-2", checkpoint, 500)
 
 
-def test_a_failed_export_says_what_the_export_said(tmp_path):
-    """The end of its log."""
+def test_a_failed_export_reports_the_end_of_its_log(tmp_path):
     checkpoint = tmp_path / "phase-2.safetensors"
     checkpoint.write_bytes(b"not a checkpoint")
     with pytest.raises(environment.EnvironmentSetupError, match="not a readable safetensors file"):
@@ -52,16 +51,15 @@ def test_a_failed_export_says_what_the_export_said(tmp_path):
         )
 
 
-def test_settings_meant_for_another_server_do_not_reach_the_demos(monkeypatch):
-    """They could move its port or its device."""
+def test_settings_for_another_server_do_not_reach_this_one(monkeypatch):
+    """They could change its port or its device."""
     monkeypatch.setenv("NEXTVEC_PORT", "1")
     variables = environment._environment({"NEXTVEC_MODEL": "x"})
     assert "NEXTVEC_PORT" not in variables
     assert ("x", os.environ["PATH"]) == (variables["NEXTVEC_MODEL"], variables["PATH"])
 
 
-def test_the_server_is_stopped_whatever_happens(tmp_path):
-    """Also when the block that used it raises."""
+def test_the_server_is_stopped_after_an_exception(tmp_path):
     with (
         pytest.raises(KeyboardInterrupt),
         environment.run_server(tmp_path / "none", tmp_path) as server,
@@ -70,8 +68,8 @@ def test_the_server_is_stopped_whatever_happens(tmp_path):
     assert server.process.returncode is not None
 
 
-def test_a_server_that_ends_says_why(tmp_path):
-    """There is nothing to serve here; its log's end is in the message."""
+def test_a_server_that_ends_is_reported_with_its_log(tmp_path):
+    """The server ends because there are no versions."""
     with environment.run_server(tmp_path / "none", tmp_path) as server:
         server.process.wait()
         with pytest.raises(environment.EnvironmentSetupError, match="the server ended with status"):

@@ -1,4 +1,4 @@
-"""The demo's decisions: how fast, what next, and whether an act ended as it must."""
+"""The decisions of the demo: request rate, next action, and whether an act ended as expected."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def sample(**changes):
     return parse_sample(status(**changes), 1.0)
 
 
-def answered(version, status_code=200):
+def response_of(version, status_code=200):
     return RequestLog(1.0, 0.0, 0.1, status_code, "stable", version)
 
 
@@ -34,9 +34,9 @@ PROMOTED = {"phase": "Healthy", "stable": "phase-3", "weight": {"set_percent": 0
 
 
 @pytest.mark.parametrize(("number", "act"), list(enumerate(ACTS, start=1)))
-def test_the_plans_keep_the_services_own_test(number, act):
-    """The service takes them; waits and sample counts are smaller than its defaults, and the
-    second attempt of one canary is given as much alpha as a first one, or nearly."""
+def test_the_plans_keep_the_services_latency_guardrail(number, act):
+    """The service accepts the plans. Only waits and sample counts are smaller than its
+    defaults, and the second attempt of the canary has the alpha of a first attempt."""
     plan = RolloutPlan.model_validate(act.plan)
     default = RolloutPlan()
     assert (default.ratio, default.quantile) == (plan.ratio, plan.quantile)
@@ -57,8 +57,8 @@ def test_the_plans_keep_the_services_own_test(number, act):
         (SESSIONS, 1.0, 20.0),
     ],
 )
-def test_the_rate_is_a_share_of_what_the_machine_can_do_within_bounds(act, seconds, expected):
-    """A machine half as fast is asked half as often."""
+def test_the_rate_is_a_share_of_the_machines_capacity_within_bounds(act, seconds, expected):
+    """A machine that is half as fast gets half the rate."""
     assert expected == pytest.approx(scenario.choose_rate(act, seconds))
 
 
@@ -66,16 +66,16 @@ def test_the_rate_is_a_share_of_what_the_machine_can_do_within_bounds(act, secon
     ("asked", "median", "expected"),
     [(5.0, 0.15, None), (5.0, 0.2, None), (5.0, 0.3, 3.0), (1.2, 0.3, 1.0), (1.0, 9.0, None)],
 )
-def test_the_rate_is_lowered_where_requests_wait_for_each_other(asked, median, expected):
-    """A request alone takes 0.1 s here; at the slowest rate there is nothing to lower."""
+def test_the_rate_is_reduced_if_requests_queue(asked, median, expected):
+    """A single request takes 0.1 s. The slowest rate is not reduced further."""
     assert expected == scenario.reduced_rate(RECOMPUTED, asked, 0.1, median)
 
 
 @pytest.mark.parametrize(
     ("elapsed", "expected"), [(30.0, 165.0), (250.0, 90.0), (400.0, 90.0), (220.0, 120.0)]
 )
-def test_an_act_may_take_what_is_left_of_the_whole_but_never_too_little(elapsed, expected):
-    """A slow export must not fail an act before it begins."""
+def test_an_act_may_use_the_remaining_time_but_has_a_minimum(elapsed, expected):
+    """A slow export does not fail an act before it starts."""
     assert expected == scenario.time_limit(RECOMPUTED, elapsed)
 
 
@@ -95,8 +95,8 @@ def test_an_act_may_take_what_is_left_of_the_whole_but_never_too_little(elapsed,
         ({"phase": "RolledBack", "generation": 2}, NextAction.WAIT),
     ],
 )
-def test_the_next_move_follows_from_the_phase(changes, expected):
-    """A status from before the start says nothing about this rollout."""
+def test_the_next_action_follows_from_the_phase(changes, expected):
+    """A status from before the start does not belong to this rollout."""
     assert expected is scenario.next_action(sample(**changes), generation=3)
 
 
@@ -104,9 +104,9 @@ def test_the_next_move_follows_from_the_phase(changes, expected):
     ("act", "changes", "version"),
     [(RECOMPUTED, ROLLED_BACK, "phase-2"), (SESSIONS, PROMOTED, "phase-3")],
 )
-def test_an_act_that_ends_as_it_must_has_no_problems(act, changes, version):
-    """And every request after its end goes where it must."""
-    assert [] == scenario.find_problems(act, sample(**changes), [answered(version)] * 3)
+def test_an_act_that_ends_as_expected_has_no_problems(act, changes, version):
+    """Every request after its end reaches the expected version."""
+    assert [] == scenario.find_problems(act, sample(**changes), [response_of(version)] * 3)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_an_act_that_ends_as_it_must_has_no_problems(act, changes, version):
         (RECOMPUTED, PROMOTED, ["phase-2"], "did not roll phase-3 back: Healthy"),
         (RECOMPUTED, {**ROLLED_BACK, "reason": "aborted"}, ["phase-2"], r"RolledBack \(aborted\)"),
         (RECOMPUTED, ROLLED_BACK, ["phase-2", "phase-3"], "1 of 2 later requests went to phase-3"),
-        (RECOMPUTED, ROLLED_BACK, [], "no request came after the end"),
+        (RECOMPUTED, ROLLED_BACK, [], "no request was due after the end"),
         (
             RECOMPUTED,
             {**ROLLED_BACK, "weight": {"set_percent": 25.0}},
@@ -127,38 +127,40 @@ def test_an_act_that_ends_as_it_must_has_no_problems(act, changes, version):
         (SESSIONS, {"phase": "Paused", "reason": "no_data"}, ["phase-3"], r"Paused \(no_data\)"),
     ],
 )
-def test_an_act_that_ends_otherwise_says_what_is_wrong(act, changes, later, expected):
-    """The phase, the reason, the weight, or where the requests went."""
-    found = scenario.find_problems(act, sample(**changes), [answered(version) for version in later])
+def test_an_unexpected_ending_is_explained(act, changes, later, expected):
+    """By the phase, the reason, the weight, or the version that got the requests."""
+    found = scenario.find_problems(
+        act, sample(**changes), [response_of(version) for version in later]
+    )
     assert any(re.search(expected, problem) for problem in found), found
 
 
 def test_a_failed_request_after_the_end_is_a_problem():
-    """A rollback must lose nobody."""
-    later = [answered("phase-2"), answered("", 503)]
+    """A rollback must not fail requests."""
+    later = [response_of("phase-2"), response_of("", 503)]
     (problem,) = scenario.find_problems(RECOMPUTED, sample(**ROLLED_BACK), later)
     assert problem.startswith("1 of 2 later requests failed")
 
 
-def test_the_share_of_phase_3_is_its_weight_and_all_after_its_promotion():
-    """The admin API's weight is the canary's, and after a promotion there is none."""
+def test_the_share_of_phase_3_is_its_weight_and_100_after_its_promotion():
+    """The weight in the admin API is the canary's; after a promotion there is no canary."""
     assert (25.0, 100.0) == (
         scenario.canary_share(sample()),
         scenario.canary_share(sample(**PROMOTED)),
     )
 
 
-def test_the_deciding_look_is_the_last_one_with_a_verdict():
-    """Later looks may come before the evidence is cleared."""
+def test_the_deciding_sample_is_the_last_with_a_verdict():
+    """Later samples may have no verdict."""
     passed = status()["guardrails"][0] | {"outcome": "pass", "message": "pass: ln E"}
-    looks = [sample(), sample(guardrails=[passed]), sample(guardrails=[])]
-    decided = scenario.deciding_sample(looks)
+    samples = [sample(), sample(guardrails=[passed]), sample(guardrails=[])]
+    decided = scenario.deciding_sample(samples)
     assert decided is not None
     assert decided.verdict == "pass: ln E"
-    assert scenario.deciding_sample(looks[:1]) is None
+    assert scenario.deciding_sample(samples[:1]) is None
 
 
-def test_p95_by_version_is_of_requests_due_within_the_rollout():
-    """Warm or not, but none from before it or after it."""
-    records = [RequestLog(at, 0.0, at / 10, 200, "stable", "phase-2") for at in (1.0, 2.0, 3.0)]
-    assert {"phase-2": pytest.approx(0.2)} == scenario.p95_by_version(records, 2.0, 3.0)
+def test_p95_by_version_covers_requests_due_during_the_rollout():
+    """None from before or after it."""
+    requests = [RequestLog(at, 0.0, at / 10, 200, "stable", "phase-2") for at in (1.0, 2.0, 3.0)]
+    assert {"phase-2": pytest.approx(0.2)} == scenario.p95_by_version(requests, 2.0, 3.0)

@@ -1,4 +1,4 @@
-"""Callers: what each sends, and how a session goes on after trouble."""
+"""What callers send, and how a session continues after a failure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OK = HttpResponse(200, {}, b"")
 
 
 class FakeHttpClient:
-    """Notes (method, path, header fields, values sent) and answers from a list, then 200."""
+    """Records (method, path, headers, values) and responds from a list, then with 200."""
 
     def __init__(self, *answers):
         self.answers = list(answers)
@@ -43,7 +43,7 @@ def session(client, limit=60):
     return SessionCaller(client, STREAMS, number=0, limit=limit, run="r", remaining=limit)
 
 
-def test_a_stateless_caller_sends_its_whole_context_one_vector_further_each_time():
+def test_a_stateless_caller_sends_its_context_shifted_by_one_vector():
     """As raw float32, to the prediction route."""
     client = FakeHttpClient()
     call(make_stateless_callers(client, STREAMS, 1, context=3, run="r")[0], 2)
@@ -57,15 +57,15 @@ def test_a_stateless_caller_sends_its_whole_context_one_vector_further_each_time
     ("key", "expected"),
     [("request", ["r-1-0", "r-1-1"]), ("caller", ["r-1", "r-1"])],
 )
-def test_the_routing_key_is_drawn_by_request_or_by_caller(key, expected):
-    """By request unless asked: heavy callers would decide a comparison."""
+def test_the_routing_key_changes_per_request_or_per_caller(key, expected):
+    """Per request by default, so that busy callers do not dominate."""
     client = FakeHttpClient()
     call(make_stateless_callers(client, STREAMS, 2, context=1, run="r", key=key)[1], 2)
     assert expected == [headers["X-Routing-Key"] for _, _, headers, _ in client.sent]
 
 
-def test_a_session_grows_by_one_vector_and_begins_anew_at_its_limit():
-    """The stream goes on where the session before it ended."""
+def test_a_session_grows_by_one_vector_and_restarts_at_its_limit():
+    """The next session continues the stream."""
     client = FakeHttpClient()
     call(session(client, limit=2), 5)
     assert [
@@ -78,14 +78,14 @@ def test_a_session_grows_by_one_vector_and_begins_anew_at_its_limit():
 
 
 def test_first_sessions_end_at_different_lengths():
-    """Else all of them would begin anew in the same moment."""
+    """Otherwise all of them would restart at the same moment."""
     callers = make_session_callers(FakeHttpClient(), STREAMS, count=4, limit=60, run="r")
     assert [1, 16, 31, 46] == [caller.remaining for caller in callers]
 
 
 @pytest.mark.parametrize("status", [404, 410])
-def test_a_session_that_is_gone_is_primed_again_with_all_its_vectors(status):
-    """From position 0, under the same id, and it goes on from there."""
+def test_a_session_that_is_gone_is_sent_again_as_a_whole(status):
+    """From position 0 with the same id; it then continues."""
     client = FakeHttpClient(OK, OK, HttpResponse(status, {}, b""))
     responses = call(session(client), 4)
     assert [
@@ -96,22 +96,22 @@ def test_a_session_that_is_gone_is_primed_again_with_all_its_vectors(status):
     assert [200, 200, 200, 200] == [response.status for response in responses]
 
 
-def test_after_a_conflict_it_goes_on_from_the_true_position():
-    """Which the answer names."""
+def test_after_a_conflict_it_continues_at_the_true_position():
+    """The response has that position."""
     client = FakeHttpClient(OK, HttpResponse(409, {}, orjson.dumps({"position": 5})))
     call(session(client), 3)
     assert [1, 5, 6] == [values[0] for *_, values in client.sent[1:]]
 
 
 def test_a_conflict_without_a_position_is_an_error():
-    """Guessing would poison the session."""
+    """A guess would corrupt the session."""
     with pytest.raises(ClientError, match="409 without a position"):
         call(session(FakeHttpClient(HttpResponse(409, {}, b"{}"))), 1)
 
 
 @pytest.mark.parametrize("lost", [ClientError("closed"), HttpResponse(503, {}, b"")])
-def test_after_a_lost_answer_the_same_vector_goes_to_the_same_position(lost):
-    """The service answers a repeat once."""
+def test_after_a_lost_response_the_same_vector_is_sent_at_the_same_position(lost):
+    """The service processes a retry once."""
     client = FakeHttpClient(OK, lost)
     caller = session(client)
 

@@ -1,4 +1,4 @@
-"""The HTTP client against a real, tiny server that answers what a test tells it to."""
+"""The HTTP client against a small real server with scripted responses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OK = b"HTTP/1.1 200 OK\r\nX-Variant: stable\r\nContent-Length: 2\r\n\r\nhi"
 
 
 class RawServer:
-    """Answers each request with the next list of pieces; None closes the connection."""
+    """Responds to each request with the next list of pieces; None closes the connection."""
 
     def __init__(self, *answers: list[bytes | None]) -> None:
         self.answers = list(answers)
@@ -54,8 +54,8 @@ async def serving(*answers, patience=5.0):
         await asyncio.sleep(0)
 
 
-def test_an_answer_has_its_status_headers_and_body():
-    """Header names are in lower case; the request's bytes arrive whole."""
+def test_a_response_has_its_status_headers_and_body():
+    """Header names are in lower case; the server gets the whole request."""
 
     async def scenario():
         async with serving([OK]) as (server, client):
@@ -69,8 +69,8 @@ def test_an_answer_has_its_status_headers_and_body():
     assert b"\r\nX-Routing-Key: a\r\nContent-Length: 4\r\n\r\nbody" in requests[0]
 
 
-def test_a_connection_is_used_again():
-    """Ten requests in turn need one connection."""
+def test_a_connection_is_reused():
+    """Ten sequential requests use one connection."""
 
     async def scenario():
         async with serving(*[[OK]] * 10) as (server, client):
@@ -81,8 +81,8 @@ def test_a_connection_is_used_again():
     assert asyncio.run(scenario()) == 1
 
 
-def test_requests_at_once_have_a_connection_each():
-    """None waits for another's answer."""
+def test_concurrent_requests_have_a_connection_each():
+    """None waits for another's response."""
 
     async def scenario():
         async with serving([OK], [OK], [OK]) as (server, client):
@@ -92,8 +92,8 @@ def test_requests_at_once_have_a_connection_each():
     assert asyncio.run(scenario()) == 3
 
 
-def test_an_answer_may_come_in_single_bytes():
-    """Reads are split anywhere."""
+def test_a_response_can_arrive_byte_by_byte():
+    """Reads can end anywhere."""
 
     async def scenario():
         async with serving([OK[i : i + 1] for i in range(len(OK))]) as (_, client):
@@ -102,8 +102,8 @@ def test_an_answer_may_come_in_single_bytes():
     assert asyncio.run(scenario()).body == b"hi"
 
 
-def test_a_chunked_answer_is_put_together():
-    """The chunks' framing is not part of the body."""
+def test_a_chunked_response_is_joined():
+    """The framing of the chunks is not part of the body."""
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n1\r\n!\r\n0\r\n\r\n"
 
     async def scenario():
@@ -114,8 +114,8 @@ def test_a_chunked_answer_is_put_together():
 
 
 @pytest.mark.parametrize("status", [404, 410, 429, 500, 503])
-def test_an_error_status_is_an_answer(status):
-    """Only an answer that does not come is an error."""
+def test_an_error_status_is_a_response(status):
+    """Only a missing response raises."""
     answer = f'HTTP/1.1 {status} X\r\nContent-Length: 12\r\n\r\n{{"code":"x"}}'.encode()
 
     async def scenario():
@@ -127,20 +127,19 @@ def test_an_error_status_is_an_answer(status):
 
 
 @pytest.mark.parametrize("before", [[], [OK[:10]], [OK[:-1]]])
-def test_a_connection_closed_midway_is_an_error_and_the_next_request_works(before):
-    """Before the answer, within its head, within its body."""
+def test_a_connection_closed_early_is_an_error_and_the_next_request_works(before):
+    """Before the response, within its head, or within its body."""
 
     async def scenario():
         async with serving([*before, None], [OK]) as (_, client):
-            with pytest.raises(ClientError, match="closed before the answer was whole"):
+            with pytest.raises(ClientError, match="closed before the response was complete"):
                 await client.request("GET", "/")
             return await client.request("GET", "/")
 
     assert asyncio.run(scenario()).status == 200
 
 
-def test_a_connection_the_server_means_to_close_is_not_used_again():
-    """`Connection: close` is believed."""
+def test_a_connection_with_connection_close_is_not_reused():
     last = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
     async def scenario():
@@ -152,12 +151,12 @@ def test_a_connection_the_server_means_to_close_is_not_used_again():
     assert asyncio.run(scenario()) == 2
 
 
-def test_an_answer_that_never_comes_is_an_error_after_the_timeout():
-    """The late answer's bytes cannot reach the next request: its connection is another."""
+def test_a_missing_response_is_an_error_after_the_timeout():
+    """A late response cannot reach the next request, which uses another connection."""
 
     async def scenario():
         async with serving([], [OK], patience=0.01) as (server, client):
-            with pytest.raises(ClientError, match=r"no answer within 0\.01 s"):
+            with pytest.raises(ClientError, match=r"no response within 0\.01 s"):
                 await client.request("GET", "/")
             client._timeout = 5
             await client.request("GET", "/")
@@ -167,24 +166,24 @@ def test_an_answer_that_never_comes_is_an_error_after_the_timeout():
 
 
 def test_what_is_not_http_is_an_error():
-    """Not taken for an empty answer."""
+    """It is not taken for an empty response."""
 
     async def scenario():
         async with serving([b"SSH-2.0-x\r\n"]) as (_, client):
             await client.request("GET", "/")
 
-    with pytest.raises(ClientError, match=r"not an HTTP/1\.1 answer"):
+    with pytest.raises(ClientError, match=r"not an HTTP/1\.1 response"):
         asyncio.run(scenario())
 
 
-def test_nobody_listening_is_an_error():
-    """The address is named."""
+def test_a_refused_connection_is_an_error():
+    """The message has the address."""
     with pytest.raises(ClientError, match=r"127\.0\.0\.1:1: "):
         asyncio.run(HttpClient("http://127.0.0.1:1").request("GET", "/"))
 
 
 @pytest.mark.parametrize("url", ["https://x", "localhost:8080", "http://", "http://x/v1"])
 def test_a_url_of_another_form_is_refused(url):
-    """It speaks plain HTTP to a host and nothing else."""
+    """The client supports plain HTTP to a host only."""
     with pytest.raises(ValueError, match="not of the form"):
         HttpClient(url)

@@ -1,4 +1,4 @@
-"""The open-loop driver in virtual time: what is due is due, whatever the server does."""
+"""The open-loop driver in virtual time: the schedule does not depend on the server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from loadtest.generator.open_loop import (
     constant_arrivals,
     poisson_arrivals,
 )
-from loadtest.report.request_log import percentile
+from loadtest.report.latency import percentile
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -46,7 +46,7 @@ class LoopClock:
 
 
 class FakeCaller:
-    """Takes `seconds` for a request; within `stall` it answers only at its end."""
+    """Takes `seconds` for a request. Requests during `stall` wait for its end."""
 
     def __init__(self, seconds=0.002, stall=(math.inf, math.inf)):
         self.seconds, self.stall = seconds, stall
@@ -68,42 +68,43 @@ def drive(callers, arrivals, stopped=lambda: False):
     async def scenario():
         driver = OpenLoopDriver(callers, LoopClock())
         await driver.run(arrivals, stopped)
-        return driver.records
+        return driver.requests
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(scenario())
 
 
 def test_a_stall_is_charged_to_every_request_that_was_due_in_it():
-    """Frozen for 1 s of 10 s, at 200 a second: a tenth of the requests wait half a second
-    on average, so the P95 of all is the median of those. A closed loop would say 2 ms."""
+    """The server is frozen for 1 s of 10 s, at 200 requests per second. A tenth of the requests
+    wait, for half a second on average, so the P95 of all is the median of those. A closed
+    loop would report 2 ms."""
     server = FakeCaller(stall=(4.0, 5.0))
-    records = drive([server] * 1000, arrivals_before(constant_arrivals(200), 10))
-    latencies = [record.latency for record in records]
-    assert len(records) == 2000
+    requests = drive([server] * 1000, arrivals_before(constant_arrivals(200), 10))
+    latencies = [request.latency for request in requests]
+    assert len(requests) == 2000
     assert percentile(latencies, 95) == pytest.approx(0.5, abs=0.01)
     assert percentile(latencies, 50) == pytest.approx(0.002)
     assert max(latencies) == pytest.approx(1.0, abs=0.01)
 
 
-def test_waiting_for_a_free_caller_is_part_of_the_latency_and_shows_as_a_late_start():
-    """Two callers, a second each, four requests due at once: two of them start a second late."""
-    records = drive([FakeCaller(1.0), FakeCaller(1.0)], [0, 0, 0, 0])
-    assert [1, 1, 2, 2] == [pytest.approx(record.latency) for record in records]
-    assert [0, 0, 1, 1] == [pytest.approx(record.late) for record in records]
+def test_the_wait_for_a_free_caller_is_part_of_the_latency_and_counts_as_late():
+    """Two callers take a second each. Of four requests due at once, two start a second late."""
+    requests = drive([FakeCaller(1.0), FakeCaller(1.0)], [0, 0, 0, 0])
+    assert [1, 1, 2, 2] == [pytest.approx(request.latency) for request in requests]
+    assert [0, 0, 1, 1] == [pytest.approx(request.late) for request in requests]
 
 
-def test_a_record_tells_the_variant_the_version_and_the_servers_own_times():
-    """In seconds, and where in the run it was due."""
-    (record,) = drive([FakeCaller()], [3.0])
-    assert ("stable", "phase-2", 200) == (record.variant, record.version, record.status)
-    assert (0.0005, 0.0015, 0.002) == (record.queue, record.inference, record.total)
-    assert record.intended == pytest.approx(3.0)
-    assert record.end == pytest.approx(3.002)
+def test_a_log_has_the_variant_the_version_and_the_servers_own_times():
+    """And the due time; all in seconds."""
+    (request,) = drive([FakeCaller()], [3.0])
+    assert ("stable", "phase-2", 200) == (request.variant, request.version, request.status)
+    assert (0.0005, 0.0015, 0.002) == (request.queue, request.inference, request.total)
+    assert request.intended == pytest.approx(3.0)
+    assert request.end == pytest.approx(3.002)
 
 
-def test_no_answer_is_a_record_too_and_the_caller_goes_on():
-    """Status 0, with the reason."""
+def test_a_missing_response_is_logged_and_the_caller_continues():
+    """With status 0 and the reason."""
 
     class Broken:
         calls = 0
@@ -113,51 +114,50 @@ def test_no_answer_is_a_record_too_and_the_caller_goes_on():
             raise ClientError("closed")
 
     caller = Broken()
-    records = drive([caller], [0.0, 1.0])
+    requests = drive([caller], [0.0, 1.0])
     assert caller.calls == 2
-    assert [(0, "closed"), (0, "closed")] == [(r.status, r.error) for r in records]
-    assert not records[0].ok
+    assert [(0, "closed"), (0, "closed")] == [(r.status, r.error) for r in requests]
+    assert not requests[0].ok
 
 
-def test_an_error_status_keeps_the_servers_words():
-    """The body of an error says what was wrong."""
+def test_an_error_status_is_logged_with_the_servers_message():
 
     class Refusing:
         async def call(self):
             return HttpResponse(429, {}, b'{"code":"queue_full"}')
 
-    (record,) = drive([Refusing()], [0.0])
-    assert (429, '{"code":"queue_full"}', "") == (record.status, record.error, record.variant)
+    (request,) = drive([Refusing()], [0.0])
+    assert (429, '{"code":"queue_full"}', "") == (request.status, request.error, request.variant)
 
 
-def test_it_stops_when_told_and_awaits_what_is_in_flight():
-    """Nothing that was sent is lost."""
+def test_it_stops_on_request_and_awaits_requests_in_flight():
+    """No response is lost."""
     sent = itertools.count()
-    records = drive([FakeCaller(5.0)] * 100, constant_arrivals(1), stopped=lambda: next(sent) >= 3)
-    assert [0, 1, 2] == [pytest.approx(record.intended) for record in records]
+    requests = drive([FakeCaller(5.0)] * 100, constant_arrivals(1), stopped=lambda: next(sent) >= 3)
+    assert [0, 1, 2] == [pytest.approx(request.intended) for request in requests]
 
 
 def test_two_runs_share_one_time_axis():
-    """The second one begins where the first one ended."""
+    """The second run starts where the first ended."""
 
     async def scenario():
         driver = OpenLoopDriver([FakeCaller(1.0)], LoopClock())
         await driver.run([0.0])
         await driver.run([0.5])
-        return driver.records
+        return driver.requests
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        records = runner.run(scenario())
-    assert [0.0, 1.5] == [pytest.approx(record.intended) for record in records]
+        requests = runner.run(scenario())
+    assert [0.0, 1.5] == [pytest.approx(request.intended) for request in requests]
 
 
-def test_constant_arrivals_are_evenly_apart():
-    """Beginning at once."""
+def test_constant_arrivals_are_evenly_spaced():
+    """The first is due at once."""
     assert [0, 0.25, 0.5, 0.75] == list(arrivals_before(constant_arrivals(4), 1))
 
 
-def test_poisson_arrivals_are_the_same_for_a_seed_and_come_at_the_rate():
-    """The mean gap is 1 / rate and its deviation as large: that is what makes them Poisson."""
+def test_poisson_arrivals_are_reproducible_and_have_the_rate():
+    """Both the mean gap and its standard deviation are 1 / rate."""
     first = list(arrivals_before(poisson_arrivals(50, seed=1), 200))
     assert first == list(arrivals_before(poisson_arrivals(50, seed=1), 200))
     assert first[:9] != list(itertools.islice(poisson_arrivals(50, seed=2), 9))

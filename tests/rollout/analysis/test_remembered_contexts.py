@@ -16,7 +16,7 @@ import pytest
 from service.contexts.prefix_cache import PrefixCache
 from service.contexts.session_store import SessionStore
 from service.inference.registry import LoadedVersion
-from service.inference.scheduling.jobs import EngineResult
+from service.inference.scheduling.job import EngineResult
 from service.metrics import Metrics, new_registry
 from service.prediction.dispatch import Dispatch
 from service.prediction.request import RequestOptions
@@ -87,7 +87,7 @@ class Trial:
             self.clock,
             limits=LimitSettings(),
             prefixes=PrefixCache(64 << 20, 500),
-            draw=lambda: str(draws.random()),
+            draw_key=lambda: str(draws.random()),
         )
         self.source = RegistrySource(metrics)
         self.suite = GuardrailSuite.of(RolloutPlan(), self.source.edges, 1)

@@ -14,8 +14,8 @@ from architectures import checkpoint
 from architectures.memory_augmented_gru import MemoryAugmentedGRU
 from corpora.corpus import Corpus
 from service.cli import main
+from service.evaluation_report import Estimate
 from training import held_out, recipe
-from training.bootstrap import Figure
 from training.experiments import experiment, verdict
 from training.experiments.experiment import ExperimentArm
 from training.experiments.negatives import mine
@@ -46,7 +46,7 @@ def _silent(_done: int, _total: int, _text: str) -> None:
 )
 def test_a_plateau_is_an_interval_within_the_margin(low: float, high: float, word: str) -> None:
     """One point; to find no difference is not to show that there is none."""
-    found = verdict.plateau(Figure((low + high) / 2, low, high), margin=0.01)
+    found = verdict.plateau(Estimate((low + high) / 2, low, high), margin=0.01)
     assert word == found.word
     assert f"[{100 * low:+.2f}, {100 * high:+.2f}]" in found.reason
 
@@ -67,7 +67,8 @@ def test_hard_negatives_are_kept_only_when_both_gains_are_sure(
 ) -> None:
     """0.5 points of Hit@5 and 1.5 of Hit@10."""
     assert (
-        word == verdict.probe(Figure(sum(hit_5) / 2, *hit_5), Figure(sum(hit_10) / 2, *hit_10)).word
+        word
+        == verdict.probe(Estimate(sum(hit_5) / 2, *hit_5), Estimate(sum(hit_10) / 2, *hit_10)).word
     )
 
 
@@ -103,7 +104,7 @@ def test_arms_that_are_the_same_do_not_differ(small: Corpus) -> None:
     assert ["eras", "latest"] == [result.name for result in found.results]
     for result in found.results:
         assert (2, 39) == (result.documents, result.positions)
-        assert {Figure(0.0, 0.0, 0.0)} == {item.figure for item in result.differences}
+        assert {Estimate(0.0, 0.0, 0.0)} == {item.estimate for item in result.differences}
 
 
 def test_only_sets_held_out_whole_are_scored(small: Corpus) -> None:
@@ -113,7 +114,7 @@ def test_only_sets_held_out_whole_are_scored(small: Corpus) -> None:
     arms = (ExperimentArm("without", TINY), ExperimentArm("with", TINY, negatives))
     found = experiment.run(small, split, arms, None, lambda _name: _silent)
     assert ["eras"] == [result.name for result in found.results]
-    assert any(item.figure != Figure(0.0, 0.0, 0.0) for item in found.results[0].differences)
+    assert any(item.estimate != Estimate(0.0, 0.0, 0.0) for item in found.results[0].differences)
 
 
 @pytest.mark.parametrize("part", ["plateau", "probe"])

@@ -38,7 +38,10 @@ def _silent(_vectors: int) -> None:
 @pytest.fixture(scope="module")
 def setting(model: MemoryAugmentedGRU, small: Corpus) -> SweepSetting:
     eras, _ = held_out.sets(small)
-    rules = (baselines.Rule("last", (1.0,)), baselines.Rule("mean of 5", (1.0,) * 5))
+    rules = (
+        baselines.BaselineRule("last", (1.0,)),
+        baselines.BaselineRule("mean of 5", (1.0,) * 5),
+    )
     candidates = (EvaluatedModel("tiny", model, WINDOW, "digest", frozenset()),)
     pool = candidate_pool.random_pool(40, 30, seed=0)
     return choose(eras, pool, candidates, rules, positions=12, first=20)
@@ -49,7 +52,7 @@ def _series(sweep: Sweep) -> dict[str, tuple[SweepPoint, ...]]:
 
 
 def _own_hit(setting: SweepSetting) -> float:
-    (candidate,) = setting.candidates
+    (candidate,) = setting.models
     predicted = predict_exact(candidate.model, setting.stream, setting.targets, WINDOW)
     return float(setting.hits(predicted).mean())
 
@@ -97,7 +100,7 @@ def test_the_policy_sweep_starts_from_exact(setting: SweepSetting) -> None:
 def test_the_position_sweep_groups_by_place_in_the_document(setting: SweepSetting) -> None:
     """Documents of 20: the first group is each document's first vector."""
     everything = SweepSetting(
-        setting.held_out, setting.pool, np.arange(1, 40), setting.candidates, setting.rules
+        setting.held_out, setting.pool, np.arange(1, 40), setting.models, setting.rules
     )
     found = _series(position.sweep(everything, _silent))
     points = found["tiny"]

@@ -1,0 +1,135 @@
+"""One session: a context that grows on the server. It plans and commits its own appends."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from service.contexts.history import History
+from service.contexts.window import Run, plan_runs
+from service.errors import Conflict
+from service.manifest import Manifest
+from service.types import State, Variant, Vector, Vectors
+
+OVERHEAD_BYTES = 2048
+"""Python's own memory for a session: object, lock, dictionary entry; a rough measurement."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastAppend:
+    """Identifies a retry of the last append, and holds its prediction."""
+
+    position: int
+    fingerprint: bytes
+    vector: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class AppendPlan:
+    """The work of one append. Nothing changes until the session commits it.
+
+    `position` is the session's length before the append. `runs` are what the engine has to
+    run; the first gives the prediction. `primed` is true if the session had states of
+    another graph and is read again from its history.
+    """
+
+    vectors: Vectors
+    position: int
+    graph_digest: str
+    runs: Sequence[Run]
+    primed: bool
+
+
+@dataclass(eq=False)
+class Session:
+    """One context. Hold `lock` from planning an append until it is committed.
+
+    `states` are the kept states, keyed by the position of the first vector each has read.
+    `graph_digest` names the graph that made them: a version exported again under its old
+    name has another one. `users` counts the appends that hold `lock` or wait for it; a
+    session in use is never evicted. `pending` is the prediction that the next vector scores;
+    it belongs to the online scorer.
+    """
+
+    id: str
+    history: History
+    length: int = 0
+    variant: Variant | None = Variant.STABLE
+    version: str = ""
+    graph_digest: str = ""
+    states: Mapping[int, State] = field(default_factory=dict)
+    last: LastAppend | None = None
+    pending: Any = None
+    users: int = 0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def repeated(self, vectors: Vectors, position: int) -> Vector:
+        """The stored prediction, if `vectors` at `position` repeat the last append.
+
+        Raises `Conflict` with the true position if they do not.
+        """
+        last = self.last
+        if last is None or last.position != position or last.fingerprint != _fingerprint(vectors):
+            raise Conflict(
+                f"session {self.id!r} has {self.length} vectors, not {position}",
+                code="position_mismatch",
+                details={"position": self.length},
+            )
+        return last.vector
+
+    def plan_append(
+        self, vectors: Vectors, manifest: Manifest, graph_digest: str, *, restart: bool = False
+    ) -> AppendPlan:
+        """Plan to append `vectors` `[k, dim]` with the version that `manifest` describes.
+
+        `restart` plans the append as the first one of the session.
+        """
+        position = 0 if restart else self.length
+        primed = position > 0 and self.graph_digest != graph_digest
+        states = {} if primed or restart else self.states
+
+        def tail(count: int) -> Vectors:
+            """The last `count` vectors of the session after the append."""
+            if count <= len(vectors):
+                return vectors[len(vectors) - count :]
+            return np.concatenate([self.history.last(count - len(vectors)), vectors])
+
+        runs = plan_runs(manifest, states, position, position + len(vectors), tail)
+        return AppendPlan(vectors, position, graph_digest, runs, primed)
+
+    def commit(
+        self,
+        plan: AppendPlan,
+        states: Sequence[State],
+        vector: Vector,
+        variant: Variant | None,
+        version: str,
+    ) -> None:
+        """Apply `plan` after its runs: their final `states` in order, and the prediction."""
+        if plan.position == 0:
+            self.clear()
+        self.history.append(plan.vectors)
+        self.length = plan.position + len(plan.vectors)
+        self.states = {run.start: state for run, state in zip(plan.runs, states, strict=True)}
+        self.variant, self.version, self.graph_digest = variant, version, plan.graph_digest
+        self.last = LastAppend(plan.position, _fingerprint(plan.vectors), vector)
+
+    def clear(self) -> None:
+        """Return to an empty context."""
+        self.history.clear()
+        self.length, self.states, self.last, self.pending = 0, {}, None, None
+
+    @property
+    def nbytes(self) -> int:
+        states = sum(state.nbytes for state in self.states.values())
+        last = 0 if self.last is None else self.last.vector.nbytes
+        return OVERHEAD_BYTES + self.history.nbytes + states + last
+
+
+def _fingerprint(vectors: Vectors) -> bytes:
+    return hashlib.blake2b(vectors.data, digest_size=16).digest()

@@ -1,0 +1,102 @@
+"""Runs one batch of jobs through an engine."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from service.clock import Clock
+from service.errors import EngineFault
+from service.inference.engines.engine import Engine
+from service.inference.engines.states import advance, is_finite
+from service.inference.scheduling.admission import Admission
+from service.inference.scheduling.job import EngineResult, Job
+
+logger = logging.getLogger(__name__)
+
+
+class BatchRunner:
+    """Runs batches, and reports their sizes and times. Raises nothing."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        admission: Admission,
+        observe_batch: Callable[[int], None],
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._admission = admission
+        self._observe_batch = observe_batch
+
+    def run(self, jobs: Sequence[Job], chunk: int) -> list[tuple[Job, EngineResult | Exception]]:
+        """Run up to `chunk` vectors of each job; return the outcomes of the finished ones.
+
+        If anything goes wrong, all jobs of the batch end with the error. The thread that
+        called must live on: it is the only one for its kind of work.
+        """
+        try:
+            left = sum(job.remaining for job in jobs)
+            seconds = run_batch(self._engine, self._clock, jobs, chunk)
+            self._observe_batch(len(jobs))
+            vectors = left - sum(job.remaining for job in jobs)
+            self._admission.observe(len(jobs), vectors, seconds, contexts=chunk > 1)
+            now = self._clock.monotonic()
+            return [(job, _result(job, now)) for job in jobs if not job.remaining]
+        except Exception as error:
+            logger.exception("the engine failed")
+            fault = error if isinstance(error, EngineFault) else EngineFault(str(error))
+            for job in jobs:
+                job.done = len(job.vectors)
+            return [(job, fault) for job in jobs]
+
+
+def run_batch(engine: Engine, clock: Clock, jobs: Sequence[Job], chunk: int) -> float:
+    """Run the next chunk of each job, store the results in the jobs, return the seconds.
+
+    Raises `EngineFault`, and whatever the engine raises.
+    """
+    runs = [job.next_run(chunk) for job in jobs]
+    longest = max(runs)
+    if longest == 1 and (chunk > 1 or jobs[0].exact):
+        # A single vector would run as a step, whose graph may be an approximation. Padded
+        # to two it runs as the end of a context.
+        longest = 2
+    if longest == 1:
+        vectors = np.concatenate([job.vectors[job.done : job.done + 1] for job in jobs])[None]
+    elif len(jobs) == 1 and runs[0] == longest:
+        job = jobs[0]
+        vectors = job.vectors[job.done : job.done + longest, None]  # a view: nothing to pad
+    else:
+        vectors = np.zeros((longest, len(jobs), jobs[0].vectors.shape[1]), np.float32)
+        for column, (job, length) in enumerate(zip(jobs, runs, strict=True)):
+            vectors[:length, column] = job.vectors[job.done : job.done + length]
+    began = clock.monotonic()
+    predicted, states = advance(
+        engine, vectors, np.array(runs, np.int32), [job.state for job in jobs]
+    )
+    seconds = clock.monotonic() - began
+    for job, length, vector, state in zip(jobs, runs, predicted, states, strict=True):
+        job.done += length
+        job.inference_seconds += seconds
+        # A copy: a view would keep the whole batch alive in a session.
+        job.vector = vector.copy()
+        job.state = state
+        if job.keep_states:
+            job.states.append((job.offset + job.done, job.state))
+    return seconds
+
+
+def _result(job: Job, now: float) -> EngineResult | EngineFault:
+    """The outcome of a job whose vectors have all run."""
+    vector = job.vector
+    assert vector is not None
+    # A sum of squares checks the vector in one call; np.isfinite(...).all() takes two.
+    if not (math.isfinite(np.vdot(vector, vector)) and is_finite(job.state)):
+        return EngineFault("the engine returned NaN or Inf")
+    queued = max(0.0, now - job.submitted - job.inference_seconds)
+    return EngineResult(vector, job.state, queued, job.inference_seconds, tuple(job.states))

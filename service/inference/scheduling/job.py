@@ -1,0 +1,66 @@
+"""One caller's vectors on their way through an engine, and what comes of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from service.types import State, Vector, Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class EngineResult:
+    """The result of one job; durations in seconds.
+
+    `states` are the states after each chunk, as (vectors of the whole context, state); empty
+    unless the job asked for them.
+    """
+
+    vector: Vector
+    state: State
+    queue_seconds: float
+    inference_seconds: float
+    states: tuple[tuple[int, State], ...] = ()
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """`vectors` `[n, dim]` to run from `state`, `done` of them so far.
+
+    `offset` is the number of context vectors that `state` stands for. `exact` runs the end of
+    a context in the precision of its beginning, where steps have a lower one. To drop the job,
+    its caller or its deadline cancels `future`.
+    """
+
+    vectors: Vectors
+    state: State
+    future: asyncio.Future[EngineResult]
+    submitted: float
+    offset: int = 0
+    keep_states: bool = False
+    exact: bool = False
+    done: int = 0
+    inference_seconds: float = 0.0
+    vector: Vector | None = None
+    states: list[tuple[int, State]] = field(default_factory=list)
+
+    @property
+    def remaining(self) -> int:
+        """Vectors that are still to run."""
+        return len(self.vectors) - self.done
+
+    def next_run(self, chunk: int) -> int:
+        """How many vectors to run next; runs end at multiples of `chunk` of the context."""
+        return min(chunk - (self.offset + self.done) % chunk, self.remaining)
+
+
+def settle(outcomes: Iterable[tuple[Job, EngineResult | Exception]]) -> None:
+    """Hand results and errors to the callers that still wait. Call it on the event loop."""
+    for job, outcome in outcomes:
+        if job.future.done():
+            continue
+        if isinstance(outcome, Exception):
+            job.future.set_exception(outcome)
+        else:
+            job.future.set_result(outcome)

@@ -1,0 +1,58 @@
+"""Runs whole contexts, each from its longest known prefix."""
+
+from __future__ import annotations
+
+from service.contexts.prefix_cache import Prefix, PrefixCache
+from service.inference.registry import Registry
+from service.inference.scheduling.job import EngineResult
+from service.metrics import Metrics
+from service.prediction.routing import RoutingDecision
+from service.prediction.submission import Submitter
+from service.types import Mode, Vectors
+
+
+class ContextRunner:
+    """Runs whole contexts. Without `prefixes` every context runs from its first vector."""
+
+    def __init__(
+        self,
+        prefixes: PrefixCache | None,
+        registry: Registry,
+        submitter: Submitter,
+        metrics: Metrics,
+    ) -> None:
+        self._prefixes = prefixes
+        self._registry = registry
+        self._submitter = submitter
+        self._metrics = metrics
+
+    async def find_prefix(
+        self, decision: RoutingDecision, caller: bytes | None, context: Vectors
+    ) -> Prefix | None:
+        """The longest known prefix of `context` `[n, dim]`; None if none is to be looked up."""
+        if self._prefixes is None or caller is None:
+            return None
+        arms = (decision.split.stable, decision.split.canary)
+        others = [o.digest for o in self._registry.loaded if o.manifest.version in arms]
+        prefix = await self._prefixes.find(caller, decision.loaded.digest, context, others)
+        self._metrics.prefix_hits.inc(prefix.length)
+        self._metrics.prefix_misses.inc(len(context) - prefix.length)
+        return prefix
+
+    async def run(
+        self, decision: RoutingDecision, context: Vectors, prefix: Prefix | None
+    ) -> EngineResult:
+        """Run what `prefix` does not cover, and keep the new states. Raises as the scheduler."""
+        if prefix is None or self._prefixes is None:
+            return await self._submitter.submit(decision, Mode.PREFILL, context, None, exact=True)
+        result = await self._submitter.submit(
+            decision,
+            Mode.PREFILL,
+            context[prefix.length :],
+            prefix.state,
+            offset=prefix.length,
+            keep_states=True,
+            exact=True,
+        )
+        self._prefixes.keep(prefix, result.states)
+        return result
