@@ -47,6 +47,12 @@ class EngineSettings(_Frozen):
         description="on a GPU, replay each step as one CUDA graph; given up, with an error in the "
         "log, where replays do not hold",
     )
+    gru_kernels: bool = Field(
+        default=True,
+        description="On a GPU, run a Memory-Augmented GRU on the package's own kernels, in fp32, "
+        "if their answers equal the exported graph's when the version is loaded. "
+        "Set it to false to run everything on ONNX Runtime.",
+    )
     max_batch: PositiveInt = Field(32, description="requests that run together at most")
     prefill_chunk: PositiveInt = Field(
         500, description="vectors of a long context run before others get their turn"

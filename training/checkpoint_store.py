@@ -1,7 +1,7 @@
-"""A run's place, on disk after every epoch: a run that was killed goes on from there.
+"""The state of an unfinished training run, on disk after every epoch.
 
-What is kept is all that the rest of the run depends on, so that it ends in the
-same model as one that was never stopped.
+A resumed run ends in the same model as one that was never interrupted, because the state
+holds everything that the rest of the run depends on.
 """
 
 from __future__ import annotations
@@ -17,80 +17,83 @@ from torch import Tensor
 
 
 class ResumeError(Exception):
-    """The place cannot be gone on from; says what to do."""
+    """The run cannot be resumed; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """The end of an epoch. `history` and `shuffling` are JSON's plain values."""
+    """A run at the end of an epoch.
+
+    `history` (the metrics of each epoch) and `shuffle_rng` (NumPy's generator) are plain JSON
+    values; `torch_rng` is PyTorch's generator; `best_weights` are those that the run would keep.
+    """
 
     history: list[dict[str, Any]]
-    shuffling: dict[str, Any]
-    dropping: Tensor
     steps: int
     weights: dict[str, Tensor]
-    best: dict[str, Tensor]
-    optimiser: dict[str, Any]
+    best_weights: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    shuffle_rng: dict[str, Any]
+    torch_rng: Tensor
 
 
 @dataclass(frozen=True)
 class CheckpointStore:
-    """Keeps the place of one run in a file.
+    """Keeps the state of one run in the file `path`.
 
-    `run` says what run it is, as text: a place of another recipe, dataset or
-    start is not this one's.
+    `run` identifies the run (recipe, dataset, hold-out, start) as text.
     """
 
     path: Path
     run: str
 
     def load(self) -> TrainingState | None:
-        """The place that was kept, None where there is none.
+        """The saved state; None if there is none.
 
-        Raises `ResumeError` when it is another run's or cannot be read.
+        Raises `ResumeError` if the file is damaged or belongs to another run.
         """
         if not self.path.exists():
             return None
-        run, place = read(self.path)
+        run, state = read(self.path)
         if run != self.run:
             raise ResumeError(
-                f"{self.path}: is the place of another run (another recipe, dataset, hold-out or "
-                "start): give --restart to begin anew, or another --out"
+                f"{self.path}: belongs to another run (another recipe, dataset, hold-out or "
+                "start); pass --restart to start over, or choose another --out"
             )
-        return place
+        return state
 
-    def save(self, place: TrainingState) -> None:
-        """Write `place` whole, or leave the one before it."""
-        # 128-bit integers are no type of a plain .pt file; in JSON they are text.
-        kept = {
-            **vars(place),
-            "history": json.dumps(place.history),
-            "shuffling": json.dumps(place.shuffling),
+    def save(self, state: TrainingState) -> None:
+        """Replace the saved state atomically."""
+        # A .pt file cannot hold the generators' 128-bit integers; JSON text can.
+        content = {
+            **vars(state),
+            "history": json.dumps(state.history),
+            "shuffle_rng": json.dumps(state.shuffle_rng),
             "run": self.run,
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_name(f".{self.path.name}.partial")
         with partial.open("wb") as file:
-            torch.save(kept, file)
+            torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(self.path)
 
     def remove(self) -> None:
-        """Forget the place: the run is over."""
+        """Delete the saved state, if there is one."""
         self.path.unlink(missing_ok=True)
 
 
 def read(path: Path) -> tuple[str, TrainingState]:
-    """What run a file is of, as text, and its place. Raises `ResumeError`."""
+    """The run that a file belongs to, and its state. Raises `ResumeError`."""
     try:
-        kept = torch.load(path, weights_only=True)
-        run = str(kept.pop("run"))
-        kept["history"] = json.loads(kept["history"])
-        kept["shuffling"] = json.loads(kept["shuffling"])
-        return run, TrainingState(**kept)
-    # A damaged archive raises whatever the reader trips over first.
+        content = torch.load(path, weights_only=True)
+        run = str(content.pop("run"))
+        content["history"] = json.loads(content["history"])
+        content["shuffle_rng"] = json.loads(content["shuffle_rng"])
+        return run, TrainingState(**content)
+    # A damaged archive raises whatever its parser meets first.
     except Exception as error:
         raise ResumeError(
-            f"{path}: cannot be read ({type(error).__name__}): remove it to begin anew"
+            f"{path}: cannot be read ({type(error).__name__}); remove it to start over"
         ) from error

@@ -107,10 +107,10 @@ def _finished(path: Path) -> tuple[Any, Any, Any]:
 
 def _unfinished(path: Path) -> tuple[Any, Any, Any]:
     """As `_finished`, of a run that goes on or was killed."""
-    text, place = checkpoint_store.read(path)
+    text, state = checkpoint_store.read(path)
     run = json.loads(text)
     told = {**run["recipe"], "name": f"{run['recipe']['name']} (unfinished)"}
-    return told, place.history, run
+    return told, state.history, run
 
 
 def _told(curve: LearningCurve) -> str:

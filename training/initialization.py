@@ -1,4 +1,4 @@
-"""Untrained models, each beginning as the rule that its architecture comes nearest to."""
+"""Initial weights: each architecture starts as the baseline rule that it can express."""
 
 from __future__ import annotations
 
@@ -13,17 +13,15 @@ from architectures.model import NextVectorModel
 from training.recipe import Recipe
 from training.sequences import Vectors
 
-_NEAR = 0.9
-"""Means that fade faster than this begin with a full share; the slower ones with a tenth.
-Unless the recipe says otherwise."""
-
+_SLOW_DECAY = 0.9
+"""Means with a larger decay start with a scale of 0.1, the others with 1."""
 
 _LEAST_VARIANCE = 1e-6
-"""Of the largest: a direction in which nothing varies is noise, not to be lifted further."""
+"""As a share of the largest. Directions with less variance are noise and are not amplified."""
 
 
-def initialise(vectors: Vectors, recipe: Recipe) -> NextVectorModel:
-    """An untrained model of the recipe's architecture; `vectors` are the training stream."""
+def initialize(vectors: Vectors, recipe: Recipe) -> NextVectorModel:
+    """An untrained model of the recipe's architecture, from the training stream `[n, dim]`."""
     torch.manual_seed(recipe.seed)
     if recipe.architecture == DecayedMeans.ARCHITECTURE:
         return _decayed_means(vectors, recipe)
@@ -31,11 +29,11 @@ def initialise(vectors: Vectors, recipe: Recipe) -> NextVectorModel:
 
 
 def _memory_augmented_gru(vectors: Vectors, recipe: Recipe) -> MemoryAugmentedGRU:
-    """It starts as *repeat the last vector*.
+    """Starts as *repeat the last vector*.
 
-    Centring goes into the LayerNorm's shift, the memory's slots are training
-    vectors, the update gates' biases spread from 0 to `gate_bias` so that some
-    units begin with a long memory, and the output starts at zero.
+    The LayerNorm's shift centres the input, the memory's slots are training vectors, and the
+    output is zero. The biases of the update gates range from 0 to `gate_bias`, so that some
+    units start with a long memory.
     """
     model = MemoryAugmentedGRU()
     rng = np.random.default_rng(recipe.seed)
@@ -45,22 +43,22 @@ def _memory_augmented_gru(vectors: Vectors, recipe: Recipe) -> MemoryAugmentedGR
         model.memory.memory.copy_(sample)
         model.input_norm.bias.copy_(-F.layer_norm(sample, [DIM]).mean(dim=0))
         for layer in range(LAYERS):
-            # PyTorch's gates are stacked reset, update, new; h' = (1-z) n + z h.
+            # PyTorch stacks the gates reset, update, new; h' = (1 - z) n + z h.
             bias = getattr(model.gru, f"bias_hh_l{layer}")
             bias[HIDDEN : 2 * HIDDEN] = torch.linspace(0, recipe.gate_bias, HIDDEN)
-        last = model.output_proj[3]
-        assert isinstance(last, nn.Linear)
-        last.weight.zero_()
-        last.bias.zero_()
+        output = model.output_proj[3]
+        assert isinstance(output, nn.Linear)
+        output.weight.zero_()
+        output.bias.zero_()
     return model
 
 
 def _decayed_means(vectors: Vectors, recipe: Recipe) -> DecayedMeans:
-    """It starts as a sum of decayed centred means, mostly of the recent ones.
+    """Starts as a weighted sum of decayed centred means.
 
-    Seen through the basis going in and coming out, a direction of variance v counts
-    v ** -whitening of what it did: where few directions hold most of the variance, they
-    say what the text is about, and the others say which sentence of it this is.
+    The basis is applied twice, to the input and to the output, and together they scale a
+    principal direction of variance v by v ** -whitening. Few directions hold most of the
+    variance and carry the topic; the others tell the sentences of one topic apart.
     """
     model = DecayedMeans(recipe.decays, recipe.width)
     centre = vectors.mean(axis=0)
@@ -72,8 +70,8 @@ def _decayed_means(vectors: Vectors, recipe: Recipe) -> DecayedMeans:
     with torch.no_grad():
         model.centre.copy_(torch.from_numpy(centre))
         model.basis.copy_(torch.from_numpy(principal.copy()))
-        slow = torch.cat([torch.zeros(1), model.decay]) > _NEAR
+        slow = torch.cat([torch.zeros(1), model.decay]) > _SLOW_DECAY
         model.scale.copy_(torch.where(slow, 0.1, 1.0))
-        if recipe.shares:
-            model.scale.copy_(torch.tensor(recipe.shares))
+        if recipe.initial_scale:
+            model.scale.copy_(torch.tensor(recipe.initial_scale))
     return model

@@ -12,19 +12,19 @@ def next_vector_loss(
     target: Tensor,
     alpha: float,
     temperature: float,
-    hard: tuple[Tensor, Tensor] | None = None,
+    hard_negatives: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Mean `1 - cosine`, and the same plus `alpha` times InfoNCE.
+    """The mean of `1 - cosine`, and that plus `alpha` times InfoNCE.
 
-    `predicted` and `target` are unit vectors `[n, dim]`. InfoNCE (van den Oord
-    et al. 2018, eq. 4) takes the other n - 1 targets as negatives, and each row's own
-    `hard` ones: `[n, k, dim]`, with which of them there are `[n, k]`.
+    `predicted` and `target` are unit vectors `[n, dim]`. The negatives of InfoNCE (van den Oord
+    et al. 2018, eq. 4) are the other n - 1 targets and each row's own `hard_negatives`: vectors
+    `[n, k, dim]` and a mask `[n, k]` of those that exist.
     """
     cosine = 1 - (predicted * target).sum(dim=-1).mean()
     logits = predicted @ target.T / temperature
-    if hard is not None:
-        vectors, present = hard
+    if hard_negatives is not None:
+        vectors, present = hard_negatives
         own = torch.einsum("nd,nkd->nk", predicted, vectors) / temperature
         logits = torch.cat([logits, own.masked_fill(~present, -torch.inf)], dim=1)
-    contrast = F.cross_entropy(logits, torch.arange(len(target)))
-    return cosine, cosine + alpha * contrast
+    contrastive = F.cross_entropy(logits, torch.arange(len(target)))
+    return cosine, cosine + alpha * contrastive

@@ -2,204 +2,146 @@
 
 from __future__ import annotations
 
-import math
-import re
+import dataclasses
 import tomllib
-from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
 
 from architectures.checkpoint import LARGEST_STATE
 from architectures.decayed_means import DecayedMeans
-from architectures.memory_augmented_gru import DIM, MemoryAugmentedGRU
+from architectures.memory_augmented_gru import DIM
 
-ARCHITECTURES = (MemoryAugmentedGRU.ARCHITECTURE, DecayedMeans.ARCHITECTURE)
-TARGETS = ("every", "last")
-PRECISIONS = ("fp32", "bf16")
+Architecture = Literal["memory-augmented-gru", "decayed-means"]
+ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
 
-_ACCEPTED: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "int": (int,),
-    "float": (int, float),
-    "tuple[float, ...]": (list,),
-}
-_POSITIVE = (
-    "window",
-    "batch",
-    "accumulate",
-    "stride",
-    "epochs",
-    "learning_rate",
-    "temperature",
-    "gradient_clip",
-    "width",
-    "moved",
-)
+_LIMIT = 2**63
+"""Seeds of NumPy's and PyTorch's generators are below this."""
 
-_LARGEST = 2**63
-"""What a generator of random numbers takes as its seed is below."""
-
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+Count = Annotated[int, Field(gt=0, lt=_LIMIT)]
+CountOrZero = Annotated[int, Field(ge=0, lt=_LIMIT)]
+Positive = Annotated[float, Field(gt=0, lt=_LIMIT)]
+NonNegative = Annotated[float, Field(ge=0, lt=_LIMIT)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class RecipeError(Exception):
-    """The recipe cannot be used; names the field."""
+    """The recipe cannot be used; the message names the fields."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
 class Recipe:
-    """Units: window and stride in vectors, rates per optimiser step.
+    """The fields of a recipe, validated whenever one is made, `dataclasses.replace` included.
 
-    `batch` counts sequences of the Memory-Augmented GRU, positions of the Decayed
-    Means; `accumulate` of them make one step of the optimiser. `targets` are
-    `every` vector of a sequence (sequences meet end to end, and `stride` is not
-    read), or its `last` alone (a sequence begins every `stride` vectors).
-    `decays` and `width` are of the Decayed Means, `gate_bias` of the other. Theirs alone
-    too are `shares`, what the start takes of the last vector and of each mean (none: of
-    the recent ones 1, of the slow ones a tenth); `whitening`, the exponent by which the
-    start evens out its directions' variances; and `stretch`: how many vectors, next to each
-    other in the stream, a batch's positions are drawn from (0: all of it). `moved` is the
-    share of training's change that is kept, the rest being the start's.
-    `patience` 0 keeps the last epoch: the held-out documents then choose nothing.
+    Every architecture:
+    - `name`: of the output files.
+    - `window`: vectors of context.
+    - `batch`: sequences (Memory-Augmented GRU) or positions (Decayed Means) a batch.
+    - `accumulate`: batches an optimizer step.
+    - `alpha`, `temperature`: weight and temperature of InfoNCE.
+    - `patience`: epochs without a better Hit@5 before training stops. With 0 the last epoch is
+      kept instead of the best, so the held-out documents select nothing.
+    - `interpolation`: position of the result between the initial weights (0) and the trained
+      ones (1).
+
+    Memory-Augmented GRU:
+    - `targets`: `every` vector of a sequence, with sequences end to end; or the `last` alone,
+      with a sequence every `stride` vectors.
+    - `gate_bias`: the largest initial bias of an update gate.
+
+    Decayed Means:
+    - `decays`, `width`: the decay of each mean, and the width of the state.
+    - `initial_scale`: initial weights of the last vector and of each mean. Empty: 1 for the last
+      vector and the fast means, 0.1 for the slow ones.
+    - `whitening`: exponent that evens out the variances of the initial directions.
+    - `batch_span`: the consecutive vectors that a batch's positions are drawn from. 0: all.
     """
 
-    name: str
-    window: int
-    batch: int
-    epochs: int
-    learning_rate: float
-    weight_decay: float
-    alpha: float
-    temperature: float
-    dropout: float
-    gradient_clip: float
-    patience: int
-    seed: int
-    architecture: str = MemoryAugmentedGRU.ARCHITECTURE
-    targets: str = "every"
-    stride: int = 1
-    accumulate: int = 1
-    gate_bias: float = 0.0
-    decays: tuple[float, ...] = ()
-    width: int = 384
-    shares: tuple[float, ...] = ()
-    whitening: float = 0.0
-    stretch: int = 0
-    moved: float = 1.0
-    precision: str = "fp32"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    window: Count
+    batch: Count
+    epochs: Count
+    learning_rate: Positive
+    weight_decay: NonNegative
+    alpha: NonNegative
+    temperature: Positive
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    gradient_clip: Positive
+    patience: CountOrZero
+    seed: CountOrZero
+    architecture: Architecture = "memory-augmented-gru"
+    targets: Literal["every", "last"] = "every"
+    stride: Count = 1
+    accumulate: Count = 1
+    gate_bias: NonNegative = 0.0
+    decays: Annotated[
+        tuple[Annotated[float, Field(gt=0, lt=1)], ...],
+        Field(strict=False, max_length=LARGEST_STATE),
+    ] = ()
+    width: Annotated[int, Field(gt=0, le=DIM)] = 384
+    initial_scale: Annotated[tuple[NonNegative, ...], Field(strict=False)] = ()
+    whitening: Share = 0.0
+    batch_span: CountOrZero = 0
+    interpolation: Annotated[float, Field(gt=0, le=1)] = 1.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    @model_validator(mode="after")
+    def _check_architecture(self) -> Self:
+        """Refuse fields that the architecture does not read, and combinations that cannot work."""
+        if self.architecture == DecayedMeans.ARCHITECTURE:
+            self._check_decayed_means()
+        else:
+            self._check_gru()
+        return self
+
+    def _check_gru(self) -> None:
+        foreign = ("decays", "initial_scale", "whitening", "batch_span")
+        if used := [name for name in foreign if getattr(self, name)]:
+            raise ValueError(f"{', '.join(used)}: only for {DecayedMeans.ARCHITECTURE}")
+        if self.precision != "fp32":
+            raise ValueError(f"precision: {self.architecture} trains in fp32 only")
+
+    def _check_decayed_means(self) -> None:
+        scale = self.initial_scale
+        if not self.decays:
+            raise ValueError("decays: at least one is needed")
+        if scale and len(scale) != len(self.decays) + 1:
+            raise ValueError("initial_scale: needs one for the last vector and one for each decay")
+        if scale and not any(scale):
+            raise ValueError("initial_scale: all are 0, so the model would predict nothing")
+        if 0 < self.batch_span < self.batch:
+            raise ValueError("batch_span: smaller than the batch that is drawn from it")
+        if self.targets != "every":
+            raise ValueError(f"targets: {self.architecture} trains on every target")
 
 
 def load(path: Path) -> Recipe:
-    """The recipe in `path`. Raises `RecipeError` on an unknown, missing or absurd field."""
+    """The recipe in `path`. Raises `RecipeError`, naming every wrong field."""
     try:
         content = tomllib.loads(path.read_text("utf-8"))
+        return Recipe(**content)
+    except ValidationError as error:
+        raise RecipeError(f"{path}: {_fields(error)}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"{path}: {error}") from error
-    known = {field.name: str(field.type) for field in fields(Recipe)}
-    needed = {field.name for field in fields(Recipe) if field.default is MISSING}
-    if unknown := sorted(content.keys() - known.keys()):
-        raise RecipeError(f"{path}: unknown {', '.join(unknown)}")
-    if missing := sorted(needed - content.keys()):
-        raise RecipeError(f"{path}: missing {', '.join(missing)}")
-    for name, value in content.items():
-        if why := _wrong(name, value, known[name]):
-            raise RecipeError(f"{path}: {name} {why}")
-    if not _FILE_NAME.fullmatch(content["name"]):
-        raise RecipeError(f"{path}: name {content['name']!r} cannot be a file's name")
-    if content["dropout"] >= 1:
-        raise RecipeError(f"{path}: dropout is {content['dropout']}: nothing would be left")
-    _check_choices(path, content)
-    for name in ("decays", "shares"):
-        content[name] = tuple(content.get(name, ()))
-    return Recipe(**content)
-
-
-def _wrong(name: str, value: object, kind: str) -> str | None:
-    """What is wrong with a value by itself."""
-    if not isinstance(value, _ACCEPTED[kind]) or isinstance(value, bool):
-        return f"is not a {kind}"
-    if not isinstance(value, int | float):
-        return None
-    if not math.isfinite(value):
-        return f"is {value}"
-    if value < 0:
-        return "is negative"
-    if value >= _LARGEST:
-        return f"is {value}: too large"
-    return "is zero" if value == 0 and name in _POSITIVE else None
-
-
-def _check_choices(path: Path, content: dict[str, Any]) -> None:
-    """Fields that are one of several words, and what an architecture needs."""
-    for name, choices in (
-        ("architecture", ARCHITECTURES),
-        ("targets", TARGETS),
-        ("precision", PRECISIONS),
-    ):
-        if name in content and content[name] not in choices:
-            raise RecipeError(f"{path}: {name} is not one of {', '.join(choices)}")
-    _check_means(path, content)
-
-
-def _check_means(path: Path, content: dict[str, Any]) -> None:
-    """What the Decayed Means need, and what they alone can have."""
-    decays, shares = content.get("decays", []), content.get("shares", [])
-    means = content.get("architecture") == DecayedMeans.ARCHITECTURE
-    most = {"width": DIM, "whitening": 1, "moved": 1}
-    above = [name for name in most if content.get(name, 0) > most[name]]
-    only = [name for name in ("shares", "whitening", "stretch") if content.get(name)]
-    refusals = (
-        (
-            not all(isinstance(decay, float) and 0 < decay < 1 for decay in decays),
-            "decays are not all between 0 and 1",
-        ),
-        (
-            means != bool(decays),
-            f"decays go with {DecayedMeans.ARCHITECTURE}, which needs at least one",
-        ),
-        (
-            not means and bool(only),
-            f"{', '.join(only)} go with {DecayedMeans.ARCHITECTURE} alone",
-        ),
-        (
-            len(decays) > LARGEST_STATE,
-            f"there are more than {LARGEST_STATE} decays, more than a checkpoint can hold",
-        ),
-        (
-            not all(_is_number(share) and 0 <= share < math.inf for share in shares),
-            "shares are not all numbers from 0 on",
-        ),
-        (bool(shares) and not any(shares), "shares are all 0: there is no start"),
-        (
-            bool(shares) and len(shares) != len(decays) + 1,
-            "shares are not one for the last vector and one a decay",
-        ),
-        *((True, f"{name} is more than {most[name]}") for name in above),
-        (
-            0 < content.get("stretch", 0) < content["batch"],
-            "stretch is less than the batch that is drawn from it",
-        ),
-        (
-            means and content.get("targets", "every") != "every",
-            f"{DecayedMeans.ARCHITECTURE} takes every target",
-        ),
-        (
-            not means and content.get("precision", "fp32") != "fp32",
-            f"{MemoryAugmentedGRU.ARCHITECTURE} trains in fp32 alone",
-        ),
-    )
-    for refused, why in refusals:
-        if refused:
-            raise RecipeError(f"{path}: {why}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def override(recipe: Recipe, **values: int | None) -> Recipe:
-    """`recipe` with the values that are not None in place of its own."""
+    """`recipe` with the values that are not None. Raises `RecipeError`, naming the field."""
     given = {name: value for name, value in values.items() if value is not None}
-    if bad := sorted(name for name, value in given.items() if value < (name != "seed")):
-        raise RecipeError(f"{bad[0]} is {given[bad[0]]}: too small")
-    return replace(recipe, **given)  # type: ignore[arg-type]  # names are checked by replace
+    try:
+        return dataclasses.replace(recipe, **given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise RecipeError(_fields(error)) from error
+
+
+def _fields(error: ValidationError) -> str:
+    """Every wrong field with its message, `window: Input should be greater than 0; …`."""
+    messages = []
+    for item in error.errors(include_url=False, include_input=False):
+        field = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        messages.append(f"{field}: {message}" if field else message)
+    return "; ".join(messages)

@@ -1,4 +1,4 @@
-"""Batches of consecutive vectors with the next vector as the target at each."""
+"""Cuts a stream into sequences of a window and its targets, in random order for an epoch."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ Vectors = NDArray[np.float32]
 
 
 def sequences(vectors: Vectors, window: int, offset: int) -> Vectors:
-    """Cut a stream into rows of `window` vectors and one more, the last target.
+    """Cut `vectors` `[n, dim]` into `[rows, window + 1, dim]`.
 
-    `vectors` `[n, dim]` → `[rows, window + 1, dim]`; rows overlap by the one vector
-    that is a target in one and an input in the next, so that each vector is a target once.
+    The first `window` vectors of a row are inputs, the last `window` are targets. Neighbouring
+    rows share one vector, so each vector is a target once.
     """
-    cut: Vectors = vectors[places(len(vectors), window, offset)]
-    return cut
+    rows: Vectors = vectors[sequence_positions(len(vectors), window, offset)]
+    return rows
 
 
-def places(total: int, window: int, offset: int, stride: int | None = None) -> NDArray[np.int64]:
-    """As `sequences`, where in the stream each vector is: `[rows, window + 1]`.
+def sequence_positions(
+    total: int, window: int, offset: int, stride: int | None = None
+) -> NDArray[np.int64]:
+    """The positions of each sequence's vectors in the stream: `[rows, window + 1]`.
 
-    A row begins every `stride` vectors, every `window` unless told.
+    A row starts every `stride` vectors, by default every `window`. Raises `ValueError` if
+    `total` vectors are too few for a row.
     """
     stride = stride or window
     rows = (total - offset - 1 - window) // stride + 1
@@ -33,22 +36,21 @@ def places(total: int, window: int, offset: int, stride: int | None = None) -> N
     return starts[:, None] + np.arange(window + 1)
 
 
-def epoch(
+def epoch_positions(
     total: int, window: int, batch: int, rng: np.random.Generator, stride: int | None = None
 ) -> Iterator[NDArray[np.int64]]:
-    """One pass over a stream in random order: places `[window + 1, batch]`, time-major.
+    """One pass over a stream in random order: positions `[window + 1, batch]`, time-major.
 
-    All but the last are inputs, all but the first are targets. The rows begin at a
-    random offset, so that no position is always the first of its row. Rows that do
-    not fill a batch wait for another epoch's order.
+    Rows start at a random offset, so that no position is always the first of its row. Rows that
+    do not fill a batch are left out.
     """
-    rows = places(total, window, int(rng.integers(stride or window)), stride)
+    rows = sequence_positions(total, window, int(rng.integers(stride or window)), stride)
     order = rng.permutation(len(rows))
     for start in range(0, len(rows) - batch + 1, batch):
         yield np.ascontiguousarray(rows[order[start : start + batch]].T)
 
 
-def batches_in_epoch(total: int, window: int, batch: int, stride: int | None = None) -> int:
-    """At least how many batches `epoch` yields, whatever the offset (for schedules)."""
+def batches_per_epoch(total: int, window: int, batch: int, stride: int | None = None) -> int:
+    """The smallest number of batches that `epoch_positions` yields at any offset."""
     stride = stride or window
     return max(1, ((total - window - stride) // stride + 1) // batch)

@@ -1,4 +1,4 @@
-"""The training run: epochs, early stopping, and going on where a killed run was."""
+"""The training loop: epochs, early stopping, and resuming an interrupted run."""
 
 from __future__ import annotations
 
@@ -18,28 +18,34 @@ from architectures.memory_augmented_gru import MemoryAugmentedGRU
 from architectures.model import NextVectorModel
 from corpora import candidate_pool, retrieval_metrics
 from corpora.corpus import CorpusSplit
-from training.batching import BatchSource, TrainingBatch, batch_source
+from training.batching import TrainingBatch, batch_source
 from training.checkpoint_store import CheckpointStore, TrainingState
-from training.initialization import initialise
+from training.initialization import initialize
 from training.loss import next_vector_loss
 from training.recipe import Recipe
 from training.sequences import Vectors
 
+POOL_SIZE = 1000
+"""Held-out candidates of the Hit@5 that is measured after every epoch."""
+
 Progress = Callable[[int, int, str], None]
-"""Called as `progress(done, total, text)` after every step of the optimiser."""
+"""Called as `progress(done, total, text)` after every optimizer step."""
+
+Weights = dict[str, Tensor]
 
 
 class NegativeSampler(Protocol):
-    """Hard negatives of training vectors, by their places in the training stream `[n]`."""
+    """Hard negatives of training vectors."""
 
     def __call__(self, targets: NDArray[np.int64]) -> tuple[Vectors, NDArray[np.bool_]]:
-        """Vectors `[n, k, dim]`, and which of them there are `[n, k]`."""
+        """For positions `[n]` in the training stream: vectors `[n, k, dim]`, and a mask `[n, k]`
+        of those that exist."""
         ...
 
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """What one epoch gave; `hit_at_5` is on the held-out pool, in 0..1."""
+    """The metrics of one epoch; `hit_at_5` on the held-out pool, 0..1."""
 
     epoch: int
     loss: float
@@ -50,13 +56,13 @@ class EpochMetrics:
 
     @property
     def vectors(self) -> int:
-        """How many the model read, forward and backward."""
+        """Vectors that the model read, forward and backward."""
         return round(self.vectors_per_second * self.seconds)
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The weights kept, the epoch they are of, and every epoch's figures."""
+    """The model with the weights that were kept, their epoch, and the metrics of every epoch."""
 
     model: NextVectorModel
     best: EpochMetrics
@@ -76,31 +82,31 @@ def train(
     progress: Progress,
     start: NextVectorModel | None = None,
     negatives: NegativeSampler | None = None,
-    keeper: CheckpointStore | None = None,
+    store: CheckpointStore | None = None,
 ) -> TrainingResult:
-    """Train by `recipe`; stop when Hit@5 has not improved for `patience` epochs.
+    """Train by `recipe`, from `start`'s weights or newly initialized ones.
 
-    From `start`'s weights where it is given, else from `initialise`'s. The best
-    epoch's weights are kept; with a `patience` of 0 the last one's.
+    Keeps the weights of the epoch with the best Hit@5 and stops after `patience` epochs without
+    a better one; with a `patience` of 0 runs all epochs and keeps the last.
 
-    The same seed on the same machine gives the same model, interrupted or not:
-    `keeper` keeps the place after every epoch, and where it has one the run goes
-    on from it. Raises `ResumeError`, and `ValueError` when there are too few vectors.
+    On one machine, the same seed gives the same model. `store` saves the state after every
+    epoch, and a run with a saved state resumes from it, to the same model. Raises `ResumeError`;
+    raises `ValueError` if the vectors are too few or the loss is not finite.
     """
-    place = keeper.load() if keeper else None
-    model = start or initialise(split.train.vectors, recipe)
-    run = Trainer(split, recipe, model, progress, negatives)
-    if place is not None:
-        run.resume(place)
-    while not run.over:
-        run.epoch()
-        if keeper is not None:
-            keeper.save(run.place())
-    return run.result()
+    state = store.load() if store else None
+    model = start or initialize(split.train.vectors, recipe)
+    trainer = Trainer(split, recipe, model, progress, negatives)
+    if state is not None:
+        trainer.load_state(state)
+    while not trainer.finished:
+        trainer.run_epoch()
+        if store is not None:
+            store.save(trainer.state())
+    return trainer.result()
 
 
 class Trainer:
-    """A run between two epochs."""
+    """Trains a model epoch by epoch. Its state is complete between two epochs."""
 
     def __init__(
         self,
@@ -113,162 +119,180 @@ class Trainer:
         self._recipe, self._model, self._progress = recipe, model, progress
         self._negatives = negatives
         self._held_out = split.held_out.vectors
+        _check_length("train on", split.train.vectors, recipe.window)
+        _check_length("hold out", self._held_out, recipe.window)
         held_out = len(self._held_out)
-        for what, count in (("train on", len(split.train.vectors)), ("hold out", held_out)):
-            if count <= recipe.window:
-                raise ValueError(
-                    f"{count} vectors to {what} are too few for a window of {recipe.window}"
-                )
-        self._pool = candidate_pool.random_pool(held_out, size=min(1000, held_out - 1), seed=0)
-        self._lessons: BatchSource = batch_source(model, split.train.vectors, recipe)
-        self._steps_in_epoch = math.ceil(self._lessons.batches / recipe.accumulate)
-        self._total = self._steps_in_epoch * recipe.epochs
+        self._pool = candidate_pool.random_pool(held_out, min(POOL_SIZE, held_out - 1), seed=0)
+        self._batches = batch_source(model, split.train.vectors, recipe)
+        self._steps_per_epoch = math.ceil(self._batches.batches_per_epoch / recipe.accumulate)
+        self._total_steps = self._steps_per_epoch * recipe.epochs
         _set_dropout(model, recipe.dropout)
-        self._start = {key: value.clone() for key, value in model.state_dict().items()}
-        self._optimiser = torch.optim.AdamW(
+        self._initial_weights = _copy_of_weights(model)
+        self._optimizer = torch.optim.AdamW(
             model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
-        torch.manual_seed(recipe.seed)  # for dropout, wherever the weights came from
+        torch.manual_seed(recipe.seed)  # for dropout, whether the weights are new or loaded
         self._rng = np.random.default_rng(recipe.seed)
         self._steps = 0
         self._history: list[EpochMetrics] = []
-        self._kept: dict[str, Tensor] = {}
+        self._best_weights: Weights = {}
 
     @property
-    def over(self) -> bool:
-        done = len(self._history)
-        if done == 0 or done >= self._recipe.epochs:
-            return done > 0
-        return 0 < self._recipe.patience <= done - self._best.epoch
+    def finished(self) -> bool:
+        """All epochs have run, or `patience` has run out; never before the first epoch."""
+        done, patience = len(self._history), self._recipe.patience
+        if done == 0:
+            return False
+        return done >= self._recipe.epochs or 0 < patience <= done - self._best.epoch
 
-    @property
-    def _best(self) -> EpochMetrics:
-        if self._recipe.patience == 0:
-            return self._history[-1]
-        return max(self._history, key=lambda epoch: epoch.hit_at_5)  # the first of equals
-
-    def epoch(self) -> None:
+    def run_epoch(self) -> None:
+        """Train one epoch, measure Hit@5 and keep the weights if they are the best so far."""
         number = len(self._history) + 1
         began = time.perf_counter()
-        self._model.train()
-        figures: list[tuple[float, float]] = []
-        batches = self._lessons.epoch(self._rng)
-        half = self._recipe.precision == "bf16"
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            while now := self._step(batches):
-                figures += now
-                done = min(self._steps, self._total)
-                self._progress(done, self._total, f"epoch {number} loss {now[-1][1]:.4f}")
+        losses = self._train_epoch(number)
         seconds = time.perf_counter() - began
-        cosine, loss = np.mean(figures, axis=0)
+        cosine_loss, loss = np.mean(losses, axis=0)
         if not np.isfinite(loss):
             raise ValueError(
                 f"the loss of epoch {number} is {loss}: the recipe's learning_rate may be too high"
             )
-        weights = self._moved()
-        hit = self._hit_at_5(weights)
-        rate = len(figures) * self._lessons.vectors_in_batch / seconds
-        latest = EpochMetrics(number, float(loss), float(1 - cosine), hit, seconds, rate)
-        self._history.append(latest)
-        if self._best is latest:
-            self._kept = weights
-        self._progress(
-            min(self._steps, self._total),
-            self._total,
-            f"epoch {number} Hit@5 {hit:.4f} (kept: epoch {self._best.epoch}), "
-            f"{rate:,.0f} vectors per second, {seconds:.0f} s",
+        weights = self._interpolated_weights()
+        metrics = EpochMetrics(
+            epoch=number,
+            loss=float(loss),
+            cosine=float(1 - cosine_loss),
+            hit_at_5=self._hit_at_5(weights),
+            seconds=seconds,
+            vectors_per_second=len(losses) * self._batches.vectors_per_batch / seconds,
+        )
+        self._history.append(metrics)
+        if self._best is metrics:
+            self._best_weights = weights
+        self._report(
+            f"epoch {number} Hit@5 {metrics.hit_at_5:.4f} (kept: epoch {self._best.epoch}), "
+            f"{metrics.vectors_per_second:,.0f} vectors per second, {seconds:.0f} s"
         )
 
+    def state(self) -> TrainingState:
+        """Everything that the rest of the run depends on."""
+        shuffle_rng: dict[str, Any] = dict(self._rng.bit_generator.state)
+        return TrainingState(
+            history=[asdict(epoch) for epoch in self._history],
+            steps=self._steps,
+            weights=self._model.state_dict(),
+            best_weights=self._best_weights,
+            optimizer=self._optimizer.state_dict(),
+            shuffle_rng=shuffle_rng,
+            torch_rng=torch.get_rng_state(),
+        )
+
+    def load_state(self, state: TrainingState) -> None:
+        """Continue from `state`, which a run of the same recipe on the same data saved."""
+        self._history = [EpochMetrics(**epoch) for epoch in state.history]
+        self._steps = state.steps
+        self._model.load_state_dict(state.weights)
+        self._best_weights = state.best_weights
+        self._optimizer.load_state_dict(state.optimizer)
+        self._rng.bit_generator.state = state.shuffle_rng
+        torch.set_rng_state(state.torch_rng)
+        self._report(f"resuming after epoch {len(self._history)}")
+
+    def result(self) -> TrainingResult:
+        self._model.load_state_dict(self._best_weights)
+        return TrainingResult(self._model.eval(), self._best, tuple(self._history))
+
+    @property
+    def _best(self) -> EpochMetrics:
+        """The epoch whose weights are kept."""
+        if self._recipe.patience == 0:
+            return self._history[-1]
+        return max(self._history, key=lambda epoch: epoch.hit_at_5)  # the first of equals
+
+    def _train_epoch(self, number: int) -> list[tuple[float, float]]:
+        """The cosine loss and the total loss of every batch."""
+        self._model.train()
+        losses: list[tuple[float, float]] = []
+        batches = self._batches.epoch(self._rng)
+        bf16 = self._recipe.precision == "bf16"
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            while step_losses := self._step(batches):
+                losses += step_losses
+                self._report(f"epoch {number} loss {step_losses[-1][1]:.4f}")
+        return losses
+
     def _step(self, batches: Iterator[TrainingBatch]) -> list[tuple[float, float]]:
-        """One step of the optimiser on the next batches; no figures when there are none."""
-        recipe = self._recipe
-        self._optimiser.zero_grad(set_to_none=True)
-        figures = []
-        for batch in islice(batches, recipe.accumulate):
-            cosine, loss = next_vector_loss(
-                batch.predicted,
-                batch.target,
-                recipe.alpha,
-                recipe.temperature,
-                self._hard(batch.places),
-            )
-            loss.backward()  # type: ignore[no-untyped-call]
-            figures.append((cosine.item(), loss.item()))
-        if not figures:
+        """One optimizer step on the next `accumulate` batches; no losses if none are left."""
+        self._optimizer.zero_grad(set_to_none=True)
+        losses = [self._backward(batch) for batch in islice(batches, self._recipe.accumulate)]
+        if not losses:
             return []
         for parameter in self._model.parameters():
-            if parameter.grad is not None and len(figures) > 1:
-                parameter.grad /= len(figures)
-        nn.utils.clip_grad_norm_(self._model.parameters(), recipe.gradient_clip)
-        for group in self._optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * _warm_up_then_cosine(
-                self._steps, self._steps_in_epoch, self._total
+            if parameter.grad is not None and len(losses) > 1:
+                parameter.grad /= len(losses)
+        nn.utils.clip_grad_norm_(self._model.parameters(), self._recipe.gradient_clip)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._recipe.learning_rate * _learning_rate_factor(
+                self._steps, self._steps_per_epoch, self._total_steps
             )
-        self._optimiser.step()
+        self._optimizer.step()
         self._steps += 1
-        return figures
+        return losses
 
-    def _hard(self, places: NDArray[np.int64]) -> tuple[Tensor, Tensor] | None:
-        if self._negatives is None:
-            return None
-        vectors, there = self._negatives(places)
-        return torch.from_numpy(vectors), torch.from_numpy(there)
+    def _backward(self, batch: TrainingBatch) -> tuple[float, float]:
+        """Add the batch's gradients; returns the cosine loss and the total loss."""
+        recipe = self._recipe
+        hard_negatives = None
+        if self._negatives is not None:
+            vectors, present = self._negatives(batch.positions)
+            hard_negatives = (torch.from_numpy(vectors), torch.from_numpy(present))
+        cosine_loss, loss = next_vector_loss(
+            batch.predicted, batch.target, recipe.alpha, recipe.temperature, hard_negatives
+        )
+        loss.backward()  # type: ignore[no-untyped-call]
+        return cosine_loss.item(), loss.item()
 
-    def _moved(self) -> dict[str, Tensor]:
-        """The weights so far, moved back towards the start as far as the recipe says.
+    def _interpolated_weights(self) -> Weights:
+        """The weights at `recipe.interpolation` between the initial and the current ones.
 
-        What is learnt holds where it was learnt, and the start anywhere: between the two
-        lies what holds elsewhere as well (Wortsman et al. 2022, arXiv 2109.01903).
+        Interpolated weights often generalize better than either end (Wortsman et al. 2022,
+        arXiv 2109.01903).
         """
-        weights = {key: value.clone() for key, value in self._model.state_dict().items()}
-        if self._recipe.moved == 1:
+        weights, share = _copy_of_weights(self._model), self._recipe.interpolation
+        if share == 1:
             return weights
-        share = self._recipe.moved
-        return {key: self._start[key].lerp(value, share) for key, value in weights.items()}
+        return {
+            key: self._initial_weights[key].lerp(value, share) for key, value in weights.items()
+        }
 
-    def _hit_at_5(self, weights: dict[str, Tensor]) -> float:
-        """Of `weights`; the model's own are left as they are."""
-        own = {key: value.clone() for key, value in self._model.state_dict().items()}
+    def _hit_at_5(self, weights: Weights) -> float:
+        """Hit@5 of `weights` on the held-out pool; the model keeps its own weights."""
+        own = _copy_of_weights(self._model)
         self._model.load_state_dict(weights)
         self._model.eval()
         with torch.inference_mode():
-            dense = self._lessons.held_out(self._held_out)
+            predicted = self._batches.predict_stream(self._held_out)
         self._model.load_state_dict(own)
-        targets = self._pool.targets[self._pool.targets <= len(dense)]
-        ranks = retrieval_metrics.ranks(dense[targets - 1], self._held_out[targets])
+        targets = self._pool.targets[self._pool.targets <= len(predicted)]
+        ranks = retrieval_metrics.ranks(predicted[targets - 1], self._held_out[targets])
         return retrieval_metrics.hit_at(ranks, 5)
 
-    def place(self) -> TrainingState:
-        """All that the rest of the run depends on."""
-        shuffling: dict[str, Any] = dict(self._rng.bit_generator.state)
-        return TrainingState(
-            history=[asdict(epoch) for epoch in self._history],
-            shuffling=shuffling,
-            dropping=torch.get_rng_state(),
-            steps=self._steps,
-            weights=self._model.state_dict(),
-            best=self._kept,
-            optimiser=self._optimiser.state_dict(),
+    def _report(self, text: str) -> None:
+        self._progress(min(self._steps, self._total_steps), self._total_steps, text)
+
+
+def _check_length(purpose: str, vectors: Vectors, window: int) -> None:
+    if len(vectors) <= window:
+        raise ValueError(
+            f"{len(vectors)} vectors to {purpose} are too few for a window of {window}"
         )
 
-    def resume(self, place: TrainingState) -> None:
-        """Go on from `place`, which a run of the same recipe on the same data left."""
-        self._history = [EpochMetrics(**epoch) for epoch in place.history]
-        self._rng.bit_generator.state = place.shuffling
-        torch.set_rng_state(place.dropping)
-        self._steps = place.steps
-        self._model.load_state_dict(place.weights)
-        self._kept = place.best
-        self._optimiser.load_state_dict(place.optimiser)
-        self._progress(self._steps, self._total, f"going on after epoch {len(self._history)}")
 
-    def result(self) -> TrainingResult:
-        self._model.load_state_dict(self._kept)
-        return TrainingResult(self._model.eval(), self._best, tuple(self._history))
+def _copy_of_weights(model: NextVectorModel) -> Weights:
+    return {key: value.clone() for key, value in model.state_dict().items()}
 
 
 def _set_dropout(model: NextVectorModel, dropout: float) -> None:
-    """A checkpoint holds weights alone; how much is dropped is the recipe's."""
+    """Set the recipe's dropout; a checkpoint stores weights only."""
     if isinstance(model, MemoryAugmentedGRU):
         model.gru.dropout = dropout
     for module in model.modules():
@@ -276,7 +300,8 @@ def _set_dropout(model: NextVectorModel, dropout: float) -> None:
             module.p = dropout
 
 
-def _warm_up_then_cosine(done: int, warm_up: int, total: int) -> float:
-    if done < warm_up:
-        return (done + 1) / warm_up
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - warm_up) / max(1, total - warm_up))))
+def _learning_rate_factor(step: int, warm_up: int, total: int) -> float:
+    """Linear warm-up over `warm_up` steps, then cosine decay to 0 at `total`."""
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm_up) / max(1, total - warm_up))))

@@ -29,13 +29,13 @@ class _KilledError(Exception):
 
 
 def _train(
-    split: CorpusSplit, chosen: Recipe, keeper: CheckpointStore | None, killed_in: int = 0
+    split: CorpusSplit, chosen: Recipe, store: CheckpointStore | None, killed_in: int = 0
 ) -> TrainingResult:
     def progress(_done: int, _total: int, text: str) -> None:
         if killed_in and text.startswith(f"epoch {killed_in} loss"):
             raise _KilledError
 
-    return train(split, chosen, progress, keeper=keeper)
+    return train(split, chosen, progress, store=store)
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +49,11 @@ def test_a_killed_run_ends_as_one_that_was_not(
 ) -> None:
     """Killed in its second epoch and again in its third: the same weights, bit for bit."""
     expected = _train(split, chosen, None)
-    keeper = CheckpointStore(tmp_path / "out" / "run.pt", "this run")
+    store = CheckpointStore(tmp_path / "out" / "run.pt", "this run")
     for epoch in (2, 3):
         with pytest.raises(_KilledError):
-            _train(split, chosen, keeper, killed_in=epoch)
-    actual = _train(split, chosen, keeper)
+            _train(split, chosen, store, killed_in=epoch)
+    actual = _train(split, chosen, store)
     for key, value in expected.model.state_dict().items():
         assert torch.equal(value, actual.model.state_dict()[key]), key
     assert [e.hit_at_5 for e in expected.history] == [e.hit_at_5 for e in actual.history]
@@ -67,7 +67,7 @@ def test_another_runs_place_is_refused(split: CorpusSplit, tmp_path: Path) -> No
     assert CheckpointStore(path, "this run").load() is None
     _train(split, replace(MEANS, epochs=1), CheckpointStore(path, "this run"))
     assert CheckpointStore(path, "this run").load() is not None
-    with pytest.raises(ResumeError, match=r"of another run .* --restart"):
+    with pytest.raises(ResumeError, match=r"belongs to another run .* --restart"):
         CheckpointStore(path, "another run").load()
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ResumeError, match=r"run\.pt: cannot be read .* remove it"):
@@ -80,10 +80,10 @@ def test_a_write_that_was_cut_off_leaves_the_place_before(
     split: CorpusSplit, tmp_path: Path
 ) -> None:
     """What a killed write leaves lies beside the place and is written over."""
-    keeper = CheckpointStore(tmp_path / "run.pt", "this run")
-    _train(split, replace(MEANS, epochs=1), keeper)
+    store = CheckpointStore(tmp_path / "run.pt", "this run")
+    _train(split, replace(MEANS, epochs=1), store)
     (tmp_path / ".run.pt.partial").write_bytes(b"half of it")
-    place = keeper.load()
+    place = store.load()
     assert place is not None
-    keeper.save(place)
-    assert [keeper.path] == list(tmp_path.iterdir())
+    store.save(place)
+    assert [store.path] == list(tmp_path.iterdir())

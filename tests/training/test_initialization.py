@@ -12,15 +12,17 @@ import torch
 from architectures.decayed_means import DecayedMeans
 from corpora.corpus import Corpus
 from training import recipe
-from training.initialization import initialise
+from training.initialization import initialize
 
 MEANS = replace(
-    recipe.load(Path(recipe.__file__).parent / "recipes" / "phase-3m.toml"), width=32, shares=()
+    recipe.load(Path(recipe.__file__).parent / "recipes" / "phase-3m.toml"),
+    width=32,
+    initial_scale=(),
 )
 
 
 def _start(small: Corpus, **fields: object) -> DecayedMeans:
-    model = initialise(small.vectors, replace(MEANS, **fields))  # type: ignore[arg-type]
+    model = initialize(small.vectors, replace(MEANS, **fields))  # type: ignore[arg-type]
     assert isinstance(model, DecayedMeans)
     return model
 
@@ -40,7 +42,7 @@ def test_a_direction_counts_by_its_variance_to_the_whitening(
 
 def test_directions_without_variance_are_not_lifted_without_end(small: Corpus) -> None:
     """Fewer vectors than directions: what never varied stays finite."""
-    model = initialise(small.vectors[:20], replace(MEANS, whitening=1.0))
+    model = initialize(small.vectors[:20], replace(MEANS, whitening=1.0))
     assert isinstance(model, DecayedMeans)
     assert torch.isfinite(model.basis).all()
     assert model.basis.norm(dim=0).max() <= 1e3 * 1.001
@@ -49,5 +51,5 @@ def test_directions_without_variance_are_not_lifted_without_end(small: Corpus) -
 def test_it_begins_with_the_shares_it_is_given(small: Corpus) -> None:
     """One for the last vector and one a mean; without them the slow means have a tenth."""
     shares = (0.25, 1.0, 0.5, 0.0, 2.0)
-    assert shares == tuple(_start(small, shares=shares).scale.tolist())
+    assert shares == tuple(_start(small, initial_scale=shares).scale.tolist())
     torch.testing.assert_close(torch.tensor([1.0, 1, 1, 1, 0.1]), _start(small).scale.detach())

@@ -34,7 +34,7 @@ def test_every_vector_is_a_target_once(data: st.DataObject, window: int, total: 
 def test_an_epoch_pairs_each_vector_with_the_next() -> None:
     """Time-major, in a random order of rows, none twice."""
     rng = np.random.default_rng(0)
-    batches = list(sequences.epoch(101, window=5, batch=4, rng=rng))
+    batches = list(sequences.epoch_positions(101, window=5, batch=4, rng=rng))
     seen: list[int] = []
     for places in batches:
         assert (6, 4) == places.shape
@@ -42,7 +42,7 @@ def test_an_epoch_pairs_each_vector_with_the_next() -> None:
         seen += places[1:].ravel().tolist()
     assert len(seen) == len(set(seen))
     assert seen != sorted(seen)
-    assert len(batches) >= sequences.batches_in_epoch(101, window=5, batch=4)
+    assert len(batches) >= sequences.batches_per_epoch(101, window=5, batch=4)
 
 
 def test_epochs_begin_at_different_offsets() -> None:
@@ -51,6 +51,6 @@ def test_epochs_begin_at_different_offsets() -> None:
     firsts = {
         int(places[0, 0]) % 5
         for _ in range(20)
-        for places in sequences.epoch(101, window=5, batch=1, rng=rng)
+        for places in sequences.epoch_positions(101, window=5, batch=1, rng=rng)
     }
     assert {0, 1, 2, 3, 4} == firsts

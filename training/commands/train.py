@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         if start_says is not None:
             held_out.check_start(start_says, split.held_out)
         digest = sha256(args.data)
-        keeper = _keeper(args, chosen, digest)
+        store = _store(args, chosen, digest)
     except (recipe.RecipeError, corpus.CorpusError, checkpoint.CheckpointError) as error:
         raise SystemExit(f"nextvec train: {error}") from error
     console = Console(stderr=True)
@@ -68,18 +68,18 @@ def run(args: argparse.Namespace) -> int:
 
         def show(done: int, total: int, text: str) -> None:
             bar.update(task, completed=done, total=total, description=text.partition(",")[0])
-            if "Hit@5" in text or "going on" in text:
+            if "Hit@5" in text or "resuming" in text:
                 bar.console.print(text)
 
         try:
-            result = train(split, chosen, show, start, keeper=keeper)
+            result = train(split, chosen, show, start, store=store)
         except ResumeError as error:
             raise SystemExit(f"nextvec train: {error}") from error
         except ValueError as error:
             raise SystemExit(f"nextvec train: {args.data}: {error}") from error
     said = held_out.metadata(split.train, args.hold_out, digest, start_says)
     target = _write(args.out, chosen, result, said)
-    keeper.remove()
+    store.remove()
     print(f"{target}: Hit@5 {result.best.hit_at_5:.4f} at epoch {result.best.epoch}")
     return 0
 
@@ -94,20 +94,20 @@ def _start(path: Path, chosen: Recipe) -> NextVectorModel:
     return model
 
 
-def _keeper(args: argparse.Namespace, chosen: Recipe, dataset_sha256: str) -> CheckpointStore:
-    """Where the run's place is kept, and by what it is known again."""
+def _store(args: argparse.Namespace, chosen: Recipe, dataset_sha256: str) -> CheckpointStore:
+    """The store of this run's state, identified by everything that decides the run."""
     run = {
         "recipe": asdict(chosen),
         "dataset_sha256": dataset_sha256,
         "hold_out": args.hold_out,
         "start_sha256": None if args.start is None else sha256(args.start),
     }
-    keeper = CheckpointStore(
+    store = CheckpointStore(
         args.out / f"{chosen.name}.unfinished.pt", json.dumps(run, sort_keys=True)
     )
     if args.restart:
-        keeper.remove()
-    return keeper
+        store.remove()
+    return store
 
 
 def _write(out: Path, chosen: Recipe, result: TrainingResult, said: Mapping[str, str]) -> Path:

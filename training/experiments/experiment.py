@@ -15,7 +15,7 @@ from service.evaluation_report import PairedDifference
 from training import held_out, scores
 from training.bootstrap import INTERVAL, DocumentBootstrap
 from training.held_out import HeldOutSet
-from training.initialization import initialise
+from training.initialization import initialize
 from training.recipe import Recipe
 from training.report_markdown import difference_table
 from training.scores import PositionScores
@@ -95,7 +95,7 @@ def run(
     the callback for that arm's training. Raises `ValueError` where there is too little to
     train on or to score.
     """
-    said, model = start or ("untrained", initialise(split.train.vectors, arms[0].recipe))
+    said, model = start or ("untrained", initialize(split.train.vectors, arms[0].recipe))
     models = [
         train(split, arm.recipe, progress(arm.name), copy.deepcopy(model), arm.negatives).model
         for arm in arms

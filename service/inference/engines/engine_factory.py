@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 
 from service.inference.engines.device_engine import DeviceEngine
@@ -15,12 +16,15 @@ from service.inference.repository import VersionFiles
 from service.manifest import MODEL_FP16, STEP_INT8, STEP_POOLED, Precision
 from service.settings import EngineSettings
 
+logger = logging.getLogger(__name__)
+
 
 def load_engine(settings: EngineSettings, files: VersionFiles) -> Engine:
     """The version's engine, in the precision chosen for the provider that is got.
 
-    On CUDA the states of sessions stay on the device, if the version has the
-    graph for it. Raises `VersionError`.
+    On CUDA a Memory-Augmented GRU runs on the kernels of `service.inference.engines.cuda`, unless
+    another precision than fp32 is asked for or they do not hold. Else the states of
+    sessions stay on the device, if the version has the graph for it. Raises `VersionError`.
     """
     load = partial(
         OnnxEngine,
@@ -28,7 +32,11 @@ def load_engine(settings: EngineSettings, files: VersionFiles) -> Engine:
         device=settings.device,
         threads=settings.intra_op_threads,
     )
-    full = load(files.graph)
+    full: Engine = load(files.graph)
+    if full.provider == CUDA and settings.gru_kernels and settings.precision in ("auto", "fp32"):
+        engine = _open_kernels(full, files)
+        if engine is not full:
+            return engine
     precision = choose(files.manifest, settings.precision, full.provider)
     if precision == "int8":
         return StepEngine(full, load(files.graph.with_name(STEP_INT8), precision="int8"))
@@ -39,8 +47,23 @@ def load_engine(settings: EngineSettings, files: VersionFiles) -> Engine:
     return with_pool(settings, files, full, precision)
 
 
+def _open_kernels(full: Engine, files: VersionFiles) -> Engine:
+    """`full` on the GRU kernels, or `full` itself where they cannot serve it."""
+    try:
+        from service.inference.engines.cuda.cuda_engine import open_cuda_engine  # noqa: PLC0415  an extra
+    except ImportError as error:
+        logger.warning(
+            "%s is served by ONNX Runtime, not by the GRU kernels: %s. Install them with "
+            "pip install 'nextvec[cuda]'",
+            files.graph,
+            error,
+        )
+        return full
+    return open_cuda_engine(full, files.graph)
+
+
 def with_pool(
-    settings: EngineSettings, files: VersionFiles, full: OnnxEngine, precision: Precision
+    settings: EngineSettings, files: VersionFiles, full: Engine, precision: Precision
 ) -> Engine:
     """`full`, its steps over states kept on its device; `full` itself for a version without."""
     step = STEP_POOLED[precision]

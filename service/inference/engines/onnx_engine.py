@@ -5,6 +5,9 @@ from __future__ import annotations
 import ctypes
 import json
 import sys
+from contextlib import redirect_stdout
+from functools import cache
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -84,6 +87,18 @@ class OnnxEngine:
         self.run(vectors, np.array([2], np.int32), state)
 
 
+@cache
+def _preload_cuda() -> None:
+    """Load NVIDIA's libraries from their Python packages, if these are installed.
+
+    ONNX Runtime's CUDA provider has no run path of its own: without this it finds only
+    what is on the loader's path. It prints what it does not find, which `get_providers`
+    tells better.
+    """
+    with redirect_stdout(StringIO()):
+        ort.preload_dlls()
+
+
 def refuse_fallen_back(session: ort.InferenceSession, path: Path, provider: str) -> None:
     """End the profiling that the session was opened with, after it has run.
 
@@ -119,6 +134,7 @@ def open_session(
         options.profile_file_prefix = str(profile)
     providers: list[str | tuple[str, dict[str, str]]] = [CPU]
     if provider == CUDA:
+        _preload_cuda()
         # TF32 keeps 10 bits of a product's operands: fp32 would no longer be exact.
         on_cuda = {"use_tf32": "0", "enable_cuda_graph": "1" if cuda_graphs else "0"}
         providers.insert(0, (CUDA, on_cuda))

@@ -1,0 +1,91 @@
+"""From a kernel's source to machine code, by NVRTC, with a cache on the disk."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from cuda.bindings import nvrtc
+
+from service.inference.engines.cuda.driver import CudaError, check
+
+logger = logging.getLogger(__name__)
+
+
+def cache_directory() -> Path:
+    """Where compiled kernels are kept: `nextvec/kernels` in the user's cache directory."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "nextvec" / "kernels"
+
+
+def compile_kernel(
+    name: str, architecture: str, definitions: Sequence[str], cache: Path | None = None
+) -> bytes:
+    """The machine code of `<name>.cu` beside this module, for `architecture` (e.g. `sm_90`).
+
+    `definitions` are `NAME=value`. Code compiled before is read from `cache` (by default
+    `cache_directory`), under a digest of everything that decides it; a cache that cannot be
+    read or written only costs the compilation. Raises `CudaError` with the compiler's log.
+    """
+    source = (resources.files(__package__) / f"{name}.cu").read_bytes()
+    options = [
+        f"--gpu-architecture={architecture}",
+        "--std=c++17",
+        *(f"-D{definition}" for definition in definitions),
+    ]
+    release = ".".join(map(str, check(nvrtc.nvrtcVersion())))
+    digest = hashlib.sha256("\n".join([release, *options, ""]).encode() + source).hexdigest()
+    path = (cache or cache_directory()) / f"{name}-{digest[:32]}.cubin"
+    try:
+        return path.read_bytes()
+    except OSError:
+        code = _compile(source, name, options)
+    _keep(path, code)
+    return code
+
+
+def compile_log(name: str, architecture: str, definitions: Sequence[str]) -> str:
+    """What the assembler says of the compiled kernel: registers, shared memory, spills."""
+    source = (resources.files(__package__) / f"{name}.cu").read_bytes()
+    options = [
+        f"--gpu-architecture={architecture}",
+        "--std=c++17",
+        "--ptxas-options=-v",
+        *(f"-D{definition}" for definition in definitions),
+    ]
+    program = check(nvrtc.nvrtcCreateProgram(source, f"{name}.cu".encode(), 0, [], []))
+    check(nvrtc.nvrtcCompileProgram(program, len(options), [o.encode() for o in options]))
+    return _log(program)
+
+
+def _compile(source: bytes, name: str, options: Sequence[str]) -> bytes:
+    program = check(nvrtc.nvrtcCreateProgram(source, f"{name}.cu".encode(), 0, [], []))
+    status, *_ = nvrtc.nvrtcCompileProgram(program, len(options), [o.encode() for o in options])
+    if status.value:
+        raise CudaError(f"{name}.cu does not compile: {_log(program)}")
+    code: bytes = b" " * check(nvrtc.nvrtcGetCUBINSize(program))
+    check(nvrtc.nvrtcGetCUBIN(program, code))
+    nvrtc.nvrtcDestroyProgram(program)
+    return code
+
+
+def _log(program: object) -> str:
+    log: bytes = b" " * check(nvrtc.nvrtcGetProgramLogSize(program))
+    check(nvrtc.nvrtcGetProgramLog(program, log))
+    return log.decode(errors="replace").strip("\0 \n")
+
+
+def _keep(path: Path, code: bytes) -> None:
+    """Write aside and rename: another process may read it at any moment."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(code)
+        Path(file.name).replace(path)
+    except OSError as error:
+        logger.debug("the compiled kernel is not cached: %s", error)

@@ -1,0 +1,228 @@
+// A stack of GRU layers over whole contexts, in one persistent launch.
+//
+// Every weight stays on its multiprocessor: in registers, and for the part of layer 0's
+// input that is wider than the hidden state in shared memory. Layers run as a wavefront:
+// layer l works on vector t while layer l - 1 works on vector t + 1. There is no barrier
+// between blocks: a value is its own flag. `x` and `seq` are filled with a NaN bit pattern
+// that nobody writes (UNSET), and a reader polls until the pattern is gone. So the kernel
+// may start before the vectors have arrived, and reads them as the copy engine writes them.
+//
+// A block has 8 warps and computes 16 hidden units of one layer; a warp computes 2 units.
+// A launch covers gridDim.y layers from `first` on; all its blocks must be resident at once
+// (a cooperative launch refuses what does not fit).
+//
+// The cell is PyTorch's (https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html),
+// gates in the order reset, update, new.
+//
+// Compile with -DDIM=<width of a vector> -DHIDDEN=<units of a layer> -DNB=<rows in a launch>;
+// DIM and HIDDEN are multiples of 128, DIM >= HIDDEN. At HIDDEN = 512 the weights just fit.
+#define H HIDDEN
+#define BLOCK 256
+#define HIDDEN_QUADS (H / 4)
+#define INPUT_QUADS (DIM / 4)
+#define QUADS_PER_LANE (H / 128)                    // of the hidden state
+#define EXTRA_QUADS (DIM / 128 - QUADS_PER_LANE)    // of a vector, beyond those
+#define UNSET 0xFFFFFFFFu
+#define SPIN_LIMIT (1 << 22)                        // about three seconds, then `failed`
+#define FULL 0xFFFFFFFFu
+
+#ifndef EMULATED  // the test without a GPU brings its own
+__device__ __forceinline__ void load(const float* address, unsigned& a, unsigned& b, unsigned& c, unsigned& d) {
+  asm volatile("ld.volatile.global.v4.u32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(a), "=r"(b), "=r"(c), "=r"(d) : "l"(address) : "memory");
+}
+__device__ __forceinline__ void store(float* address, unsigned bits) {
+  asm volatile("st.volatile.global.u32 [%0], %1;" :: "l"(address), "r"(bits) : "memory");
+}
+#endif
+
+__device__ __forceinline__ float4 wait_for(const float* address, int* failed) {
+  unsigned a, b, c, d;
+  int spins = 0;
+  do {
+    load(address, a, b, c, d);
+    if (++spins > SPIN_LIMIT) { *failed = 1; break; }
+  } while (a == UNSET || b == UNSET || c == UNSET || d == UNSET);
+  return make_float4(__uint_as_float(a), __uint_as_float(b), __uint_as_float(c), __uint_as_float(d));
+}
+
+__device__ __forceinline__ void publish(float* address, float value) {
+  unsigned bits = __float_as_uint(value);
+  if (bits == UNSET) bits = 0x7FC00000u;  // another NaN: a reader must not wait for it
+  store(address, bits);
+}
+
+__device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + __expf(-x)); }
+__device__ __forceinline__ float hyperbolic(float x) { return 2.0f / (1.0f + __expf(-2.0f * x)) - 1.0f; }
+
+__device__ __forceinline__ float sum_over_warp(float v) {
+  #pragma unroll
+  for (int offset = 16; offset; offset >>= 1) v += __shfl_xor_sync(FULL, v, offset);
+  return v;
+}
+
+// Eight values a lane, each summed over the warp; lane l returns the sum of value l >> 2.
+__device__ __forceinline__ float reduce_eight(float (&v)[8], int lane) {
+  #pragma unroll
+  for (int i = 0; i < 4; i++) {
+    float give = (lane & 16) ? v[i] : v[i + 4], keep = (lane & 16) ? v[i + 4] : v[i];
+    v[i] = keep + __shfl_xor_sync(FULL, give, 16);
+  }
+  #pragma unroll
+  for (int i = 0; i < 2; i++) {
+    float give = (lane & 8) ? v[i] : v[i + 2], keep = (lane & 8) ? v[i + 2] : v[i];
+    v[i] = keep + __shfl_xor_sync(FULL, give, 8);
+  }
+  float give = (lane & 4) ? v[0] : v[1], keep = (lane & 4) ? v[1] : v[0];
+  float s = keep + __shfl_xor_sync(FULL, give, 4);
+  s += __shfl_xor_sync(FULL, s, 2);
+  s += __shfl_xor_sync(FULL, s, 1);
+  return s;
+}
+
+__device__ __forceinline__ float dot4(const float* w, float4 x) {
+  return w[0] * x.x + w[1] * x.y + w[2] * x.z + w[3] * x.w;
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK, 1)
+gru_wave(const float* __restrict__ w0,  // [3H][DIM]      layer 0: of the normalised vector
+         const float* __restrict__ w,   // [L][3H][H]     other layers: of the layer below; [0] unused
+         const float* __restrict__ u,   // [L][3H][H]     of the layer's own state
+         const float* __restrict__ bi,  // [L][3H]        biases of the input
+         const float* __restrict__ bh,  // [L][3H]        biases of the state
+         const float* __restrict__ h0,  // [L][NB][H]     states before the first vector
+         const float* x,                // [T][NB][DIM]   vectors; UNSET until they arrive
+         float* seq,                    // [L][T][NB][H]  out: states after each vector; all UNSET
+         int T, int first, float epsilon, int* failed) {
+  const int layer = first + blockIdx.y, tid = threadIdx.x, warp = tid >> 5, lane = tid & 31;
+  const int unit = blockIdx.x * 16 + warp * 2;  // and unit + 1
+  // [2][NB][HIDDEN_QUADS] states, [2][NB][INPUT_QUADS] inputs, then layer 0's extra weights,
+  // [8 warps][2 units * 3 gates][EXTRA_QUADS][32 lanes].
+  extern __shared__ float4 shared[];
+  float4* states = shared;
+  float4* inputs = shared + 2 * NB * HIDDEN_QUADS;
+  float4* extra = inputs + 2 * NB * INPUT_QUADS + warp * 6 * EXTRA_QUADS * 32;
+
+  float wu[2][3][4 * QUADS_PER_LANE], wx[2][3][4 * QUADS_PER_LANE];
+  const float* in_weights = layer ? w + (size_t)layer * 3 * H * H : w0;
+  const int in_width = layer ? H : DIM;
+  #pragma unroll
+  for (int i = 0; i < 2; i++)
+    #pragma unroll
+    for (int g = 0; g < 3; g++) {
+      const size_t row = (size_t)(g * H + unit + i);
+      #pragma unroll
+      for (int j = 0; j < QUADS_PER_LANE; j++) {
+        float4 a = *(const float4*)(u + ((size_t)layer * 3 * H + row) * H + 4 * (lane + 32 * j));
+        wu[i][g][4 * j] = a.x; wu[i][g][4 * j + 1] = a.y; wu[i][g][4 * j + 2] = a.z; wu[i][g][4 * j + 3] = a.w;
+        float4 c = *(const float4*)(in_weights + row * in_width + 4 * (lane + 32 * j));
+        wx[i][g][4 * j] = c.x; wx[i][g][4 * j + 1] = c.y; wx[i][g][4 * j + 2] = c.z; wx[i][g][4 * j + 3] = c.w;
+      }
+      if (!layer)
+        #pragma unroll
+        for (int j = 0; j < EXTRA_QUADS; j++)
+          extra[((i * 3 + g) * EXTRA_QUADS + j) * 32 + lane] =
+              *(const float4*)(w0 + row * DIM + 4 * (lane + 32 * (j + QUADS_PER_LANE)));
+    }
+  const int mine = unit + (lane >> 4);  // the unit whose state this lane computes
+  const float* bias = bi + layer * 3 * H + mine;
+  const float* own_bias = bh + layer * 3 * H + mine;
+  const float b_reset = bias[0] + own_bias[0], b_update = bias[H] + own_bias[H];
+  const float b_new = bias[2 * H], b_own = own_bias[2 * H];
+
+  float px[NB][2][3];  // this lane's part of what the input gives each gate
+  auto read_input = [&](int t) {
+    const int p = t & 1;
+    const int quads = layer ? HIDDEN_QUADS : INPUT_QUADS;
+    const float* from = layer ? seq + ((size_t)(layer - 1) * T + t) * NB * H : x + (size_t)t * NB * DIM;
+    float4* to = inputs + p * NB * INPUT_QUADS;
+    for (int i = tid; i < NB * quads; i += BLOCK) to[i] = wait_for(from + 4 * i, failed);
+    __syncthreads();
+    #pragma unroll
+    for (int b = 0; b < NB; b++) {
+      const float4* row = to + b * quads + lane;
+      float mean = 0, scale = 1;
+      if (!layer) {  // LayerNorm; its scale and shift are folded into w0 and bi
+        float s = 0;
+        #pragma unroll
+        for (int j = 0; j < QUADS_PER_LANE + EXTRA_QUADS; j++) { float4 v = row[32 * j]; s += v.x + v.y + v.z + v.w; }
+        mean = sum_over_warp(s) * (1.0f / DIM);
+        float q = 0;
+        #pragma unroll
+        for (int j = 0; j < QUADS_PER_LANE + EXTRA_QUADS; j++) {
+          float4 v = row[32 * j];
+          v.x -= mean; v.y -= mean; v.z -= mean; v.w -= mean;
+          q += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
+        }
+        scale = rsqrtf(sum_over_warp(q) * (1.0f / DIM) + epsilon);
+      }
+      #pragma unroll
+      for (int i = 0; i < 2; i++)
+        #pragma unroll
+        for (int g = 0; g < 3; g++) px[b][i][g] = 0;
+      #pragma unroll
+      for (int j = 0; j < QUADS_PER_LANE; j++) {
+        float4 v = row[32 * j];
+        v.x = (v.x - mean) * scale; v.y = (v.y - mean) * scale; v.z = (v.z - mean) * scale; v.w = (v.w - mean) * scale;
+        #pragma unroll
+        for (int i = 0; i < 2; i++)
+          #pragma unroll
+          for (int g = 0; g < 3; g++) px[b][i][g] += dot4(&wx[i][g][4 * j], v);
+      }
+      if (!layer)
+        #pragma unroll
+        for (int j = 0; j < EXTRA_QUADS; j++) {
+          float4 v = row[32 * (j + QUADS_PER_LANE)];
+          v.x = (v.x - mean) * scale; v.y = (v.y - mean) * scale; v.z = (v.z - mean) * scale; v.w = (v.w - mean) * scale;
+          #pragma unroll
+          for (int k = 0; k < 6; k++) {
+            float4 c = extra[(k * EXTRA_QUADS + j) * 32 + lane];
+            px[b][k / 3][k % 3] += c.x * v.x + c.y * v.y + c.z * v.z + c.w * v.w;
+          }
+        }
+    }
+  };
+
+  float before[NB];
+  #pragma unroll
+  for (int b = 0; b < NB; b++) before[b] = h0[((size_t)layer * NB + b) * H + mine];
+
+  read_input(0);
+  for (int t = 0; t < T; t++) {
+    float4* to = states + (t & 1) * NB * HIDDEN_QUADS;
+    if (t == 0) {
+      const float4* from = (const float4*)(h0 + (size_t)layer * NB * H);
+      for (int i = tid; i < NB * HIDDEN_QUADS; i += BLOCK) to[i] = from[i];
+    } else {
+      const float* from = seq + ((size_t)layer * T + t - 1) * NB * H;
+      for (int i = tid; i < NB * HIDDEN_QUADS; i += BLOCK) to[i] = wait_for(from + 4 * i, failed);
+    }
+    __syncthreads();
+    #pragma unroll
+    for (int b = 0; b < NB; b++) {
+      // Per unit: reset, update, the new gate's own part, the new gate's input part.
+      float v[8];
+      #pragma unroll
+      for (int i = 0; i < 2; i++) {
+        v[4 * i] = px[b][i][0]; v[4 * i + 1] = px[b][i][1]; v[4 * i + 2] = 0; v[4 * i + 3] = px[b][i][2];
+      }
+      #pragma unroll
+      for (int j = 0; j < QUADS_PER_LANE; j++) {
+        float4 h = to[b * HIDDEN_QUADS + lane + 32 * j];
+        #pragma unroll
+        for (int i = 0; i < 2; i++)
+          #pragma unroll
+          for (int g = 0; g < 3; g++) v[4 * i + g] += dot4(&wu[i][g][4 * j], h);
+      }
+      const float s = reduce_eight(v, lane);
+      const int base = lane & 16;
+      const float reset = sigmoid(__shfl_sync(FULL, s, base) + b_reset);
+      const float update = sigmoid(__shfl_sync(FULL, s, base + 4) + b_update);
+      const float own = __shfl_sync(FULL, s, base + 8) + b_own;
+      const float fresh = hyperbolic(__shfl_sync(FULL, s, base + 12) + b_new + reset * own);
+      before[b] = fresh + update * (before[b] - fresh);
+      if ((lane & 15) == 0) publish(seq + (((size_t)layer * T + t) * NB + b) * H + mine, before[b]);
+    }
+    if (t + 1 < T) read_input(t + 1);  // while the state travels to the other blocks
+  }
+}

@@ -1,0 +1,185 @@
+"""The kernels and what launches them, on an emulated device, against plain NumPy."""
+
+from __future__ import annotations
+
+from math import erf
+
+import numpy as np
+import pytest
+
+from service.errors import EngineFault
+from service.inference.engines.cuda import cuda_engine
+from service.inference.engines.cuda.cuda_engine import CudaEngine, largest_difference
+from service.inference.engines.cuda.driver import CudaError
+from service.inference.engines.cuda.graph_weights import (
+    GruWeights,
+    HeadWeights,
+    UnsupportedGraphError,
+)
+from service.inference.engines.cuda.gru_kernels import GruKernels
+from service.manifest import Dimensions
+from tests.support import emulated_cuda
+
+SIZES = Dimensions(dim=256, layers=2, hidden=128)
+SLOTS, WIDE = 384, 256
+
+
+def weights() -> tuple[GruWeights, HeadWeights]:
+    rng = np.random.default_rng(7)
+
+    def drawn(*shape, scale=0.1):
+        return (rng.standard_normal(shape) * scale).astype(np.float32)
+
+    dim, layers, hidden = SIZES.dim, SIZES.layers, SIZES.hidden
+    w = drawn(layers, 3 * hidden, hidden)
+    w[0] = 0
+    gru = GruWeights(
+        drawn(3 * hidden, dim),
+        w,
+        drawn(layers, 3 * hidden, hidden),
+        drawn(layers, 3 * hidden),
+        drawn(layers, 3 * hidden),
+        1e-5,
+    )
+    head = HeadWeights(
+        drawn(dim + SLOTS + hidden, hidden),
+        drawn(dim + SLOTS + hidden),
+        drawn(hidden, SLOTS),
+        drawn(WIDE, hidden),
+        drawn(WIDE),
+        drawn(dim, WIDE),
+        drawn(dim),
+        1e-5,
+    )
+    return gru, head
+
+
+class PlainEngine:
+    """The same network in NumPy, in double precision."""
+
+    provider = "CPUExecutionProvider"
+    precision = "fp32"
+    concurrent = False
+    dimensions = SIZES
+
+    def __init__(self):
+        self._gru, self._head = weights()
+
+    def run(self, vectors, lengths, state):
+        predicted = np.empty(vectors.shape[1:], np.float32)
+        states = np.empty_like(state)
+        for row, length in enumerate(lengths):
+            sequence = _normalised(vectors[:length, row].astype(float), self._gru.epsilon)
+            for layer in range(SIZES.layers):
+                w = self._gru.w[layer] if layer else self._gru.w0
+                sequence = self._layer(layer, sequence @ w.T, state[layer, row].astype(float))
+                states[layer, row] = sequence[-1]
+            moved = vectors[length - 1, row] + self._step(sequence[-1])
+            predicted[row] = moved / np.linalg.norm(moved)
+        return predicted, states
+
+    def _layer(self, layer, given, hidden):
+        found = []
+        for projected in given + self._gru.bi[layer]:
+            own = self._gru.u[layer] @ hidden + self._gru.bh[layer]
+            (a, b, c), (d, e, f) = np.split(projected, 3), np.split(own, 3)
+            reset, update = 1 / (1 + np.exp(-a - d)), 1 / (1 + np.exp(-b - e))
+            new = np.tanh(c + reset * f)
+            hidden = (1 - update) * new + update * hidden
+            found.append(hidden)
+        return np.array(found)
+
+    def _step(self, hidden):
+        head = self._head
+        query, products, own = np.split(
+            head.first @ hidden + head.first_bias, [SIZES.dim, SIZES.dim + SLOTS]
+        )
+        attention = np.exp(products / np.linalg.norm(query))
+        fused = _gelu(own + head.content @ (attention / attention.sum()))
+        wide = _gelu(head.expand @ _normalised(fused, head.epsilon) + head.expand_bias)
+        return head.output @ wide + head.output_bias
+
+
+def _normalised(rows, epsilon):
+    centred = rows - rows.mean(-1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + epsilon)
+
+
+def _gelu(x):
+    return 0.5 * x * (1 + np.vectorize(erf)(x / np.sqrt(2)))
+
+
+@pytest.fixture
+def engine(monkeypatch, tmp_path_factory):
+    emulated_cuda.install(monkeypatch, tmp_path_factory.getbasetemp())
+    kernels = GruKernels(emulated_cuda.EmulatedDevice(), SIZES, *weights())
+    return CudaEngine(PlainEngine(), kernels)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 7])
+def test_steps_equal_the_network(engine, rows):
+    """One vector a row, from any state, in groups of the sizes that the kernels have."""
+    assert 1e-5 > _difference(engine, [1] * rows)
+
+
+@pytest.mark.parametrize("lengths", [[2], [5], [3, 3], [4, 1], [1, 6, 3]])
+def test_contexts_equal_the_network(engine, lengths):
+    """Each row answers at its own end, whatever the others' lengths."""
+    assert 1e-5 > _difference(engine, lengths)
+
+
+def test_long_contexts_arrive_in_parts(engine):
+    """A context longer than the first part that is sent, and then a short one again."""
+    assert 1e-5 > _difference(engine, [70])
+    assert 1e-5 > _difference(engine, [3])
+
+
+def test_few_multiprocessors_run_a_layer_at_a_time(monkeypatch, tmp_path_factory):
+    """Where all layers do not fit at once, launches follow one another."""
+    emulated_cuda.install(monkeypatch, tmp_path_factory.getbasetemp())
+    kernels = GruKernels(emulated_cuda.EmulatedDevice(multiprocessors=9), SIZES, *weights())
+    assert 1e-5 > _difference(CudaEngine(PlainEngine(), kernels), [4, 2])
+
+
+@pytest.mark.parametrize(
+    ("device", "reason"),
+    [
+        (emulated_cuda.EmulatedDevice(multiprocessors=7), "needs 8 multiprocessors"),
+        (emulated_cuda.EmulatedDevice(shared_bytes=16_000), "of shared memory"),
+    ],
+)
+def test_a_device_that_is_too_small_is_refused(monkeypatch, tmp_path_factory, device, reason):
+    """The reason says what is missing, so that the log can."""
+    emulated_cuda.install(monkeypatch, tmp_path_factory.getbasetemp())
+    with pytest.raises(UnsupportedGraphError, match=reason):
+        GruKernels(device, SIZES, *weights())
+
+
+def test_the_check_at_load_finds_other_weights(engine, monkeypatch):
+    """Kernels that answer otherwise than the graph are seen before they serve."""
+    monkeypatch.setattr(cuda_engine, "_CASES", ((1, 1), (3, 2)))
+    other = PlainEngine()
+    assert 1e-5 > largest_difference(engine, other)
+    other._gru.bh[1, 5] += 0.01
+    assert 1e-4 < largest_difference(engine, other)
+
+
+def test_a_failed_wait_is_an_engine_fault(engine, monkeypatch):
+    """A kernel that gave up answers nothing."""
+
+    def fail(*_arguments):
+        raise CudaError("the kernel waited in vain for another of its blocks")
+
+    monkeypatch.setattr(engine._kernels, "run", fail)
+    with pytest.raises(EngineFault, match="waited in vain"):
+        _difference(engine, [1])
+
+
+def _difference(engine, lengths):
+    rng = np.random.default_rng(len(lengths))
+    vectors = rng.standard_normal((max(lengths), len(lengths), SIZES.dim)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+    state = rng.uniform(-1, 1, (SIZES.layers, len(lengths), SIZES.hidden)).astype(np.float32)
+    batch = vectors, np.array(lengths, np.int32), state
+    ours, theirs = engine.run(*batch), PlainEngine().run(*batch)
+    return max(np.abs(a - b).max() for a, b in zip(ours, theirs, strict=True))

@@ -1,0 +1,177 @@
+"""The kernels' driver without a GPU: their own source, compiled for the CPU.
+
+Memory is the host's. A stream keeps what it is given and does it when it must: what has been
+launched polls for what other streams bring, as on a device, so these go first.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from service.inference.engines.cuda import compiler, gru_kernels
+from service.inference.engines.cuda.driver import Arguments
+
+HERE = Path(__file__).parent
+SOURCES = Path(compiler.__file__).parent
+
+_CALL = {
+    "gru_wave": (
+        "launch(HIDDEN / 16, layers, shared, [&] { gru_wave(F(0), F(1), F(2), F(3), F(4), F(5), "
+        "F(6), F(7), I(8), I(9), *(float*)a[10], *(int**)a[11]); });"
+    ),
+    "gru_head": (
+        "launch(blocks, 1, shared, [&] { gru_head(F(0), F(1), F(2), F(3), F(4), F(5), F(6), F(7), "
+        "F(8), F(9), F(10), F(11), F(12), *(float*)a[13], *(int**)a[14]); });"
+    ),
+}
+
+
+class EmulatedDevice:
+    """A device whose blocks are fibers; `multiprocessors` and `shared_bytes` are what it says."""
+
+    architecture = "emulated"
+    cooperative = True
+
+    def __init__(self, multiprocessors: int = 64, shared_bytes: int = 227 * 1024) -> None:
+        self.multiprocessors = multiprocessors
+        self.shared_bytes = shared_bytes
+
+    def bind(self) -> None:
+        """Nothing to bind."""
+
+
+class Buffer:
+    """Host memory, filled with what no test expects."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._memory = np.full(-(-size // 4) + 4, np.nan, np.float32)
+        offset = -self._memory.ctypes.data % 16
+        self.address = self._memory.ctypes.data + offset
+
+    @classmethod
+    def of(cls, array: np.ndarray[Any, Any]) -> Buffer:
+        array = np.ascontiguousarray(array)
+        buffer = cls(array.nbytes)
+        ctypes.memmove(buffer.address, array.ctypes.data, array.nbytes)
+        return buffer
+
+
+class PinnedArray:
+    """An array at a fixed address."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.array = np.zeros(shape, np.float32)
+        self.address = self.array.ctypes.data
+
+
+class Stream:
+    """Does what it is given at `synchronise`, or when another stream waits for it.
+
+    A copy from the host is done at once if it is not behind anything, as a copy engine would
+    beside a kernel that runs.
+    """
+
+    def __init__(self) -> None:
+        self._queue: list[Callable[[], Any]] = []
+        self._before: list[Stream] = []
+
+    def to_device(self, to: int, source: int, size: int) -> None:
+        self._copy(to, source, size)
+
+    def to_host(self, to: int, source: int, size: int) -> None:
+        self._queue.append(lambda: ctypes.memmove(to, source, size))
+
+    def copy(self, to: int, source: int, size: int) -> None:
+        self._queue.append(lambda: ctypes.memmove(to, source, size))
+
+    def fill(self, to: int, word: int, count: int) -> None:
+        words = (ctypes.c_uint32 * count).from_address(to)
+        self._queue.append(lambda: np.frombuffer(words, np.uint32).fill(word))
+
+    def wait_for(self, other: Stream) -> None:
+        other.synchronise()
+
+    def launch(self, kernel: Kernel, grid: tuple[int, int]) -> None:
+        values = kernel.arguments.copy()
+        self._queue.append(lambda: kernel.run(values, grid))
+
+    def synchronise(self) -> None:
+        queue, self._queue = self._queue, []
+        for work in queue:
+            work()
+
+    def _copy(self, to: int, source: int, size: int) -> None:
+        if self._queue:
+            self._queue.append(lambda: ctypes.memmove(to, source, size))
+        else:
+            ctypes.memmove(to, source, size)
+
+
+class _Arguments(Arguments):
+    """Arguments as they are at the moment of a launch."""
+
+    def copy(self) -> Any:
+        self._kept = [type(value)(value.value) for value in self._values]
+        return (ctypes.c_void_p * len(self._kept))(*map(ctypes.addressof, self._kept)), self._kept
+
+
+class Kernel:
+    """A library built from the kernel's source, called with pointers to its arguments."""
+
+    def __init__(
+        self, code: bytes, name: str, kinds: Sequence[type[Any]], threads: int, shared_bytes: int
+    ) -> None:
+        assert threads == 256
+        self._run = ctypes.CDLL(code.decode())["run"]
+        self._shared = shared_bytes
+        self.arguments = _Arguments(kinds)
+
+    def run(self, values: Any, grid: tuple[int, int]) -> None:
+        self._run(values[0], grid[0], grid[1], ctypes.c_size_t(self._shared))
+
+
+def build(name: str, definitions: Sequence[str], folder: Path) -> bytes:
+    """The path of a library that runs `<name>.cu` on this processor."""
+    source = (SOURCES / f"{name}.cu").read_text()
+    source = source.replace(
+        "extern __shared__ float4 shared[];",
+        "float4* shared = running->block->shared.data();",
+    ).replace("__shared__ float room[WARPS];", "float* room = running->block->room;")
+    call = (
+        '\nextern "C" void run(void** a, int blocks, int layers, size_t shared) {\n'
+        "  auto F = [&](int i) { return *(float**)a[i]; };\n"
+        "  auto I = [&](int i) { return *(int*)a[i]; };\n"
+        f"  (void)I; {_CALL[name]}\n}}\n"
+    )
+    key = "-".join([name, *definitions]).replace("=", "")
+    path, library = folder / f"{key}.cpp", folder / f"{key}.so"
+    if not library.exists():
+        path.write_text('#include "cuda_emulation.h"\n' + source + call)
+        compiler_path = shutil.which("g++")
+        assert compiler_path is not None, "g++ is needed: apt-get install g++"
+        subprocess.run(
+            [compiler_path, "-O1", "-std=c++17", "-shared", "-fPIC", "-w", f"-I{HERE}"]
+            + [f"-D{definition}" for definition in definitions]
+            + [str(path), "-o", str(library)],
+            check=True,
+        )
+    return str(library).encode()
+
+
+def install(monkeypatch: Any, folder: Path) -> None:
+    """Let `gru_kernels` use this driver."""
+    for name in ("Buffer", "PinnedArray", "Stream", "Kernel"):
+        monkeypatch.setattr(gru_kernels, name, globals()[name])
+    monkeypatch.setattr(
+        gru_kernels,
+        "compile_kernel",
+        lambda name, _architecture, definitions: build(name, definitions, folder),
+    )
