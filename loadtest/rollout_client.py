@@ -15,7 +15,7 @@ _TIMEOUT_SECONDS = 30.0
 
 
 class AdminError(Exception):
-    """An admin route refused or did not respond; the message has the service's answer."""
+    """An admin route refused or did not respond. The message has the service's reason."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from service.inference.engines.device_engine import DeviceEngine
 from service.inference.engines.engine import Engine
 from service.inference.engines.onnx_engine import OnnxEngine
 from service.inference.engines.onnx_pool import open_pool
-from service.inference.engines.state_pool import SMALLEST, StatePool
+from service.inference.engines.state_pool import MIN_SLOTS, StatePool
 from service.manifest import MODEL_FP16, STATE_READ, STATE_WRITE, STEP_POOLED
 
 
@@ -38,5 +38,5 @@ def write(model: MemoryAugmentedGRU, directory: Path, exact: Engine) -> Engine:
 
 
 def _pooled(full: Engine, step: Path) -> Engine:
-    pool = open_pool(step, full.dimensions, full.provider, SMALLEST)
+    pool = open_pool(step, full.dimensions, full.provider, MIN_SLOTS)
     return DeviceEngine(full, StatePool(pool))

@@ -39,8 +39,9 @@ from service.prediction.dispatch import Dispatch
 from service.prediction.shadow_runner import ShadowRunner
 from service.quality.online_scorer import OnlineScorer
 from service.quality.prediction_store import PredictionStore
+from service.rollout.analysis.sources.evidence_source import EvidenceSource
 from service.rollout.analysis.sources.prometheus_source import PrometheusSource
-from service.rollout.analysis.sources.registry_source import EvidenceSource, RegistrySource
+from service.rollout.analysis.sources.registry_source import RegistrySource
 from service.rollout.controller.controller import Controller
 from service.rollout.notifications.outbox import Outbox
 from service.rollout.plan.plan_file import load_plan

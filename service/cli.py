@@ -1,66 +1,140 @@
-"""The `nextvec` command: a table of names, each imported only when asked for.
+"""The `nextvec` command: a table of subcommands, each imported when it runs.
 
-So that `nextvec serve` needs no torch and `nextvec --help` imports nothing.
+`nextvec serve` therefore needs no torch, and `nextvec --help` starts fast.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
 from service.errors import NextvecError
 
+
+class Subcommand(NamedTuple):
+    """A subcommand: the module whose `app` implements it, and a line for the list."""
+
+    module: str
+    summary: str
+
+
 COMMANDS = {
-    "demo": ("loadtest.commands.demo", "play the whole story on this machine"),
-    "serve": ("service.commands.serve", "serve two versions"),
-    "export": ("model_export.commands.export", "a checkpoint to a verified ONNX version"),
-    "data": ("training.commands.data", "make a data set, from text or from vectors"),
-    "train": ("training.commands.train", "train a phase from a corpus"),
-    "evaluate": ("training.commands.evaluate", "score versions and baselines on one pool"),
-    "experiment": ("training.commands.experiment", "two arms that differ by one thing, a verdict"),
-    "loadtest": ("loadtest.commands.loadtest", "drive real streams at a server"),
-    "simulate": ("simulation.commands.simulate", "play a plan's rollouts offline"),
-    "trial": ("loadtest.commands.trial", "try the verdict live: one version twice, or slowed"),
-    "bench": ("loadtest.commands.bench", "measure the service beside the bare engine"),
-    "rollout": ("service.commands.rollout", "start, watch, promote or abort a rollout"),
+    "demo": Subcommand(
+        "loadtest.commands.demo", "Run the complete demo on this machine: a pass and a rollback."
+    ),
+    "serve": Subcommand("service.commands.serve", "Start the prediction service."),
+    "rollout": Subcommand(
+        "service.commands.rollout", "Start, watch, promote or abort a rollout of a running service."
+    ),
+    "export": Subcommand(
+        "model_export.commands.export", "Export a checkpoint as a verified ONNX version."
+    ),
+    "data": Subcommand("training.commands.data", "Build a data set from text or from vectors."),
+    "train": Subcommand("training.commands.train", "Train a model from a recipe and a data set."),
+    "evaluate": Subcommand(
+        "training.commands.evaluate", "Score models and baselines on held-out positions."
+    ),
+    "experiment": Subcommand(
+        "training.commands.experiment",
+        "Train two arms that differ in one setting and compare them.",
+    ),
+    "loadtest": Subcommand(
+        "loadtest.commands.loadtest", "Send traffic to a server and report its latencies."
+    ),
+    "simulate": Subcommand(
+        "simulation.commands.simulate", "Simulate a plan's rollouts offline and report error rates."
+    ),
+    "trial": Subcommand(
+        "loadtest.commands.trial", "Check the verdicts against a real server with a known canary."
+    ),
+    "bench": Subcommand(
+        "loadtest.commands.bench", "Benchmark the service against the bare inference engine."
+    ),
 }
 
 
+class CommandTable(TyperGroup):
+    """The group of all subcommands. Listing them imports none; running one imports only that."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = {
+            name: TyperCommand(name, help=found.summary) for name, found in COMMANDS.items()
+        }
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
+        """Return the subcommand that runs. Typer suggests similar names for a misspelt one."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command and _load(str(name)), rest
+
+
+app = typer.Typer(
+    cls=CommandTable,
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001  Typer calls it with the flag
+    if wanted:
+        print(f"nextvec {version('nextvec')}")
+        raise typer.Exit
+
+
+@app.callback(
+    help="Serve two versions of a next-vector model and roll out the new one safely.",
+    epilog="Run nextvec COMMAND --help for the options and examples of one command.",
+)
+def _root(
+    context: typer.Context,
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit status."""
+    """Run one command and return its exit status: 0, 1 after an error, 2 for wrong usage.
+
+    Raises `SystemExit` with a message for an error that a command reports itself.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] not in COMMANDS:
-        return _usage(arguments)
-    module_name, summary = COMMANDS[arguments[0]]
+    if arguments == ["help"]:
+        arguments = ["--help"]
     try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        print(
-            f"nextvec {arguments[0]}: needs the package {error.name}; "
-            "install it with: pip install 'nextvec[export,loadtest]'",
-            file=sys.stderr,
-        )
-        return 1
-    parser = argparse.ArgumentParser(prog=f"nextvec {arguments[0]}", description=summary)
-    module.add_arguments(parser)
-    parsed = parser.parse_args(arguments[1:])
-    try:
-        return int(module.run(parsed))
+        get_command(app).main(arguments, prog_name="nextvec")
     except NextvecError as error:
         print(f"nextvec {arguments[0]}: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
+    except SystemExit as ended:
+        if isinstance(ended.code, str):
+            raise
+        return ended.code or 0
+    return 0
 
 
-def _usage(arguments: Sequence[str]) -> int:
-    wanted = not arguments or arguments[0] in {"-h", "--help", "help"}
-    lines = ["usage: nextvec COMMAND [options]", ""]
-    lines += [f"  {name:10} {summary}" for name, (_, summary) in COMMANDS.items()]
-    lines += ["", "nextvec COMMAND --help says more."]
-    if not wanted:
-        lines.insert(0, f"nextvec: there is no command {arguments[0]!r}")
-    print("\n".join(lines), file=sys.stdout if wanted else sys.stderr)
-    return 0 if wanted else 2
+def _load(name: str) -> Any:
+    try:
+        module = importlib.import_module(COMMANDS[name].module)
+    except ModuleNotFoundError as error:
+        raise SystemExit(
+            f"nextvec {name}: the package {error.name} is missing; "
+            "install it with: pip install 'nextvec[export,loadtest]'"
+        ) from error
+    command = get_command(module.app)
+    command.name = name
+    return command

@@ -12,7 +12,8 @@ import orjson
 
 from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation.parallel import CHUNK, in_processes
-from simulation.quality_rollout import SimulatedQualityRollout, SimulatedSessions, several
+from simulation.quality_rollout import SimulatedQualityRollout, simulate_quality_rollouts
+from simulation.sessions import SimulatedSessions
 from simulation.simulation_row import TimePercentiles, wilson
 
 RATIOS = (1.0, 0.9, 0.8, 0.7, 0.5)
@@ -81,7 +82,7 @@ def run(
     starts = range(0, rollouts, CHUNK)
     tasks = [
         partial(
-            several,
+            simulate_quality_rollouts,
             replace(sessions, ratio=ratio),
             plan,
             min(CHUNK, rollouts - start),

@@ -6,7 +6,7 @@ import numpy as np
 
 from service.rollout.analysis.counters import Counters, Counts, CountsByArm
 from service.rollout.analysis.shadow_stats import ShadowStats
-from service.rollout.analysis.sources.registry_source import Snapshot
+from service.rollout.analysis.sources.evidence_source import Snapshot
 from service.types import Mode
 from simulation.scenario import BEFORE_SECONDS, SimulatedTraffic
 

@@ -26,15 +26,15 @@ def time_steps(
     state = np.zeros((sizes.layers, batch, sizes.hidden), np.float32)
     lengths = np.ones(batch, np.int32)
     rows = np.stack([streams.read(i, 0, count + _WARM_UP) for i in range(batch)], axis=1)
-    took = []
+    durations = []
     for row in rows:
         if pause:
             time.sleep(pause)
-        began = clock.monotonic()
+        begin = clock.monotonic()
         _, state = engine.run(row[None], lengths, state)
-        took.append(clock.monotonic() - began)
-    took = took[_WARM_UP:]
-    return Timings.of(took, batch * len(took) / sum(took))
+        durations.append(clock.monotonic() - begin)
+    durations = durations[_WARM_UP:]
+    return Timings.of(durations, batch * len(durations) / sum(durations))
 
 
 def time_context(engine: Engine, streams: Streams, number: int, length: int, clock: Clock) -> float:
@@ -42,6 +42,6 @@ def time_context(engine: Engine, streams: Streams, number: int, length: int, clo
     sizes = engine.dimensions
     state = np.zeros((sizes.layers, 1, sizes.hidden), np.float32)
     rows = streams.read(number, 0, length)[:, None]
-    began = clock.monotonic()
+    begin = clock.monotonic()
     engine.run(rows, np.array([length], np.int32), state)
-    return clock.monotonic() - began
+    return clock.monotonic() - begin

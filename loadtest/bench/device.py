@@ -22,7 +22,7 @@ from service.inference.engines.device_engine import DeviceEngine
 from service.inference.engines.engine import Engine
 from service.inference.engines.onnx_engine import CUDA, OnnxEngine
 from service.inference.engines.onnx_pool import OnnxPool, open_pool
-from service.inference.engines.state_pool import PADDING, SMALLEST, StatePool
+from service.inference.engines.state_pool import MIN_SLOTS, PADDING, StatePool
 from service.inference.engines.states import advance
 from service.inference.repository import VersionFiles
 from service.manifest import MODEL, MODEL_FP16, STEP_POOLED, Precision
@@ -74,7 +74,7 @@ def _pool(
         files.graph.with_name(STEP_POOLED[full.precision]),
         full.dimensions,
         full.provider,
-        SMALLEST,
+        MIN_SLOTS,
         threads=benchmark.threads,
         graphs=graphs,
     )
@@ -158,12 +158,14 @@ def _repeated(
     run: Callable[[], object], vectors: int, benchmark: DeviceBenchmark, clock: Clock
 ) -> Timings:
     run()
-    took: list[float] = []
-    while len(took) < _FEWEST or (sum(took) < benchmark.seconds and len(took) < _MOST):
-        began = clock.monotonic()
+    durations: list[float] = []
+    while len(durations) < _FEWEST or (
+        sum(durations) < benchmark.seconds and len(durations) < _MOST
+    ):
+        begin = clock.monotonic()
         run()
-        took.append(clock.monotonic() - began)
-    return Timings.of(took, vectors * len(took) / sum(took))
+        durations.append(clock.monotonic() - begin)
+    return Timings.of(durations, vectors * len(durations) / sum(durations))
 
 
 def _row(what: str, times: Timings, goal: BenchmarkGoal | None = None) -> BenchmarkRow:

@@ -51,11 +51,11 @@ class _MemoryTransport(asyncio.Transport):
 
     def __init__(self) -> None:
         super().__init__()
-        self.answer: asyncio.Future[bytes] | None = None
+        self.response: asyncio.Future[bytes] | None = None
 
     def write(self, data: Any) -> None:
-        assert self.answer is not None
-        self.answer.set_result(bytes(data))
+        assert self.response is not None
+        self.response.set_result(bytes(data))
 
     def is_closing(self) -> bool:
         return False
@@ -83,18 +83,18 @@ async def time_steps(
             )  # type: ignore[call-arg]  # uvicorn calls it so
             transport = _MemoryTransport()
             protocol.connection_made(transport)
-            took = []
+            durations = []
             for i in range(count):
                 request = _request(streams, i // _SESSION_LENGTH, i % _SESSION_LENGTH)
-                transport.answer = asyncio.get_running_loop().create_future()
-                began = clock.monotonic()
+                transport.response = asyncio.get_running_loop().create_future()
+                begin = clock.monotonic()
                 protocol.data_received(request)
-                answer = await transport.answer
-                took.append(clock.monotonic() - began)
-                if not answer.startswith(b"HTTP/1.1 200 "):
-                    raise RuntimeError(f"the service responded {answer[:300]!r}")
+                response = await transport.response
+                durations.append(clock.monotonic() - begin)
+                if not response.startswith(b"HTTP/1.1 200 "):
+                    raise RuntimeError(f"the service responded {response[:300]!r}")
             protocol.connection_lost(None)
-    return Timings.of(took[count // 10 :])
+    return Timings.of(durations[count // 10 :])
 
 
 def _request(streams: Streams, number: int, position: int) -> bytes:

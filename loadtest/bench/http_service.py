@@ -73,20 +73,20 @@ async def time_contexts(
             who = length + number
             caller = StatelessCaller(client, target.streams, who, length, f"whole-{who}")
             found[0].append(await closed_loop.time_request(caller, target.clock))
-            for took, engine in zip(found[1:], engines, strict=True):
-                took.append(
+            for durations, engine in zip(found[1:], engines, strict=True):
+                durations.append(
                     bare_engine.time_context(engine, target.streams, who, length, target.clock)
                 )
             number += 1
     finally:
         client.close()
-    return [Timings.of(took) for took in found]
+    return [Timings.of(durations) for durations in found]
 
 
 async def time_resent_context(target: BenchmarkTarget, length: int) -> Timings:
     """Time a context of `length` whose first `length - 1` vectors were just sent."""
     client = await target.ready()
-    took = []
+    durations = []
     try:
         deadline = target.clock.monotonic() + target.seconds
         number = 0
@@ -94,11 +94,11 @@ async def time_resent_context(target: BenchmarkTarget, length: int) -> Timings:
             for size in (length - 1, length):
                 caller = StatelessCaller(client, target.streams, 2000 + number, size, "resent")
                 seconds = await closed_loop.time_request(caller, target.clock)
-            took.append(seconds)
+            durations.append(seconds)
             number += 1
     finally:
         client.close()
-    return Timings.of(took)
+    return Timings.of(durations)
 
 
 async def time_steps_beside_contexts(

@@ -1,7 +1,7 @@
 """A server that does nothing, to measure the load generator by itself.
 
-It reads a whole request and answers with as many zero bytes as a binary prediction has.
-It runs in a process of its own, as the service does:
+It reads a whole request and responds with as many zero bytes as a binary prediction has.
+It runs in a separate process, as the service does:
 
     python -m loadtest.bench.null_server PORT BYTES
 """
@@ -29,10 +29,10 @@ _BACKLOG = 2048
 
 
 class _NullConnection(asyncio.Protocol):
-    """Writes `answer` after each complete request."""
+    """Writes `response` after each complete request."""
 
-    def __init__(self, answer: bytes) -> None:
-        self._answer = answer
+    def __init__(self, response: bytes) -> None:
+        self._response = response
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
 
@@ -45,16 +45,16 @@ class _NullConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         assert self._transport is not None
-        self._transport.write(self._answer)
+        self._transport.write(self._response)
 
 
 async def serve(port: int, size: int) -> None:
-    """Answer every request with `size` bytes until cancelled."""
+    """Respond to every request with `size` bytes until cancelled."""
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n".encode()
-    answer = head + bytes(size)
+    response = head + bytes(size)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        lambda: _NullConnection(answer), "127.0.0.1", port, backlog=_BACKLOG
+        lambda: _NullConnection(response), "127.0.0.1", port, backlog=_BACKLOG
     )
     await server.serve_forever()
 
@@ -91,7 +91,7 @@ async def _wait_until_listening(url: str, process: subprocess.Popen[bytes]) -> N
                 return
     finally:
         client.close()
-    raise EnvironmentSetupError("the null server does not answer")
+    raise EnvironmentSetupError("the null server does not respond")
 
 
 if __name__ == "__main__":

@@ -90,17 +90,17 @@ async def time_appends(manifest: Manifest, streams: Streams, count: int, clock: 
     Scoring, which the service does in a thread afterwards, is not included.
     """
     dispatch, scorer = _dispatch(manifest, clock, manifest.context_window)
-    took = []
+    durations = []
     for i in range(count):
         number = i % _SESSIONS
         position = i // _SESSIONS
         rows = streams.read(number, position, 1)
-        began = clock.monotonic()
+        begin = clock.monotonic()
         await dispatch.append(f"session-{number}", rows, RequestOptions(), position=position)
-        took.append(clock.monotonic() - began)
+        durations.append(clock.monotonic() - begin)
         if i % _SESSIONS == 0:
             scorer.drain()
-    return Timings.of(took[count // 10 :])
+    return Timings.of(durations[count // 10 :])
 
 
 def time_scrapes(count: int, clock: Clock) -> Timings:
@@ -112,15 +112,15 @@ def time_scrapes(count: int, clock: Clock) -> Timings:
     versions = {Variant.STABLE: "phase-2", Variant.CANARY: "phase-3"}
     metrics.expect(list(versions.items()))
     metrics.render()
-    took = []
+    durations = []
     for _ in range(count):
         for variant, version in versions.items():
             metrics.observe_request(variant, version, Mode.STEP, RequestOutcome.OK, 0.003)
             metrics.observe_engine(variant, version, Mode.STEP, 0.001, 0.002)
-        began = clock.monotonic()
+        begin = clock.monotonic()
         metrics.render()
-        took.append(clock.monotonic() - began)
-    return Timings.of(took)
+        durations.append(clock.monotonic() - begin)
+    return Timings.of(durations)
 
 
 async def measure_session_bytes(

@@ -1,15 +1,15 @@
-"""`nextvec bench`: one run, a table and a picture; every figure a ratio to the bare step B."""
+"""`nextvec bench`: one run, a table and a plot, with ratios to the bare step B."""
 
 from __future__ import annotations
 
-import argparse
 import os
-from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
+import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table as Shown
@@ -32,6 +32,14 @@ from loadtest.generator.event_loop import run_fast
 from loadtest.generator.http_client import ClientError
 from loadtest.rollout_client import AdminError
 from service.clock import Clock, SystemClock
+from service.commands.options import (
+    OutputFormat,
+    examples,
+    new_app,
+    positive,
+    print_json_file,
+    with_options,
+)
 from service.errors import NextvecError
 from service.inference.engines.onnx_engine import OnnxEngine
 from service.inference.repository import Repository, VersionFiles
@@ -44,43 +52,63 @@ if TYPE_CHECKING:
 
 _MODEL = "next-vector"
 _QUIET = 1.1
-"""The largest B of a run over its smallest: beyond this, the machine was not quiet."""
+"""Largest ratio of two values of B in one run; above it, the machine was not idle."""
 
 _WIDTH = 120
-"""Characters a line of the table where no terminal says how many it has."""
+"""Width of the table, in characters, when the output is not a terminal."""
 
 _PAUSE = 0.001
-"""Seconds between two requests of one session, about: its client's and the service's share."""
+"""Typical seconds between two requests of a session, spent in the client and the service."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--checkpoints",
-        type=Path,
-        default=Path("checkpoints"),
-        help="where phase-2.safetensors and phase-3.safetensors are (%(default)s)",
+app = new_app()
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchOptions:
+    """Options of `nextvec bench`."""
+
+    checkpoints: Annotated[
+        Path, typer.Option(help="Directory of phase-2.safetensors and phase-3.safetensors.")
+    ] = Path("checkpoints")
+    provider: Annotated[
+        Literal["cpu", "cuda"] | None,
+        typer.Option(
+            help="Measure only the engine on this provider, contexts and steps in fp32 and fp16, "
+            "without the service. Without a GPU, cuda is refused."
+        ),
+    ] = None
+    data: Annotated[Path, typer.Option(help="Vectors to send (.npz).", show_default=False)] = (
+        streams.SAMPLE
     )
-    parser.add_argument(
-        "--provider",
-        choices=("cpu", "cuda"),
-        help="measure the engine alone on it, whole contexts and steps in fp32 and fp16, and no "
-        "service; cuda is refused where there is none",
-    )
-    parser.add_argument("--data", type=Path, default=streams.SAMPLE, help="an .npz of vectors")
-    parser.add_argument(
-        "--seconds", type=_positive, default=8.0, help="a measurement (%(default)s)"
-    )
-    parser.add_argument("--threads", type=int, default=1, help="ONNX Runtime's, of the service")
-    parser.add_argument("--out", type=Path, default=Path("out/bench"), help="%(default)s")
+    seconds: Annotated[
+        float,
+        typer.Option(parser=positive, metavar="SECONDS", help="Duration of each measurement."),
+    ] = 8.0
+    threads: Annotated[int, typer.Option(help="ONNX Runtime threads of the service.")] = 1
+    out: Annotated[Path, typer.Option(help="Directory for the report.")] = Path("out/bench")
+    output: OutputFormat = "text"
 
 
-def run(args: argparse.Namespace) -> int:
-    console = Console()
+@app.command(
+    epilog=examples(
+        "nextvec bench", "nextvec bench --seconds 2 --output json", "nextvec bench --provider cuda"
+    )
+)
+@with_options(BenchOptions)
+def bench(options: BenchOptions) -> None:
+    """Benchmark the service against the bare inference engine.
+
+    Every figure is a ratio to B, the time of one step through the bare engine.
+    """
+    console = Console(stderr=options.output == "json")
     if not console.is_terminal:
         console.width = _WIDTH
     try:
-        measure = _measure if args.provider is None else _measure_engine
-        table = measure(args, SystemClock(), console)
+        if options.provider is None:
+            table = _measure(options, SystemClock(), console)
+        else:
+            table = _measure_engine(options, options.provider, SystemClock(), console)
     except (
         environment.EnvironmentSetupError,
         streams.StreamError,
@@ -89,28 +117,30 @@ def run(args: argparse.Namespace) -> int:
         NextvecError,
         OSError,
     ) as error:
-        raise SystemExit(f"nextvec target: {error}") from error
-    bench_table.write(table, args.out)
-    goal_chart.draw(table, args.out / "bench.png")
+        raise SystemExit(f"nextvec bench: {error}") from error
+    bench_table.write(table, options.out)
+    goal_chart.draw(table, options.out / "bench.png")
+    if options.output == "json":
+        print_json_file(options.out / "bench.json")
+        return
     console.print(_shown(table))
     for note in table.notes:
         console.print(f"- {note}", markup=False)
-    console.print(f"{args.out / 'bench.md'}, bench.json, bench.png")
-    return 0
+    console.print(f"{options.out / 'bench.md'}, bench.json, bench.png")
 
 
-def _measure(args: argparse.Namespace, clock: Clock, console: Console) -> BenchmarkTable:
-    data = streams.load(args.data)
-    models = args.out / "models"
-    direct = args.out / "direct.onnx"
-    _prepare(args, models, direct, console)
+def _measure(options: BenchOptions, clock: Clock, console: Console) -> BenchmarkTable:
+    data = streams.load(options.data)
+    models = options.out / "models"
+    direct = options.out / "direct.onnx"
+    _prepare(options, models, direct, console)
     repository = Repository(models, _MODEL)
     files = repository.open("phase-3")
     found: list[BenchmarkRow] = []
     with console.status("measuring") as status:
         engine = _engine(files, direct)
         reference = ReferenceStep(engine, data, clock)
-        for row in _rows(args, files, engine, reference, data, clock, models):
+        for row in _rows(options, files, engine, reference, data, clock, models):
             found.append(row)
             status.update(f"measured: {row.what}")
     notes = [
@@ -124,43 +154,45 @@ def _measure(args: argparse.Namespace, clock: Clock, console: Console) -> Benchm
             f"B went from {least * 1000:.3g} to {most * 1000:.3g} ms within the run: the machine "
             "was not quiet, and milliseconds of different rows cannot be compared."
         )
-    settings = {
+    settings: dict[str, object] = {
         "B_ms": round(median(reference.history) * 1000, 3),
-        "threads": args.threads,
+        "threads": options.threads,
         "cores": os.cpu_count(),
-        "seconds": args.seconds,
+        "seconds": options.seconds,
     }
     return BenchmarkTable(settings, tuple(found), tuple(notes))
 
 
-def _measure_engine(args: argparse.Namespace, clock: Clock, console: Console) -> BenchmarkTable:
-    data = streams.load(args.data)
-    models = args.out / f"models-{args.provider}"
-    _export(args, models, "phase-3", console, "--fp16", "--no-int8")
+def _measure_engine(
+    options: BenchOptions, provider: str, clock: Clock, console: Console
+) -> BenchmarkTable:
+    data = streams.load(options.data)
+    models = options.out / f"models-{provider}"
+    _export(options, models, "phase-3", console, "--fp16", "--no-int8")
     files = Repository(models, _MODEL).open("phase-3")
-    plan = device.DeviceBenchmark(args.provider, args.seconds, args.threads)
+    plan = device.DeviceBenchmark(provider, options.seconds, options.threads)
     found: list[BenchmarkRow] = []
     with console.status("measuring") as status:
         for row in device.measure_device(files, plan, data, clock):
             found.append(row)
             status.update(f"measured: {row.what}")
-    settings = {
-        "provider": args.provider,
-        "threads": args.threads,
+    settings: dict[str, object] = {
+        "provider": provider,
+        "threads": options.threads,
         "cores": os.cpu_count(),
-        "seconds": args.seconds,
+        "seconds": options.seconds,
     }
     notes = [
         "The engine alone, arrays in and out of host memory; rates are vectors a second.",
         "Goals: 500 and 1000 vectors in 2.5 and 5 ms, and fp16 within cosine 0.9999 of fp32.",
     ]
-    if args.provider == "cuda" and not any("CUDA graph" in row.what for row in found):
+    if provider == "cuda" and not any("CUDA graph" in row.what for row in found):
         notes.append("CUDA graphs did not hold up: the error is above.")
     return BenchmarkTable(settings, tuple(found), tuple(notes))
 
 
 def _rows(
-    args: argparse.Namespace,
+    options: BenchOptions,
     files: VersionFiles,
     direct: Engine,
     reference: ReferenceStep,
@@ -168,7 +200,7 @@ def _rows(
     clock: Clock,
     models: Path,
 ) -> Iterator[BenchmarkRow]:
-    """One measurement after the other, as few as can be alive at a time."""
+    """Measure one row after the other, with as few engines and servers alive as possible."""
     folded = OnnxEngine(files.graph, files.manifest.dimensions)
     first = reference.first
     yield BenchmarkRow(
@@ -187,7 +219,7 @@ def _rows(
         measure = partial(bare_engine.time_steps, engine, data, batch, 300, clock, pause=pause)
         yield _time_row(f"bare step, {what}", *reference.measure_beside(measure))
     (alone, many), b = reference.measure_beside(
-        lambda: run_fast(http_service.time_generator(data, clock, args.seconds / 2))
+        lambda: run_fast(http_service.time_generator(data, clock, options.seconds / 2))
     )
     yield _time_row("load generator alone, 1 caller", alone, b)
     yield _rate_row("load generator alone, 32 callers", many, b)
@@ -215,19 +247,19 @@ def _rows(
     )
     yield BenchmarkRow("the same without compact_history", "MB", held / 1e6)
     fp32 = {
-        "NEXTVEC_ENGINE__INTRA_OP_THREADS": str(args.threads),
+        "NEXTVEC_ENGINE__INTRA_OP_THREADS": str(options.threads),
         "NEXTVEC_ENGINE__PRECISION": "fp32",
     }
-    with environment.run_server(models, args.out, "phase-3", None, fp32) as server:
-        target = http_service.BenchmarkTarget(server, data, clock, args.seconds)
+    with environment.run_server(models, options.out, "phase-3", None, fp32) as server:
+        target = http_service.BenchmarkTarget(server, data, clock, options.seconds)
         yield from _step_rows(target, reference, "fp32", (0.70, 4.5, 7.0))
         yield from _context_rows(target, folded, direct, reference)
     int8 = {**fp32, "NEXTVEC_ENGINE__PRECISION": "int8"}
-    with environment.run_server(models, args.out, "phase-3", None, int8) as server:
-        target = http_service.BenchmarkTarget(server, data, clock, args.seconds)
+    with environment.run_server(models, options.out, "phase-3", None, int8) as server:
+        target = http_service.BenchmarkTarget(server, data, clock, options.seconds)
         yield from _step_rows(target, reference, "int8", (0.30, 6.0, 10.0))
-    with environment.run_server(models, args.out, settings=fp32) as server:
-        target = http_service.BenchmarkTarget(server, data, clock, args.seconds)
+    with environment.run_server(models, options.out, settings=fp32) as server:
+        target = http_service.BenchmarkTarget(server, data, clock, options.seconds)
         rate = 0.25 / reference.history[-1]
         (phase_2, phase_3), b = reference.measure_beside(
             lambda: run_fast(http_service.time_variants(target, rate))
@@ -303,29 +335,29 @@ def _rate_row(
     return BenchmarkRow(what, "rate × B", times.rate * b, goal, times, b)
 
 
-def _prepare(args: argparse.Namespace, models: Path, direct: Path, console: Console) -> None:
-    """Versions and the direct export, from the checkpoints, in processes of their own."""
+def _prepare(options: BenchOptions, models: Path, direct: Path, console: Console) -> None:
+    """Export the versions and the direct graph from the checkpoints, in separate processes."""
     for version in scenario.WINDOWS:
-        _export(args, models, version, console)
+        _export(options, models, version, console)
     with console.status("writing the direct export"):
         environment.export_direct(
-            args.checkpoints / "phase-3.safetensors", direct, args.out / "direct.log"
+            options.checkpoints / "phase-3.safetensors", direct, options.out / "direct.log"
         )
 
 
 def _export(
-    args: argparse.Namespace, models: Path, version: str, console: Console, *more: str
+    options: BenchOptions, models: Path, version: str, console: Console, *more: str
 ) -> None:
-    args.out.mkdir(parents=True, exist_ok=True)
-    checkpoint = args.checkpoints / f"{version}.safetensors"
+    options.out.mkdir(parents=True, exist_ok=True)
+    checkpoint = options.checkpoints / f"{version}.safetensors"
     if not checkpoint.is_file():
         raise environment.EnvironmentSetupError(
-            f"{checkpoint} is missing; name its folder with --checkpoints"
+            f"{checkpoint} is missing; pass its directory with --checkpoints"
         )
     window = scenario.WINDOWS[version]
     if not environment.is_export_current(models, version, checkpoint, window):
         with console.status(f"exporting {checkpoint}"):
-            log = args.out / f"export-{version}.log"
+            log = options.out / f"export-{version}.log"
             environment.export_version(models, version, checkpoint, log, window, *more)
 
 
@@ -341,10 +373,3 @@ def _shown(table: BenchmarkTable) -> Shown:
         colour = {None: "", True: "green", False: "red"}[row.met]
         shown.add_row(*row.cells(), style=colour)
     return shown
-
-
-def _positive(text: str) -> float:
-    with suppress(ValueError):
-        if 0 < (value := float(text)) < float("inf"):
-            return value
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number over 0")

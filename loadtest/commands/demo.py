@@ -1,12 +1,13 @@
-"""`nextvec demo`: the whole story on one machine, in two acts."""
+"""`nextvec demo`: a promotion and a rollback on one machine, in two acts."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import orjson
+import typer
 from rich.console import Console
 from rich.live import Live
 
@@ -19,39 +20,49 @@ from loadtest.generator.event_loop import run_fast
 from loadtest.generator.http_client import ClientError
 from loadtest.rollout_client import AdminError
 from service.clock import Clock, SystemClock
+from service.commands.options import (
+    examples,
+    new_app,
+)
 
 _READY_SECONDS = 60.0
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--checkpoints",
-        type=Path,
-        default=Path("checkpoints"),
-        help="where phase-2.safetensors and phase-3.safetensors are (%(default)s)",
-    )
-    parser.add_argument("--data", type=Path, default=streams.SAMPLE, help="an .npz of vectors")
-    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="%(default)s")
+app = new_app()
 
 
-def run(args: argparse.Namespace) -> int:
+@app.command(epilog=examples("nextvec demo", "nextvec demo --out /tmp/demo"))
+def demo(
+    checkpoints: Annotated[
+        Path, typer.Option(help="Directory of phase-2.safetensors and phase-3.safetensors.")
+    ] = Path("checkpoints"),
+    data: Annotated[Path, typer.Option(help="Vectors to send (.npz).", show_default=False)] = (
+        streams.SAMPLE
+    ),
+    out: Annotated[Path, typer.Option(help="Directory for the results.")] = Path("out/demo"),
+) -> None:
+    """Run the complete demo on this machine, in two acts.
+
+    The first act resends whole contexts, where Phase-3 is slower and is rolled back. The
+    second uses sessions, where Phase-3 is as fast as Phase-2 and is promoted.
+    """
     console = Console()
     clock = SystemClock()
     began = clock.monotonic()
     environment.exit_on_sigterm()
     try:
-        checkpoints = _checkpoints(args.checkpoints)
-        data = streams.load(args.data)
-        args.out.mkdir(parents=True, exist_ok=True)
-        models = args.out / "models"
-        for version, checkpoint in checkpoints.items():
-            _export(models, version, checkpoint, args.out, console)
-        with environment.run_server(models, args.out) as server:
+        found = _checkpoints(checkpoints)
+        vectors = streams.load(data)
+        out.mkdir(parents=True, exist_ok=True)
+        models = out / "models"
+        for version, checkpoint in found.items():
+            _export(models, version, checkpoint, out, console)
+        with environment.run_server(models, out) as server:
             with console.status("starting the server"):
                 run_fast(server.ready(clock, _READY_SECONDS))
             console.print(f"serving {scenario.STABLE} and {scenario.CANARY} at {server.url}")
             act_runs = [
-                _act(number, act, server, data, clock, began, console)
+                _act(number, act, server, vectors, clock, began, console)
                 for number, act in enumerate(scenario.ACTS, start=1)
             ]
     except (
@@ -62,10 +73,10 @@ def run(args: argparse.Namespace) -> int:
         OSError,
     ) as error:
         raise SystemExit(f"nextvec demo: {error}") from error
-    picture = args.out / "demo.png"
+    picture = out / "demo.png"
     draw_demo(act_runs, picture)
     shown = orjson.dumps(act_results(act_runs), option=orjson.OPT_INDENT_2)
-    (args.out / "demo.json").write_bytes(shown)
+    (out / "demo.json").write_bytes(shown)
     console.print(results_table(act_runs))
     console.print(f"{picture}   ({clock.monotonic() - began:.0f} s in all)")
     wrong = [
@@ -75,7 +86,8 @@ def run(args: argparse.Namespace) -> int:
     ]
     for line in wrong:
         print(f"nextvec demo: {line}", file=sys.stderr)
-    return 1 if wrong else 0
+    if wrong:
+        raise typer.Exit(1)
 
 
 def _checkpoints(directory: Path) -> dict[str, Path]:
@@ -91,7 +103,7 @@ def _checkpoints(directory: Path) -> dict[str, Path]:
 
 def _export(models: Path, version: str, checkpoint: Path, out: Path, console: Console) -> None:
     if environment.is_export_current(models, version, checkpoint, scenario.WINDOWS[version]):
-        console.print(f"{version}: exported before from the same checkpoint")
+        console.print(f"{version}: already exported from the same checkpoint")
         return
     with console.status(f"exporting {checkpoint} and comparing it with PyTorch"):
         environment.export_version(

@@ -1,13 +1,15 @@
-"""`nextvec loadtest`: real streams at a server, and a report with pictures."""
+"""`nextvec loadtest`: send real streams to a server and report its latencies."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import secrets
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
+import typer
 from rich import box
 from rich.console import Console
 from rich.live import Live
@@ -27,55 +29,86 @@ from loadtest.report import plots, summary
 from loadtest.report.latency import window_p95
 from loadtest.rollout_client import AdminError, RolloutClient, RolloutSample, watch_rollout
 from service.clock import SystemClock
+from service.commands.options import (
+    OutputFormat,
+    examples,
+    new_app,
+    positive,
+    print_json_file,
+    with_options,
+)
+
+app = new_app()
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--url", default="http://127.0.0.1:8080", help="the server (%(default)s)")
-    parser.add_argument(
-        "--mode",
-        choices=("stateless", "session"),
-        default="session",
-        help="the whole context with every request, or one vector a request (%(default)s)",
+@dataclass(frozen=True, kw_only=True)
+class LoadTestOptions:
+    """Options of `nextvec loadtest`."""
+
+    url: Annotated[str, typer.Option(help="Address of the server.")] = "http://127.0.0.1:8080"
+    mode: Annotated[
+        Literal["stateless", "session"],
+        typer.Option(
+            help="Send the whole context with every request, or one vector at a time to a session."
+        ),
+    ] = "session"
+    rate: Annotated[
+        float, typer.Option(parser=positive, metavar="NUMBER", help="Requests per second.")
+    ] = 20.0
+    duration: Annotated[
+        float, typer.Option(parser=positive, metavar="SECONDS", help="Length of the run.")
+    ] = 30.0
+    arrivals: Annotated[
+        Literal["poisson", "constant"],
+        typer.Option(help="Random (Poisson) or evenly spaced arrivals."),
+    ] = "poisson"
+    context: Annotated[
+        int, typer.Option(min=1, help="Stateless mode: vectors in each request.")
+    ] = 1000
+    session_length: Annotated[
+        int, typer.Option(min=1, help="Session mode: vectors in each session.")
+    ] = 60
+    callers: Annotated[int, typer.Option(min=1, help="Largest number of requests in flight.")] = 256
+    key: Annotated[
+        Literal["request", "caller"],
+        typer.Option(help="Stateless mode: choose the variant per request, or once per caller."),
+    ] = "request"
+    timeout: Annotated[
+        float, typer.Option(parser=positive, metavar="SECONDS", help="Timeout of a request.")
+    ] = 30.0
+    seed: Annotated[int, typer.Option(help="Random seed of the arrivals.")] = 0
+    data: Annotated[Path, typer.Option(help="Vectors to send (.npz).", show_default=False)] = (
+        streams.SAMPLE
     )
-    parser.add_argument("--rate", type=_positive, default=20.0, help="requests a second")
-    parser.add_argument("--duration", type=_positive, default=30.0, help="seconds (%(default)s)")
-    parser.add_argument(
-        "--arrivals",
-        choices=("poisson", "constant"),
-        default="poisson",
-        help="independent of each other, or evenly apart (%(default)s)",
-    )
-    parser.add_argument(
-        "--context", type=_count, default=1000, help="stateless: vectors a request (%(default)s)"
-    )
-    parser.add_argument(
-        "--session-length", type=_count, default=60, help="vectors a session (%(default)s)"
-    )
-    parser.add_argument(
-        "--callers", type=_count, default=256, help="requests in flight at most (%(default)s)"
-    )
-    parser.add_argument(
-        "--key",
-        choices=("request", "caller"),
-        default="request",
-        help="stateless: draw the variant anew for each request, or once a caller (%(default)s)",
-    )
-    parser.add_argument("--timeout", type=_positive, default=30.0, help="seconds (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the arrivals (%(default)s)")
-    parser.add_argument("--data", type=Path, default=streams.SAMPLE, help="an .npz of vectors")
-    parser.add_argument("--token", help="viewer token; with it the rollout's weight is drawn too")
-    parser.add_argument("--out", type=Path, default=Path("out/loadtest"), help="%(default)s")
+    token: Annotated[
+        str | None,
+        typer.Option(help="Viewer token; with it, the plot shows the weight of the rollout."),
+    ] = None
+    out: Annotated[Path, typer.Option(help="Directory for the report.")] = Path("out/loadtest")
+    output: OutputFormat = "text"
 
 
-def run(args: argparse.Namespace) -> int:
+@app.command(
+    epilog=examples(
+        "nextvec loadtest",
+        "nextvec loadtest --mode stateless --context 500 --rate 5 --duration 60",
+        "nextvec loadtest --output json",
+    )
+)
+@with_options(LoadTestOptions)
+def loadtest(options: LoadTestOptions) -> None:
+    """Send traffic to a server at a fixed rate and report its latencies.
+
+    Requests are sent when they are due, whether or not earlier ones have been answered.
+    """
     try:
-        data = streams.load(args.data)
-        client = HttpClient(args.url, args.timeout)
+        data = streams.load(options.data)
+        client = HttpClient(options.url, options.timeout)
     except (streams.StreamError, ValueError) as error:
         raise SystemExit(f"nextvec loadtest: {error}") from error
-    console = Console()
+    console = Console(stderr=options.output == "json")
     try:
-        driver, samples = run_fast(_drive(args, client, data, console))
+        driver, samples = run_fast(_drive(options, client, data, console))
     except (ClientError, AdminError) as error:
         raise SystemExit(
             f"nextvec loadtest: {error}; is the server up (nextvec serve) and the token right?"
@@ -83,28 +116,32 @@ def run(args: argparse.Namespace) -> int:
     result = summary.summarise(
         driver.requests,
         {
-            name: getattr(args, name)
+            name: getattr(options, name)
             for name in ("mode", "rate", "arrivals", "duration", "callers", "seed")
         }
         | (
-            {"context": args.context, "key": args.key}
-            if args.mode == "stateless"
-            else {"session_length": args.session_length}
+            {"context": options.context, "key": options.key}
+            if options.mode == "stateless"
+            else {"session_length": options.session_length}
         ),
     )
-    summary.write(result, args.out)
-    picture = args.out / "latency.png"
-    plots.draw_run(driver.requests, samples, f"{args.mode}, {args.rate:g} requests/s", picture)
-    console.print(table(result))
-    console.print(f"{args.out / 'report.md'}, {args.out / 'report.json'}, {picture}")
+    summary.write(result, options.out)
+    picture = options.out / "latency.png"
+    plots.draw_run(
+        driver.requests, samples, f"{options.mode}, {options.rate:g} requests/s", picture
+    )
+    if options.output == "json":
+        print_json_file(options.out / "report.json")
+    else:
+        console.print(table(result))
+        console.print(f"{options.out / 'report.md'}, {options.out / 'report.json'}, {picture}")
     if problem := result.problem():
         console.print(f"nextvec loadtest: {problem}", style="red", markup=False)
-        return 1
-    return 0
+        raise typer.Exit(1)
 
 
 def table(result: summary.LoadTestReport) -> Table:
-    """The report's rows for a terminal."""
+    """Return the report as a terminal table."""
     shown = Table(
         title=f"{result.count} requests, {result.errors} failed, {result.late} sent late",
         caption="latencies in ms, from when a request was due",
@@ -120,23 +157,25 @@ def table(result: summary.LoadTestReport) -> Table:
 
 
 async def _drive(
-    args: argparse.Namespace, client: HttpClient, data: streams.Streams, console: Console
+    options: LoadTestOptions, client: HttpClient, data: streams.Streams, console: Console
 ) -> tuple[OpenLoopDriver, list[RolloutSample]]:
-    # A name of its own: a run must not meet the sessions of the one before.
+    # A new name: a run must not reuse the sessions of an earlier run.
     name = secrets.token_hex(4)
-    if args.mode == "stateless":
+    if options.mode == "stateless":
         who = callers.make_stateless_callers(
-            client, data, args.callers, args.context, name, args.key
+            client, data, options.callers, options.context, name, options.key
         )
     else:
-        who = callers.make_session_callers(client, data, args.callers, args.session_length, name)
+        who = callers.make_session_callers(
+            client, data, options.callers, options.session_length, name
+        )
     driver = OpenLoopDriver(who, SystemClock())
-    admin = RolloutClient(args.url, args.token, driver.now) if args.token else None
+    admin = RolloutClient(options.url, options.token, driver.now) if options.token else None
     samples: list[RolloutSample] = []
     arrivals = (
-        poisson_arrivals(args.rate, args.seed)
-        if args.arrivals == "poisson"
-        else constant_arrivals(args.rate)
+        poisson_arrivals(options.rate, options.seed)
+        if options.arrivals == "poisson"
+        else constant_arrivals(options.rate)
     )
     background: list[asyncio.Task[None]] = []
     try:
@@ -144,10 +183,10 @@ async def _drive(
         if ready.status != 200:
             raise ClientError(f"the server is not ready: status {ready.status}")
         if admin is not None:
-            await admin.status()  # a wrong token is told now, not after the run
+            await admin.status()  # report a wrong token now, not after the run
             background.append(asyncio.create_task(watch_rollout(admin, 1.0, samples)))
-        background.append(asyncio.create_task(_show(args, driver, samples, console)))
-        await driver.run(arrivals_before(arrivals, args.duration))
+        background.append(asyncio.create_task(_show(options, driver, samples, console)))
+        await driver.run(arrivals_before(arrivals, options.duration))
     finally:
         for task in background:
             task.cancel()
@@ -160,7 +199,7 @@ async def _drive(
 
 
 async def _show(
-    args: argparse.Namespace, driver: OpenLoopDriver, samples: list[RolloutSample], console: Console
+    options: LoadTestOptions, driver: OpenLoopDriver, samples: list[RolloutSample], console: Console
 ) -> None:
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
@@ -171,21 +210,7 @@ async def _show(
             weight = f"   weight {samples[-1].weight:g} %" if samples else ""
             errors = sum(not request.ok for request in driver.requests)
             live.update(
-                f"{now:5.1f} of {args.duration:g} s   {len(driver.requests)} answers, "
+                f"{now:5.1f} of {options.duration:g} s   {len(driver.requests)} answers, "
                 f"{errors} failed   P95 of 10 s: {shown or '-'}{weight}",
                 refresh=True,
             )
-
-
-def _positive(text: str) -> float:
-    with suppress(ValueError):
-        if 0 < (value := float(text)) < float("inf"):
-            return value
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number over 0")
-
-
-def _count(text: str) -> int:
-    with suppress(ValueError):
-        if (value := int(text)) >= 1:
-            return value
-    raise argparse.ArgumentTypeError(f"{text!r} is not a count of at least 1")

@@ -1,12 +1,14 @@
-"""`nextvec trial`: the verdict tried live, on this machine."""
+"""`nextvec trial`: check verdicts against a real server with a known canary."""
 
 from __future__ import annotations
 
-import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import orjson
+import typer
 from rich.console import Console
 from rich.live import Live
 
@@ -26,56 +28,81 @@ from loadtest.trial.trial import (
     run_trial,
 )
 from service.clock import SystemClock
+from service.commands.options import (
+    OutputFormat,
+    examples,
+    new_app,
+    print_json_file,
+    with_options,
+)
 
 _READY_SECONDS = 60.0
 _WINDOW = 500
-_POLL_SECONDS = 15.0
+_INTERVAL_SECONDS = 15.0
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "kind",
-        choices=("same", "slowed", "noisy"),
-        help="one version under two names, which must not be rolled back; or the second "
-        "slowed down, or with noise on its predictions, which must be",
+app = new_app()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialOptions:
+    """Options of `nextvec trial`."""
+
+    kind: Annotated[
+        Literal["same", "slowed", "noisy"],
+        typer.Argument(
+            help="The canary: the same version as stable, which must not be rolled back; or one "
+            "slowed down, or with noise on its predictions, which must be."
+        ),
+    ]
+    minutes: Annotated[float, typer.Option(help="Longest duration of a run.")] = 30.0
+    runs: Annotated[int, typer.Option(help="Number of runs, one after the other.")] = 1
+    factor: Annotated[
+        float, typer.Option(help="slowed: the canary takes this many times as long.")
+    ] = 1.5
+    noise: Annotated[
+        float,
+        typer.Option(
+            help="noisy: length of the noise added to each unit vector; 5 halves Hit@5 on the "
+            "sample."
+        ),
+    ] = 5.0
+    rate: Annotated[float, typer.Option(help="Requests per second.")] = 30.0
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint of both versions.")] = Path(
+        "checkpoints/phase-2.safetensors"
     )
-    parser.add_argument("--minutes", type=float, default=30.0, help="a run, at most (%(default)s)")
-    parser.add_argument("--runs", type=int, default=1, help="one after the other (%(default)s)")
-    parser.add_argument("--factor", type=float, default=1.5, help="slowed by (%(default)s)")
-    parser.add_argument(
-        "--noise",
-        type=float,
-        default=5.0,
-        help="added to each unit vector, by its length; 5 halves Hit@5 on the sample (%(default)s)",
+    data: Annotated[Path, typer.Option(help="Vectors to send (.npz).", show_default=False)] = (
+        streams.SAMPLE
     )
-    parser.add_argument("--rate", type=float, default=30.0, help="requests a second (%(default)s)")
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        default=Path("checkpoints/phase-2.safetensors"),
-        help="%(default)s",
-    )
-    parser.add_argument("--data", type=Path, default=streams.SAMPLE, help="an .npz of vectors")
-    parser.add_argument("--out", type=Path, default=Path("out/trial"), help="%(default)s")
+    out: Annotated[Path, typer.Option(help="Directory for the results.")] = Path("out/trial")
+    output: OutputFormat = "text"
 
 
-def run(args: argparse.Namespace) -> int:
-    if min(args.minutes, args.runs, args.rate, args.noise) <= 0 or args.factor < 1:
+@app.command(
+    epilog=examples("nextvec trial same", "nextvec trial slowed --factor 1.3 --runs 5 --minutes 10")
+)
+@with_options(TrialOptions)
+def trial(options: TrialOptions) -> None:
+    """Run rollouts with a known canary on a real server and check their verdicts."""
+    if min(options.minutes, options.runs, options.rate, options.noise) <= 0 or options.factor < 1:
         raise SystemExit(
-            "nextvec trial: --minutes, --runs, --rate, --noise must be over 0, --factor 1 or more"
+            "nextvec trial: --minutes, --runs, --rate and --noise must be above 0, "
+            "and --factor at least 1"
         )
-    console = Console()
+    console = Console(stderr=options.output == "json")
     environment.exit_on_sigterm()
     try:
-        data = streams.load(args.data)
-        args.out.mkdir(parents=True, exist_ok=True)
-        models = args.out / "models"
+        data = streams.load(options.data)
+        options.out.mkdir(parents=True, exist_ok=True)
+        models = options.out / "models"
         for version in (STABLE, CANARY):
-            if not environment.is_export_current(models, version, args.checkpoint, _WINDOW):
-                with console.status(f"exporting {args.checkpoint} as {version}"):
-                    log = args.out / f"export-{version}.log"
-                    environment.export_version(models, version, args.checkpoint, log, _WINDOW)
-        trials = [_run(args, models, data, number, console) for number in range(1, args.runs + 1)]
+            if not environment.is_export_current(models, version, options.checkpoint, _WINDOW):
+                with console.status(f"exporting {options.checkpoint} as {version}"):
+                    log = options.out / f"export-{version}.log"
+                    environment.export_version(models, version, options.checkpoint, log, _WINDOW)
+        trials = [
+            _run(options, models, data, number, console) for number in range(1, options.runs + 1)
+        ]
     except (
         environment.EnvironmentSetupError,
         streams.StreamError,
@@ -84,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
         OSError,
     ) as error:
         raise SystemExit(f"nextvec trial: {error}") from error
-    report = args.out / f"{args.kind}.json"
+    report = options.out / f"{options.kind}.json"
     report.write_bytes(orjson.dumps([_figures(t) for t in trials], option=orjson.OPT_INDENT_2))
     wrong = [
         f"run {number}: {problem}"
@@ -94,22 +121,25 @@ def run(args: argparse.Namespace) -> int:
     for line in wrong:
         print(f"nextvec trial: {line}", file=sys.stderr)
     right = sum(not trial.problems() for trial in trials)
-    console.print(f"{right} of {len(trials)} ended as they must; {report}")
-    return 1 if wrong else 0
+    console.print(f"{right} of {len(trials)} ended as expected; {report}")
+    if options.output == "json":
+        print_json_file(report)
+    if wrong:
+        raise typer.Exit(1)
 
 
 def _run(
-    args: argparse.Namespace, models: Path, data: streams.Streams, number: int, console: Console
+    options: TrialOptions, models: Path, data: streams.Streams, number: int, console: Console
 ) -> Trial:
-    """One run on a server of its own, its picture, and a line on how it ended."""
+    """Run one rollout on a new server; draw its plot and print how it ended."""
     launcher = {
         "same": environment.SERVE,
-        "slowed": environment.slow_version_command(CANARY, args.factor),
-        "noisy": environment.noisy_version_command(CANARY, args.noise),
-    }[args.kind]
-    settings = {"NEXTVEC_ROLLOUT__INTERVAL_SECONDS": str(_POLL_SECONDS)}
+        "slowed": environment.slow_version_command(CANARY, options.factor),
+        "noisy": environment.noisy_version_command(CANARY, options.noise),
+    }[options.kind]
+    settings = {"NEXTVEC_ROLLOUT__INTERVAL_SECONDS": str(_INTERVAL_SECONDS)}
     clock = SystemClock()
-    with environment.run_server(models, args.out, STABLE, CANARY, settings, launcher) as server:
+    with environment.run_server(models, options.out, STABLE, CANARY, settings, launcher) as server:
         run_fast(server.ready(clock, _READY_SECONDS))
         with Live(console=console, auto_refresh=False, transient=True) as live:
             trial = run_fast(
@@ -117,17 +147,17 @@ def _run(
                     server,
                     data,
                     clock,
-                    rate=args.rate,
-                    seconds=args.minutes * 60,
-                    expected_rollback=args.kind != "same",
-                    session_length=SHORT_SESSION if args.kind == "noisy" else SESSION_LENGTH,
+                    rate=options.rate,
+                    seconds=options.minutes * 60,
+                    expected_rollback=options.kind != "same",
+                    session_length=SHORT_SESSION if options.kind == "noisy" else SESSION_LENGTH,
                     show=lambda t: live.update(
-                        f"run {number} of {args.runs}: {_line(t)}", refresh=True
+                        f"run {number} of {options.runs}: {_line(t)}", refresh=True
                     ),
                 )
             )
-    picture = args.out / f"{args.kind}-{number}.png"
-    plots.draw_run(trial.requests, trial.samples, f"{args.kind}, run {number}", picture)
+    picture = options.out / f"{options.kind}-{number}.png"
+    plots.draw_run(trial.requests, trial.samples, f"{options.kind}, run {number}", picture)
     console.print(f"run {number}: {_line(trial)}   {picture}")
     return trial
 

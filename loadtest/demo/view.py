@@ -63,7 +63,7 @@ def live_panel(act_run: ActRun) -> RenderableType:
     ]
     if (sample := act_run.latest) is not None:
         share = scenario.canary_share(sample)
-        lines.append(f"  {scenario.CANARY} share     {progress_bar(share, 100)} {share:.0f} %")
+        lines.append(f"  {scenario.CANARY} share   {progress_bar(share, 100)} {share:.0f} %")
         if sample.bound is not None and act_run.started is not None:
             lines += [
                 (

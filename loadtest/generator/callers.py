@@ -125,8 +125,8 @@ def make_session_callers(
 
 
 def _true_position(conflict: HttpResponse) -> int:
-    answer = conflict.json()
-    position = answer.get("position") if isinstance(answer, dict) else None
+    document = conflict.json()
+    position = document.get("position") if isinstance(document, dict) else None
     if not isinstance(position, int):
         raise ClientError(f"status 409 without a position: {conflict.body[:200]!r}")
     return position

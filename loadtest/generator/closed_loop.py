@@ -19,7 +19,7 @@ async def run(callers: Sequence[Caller], seconds: float, clock: Clock) -> Timing
     """
     begin = clock.monotonic() + 0.1 * seconds
     end = begin + seconds
-    took: list[float] = []
+    durations: list[float] = []
 
     async def loop(caller: Caller) -> None:
         while (sent := clock.monotonic()) < end:
@@ -27,23 +27,23 @@ async def run(callers: Sequence[Caller], seconds: float, clock: Clock) -> Timing
             now = clock.monotonic()
             require_ok(response)
             if begin <= sent and now <= end:
-                took.append(now - sent)
+                durations.append(now - sent)
 
     async with asyncio.TaskGroup() as group:
         for caller in callers:
             group.create_task(loop(caller))
-    if not took:
+    if not durations:
         raise ClientError(f"no request completed within {seconds:g} s; increase --seconds")
-    return Timings.of(took, len(took) / seconds)
+    return Timings.of(durations, len(durations) / seconds)
 
 
 async def time_request(caller: Caller, clock: Clock) -> float:
     """Seconds that one request takes. Raises `ClientError` if it fails."""
     sent = clock.monotonic()
     response = await caller.call()
-    took = clock.monotonic() - sent
+    seconds = clock.monotonic() - sent
     require_ok(response)
-    return took
+    return seconds
 
 
 def require_ok(response: HttpResponse) -> None:

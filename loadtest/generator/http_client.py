@@ -1,8 +1,7 @@
 """A minimal HTTP/1.1 client for the load generator: a keep-alive pool over httptools.
 
-Other requests use httpx. The load generator often shares its cores with the server, so
-the client's CPU time distorts the measurement; docs/adr/0017-the-load-generators-client.md
-compares the clients.
+Other requests use httpx. The load generator often shares its cores with the server, so the
+client's CPU time distorts the measurement. ADR 20 compares the clients.
 """
 
 from __future__ import annotations

@@ -79,12 +79,12 @@ class LoadTestReport:
     faults: dict[str, int]
 
     @property
-    def answered(self) -> int:
+    def succeeded(self) -> int:
         return self.count - self.errors
 
     def problem(self, most: float = 0.01) -> str | None:
         """Why the run failed: no response at all, or a share of errors above `most`."""
-        if not self.answered:
+        if not self.succeeded:
             why = next(iter(self.faults), "no request was sent")
             return f"no request succeeded: {why}"
         if self.errors > most * self.count:

@@ -16,12 +16,15 @@ from fastapi import FastAPI
 from numpy.typing import NDArray
 
 from service.app import create_app
-from service.commands import serve
+from service.commands.serve import run_service
 from service.inference.engines.engine import Engine
 from service.inference.engines.engine_factory import load_engine
 from service.inference.repository import VersionFiles
 from service.manifest import Dimensions, Precision
 from service.settings import Settings
+
+SERVE_OPTIONS = ("models", "stable", "canary", "host", "port")
+"""Options of `nextvec serve` that this server takes as well."""
 
 
 class _EngineWrapper:
@@ -68,10 +71,10 @@ class DelayedEngine(_EngineWrapper):
         lengths: NDArray[np.int32],
         state: NDArray[np.float32],
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        began = self._monotonic()
-        answer = self._engine.run(vectors, lengths, state)
-        self._sleep((self._factor - 1) * (self._monotonic() - began))
-        return answer
+        begin = self._monotonic()
+        result = self._engine.run(vectors, lengths, state)
+        self._sleep((self._factor - 1) * (self._monotonic() - begin))
+        return result
 
 
 class NoisyEngine(_EngineWrapper):
@@ -111,9 +114,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--noisy", help="the version to add noise to")
     parser.add_argument("--noise", type=float, default=0.0, help="length of the added vector")
-    serve.add_arguments(parser)
+    served = [parser.add_argument(f"--{name}").dest for name in SERVE_OPTIONS]
     args = parser.parse_args(argv)
-    return serve.run(args, partial(_create, args))
+    run_service(partial(_create, args), **{name: getattr(args, name) for name in served})
+    return 0
 
 
 def _create(args: argparse.Namespace, settings: Settings) -> FastAPI:

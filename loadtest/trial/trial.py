@@ -123,7 +123,7 @@ async def run_trial(
             await asyncio.sleep(_POLL_SECONDS)
             server.check()
             show(trial)
-        # Stop watcher before the abort below, which is not a rollback by the service.
+        # Stop the watcher before the abort below, which is not a rollback by the service.
         await _cancel(watcher)
         if trial.last is not None and "abort" in trial.last.legal:
             await admin.abort()

@@ -1,1 +1,1 @@
-"""Commands of `nextvec` that need torch and the exporter."""
+"""Subcommands of `nextvec`. Each module has an `app`, which `service.cli` loads when it runs."""

@@ -1,15 +1,17 @@
-"""`nextvec export`: a checkpoint to a version that the service can load."""
+"""`nextvec export`: turn a checkpoint into a version that the service can load."""
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Annotated, Literal
 
 import torch
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -27,6 +29,11 @@ from model_export import (
     publication,
     session_drift,
     step_latency,
+)
+from service.commands.options import (
+    examples,
+    new_app,
+    with_options,
 )
 from service.errors import NextvecError
 from service.evaluation_report import ReportError
@@ -52,56 +59,89 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TOOLS = ("nextvec", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "torch")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", type=Path, help="a .safetensors or .pt file")
-    parser.add_argument("--version", type=_name, required=True, help="its name, e.g. phase-3")
-    parser.add_argument(
-        "--context-window",
-        type=_window,
-        required=True,
-        help="vectors it was trained to read, e.g. 1000",
-    )
-    parser.add_argument(
-        "--models", type=Path, default=Path("models"), help="the model repository (%(default)s)"
-    )
-    parser.add_argument(
-        "--model", type=_name, default="next-vector", help="the model's name there (%(default)s)"
-    )
-    parser.add_argument(
-        "--window-policy",
-        choices=("exact", "anchored"),
-        default="exact",
-        help="what a session does past the window (%(default)s)",
-    )
-    parser.add_argument(
-        "--int8",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="carry a step with 8-bit weights for the CPU (default: yes; some seconds, 12 MB)",
-    )
-    parser.add_argument(
-        "--fp16",
-        action="store_true",
-        help="carry what a GPU serves with: fp16, and steps whose states stay on the device in "
-        "fp16 and fp32 (86 MB more)",
-    )
-    parser.add_argument(
-        "--step-latency",
-        action="store_true",
-        help="record how long a step takes on this machine, for a rollout's gate",
-    )
-    parser.add_argument(
-        "--evaluation", type=Path, help="the report.json of nextvec evaluate on this checkpoint"
-    )
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise typer.BadParameter(
+            f"{text!r} is not a name: a letter or digit, then up to 63 letters, digits, . _ or -"
+        )
+    return text
 
 
-def run(args: argparse.Namespace) -> int:
+app = new_app()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """Options of `nextvec export`."""
+
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint (.safetensors or .pt).")]
+    version: Annotated[
+        str, typer.Option(parser=_name, metavar="NAME", help="Name of the version, e.g. phase-3.")
+    ]
+    context_window: Annotated[
+        int,
+        typer.Option(
+            min=1, max=LARGEST_WINDOW, help="Vectors that the model was trained to read, e.g. 1000."
+        ),
+    ]
+    models: Annotated[Path, typer.Option(help="Model repository.")] = Path("models")
+    model: Annotated[
+        str,
+        typer.Option(parser=_name, metavar="NAME", help="Name of the model in the repository."),
+    ] = "next-vector"
+    window_policy: Annotated[
+        Literal["exact", "anchored"],
+        typer.Option(
+            help="What a session does past its window: recompute it exactly, or continue from "
+            "an anchored second state."
+        ),
+    ] = "exact"
+    int8: Annotated[
+        bool,
+        typer.Option(
+            "--int8/--no-int8",
+            help="Add a step with 8-bit weights for CPUs (takes some seconds and 12 MB).",
+        ),
+    ] = True
+    fp16: Annotated[
+        bool,
+        typer.Option(
+            "--fp16",
+            help="Add GPU graphs: fp16 contexts, and fp16 and fp32 steps that keep states on the "
+            "device (86 MB).",
+        ),
+    ] = False
+    step_latency: Annotated[
+        bool,
+        typer.Option(
+            "--step-latency",
+            help="Measure a step on this machine and record it for the gate of a rollout.",
+        ),
+    ] = False
+    evaluation: Annotated[
+        Path | None, typer.Option(help="report.json of nextvec evaluate for this checkpoint.")
+    ] = None
+
+
+@app.command(
+    epilog=examples(
+        "nextvec export checkpoints/phase-3.safetensors --version phase-3 --context-window 1000",
+        "nextvec export my.pt --version phase-4 --context-window 1000 --step-latency "
+        "--evaluation out/evaluate/report.json",
+    )
+)
+@with_options(ExportOptions)
+def export(options: ExportOptions) -> None:
+    """Export a checkpoint as an ONNX version that the service can load.
+
+    The graph is compared with PyTorch first; a version that differs is not published.
+    """
     console = Console(stderr=True)
-    # A GRU step is too small to share: more threads gain nothing when the cores are
-    # free, and wait for each other when they are not.
+    # A GRU step is too small to parallelize: more threads gain nothing on idle cores,
+    # and wait for each other on busy ones.
     torch.set_num_threads(1)
     try:
-        published = _export(args, console)
+        published = _export(options, console)
     except (
         checkpoint.CheckpointError,
         ReportError,
@@ -112,49 +152,48 @@ def run(args: argparse.Namespace) -> int:
         OSError,
     ) as error:
         raise SystemExit(f"nextvec export: {error}; nothing was published") from error
-    final = args.models / args.model / args.version
+    final = options.models / options.model / options.version
     print(
         f"{final}: sha256 {published.files[MODEL]}, "
         f"parity {published.parity.max_abs_difference:.1e} "
         f"over {len(published.parity.cases)} cases (bound {published.parity.bound:.0e})"
     )
-    return 0
 
 
-def _export(args: argparse.Namespace, console: Console) -> Manifest:
-    publication.check_absent(args.models, args.model, args.version)
-    console.print(f"reading {args.checkpoint}")
-    model = checkpoint.load(args.checkpoint)
-    source = sha256(args.checkpoint)
+def _export(options: ExportOptions, console: Console) -> Manifest:
+    publication.check_absent(options.models, options.model, options.version)
+    console.print(f"reading {options.checkpoint}")
+    model = checkpoint.load(options.checkpoint)
+    source = sha256(options.checkpoint)
     figures = None
-    if args.evaluation is not None:
-        figures = checkpoint_report.for_manifest(args.evaluation, source, args.context_window)
-    with publication.staged(args.models, args.model, args.version) as directory:
+    if options.evaluation is not None:
+        figures = checkpoint_report.for_manifest(options.evaluation, source, options.context_window)
+    with publication.staged(options.models, options.model, options.version) as directory:
         console.print(f"writing the graph (opset {gru_graph.OPSET}, constants folded)")
         path = directory / MODEL
         path.write_bytes(gru_graph.serialise(graph_factory.build(model)))
         dimensions = model.dimensions
         engine = OnnxEngine(path, dimensions)
         console.print(f"comparing it with PyTorch on {engine.provider}")
-        same = _measure(model, engine, args.context_window, console)
+        same = _measure(model, engine, options.context_window, console)
         steps: dict[Precision, Engine] = {}
-        if args.int8:
+        if options.int8:
             steps["int8"] = _step_int8(model, directory, dimensions)
-        if args.fp16:
+        if options.fp16:
             if not isinstance(model, MemoryAugmentedGRU):
                 raise parity.ParityError(
-                    f"--fp16 is for {MemoryAugmentedGRU.ARCHITECTURE}; {args.checkpoint} is of "
+                    f"--fp16 is for {MemoryAugmentedGRU.ARCHITECTURE}; {options.checkpoint} is of "
                     f"{model.ARCHITECTURE}, whose products are too few to gain by it: leave it out"
                 )
             steps["fp16"] = device_graphs.write(model, directory, engine)
-        precisions = _carried(engine, steps, args.context_window, console)
+        precisions = _carried(engine, steps, options.context_window, console)
         manifest = Manifest(
-            model=args.model,
-            version=args.version,
+            model=options.model,
+            version=options.version,
             architecture=model.ARCHITECTURE,
             dimensions=dimensions,
-            context_window=args.context_window,
-            window_policy=args.window_policy,
+            context_window=options.context_window,
+            window_policy=options.window_policy,
             precision="fp32",
             parameters=model.trainable,
             opset=gru_graph.OPSET,
@@ -165,7 +204,7 @@ def _export(args: argparse.Namespace, console: Console) -> Manifest:
             evaluation=figures,
             tools=_tools(),
         )
-        if args.step_latency:
+        if options.step_latency:
             measured = _step_latency(manifest, {"fp32": engine, **steps}, console)
             manifest = manifest.model_copy(update={"step_latency": measured})
         (directory / NAME).write_text(manifest.model_dump_json(indent=2) + "\n")
@@ -181,7 +220,7 @@ def _step_int8(model: NextVectorModel, directory: Path, dimensions: Dimensions) 
 def _step_latency(
     manifest: Manifest, engines: Mapping[Precision, Engine], console: Console
 ) -> StepLatency:
-    """Of the step that a service on this machine takes by default."""
+    """Measure the step that a service on this machine uses by default."""
     chosen = precision.choose(manifest, "auto", engines["fp32"].provider)
     console.print(f"measuring {step_latency.STEPS} steps in {chosen}")
     return step_latency.measure(engines[chosen], chosen)
@@ -220,7 +259,7 @@ def _bar(console: Console, name: str) -> Iterator[Callable[[int, int, str], None
 
 
 def _tools() -> dict[str, str]:
-    """Versions of what made the version; ONNX Runtime goes by one of two names."""
+    """Return the versions of the tools; ONNX Runtime is installed under one of two names."""
     found = {}
     for name in _TOOLS:
         try:
@@ -228,19 +267,3 @@ def _tools() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _name(text: str) -> str:
-    if not _NAME.fullmatch(text):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a name: a letter or digit, then up to 63 letters, digits, . _ or -"
-        )
-    return text
-
-
-def _window(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= LARGEST_WINDOW:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number of vectors from 1 to {LARGEST_WINDOW}"
-        )
-    return int(text)

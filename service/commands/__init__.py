@@ -1,1 +1,1 @@
-"""What the command line runs: `add_arguments(parser)` and `run(args)`, a command a file."""
+"""Subcommands of `nextvec`. Each module has an `app`, which `service.cli` loads when it runs."""

@@ -1,8 +1,7 @@
-"""`nextvec serve`: settings from the environment, a few of them as options."""
+"""`nextvec serve`: run the service with settings from the environment and from options."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
 import logging
@@ -12,7 +11,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Annotated
 
+import typer
 import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
@@ -21,35 +22,66 @@ from pydantic_settings import SettingsError
 from service.api.fast_path import FastPath
 from service.api.services import Services
 from service.app import create_app
+from service.commands.options import examples, new_app
 from service.settings import Settings
 
+app = new_app()
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = (
-        "Every setting can be given as NEXTVEC_…; docs/reference/settings.md lists them."
+
+@app.command(
+    epilog=examples(
+        "nextvec serve",
+        "nextvec serve --stable phase-2 --canary phase-3 --port 9000",
+        "NEXTVEC_ENGINE__DEVICE=cuda nextvec serve --models /srv/models",
     )
-    parser.add_argument("--models", type=Path, help="the model repository")
-    parser.add_argument("--stable", help="stable's version, until a promotion is recorded")
-    parser.add_argument("--canary", help="a version to load beside it")
-    parser.add_argument("--host", help="address to listen on")
-    parser.add_argument("--port", type=int, help="port to listen on")
+)
+def serve(
+    models: Annotated[
+        Path | None, typer.Option(help="Directory of exported models (NEXTVEC_MODELS).")
+    ] = None,
+    stable: Annotated[
+        str | None,
+        typer.Option(
+            help="Stable version until a promotion is recorded; the recorded one wins after that "
+            "(NEXTVEC_STABLE)."
+        ),
+    ] = None,
+    canary: Annotated[
+        str | None,
+        typer.Option(help="Version to load beside stable, ready for a rollout (NEXTVEC_CANARY)."),
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (NEXTVEC_HOST).")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(help="Port to listen on; 0 takes a free one (NEXTVEC_PORT)."),
+    ] = None,
+) -> None:
+    """Start the prediction service.
+
+    Options override environment variables. Every other setting is an environment
+    variable; docs/reference/settings.md lists them.
+    """
+    run_service(models=models, stable=stable, canary=canary, host=host, port=port)
 
 
-def run(args: argparse.Namespace, create: Callable[[Settings], FastAPI] = create_app) -> int:
-    given = {
-        name: getattr(args, name)
-        for name in ("models", "stable", "canary", "host", "port")
-        if getattr(args, name) is not None
-    }
+def run_service(
+    create: Callable[[Settings], FastAPI] = create_app, **options: Path | str | int | None
+) -> None:
+    """Serve until SIGINT or SIGTERM. An option that is None leaves its setting unchanged.
+
+    Raises `SystemExit` with a message for an invalid setting, and `NextvecError` when
+    stable cannot be served.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
     try:
-        settings = Settings(**given)
+        settings = Settings(**given)  # type: ignore[arg-type]  # validated by the model
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise SystemExit(f"nextvec serve: setting {place}: {first['msg']}") from error
     except SettingsError as error:
         raise SystemExit(
-            f"nextvec serve: {error}: lists and trees are written as JSON, "
+            f"nextvec serve: {error}: write lists and nested settings as JSON, "
             "see docs/reference/settings.md"
         ) from error
     logging.basicConfig(
@@ -58,49 +90,48 @@ def run(args: argparse.Namespace, create: Callable[[Settings], FastAPI] = create
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     # A thread that renders metrics or parses JSON holds the interpreter for this long
-    # before another may go on; the default of 5 ms is longer than a step takes.
+    # before another one runs. The default of 5 ms is longer than an engine step.
     sys.setswitchinterval(0.000_5)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(create(settings), settings))
-    return 0
 
 
 async def _serve(app: FastAPI, settings: Settings) -> None:
-    """Load first, then listen: an error on the way ends the command in its own words."""
+    """Load the versions, then listen. A failure to load is reported without a traceback."""
     async with app.router.lifespan_context(app):
-        # What is there now stays to the end: the collector need not walk it again
-        # under requests.
+        # Objects that exist now live until the end: exclude them from later
+        # collections, which would otherwise delay requests.
         gc.collect()
         gc.freeze()
-        server = _Server(app.state.services, server_config(app, settings))
-        # uvicorn drains and then raises the signal again: to have been asked to
-        # stop, and to have stopped, is no failure.
-        for asked in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(asked, lambda *_: None)
+        server = _DrainingServer(app.state.services, server_config(app, settings))
+        # uvicorn drains and then raises the signal again. A requested stop is not
+        # a failure: ignore the second signal.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
         await server.serve()
 
 
 def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
-    """How `app`, whose lifespan has begun, is served."""
+    """Return uvicorn's configuration for `app`, whose lifespan has begun."""
     return uvicorn.Config(
         app,
-        http=partial(FastPath, app.state.services),  # type: ignore[arg-type]  # it is called, no more
+        http=partial(FastPath, app.state.services),  # type: ignore[arg-type]  # uvicorn only calls it
         ws="none",
         host=settings.host,
         port=settings.port,
         lifespan="off",
         log_config=None,
         access_log=False,
-        proxy_headers=False,  # nothing here asks for the caller's address
-        # Requests in flight end by their own deadline; a stream of events never does.
+        proxy_headers=False,  # no route uses the caller's address
+        # Requests in flight end at their own deadline; an event stream has none.
         timeout_graceful_shutdown=int(settings.limits.timeout_seconds) + 1,
     )
 
 
-class _Server(uvicorn.Server):
-    """Change to stop, it first refuses new work and ends the streams of events.
+class _DrainingServer(uvicorn.Server):
+    """A server that refuses new requests and ends event streams as soon as it shall stop.
 
-    uvicorn waits for every answer to be complete, and a stream never is by itself.
+    uvicorn waits until every response is complete; an event stream never completes by itself.
     """
 
     def __init__(self, services: Services, config: uvicorn.Config) -> None:
@@ -117,7 +148,7 @@ class _Server(uvicorn.Server):
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     if sys.platform == "win32":
         return None
-    import uvloop  # noqa: PLC0415  not to be had on Windows
+    import uvloop  # noqa: PLC0415  not available on Windows
 
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return factory

@@ -1,1 +1,1 @@
-"""The command; `service.cli` names it."""
+"""Subcommands of `nextvec`. Each module has an `app`, which `service.cli` loads when it runs."""

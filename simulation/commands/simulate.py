@@ -1,11 +1,8 @@
-"""`nextvec simulate`: what a plan does to one's own traffic, before it meets any."""
+"""`nextvec simulate`: simulate the rollouts of a plan on modelled traffic."""
 
 from __future__ import annotations
 
-import argparse
 import logging
-import os
-from pathlib import Path
 
 from pydantic import ValidationError
 from rich import box
@@ -13,10 +10,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from service.commands.options import (
+    CommandWithLists,
+    examples,
+    new_app,
+    print_json_file,
+    with_options,
+)
 from service.rollout.plan.plan_file import load_plan
 from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation import parallel, plot, report
 from simulation.commands import quality
+from simulation.commands.simulate_options import RATIOS, SimulateOptions
 from simulation.latency_distribution import (
     LatencyDistribution,
     LatencyError,
@@ -27,147 +32,93 @@ from simulation.point_estimate_rules import PointEstimateRule
 from simulation.scenario import Scenario
 from simulation.simulation_row import SimulationRow
 
-RATIOS = (1.0, 1.1, 1.2, 1.5, 2.0, 5.0)
+app = new_app()
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--plan", type=Path, help="YAML or JSON file; without it the default plan")
-    parser.add_argument(
-        "--weight",
-        type=float,
-        nargs="+",
-        help="in place of a plan: weights in per cent, held for equal parts of the horizon, "
-        "the last one to its end",
-    )
-    parser.add_argument("--alpha", type=float, help="in place of the plan's own")
-    parser.add_argument(
-        "--latency",
-        type=Path,
-        help="a load test's report.json or a copy of /metrics; without it a lognormal",
-    )
-    parser.add_argument("--median", type=_positive, default=0.05, help="seconds (%(default)s)")
-    parser.add_argument(
-        "--sigma", type=_positive, default=0.5, help="of the lognormal (%(default)s)"
-    )
-    parser.add_argument("--rate", type=_positive, default=50.0, help="requests/s (%(default)s)")
-    parser.add_argument(
-        "--interval", type=_positive, default=15.0, help="seconds between looks (%(default)s)"
-    )
-    parser.add_argument(
-        "--canary-ratio",
-        type=_positive,
-        action="append",
-        help=f"canary's latencies over stable's; repeatable ({' '.join(f'{r:g}' for r in RATIOS)})",
-    )
-    parser.add_argument(
-        "--error-rate", type=_share, default=0.0, help="of the canary's requests, 0..1"
-    )
-    parser.add_argument(
-        "--drift",
-        type=_at_least_one,
-        default=1.0,
-        help="both arms' latencies swing by this factor within an hour",
-    )
-    parser.add_argument(
-        "--ramp",
-        type=_positive,
-        default=1.0,
-        help="the rate grows to so many times by the horizon",
-    )
-    parser.add_argument(
-        "--slowdown",
-        type=_at_least_one,
-        default=1.0,
-        help="of both arms while the canary has traffic: a device they share",
-    )
-    parser.add_argument(
-        "--stall",
-        type=_not_negative,
-        default=0.0,
-        help="seconds for which the canary answers nothing, once, soon after its warm-up",
-    )
-    parser.add_argument("--rollouts", type=_count, default=200, help="a scenario (%(default)s)")
-    parser.add_argument(
-        "--horizon", type=_positive, default=3600.0, help="seconds at most (%(default)s)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn (%(default)s)")
-    parser.add_argument(
-        "--compare", action="store_true", help="also two rules that compare point estimates"
-    )
-    parser.add_argument(
-        "--processes", type=_count, default=os.cpu_count() or 1, help="at once (%(default)s)"
-    )
-    parser.add_argument("--out", type=Path, default=Path("out/simulate"), help="%(default)s")
-    quality.add_arguments(parser, _positive, _share)
+@app.command(
+    cls=CommandWithLists,
+    epilog=examples(
+        "nextvec simulate --plan plan.yaml --rollouts 1000",
+        "nextvec simulate --weight 5 25 50 --canary-ratio 1 1.5 --compare",
+        "nextvec simulate --quality --hit 0.5 --output json",
+    ),
+)
+@with_options(SimulateOptions)
+def simulate(options: SimulateOptions) -> None:
+    """Simulate a plan's rollouts offline.
 
-
-def run(args: argparse.Namespace) -> int:
-    plan = _plan(args)
-    latency = _latency(args)
-    if args.horizon < 2 * args.interval:
+    The report says how often the plan rolls back a good canary, how often it stops a bad
+    one, and after how long.
+    """
+    plan = _plan(options)
+    latency = _latency(options)
+    if options.horizon < 2 * options.interval:
         raise SystemExit(
-            "nextvec simulate: the horizon has no room for two looks; "
+            "nextvec simulate: the horizon is shorter than two evaluations; "
             "raise --horizon or lower --interval"
         )
-    if args.quality:
-        return quality.run(args, plan)
-    ratios = args.canary_ratio or RATIOS
+    if options.quality:
+        quality.run(options, plan)
+        return
+    ratios = options.canary_ratio or RATIOS
     scenarios = [
         Scenario(
             latency=latency,
             ratio=ratio,
-            error_rate=args.error_rate,
-            rate=args.rate,
-            drift=args.drift,
-            ramp=args.ramp,
-            slowdown=args.slowdown,
-            stall=args.stall,
-            interval=args.interval,
-            horizon=args.horizon,
+            error_rate=options.error_rate,
+            rate=options.rate,
+            drift=options.drift,
+            ramp=options.ramp,
+            slowdown=options.slowdown,
+            stall=options.stall,
+            interval=options.interval,
+            horizon=options.horizon,
         )
         for ratio in dict.fromkeys(ratios)
     ]
-    console = Console()
-    # A look that could not be judged would be logged with its traceback; here it is a bug.
+    console = Console(stderr=options.output == "json")
+    # An evaluation that fails is logged with its traceback; in a simulation it is a bug.
     logging.basicConfig(level=logging.WARNING)
     columns = (TextColumn("rollouts"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        rules = 1 + len(PointEstimateRule) if args.compare else 1
-        bar = progress.add_task("rollouts", total=len(scenarios) * args.rollouts * rules)
+        rules = 1 + len(PointEstimateRule) if options.compare else 1
+        bar = progress.add_task("rollouts", total=len(scenarios) * options.rollouts * rules)
         rows = parallel.run(
             scenarios,
             plan,
-            hold=args.weight is not None,
-            compare=args.compare,
-            rollouts=args.rollouts,
-            seed=args.seed,
-            processes=args.processes,
+            hold=options.weight is not None,
+            compare=options.compare,
+            rollouts=options.rollouts,
+            seed=options.seed,
+            processes=options.processes,
             advanced=lambda count: progress.advance(bar, count),
         )
-    settings = _settings(args, plan, latency)
-    report.write(settings, rows, args.out)
-    picture = args.out / "rollouts.png"
-    plot.draw(rows, plan, _title(args, plan, latency), picture)
+    settings = _settings(options, plan, latency)
+    report.write(settings, rows, options.out)
+    picture = options.out / "rollouts.png"
+    plot.draw(rows, plan, _title(options, plan, latency), picture)
+    if options.output == "json":
+        print_json_file(options.out / "report.json")
+        return
     console.print(_table(rows))
     console.print(report.NOTES, style="dim", highlight=False)
-    console.print(f"{args.out / 'report.md'}, {args.out / 'report.json'}, {picture}")
-    return 0
+    console.print(f"{options.out / 'report.md'}, {options.out / 'report.json'}, {picture}")
 
 
-def _plan(args: argparse.Namespace) -> RolloutPlan:
-    """The file's plan, the default one, or one that holds the weights asked for."""
-    if args.plan is not None and args.weight is not None:
-        raise SystemExit("nextvec simulate: --plan and --weight exclude each other; give one")
+def _plan(options: SimulateOptions) -> RolloutPlan:
+    """Return the plan of the file, the default one, or one that holds the given weights."""
+    if options.plan is not None and options.weight is not None:
+        raise SystemExit("nextvec simulate: --plan and --weight exclude each other; pass one")
     fields: dict[str, object] = {}
-    if args.weight is not None:
-        dwell = args.horizon / len(args.weight)
-        # The last one waits for an approval that nobody gives: guardrails go on meanwhile.
-        steps = [{"weight": weight, "min_dwell_seconds": dwell} for weight in args.weight[:-1]]
-        steps.append({"weight": args.weight[-1], "approval": True})
-        fields = {"steps": steps, "deadline_seconds": max(3600.0, 2 * args.horizon)}
-    if args.alpha is not None:
-        fields["alpha"] = args.alpha
-    given = load_plan(args.plan)
+    if options.weight is not None:
+        dwell = options.horizon / len(options.weight)
+        # The last step waits for an approval that never comes, while guardrails keep running.
+        steps = [{"weight": weight, "min_dwell_seconds": dwell} for weight in options.weight[:-1]]
+        steps.append({"weight": options.weight[-1], "approval": True})
+        fields = {"steps": steps, "deadline_seconds": max(3600.0, 2 * options.horizon)}
+    if options.alpha is not None:
+        fields["alpha"] = options.alpha
+    given = load_plan(options.plan)
     try:
         return RolloutPlan.model_validate(given.model_dump() | fields)
     except ValidationError as error:
@@ -178,17 +129,17 @@ def _plan(args: argparse.Namespace) -> RolloutPlan:
         ) from error
 
 
-def _latency(args: argparse.Namespace) -> LatencyDistribution:
-    if args.latency is None:
-        return LognormalLatency(args.median, args.sigma)
+def _latency(options: SimulateOptions) -> LatencyDistribution:
+    if options.latency is None:
+        return LognormalLatency(options.median, options.sigma)
     try:
-        return load(args.latency)
+        return load(options.latency)
     except LatencyError as error:
         raise SystemExit(f"nextvec simulate: {error}") from error
 
 
 def _settings(
-    args: argparse.Namespace, plan: RolloutPlan, latency: LatencyDistribution
+    options: SimulateOptions, plan: RolloutPlan, latency: LatencyDistribution
 ) -> dict[str, object]:
     names = (
         "rate",
@@ -202,21 +153,22 @@ def _settings(
         "seed",
     )
     weights = ", ".join(f"{step.weight:g}" for step in plan.steps)
-    held = "held" if args.weight is not None else "as planned, approvals at once"
+    held = "held" if options.weight is not None else "as planned, approvals at once"
     return {
         "latency": latency.name,
-        **{name: getattr(args, name) for name in names},
+        **{name: getattr(options, name) for name in names},
         "alpha": plan.alpha,
         "weights": f"{weights} % {held}",
         "plan": plan.model_dump(mode="json"),
     }
 
 
-def _title(args: argparse.Namespace, plan: RolloutPlan, latency: LatencyDistribution) -> str:
+def _title(options: SimulateOptions, plan: RolloutPlan, latency: LatencyDistribution) -> str:
     weights = ", ".join(f"{step.weight:g}" for step in plan.steps)
     return (
-        f"{args.rollouts} rollouts each: {args.rate:g} requests/s, {latency.name}, {weights} %, "
-        f"a look every {args.interval:g} s, {args.horizon / 60:g} min at most"
+        f"{options.rollouts} rollouts each: {options.rate:g} requests/s, {latency.name}, "
+        f"{weights} %, evaluated every {options.interval:g} s, "
+        f"at most {options.horizon / 60:g} min"
     )
 
 
@@ -227,33 +179,3 @@ def _table(rows: list[SimulationRow]) -> Table:
     for row in rows:
         shown.add_row(*report.cells(row))
     return shown
-
-
-def _number(text: str, low: float, high: float, wanted: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not low <= value <= high:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
-    return value
-
-
-def _positive(text: str) -> float:
-    return _number(text, 1e-6, 1e9, "a number over 0")
-
-
-def _not_negative(text: str) -> float:
-    return _number(text, 0, 1e9, "a number of at least 0")
-
-
-def _share(text: str) -> float:
-    return _number(text, 0, 1, "a share from 0 to 1")
-
-
-def _at_least_one(text: str) -> float:
-    return _number(text, 1, 1e3, "a factor of at least 1")
-
-
-def _count(text: str) -> int:
-    return int(_number(text, 1, 1e9, "a count of at least 1"))

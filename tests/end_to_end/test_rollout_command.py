@@ -30,7 +30,7 @@ def test_a_person_starts_pauses_and_aborts(serve):
         assert "Paused" in rollout(server, "pause", "--reason", "lunch").stdout
         assert rollout(server, "abort").returncode == 0
         server.wait_for("RolledBack")
-        assert "would be: RolledBack → Pending" in rollout(server, "retry", "--dry-run").stdout
+        assert "preview: RolledBack → Pending" in rollout(server, "retry", "--dry-run").stdout
         assert server.status()["phase"] == "RolledBack"
         for _ in range(2):
             assert rollout(server, "retry", "--idempotency-key", "once").returncode == 0

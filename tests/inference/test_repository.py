@@ -64,9 +64,9 @@ def _edit_manifest(**changes):
         (_break_manifest, "manifest.json"),
         (_edit_manifest(context_window=0), "context_window"),
         (_edit_manifest(surprise=1), "surprise"),
-        (_edit_manifest(version="phase-3"), "says version 'phase-3'"),
-        (_edit_manifest(files={}), r"lists no model\.onnx"),
-        (_edit_manifest(files={"../phase-2/model.onnx": "0"}), r"lists no model\.onnx"),
+        (_edit_manifest(version="phase-3"), "names another version, 'phase-3'"),
+        (_edit_manifest(files={}), r"does not list model\.onnx"),
+        (_edit_manifest(files={"../phase-2/model.onnx": "0"}), r"does not list model\.onnx"),
         (_edit_manifest(files={"model.onnx": "0", "../x": "0"}), "differs|missing"),
     ],
 )

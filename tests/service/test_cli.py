@@ -1,42 +1,79 @@
-"""The command line: a table of names, each imported only when asked for."""
+"""The command line: a table of subcommands, each imported when it runs."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
 from service.cli import COMMANDS, main
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["help"]])
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"]])
 def test_help_lists_every_command(capsys, arguments):
     assert main(arguments) == 0
-    said = capsys.readouterr().out
+    listed = capsys.readouterr().out
     for name in COMMANDS:
-        assert f"  {name} " in said
+        assert f" {name} " in listed
 
 
-def test_a_setting_that_is_no_json_is_named(monkeypatch):
-    """And not quoted: it may hold a secret."""
+def test_help_imports_no_command():
+    """So that it starts fast, and works where only the serving dependencies are installed."""
+    script = (
+        "import sys; from service.cli import main; main(['--help'])\n"
+        "print([m for m in sys.modules if m.split('.')[-1] == 'commands'"
+        " or m in ('numpy', 'torch', 'fastapi', 'httpx')])"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_version_is_the_installed_one(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"nextvec {version('nextvec')}\n"
+
+
+def test_an_invalid_json_setting_is_named_but_not_quoted(monkeypatch):
+    """It may contain a secret."""
     monkeypatch.setenv("NEXTVEC_ROLLOUT__WEBHOOKS", "[https://s3cret")
     with pytest.raises(SystemExit, match=r'field "rollout".*JSON') as ended:
         main(["serve"])
     assert "s3cret" not in str(ended.value)
 
 
-def test_an_unknown_command_is_named(capsys):
-    assert main(["serv"]) == 2
-    assert "no command 'serv'" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "suggestion"),
+    [
+        (["serv"], "Did you mean 'serve'?"),
+        (["rollout", "promot"], "Did you mean 'promote'?"),
+        (["serve", "--cannary", "phase-3"], "Possible options: --canary"),
+    ],
+)
+def test_a_misspelt_word_is_answered_with_a_suggestion(capsys, arguments, suggestion):
+    assert main(arguments) == 2
+    assert suggestion in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_explains_itself(capsys, name):
-    with pytest.raises(SystemExit) as ended:
-        main([name, "--help"])
-    assert ended.value.code == 0
-    assert COMMANDS[name][1] in capsys.readouterr().out
+def test_every_command_has_help_with_examples(capsys, name):
+    assert main([name, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert f"Usage: nextvec {name}" in shown
+    assert f"nextvec {name}" in shown.partition("Examples:")[2]
+
+
+def test_completion_proposes_the_commands():
+    """The protocol of Typer's completion script for bash."""
+    ran = subprocess.run(
+        [sys.executable, "-c", "from service.cli import main; main()"],
+        env={"_NEXTVEC_COMPLETE": "complete_bash", "COMP_WORDS": "nextvec roll", "COMP_CWORD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.stdout.split() == ["rollout"]
 
 
 def test_serving_imports_neither_torch_nor_the_other_packages():

@@ -61,7 +61,7 @@ def test_load_drifts_by_the_factor_and_the_rate_ramps():
 def test_the_counters_draw_both_arms_by_weight():
     counters = SimulatedSource(SimulatedTraffic.of(Scenario(LATENCY)), np.random.default_rng(0))
     counters.serve(0, 1000.0, 0.2)
-    (arms,) = asyncio.run(counters.read("stable", "canary")).counted.requests.values()
+    (arms,) = asyncio.run(counters.read("stable", "canary")).counters.requests.values()
     assert (40_000, 10_000) == pytest.approx((arms.stable.total, arms.canary.total), rel=0.05)
 
 
@@ -115,10 +115,10 @@ def test_who_arrives_in_a_stall_waits_for_its_end():
     assert 0.5 == pytest.approx(waits[np.searchsorted(traffic.edges, 5.0)], rel=0.1)
     counters = SimulatedSource(traffic, np.random.default_rng(0))
     counters.serve(0, 1000.0, 0.5, stalled=500.0)
-    (arms,) = asyncio.run(counters.read("stable", "canary")).counted.requests.values()
+    (arms,) = asyncio.run(counters.read("stable", "canary")).counters.requests.values()
     slow = np.searchsorted(traffic.edges, 1.0)
-    assert 0.45 == pytest.approx(arms.canary.over(slow) / arms.canary.total, rel=0.05)
-    assert arms.stable.over(slow) / arms.stable.total < 0.001
+    assert 0.45 == pytest.approx(arms.canary.slower_than(slow) / arms.canary.total, rel=0.05)
+    assert arms.stable.slower_than(slow) / arms.stable.total < 0.001
 
 
 def test_the_same_seed_is_the_same_rollout():

@@ -12,8 +12,8 @@ from service.errors import VersionError
 from service.manifest import Manifest
 from service.metrics import Metrics, duration_buckets
 from service.rollout.analysis.counters import Counters, Counts, CountsByArm
-from service.rollout.analysis.shadow_stats import ShadowStats, copy_times
-from service.rollout.analysis.sources.registry_source import Snapshot
+from service.rollout.analysis.shadow_stats import ShadowStats, count_copy
+from service.rollout.analysis.sources.evidence_source import Snapshot
 from service.rollout.analysis.verdict import Assessment, VerdictOutcome
 from service.rollout.controller.controller import Controller
 from service.rollout.plan.rollout_plan import RolloutPlan
@@ -151,7 +151,7 @@ class FakeShadow:
 
     def ran(self, count: int = 1, *, faults: int = 0, ratio: float = 1.0) -> None:
         for _ in range(count):
-            modes = copy_times(EDGES, "step", 0.01, 0.01 * ratio)
+            modes = count_copy(EDGES, "step", 0.01, 0.01 * ratio)
             self.seen = self.seen.plus(ShadowStats(EDGES, modes, answered=1, cosine_sum=0.9))
         self.seen = self.seen.plus(ShadowStats(EDGES, faults=faults))
 

@@ -157,7 +157,7 @@ def test_a_checkpoint_that_names_no_documents_says_so(
 @pytest.mark.parametrize(
     ("checkpoints", "more", "says"),
     [
-        ([], [], "name a checkpoint"),
+        ([], [], "pass at least one checkpoint"),
         (["{dir}/absent.safetensors"], [], "no such file"),
         (["{dir}/bare.safetensors"], [], "does not say its window; write .*:500"),
         (["{dir}/tiny.safetensors:0"], [], "does not say its window"),

@@ -44,5 +44,5 @@ def test_a_short_corpus_is_refused(small_file: Path) -> None:
     """With how many vectors it takes; and it takes a corpus."""
     with pytest.raises(SystemExit, match="needs a corpus of 57501 vectors, and this has 320"):
         main(["evaluate", "--pool-demo", "--data", str(small_file)])
-    with pytest.raises(SystemExit, match="name the corpus with --data"):
+    with pytest.raises(SystemExit, match="pass the data set with --data"):
         main(["evaluate", "--pool-demo"])

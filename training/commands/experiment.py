@@ -1,14 +1,15 @@
-"""`nextvec experiment`: the plateau and the hard-negatives probe, each with a verdict."""
+"""`nextvec experiment`: compare two training arms and give a verdict."""
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import torch
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -16,6 +17,11 @@ from architectures import checkpoint
 from architectures.model import NextVectorModel
 from corpora import corpus
 from corpora.corpus import Corpus, CorpusError, CorpusSplit
+from service.commands.options import (
+    examples,
+    new_app,
+    with_options,
+)
 from service.manifest import sha256
 from training import held_out, recipe
 from training.commands.train import recipe_path
@@ -23,64 +29,111 @@ from training.experiments import experiment, verdict
 from training.experiments.experiment import ExperimentArm, ExperimentResult
 from training.experiments.negatives import mine
 from training.experiments.verdict import ExperimentVerdict
+from training.held_out import HoldOut
 from training.recipe import Recipe
 from training.trainer import Progress as Show
 
 PER_TARGET = 8
-"""Hard negatives of a target, at most."""
+"""Largest number of hard negatives per target."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parts = parser.add_subparsers(dest="part", required=True, metavar="EXPERIMENT")
-    plateau = parts.add_parser("plateau", help="does another weight of InfoNCE change anything?")
-    plateau.add_argument(
-        "--alpha", nargs=2, type=float, default=(0.03, 0.05), help="the two weights (0.03 0.05)"
+app = new_app(no_args_is_help=True)
+
+
+@app.callback(
+    help="Train two arms that differ in one setting and compare them.",
+    epilog=examples(
+        "nextvec experiment plateau --data out/data/corpus.npz --alpha 0.03 0.05",
+        "nextvec experiment probe --data out/data/corpus.npz "
+        "--start checkpoints/phase-2.safetensors",
+    ),
+)
+def _experiment() -> None:
+    """Make `plateau` and `probe` subcommands."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentOptions:
+    """Options of every experiment."""
+
+    data: Annotated[Path, typer.Option(help="Data set (.npz), as written by nextvec data.")]
+    recipe: Annotated[str, typer.Option(help="Name of a shipped recipe, or a TOML file.")] = (
+        "phase-2"
     )
-    plateau.add_argument(
-        "--margin", type=float, default=1.0, help="points of Hit@5 that are nothing (%(default)s)"
-    )
-    probe = parts.add_parser("probe", help="are hard negatives worth keeping?")
-    probe.add_argument(
-        "--cosine",
-        nargs=2,
-        type=float,
-        default=(0.75, 0.90),
-        help="of a hard negative with the target, least and most (0.75 0.90)",
-    )
-    for part in (plateau, probe):
-        part.add_argument("--data", type=Path, required=True, help="the corpus (.npz)")
-        part.add_argument("--recipe", default="phase-2", help="a recipe or its file (%(default)s)")
-        part.add_argument("--start", type=Path, help="the checkpoint that both arms go on from")
-        part.add_argument("--epochs", type=int, default=1, help="(%(default)s)")
-        for name in ("window", "batch", "seed"):
-            part.add_argument(f"--{name}", type=int, help="instead of the recipe's")
-        part.add_argument("--share", type=float, default=0.1, help="of the data (%(default)s)")
-        part.add_argument(
-            "--hold-out", choices=held_out.HOLD_OUT, default="both", help="(%(default)s)"
-        )
-        part.add_argument("--out", type=Path, default=Path("out/experiment"), help="(%(default)s)")
+    start: Annotated[Path | None, typer.Option(help="Checkpoint that both arms start from.")] = None
+    epochs: Annotated[int, typer.Option(help="Number of epochs of each arm.")] = 1
+    window: Annotated[
+        int | None, typer.Option(help="Context window in vectors; overrides the recipe.")
+    ] = None
+    batch: Annotated[int | None, typer.Option(help="Batch size; overrides the recipe.")] = None
+    seed: Annotated[int | None, typer.Option(help="Random seed; overrides the recipe.")] = None
+    share: Annotated[float, typer.Option(help="Share of the training data to use, 0 to 1.")] = 0.1
+    hold_out: Annotated[
+        HoldOut,
+        typer.Option(help="Documents to hold out: every eighth (eras), the latest, or both."),
+    ] = "both"
+    out: Annotated[Path, typer.Option(help="Directory for the report.")] = Path("out/experiment")
 
 
-def run(args: argparse.Namespace) -> int:
+@dataclass(frozen=True, kw_only=True)
+class PlateauOptions(ExperimentOptions):
+    """Options of `nextvec experiment plateau`."""
+
+    alpha: Annotated[
+        tuple[float, float], typer.Option(help="The two weights of InfoNCE to compare.")
+    ] = (0.03, 0.05)
+    margin: Annotated[
+        float, typer.Option(help="Percentage points of Hit@5 that count as no difference.")
+    ] = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeOptions(ExperimentOptions):
+    """Options of `nextvec experiment probe`."""
+
+    cosine: Annotated[
+        tuple[float, float],
+        typer.Option(help="Range of the cosine between a hard negative and its target."),
+    ] = (0.75, 0.90)
+
+
+@app.command(epilog=examples("nextvec experiment plateau --data out/data/corpus.npz"))
+@with_options(PlateauOptions)
+def plateau(options: PlateauOptions) -> None:
+    """Test whether the weight of InfoNCE changes Hit@5."""
+    _run("plateau", options)
+
+
+@app.command(epilog=examples("nextvec experiment probe --data out/data/corpus.npz"))
+@with_options(ProbeOptions)
+def probe(options: ProbeOptions) -> None:
+    """Test whether hard negatives improve Hit@5 and Hit@10."""
+    _run("probe", options)
+
+
+def _run(part: str, options: PlateauOptions | ProbeOptions) -> None:
     torch.set_num_threads(1)
     try:
-        whole = corpus.load(args.data)
-        split = held_out.split(whole, args.hold_out)
-        chosen = recipe.load(recipe_path(args.recipe))
+        whole = corpus.load(options.data)
+        split = held_out.split(whole, options.hold_out)
+        chosen = recipe.load(recipe_path(options.recipe))
         chosen = recipe.override(
-            chosen, epochs=args.epochs, window=args.window, batch=args.batch, seed=args.seed
+            chosen,
+            epochs=options.epochs,
+            window=options.window,
+            batch=options.batch,
+            seed=options.seed,
         )
-        start = None if args.start is None else _start(args.start, split)
-        found, verdicts = _run(args, whole, split, chosen, start)
+        start = None if options.start is None else _start(options.start, split)
+        found = _train_arms(options, whole, split, chosen, start)
     except (
         checkpoint.CheckpointError,
         CorpusError,
         recipe.RecipeError,
         ValueError,
     ) as error:
-        raise SystemExit(f"nextvec experiment {args.part}: {error}") from error
-    _write(args, found, verdicts)
-    return 0
+        raise SystemExit(f"nextvec experiment {part}: {error}") from error
+    _write(part, options.out, found, [_verdict(options, result) for result in found.results])
 
 
 def _start(path: Path, split: CorpusSplit) -> tuple[str, NextVectorModel]:
@@ -89,23 +142,23 @@ def _start(path: Path, split: CorpusSplit) -> tuple[str, NextVectorModel]:
     return f"{path.name} (sha256 {sha256(path)[:12]}…)", model
 
 
-def _run(
-    args: argparse.Namespace,
+def _train_arms(
+    options: PlateauOptions | ProbeOptions,
     whole: Corpus,
     split: CorpusSplit,
     chosen: Recipe,
     start: tuple[str, NextVectorModel] | None,
-) -> tuple[ExperimentResult, list[ExperimentVerdict]]:
+) -> ExperimentResult:
     console = Console(stderr=True)
-    thin = experiment.thin(split, args.share)
-    if args.part == "plateau":
-        before, after = args.alpha
+    thin = experiment.thin(split, options.share)
+    if isinstance(options, PlateauOptions):
+        before, after = options.alpha
         arms = (
             ExperimentArm(f"α {before}", replace(chosen, alpha=before)),
             ExperimentArm(f"α {after}", replace(chosen, alpha=after)),
         )
     else:
-        low, high = args.cosine
+        low, high = options.cosine
         negatives = mine(thin.train.vectors, split.train.vectors, low, high, PER_TARGET)
         name = f"hard negatives ({negatives.share:.1%} of targets have one)"
         arms = (ExperimentArm("without", chosen), ExperimentArm(name, chosen, negatives))
@@ -120,26 +173,27 @@ def _run(
 
             return show
 
-        found = experiment.run(whole, thin, arms, start, progress)
-    return found, [_verdict(args, result) for result in found.results]
+        return experiment.run(whole, thin, arms, start, progress)
 
 
-def _verdict(args: argparse.Namespace, result: experiment.ArmComparison) -> ExperimentVerdict:
-    if args.part == "plateau":
-        return verdict.plateau(result.of("hit_at_5").estimate, args.margin / 100)
+def _verdict(
+    options: PlateauOptions | ProbeOptions, result: experiment.ArmComparison
+) -> ExperimentVerdict:
+    if isinstance(options, PlateauOptions):
+        return verdict.plateau(result.of("hit_at_5").estimate, options.margin / 100)
     return verdict.probe(result.of("hit_at_5").estimate, result.of("hit_at_10").estimate)
 
 
 def _write(
-    args: argparse.Namespace, found: ExperimentResult, verdicts: Sequence[ExperimentVerdict]
+    part: str, out: Path, found: ExperimentResult, verdicts: Sequence[ExperimentVerdict]
 ) -> None:
     named = [
         (result.name, verdict) for result, verdict in zip(found.results, verdicts, strict=True)
     ]
     lines = [f"**{name}: {item.word}.** {item.reason}." for name, item in named]
     text = "\n".join([found.as_markdown(), "", *lines, ""])
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / f"{args.part}.md").write_text(text)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"{part}.md").write_text(text)
     content = {**found.as_json(), "verdicts": {name: asdict(item) for name, item in named}}
-    (args.out / f"{args.part}.json").write_text(json.dumps(content, indent=1) + "\n")
-    print(f"{text}\nwritten to {args.out}/{args.part}.md and .json")
+    (out / f"{part}.json").write_text(json.dumps(content, indent=1) + "\n")
+    print(f"{text}\nwritten to {out}/{part}.md and .json")

@@ -1,4 +1,4 @@
-"""`nextvec evaluate --sweep`: one thing varied, the rest held."""
+"""`nextvec evaluate --sweep`: vary one factor and hold the others."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from rich.console import Console
@@ -20,14 +22,22 @@ from training.sweeps import context, plot, policy, pools, position, reach
 from training.sweeps.setting import Advance, SweepSetting, choose
 from training.sweeps.sweep import Sweep
 
-NAMES = ("context", "pool", "policy", "position", "reach")
+
+class SweepName(StrEnum):
+    """The factor that a sweep varies."""
+
+    CONTEXT = "context"
+    POOL = "pool"
+    POLICY = "policy"
+    POSITION = "position"
+    REACH = "reach"
 
 
 @dataclass(frozen=True)
 class SweepSpec:
-    """What to sweep, on which held-out set, at how many positions."""
+    """What to sweep, on which held-out set, and at how many positions."""
 
-    names: Sequence[str]
+    names: Sequence[SweepName]
     held_out: str
     positions: int
     pool: PoolSpec
@@ -35,43 +45,49 @@ class SweepSpec:
 
 
 def run(
-    wish: SweepSpec,
+    spec: SweepSpec,
     corpus: Corpus,
     models: Sequence[EvaluatedModel],
     out: Path,
     console: Console,
+    output: Literal["text", "json"] = "text",
 ) -> None:
-    """Write each sweep as `sweep-NAME.md`, `.json` and `.png` under `out`.
+    """Write each sweep as `sweep-NAME.md`, `.json` and `.png` under `out`, and print it.
 
-    Raises `CorpusError` where a model was trained on the set, `ValueError` where the
-    set is too small.
+    Raises `CorpusError` for a model that was trained on the set, and `ValueError` for a
+    set that is too small.
     """
-    one = next(found for found in held_out.sets(corpus) if found.name == wish.held_out)
+    one = next(found for found in held_out.sets(corpus) if found.name == spec.held_out)
     check_length(models, one)
-    if not wish.include_seen:
+    if not spec.include_seen:
         check_held_out(models, one)
     rules = baselines.all_rules(held_out.split(corpus, "both").train.vectors)
-    pool = wish.pool.draw(one)
+    pool = spec.pool.draw(one)
     everything = SweepSetting(
         one, pool, np.arange(1, len(one.corpus.vectors)), tuple(models), rules
     )
     settings = {
         name: everything
         if name == "position"
-        else choose(one, pool, tuple(models), rules, wish.positions, _first(name, models))
-        for name in wish.names
+        else choose(one, pool, tuple(models), rules, spec.positions, _first(name, models))
+        for name in spec.names
     }
     out.mkdir(parents=True, exist_ok=True)
+    results: dict[str, object] = {}
     for name, setting in settings.items():
         found = _swept(name, setting, console)
         (out / f"sweep-{name}.md").write_text(found.as_markdown())
         plot.draw(found, out / f"sweep-{name}.png")
         (out / f"sweep-{name}.json").write_text(json.dumps(found.as_json(), indent=1) + "\n")
-        print(f"{found.as_markdown()}\nwritten to {out}/sweep-{name}.md, .json and .png\n")
+        if output == "text":
+            print(f"{found.as_markdown()}\nwritten to {out}/sweep-{name}.md, .json and .png\n")
+        results[name] = found.as_json()
+    if output == "json":
+        print(json.dumps(results, indent=1))
 
 
 def _first(name: str, models: Sequence[EvaluatedModel]) -> int:
-    """How many vectors a position needs before it, so that every point is of the same kind."""
+    """Return the number of vectors that must precede a position for every point to use it."""
     window = max(entry.window for entry in models)
     return {"context": max(context.LENGTHS), "policy": window + 1, "reach": window}.get(name, 1)
 

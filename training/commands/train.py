@@ -1,60 +1,85 @@
-"""`nextvec train`: a corpus and a recipe to a checkpoint, its history and its curve."""
+"""`nextvec train`: train a recipe on a data set."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from architectures import checkpoint
 from architectures.model import NextVectorModel
 from corpora import corpus
+from service.commands.options import examples, new_app, with_options
 from service.manifest import sha256
-from training import held_out, recipe
+from training import held_out, recipe, trainer
 from training.checkpoint_store import CheckpointStore, ResumeError
+from training.held_out import HoldOut
 from training.plots import learning_curve
 from training.recipe import Recipe
-from training.trainer import TrainingResult, train
+
+app = new_app()
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", help="phase-2, phase-3, …, or the path of a recipe's TOML file")
-    parser.add_argument("--data", type=Path, required=True, help="the corpus (.npz)")
-    parser.add_argument("--out", type=Path, default=Path("out/train"), help="where results go")
-    parser.add_argument("--start", type=Path, help="a checkpoint to go on from")
-    parser.add_argument("--epochs", type=int, help="instead of the recipe's")
-    parser.add_argument("--seed", type=int, help="instead of the recipe's")
-    parser.add_argument(
-        "--hold-out",
-        choices=held_out.HOLD_OUT,
-        default="eras",
-        help="every eighth document, the latest, or both (%(default)s)",
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """Options of `nextvec train`."""
+
+    recipe: Annotated[
+        str, typer.Argument(help="Name of a shipped recipe (phase-2, phase-3, …) or a TOML file.")
+    ]
+    data: Annotated[Path, typer.Option(help="Data set (.npz), as written by nextvec data.")]
+    out: Annotated[Path, typer.Option(help="Directory for the results.")] = Path("out/train")
+    start: Annotated[
+        Path | None, typer.Option(help="Checkpoint to start from instead of random weights.")
+    ] = None
+    epochs: Annotated[int | None, typer.Option(help="Number of epochs; overrides the recipe.")] = (
+        None
     )
-    parser.add_argument(
-        "--restart",
-        action="store_true",
-        help="begin anew where an unfinished run in --out could be gone on from",
+    seed: Annotated[int | None, typer.Option(help="Random seed; overrides the recipe.")] = None
+    hold_out: Annotated[
+        HoldOut,
+        typer.Option(
+            help="Documents to hold out: every eighth (eras), the latest, or both.",
+        ),
+    ] = "eras"
+    restart: Annotated[
+        bool,
+        typer.Option(
+            "--restart", help="Start over instead of resuming an unfinished run in --out."
+        ),
+    ] = False
+
+
+@app.command(
+    epilog=examples(
+        "nextvec train phase-2 --data out/data/corpus.npz",
+        "nextvec train phase-3 --data out/data/corpus.npz --start checkpoints/phase-2.safetensors",
     )
+)
+@with_options(TrainOptions)
+def train(options: TrainOptions) -> None:
+    """Train a model; write its checkpoint, history and learning curve.
 
-
-def run(args: argparse.Namespace) -> int:
+    An interrupted run resumes from its last completed epoch when it is started again.
+    """
     try:
-        chosen = recipe.load(recipe_path(args.recipe))
-        chosen = recipe.override(chosen, epochs=args.epochs, seed=args.seed)
-        split = held_out.split(corpus.load(args.data), args.hold_out)
-        start = None if args.start is None else _start(args.start, chosen)
-        start_says = None if args.start is None else checkpoint.metadata(args.start)
+        chosen = recipe.load(recipe_path(options.recipe))
+        chosen = recipe.override(chosen, epochs=options.epochs, seed=options.seed)
+        split = held_out.split(corpus.load(options.data), options.hold_out)
+        start = None if options.start is None else _start(options.start, chosen)
+        start_says = None if options.start is None else checkpoint.metadata(options.start)
         if start_says is not None:
             held_out.check_start(start_says, split.held_out)
-        digest = sha256(args.data)
-        store = _store(args, chosen, digest)
+        digest = sha256(options.data)
+        store = _store(options, chosen, digest)
     except (recipe.RecipeError, corpus.CorpusError, checkpoint.CheckpointError) as error:
         raise SystemExit(f"nextvec train: {error}") from error
     console = Console(stderr=True)
@@ -72,46 +97,47 @@ def run(args: argparse.Namespace) -> int:
                 bar.console.print(text)
 
         try:
-            result = train(split, chosen, show, start, store=store)
+            result = trainer.train(split, chosen, show, start, store=store)
         except ResumeError as error:
             raise SystemExit(f"nextvec train: {error}") from error
         except ValueError as error:
-            raise SystemExit(f"nextvec train: {args.data}: {error}") from error
-    said = held_out.metadata(split.train, args.hold_out, digest, start_says)
-    target = _write(args.out, chosen, result, said)
+            raise SystemExit(f"nextvec train: {options.data}: {error}") from error
+    said = held_out.metadata(split.train, options.hold_out, digest, start_says)
+    target = _write(options.out, chosen, result, said)
     store.remove()
     print(f"{target}: Hit@5 {result.best.hit_at_5:.4f} at epoch {result.best.epoch}")
-    return 0
 
 
 def _start(path: Path, chosen: Recipe) -> NextVectorModel:
     model = checkpoint.load(path)
     if chosen.architecture != model.ARCHITECTURE:
         raise checkpoint.CheckpointError(
-            f"{path}: is of the architecture {model.ARCHITECTURE}, and {chosen.name} of "
-            f"{chosen.architecture}: start from one of the same"
+            f"{path} has the architecture {model.ARCHITECTURE}, but {chosen.name} uses "
+            f"{chosen.architecture}: start from a checkpoint of the same architecture"
         )
     return model
 
 
-def _store(args: argparse.Namespace, chosen: Recipe, dataset_sha256: str) -> CheckpointStore:
-    """The store of this run's state, identified by everything that decides the run."""
+def _store(options: TrainOptions, chosen: Recipe, dataset_sha256: str) -> CheckpointStore:
+    """Return the store of the unfinished run, keyed by everything that determines its result."""
     run = {
         "recipe": asdict(chosen),
         "dataset_sha256": dataset_sha256,
-        "hold_out": args.hold_out,
-        "start_sha256": None if args.start is None else sha256(args.start),
+        "hold_out": options.hold_out,
+        "start_sha256": None if options.start is None else sha256(options.start),
     }
     store = CheckpointStore(
-        args.out / f"{chosen.name}.unfinished.pt", json.dumps(run, sort_keys=True)
+        options.out / f"{chosen.name}.unfinished.pt", json.dumps(run, sort_keys=True)
     )
-    if args.restart:
+    if options.restart:
         store.remove()
     return store
 
 
-def _write(out: Path, chosen: Recipe, result: TrainingResult, said: Mapping[str, str]) -> Path:
-    """The checkpoint, the history and the curve; the checkpoint last."""
+def _write(
+    out: Path, chosen: Recipe, result: trainer.TrainingResult, said: Mapping[str, str]
+) -> Path:
+    """Write history, learning curve and checkpoint, in this order."""
     out.mkdir(parents=True, exist_ok=True)
     data = {key: said[key] for key in ("dataset_sha256", "hold_out")}
     history = json.dumps({**result.as_json(chosen), "data": data}, indent=1)
@@ -129,12 +155,12 @@ def _write(out: Path, chosen: Recipe, result: TrainingResult, said: Mapping[str,
 
 
 def recipe_path(name: str) -> Path:
-    """A shipped recipe's file by its name, or any file by its path."""
+    """Return the file of a shipped recipe, by name, or of any recipe, by path."""
     if "/" in name or name.endswith(".toml"):
         return Path(name)
     known = Path(str(resources.files("training") / "recipes"))
     path = known / f"{name}.toml"
     if not path.is_file():
         names = ", ".join(sorted(p.stem for p in known.glob("*.toml")))
-        sys.exit(f"nextvec train: there is no recipe {name!r}; there are {names}")
+        sys.exit(f"nextvec train: there is no recipe {name!r}; the shipped ones are {names}")
     return path

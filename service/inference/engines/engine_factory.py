@@ -1,4 +1,4 @@
-"""From a version's files to the engine that the settings ask for."""
+"""Makes the engine that the settings ask for from a version's files."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ logger = logging.getLogger(__name__)
 
 
 def load_engine(settings: EngineSettings, files: VersionFiles) -> Engine:
-    """The version's engine, in the precision chosen for the provider that is got.
+    """The version's engine, in the precision that suits the provider in use.
 
-    On CUDA a Memory-Augmented GRU runs on the kernels of `service.inference.engines.cuda`, unless
-    another precision than fp32 is asked for or they do not hold. Else the states of
-    sessions stay on the device, if the version has the graph for it. Raises `VersionError`.
+    On CUDA a Memory-Augmented GRU runs on the kernels of `service.inference.engines.cuda`,
+    unless a precision other than fp32 is asked for or the kernels fail their check. Otherwise
+    session states stay on the device if the version has the graphs for it. Raises
+    `VersionError`.
     """
     load = partial(
         OnnxEngine,
@@ -65,7 +66,7 @@ def _open_kernels(full: Engine, files: VersionFiles) -> Engine:
 def with_pool(
     settings: EngineSettings, files: VersionFiles, full: Engine, precision: Precision
 ) -> Engine:
-    """`full`, its steps over states kept on its device; `full` itself for a version without."""
+    """`full` with steps over states on its device, or `full` itself if the version lacks graphs."""
     step = STEP_POOLED[precision]
     if step not in files.manifest.files:
         return full

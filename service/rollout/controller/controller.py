@@ -9,7 +9,7 @@ from service.clock import Clock
 from service.metrics import Metrics
 from service.rollout.analysis.baseline import Baseline
 from service.rollout.analysis.shadow_stats import ShadowStats
-from service.rollout.analysis.sources.registry_source import EvidenceSource
+from service.rollout.analysis.sources.evidence_source import EvidenceSource
 from service.rollout.controller.canary_loader import CanaryLoader
 from service.rollout.controller.change_handler import ChangeHandler
 from service.rollout.controller.executor import ChangeExecutor

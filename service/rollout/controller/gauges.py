@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from service.metrics import Metrics
-from service.rollout.analysis.guardrails.suite import BUILDERS
+from service.rollout.analysis.guardrails.registry import GUARDRAIL_NAMES
 from service.rollout.analysis.shadow_stats import NAME as SHADOW
 from service.rollout.routing.traffic_split import BASIS_POINTS
 from service.rollout.state.events import TRANSITIONS, Transition
@@ -17,7 +17,7 @@ def create(metrics: Metrics) -> None:
     """Create every label set at 0, so that an alert sees the first rollback as a rise."""
     for source, target, reason in TRANSITIONS:
         metrics.rollout_transitions.labels(source, target, reason)
-    for name in BUILDERS:
+    for name in GUARDRAIL_NAMES:
         for side in ("fail", "pass"):
             metrics.guardrail_log_evidence.labels(name, side)
             metrics.guardrail_log_bound.labels(name, side)
@@ -48,7 +48,7 @@ def publish(metrics: Metrics, record: RolloutRecord) -> None:
         agreement = verdicts[SHADOW].details["agreement"]
         if isinstance(agreement, float):
             metrics.shadow_agreement.labels(rollout.canary).set(agreement)
-    for name in BUILDERS:
+    for name in GUARDRAIL_NAMES:
         verdict = verdicts.get(name)
         evidence, bound = metrics.guardrail_log_evidence, metrics.guardrail_log_bound
         evidence.labels(name, "fail").set(verdict.log_fail if verdict else 0)

@@ -10,7 +10,7 @@ from service.clock import Clock
 from service.rollout.analysis.baseline import Baseline
 from service.rollout.analysis.run import run_analysis
 from service.rollout.analysis.shadow_stats import ShadowStats
-from service.rollout.analysis.sources.registry_source import EvidenceSource
+from service.rollout.analysis.sources.evidence_source import EvidenceSource
 from service.rollout.controller.canary_loader import CanaryLoader
 from service.rollout.controller.completion import run_to_completion
 from service.rollout.controller.executor import ChangeExecutor
@@ -104,7 +104,7 @@ class Ticker:
 
     async def _observe_stable(self) -> None:
         """Without a canary in traffic: note stable's counters, and retry an unsaved record."""
-        await self._baseline.look(self._executor.rollout.stable, self._clock.time())
+        await self._baseline.observe(self._executor.rollout.stable, self._clock.time())
         async with self._executor.lock:
             if not self._executor.recorded and not self._stopping.is_set():
                 await self._executor.retry_save()

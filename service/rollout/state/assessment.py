@@ -16,10 +16,12 @@ def assess_record(record: RolloutRecord) -> Assessment | None:
         return None
     suite = GuardrailSuite.of(rollout.plan, record.evidence.edges, rollout.attempt)
     assessment = suite.assess(record.evidence, rollout.step)
-    return add_shadow(rollout.plan.steps[rollout.step], record.shadow, assessment)
+    return with_shadow_verdict(rollout.plan.steps[rollout.step], record.shadow, assessment)
 
 
-def add_shadow(step: PlanStep, shadow: ShadowStats | None, assessment: Assessment) -> Assessment:
+def with_shadow_verdict(
+    step: PlanStep, shadow: ShadowStats | None, assessment: Assessment
+) -> Assessment:
     """In a shadow step, the assessment that its own verdict decides.
 
     A guardrail that fails still decides against the canary.

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from service.rollout.analysis.guardrails.suite import Evidence
+from service.rollout.analysis.evidence import Evidence
 from service.rollout.analysis.shadow_stats import ShadowStats
-from service.rollout.analysis.sources.registry_source import Snapshot
+from service.rollout.analysis.sources.evidence_source import Snapshot
 from service.rollout.analysis.verdict import Assessment
 from service.rollout.plan.gate import GateMiss
 from service.rollout.plan.rollout_plan import RolloutPlan

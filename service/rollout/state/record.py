@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from service.rollout.analysis.guardrails.suite import Evidence
+from service.rollout.analysis.evidence import Evidence
 from service.rollout.analysis.shadow_stats import ShadowStats
-from service.rollout.analysis.sources.registry_source import Snapshot
+from service.rollout.analysis.sources.evidence_source import Snapshot
 from service.rollout.analysis.verdict import Assessment
 from service.rollout.state.rollout_state import RolloutState
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from service.inference.engines.buckets import BUCKETS
-from service.inference.engines.graph_replay import stale
+from service.inference.engines.graph_replay import stale_buckets
 from tests.support.array_device import ArrayDevice
 from tests.support.fakes import DIM, DIMENSIONS
 
@@ -35,7 +35,7 @@ class Graphed(ArrayDevice):
 def test_sizes_that_answer_old_inputs_are_found(wrong, part):
     """Whichever of the inputs was captured for good."""
     device = Graphed(wrong, part)
-    assert tuple(wrong) == stale(device, DIMENSIONS)
+    assert tuple(wrong) == stale_buckets(device, DIMENSIONS)
     assert device.graphed
 
 
@@ -43,5 +43,5 @@ def test_what_is_not_finite_does_not_hold():
     device = Graphed((), "vectors")
     device.states[:] = np.nan
     device.write = lambda _slots, _states: None
-    assert BUCKETS == stale(device, DIMENSIONS)
+    assert BUCKETS == stale_buckets(device, DIMENSIONS)
     assert DIM == device.states.shape[-1]

@@ -45,10 +45,10 @@ def test_auto_takes_what_is_near_and_a_person_what_they_name(wanted, provider, c
 @pytest.mark.parametrize(
     ("wanted", "provider", "cosines", "said"),
     [
-        ("int8", CPU, {}, "carries fp32 only: export it with --int8"),
-        ("fp16", CUDA, {"int8": 1.0}, "carries fp32, int8 only: export it with --fp16"),
-        ("fp16", CPU, {"fp16": 1.0}, "gains nothing on CPUExecutionProvider: set auto or fp32"),
-        ("int8", CUDA, {"int8": 1.0}, "gains nothing on CUDA.*: set auto or fp32 or fp16"),
+        ("int8", CPU, {}, "has only fp32; export it with --int8"),
+        ("fp16", CUDA, {"int8": 1.0}, "has only fp32, int8; export it with --fp16"),
+        ("fp16", CPU, {"fp16": 1.0}, "is not faster on CPUExecutionProvider; set auto or fp32"),
+        ("int8", CUDA, {"int8": 1.0}, "is not faster on CUDA.*; set auto or fp32 or fp16"),
     ],
 )
 def test_what_cannot_be_is_refused_with_a_way_out(wanted, provider, cosines, said):
@@ -60,5 +60,5 @@ def test_a_version_of_an_older_export_runs_in_fp32():
     """Its manifest lists no precisions."""
     manifest = manifest_of("phase-3", 8, "0" * 64)
     assert "fp32" == choose(manifest, "auto", CPU)
-    with pytest.raises(VersionError, match="carries fp32 only"):
+    with pytest.raises(VersionError, match="has only fp32"):
         choose(manifest, "int8", CPU)

@@ -43,7 +43,7 @@ def test_an_answer_of_another_shape_is_the_engines_fault():
             return super().run(vectors, lengths, state)[0][:, 1:], state
 
     cold = np.zeros((1, DIM), np.float32)
-    with pytest.raises(EngineFault, match="the engine answered"):
+    with pytest.raises(EngineFault, match="the engine returned"):
         advance(Short(), unit_vectors(1)[:, None], np.ones(1, np.int32), [cold])
 
 

@@ -30,7 +30,7 @@ def test_a_canary_that_only_fails_is_rolled_back_during_warm_up(world):
         assert world.phase == "RolledBack"
         message = world.controller.status()["message"]
         assert "errors fail: " in message
-        assert "20 of 20 canary requests failed and 0 of 200 stable ones" in message
+        assert "canary: 20 of 20 requests failed, stable: 0 of 200" in message
 
     asyncio.run(story())
 

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from service.rollout.analysis.counters import Counters, CountsByArm
 from service.rollout.analysis.e_process import EProcess
+from service.rollout.analysis.evidence import Evidence
 from service.rollout.analysis.guardrails.guardrail import Measurement
 from service.rollout.analysis.guardrails.latency import LatencyState
-from service.rollout.analysis.guardrails.suite import Evidence, GuardrailSuite
-from service.rollout.analysis.sources.registry_source import Snapshot
+from service.rollout.analysis.guardrails.suite import GuardrailSuite
+from service.rollout.analysis.sources.evidence_source import Snapshot
 from service.rollout.state.change_request import ChangeRequest, IdempotentResponse
 from service.rollout.state.events import Phase, Reason
 from service.rollout.state.record import RolloutRecord
@@ -43,7 +44,7 @@ def record(generation: int = 1) -> RolloutRecord:
     )
     tests = Evidence(EDGES)
     for _ in range(2):
-        tests, _ = GuardrailSuite.of(QUICK, EDGES, 1).look(tests, Measurement(counted), 0)
+        tests, _ = GuardrailSuite.of(QUICK, EDGES, 1).update(tests, Measurement(counted), 0)
     rollout = RolloutState(
         "a",
         Phase.PROGRESSING,
@@ -73,9 +74,9 @@ def test_a_record_comes_back_exactly(tmp_path):
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=8, max_size=8), st.floats(0, 1e10))
 def test_floats_lose_nothing(bets, at):
-    wager = EProcess(tuple(bets), tuple(bets), peak=bets[0])
+    process = EProcess(tuple(bets), tuple(bets), peak=bets[0])
     kept = RolloutRecord(
-        RolloutState("a", since=at), Evidence(EDGES, latency=LatencyState(wager)), None, at
+        RolloutState("a", since=at), Evidence(EDGES, {"latency": LatencyState(process)}), None, at
     )
     assert kept == load_record(dump_record(kept))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import MPNetConfig, MPNetModel, PreTrainedTokenizerFast
 
 from corpora.corpus import CorpusError
-from training.commands import data
+from service.cli import main
 from training.data.embedder import SentenceEncoder
 
 _WORDS = ["<s>", "<pad>", "</s>", "[UNK]", "the", "state", "of", "union", "is", "good", "bad"]
@@ -69,14 +68,12 @@ def test_the_command_builds_from_a_folder_of_text(
     for name in ("one", "two"):
         text = f"The state of the union {name} is good. The union {name} is good and bad."
         (tmp_path / "texts" / f"{name}.txt").write_text(text)
-    parser = argparse.ArgumentParser()
-    data.add_arguments(parser)
     options = ["--embedder", str(encoder_folder), "--out", str(tmp_path / "built")]
-    assert 0 == data.run(parser.parse_args(["build", str(tmp_path / "texts"), *options]))
+    assert 0 == main(["data", "build", str(tmp_path / "texts"), *options])
     assert "4 vectors of width 768 in 2 documents" in capsys.readouterr().out
     np.save(tmp_path / "mine.npy", np.eye(3, 768))
-    arguments = ["import", str(tmp_path / "mine.npy"), "--out", str(tmp_path / "taken")]
-    assert 0 == data.run(parser.parse_args(arguments))
+    arguments = ["data", "import", str(tmp_path / "mine.npy"), "--out", str(tmp_path / "taken")]
+    assert 0 == main(arguments)
     assert "3 vectors of width 768 in 1 documents" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="two documents are called mine"):
-        data.run(parser.parse_args([*arguments[:2], str(tmp_path / "mine.npy"), *arguments[2:]]))
+        main([*arguments[:3], str(tmp_path / "mine.npy"), *arguments[3:]])

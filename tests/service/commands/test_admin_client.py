@@ -1,19 +1,19 @@
-"""`nextvec rollout` at an address that is not the service's: one line that says so, no trace."""
+"""`nextvec rollout` against addresses that are not the service: one line, no traceback."""
 
 from __future__ import annotations
 
-import argparse
+import json
 import socket
 import threading
 
 import pytest
 
-from service.commands import rollout
+from service.cli import main
 
 
 @pytest.fixture
 def answering():
-    """A server that answers whatever it is asked with the same bytes; its address."""
+    """A function that starts a server with one fixed response and returns its address."""
     listening = []
 
     def begin(content: bytes) -> str:
@@ -39,12 +39,6 @@ def answering():
         server.close()
 
 
-def arguments(*given: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    rollout.add_arguments(parser)
-    return parser.parse_args(given)
-
-
 def http(content: bytes, status: bytes = b"200 OK") -> bytes:
     head = b"HTTP/1.1 %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
     return head % (status, len(content)) + content
@@ -67,7 +61,7 @@ def http(content: bytes, status: bytes = b"200 OK") -> bytes:
 )
 def test_an_answer_of_another_service_is_one_line(answering, action, content):
     with pytest.raises(SystemExit, match="nextvec rollout: "):
-        rollout.run(arguments("--url", answering(content), *action))
+        main(["rollout", "--url", answering(content), *action])
 
 
 @pytest.mark.parametrize(
@@ -76,4 +70,32 @@ def test_an_answer_of_another_service_is_one_line(answering, action, content):
 )
 def test_an_address_or_token_that_cannot_be_sent_is_one_line(url, token):
     with pytest.raises(SystemExit, match="nextvec rollout: "):
-        rollout.run(arguments("--url", url, "--token", token, "status"))
+        main(["rollout", "--url", url, "--token", token, "status"])
+
+
+@pytest.mark.parametrize("action", [["status"], ["start", "phase-3"]])
+def test_a_redirect_is_refused(answering, action):
+    """The other address would receive the token and the change."""
+    other = answering(http(b'{"phase": "Healthy"}'))
+    redirect = b"HTTP/1.1 307 X\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % other.encode()
+    with pytest.raises(SystemExit, match="nextvec rollout: HTTP 307"):
+        main(["rollout", "--url", answering(redirect), *action])
+
+
+@pytest.mark.parametrize("option", [["--json"], ["--output", "json"], ["-o", "json"]])
+def test_the_status_as_json_is_the_response(answering, capsys, option):
+    status = {"phase": "Healthy", "message": "no [canary] is running"}
+    url = answering(http(json.dumps(status).encode()))
+    assert 0 == main(["rollout", "--url", url, "status", *option])
+    assert status == json.loads(capsys.readouterr().out)
+
+
+def test_the_history_as_json_is_the_response(answering, capsys):
+    url = answering(http(b'[{"actor": "approver"}]'))
+    assert 0 == main(["rollout", "--url", url, "history", "-o", "json"])
+    assert [{"actor": "approver"}] == json.loads(capsys.readouterr().out)
+
+
+def test_an_override_of_the_gate_requires_a_reason():
+    with pytest.raises(SystemExit, match="requires --reason"):
+        main(["rollout", "start", "phase-3", "--override-gate"])

@@ -1,0 +1,98 @@
+"""An act approves its steps, stops at the end of the rollout, and gives up in time."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from loadtest.demo import run
+from loadtest.demo.environment import EnvironmentSetupError
+from loadtest.demo.run import ActRun
+from loadtest.demo.scenario import ACTS
+from loadtest.rollout_client import parse_sample
+from tests.support.rollout_status import status
+
+PAUSED = {"phase": "Paused", "reason": "approval"}
+DONE = {"phase": "Healthy", "stable": "phase-3", "generation": 9}
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch):
+    """Polls do not wait."""
+    monkeypatch.setattr(run, "_POLL_SECONDS", 0.0)
+
+
+@dataclass
+class FakeDriver:
+    """A driver whose time advances by a second at each reading."""
+
+    time: float = 0.0
+
+    def now(self):
+        self.time += 1.0
+        return self.time
+
+
+@dataclass
+class FakeAdmin:
+    """Records the generations that it promotes."""
+
+    promoted: list[int] = field(default_factory=list)
+
+    async def promote(self, generation):
+        self.promoted.append(generation)
+        return parse_sample(status(generation=generation + 1), 0.0)
+
+
+@dataclass
+class FakeServer:
+    """Ends at the given check."""
+
+    checks: int = 1000
+
+    def check(self):
+        self.checks -= 1
+        if self.checks < 0:
+            raise EnvironmentSetupError("the server ended")
+
+
+def follow(statuses, seconds=1000.0, server=None):
+    """Follow a rollout that started at generation 3; each poll sees the next status."""
+    act_run = ActRun(ACTS[1], FakeDriver(), unloaded_latency=0.1, rate=5.0)
+    admin = FakeAdmin()
+    remaining = [parse_sample(status(**changes), 0.0) for changes in statuses]
+
+    def show(_):
+        if remaining:
+            act_run.samples.append(remaining.pop(0))
+
+    asyncio.run(run._follow_rollout(act_run, admin, 3, seconds, server or FakeServer(), show))
+    return act_run, admin
+
+
+def test_a_paused_step_is_approved_and_the_end_is_awaited():
+    act_run, admin = follow([{}, PAUSED, {"generation": 4}, DONE])
+    assert [3] == admin.promoted
+    assert "Healthy" == act_run.latest.phase
+    assert [] == act_run.problems
+
+
+def test_a_pause_for_another_reason_ends_the_act():
+    """It would not continue by itself."""
+    act_run, admin = follow([{}, {"phase": "Paused", "reason": "no_data"}])
+    assert [] == admin.promoted
+    assert "no_data" == act_run.latest.reason
+
+
+def test_a_rollout_that_does_not_end_in_time_is_a_problem():
+    act_run, _ = follow([{}], seconds=20.0)
+    (problem,) = act_run.problems
+    assert problem.startswith("the rollout did not end within 20 s at 5.0 requests/s")
+    assert "a single request takes 100 ms here" in problem
+
+
+def test_a_server_that_ends_stops_the_act():
+    with pytest.raises(EnvironmentSetupError, match="the server ended"):
+        follow([{}], server=FakeServer(checks=2))
