@@ -8,8 +8,6 @@ from service.errors import Invalid
 from service.settings import AdminSettings
 from tests.support.fakes import unit_vectors
 
-pytestmark = pytest.mark.anyio
-
 READS = [("GET", ""), ("GET", "/history")]
 OPERATOR = [("POST", ""), ("POST", "/pause"), ("POST", "/abort"), ("POST", "/retry")]
 APPROVER = [("POST", "/promote"), ("POST", "/resume"), ("POST", "/undo")]

@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 from service.contexts.prefix_cache import ENTRY_BYTES, PrefixCache
 from tests.support.fakes import unit_vectors
 
-pytestmark = pytest.mark.anyio
-
 BLOCK = 4
 STATE_BYTES = 8
 

@@ -10,8 +10,6 @@ from service.contexts.session_store import Begin, SessionStore
 from service.errors import Gone, NotFound
 from tests.support.fakes import DIM, FakeClock, unit_vectors
 
-pytestmark = pytest.mark.anyio
-
 
 def store_of(clock=None, **limits):
     settings = {"max_bytes": 10**6, "ttl_seconds": 60, "history_vectors": 8, "dim": DIM, **limits}

@@ -10,8 +10,6 @@ from service.inference.repository import Repository
 from service.inference.scheduling.scheduler import Scheduler
 from tests.support.fakes import FakeClock, FakeEngine, manifest_of, put_version, unit_vectors
 
-pytestmark = pytest.mark.anyio
-
 
 def registry_of(models, engines, history_vectors=1000):
     def scheduler(engine, _version):

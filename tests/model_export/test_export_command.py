@@ -17,6 +17,8 @@ from service.cli import main
 from service.inference.engines.onnx_engine import OnnxEngine
 from service.manifest import Manifest, sha256
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def saved(model: MemoryAugmentedGRU, tmp_path: Path) -> Path:

@@ -23,6 +23,8 @@ from service.manifest import STATE_READ, STATE_WRITE, STEP_POOLED, Dimensions
 from service.settings import EngineSettings
 from tests.support.fakes import manifest_of
 
+pytestmark = pytest.mark.slow
+
 DIMENSIONS = Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN)
 COLD = np.zeros((LAYERS, HIDDEN), np.float32)
 

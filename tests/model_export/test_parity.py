@@ -13,6 +13,8 @@ from model_export.parity import ParityCase, ParityError
 from service.inference.engines.engine import Engine
 from service.manifest import Dimensions
 
+pytestmark = pytest.mark.slow
+
 Array = NDArray[np.float32]
 SMALL = (ParityCase.whole(2, 3), ParityCase.ragged((5, 1, 3)), ParityCase.in_pieces(1, (3, 1, 4)))
 

@@ -9,8 +9,6 @@ import pytest
 from service.errors import DeadlineExceeded
 from service.prediction.deadline import CallerDeadlineExceeded, Deadline
 
-pytestmark = pytest.mark.anyio
-
 SOON = 0.001
 
 

@@ -34,6 +34,7 @@ def rolled_back(sessions, count, seed, **how):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sessions",
     [SHORT, replace(SHORT, lengths=SessionLengths.HEAVY), replace(SHORT, length=400.0, spread=0.3)],

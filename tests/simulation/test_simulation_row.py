@@ -103,6 +103,7 @@ def test_the_windowed_rule_rolls_back_most_identical_canaries_within_an_hour():
     assert found.count(None) < 15
 
 
+@pytest.mark.slow
 def test_many_are_the_same_however_they_are_spread():
     scenarios = [Scenario(LognormalLatency(0.05, 0.5), ratio=r, horizon=300.0) for r in (1.0, 5.0)]
     advanced = []

@@ -47,6 +47,7 @@ def test_a_state_is_left_as_it_was():
     np.testing.assert_array_equal(before, np.asarray(first))
 
 
+@pytest.mark.slow
 def test_a_slot_is_free_again_when_nobody_holds_its_state():
     """On whichever thread it is let go of."""
     pool = StatePool(ArrayDevice(MIN_SLOTS))

@@ -14,8 +14,6 @@ from service.inference.engines.step_engine import StepEngine
 from service.inference.scheduling.scheduler import Scheduler
 from tests.support.fakes import FakeClock, FakeEngine, fault, unit_vectors
 
-pytestmark = pytest.mark.anyio
-
 
 @asynccontextmanager
 async def running(engine, *, max_batch=8, prefill_chunk=4, queue_limit=16, clock=None, **more):

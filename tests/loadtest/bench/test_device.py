@@ -16,6 +16,8 @@ from service.inference.repository import VersionFiles
 from service.manifest import Dimensions
 from tests.support.fakes import FakeEngine, manifest_of, unit_vectors
 
+pytestmark = pytest.mark.slow
+
 STREAMS = Streams(unit_vectors(400, dim=DIM))
 DIMENSIONS = Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN)
 

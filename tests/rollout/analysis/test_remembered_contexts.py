@@ -121,6 +121,7 @@ class Trial:
             yield {verdict.name: verdict.outcome.name for verdict in judged.verdicts}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grows", [False, True])
 @pytest.mark.parametrize("keyed", [False, True])
 async def test_equal_versions_are_not_told_apart_by_what_stable_has_seen(grows, keyed):
@@ -131,6 +132,7 @@ async def test_equal_versions_are_not_told_apart_by_what_stable_has_seen(grows, 
     assert not [verdict for verdict in seen if "FAIL" in verdict.values()]
 
 
+@pytest.mark.slow
 async def test_a_slower_canary_is_still_seen():
     """By callers who stay with their version: it knows of their contexts what stable does of
     its own callers'."""

@@ -112,8 +112,8 @@ class World:
         }
         self.store.save(RolloutRecord(RolloutState("phase-2")), [row] * count)
 
-    def deliver(self, which=0):
-        return asyncio.run(self.outbox.couriers[which].deliver())
+    async def deliver(self, which=0):
+        return await self.outbox.couriers[which].deliver()
 
     def counted(self, result, name="127.0.0.1"):
         labels = {"webhook": name, "result": result}
@@ -131,30 +131,32 @@ def world(tmp_path, receiver):
     made.database.close()
 
 
-def test_what_is_recorded_is_told_in_order_and_signed(world, receiver):
+async def test_what_is_recorded_is_told_in_order_and_signed(world, receiver):
     world.happen(3)
-    assert world.deliver() is None
+    assert await world.deliver() is None
     assert [1, 2, 3] == receiver.ids
     assert [f"nextvec-{n}-1700000000000" for n in (1, 2, 3)] == [
         headers["webhook-id"] for headers, _ in receiver.heard
     ]
     assert all(headers["webhook-signature"].startswith("v1,") for headers, _ in receiver.heard)
     assert (3, 0, 0) == (world.counted("delivered"), world.counted("failed"), world.backlog())
-    world.deliver()
+    await world.deliver()
     assert 3 == len(receiver.heard)
 
 
-def test_a_kill_between_the_record_and_the_telling_loses_nothing(world, receiver):
+async def test_a_kill_between_the_record_and_the_telling_loses_nothing(world, receiver):
     world.happen(2)
     world.restart()
-    world.deliver()
+    await world.deliver()
     assert [1, 2] == receiver.ids
     world.restart()
-    world.deliver()
+    await world.deliver()
     assert [1, 2] == receiver.ids
 
 
-def test_a_kill_after_the_telling_tells_it_again_under_the_same_id(world, receiver, monkeypatch):
+async def test_a_kill_after_the_telling_tells_it_again_under_the_same_id(
+    world, receiver, monkeypatch
+):
     """At least once."""
     world.happen()
 
@@ -163,32 +165,32 @@ def test_a_kill_after_the_telling_tells_it_again_under_the_same_id(world, receiv
 
     monkeypatch.setattr(world.outbox._told, "told", killed)
     with pytest.raises(StoreError):
-        world.deliver()
+        await world.deliver()
     world.restart()
-    world.deliver()
+    await world.deliver()
     first, second = [headers["webhook-id"] for headers, _ in receiver.heard]
     assert first == second
 
 
 @pytest.mark.parametrize("status", [302, 400, 404, 410, 429, 500, 503])
-def test_what_is_refused_is_tried_again_later_and_later(world, receiver, status, caplog):
+async def test_what_is_refused_is_tried_again_later_and_later(world, receiver, status, caplog):
     """A redirect too: it would turn the POST into a GET. The address stays out of the log."""
     receiver.answers = [status] * 10
     world.happen()
     waits = []
     for _ in range(10):
-        waits.append(world.deliver())
+        waits.append(await world.deliver())
         world.clock.now += waits[-1]
     assert [1, 2, 4, 8, 16, 32, 64, 128, 256, 300] == pytest.approx(waits)
     assert (0, 10, 1) == (world.counted("delivered"), world.counted("failed"), world.backlog())
-    assert world.deliver() is None
+    assert await world.deliver() is None
     assert [1] * 11 == receiver.ids
     assert 1 == world.counted("delivered")
     assert f"status {status}" in caplog.text
     assert "s3cret-path" not in caplog.text
 
 
-def test_what_the_http_library_says_of_an_address_is_not_logged(tmp_path, caplog):
+async def test_what_the_http_library_says_of_an_address_is_not_logged(tmp_path, caplog):
     """It quotes the path, which may be all the secret there is."""
 
     def quote(url, *_):
@@ -198,82 +200,82 @@ def test_what_the_http_library_says_of_an_address_is_not_logged(tmp_path, caplog
     for courier in world.outbox.couriers:
         courier._post = quote
     world.happen()
-    world.deliver()
+    await world.deliver()
     assert "InvalidURL" in caplog.text
     assert "s3cret-path" not in caplog.text
     world.database.close()
 
 
-def test_nothing_is_sent_before_its_time(world, receiver):
+async def test_nothing_is_sent_before_its_time(world, receiver):
     receiver.answers = [500]
     world.happen()
-    world.deliver()
+    await world.deliver()
     world.happen()
-    assert 1.0 == pytest.approx(world.deliver())
+    assert 1.0 == pytest.approx(await world.deliver())
     assert [1] == receiver.ids
     assert 2 == world.backlog()
     world.clock.now += 1
-    world.deliver()
+    await world.deliver()
     assert [1, 1, 2] == receiver.ids
 
 
-def test_nobody_listening_is_a_failure_like_any_other(world, receiver):
+async def test_nobody_listening_is_a_failure_like_any_other(world, receiver):
     receiver.close()
     world.happen()
-    assert 1.0 == pytest.approx(world.deliver())
+    assert 1.0 == pytest.approx(await world.deliver())
     assert 1 == world.counted("failed")
 
 
-def test_a_line_is_given_up_after_a_day_and_the_next_is_told(world, receiver, caplog):
+async def test_a_line_is_given_up_after_a_day_and_the_next_is_told(world, receiver, caplog):
     receiver.answers = [500, 500]
     world.happen()
-    world.deliver()
+    await world.deliver()
     world.clock.now += GIVE_UP_SECONDS
     world.happen()
-    world.deliver()
+    await world.deliver()
     assert [1, 1, 2] == receiver.ids
     assert (1, 1) == (world.counted("dropped"), world.counted("delivered"))
     assert "1 given up" in caplog.text
 
 
-def test_after_a_long_silence_an_old_line_is_tried_once_all_the_same(world, receiver):
+async def test_after_a_long_silence_an_old_line_is_tried_once_all_the_same(world, receiver):
     world.happen()
     world.clock.now += 3 * GIVE_UP_SECONDS
     world.restart()
-    world.deliver()
+    await world.deliver()
     assert [1] == receiver.ids
 
 
-def test_only_so_many_lines_wait(world, receiver):
+async def test_only_so_many_lines_wait(world, receiver):
     """The oldest are given up."""
     world.happen(BACKLOG + 5)
     receiver.answers = [500]
-    world.deliver()
+    await world.deliver()
     assert [6] == receiver.ids
     assert (5, BACKLOG) == (world.counted("dropped"), world.backlog())
 
 
-def test_a_new_webhook_is_not_told_the_past(world, receiver):
+async def test_a_new_webhook_is_not_told_the_past(world, receiver):
     world.happen(3)
     new = WebhookSettings(url=receiver.url, name="new")
     world.restart(*world.hooks, new)
     world.happen()
-    world.deliver(1)
+    await world.deliver(1)
     assert [4] == receiver.ids
     assert 1 == world.counted("delivered", "new")
 
 
-def test_one_that_was_taken_out_and_comes_back_is_new(world, receiver):
+async def test_one_that_was_taken_out_and_comes_back_is_new(world, receiver):
     hooks = world.hooks
     world.restart(WebhookSettings(url=receiver.url, name="other"))
     world.happen()
     world.restart(*hooks)
     world.happen()
-    world.deliver()
+    await world.deliver()
     assert [2] == receiver.ids
 
 
-def test_a_new_webhook_hears_what_happened_since_the_start(tmp_path, receiver):
+async def test_a_new_webhook_hears_what_happened_since_the_start(tmp_path, receiver):
     """For instance that the record was unreadable."""
     world = World(tmp_path / "nextvec.db")
     begun = world.clock.now
@@ -283,35 +285,31 @@ def test_a_new_webhook_hears_what_happened_since_the_start(tmp_path, receiver):
     world.boot()
     world.outbox._told.follow([], begun)
     world.outbox._told.follow(world.outbox._names, begun)
-    world.deliver()
+    await world.deliver()
     assert [1] == receiver.ids
     world.database.close()
 
 
-def test_it_tells_by_itself_and_a_slow_receiver_holds_nobody_up(world, receiver):
+async def test_it_tells_by_itself_and_a_slow_receiver_holds_nobody_up(world, receiver):
     """The record goes on while a request hangs; what is left is told after the next start."""
-
-    async def story():
-        await world.outbox.start(world.begin)
-        world.happen()
-        world.outbox.news()
-        assert 1 == await asyncio.to_thread(receiver.arrived.get, timeout=10)
-        receiver.gate.clear()
-        world.happen()
-        world.outbox.news()
-        assert 2 == await asyncio.to_thread(receiver.arrived.get, timeout=10)
-        world.happen()
-        assert 3 == len(world.store.history(10))
-        await world.outbox.close()
-        receiver.gate.set()
-
-    asyncio.run(story())
+    await world.outbox.start(world.begin)
+    world.happen()
+    world.outbox.news()
+    assert 1 == await asyncio.to_thread(receiver.arrived.get, timeout=10)
+    receiver.gate.clear()
+    world.happen()
+    world.outbox.news()
+    assert 2 == await asyncio.to_thread(receiver.arrived.get, timeout=10)
+    world.happen()
+    assert 3 == len(world.store.history(10))
+    await world.outbox.close()
+    receiver.gate.set()
     world.restart()
-    world.deliver()
+    await world.deliver()
     assert 3 == receiver.ids[-1]
 
 
-def test_a_full_disk_does_not_end_the_telling(world, receiver, caplog):
+async def test_a_full_disk_does_not_end_the_telling(world, receiver, caplog):
     async def story():
         calls = []
         due = world.outbox._told.due
@@ -332,5 +330,5 @@ def test_a_full_disk_does_not_end_the_telling(world, receiver, caplog):
             await asyncio.sleep(0.001)
         await world.outbox.close()
 
-    asyncio.run(story())
+    await story()
     assert "the disk is full" in caplog.text

@@ -277,6 +277,7 @@ for n in range(1, 100_000):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lines", [1, 7, 40])
 def test_a_kill_at_any_moment_leaves_record_and_log_together(tmp_path, request, lines):
     """What was reported as saved is there; the log has no gap and matches the record."""

@@ -20,6 +20,8 @@ from training.experiments import experiment, verdict
 from training.experiments.experiment import ExperimentArm
 from training.experiments.negatives import mine
 
+pytestmark = pytest.mark.slow
+
 TINY = replace(
     recipe.load(Path(recipe.__file__).parent / "recipes" / "phase-2.toml"),
     window=8,

@@ -22,6 +22,8 @@ from training.sweeps.setting import SweepSetting, choose
 from training.sweeps.sweep import Sweep, SweepPoint
 from training.sweeps.windows import anchored, carried_on
 
+pytestmark = pytest.mark.slow
+
 WINDOW = 6
 
 

@@ -18,6 +18,8 @@ from service.rollout.analysis.verdict import VerdictOutcome
 from tests.support.guardrails import make_guardrail
 from tests.support.rollout_fakes import EDGES
 
+pytestmark = pytest.mark.slow
+
 LATENCY = make_guardrail(LatencyGuardrail)
 TOP = np.array(EDGES)
 

@@ -67,7 +67,9 @@ def real(tmp_path_factory):
         yield url, scraped
 
 
-@pytest.fixture(params=["registry", "fake server", "real server"])
+@pytest.fixture(
+    params=["registry", "fake server", pytest.param("real server", marks=pytest.mark.slow)]
+)
 def world(request):
     if request.param == "real server":
         url, scraped = request.getfixturevalue("real")
