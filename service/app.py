@@ -91,7 +91,7 @@ def create_app(
         plan=load_plan(settings.rollout.plan),
         interval_seconds=settings.rollout.interval_seconds,
         on_record=outbox.news,
-        shadows=shadow.take,
+        take_shadow_stats=shadow.take,
     )
 
     @asynccontextmanager

@@ -35,7 +35,7 @@ def load_engine(settings: EngineSettings, files: VersionFiles) -> Engine:
     )
     full: Engine = load(files.graph)
     if full.provider == CUDA and settings.gru_kernels and settings.precision in ("auto", "fp32"):
-        engine = _open_kernels(full, files)
+        engine = _open_kernels(full, files, settings.max_batch)
         if engine is not full:
             return engine
     precision = choose(files.manifest, settings.precision, full.provider)
@@ -48,7 +48,7 @@ def load_engine(settings: EngineSettings, files: VersionFiles) -> Engine:
     return with_pool(settings, files, full, precision)
 
 
-def _open_kernels(full: Engine, files: VersionFiles) -> Engine:
+def _open_kernels(full: Engine, files: VersionFiles, most_rows: int) -> Engine:
     """`full` on the GRU kernels, or `full` itself where they cannot serve it."""
     try:
         from service.inference.engines.cuda.cuda_engine import open_cuda_engine  # noqa: PLC0415  an extra
@@ -60,7 +60,7 @@ def _open_kernels(full: Engine, files: VersionFiles) -> Engine:
             error,
         )
         return full
-    return open_cuda_engine(full, files.graph)
+    return open_cuda_engine(full, files.graph, most_rows)
 
 
 def with_pool(

@@ -13,7 +13,7 @@ from service.rollout.analysis.evidence import Evidence
 from service.rollout.analysis.guardrails.guardrail import Measurement
 from service.rollout.analysis.guardrails.registry import GUARDRAIL_NAMES
 from service.rollout.analysis.guardrails.suite import GuardrailSuite
-from service.rollout.analysis.run import last_assessment
+from service.rollout.state.assessment import assess_record
 from service.rollout.state.record import RolloutRecord
 from service.types import SHARES
 from tests.support.rollout_fakes import EDGES, bucket_counts, plan
@@ -34,7 +34,7 @@ VERDICTS_OF_0_1 = {
 
 
 def test_a_record_of_0_1_is_read_and_its_verdicts_are_the_same():
-    assessment = last_assessment(ADAPTER.validate_json(STORED, strict=True))
+    assessment = assess_record(ADAPTER.validate_json(STORED, strict=True))
     found = {
         v.name: (v.log_fail, v.log_pass, v.canary, v.stable, v.ratio) for v in assessment.verdicts
     }

@@ -97,7 +97,7 @@ def test_without_a_key_nothing_is_signed():
 
 def test_the_documentations_receiver_verifies_it(monkeypatch):
     """And refuses another body, an old one, and another secret."""
-    page = (ROOT / "docs/how-to/operate.md").read_text()
+    page = (ROOT / "docs/how-to/run-a-rollout.md").read_text()
     code = re.search(r"```python\n(.*?def verify.*?)```", page, re.DOTALL)[1]
     scope = {}
     exec(code, scope)
