@@ -41,7 +41,7 @@ def test_an_idle_key_is_closed_with_what_it_has():
 
 
 def test_a_key_drawn_for_one_prediction_is_complete_at_once():
-    assert KeyShare(Variant.CANARY, "phase-3", 1.0) == note(
+    assert KeyShare(Variant.CANARY, "phase-3", 1.0) == count(
         KeyShares(), "once", hit=True, last=True
     )
 
