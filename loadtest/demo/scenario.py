@@ -100,7 +100,7 @@ ACTS = (
         ),
     ),
     Act(
-        title="the same callers use sessions of 60 vectors; each request sends one",
+        title="sessions of 60 vectors; each request sends one vector",
         mode="session",
         arrivals="constant",
         callers=32,
