@@ -14,7 +14,8 @@ from service.inference.engines.cuda.graph_weights import UnsupportedGraphError, 
 from service.inference.engines.cuda.gru_kernels import ContextLauncher, GruKernels, StepLauncher
 from service.inference.engines.cuda.launch_plan import group_rows
 from service.inference.engines.engine import Engine
-from service.manifest import Precision
+from service.inference.engines.onnx_engine import OnnxEngine
+from service.manifest import Dimensions, Precision
 
 logger = logging.getLogger(__name__)
 
@@ -31,17 +32,18 @@ _CASES = ((1, 1), (1, 2), (1, 7), (2, 2), (33, 1), (130, 3), (500, 2))
 
 
 class CudaEngine:
-    """One version on the kernels, in fp32. `graph` is its exported graph; `most_rows` run at once.
+    """One version on the kernels, in fp32; up to `most_rows` steps run in one launch.
 
     Raises `CudaError`.
     """
 
+    provider = "NextvecCUDA"
+
     concurrent = False
     precision: Precision = "fp32"
 
-    def __init__(self, graph: Engine, kernels: GruKernels, most_rows: int = 32) -> None:
-        self.provider = graph.provider
-        self.dimensions = graph.dimensions
+    def __init__(self, kernels: GruKernels, most_rows: int = 32) -> None:
+        self.dimensions = kernels.sizes
         self._device = kernels.device
         widest = kernels.widths[0]
         self._steps = [
@@ -97,20 +99,21 @@ class CudaEngine:
         return moved, states
 
 
-def open_cuda_engine(graph: Engine, path: Path, most_rows: int = 32) -> Engine:
-    """`graph`, exported to `path`, on the kernels; or `graph` itself where they cannot serve it.
+def open_cuda_engine(
+    device: Device, path: Path, sizes: Dimensions, most_rows: int = 32
+) -> CudaEngine | None:
+    """The graph at `path` on the kernels; None where they cannot serve it, which the log explains.
 
-    They must answer within `BOUND` of it at several lengths and rows. If they do not serve,
-    the log says why, once.
+    They must answer within `BOUND` of ONNX Runtime on the CPU, at several lengths and rows.
+    Raises `VersionError` where the graph itself cannot be loaded.
     """
     try:
-        weights = read_weights(path, graph.dimensions)
-        kernels = GruKernels(Device(), graph.dimensions, *weights)
-        engine = CudaEngine(graph, kernels, most_rows)
-        difference = largest_difference(engine, graph)
+        kernels = GruKernels(device, sizes, *read_weights(path, sizes))
+        engine = CudaEngine(kernels, most_rows)
+        difference = largest_difference(engine, OnnxEngine(path, sizes))
     except (UnsupportedGraphError, CudaError, EngineFault) as error:
         logger.warning("%s is served by ONNX Runtime, not by the GRU kernels: %s", path, error)
-        return graph
+        return None
     if not difference <= BOUND:
         logger.error(
             "%s is served by ONNX Runtime: the GRU kernels differ from it by %.1e, more than %.0e",
@@ -118,7 +121,7 @@ def open_cuda_engine(graph: Engine, path: Path, most_rows: int = 32) -> Engine:
             difference,
             BOUND,
         )
-        return graph
+        return None
     logger.info("%s is served by the GRU kernels, %.1e from the graph", path, difference)
     return engine
 

@@ -113,7 +113,7 @@ def _gelu(x):
 def engine(monkeypatch, tmp_path_factory):
     emulated_cuda.install(monkeypatch, tmp_path_factory.getbasetemp())
     kernels = GruKernels(emulated_cuda.EmulatedDevice(), SIZES, *weights())
-    return CudaEngine(PlainEngine(), kernels, most_rows=8)
+    return CudaEngine(kernels, most_rows=8)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 11])
@@ -138,7 +138,7 @@ def test_few_multiprocessors_run_a_layer_at_a_time(monkeypatch, tmp_path_factory
     """Where all layers do not fit at once, launches follow one another."""
     emulated_cuda.install(monkeypatch, tmp_path_factory.getbasetemp())
     kernels = GruKernels(emulated_cuda.EmulatedDevice(multiprocessors=9), SIZES, *weights())
-    assert 1e-5 > _difference(CudaEngine(PlainEngine(), kernels), [4, 2])
+    assert 1e-5 > _difference(CudaEngine(kernels), [4, 2])
 
 
 @pytest.mark.parametrize(
