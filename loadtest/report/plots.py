@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from loadtest.generator.request_log import RequestLog
 from loadtest.report.latency import LatencyPoint, p95_over_time
-from loadtest.report.request_log import RequestLog
 from loadtest.report.summary import RATIO_BOUND
 from loadtest.rollout_client import RolloutSample
 

@@ -13,7 +13,7 @@ from loadtest.demo.environment import ServerProcess
 from loadtest.generator import callers
 from loadtest.generator.http_client import HttpClient
 from loadtest.generator.open_loop import OpenLoopDriver, poisson_arrivals
-from loadtest.report.request_log import RequestLog
+from loadtest.generator.request_log import RequestLog
 from loadtest.rollout_client import RolloutClient, RolloutSample, watch_rollout
 from loadtest.streams import Streams
 from service.clock import Clock
