@@ -1,4 +1,4 @@
-"""Checkpoint files: strict in, fp16 safetensors out."""
+"""Checkpoint files: read strictly, written as fp16 safetensors."""
 
 from __future__ import annotations
 
@@ -18,22 +18,21 @@ from architectures.memory_augmented_gru import DIM, MemoryAugmentedGRU
 from architectures.model import NextVectorModel
 
 _ARCHITECTURE = "architecture"
-"""Key of a checkpoint's metadata; without it, it is a Memory-Augmented GRU."""
-
+"""Metadata key. A checkpoint without it holds a Memory-Augmented GRU."""
 
 LARGEST_STATE = 64
-"""Decayed means a checkpoint may have: each is one more vector in every session's state."""
+"""The most means of a checkpoint: each adds a vector to the state of every session."""
 
 
 class CheckpointError(Exception):
-    """The file is not a checkpoint of an architecture known here; says why."""
+    """The file is not a checkpoint of a known architecture; the message says why."""
 
 
 def load(path: Path) -> NextVectorModel:
-    """The model in `path`, in fp32 and in evaluation mode, of the architecture it names.
+    """Load the model in `path`, in fp32 and in evaluation mode.
 
-    Raises `CheckpointError`, naming the key, when the file is damaged, foreign,
-    or a key is missing, extra, misshapen or not finite.
+    Raises `CheckpointError` if the file is damaged or holds anything but tensors, or if a key is
+    missing, unexpected, of the wrong shape or not finite; the message names the key.
     """
     tensors = _read(path)
     model = _blank(path, tensors)
@@ -43,9 +42,9 @@ def load(path: Path) -> NextVectorModel:
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """What `save` was told beside the weights; nothing for a `.pt` file.
+    """The metadata that `save` stored with the weights; empty for a `.pt` file.
 
-    Raises `CheckpointError` when the file is damaged.
+    Raises `CheckpointError` if the file is damaged.
     """
     if path.suffix != ".safetensors":
         return {}
@@ -57,22 +56,22 @@ def metadata(path: Path) -> dict[str, str]:
 
 
 def save(model: NextVectorModel, path: Path, metadata: dict[str, str]) -> None:
-    """Write `model` and its architecture to `path` as fp16 safetensors, atomically.
+    """Write `model` to `path` as fp16 safetensors, atomically, with its architecture's name.
 
     The same model and metadata give the same file, byte for byte.
     """
     metadata = {_ARCHITECTURE: model.ARCHITECTURE, **metadata}
     tensors = {key: value.detach().half().contiguous() for key, value in model.state_dict().items()}
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(_in_order(serialise(tensors, metadata=metadata)))
+    partial.write_bytes(_with_sorted_metadata(serialise(tensors, metadata=metadata)))
     partial.replace(path)
 
 
-def _in_order(file: bytes) -> bytes:
-    """A safetensors file with its metadata sorted: the library leaves their order to chance.
+def _with_sorted_metadata(file: bytes) -> bytes:
+    """Sort the metadata of a safetensors file, whose order the library leaves undefined.
 
-    The format: eight bytes of the header's length, the header in JSON, padded with
-    spaces to a multiple of eight, and the tensors.
+    Format: the header's length in eight bytes, the header in JSON, padded with spaces to a
+    multiple of eight, then the tensors.
     """
     end = 8 + int.from_bytes(file[:8], "little")
     header = json.loads(file[8:end])
@@ -83,7 +82,7 @@ def _in_order(file: bytes) -> bytes:
 
 
 def _blank(path: Path, tensors: dict[str, Tensor]) -> NextVectorModel:
-    """An untrained model of the architecture that `path` names, as large as its tensors say."""
+    """An untrained model of the architecture that `path` names, with the sizes of its tensors."""
     name = metadata(path).get(_ARCHITECTURE, MemoryAugmentedGRU.ARCHITECTURE)
     if name == MemoryAugmentedGRU.ARCHITECTURE:
         return MemoryAugmentedGRU()
@@ -95,7 +94,7 @@ def _blank(path: Path, tensors: dict[str, Tensor]) -> NextVectorModel:
 
 
 def _sizes(path: Path, tensors: dict[str, Tensor]) -> tuple[int, int]:
-    """How many means, and how wide; the other tensors are held to it."""
+    """The number of means and their width. The other tensors are checked against them."""
     blank = torch.empty(0)
     decay, basis = tensors.get("decay", blank), tensors.get("basis", blank)
     if decay.ndim != 1 or not 1 <= len(decay) <= LARGEST_STATE:
@@ -116,9 +115,9 @@ def _read(path: Path) -> dict[str, Tensor]:
         except (SafetensorError, ValueError, OSError) as error:
             raise CheckpointError(f"{path}: not a readable safetensors file: {error}") from error
     if path.suffix != ".pt":
-        raise CheckpointError(f"{path}: a checkpoint ends in .pt or .safetensors")
+        raise CheckpointError(f"{path}: the name of a checkpoint ends in .pt or .safetensors")
     try:
-        with warnings.catch_warnings(action="ignore"):  # on its way to the error below
+        with warnings.catch_warnings(action="ignore"):  # the error below says it all
             # weights_only: a checkpoint must not be able to run code.
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -126,12 +125,12 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"{path}: not a plain .pt file: it is damaged, or holds more than tensors and "
             "could run code; save a dict of tensors under 'model_state_dict'"
         ) from error
-    # Damaged archives raise whatever the parser trips over first.
+    # A damaged archive raises whatever its parser meets first.
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: not a readable .pt file: {reason}") from error
     if not isinstance(content, dict) or not isinstance(content.get("model_state_dict"), dict):
-        raise CheckpointError(f"{path}: a .pt checkpoint is a dict with 'model_state_dict'")
+        raise CheckpointError(f"{path}: a .pt checkpoint must be a dict with 'model_state_dict'")
     tensors = content["model_state_dict"]
     for key, value in tensors.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
@@ -142,7 +141,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 def _checked(
     path: Path, expected: dict[str, tuple[int, ...]], tensors: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """The tensors in fp32, when they are the expected ones."""
+    """The tensors in fp32. Raises `CheckpointError` if they are not the expected ones."""
     if missing := sorted(expected.keys() - tensors.keys()):
         raise CheckpointError(f"{path}: missing {', '.join(missing)}")
     if extra := sorted(tensors.keys() - expected.keys()):

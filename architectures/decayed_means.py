@@ -1,9 +1,9 @@
-"""Decayed Means: several averages of the past, each fading at its own rate, and one linear map.
+"""Decayed Means: several exponentially decayed means of the past, and one linear map.
 
-The recurrence is linear and has no weights but its rates, so that a context of
-any length is one product with known weights, and one more vector is one
-multiplication and one addition. What is learnt is how the averages are put
-together: that needs no recurrence to be trained through.
+The recurrence is linear and its only parameters are the decays, which are not trained. A
+context of any length is therefore one product with known weights, and one more vector costs
+one multiplication and one addition. Training fits the linear map, without backpropagation
+through time.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from service.manifest import Dimensions
 class DecayedMeans(NextVectorModel):
     """`prediction = normalise(basis @ (sum of scale[k] * u[k] + mix(u)))`.
 
-    With `x = (last vector - centre) @ basis`, the state is the means
-    `m[k]' = decay[k] * m[k] + (1 - decay[k]) * x`, and `u` are the directions of `x`
-    and of every mean. The decays are given; centre and basis are the training
-    vectors' mean and their first `width` principal directions. `mix` begins at
-    zero, where the model is a weighted sum of decayed centred means.
+    With `x = (last vector - centre) @ basis`, the state holds the means
+    `m[k]' = decay[k] * m[k] + (1 - decay[k]) * x`, and `u` are the unit vectors of `x` and of
+    every mean. `centre` and `basis` come from the training vectors: their mean and their first
+    `width` principal directions. `mix` starts at zero, where the model is a weighted sum of
+    decayed centred means.
     """
 
     ARCHITECTURE = "decayed-means"
@@ -36,7 +36,7 @@ class DecayedMeans(NextVectorModel):
     decay: Tensor
 
     def __init__(self, decays: Sequence[float], width: int) -> None:
-        """`decays`: in 0..1, one a mean; `width`: of the state, at most `DIM`."""
+        """`decays`, each in 0..1, one for each mean; `width` of the state, at most `DIM`."""
         super().__init__()
         rows = len(decays) + 1
         self.register_buffer("centre", torch.zeros(DIM))
@@ -53,7 +53,7 @@ class DecayedMeans(NextVectorModel):
         return Dimensions(dim=DIM, layers=len(self.decay), hidden=self.basis.shape[1])
 
     def forward(self, vectors: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """See `NextVectorModel.forward`: vector by vector."""
+        """See `NextVectorModel.forward`; runs vector by vector."""
         means = self._start(vectors, state)
         keep = self.decay[:, None, None]
         passed = []
@@ -63,7 +63,7 @@ class DecayedMeans(NextVectorModel):
         return torch.stack(passed) - vectors, means
 
     def predict(self, vectors: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """See `NextVectorModel.predict`: all of the context in one product."""
+        """See `NextVectorModel.predict`; the whole context is one product."""
         age = torch.arange(len(vectors) - 1, -1, -1, dtype=vectors.dtype)
         weights = (1 - self.decay[:, None]) * self.decay[:, None] ** age
         seen = self.view(vectors)
@@ -72,19 +72,19 @@ class DecayedMeans(NextVectorModel):
         return self.direction(self.directions(seen[-1], means)), means
 
     def view(self, vectors: Tensor) -> Tensor:
-        """`[..., dim] -> [..., width]`."""
+        """Project vectors into the basis: `[..., dim] -> [..., width]`."""
         return (vectors - self.centre) @ self.basis
 
     @staticmethod
     def directions(seen: Tensor, means: Tensor) -> Tensor:
-        """Unit vectors of the last vector's view `[n, width]` and the means `[means, n, width]`.
+        """The unit vectors `[n, means + 1, width]` of the last vector and of the means.
 
-        `[n, means + 1, width]`.
+        Takes the last vector's view `[n, width]` and the means `[means, n, width]`.
         """
         return F.normalize(torch.cat([seen[None], means]), dim=-1).transpose(0, 1)
 
     def direction(self, directions: Tensor) -> Tensor:
-        """The prediction, unit vectors `[n, dim]`, from `directions` `[n, means + 1, width]`."""
+        """Predict unit vectors `[n, dim]` from `directions` `[n, means + 1, width]`."""
         weighted = (self.scale[:, None] * directions).sum(dim=1)
         mixed = weighted + self.mix(self.drop(directions.flatten(1)))
         return F.normalize(mixed @ self.basis.T, dim=-1)

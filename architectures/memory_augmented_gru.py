@@ -1,7 +1,7 @@
 """The Memory-Augmented GRU, in PyTorch.
 
-Module and parameter names are a file format: checkpoints are loaded strictly
-by them, so a rename here breaks every checkpoint there is.
+The names of modules and parameters are a file format: checkpoints are loaded strictly by
+name, so a rename here makes every checkpoint unreadable.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ LAYERS = 4
 SLOTS = 2048
 
 PARAMETERS = 11_292_160
-"""Trainable parameters; `memory.memory` is a buffer and not counted."""
+"""Trainable parameters. `memory.memory` is a buffer and does not count."""
 
 
 class Memory(nn.Module):
-    """A fixed bank of slots, read by content (cosine, then softmax)."""
+    """A fixed bank of slots, read by content: softmax over cosines."""
 
     memory: Tensor
 
@@ -32,12 +32,12 @@ class Memory(nn.Module):
         super().__init__()
         self.register_buffer("memory", torch.randn(SLOTS, DIM) * 0.01)
         self.query_proj = nn.Linear(HIDDEN, DIM)
-        # Part of the checkpoint format. Neither the dense recipe nor inference
-        # writes to the memory, so it is carried along untouched.
+        # Unused, but part of the checkpoint format: neither training nor inference writes to
+        # the memory.
         self.write_gate = nn.Linear(HIDDEN, SLOTS)
 
     def read(self, hidden: Tensor) -> Tensor:
-        """Content for each query: `[..., hidden] -> [..., dim]`."""
+        """Read the memory with a query for each hidden state: `[..., hidden] -> [..., dim]`."""
         query = F.normalize(self.query_proj(hidden), dim=-1)
         slots = F.normalize(self.memory, dim=-1)
         weights = torch.softmax(query @ slots.T, dim=-1)
@@ -45,7 +45,7 @@ class Memory(nn.Module):
 
 
 class MemoryAugmentedGRU(NextVectorModel):
-    """A GRU that reads a memory by content, before and after."""
+    """A GRU with a memory that is read before the first layer and after the last."""
 
     ARCHITECTURE = "memory-augmented-gru"
 
@@ -77,22 +77,22 @@ class MemoryAugmentedGRU(NextVectorModel):
         return self.head(hidden), next_state
 
     def predict(self, vectors: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """See `NextVectorModel.predict`; the head runs on the last vector alone."""
+        """See `NextVectorModel.predict`; the head runs on the last vector only."""
         hidden, next_state = self.encode(vectors, state)
         return F.normalize(vectors[-1] + self.head(hidden[-1]), dim=-1), next_state
 
     def predict_at(
         self, vectors: Tensor, time: Tensor, row: Tensor, state: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """See `NextVectorModel.predict_at`; the head runs where it is asked for alone."""
+        """See `NextVectorModel.predict_at`; the head runs on the requested vectors only."""
         hidden, next_state = self.encode(vectors, state)
         step = self.head(hidden[time, row])
         return F.normalize(vectors[time, row] + step, dim=-1), next_state
 
     def encode(self, vectors: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The GRU's output at every vector `[time, batch, hidden]`, and the state."""
+        """Run the GRU: its output at every vector `[time, batch, hidden]`, and the state."""
         time, batch, _ = vectors.shape
-        # The first read has a zero query: one constant, the same at every step.
+        # The query of the first read is zero, so its content is the same at every step.
         content = self.memory.read(vectors.new_zeros(1, HIDDEN))
         normed = self.input_norm(vectors)
         if self.training:
@@ -102,13 +102,13 @@ class MemoryAugmentedGRU(NextVectorModel):
         return hidden, next_state
 
     def _projected(self, normed: Tensor, content: Tensor) -> Tensor:
-        """What the first layer makes of its input, the constant half multiplied once."""
+        """The first layer's input projection; the constant content is projected once."""
         weight, bias = recurrence.parameters(self.gru, "ih", 0)
         constant = F.linear(content, weight[:, DIM:], bias)
         return F.linear(normed, weight[:, :DIM], constant)
 
     def head(self, hidden: Tensor) -> Tensor:
-        """The step predicted from the GRU's output: `[..., hidden] -> [..., dim]`."""
+        """Predict the step from the GRU's output: `[..., hidden] -> [..., dim]`."""
         fused: Tensor = self.fusion(torch.cat([hidden, self.memory.read(hidden)], dim=-1))
         step: Tensor = self.output_proj(fused)
         return step

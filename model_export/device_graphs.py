@@ -1,4 +1,4 @@
-"""What a GPU serves with: whole contexts in fp16, and steps over states kept on the device."""
+"""The graphs for a GPU: whole contexts in fp16, and steps over states kept on the device."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from service.inference.engines.device_engine import DeviceEngine
 from service.inference.engines.engine import Engine
 from service.inference.engines.onnx_engine import OnnxEngine
 from service.inference.engines.onnx_pool import open_pool
-from service.inference.engines.state_pool import SMALLEST, StatePool
+from service.inference.engines.state_pool import MIN_SLOTS, StatePool
 from service.manifest import MODEL_FP16, STATE_READ, STATE_WRITE, STEP_POOLED
 
 
 def write(model: MemoryAugmentedGRU, directory: Path, exact: Engine) -> Engine:
-    """Write the graphs into `directory`, and hold the step in fp32 against `exact`.
+    """Write the graphs into `directory`, and compare the fp32 step with `exact`.
 
-    The engine is fp16's, on the CPU: products of rounded weights and operands, there
-    summed in fp32. Raises `ParityError`.
+    Returns an engine for the fp16 graphs. On the CPU it multiplies rounded weights and operands
+    and sums in fp32. Raises `ParityError` if the fp32 step differs from `exact`.
     """
     built = {
         MODEL_FP16: gru_graph.build(model, half=True),
@@ -32,11 +32,13 @@ def write(model: MemoryAugmentedGRU, directory: Path, exact: Engine) -> Engine:
     }
     for name, proto in built.items():
         (directory / name).write_bytes(gru_graph.serialise(proto))
-    session_drift.hold_equal(exact, _pooled(exact, directory / STEP_POOLED["fp32"]), load_vectors())
+    session_drift.check_equal(
+        exact, _pooled(exact, directory / STEP_POOLED["fp32"]), load_vectors()
+    )
     half = OnnxEngine(directory / MODEL_FP16, exact.dimensions, precision="fp16")
     return _pooled(half, directory / STEP_POOLED["fp16"])
 
 
 def _pooled(full: Engine, step: Path) -> Engine:
-    pool = open_pool(step, full.dimensions, full.provider, SMALLEST)
+    pool = open_pool(step, full.dimensions, full.provider, MIN_SLOTS)
     return DeviceEngine(full, StatePool(pool))

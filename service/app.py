@@ -39,8 +39,9 @@ from service.prediction.dispatch import Dispatch
 from service.prediction.shadow_runner import ShadowRunner
 from service.quality.online_scorer import OnlineScorer
 from service.quality.prediction_store import PredictionStore
+from service.rollout.analysis.sources.evidence_source import EvidenceSource
 from service.rollout.analysis.sources.prometheus_source import PrometheusSource
-from service.rollout.analysis.sources.registry_source import EvidenceSource, RegistrySource
+from service.rollout.analysis.sources.registry_source import RegistrySource
 from service.rollout.controller.controller import Controller
 from service.rollout.notifications.outbox import Outbox
 from service.rollout.plan.plan_file import load_plan
@@ -89,8 +90,8 @@ def create_app(
         stable=settings.stable,
         plan=load_plan(settings.rollout.plan),
         interval_seconds=settings.rollout.interval_seconds,
-        on_record=outbox.news,
-        shadows=shadow.take,
+        on_record=outbox.wake,
+        take_shadow_stats=shadow.take,
     )
 
     @asynccontextmanager

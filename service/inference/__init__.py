@@ -1,1 +1,1 @@
-"""From versions on disk to batches on a device."""
+"""Inference: versions on disk, their engines, and the batching of their jobs."""

@@ -1,4 +1,4 @@
-"""The versions loaded: each with its engine, its scheduler and its manifest."""
+"""The loaded versions, each with its manifest and its scheduler."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WARM_UP_STEPS = 8
 
 @dataclass(frozen=True)
 class LoadedVersion:
-    """A version that is ready to serve."""
+    """A version that is ready to serve. `precision` is that of its steps."""
 
     manifest: Manifest
     provider: str
@@ -33,17 +33,17 @@ class LoadedVersion:
 
     @cached_property
     def digest(self) -> str:
-        """Of all its graphs: a version exported again under its name is another one."""
+        """Digest of all graphs. A version exported again under its name has another one."""
         files = sorted(self.manifest.files.items())
         return sha256("\n".join(f"{name} {digest}" for name, digest in files).encode()).hexdigest()
 
 
 class Registry:
-    """Loads and keeps versions; all of them take the same vectors.
+    """Loads and unloads versions. All of them take vectors of the same width.
 
-    `make_engine` loads a graph; `make_scheduler(engine, version)` puts a queue
-    in front of it. `history_vectors` bounds the windows that can be served.
-    `show` is called with what is loaded whenever that changes.
+    `make_engine` loads a graph, and `make_scheduler(engine, version)` makes its scheduler.
+    `history_vectors` is the longest context window that can be served. `show` is called with
+    the loaded versions whenever they change.
     """
 
     def __init__(
@@ -74,11 +74,11 @@ class Registry:
         return tuple(self._loaded.values())
 
     def available(self) -> set[str]:
-        """Names of the versions on disk."""
+        """The names of the versions on disk."""
         return set(self._repository.versions())
 
     async def manifest(self, version: str) -> Manifest:
-        """The version's manifest: what is loaded where it is loaded, else the file.
+        """The version's manifest, from memory if it is loaded, else from its file.
 
         Raises `NotFound` or `VersionError`.
         """
@@ -87,9 +87,9 @@ class Registry:
         return await asyncio.to_thread(self._repository.manifest, version)
 
     async def prepare(self, version: str) -> None:
-        """Load and warm up, unless it is loaded.
+        """Load the version and warm it up, unless it is loaded.
 
-        Raises `NotFound`, or `VersionError` when its digest or shape is off.
+        Raises `NotFound`, or `VersionError` if a digest or a shape is wrong.
         """
         async with self._loading:
             if version in self._loaded:
@@ -99,7 +99,7 @@ class Registry:
             try:
                 engine = await asyncio.to_thread(self._load, files)
             except Exception as error:
-                # Out of memory, a graph of other sizes than its manifest says, …
+                # Out of memory, a graph whose sizes differ from its manifest, …
                 raise VersionError(f"{version} cannot be loaded: {error}") from error
             scheduler = self._make_scheduler(engine, version)
             scheduler.start(version)
@@ -110,9 +110,9 @@ class Registry:
             logger.info("loaded %s on %s, steps in %s", version, engine.provider, engine.precision)
 
     async def unload(self, version: str) -> None:
-        """Let go of it: its engine finishes its batch, what still waits is refused.
+        """Unload the version: its engine finishes its batch, waiting jobs are refused.
 
-        New requests no longer find it from the moment of the call. Raises `NotFound`.
+        New requests do not find it from the start of the call. Raises `NotFound`.
         """
         loaded = self.get(version)
         del self._loaded[version]
@@ -128,27 +128,28 @@ class Registry:
     def _check(self, manifest: Manifest) -> None:
         if manifest.context_window > self._history_vectors:
             raise VersionError(
-                f"{manifest.version}: its window of {manifest.context_window} vectors is more than "
-                f"a session keeps: raise sessions.history_vectors ({self._history_vectors})"
+                f"{manifest.version}: its context window has {manifest.context_window} vectors, "
+                f"more than a session keeps ({self._history_vectors}); "
+                "raise sessions.history_vectors"
             )
         for other in self._loaded.values():
             if other.manifest.dimensions.dim != manifest.dimensions.dim:
                 raise VersionError(
-                    f"{manifest.version}: its vectors are {manifest.dimensions.dim} wide, "
-                    f"{other.manifest.version}'s {other.manifest.dimensions.dim}"
+                    f"{manifest.version}: its vectors have {manifest.dimensions.dim} values, "
+                    f"those of {other.manifest.version} have {other.manifest.dimensions.dim}"
                 )
 
     def _load(self, files: VersionFiles) -> Engine:
         engine = self._make_engine(files)
         sizes = files.manifest.dimensions
-        # First runs allocate and choose kernels: callers must not pay for it.
+        # The first runs allocate memory and choose kernels; callers must not wait for that.
         for time, batch in [(1, 1)] * WARM_UP_STEPS + [(64, 1), (1, 8)]:
             vectors = np.full((time, batch, sizes.dim), sizes.dim**-0.5, np.float32)
             lengths = np.full(batch, time, np.int32)
             state = np.zeros((sizes.layers, batch, sizes.hidden), np.float32)
             predicted, next_state = engine.run(vectors, lengths, state)
             if predicted.shape != (batch, sizes.dim) or next_state.shape != state.shape:
-                raise VersionError(f"its answers have shape {predicted.shape}, {next_state.shape}")
+                raise VersionError(f"its outputs have shapes {predicted.shape}, {next_state.shape}")
             if not (np.isfinite(predicted).all() and np.isfinite(next_state).all()):
-                raise VersionError("its warm-up answers are not finite")
+                raise VersionError("its outputs in the warm-up are not finite")
         return engine

@@ -13,22 +13,22 @@ from service.manifest import MODEL, NAME, Manifest, sha256
 
 @dataclass(frozen=True)
 class VersionFiles:
-    """A version whose digests were found to hold."""
+    """A version whose digests are verified."""
 
     manifest: Manifest
     graph: Path
 
 
 class Repository:
-    """Reads; publishing is the export's work."""
+    """Reads versions; `nextvec export` publishes them."""
 
     def __init__(self, models: Path, model: str) -> None:
         self._folder = models / model
 
     def versions(self) -> tuple[str, ...]:
-        """Names of the versions present, whether or not they verify, sorted.
+        """The sorted names of all versions, verified or not.
 
-        A hidden folder is an export that has not finished.
+        Hidden folders are exports that have not finished.
         """
         if not self._folder.is_dir():
             return ()
@@ -41,30 +41,30 @@ class Repository:
         )
 
     def open(self, version: str) -> VersionFiles:
-        """The version's files, their digests verified.
+        """Verify the version's digests and return its files.
 
-        Raises `NotFound`, naming the versions there are, or `VersionError`.
+        Raises `NotFound`, which lists the existing versions, or `VersionError`.
         """
         manifest = self.manifest(version)
         folder = self._folder / version
         if MODEL not in manifest.files:
-            raise VersionError(f"{folder / NAME}: lists no {MODEL}")
+            raise VersionError(f"{folder / NAME}: does not list {MODEL}")
         for name, expected in manifest.files.items():
             file = folder / name
             if file.parent != folder or not file.is_file():
-                raise VersionError(f"{file}: listed in the manifest and missing")
+                raise VersionError(f"{file}: listed in the manifest, but missing")
             if _digest(file) != expected:
                 raise VersionError(
-                    f"{file}: sha256 differs from the manifest's; export the version again"
+                    f"{file}: its sha256 differs from the manifest's; export the version again"
                 )
         return VersionFiles(manifest, folder / MODEL)
 
     def manifest(self, version: str) -> Manifest:
-        """What the version says of itself; its files are not looked at.
+        """Read the version's manifest without a check of its files.
 
-        Raises `NotFound`, naming the versions there are, or `VersionError`.
+        Raises `NotFound`, which lists the existing versions, or `VersionError`.
         """
-        # Membership first: a version is a name, never a path to climb.
+        # Checked first: a version is a name, and must not be a path out of the folder.
         if version not in self.versions():
             there = ", ".join(self.versions()) or "none: export one first"
             raise NotFound(
@@ -77,7 +77,7 @@ class Repository:
         except (OSError, ValidationError) as error:
             raise VersionError(f"{path}: {error}") from error
         if manifest.version != version:
-            raise VersionError(f"{path}: says version {manifest.version!r}")
+            raise VersionError(f"{path}: names another version, {manifest.version!r}")
         return manifest
 
 

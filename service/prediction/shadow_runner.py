@@ -28,7 +28,7 @@ from service.errors import EngineFault, NextvecError, NotFound
 from service.inference.registry import LoadedVersion, Registry
 from service.inference.scheduling.job import EngineResult
 from service.metrics import Metrics
-from service.rollout.analysis.shadow_stats import ShadowStats, copy_times
+from service.rollout.analysis.shadow_stats import ShadowStats, count_copy
 from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.types import Mode, State, Vector, Vectors
 
@@ -209,7 +209,7 @@ class ShadowRunner:
         modes = {}
         if copy.same_work:
             stable, canary = copy.stable.inference_seconds, first.inference_seconds
-            modes = copy_times(self._metrics.edges, copy.mode.value, stable, canary)
+            modes = count_copy(self._metrics.edges, copy.mode.value, stable, canary)
             version = copy.canary.manifest.version
             self._metrics.shadow_inference.labels(version, copy.mode.value).observe(canary)
         cosine = _cosine(first.vector, copy.stable.vector)

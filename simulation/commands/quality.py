@@ -11,7 +11,8 @@ from service.commands.options import print_json_file
 from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation import quality_report
 from simulation.commands.simulate_options import SimulateOptions
-from simulation.quality_rollout import SimulatedSessions, weight_of
+from simulation.quality_rollout import first_weight, quality_guardrail
+from simulation.sessions import SimulatedSessions
 
 
 def run(options: SimulateOptions, plan: RolloutPlan) -> None:
@@ -23,7 +24,7 @@ def run(options: SimulateOptions, plan: RolloutPlan) -> None:
             "nextvec simulate: --hit and its product with --hit-ratio must lie between 0 and 1, "
             "--session-length at 1 or more"
         )
-    if not plan.guardrails.quality.enabled:
+    if "quality" not in plan.guardrails.enabled:
         raise SystemExit(
             "nextvec simulate: the plan turns the guardrail quality off; give one that has it"
         )
@@ -56,11 +57,11 @@ def run(options: SimulateOptions, plan: RolloutPlan) -> None:
         "spread": options.spread,
         "session length": f"{options.session_length:g}, {options.session_lengths.value}",
         "predictions/s": options.rate,
-        "weight": f"{weight_of(plan):g} % held",
+        "weight": f"{first_weight(plan):g} % held",
         "look every, s": options.interval,
         "horizon, s": options.horizon,
         "alpha": plan.alpha,
-        "must be kept": plan.guardrails.quality.kept,
+        "must be kept": quality_guardrail(plan).config.kept,
         "rollouts": options.rollouts,
         "seed": options.seed,
     }

@@ -11,7 +11,7 @@ import typer
 
 from service.commands.options import OutputFormat, non_negative, positive, share, slowdown_factor
 from simulation import quality_report
-from simulation.quality_rollout import SessionLengths
+from simulation.sessions import SessionLengths
 
 RATIOS = (1.0, 1.1, 1.2, 1.5, 2.0, 5.0)
 

@@ -6,8 +6,6 @@ import pytest
 
 from tests.support.fakes import evaluated, put_version
 
-pytestmark = pytest.mark.anyio
-
 PLAN = {
     "steps": [{"weight": 10}],
     "gate": {"min_hit5": 0.69, "non_inferiority_margin": 0.01, "max_step_p95_ms": 5},

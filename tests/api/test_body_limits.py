@@ -8,8 +8,6 @@ import pytest
 
 from tests.support.fakes import TOKENS
 
-pytestmark = pytest.mark.anyio
-
 ROUTES = [
     "/v1/predict",
     "/v1/sessions/s/vectors",

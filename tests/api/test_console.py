@@ -10,8 +10,6 @@ import pytest
 
 from service.api.console import FILES, PAGE
 
-pytestmark = pytest.mark.anyio
-
 FOLDER = Path(str(files("service.api.console")))
 
 

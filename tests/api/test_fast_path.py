@@ -17,8 +17,6 @@ from service.commands.serve import server_config
 from service.settings import Settings
 from tests.support.fakes import FakeEngine, fault, unit_vectors
 
-pytestmark = pytest.mark.anyio
-
 OCTETS = "application/octet-stream"
 BINARY = {"Content-Type": OCTETS}
 CONTEXT = unit_vectors(5).tobytes()

@@ -11,8 +11,6 @@ from service.quality import online_scorer as scorer
 from service.quality.distractor_pool import DISTRACTORS
 from tests.support.fakes import DIM, unit_vectors
 
-pytestmark = pytest.mark.anyio
-
 BINARY = {"Content-Type": "application/octet-stream"}
 
 

@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 
 from tests.support.fakes import FakeEngine, fault, unit_vectors
 
-pytestmark = pytest.mark.anyio
-
 MODEL = "/v2/models/next-vector"
 LENGTH = "Inference-Header-Content-Length"
 CONTEXT = unit_vectors(5)

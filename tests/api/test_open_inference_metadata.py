@@ -9,8 +9,6 @@ import pytest
 
 from tests.support.fakes import DIM, put_version, unit_vectors
 
-pytestmark = pytest.mark.anyio
-
 MODEL = "/v2/models/next-vector"
 REPOSITORY = "/v2/repository"
 

@@ -9,8 +9,6 @@ import pytest
 
 from tests.support.fakes import DIM, FakeEngine, fault, unit_vectors
 
-pytestmark = pytest.mark.anyio
-
 BINARY = {"Content-Type": "application/octet-stream"}
 
 

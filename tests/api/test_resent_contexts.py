@@ -7,8 +7,6 @@ import pytest
 
 from tests.support.fakes import DIM, FakeEngine, unit_vectors
 
-pytestmark = pytest.mark.anyio
-
 ENGINE = {"prefill_chunk": 3}
 
 
@@ -71,6 +69,7 @@ async def test_an_inference_request_of_the_open_protocol_shares_what_is_known(st
     assert not np.allclose(first, got)
 
 
+@pytest.mark.slow
 async def test_past_the_window_the_beginning_has_changed_and_nothing_is_known(start):
     """The version reads the last eight: that is another context, and is recomputed."""
     vectors = unit_vectors(9)

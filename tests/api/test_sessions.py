@@ -11,8 +11,6 @@ import pytest
 from service.contexts.window import starts
 from tests.support.fakes import FakeEngine, fault, put_version, unit_vectors
 
-pytestmark = pytest.mark.anyio
-
 
 async def append(service, vectors, session="s", **query):
     return await service.client.post(

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.support.fakes import unit_vectors
-
-pytestmark = pytest.mark.anyio
 
 PLAN = {
     "steps": [{"shadow": True, "min_dwell_seconds": 5, "min_samples": 10}, {"weight": 50}],

@@ -65,6 +65,7 @@ finite = st_numpy.arrays(
 )
 
 
+@pytest.mark.slow
 @given(finite, st.booleans(), st.booleans(), st.text(max_size=10))
 def test_json_tensors_come_back_as_they_were(contexts, nested, batched, request_id):
     """Nested or flat, with its batch or without."""
@@ -102,6 +103,7 @@ def test_a_raw_body_is_the_one_input_and_is_answered_in_kind():
     assert got.binary_output
 
 
+@pytest.mark.slow
 @given(finite.map(lambda contexts: contexts[:, 0]), st.booleans(), st.none() | st.text(max_size=9))
 def test_an_answer_says_what_it_holds(vectors, binary, request_id):
     """Read again by the protocol's rules it gives the vectors."""

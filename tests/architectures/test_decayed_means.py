@@ -103,6 +103,7 @@ def test_the_graph_is_the_model(means: DecayedMeans, tmp_path: Path, precision: 
     assert (got * expected.numpy()).sum(axis=1).min() > 0.999
 
 
+@pytest.mark.slow
 def test_the_same_weights_give_the_same_bytes(means: DecayedMeans) -> None:
     """So that a digest says what a version is."""
     first, second = (gru_graph.serialise(graph_factory.build(means)) for _ in range(2))

@@ -22,6 +22,8 @@ from tests.support import prometheus_server
 from tests.support.expressions import DEPLOY, everything, filled, queries
 from tests.support.tools import need
 
+pytestmark = pytest.mark.slow
+
 FOLDER = DEPLOY / "prometheus"
 START_SECONDS = 60
 needs_prometheus = need("promtool", "prometheus")

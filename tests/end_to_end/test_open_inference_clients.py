@@ -151,7 +151,6 @@ def test_triton_calls_at_once(server, client):
         np.testing.assert_allclose(server.predict(context), got, atol=1e-5)
 
 
-@pytest.mark.anyio
 async def test_triton_calls_from_asyncio(server, address):
     """tritonclient.http.aio runs a sequence."""
     client = triton_aio.InferenceServerClient(address)

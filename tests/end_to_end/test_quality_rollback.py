@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from loadtest.demo import environment
-from service.rollout.analysis.guardrails.suite import BUILDERS
+from service.rollout.analysis.guardrails.registry import GUARDRAIL_NAMES
 
 DIM = 768
 PLAN = {
@@ -19,7 +19,7 @@ PLAN = {
     "warm_up_requests": 0,
     # This machine's timing is not what is tested.
     "guardrails": {
-        **{name: {"enabled": False} for name in BUILDERS if name != "quality"},
+        **{name: {"enabled": False} for name in GUARDRAIL_NAMES if name != "quality"},
         "quality": {"required": True},
     },
 }

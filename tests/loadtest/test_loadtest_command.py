@@ -13,6 +13,8 @@ import pytest
 from service.cli import main
 from tests.support.rollout_status import status
 
+pytestmark = pytest.mark.slow
+
 
 class Service(threading.Thread):
     """Responds to predictions with `code`, and to readiness and rollout status requests."""

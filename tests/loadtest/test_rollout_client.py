@@ -65,22 +65,22 @@ def test_another_document_is_an_error(document):
         parse_sample(document, 0.0)
 
 
-def test_a_response_that_is_not_json_is_an_error():
+async def test_a_response_that_is_not_json_is_an_error():
     transport = httpx.MockTransport(lambda _: httpx.Response(200, text="<html>"))
     client = RolloutClient("http://service:8080", "secret", lambda: 0.0, transport)
     with pytest.raises(AdminError, match="GET /admin/v1/rollout: the response is not JSON"):
-        asyncio.run(client.status())
+        await client.status()
 
 
-def test_a_status_is_dated_by_the_clock_of_the_run():
+async def test_a_status_is_dated_by_the_clock_of_the_run():
     _, client = rollout_client(ok())
-    assert asyncio.run(client.status()).at == 7.5
+    assert (await client.status()).at == 7.5
 
 
-def test_a_start_sends_the_canary_the_plan_and_the_token():
+async def test_a_start_sends_the_canary_the_plan_and_the_token():
     """As JSON."""
     service, client = rollout_client(ok(202))
-    asyncio.run(client.start("phase-3", {"steps": [{"weight": 50}]}))
+    await client.start("phase-3", {"steps": [{"weight": 50}]})
     (request,) = service.requests
     assert ("POST", "/admin/v1/rollout") == (request.method, request.url.path)
     assert ("Bearer secret", "application/json") == (
@@ -93,10 +93,10 @@ def test_a_start_sends_the_canary_the_plan_and_the_token():
     }
 
 
-def test_a_promotion_names_its_generation():
+async def test_a_promotion_names_its_generation():
     """So that it cannot approve a later step."""
     service, client = rollout_client(ok())
-    asyncio.run(client.promote(3))
+    await client.promote(3)
     (request,) = service.requests
     assert ("POST", "/admin/v1/rollout/promote", '"3"') == (
         request.method,
@@ -113,23 +113,19 @@ def test_a_promotion_names_its_generation():
         (httpx.ReadTimeout(""), "POST /admin/v1/rollout/abort: ReadTimeout"),
     ],
 )
-def test_a_refusal_has_the_status_and_the_message_of_the_service(response, reason):
+async def test_a_refusal_has_the_status_and_the_message_of_the_service(response, reason):
     _, client = rollout_client(response)
     with pytest.raises(AdminError, match=reason):
-        asyncio.run(client.abort())
+        await client.abort()
 
 
-def test_watching_continues_after_a_failed_read():
+async def test_watching_continues_after_a_failed_read():
     """The plot has a gap there."""
     _, client = rollout_client(ok(), httpx.ConnectError("closed"), ok(503), ok())
     samples = []
-
-    async def scenario():
-        task = asyncio.create_task(watch_rollout(client, 0.0, samples))
-        while len(samples) < 3:
-            await asyncio.sleep(0)
-        task.cancel()
-        await client.close()
-
-    asyncio.run(scenario())
+    task = asyncio.create_task(watch_rollout(client, 0.0, samples))
+    while len(samples) < 3:
+        await asyncio.sleep(0)
+    task.cancel()
+    await client.close()
     assert [3, 3, 3] == [sample.generation for sample in samples[:3]]

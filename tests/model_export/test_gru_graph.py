@@ -6,6 +6,7 @@ import hashlib
 
 import numpy as np
 import onnx
+import pytest
 import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
@@ -145,6 +146,7 @@ def test_constants_are_folded(graph_bytes: bytes) -> None:
     assert not any("write_gate" in name for name in shapes)
 
 
+@pytest.mark.slow
 def test_the_same_weights_give_the_same_bytes(
     model: MemoryAugmentedGRU, graph_bytes: bytes
 ) -> None:

@@ -14,14 +14,16 @@ from service.errors import VersionError
 from service.inference.engines import onnx_pool
 from service.inference.engines.device_engine import DeviceEngine
 from service.inference.engines.engine_factory import with_pool
-from service.inference.engines.graph_replay import stale
-from service.inference.engines.onnx_engine import CPU, CUDA, open_session, refuse_fallen_back
-from service.inference.engines.state_pool import SMALLEST
+from service.inference.engines.graph_replay import stale_buckets
+from service.inference.engines.onnx_engine import CPU, CUDA, open_session, refuse_fallback
+from service.inference.engines.state_pool import MIN_SLOTS
 from service.inference.engines.states import advance
 from service.inference.repository import VersionFiles
 from service.manifest import STATE_READ, STATE_WRITE, STEP_POOLED, Dimensions
 from service.settings import EngineSettings
 from tests.support.fakes import manifest_of
+
+pytestmark = pytest.mark.slow
 
 DIMENSIONS = Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN)
 COLD = np.zeros((LAYERS, HIDDEN), np.float32)
@@ -55,7 +57,7 @@ def files(folder):
 @pytest.fixture(scope="module")
 def kept(files, engine):
     """Whole contexts on the plain engine, steps over the pool."""
-    return with_pool(EngineSettings(device_states=SMALLEST), files, engine, "fp32")
+    return with_pool(EngineSettings(device_states=MIN_SLOTS), files, engine, "fp32")
 
 
 @pytest.mark.parametrize("batch", [1, 3, 33])
@@ -79,7 +81,7 @@ def test_sessions_answer_as_on_the_plain_path(kept, engine, batch):
 
 def test_the_pool_is_changed_where_it_lies(folder):
     """Input and output are one buffer: what was not a target is as it was."""
-    device = onnx_pool.OnnxPool(folder / STEP_POOLED["fp32"], DIMENSIONS, CPU, SMALLEST)
+    device = onnx_pool.OnnxPool(folder / STEP_POOLED["fp32"], DIMENSIONS, CPU, MIN_SLOTS)
     states = np.random.default_rng(2).uniform(-1, 1, (5, LAYERS, HIDDEN)).astype(np.float32)
     slots = np.array([7, 3, 100, 127, 50], np.int64)
     device.write(slots, states)
@@ -92,20 +94,20 @@ def test_the_pool_is_changed_where_it_lies(folder):
 def test_replays_are_compared_with_runs(folder):
     """Here nothing is captured, so that every size holds."""
     device = onnx_pool.OnnxPool(
-        folder / STEP_POOLED["fp32"], DIMENSIONS, CPU, SMALLEST, graphed=True
+        folder / STEP_POOLED["fp32"], DIMENSIONS, CPU, MIN_SLOTS, graphed=True
     )
-    assert () == stale(device, DIMENSIONS)
+    assert () == stale_buckets(device, DIMENSIONS)
 
 
 def test_graphs_that_do_not_hold_are_given_up_loudly(folder, monkeypatch, caplog):
     """And served without."""
-    monkeypatch.setattr(onnx_pool, "stale", lambda _device, _sizes: (4, 8))
+    monkeypatch.setattr(onnx_pool, "stale_buckets", lambda _device, _sizes: (4, 8))
     with caplog.at_level(logging.ERROR):
         device = onnx_pool.open_pool(
-            folder / STEP_POOLED["fp32"], DIMENSIONS, CPU, SMALLEST, graphs=True
+            folder / STEP_POOLED["fp32"], DIMENSIONS, CPU, MIN_SLOTS, graphs=True
         )
     assert not device.graphed
-    assert "CUDA graphs are given up" in caplog.text
+    assert "CUDA graphs are disabled" in caplog.text
     assert "batches of 4, 8" in caplog.text
 
 
@@ -129,8 +131,8 @@ def test_what_ran_on_the_cpu_is_seen_in_the_profile(folder, tmp_path):
         session.run(None, feeds)
         return session
 
-    refuse_fallen_back(profiled(), path, CPU)
+    refuse_fallback(profiled(), path, CPU)
     with pytest.raises(
-        VersionError, match=r"(GRU_end_\d on CPU.*; ){3}.*set engine\.device to cpu"
+        VersionError, match=r"(GRU_end_\d on CPU.*; ){3}.*Set engine\.device to cpu"
     ):
-        refuse_fallen_back(profiled(), path, CUDA)
+        refuse_fallback(profiled(), path, CUDA)

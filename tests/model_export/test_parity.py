@@ -13,6 +13,8 @@ from model_export.parity import ParityCase, ParityError
 from service.inference.engines.engine import Engine
 from service.manifest import Dimensions
 
+pytestmark = pytest.mark.slow
+
 Array = NDArray[np.float32]
 SMALL = (ParityCase.whole(2, 3), ParityCase.ragged((5, 1, 3)), ParityCase.in_pieces(1, (3, 1, 4)))
 
@@ -84,7 +86,7 @@ def test_the_model_agrees_with_itself(model: MemoryAugmentedGRU) -> None:
 
 
 def test_the_exported_graph_agrees(model: MemoryAugmentedGRU, engine: Engine) -> None:
-    """To a tenth of what is let through, in each of the export's own cases."""
+    """Within a tenth of the limit, in each of the export's own cases."""
     seen: list[str] = []
     measured = parity.measure(model, engine, progress=lambda _done, _total, text: seen.append(text))
     assert 1e-5 > measured.max_abs_difference

@@ -13,6 +13,8 @@ from model_export.parity import walk
 from service.inference.engines.onnx_engine import OnnxEngine
 from service.manifest import Dimensions
 
+pytestmark = pytest.mark.slow
+
 DIMENSIONS = Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN)
 
 

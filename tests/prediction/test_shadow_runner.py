@@ -1,8 +1,9 @@
-"""The canary on copies: off the caller's path, dropped under load, the same work or no time."""
+"""Copies for the canary: off the request path, dropped under load, timed only if comparable."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
 import numpy as np
@@ -62,13 +63,13 @@ class World:
         return self.engines["phase-3"]
 
     async def settle(self):
-        """Until the copy is done, and rested from."""
+        """Wait until the copy and the rest after it are over."""
         if self.shadow._running is not None:
             await asyncio.gather(self.shadow._running, return_exceptions=True)
         self.clock.advance(REST * 100)
 
     def answer(self, vectors, seconds=1.0):
-        """What stable made of a context."""
+        """Stable's result for a context."""
         found = self.engines["phase-2"].expected(vectors)
         return EngineResult(found, np.zeros((1, DIM), np.float32), 0.0, seconds)
 
@@ -84,25 +85,21 @@ class World:
             await loaded.scheduler.close()
 
 
-def told(story, **options):
-    """Run `story(world)` in a world of its own."""
-
-    async def whole():
-        world = World(**options)
-        try:
-            return await story(world)
-        finally:
-            await world.close()
-
-    return asyncio.run(whole())
+@asynccontextmanager
+async def new_world(**options):
+    world = World(**options)
+    try:
+        yield world
+    finally:
+        await world.close()
 
 
 def session(number=0):
     return Session(f"s{number}", History(100, DIM))
 
 
-def test_a_context_is_copied_and_its_prediction_compared():
-    async def story(world):
+async def test_a_context_is_copied_and_its_prediction_compared():
+    async with new_world() as world:
         context = unit_vectors(6)
         world.shadow.copy_context(context, world.answer(context), SPLIT, known=0)
         await world.settle()
@@ -116,13 +113,10 @@ def test_a_context_is_copied_and_its_prediction_compared():
         labels = {"version": "phase-3", "mode": "prefill"}
         assert 1 == value("nextvec_shadow_inference_duration_seconds_count", labels)
 
-    told(story)
 
-
-def test_the_next_canary_does_not_inherit_what_the_last_one_left():
-    """An abort by hand comes between two looks: what was not looked at is never counted."""
-
-    async def story(world):
+async def test_the_next_canary_starts_with_empty_statistics():
+    """An abort comes between two evaluations; statistics that were not taken are dropped."""
+    async with new_world() as world:
         context = unit_vectors(6)
         world.engine.faults = [fault()]
         world.shadow.copy_context(context, world.answer(context), SPLIT, known=0)
@@ -131,11 +125,9 @@ def test_the_next_canary_does_not_inherit_what_the_last_one_left():
         world.traffic.set(TrafficSplit("phase-2", "phase-3", 0, "another salt", shadow=True))
         assert 0 == world.shadow.take().faults
 
-    told(story)
 
-
-def test_a_version_that_answers_something_else_does_not_agree():
-    async def story(world):
+async def test_a_version_with_other_predictions_does_not_agree():
+    async with new_world() as world:
         context = unit_vectors(6)
         stable = world.answer(context)
         opposite = EngineResult(-stable.vector, stable.state, 0.0, 1.0)
@@ -143,25 +135,20 @@ def test_a_version_that_answers_something_else_does_not_agree():
         await world.settle()
         assert -1.0 == pytest.approx(world.shadow.take().agreement, abs=1e-6)
 
-    told(story)
 
-
-def test_a_context_of_which_stable_knew_a_part_is_compared_but_not_timed():
-    async def story(world):
+async def test_a_context_with_a_known_prefix_is_compared_but_not_timed():
+    async with new_world() as world:
         context = unit_vectors(6)
         world.shadow.copy_context(context, world.answer(context), SPLIT, known=4)
         await world.settle()
         seen = world.shadow.take()
         assert (1, {}) == (seen.answered, seen.modes)
 
-    told(story)
-
 
 @pytest.mark.parametrize("policy", ["exact", "anchored"])
-def test_a_session_is_followed_step_by_step(policy):
-    """One vector a copy within the window, and always what recomputing would give."""
-
-    async def story(world):
+async def test_a_session_is_followed_step_by_step(policy):
+    """One vector a copy within the window, always with the recomputed prediction."""
+    async with new_world(window=100, policy=policy) as world:
         one, vectors = session(), unit_vectors(12)
         for n in range(12):
             world.append(one, vectors[n : n + 1])
@@ -171,13 +158,10 @@ def test_a_session_is_followed_step_by_step(policy):
         assert 1.0 == pytest.approx(seen.agreement, abs=1e-5)
         assert all(batch == [1] for batch in world.engine.batches)
 
-    told(story, window=100, policy=policy)
 
-
-def test_a_session_that_was_there_before_is_primed_once():
-    """From its kept vectors; that copy is compared and not timed."""
-
-    async def story(world):
+async def test_an_existing_session_is_primed_once():
+    """From its history; that copy is compared but not timed."""
+    async with new_world() as world:
         one, vectors = session(), unit_vectors(12)
         one.history.append(vectors[:10])
         one.length = 10
@@ -189,13 +173,10 @@ def test_a_session_that_was_there_before_is_primed_once():
         assert (2, 1) == (seen.answered, seen.modes["step"].canary.total)
         assert 1.0 == pytest.approx(seen.agreement, abs=1e-5)
 
-    told(story)
 
-
-def test_what_was_dropped_is_caught_up_with_the_next_copy():
-    """Which is then compared, and not timed: it was more work than stable's."""
-
-    async def story(world):
+async def test_the_next_copy_makes_up_for_a_dropped_one():
+    """It is compared but not timed, because it is more work than stable's."""
+    async with new_world() as world:
         one, vectors = session(), unit_vectors(4)
         world.append(one, vectors[:1])
         await world.settle()
@@ -211,14 +192,11 @@ def test_what_was_dropped_is_caught_up_with_the_next_copy():
         assert (3, 1, 2) == (seen.answered, seen.dropped, seen.modes["step"].canary.total)
         assert 1.0 == pytest.approx(seen.agreement, abs=1e-5)
 
-    told(story)
-
 
 @pytest.mark.parametrize("length", [2, 5])
-def test_a_session_begun_anew_under_its_id_is_followed_from_its_beginning(length):
-    """Also where it is longer at once than the one before it was."""
-
-    async def story(world):
+async def test_a_restarted_session_is_followed_from_its_beginning(length):
+    """Also if its first append is longer than the session before."""
+    async with new_world() as world:
         one, vectors = session(), unit_vectors(8)
         world.append(one, vectors[:3], Mode.PREFILL)
         await world.settle()
@@ -228,13 +206,10 @@ def test_a_session_begun_anew_under_its_id_is_followed_from_its_beginning(length
         assert [[3], [length]] == world.engine.batches
         assert 1.0 == pytest.approx(world.shadow.take().agreement, abs=1e-5)
 
-    told(story)
 
-
-def test_one_copy_at_a_time_and_then_a_rest():
-    """A quarter of one engine's time at most."""
-
-    async def story(world):
+async def test_copies_run_one_at_a_time_with_rests():
+    """At most a quarter of one engine's time."""
+    async with new_world() as world:
         context = unit_vectors(3)
         stable = world.answer(context)
         offer = lambda: world.shadow.copy_context(context, stable, SPLIT, known=0)  # noqa: E731
@@ -252,12 +227,10 @@ def test_one_copy_at_a_time_and_then_a_rest():
         await world.settle()
         assert 1 == world.shadow.take().answered
 
-    told(story)
-
 
 @pytest.mark.parametrize("busy", ["phase-2", "phase-3"])
-def test_while_anybody_waits_nothing_is_copied(busy):
-    async def story(world):
+async def test_nothing_is_copied_while_a_request_waits(busy):
+    async with new_world() as world:
         engine, scheduler = world.engines[busy], world.loaded[busy].scheduler
         engine.gate.clear()
         work = [asyncio.ensure_future(scheduler.submit(unit_vectors(1), None)) for _ in range(2)]
@@ -272,13 +245,10 @@ def test_while_anybody_waits_nothing_is_copied(busy):
         engine.gate.set()
         await asyncio.gather(*work)
 
-    told(story)
 
-
-def test_the_caller_never_waits():
-    """The offer returns while the canary's engine hangs."""
-
-    async def story(world):
+async def test_the_caller_never_waits():
+    """The call returns while the canary's engine hangs."""
+    async with new_world() as world:
         world.engine.gate.clear()
         context = unit_vectors(3)
         world.shadow.copy_context(context, world.answer(context), SPLIT, known=0)
@@ -286,12 +256,10 @@ def test_the_caller_never_waits():
         world.engine.gate.set()
         await world.settle()
 
-    told(story)
-
 
 @pytest.mark.parametrize("how", ["fault", "nan"])
-def test_a_copy_that_fails_is_the_canarys_fault(how):
-    async def story(world):
+async def test_a_copy_that_fails_is_the_canarys_fault(how):
+    async with new_world() as world:
         if how == "fault":
             world.engine.faults = [fault()]
         else:
@@ -302,11 +270,9 @@ def test_a_copy_that_fails_is_the_canarys_fault(how):
         seen = world.shadow.take()
         assert (0, 1) == (seen.answered, seen.faults)
 
-    told(story)
 
-
-def test_a_copy_that_takes_too_long_is_one_too():
-    async def story(world):
+async def test_a_copy_that_takes_too_long_is_a_fault_too():
+    async with new_world() as world:
         world.shadow._timeout = 0.0
         world.engine.gate.clear()
         context = unit_vectors(3)
@@ -315,13 +281,10 @@ def test_a_copy_that_takes_too_long_is_one_too():
         world.engine.gate.set()
         assert 1 == world.shadow.take().faults
 
-    told(story)
 
-
-def test_a_copy_of_a_step_that_is_over_counts_for_nothing():
-    """Its rollout may have been aborted and another one begun."""
-
-    async def story(world):
+async def test_a_copy_of_an_earlier_step_does_not_count():
+    """Its rollout may have been aborted, and another one started."""
+    async with new_world() as world:
         world.engine.gate.clear()
         context = unit_vectors(3)
         world.shadow.copy_context(context, world.answer(context), SPLIT, known=0)
@@ -329,8 +292,6 @@ def test_a_copy_of_a_step_that_is_over_counts_for_nothing():
         world.engine.gate.set()
         await world.settle()
         assert 0 == world.shadow.take().total
-
-    told(story)
 
 
 @pytest.mark.parametrize(
@@ -341,8 +302,8 @@ def test_a_copy_of_a_step_that_is_over_counts_for_nothing():
         TrafficSplit("phase-2", "gone", 0, "salt", shadow=True),
     ],
 )
-def test_outside_a_shadow_step_nothing_is_copied(split):
-    async def story(world):
+async def test_outside_a_shadow_step_nothing_is_copied(split):
+    async with new_world() as world:
         context = unit_vectors(3)
         world.shadow.copy_context(context, world.answer(context), split, known=0)
         one = session()
@@ -352,13 +313,10 @@ def test_outside_a_shadow_step_nothing_is_copied(split):
         assert world.shadow._running is None
         assert (0, 0) == (world.shadow.take().total, len(world.shadow._followed))
 
-    told(story)
 
-
-def test_only_so_many_sessions_are_followed():
-    """One that has been idle makes room."""
-
-    async def story(world):
+async def test_the_number_of_followed_sessions_is_bounded():
+    """An idle one makes room."""
+    async with new_world() as world:
         world.engine.seconds = 0.0
         vector = unit_vectors(1)
         for number in range(MAX_SESSIONS):
@@ -372,5 +330,3 @@ def test_only_so_many_sessions_are_followed():
         await asyncio.gather(world.shadow._running)
         assert MAX_SESSIONS == len(world.shadow._followed)
         assert "s0" not in world.shadow._followed
-
-    told(story)

@@ -76,6 +76,7 @@ def test_completion_proposes_the_commands():
     assert ran.stdout.split() == ["rollout"]
 
 
+@pytest.mark.slow
 def test_serving_imports_neither_torch_nor_the_other_packages():
     """It runs where only the serving dependencies are installed."""
     script = (

@@ -1,4 +1,4 @@
-"""A simulated rollout goes the way of the service's own."""
+"""A simulated rollout runs on the code of the service."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ import asyncio
 import numpy as np
 import pytest
 
+import simulation.play
+from service.rollout.analysis import run
+from service.rollout.controller import canary_loader, executor, ticker
 from service.rollout.plan.rollout_plan import RolloutPlan
+from service.rollout.state import change
 from simulation.latency_distribution import LognormalLatency
-from simulation.play import RolloutEnding, SimulatedSource, play
+from simulation.play import RolloutEnding, play
 from simulation.scenario import Scenario, SimulatedTraffic
+from simulation.simulated_source import SimulatedSource
 
 LATENCY = LognormalLatency(0.05, 0.5)
 ONE = RolloutPlan.model_validate({"steps": [{"weight": 5, "approval": True}]})
@@ -56,7 +61,7 @@ def test_load_drifts_by_the_factor_and_the_rate_ramps():
 def test_the_counters_draw_both_arms_by_weight():
     counters = SimulatedSource(SimulatedTraffic.of(Scenario(LATENCY)), np.random.default_rng(0))
     counters.serve(0, 1000.0, 0.2)
-    (arms,) = asyncio.run(counters.read("stable", "canary")).counted.requests.values()
+    (arms,) = asyncio.run(counters.read("stable", "canary")).counters.requests.values()
     assert (40_000, 10_000) == pytest.approx((arms.stable.total, arms.canary.total), rel=0.05)
 
 
@@ -110,11 +115,17 @@ def test_who_arrives_in_a_stall_waits_for_its_end():
     assert 0.5 == pytest.approx(waits[np.searchsorted(traffic.edges, 5.0)], rel=0.1)
     counters = SimulatedSource(traffic, np.random.default_rng(0))
     counters.serve(0, 1000.0, 0.5, stalled=500.0)
-    (arms,) = asyncio.run(counters.read("stable", "canary")).counted.requests.values()
+    (arms,) = asyncio.run(counters.read("stable", "canary")).counters.requests.values()
     slow = np.searchsorted(traffic.edges, 1.0)
-    assert 0.45 == pytest.approx(arms.canary.over(slow) / arms.canary.total, rel=0.05)
-    assert arms.stable.over(slow) / arms.stable.total < 0.001
+    assert 0.45 == pytest.approx(arms.canary.slower_than(slow) / arms.canary.total, rel=0.05)
+    assert arms.stable.slower_than(slow) / arms.stable.total < 0.001
 
 
 def test_the_same_seed_is_the_same_rollout():
     assert played(ratio=1.5, seed=7) == played(ratio=1.5, seed=7)
+
+
+def test_the_simulator_and_the_service_decide_with_the_same_functions():
+    assert simulation.play.apply is executor.apply is change.apply
+    assert simulation.play.run_analysis is ticker.run_analysis is run.run_analysis
+    assert simulation.play.start_analysis is canary_loader.start_analysis is run.start_analysis

@@ -14,18 +14,23 @@ import pytest
 
 from service.cli import main
 from service.rollout.plan.rollout_plan import RolloutPlan
-from service.types import KEY_SAMPLE
-from simulation import quality_rollout as quality
-from simulation.quality_rollout import SessionLengths, SimulatedSessions, play, several
+from simulation.quality_rollout import simulate_quality, simulate_quality_rollouts
+from simulation.sessions import (
+    SessionLengths,
+    SimulatedSessions,
+)
 
 PLAN = RolloutPlan()
 SHORT = SimulatedSessions(horizon=1800.0)
 
 
 def rolled_back(sessions, count, seed, **how):
-    return [p for p in several(sessions, PLAN, count, (seed,), **how) if p.rolled_back]
+    return [
+        p for p in simulate_quality_rollouts(sessions, PLAN, count, (seed,), **how) if p.rolled_back
+    ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sessions",
     [SHORT, replace(SHORT, lengths=SessionLengths.HEAVY), replace(SHORT, length=400.0, spread=0.3)],
@@ -52,42 +57,14 @@ def test_predictions_taken_for_independent_would_roll_back_healthy_canaries():
 
 
 def test_an_identical_canary_passes():
-    played = several(replace(SHORT, length=10.0), PLAN, 20, (4,))
+    played = simulate_quality_rollouts(replace(SHORT, length=10.0), PLAN, 20, (4,))
     assert sum(p.passed is not None for p in played) >= 19
-
-
-def test_traffic_is_as_described():
-    """Rate, weight and the spread of the keys; sessions under way at the start included."""
-    sessions = SimulatedSessions(rate=50.0, length=40.0, horizon=1000.0)
-    rng = np.random.default_rng(5)
-    for lengths in SessionLengths:
-        drawn = quality._draw(replace(sessions, lengths=lengths), 0.05, rng)
-        served = drawn.served(1000.0)
-        assert served.sum() == pytest.approx(50_000, rel=0.15)
-        assert drawn.served(100.0).sum() == pytest.approx(5_000, rel=0.2)
-        assert served[drawn.canary].sum() / served.sum() == pytest.approx(0.05, rel=0.5)
-        assert drawn.chance.mean() == pytest.approx(0.6, abs=0.03)
-        assert drawn.chance.std() == pytest.approx(0.2, abs=0.02)
-
-
-def test_a_key_speaks_once_it_has_its_sample():
-    """Of ten predictions nine are scored; of four three, a minute after the last."""
-    drawn = quality._SessionSample(
-        began=np.array([100.0, 100.0]),
-        length=np.array([10.0, 4.0]),
-        pause=2.0,
-        chance=np.array([1.0, 0.0]),
-        canary=np.array([True, False]),
-    )
-    said = quality._said_by_key(drawn, np.random.default_rng(0))
-    assert [100 + KEY_SAMPLE * 2.0, 100 + 4 * 2.0 + 60] == said.at.tolist()
-    assert [1.0, 0.0] == said.share.tolist()
 
 
 def test_a_plan_without_the_guardrail_cannot_be_played():
     off = RolloutPlan.model_validate({"guardrails": {"quality": {"enabled": False}}})
     with pytest.raises(ValueError, match="turns the guardrail quality off"):
-        play(SHORT, off, np.random.default_rng(0))
+        simulate_quality(SHORT, off, np.random.default_rng(0))
 
 
 def test_the_command_prints_a_row_for_each_ratio(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""The PromQL in deploy/, and what it is made of."""
+"""The PromQL expressions in deploy/, and their metrics, matchers and groupings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DASHBOARD = DEPLOY / "grafana" / "dashboards" / "nextvec.json"
 ALERTS = DEPLOY / "prometheus" / "alerts.yml"
 
 ALWAYS = {"instance", "job"}
-"""Labels that Prometheus adds to whatever it scrapes."""
+"""Labels that Prometheus adds to every series it scrapes."""
 
 PROMETHEUS_OWN = {"up": ALWAYS, "ALERTS": {"alertname", "alertstate", "severity"}}
 
@@ -31,7 +31,7 @@ def dashboard() -> dict:
 
 
 def queries() -> dict[str, str]:
-    """Every query of the dashboard, its annotations included, by where it stands."""
+    """Every query of the dashboard, annotations included, by its panel and letter."""
     whole = dashboard()
     found = {
         f"{panel['title']} {target['refId']}": target["expr"]
@@ -52,7 +52,7 @@ def everything() -> dict[str, str]:
 
 
 def filled(expr: str, window: str = "1m") -> str:
-    """The query as Grafana sends it."""
+    """The query with Grafana's variables replaced, as Grafana sends it."""
     return expr.replace("$window", window).replace("$__rate_interval", window)
 
 

@@ -12,7 +12,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from prometheus_client import CollectorRegistry, generate_latest
 
 from service.metrics import Metrics
-from service.rollout.analysis.sources.prometheus_source import INFERENCE, KEYS, METRIC
+from service.rollout.analysis.sources.prometheus_response import (
+    INFERENCE_METRIC,
+    KEY_METRIC,
+    REQUEST_METRIC,
+)
 from service.types import Mode, RequestOutcome
 from tests.support import prometheus_server
 
@@ -76,7 +80,7 @@ def vector(targets: dict[str, Metrics], versions=("a", "b")) -> bytes:
         )
         for family in histogram.collect()
         for sample in family.samples
-        if sample.name in {METRIC, INFERENCE, KEYS}
+        if sample.name in {REQUEST_METRIC, INFERENCE_METRIC, KEY_METRIC}
         and (sample.labels["variant"], sample.labels["version"])
         in zip(("stable", "canary"), versions, strict=True)
         and sample.labels.get("outcome", "ok") in {"ok", "cancelled", "error", "timeout"}

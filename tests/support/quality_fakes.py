@@ -1,4 +1,4 @@
-"""What the tests of scoring share: splits, predictions, and counts read back."""
+"""Helpers for the tests of online scoring: splits, predictions, and counters."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def prediction(vector, key="key", *, variant=Variant.STABLE, split=SPLIT, owner=
     return PendingPrediction(vector, variant, version, split, key, owner or key, **more)
 
 
-class Scoring:
-    """A scorer with a full pool, and its metrics. `dim` as the fakes'."""
+class ScorerFixture:
+    """A scorer with a full distractor pool, and its metrics; vectors have `fakes.DIM` elements."""
 
     def __init__(self, clock, *, full=True) -> None:
         self.metrics = Metrics(new_registry(), 10.0)
@@ -37,7 +37,7 @@ class Scoring:
         return self.metrics.registry.get_sample_value(name, labels)
 
     def shares(self, variant="stable", version="phase-2"):
-        """How many keys have had their say, and the sum of their shares."""
+        """The number of keys counted, and the sum of their shares of hits."""
         labels = {"variant": variant, "version": version}
         name = "nextvec_online_key_share"
         return self.count(f"{name}_count", **labels), self.count(f"{name}_sum", **labels)

@@ -1,4 +1,4 @@
-"""Stand-ins for what the rollout reads and moves: a clock, versions, counters."""
+"""Fakes for the rollout: clock, versions, evidence, store, and a controller around them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from service.errors import VersionError
 from service.manifest import Manifest
 from service.metrics import Metrics, duration_buckets
 from service.rollout.analysis.counters import Counters, Counts, CountsByArm
-from service.rollout.analysis.shadow_stats import ShadowStats, copy_times
-from service.rollout.analysis.sources.registry_source import Snapshot
+from service.rollout.analysis.shadow_stats import ShadowStats, count_copy
+from service.rollout.analysis.sources.evidence_source import Snapshot
 from service.rollout.analysis.verdict import Assessment, VerdictOutcome
 from service.rollout.controller.controller import Controller
 from service.rollout.plan.rollout_plan import RolloutPlan
@@ -56,7 +56,7 @@ def judgement(outcome: VerdictOutcome, canary: int = 1000, stable: int = 1000) -
 
 
 def bucket_counts(seconds: Sequence[float], faults: int = 0) -> Counts:
-    """Durations as a histogram would count them."""
+    """Durations in seconds, counted into the histogram buckets of `EDGES`."""
     counts = [0] * (len(EDGES) + 1)
     for duration in seconds:
         counts[next((i for i, e in enumerate(EDGES) if duration <= e), len(EDGES))] += 1
@@ -64,7 +64,7 @@ def bucket_counts(seconds: Sequence[float], faults: int = 0) -> Counts:
 
 
 class FakeClock:
-    """Stands still until told."""
+    """A clock that stands still until `now` is set."""
 
     def __init__(self, now: float = 1_700_000_000.0) -> None:
         self.now = now
@@ -77,8 +77,7 @@ class FakeClock:
 
 
 class FakeVersions:
-    """`phase-2` and `phase-3` are there; `broken` holds what cannot be loaded,
-    `manifests` what they say of themselves."""
+    """A repository with `phase-2` and `phase-3`; versions in `broken` fail to load."""
 
     def __init__(self) -> None:
         self.there = {"phase-2", "phase-3"}
@@ -102,7 +101,7 @@ class FakeVersions:
 
 
 class FakeEvidence:
-    """Counters that only grow; `serve` adds requests that took so many seconds."""
+    """Monotonic counters; `serve` adds requests with the given durations in seconds."""
 
     edges = EDGES
 
@@ -144,14 +143,14 @@ class FakeEvidence:
 
 
 class FakeShadow:
-    """Copies as told; each is taken once."""
+    """Shadow copies set by the test; `take` returns each once."""
 
     def __init__(self) -> None:
         self.seen = ShadowStats(EDGES)
 
     def ran(self, count: int = 1, *, faults: int = 0, ratio: float = 1.0) -> None:
         for _ in range(count):
-            modes = copy_times(EDGES, "step", 0.01, 0.01 * ratio)
+            modes = count_copy(EDGES, "step", 0.01, 0.01 * ratio)
             self.seen = self.seen.plus(ShadowStats(EDGES, modes, answered=1, cosine_sum=0.9))
         self.seen = self.seen.plus(ShadowStats(EDGES, faults=faults))
 
@@ -161,7 +160,7 @@ class FakeShadow:
 
 
 class FlakyStore(SqliteRolloutStore):
-    """A store whose disk may be full."""
+    """A store that can fail as if the disk were full."""
 
     full = False
 
@@ -172,7 +171,7 @@ class FlakyStore(SqliteRolloutStore):
 
 
 class World:
-    """A controller with everything around it; `restart` is a kill -9 and a new process."""
+    """A controller with its surroundings; `restart` is a `kill -9` and a new process."""
 
     def __init__(self, path: Path, plan: RolloutPlan = QUICK, stable: str = "phase-2") -> None:
         self.path, self.plan, self.stable = path, plan, stable
@@ -196,8 +195,14 @@ class World:
             stable=self.stable,
             plan=self.plan,
             interval_seconds=5.0,
-            shadows=self.shadow.take,
+            take_shadow_stats=self.shadow.take,
         )
+
+    def use(self, chosen: RolloutPlan) -> None:
+        """Replace the default plan, before the controller starts."""
+        self.store.close()
+        self.plan = chosen
+        self.controller = self._boot()
 
     async def restart(self) -> None:
         self.store.close()
@@ -212,9 +217,9 @@ class World:
         return self.controller.status()
 
     async def begin(self) -> None:
-        """Up to a running first step whose warm-up and settling are over."""
+        """Advance to the first step, after warm-up and settling."""
         await self.controller.start()
-        await self.controller.start_rollout("phase-3", None, "operator", "try it")
+        await self.controller.changes.start("phase-3", None, "operator", "try it")
         await self.controller.prepared()
         await self.look()
         for _ in range(4):
@@ -240,5 +245,5 @@ class World:
 
 
 def plan(**changes) -> RolloutPlan:
-    """`QUICK` with some fields changed, checked anew."""
+    """`QUICK` with some fields changed, validated."""
     return RolloutPlan.model_validate({**QUICK.model_dump(), **changes})

@@ -1,10 +1,10 @@
-"""The status document of the admin API, as the tests need it."""
+"""A status document of the admin API."""
 
 from __future__ import annotations
 
 
 def status(**changes):
-    """A rollout on its first step, with whatever a test changes."""
+    """A rollout on its first step, with some fields changed."""
     return {
         "phase": "Progressing",
         "reason": "warmed_up",

@@ -28,6 +28,7 @@ def test_a_document_weighs_as_many_positions_as_it_has() -> None:
     assert 0.75 == _of([0, 1, 1, 1], [0, 1, 1, 1]).value
 
 
+@pytest.mark.slow
 def test_the_interval_is_wider_than_one_by_position() -> None:
     """Positions of a document are alike, and 40 documents are 40 draws, not 2,000."""
     rng = np.random.default_rng(0)

@@ -15,6 +15,8 @@ from training.checkpoint_store import CheckpointStore, ResumeError
 from training.recipe import Recipe
 from training.trainer import TrainingResult, train
 
+pytestmark = pytest.mark.slow
+
 RECIPES = Path(recipe.__file__).parent / "recipes"
 GRU = replace(
     recipe.load(RECIPES / "phase-2.toml"), name="tiny", window=8, batch=8, epochs=3, patience=9

@@ -20,6 +20,8 @@ from service.evaluation_report import METRICS
 from service.manifest import sha256
 from training import held_out
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model() -> MemoryAugmentedGRU:

@@ -21,6 +21,8 @@ from training.initialization import initialize
 from training.recipe import Recipe
 from training.trainer import EpochMetrics, TrainingResult, train
 
+pytestmark = pytest.mark.slow
+
 TINY = replace(
     recipe.load(Path(recipe.__file__).parent / "recipes" / "phase-2.toml"),
     name="tiny",

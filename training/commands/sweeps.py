@@ -18,8 +18,9 @@ from corpora.corpus import Corpus
 from training import baselines, held_out
 from training.evaluated_model import EvaluatedModel
 from training.evaluation import PoolSpec, check_held_out, check_length
+from training.prediction import Advance
 from training.sweeps import context, plot, policy, pools, position, reach
-from training.sweeps.setting import Advance, SweepSetting, choose
+from training.sweeps.setting import SweepSetting, choose_setting
 from training.sweeps.sweep import Sweep
 
 
@@ -69,7 +70,7 @@ def run(
     settings = {
         name: everything
         if name == "position"
-        else choose(one, pool, tuple(models), rules, spec.positions, _first(name, models))
+        else choose_setting(one, pool, tuple(models), rules, spec.positions, _first(name, models))
         for name in spec.names
     }
     out.mkdir(parents=True, exist_ok=True)

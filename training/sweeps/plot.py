@@ -1,4 +1,4 @@
-"""A sweep as a picture: models coloured, rules grey, an interval at every point."""
+"""Plots a sweep: models in colour, baselines in grey, an interval at every point."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _MARKS = ("s", "D", "^", "v")
 
 
 _SMALLEST = 1e-6
-"""A change below this is drawn here: float32 tells nothing smaller."""
+"""Smaller changes are drawn here: float32 does not resolve them."""
 
 
 def draw(sweep: Sweep, path: Path) -> None:
-    """Hit@5; beside it the change from the reference's prediction where there is one."""
+    """Plot Hit@5, and beside it the change from the reference's prediction if there is one."""
     has_change = any(point.cosine for series in sweep.series for point in series.points)
     figure = Figure(figsize=(16 if has_change else 10, 6.5), layout="constrained")
     panels = figure.subplots(1, 2 if has_change else 1, squeeze=False)[0]
@@ -45,7 +45,7 @@ def _panel(axes: Axes, sweep: Sweep, figures: Sequence[Sequence[Estimate]]) -> N
         shift = number - len(sweep.series) / 2
         colour, mark, line = styles[number]
         axes.errorbar(
-            [_moved(point, shift, log=sweep.log) for point in series.points],
+            [_shifted_x(point, shift, log=sweep.log) for point in series.points],
             [figure.value for figure in found],
             yerr=(
                 [max(0.0, figure.value - figure.low) for figure in found],
@@ -76,13 +76,13 @@ def _change(point: SweepPoint) -> Estimate:
     return Estimate(*parts)
 
 
-def _moved(point: SweepPoint, shift: float, *, log: bool) -> float:
-    """Aside a little, for points of several series would hide each other's intervals."""
+def _shifted_x(point: SweepPoint, shift: float, *, log: bool) -> float:
+    """Shift a series sideways, so that the intervals of several series do not overlap."""
     return point.x * 1.03**shift if log else point.x + 0.05 * shift
 
 
 def _styles(sweep: Sweep) -> list[tuple[str, str, str]]:
-    """Colour, marker and line: models coloured and solid, rules grey and dashed."""
+    """Colour, marker and line of each series: models solid, baselines grey and dashed."""
     found, models, rules = [], 0, 0
     for series in sweep.series:
         if series.kind == "model":

@@ -1,42 +1,44 @@
-"""Hit@5 against pool size: the same predictions, and only the candidates fewer or more."""
+"""Hit@5 against pool size: the same predictions among fewer or more candidates."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from training.prediction import predict_exact
-from training.sweeps.setting import Advance, SweepSetting, point
+from training.prediction import Advance, predict_exact
+from training.sweeps.setting import SweepSetting, sweep_point
 from training.sweeps.sweep import Sweep, SweepSeries
 
 SIZES = (115, 230, 1000)
-"""The two that the original figures had, and ours; beside them, every vector there is."""
+"""Pool sizes of the original evaluation, and ours. The sweep adds all held-out vectors."""
 
 
 def cost(setting: SweepSetting) -> int:
-    return len(setting.targets) * sum(entry.window for entry in setting.models)
+    """Vectors that will run through models."""
+    return len(setting.targets) * sum(model.window for model in setting.models)
 
 
 def sweep(setting: SweepSetting, advance: Advance, workers: int) -> Sweep:
-    """Pools nested in each other, so that a larger one only adds candidates."""
+    """Each pool contains the smaller ones, so that a larger one only adds candidates."""
     total = len(setting.stream)
     order = 1 + np.random.default_rng(setting.pool.seed).permutation(total - 1)
     sizes = [*(size for size in SIZES if size < total - 1), total - 1]
     predictions = {}
-    for entry in setting.models:
-        predictions[entry.name] = predict_exact(
-            entry.model, setting.stream, setting.targets, entry.window, workers=workers
+    for model in setting.models:
+        predictions[model.name] = predict_exact(
+            model.model, setting.stream, setting.targets, model.window, workers=workers
         )
-        advance(entry.window * len(setting.targets))
+        advance(model.window * len(setting.targets))
     for rule in setting.rules:
         predictions[rule.name] = rule.predict(setting.stream, setting.targets)
-    models = {entry.name for entry in setting.models}
+    models = {model.name for model in setting.models}
     bootstrap = setting.bootstrap()
     series = []
     for name, predicted in predictions.items():
         hits = {size: setting.hits(predicted, order[:size]) for size in sizes}
         label = {size: str(size) for size in sizes} | {total - 1: f"all {total - 1}"}
         points = tuple(
-            point(size, label[size], hit, bootstrap, hits[sizes[-1]]) for size, hit in hits.items()
+            sweep_point(size, label[size], hit, bootstrap, hits[sizes[-1]])
+            for size, hit in hits.items()
         )
         series.append(SweepSeries(name, "model" if name in models else "rule", points))
     return Sweep(
@@ -47,7 +49,7 @@ def sweep(setting: SweepSetting, advance: Advance, workers: int) -> Sweep:
         gap_from="all",
         note=(
             f"{setting.note} Candidates are random held-out vectors (seed {setting.pool.seed}), "
-            "each pool within the next."
+            "each pool contained in the next."
         ),
         series=tuple(series),
     )

@@ -1,4 +1,4 @@
-"""Hit@5 by position in the document: is a beginning harder than what follows it?"""
+"""Hit@5 by position in the document: whether the beginning is harder to predict."""
 
 from __future__ import annotations
 
@@ -6,30 +6,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.bootstrap import DocumentBootstrap, Floats
-from training.sweeps.setting import Advance, SweepSetting, point
+from training.prediction import Advance, predict_anchored
+from training.sweeps.setting import SweepSetting, sweep_point
 from training.sweeps.sweep import Sweep, SweepPoint, SweepSeries
-from training.sweeps.windows import anchored
 
 EDGES = (0, 1, 5, 10, 20, 50, 100, 200, 500)
-"""The first position of each group; the last one takes what is left."""
+"""The first position of each group; the last group has no end."""
 
 
 def cost(setting: SweepSetting) -> int:
+    """Vectors that will run through models."""
     return 2 * len(setting.stream) * len(setting.models)
 
 
 def sweep(setting: SweepSetting, advance: Advance) -> Sweep:
-    """Every position of `setting`, which wants many: anchored windows make them affordable."""
+    """Score every position of `setting`, with anchored windows, which make many affordable."""
     document = setting.held_out.corpus.document_id[setting.targets]
     first = np.searchsorted(setting.held_out.corpus.document_id, document)
     group = np.searchsorted(EDGES, setting.targets - first, side="right") - 1
     hits = {}
-    for entry in setting.models:
-        predicted = anchored(entry.model, setting.stream, setting.targets, entry.window, advance)
-        hits[entry.name] = setting.hits(predicted)
+    for model in setting.models:
+        predicted = predict_anchored(
+            model.model, setting.stream, setting.targets, model.window, advance
+        )
+        hits[model.name] = setting.hits(predicted)
     for rule in setting.rules:
         hits[rule.name] = setting.hits(rule.predict(setting.stream, setting.targets))
-    models = {entry.name for entry in setting.models}
+    models = {model.name for model in setting.models}
     reference = setting.rules[-1].name
     series = [
         SweepSeries(
@@ -47,7 +50,7 @@ def sweep(setting: SweepSetting, advance: Advance) -> Sweep:
         gap_from=f"the {reference}",
         note=(
             f"{setting.note.removesuffix(', the same at every point.')}. Pool: {setting.pool}. "
-            "Models read anchored windows, which reach over the document's beginning."
+            "Models read anchored windows, which may begin in the document before."
         ),
         series=tuple(series),
     )
@@ -63,5 +66,5 @@ def _points(
             last = EDGES[number + 1] - 1 if number + 1 < len(EDGES) else None
             label = f"{edge}+" if last is None else f"{edge}–{last}" if last > edge else f"{edge}"
             bootstrap = DocumentBootstrap(document[chosen])
-            found.append(point(number, label, hits[chosen], bootstrap, reference[chosen]))
+            found.append(sweep_point(number, label, hits[chosen], bootstrap, reference[chosen]))
     return tuple(found)

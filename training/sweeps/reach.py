@@ -1,4 +1,4 @@
-"""How far back a prediction depends on its context: cut it, or replace one vector of it."""
+"""How far back a prediction depends on its context: truncate it, or replace one vector."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from architectures.model import NextVectorModel
 from corpora.retrieval_metrics import Vectors
 from training.baselines import BaselineRule
 from training.bootstrap import DocumentBootstrap
-from training.sweeps.context import first
-from training.sweeps.setting import Advance, Positions, SweepSetting, point
+from training.prediction import Advance, Positions
+from training.sweeps.context import truncated
+from training.sweeps.setting import SweepSetting, sweep_point
 from training.sweeps.sweep import Sweep, SweepPoint, SweepSeries
 
 DISTANCES = (1, 2, 5, 10, 20, 50, 100, 200, 500)
@@ -19,44 +20,43 @@ BATCH = 50
 
 
 def cost(setting: SweepSetting) -> int:
-    """The window once, and twice every distance: cut, and with a vector replaced."""
+    """Vectors that will run through models: the window once, and every distance twice."""
     return sum(
-        len(setting.targets) * (entry.window + 2 * sum(_within(entry.window)))
-        for entry in setting.models
+        len(setting.targets) * (model.window + 2 * sum(_within(model.window)))
+        for model in setting.models
     )
 
 
 def sweep(setting: SweepSetting, advance: Advance) -> Sweep:
-    """Two series a model: all older than `d` cut off, and the vector `d` back replaced.
+    """Two series a model: the context truncated to `d` vectors, and the vector `d` back replaced.
 
-    What replaces it is a vector from elsewhere in the stream, so that the prediction
-    is given something plausible and wrong.
+    The replacement is a vector from elsewhere in the stream: plausible but wrong.
     """
     rng = np.random.default_rng(setting.pool.seed)
     foreign = setting.stream[rng.integers(len(setting.stream), size=len(setting.targets))]
     bootstrap = setting.bootstrap()
     series = []
-    for entry in setting.models:
-        distances = _within(entry.window)
+    for model in setting.models:
+        distances = _within(model.window)
         whole = np.empty((len(setting.targets), setting.stream.shape[1]), np.float32)
-        cut = {distance: np.empty_like(whole) for distance in distances}
+        short = {distance: np.empty_like(whole) for distance in distances}
         replaced = {distance: np.empty_like(whole) for distance in distances}
         for begin in range(0, len(setting.targets), BATCH):
             rows = slice(begin, begin + BATCH)
-            contexts = _contexts(setting.stream, setting.targets[rows], entry.window)
-            answers = perturbed(entry.model, contexts, foreign[rows], distances)
+            contexts = _contexts(setting.stream, setting.targets[rows], model.window)
+            answers = perturbed(model.model, contexts, foreign[rows], distances)
             whole[rows] = answers[0]
             for distance in distances:
-                cut[distance][rows], replaced[distance][rows] = answers[1][distance]
-            advance(contexts.shape[1] * (entry.window + 2 * sum(distances)))
-        for name, changed in (("cut", cut), ("one replaced", replaced)):
+                short[distance][rows], replaced[distance][rows] = answers[1][distance]
+            advance(contexts.shape[1] * (model.window + 2 * sum(distances)))
+        for name, changed in (("truncated", short), ("one replaced", replaced)):
             points = _points(setting, changed, whole, bootstrap)
-            series.append(SweepSeries(f"{entry.name}, {name}", "model", points))
+            series.append(SweepSeries(f"{model.name}, {name}", "model", points))
     for rule in setting.rules:
         whole = rule.predict(setting.stream, setting.targets)
-        kept = {distance: _cut_rule(rule, distance, setting) for distance in DISTANCES}
+        kept = {distance: _predict_truncated(rule, distance, setting) for distance in DISTANCES}
         points = _points(setting, kept, whole, bootstrap)
-        series.append(SweepSeries(f"{rule.name}, cut", "rule", points))
+        series.append(SweepSeries(f"{rule.name}, truncated", "rule", points))
     return Sweep(
         name="reach",
         title="How far back a prediction depends on its context",
@@ -64,8 +64,8 @@ def sweep(setting: SweepSetting, advance: Advance) -> Sweep:
         log=True,
         gap_from="the whole window",
         note=(
-            f"{setting.note} Pool: {setting.pool}. Cut: only the last so many vectors. One "
-            "replaced: the vector that far back gives way to one from elsewhere."
+            f"{setting.note} Pool: {setting.pool}. Truncated: only the last vectors are read. "
+            "One replaced: the vector at that distance is replaced by one from elsewhere."
         ),
         series=tuple(series),
     )
@@ -74,10 +74,11 @@ def sweep(setting: SweepSetting, advance: Advance) -> Sweep:
 def perturbed(
     model: NextVectorModel, contexts: Vectors, foreign: Vectors, distances: tuple[int, ...]
 ) -> tuple[Vectors, dict[int, tuple[Vectors, Vectors]]]:
-    """Predictions of `contexts` `[window, batch, dim]` whole, cut and with one replaced.
+    """Predictions from `contexts` `[window, batch, dim]`: whole, and by distance truncated and with
+    one vector replaced.
 
-    One pass keeps the state at every distance, from which the context with the
-    replaced vector runs on: the part before it is the same.
+    One pass keeps the state before every distance; the context with a replaced vector continues
+    from it, because everything earlier is the same.
     """
     vectors = torch.from_numpy(contexts)
     window = len(vectors)
@@ -90,9 +91,9 @@ def perturbed(
                 _, state = model.predict(vectors[done:at], state)
             done = at
             other = torch.cat([torch.from_numpy(foreign)[None], vectors[at + 1 :]])
-            cut, _ = model.predict(vectors[at:])
+            short, _ = model.predict(vectors[at:])
             replaced, _ = model.predict(other, state)
-            changed[distance] = (cut.numpy(), replaced.numpy())
+            changed[distance] = (short.numpy(), replaced.numpy())
         whole, _ = model.predict(vectors[done:], state)
     return whole.numpy(), changed
 
@@ -103,7 +104,7 @@ def _points(
     reference = setting.hits(whole)
     found = []
     for distance, predicted in changed.items():
-        base = point(distance, str(distance), setting.hits(predicted), bootstrap, reference)
+        base = sweep_point(distance, str(distance), setting.hits(predicted), bootstrap, reference)
         cosine = bootstrap.estimate((predicted * whole).sum(axis=1, dtype=np.float64))
         found.append(
             SweepPoint(base.x, base.label, base.hit_at_5, base.positions, base.gap, cosine)
@@ -112,12 +113,12 @@ def _points(
 
 
 def _contexts(stream: Vectors, targets: Positions, window: int) -> Vectors:
-    cut: Vectors = stream[targets - window + np.arange(window)[:, None]]
-    return cut
+    short: Vectors = stream[targets - window + np.arange(window)[:, None]]
+    return short
 
 
-def _cut_rule(rule: BaselineRule, distance: int, setting: SweepSetting) -> Vectors:
-    return first(rule, distance).predict(setting.stream, setting.targets)
+def _predict_truncated(rule: BaselineRule, distance: int, setting: SweepSetting) -> Vectors:
+    return truncated(rule, distance).predict(setting.stream, setting.targets)
 
 
 def _within(window: int) -> tuple[int, ...]:

@@ -1,31 +1,25 @@
-"""What every point of a sweep shares: the held-out stream, the positions, the pool."""
+"""What every point of a sweep shares: the held-out stream, the positions and the pool."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from corpora import retrieval_metrics
 from corpora.candidate_pool import CandidatePool
 from corpora.retrieval_metrics import Vectors
-from service.evaluation_report import Estimate
 from training.baselines import BaselineRule
 from training.bootstrap import DocumentBootstrap, Floats
 from training.evaluated_model import EvaluatedModel
 from training.held_out import HeldOutSet
+from training.prediction import Positions
 from training.sweeps.sweep import SweepPoint
-
-Positions = NDArray[np.int64]
-Advance = Callable[[int], None]
-"""Called with how many more vectors have been run through a model."""
 
 
 @dataclass(frozen=True)
 class SweepSetting:
-    """`targets` are scored, each against the candidates of `pool`."""
+    """Each position of `targets` is scored against the candidates of `pool`."""
 
     held_out: HeldOutSet
     pool: CandidatePool
@@ -49,13 +43,13 @@ class SweepSetting:
         return DocumentBootstrap(self.held_out.corpus.document_id[self.targets])
 
     def hits(self, predicted: Vectors, pool: Positions | None = None) -> Floats:
-        """1 where the target is among the nearest 5 of the pool, else 0: `[targets]`."""
-        among = self.pool.targets if pool is None else pool
-        ranked = retrieval_metrics.ranks_among(predicted, self.stream, self.targets, among)
-        return (ranked <= 5).astype(np.float64)
+        """1 if the target is among the nearest 5 of the pool, else 0: `[targets]`."""
+        candidates = self.pool.targets if pool is None else pool
+        ranks = retrieval_metrics.ranks_among(predicted, self.stream, self.targets, candidates)
+        return (ranks <= 5).astype(np.float64)
 
 
-def choose(
+def choose_setting(
     held_out: HeldOutSet,
     pool: CandidatePool,
     models: tuple[EvaluatedModel, ...],
@@ -63,23 +57,23 @@ def choose(
     positions: int,
     first: int,
 ) -> SweepSetting:
-    """Up to `positions` of the pool's, at least `first` from the stream's start.
+    """A setting with at most `positions` of the pool's positions, all ≥ `first`.
 
-    Raises `ValueError` where there is none.
+    Raises `ValueError` if there is none.
     """
-    able = pool.targets[pool.targets >= first]
-    if not len(able):
+    possible = pool.targets[pool.targets >= first]
+    if not len(possible):
         raise ValueError(
             f"held-out set {held_out.name} has {len(held_out.corpus.vectors)} vectors: too few "
             f"for positions with {first} vectors before them; evaluate on a longer corpus"
         )
-    chosen = np.random.default_rng(pool.seed).permutation(able)[:positions]
+    chosen = np.random.default_rng(pool.seed).permutation(possible)[:positions]
     return SweepSetting(held_out, pool, np.sort(chosen), models, rules)
 
 
-def point(
+def sweep_point(
     x: float, label: str, hits: Floats, bootstrap: DocumentBootstrap, reference: Floats | None
 ) -> SweepPoint:
-    """A point and its paired difference from `reference`'s hits."""
-    gap: Estimate | None = None if reference is None else bootstrap.estimate(hits - reference)
+    """A point, with its paired difference from the hits of `reference` if there is one."""
+    gap = None if reference is None else bootstrap.estimate(hits - reference)
     return SweepPoint(x, label, bootstrap.estimate(hits), len(hits), gap)

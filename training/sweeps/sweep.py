@@ -1,4 +1,4 @@
-"""A sweep's result: a series a model or rule, an interval a point."""
+"""The result of a sweep: one series for each model and baseline, with intervals."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from training.bootstrap import INTERVAL
 
 @dataclass(frozen=True)
 class SweepPoint:
-    """`x` is where it is drawn, `label` what stands there.
+    """`x` is the plotted coordinate and `label` its tick.
 
-    `gap` is the paired difference from the series' point of reference, `cosine` that of
-    the prediction with the reference's prediction; None where there is no reference.
+    `gap` is the paired difference from the series' reference point, and `cosine` that between
+    the two predictions; None without a reference.
     """
 
     x: float
@@ -35,7 +35,7 @@ class SweepSeries:
 
 @dataclass(frozen=True)
 class Sweep:
-    """`log` asks for a logarithmic axis; `note` says what was held the same."""
+    """`log` selects a logarithmic axis; `note` says what was held constant."""
 
     name: str
     title: str
@@ -49,13 +49,13 @@ class Sweep:
         return {**asdict(self), "interval": INTERVAL}
 
     def as_markdown(self) -> str:
-        """A line a point, for it carries its interval and its difference; rules often stay put."""
+        """A table with one row a point; equal neighbouring points of a series share a row."""
         has_cosine = any(point.cosine for series in self.series for point in series.points)
-        head = ["", self.x_label, "positions", "Hit@5 %", f"points, less {self.gap_from}"]
+        head = ["", self.x_label, "positions", "Hit@5 %", f"points, minus {self.gap_from}"]
         head += ["cosine with its prediction"] if has_cosine else []
         lines = [self.title, "", _line(head), _line(["---"] * len(head))]
         for series in self.series:
-            for label, point in _alike(series.points):
+            for label, point in _merged(series.points):
                 cells = [series.name, label, str(point.positions)]
                 cells += [_percent(point.hit_at_5), _percent(point.gap, "+")]
                 cells += [_plain(point.cosine)] if has_cosine else []
@@ -63,8 +63,8 @@ class Sweep:
         return "\n".join([*lines, "", f"{self.note} In brackets: {INTERVAL}.", ""])
 
 
-def _alike(points: tuple[SweepPoint, ...]) -> list[tuple[str, SweepPoint]]:
-    """Points with what they are at; those that are the same as the one before join it."""
+def _merged(points: tuple[SweepPoint, ...]) -> list[tuple[str, SweepPoint]]:
+    """Points with their labels; a point that equals the one before is merged into it."""
     found: list[tuple[str, str, SweepPoint]] = []
     for point in points:
         if found and replace(found[-1][2], x=point.x, label=point.label) == point:

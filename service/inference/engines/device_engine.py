@@ -1,4 +1,4 @@
-"""An engine whose sessions' states stay on the device between their steps."""
+"""An engine whose session states stay on the device between steps."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from service.types import State
 
 
 class DeviceEngine:
-    """Steps on `pool`; everything else on `full`, its states on the host.
+    """Runs steps on `pool`, and everything else on `full` with its states on the host.
 
-    A context's state comes to the device with the session's first step. One thread
-    at a time: `concurrent` is off.
+    A session's state moves to the device with its first step. Not `concurrent`: one thread
+    at a time.
     """
 
     concurrent = False
@@ -44,7 +44,7 @@ class DeviceEngine:
         lengths: NDArray[np.int32],
         states: Sequence[State],
     ) -> tuple[NDArray[np.float32], Sequence[State]]:
-        """See `KeepsStates.advance`."""
+        """See `StatefulEngine.advance`."""
         if len(vectors) == 1:
             return self._pool.advance(vectors, states)
         return advance(self._full, vectors, lengths, states)

@@ -1,4 +1,4 @@
-"""The contract of an engine: one version, on one device."""
+"""The interface of an engine: one version on one device."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from service.manifest import Dimensions, Precision
 
 
 class Engine(Protocol):
-    """Runs batches; one at a time unless it is `concurrent`."""
+    """Runs batches, one at a time unless it is `concurrent`."""
 
     @property
     def provider(self) -> str:
-        """The execution provider that was got, e.g. `CPUExecutionProvider`."""
+        """The execution provider in use, e.g. `CPUExecutionProvider`."""
         ...
 
     @property
     def precision(self) -> Precision:
-        """Of its steps; where it differs, whole contexts run in fp32."""
+        """The precision of steps. If it is int8, whole contexts run in fp32."""
         ...
 
     @property
@@ -30,7 +30,7 @@ class Engine(Protocol):
 
     @property
     def concurrent(self) -> bool:
-        """Whether two threads may `run` it at once, each as fast as a core goes."""
+        """Whether two threads may call `run` at once, each at the full speed of a core."""
         ...
 
     def run(
@@ -41,9 +41,9 @@ class Engine(Protocol):
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Run a batch.
 
-        `vectors` `[time, batch, dim]`, padded past each of `lengths` `[batch]`
-        (1 ≤ length ≤ time); `state` `[layers, batch, hidden]`, zeros where cold.
-        Returns the unit vectors predicted `[batch, dim]` and the next states
+        `vectors` is `[time, batch, dim]`, padded after each of `lengths` `[batch]`
+        (1 ≤ length ≤ time). `state` is `[layers, batch, hidden]`, zeros for a cold state.
+        Returns the predicted unit vectors `[batch, dim]` and the next states
         `[layers, batch, hidden]`. Raises `EngineFault`.
         """
         ...

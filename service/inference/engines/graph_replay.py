@@ -1,9 +1,8 @@
-"""Whether a CUDA graph, replayed, answers for the inputs it is given.
+"""Tests whether replayed CUDA graphs compute from their current inputs.
 
-A graph captured once runs the same kernels on the same addresses. What was
-read on the host while it was captured is in it for good, so a graph that
-captured too much answers its first inputs for ever. That can only be seen by
-replaying it with others.
+A captured graph runs the same kernels on the same addresses. Whatever the host read during
+the capture stays in it. So a graph that captured too much returns the result of its first
+inputs for ever, and only a replay with other inputs shows it.
 """
 
 from __future__ import annotations
@@ -18,27 +17,28 @@ from service.inference.engines.state_pool import Device
 from service.manifest import Dimensions
 
 _TOLERANCE = 1e-3
-"""Between two runs of one graph on one device: far above rounding, far below another answer."""
+"""Difference allowed between two runs: far above rounding, far below another result."""
 
 
-class Replaying(Device, Protocol):
-    """A device that can run a step captured, or kernel by kernel."""
+class GraphedDevice(Device, Protocol):
+    """A device that can run a step as a captured graph or kernel by kernel."""
 
     graphed: bool
 
 
-def stale(device: Replaying, sizes: Dimensions) -> tuple[int, ...]:
-    """The buckets whose replays do not answer as the step run kernel by kernel does.
+def stale_buckets(device: GraphedDevice, sizes: Dimensions) -> tuple[int, ...]:
+    """The buckets whose replays differ from the step run kernel by kernel.
 
-    Writes to the first slots of the pool, so it is for a pool that holds nothing yet;
-    leaves `graphed` on.
+    Writes to the first slots of the pool, so the pool must be empty. Leaves `graphed` on.
     """
     rng = np.random.default_rng(0)
-    return tuple(bucket for bucket in BUCKETS if not _holds(device, sizes, bucket, rng))
+    return tuple(bucket for bucket in BUCKETS if not _is_fresh(device, sizes, bucket, rng))
 
 
-def _holds(device: Replaying, sizes: Dimensions, bucket: int, rng: np.random.Generator) -> bool:
-    # Captured at the first or second run, replayed after; the last has inputs never seen.
+def _is_fresh(
+    device: GraphedDevice, sizes: Dimensions, bucket: int, rng: np.random.Generator
+) -> bool:
+    # Captured in the first or second run, then replayed; the last run has new inputs.
     inputs = [_vectors(sizes, bucket, rng) for _ in range(2)]
     slots = np.arange(1, 1 + 2 * bucket, dtype=np.int64)
     sources = [slots[:bucket], slots[bucket:]]

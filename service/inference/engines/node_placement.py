@@ -1,7 +1,7 @@
-"""Which provider each node of a graph ran on, read from ONNX Runtime's profile.
+"""Finds the nodes of a graph that ONNX Runtime ran on another provider, from its profile.
 
-A node without a kernel for the device runs on the CPU, with a warning at most
-and its data copied there and back: the answers are right and the speed is gone.
+A node without a kernel for the device runs on the CPU, at most with a warning, and its data
+is copied there and back. The results are right, but the speed is lost.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 _HEAVY = ("GRU", "Gemm", "MatMul")
-"""What the time goes into; arithmetic on shapes and lengths belongs on the CPU."""
+"""The operators that take the time. Arithmetic on shapes and lengths belongs on the CPU."""
 
 
 def fallen_back(profile: Iterable[Mapping[str, Any]], provider: str) -> tuple[str, ...]:
-    """The nodes that do the work and ran elsewhere than on `provider`: names, with where.
+    """Descriptions of the heavy nodes that did not run on `provider`.
 
-    `profile` is the list of events that ONNX Runtime writes; those of kernels have
-    the operator and the provider among their arguments.
+    `profile` is the list of events that ONNX Runtime writes; events of kernels have the
+    operator and the provider among their arguments.
     """
     found = {}
     for event in profile:

@@ -1,4 +1,4 @@
-"""The engine on ONNX Runtime; beside `onnx_pool` the only module that imports it."""
+"""The engine on ONNX Runtime. Only this module and `onnx_pool` import it."""
 
 from __future__ import annotations
 
@@ -27,11 +27,10 @@ CPU = "CPUExecutionProvider"
 class OnnxEngine:
     """One version's graph in one ONNX Runtime session.
 
-    `device` is `auto` (CUDA when it is there), `cuda` (refused when it is not
-    got) or `cpu`; `threads` is the CPU's intra-op count. Raises `VersionError`
-    when the file does not load, or has other inputs than the contract's, or
-    CUDA was demanded and ONNX Runtime fell back, with all of it or with the
-    nodes that matter.
+    `device` is `auto` (CUDA if there is one), `cuda` or `cpu`. `threads` is the number of
+    intra-op threads on the CPU. Raises `VersionError` if the file does not load or has other
+    inputs than `Engine.run`, or if CUDA is demanded and ONNX Runtime falls back to the CPU,
+    for the whole graph or for its heavy nodes.
     """
 
     def __init__(
@@ -48,21 +47,22 @@ class OnnxEngine:
         with TemporaryDirectory() as folder:
             profile = Path(folder) / "profile" if wanted == CUDA else None
             self._session = open_session(path, wanted, threads, profile=profile)
-            # It falls back to the CPU without an error: ask what was really got.
+            # ONNX Runtime falls back to the CPU without an error: ask what is really in use.
             self.provider: str = self._session.get_providers()[0]
             if device == "cuda" and self.provider != CUDA:
                 raise VersionError(
-                    f"CUDA was demanded (engine.device=cuda) and ONNX Runtime gave "
-                    f"{self.provider}: install CUDA 13 and cuDNN 9, or set engine.device to auto "
-                    "or cpu"
+                    f"engine.device is cuda, but ONNX Runtime uses {self.provider}; "
+                    "install CUDA 13 and cuDNN 9, or set engine.device to auto or cpu"
                 )
             names = [tensor.name for tensor in self._session.get_inputs()]
             if names != ["vectors", "lengths", "state"]:
-                raise VersionError(f"{path}: inputs are {names}, not vectors, lengths and state")
+                raise VersionError(
+                    f"{path}: its inputs are {names}, not vectors, lengths and state"
+                )
             if profile is not None:
                 self._run_once()
-                refuse_fallen_back(self._session, path, self.provider)
-        # On a GPU runs of one session wait for each other on its stream.
+                refuse_fallback(self._session, path, self.provider)
+        # On a GPU, the runs of one session wait for each other on its stream.
         self.concurrent: bool = self.provider == CPU
 
     def run(
@@ -75,12 +75,13 @@ class OnnxEngine:
         feeds = {"vectors": vectors, "lengths": lengths, "state": state}
         try:
             outputs: list[Any] = self._session.run(["next_vector", "next_state"], feeds)
-        except Exception as error:  # as above
+        # ONNX Runtime's errors have no common base class but Exception.
+        except Exception as error:
             raise EngineFault(f"the engine failed: {error}") from error
         return outputs[0], outputs[1]
 
     def _run_once(self) -> None:
-        """A context of two vectors, so that every node of the graph has run."""
+        """Run a context of two vectors, so that every node of the graph runs."""
         sizes = self.dimensions
         vectors = np.full((2, 1, sizes.dim), sizes.dim**-0.5, np.float32)
         state = np.zeros((sizes.layers, 1, sizes.hidden), np.float32)
@@ -91,25 +92,25 @@ class OnnxEngine:
 def _preload_cuda() -> None:
     """Load NVIDIA's libraries from their Python packages, if these are installed.
 
-    ONNX Runtime's CUDA provider has no run path of its own: without this it finds only
-    what is on the loader's path. It prints what it does not find, which `get_providers`
-    tells better.
+    ONNX Runtime's CUDA provider has no run path of its own, so without this it finds only
+    the libraries on the loader's path. Its prints about missing libraries are suppressed:
+    `get_providers` tells what is in use.
     """
     with redirect_stdout(StringIO()):
         ort.preload_dlls()
 
 
-def refuse_fallen_back(session: ort.InferenceSession, path: Path, provider: str) -> None:
-    """End the profiling that the session was opened with, after it has run.
+def refuse_fallback(session: ort.InferenceSession, path: Path, provider: str) -> None:
+    """End the profiling of a session that has run.
 
-    Raises `VersionError` when nodes that do the work ran elsewhere than on `provider`.
+    Raises `VersionError` if heavy nodes did not run on `provider`.
     """
     events = json.loads(Path(session.end_profiling()).read_bytes())
     if nodes := fallen_back(events, provider):
         raise VersionError(
-            f"{path}: {provider} was got, but not for all of it: ONNX Runtime runs "
-            f"{'; '.join(nodes)}: set engine.device to cpu, or install the ONNX Runtime that this "
-            "project names"
+            f"{path}: {provider} does not run the whole graph; ONNX Runtime runs "
+            f"{'; '.join(nodes)}. Set engine.device to cpu, or install the version of ONNX "
+            "Runtime that this project requires"
         )
 
 
@@ -121,12 +122,12 @@ def open_session(
     profile: Path | None = None,
     cuda_graphs: bool = False,
 ) -> ort.InferenceSession:
-    """The graph in `path` on `provider`, or on the CPU where that is not to be had.
+    """Open the graph in `path` on `provider`, or on the CPU if that is not available.
 
-    With `profile` it writes what runs where to a file that begins so, until
+    With `profile`, it writes a profile to a file whose name starts so, until
     `end_profiling`. Raises `VersionError`.
     """
-    # On by default in some builds; a server tells nobody what it serves.
+    # Some builds enable it by default; a server must not report what it serves.
     ort.disable_telemetry_events()
     options = _options(threads)
     if profile is not None:
@@ -135,30 +136,33 @@ def open_session(
     providers: list[str | tuple[str, dict[str, str]]] = [CPU]
     if provider == CUDA:
         _preload_cuda()
-        # TF32 keeps 10 bits of a product's operands: fp32 would no longer be exact.
+        # TF32 rounds the operands of products to 10 bits: fp32 would no longer be exact.
         on_cuda = {"use_tf32": "0", "enable_cuda_graph": "1" if cuda_graphs else "0"}
         providers.insert(0, (CUDA, on_cuda))
     try:
         session = ort.InferenceSession(str(path), options, providers=providers)
-    # ONNX Runtime's errors share no base class but Exception.
+    # ONNX Runtime's errors have no common base class but Exception.
     except Exception as error:
         raise VersionError(f"{path}: ONNX Runtime cannot load it: {error}") from error
-    # Or a fault on the device would make it start anew on the CPU, and say nothing.
+    # Otherwise a fault on the device would restart the session on the CPU silently.
     session.disable_fallback()
     return session
 
 
 def _wanted(device: str) -> str:
-    """The provider to ask for. The GPU wheel lists CUDA on any machine; asked for
-    without a driver it prints an error for each version, so `auto` looks first."""
+    """The provider to ask for.
+
+    The GPU wheel lists CUDA on any machine, and without a driver it prints an error for each
+    version. So `auto` looks for the driver first.
+    """
     if device == "cpu" or CUDA not in ort.get_available_providers():
         return CPU
-    if device == "auto" and not _driver_is_there():
+    if device == "auto" and not _has_cuda_driver():
         return CPU
     return CUDA
 
 
-def _driver_is_there() -> bool:
+def _has_cuda_driver() -> bool:
     try:
         ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
@@ -170,12 +174,12 @@ def _options(threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # The cores are shared with the event loop and the other version's engine: a thread
-    # that spins while it waits for work slows both down. Within a run, though, several
-    # wait for each other after each product, and to wake one takes as long as its share.
+    # The event loop and the other version's engine share the cores: a thread that spins
+    # while it waits slows both down. But several threads of one run wait for each other
+    # after each product, and waking one takes as long as its share of the product.
     spinning = "1" if threads > 1 else "0"
     options.add_session_config_entry("session.intra_op.allow_spinning", spinning)
     options.add_session_config_entry("session.force_spinning_stop", spinning)
-    # Warnings name every node placed on the CPU on purpose; errors are enough.
+    # Warnings name every node that is placed on the CPU on purpose.
     options.log_severity_level = 3
     return options

@@ -1,8 +1,8 @@
-"""A pool of states on ONNX Runtime's device, and the graphs that read, write and step it.
+"""A pool of states on ONNX Runtime's device, with graphs that read, write and step it.
 
-Every graph is bound to buffers of its own, made once for each size of batch:
-the pool is input and output of the same run, so it is changed where it lies,
-and a run brings over the vectors and slot numbers and nothing else.
+Each graph is bound to its own buffers, allocated once for each batch size. The pool is input
+and output of the same run, so it changes in place, and a run copies nothing to the device but
+the vectors and slot numbers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from service.errors import EngineFault, VersionError
 from service.inference.engines.buckets import BUCKETS, bucket_of
-from service.inference.engines.graph_replay import stale
+from service.inference.engines.graph_replay import stale_buckets
 from service.inference.engines.onnx_engine import CUDA, open_session
 from service.inference.engines.state_pool import PADDING
 from service.manifest import STATE_READ, STATE_WRITE, Dimensions
@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 _Array = NDArray[np.float32] | NDArray[np.int64]
 
 
-class _Bound:
-    """One graph at one size of batch: inputs and outputs at fixed addresses."""
+class _BoundGraph:
+    """One graph for one batch size, with inputs and outputs at fixed addresses."""
 
     def __init__(
         self,
@@ -56,9 +56,9 @@ class _Bound:
             self._output = value
 
     def run(self, options: ort.RunOptions | None, **given: _Array) -> NDArray[np.float32]:
-        """Run on `given`, each the beginning of its buffer on the axis of the batch.
+        """Run on `given`: each array replaces the start of its buffer along the batch axis.
 
-        What is past it stays as it was. Returns a copy of the whole output.
+        The rest of the buffer stays. Returns a copy of the whole output.
         """
         try:
             for name, array in given.items():
@@ -72,17 +72,17 @@ class _Bound:
             if self._output is None:
                 return np.empty(0, np.float32)
             return np.array(self._output.numpy())
-        # ONNX Runtime's errors share no base class but Exception.
+        # ONNX Runtime's errors have no common base class but Exception.
         except Exception as error:
             raise EngineFault(f"the engine failed: {error}") from error
 
 
 class OnnxPool:
-    """`state_pool.Device` on a provider of ONNX Runtime, and `replay.Replaying` as well.
+    """A `Device` and `GraphedDevice` on a provider of ONNX Runtime.
 
-    `step` is a pooled step graph with the version's two others beside it; `provider`
-    the one that its full graph got. With `graphed` a step is captured as a CUDA graph
-    for each size of batch. Raises `VersionError`, or `EngineFault` by its first runs.
+    `step` is the pooled step graph, in the folder of the read and write graphs. `provider` is
+    that of the version's full graph. With `graphed`, the step is captured as a CUDA graph for
+    each batch size. Raises `VersionError`, or `EngineFault` from its first runs.
     """
 
     def __init__(
@@ -110,23 +110,23 @@ class OnnxPool:
             numbers = np.full(bucket, PADDING, np.int64)
             vectors = np.full((1, bucket, dimensions.dim), dimensions.dim**-0.5, np.float32)
             rows = (bucket, *shape[1:])
-            self._steps[bucket] = _Bound(
+            self._steps[bucket] = _BoundGraph(
                 step_session,
                 device,
                 pool,
                 {"vectors": vectors, "sources": numbers.copy(), "targets": numbers.copy()},
                 ("next_vector", (bucket, dimensions.dim)),
             )
-            self._reads[bucket] = _Bound(
+            self._reads[bucket] = _BoundGraph(
                 read, device, pool, {"slots": numbers.copy()}, ("read", rows)
             )
             written = np.zeros(rows, np.float32)
-            self._writes[bucket] = _Bound(
+            self._writes[bucket] = _BoundGraph(
                 write, device, pool, {"slots": numbers.copy(), "written": written}, None
             )
         self._options = {bucket: _options(str(bucket)) for bucket in BUCKETS}
         self._ungraphed = _options("-1")
-        # The memory may hold anything: zeros where rows are padded, and a first run of each.
+        # The memory is uninitialized: write zeros to the padding slot, and run each graph once.
         self.write(np.array([PADDING], np.int64), np.zeros((1, *shape[1:]), np.float32))
         for bound in self._steps.values():
             bound.run(self._ungraphed)
@@ -167,32 +167,32 @@ def open_pool(
     threads: int = 1,
     graphs: bool = False,
 ) -> OnnxPool:
-    """An `OnnxPool`; with `graphs`, on CUDA graphs if they hold up.
+    """An `OnnxPool`; with `graphs` it uses CUDA graphs if their replays are correct.
 
-    If they do not, the log says so, as an error, and steps run kernel by kernel.
+    If they are not, it logs an error, and steps run kernel by kernel.
     """
     if graphs:
         try:
             pool = OnnxPool(step, dimensions, provider, slots, threads=threads, graphed=True)
-            if not (wrong := stale(pool, dimensions)):
+            if not (wrong := stale_buckets(pool, dimensions)):
                 return pool
             sizes = ", ".join(map(str, wrong))
-            reason = f"replayed with other inputs, batches of {sizes} answer otherwise than run"
+            reason = f"replays of batches of {sizes} return wrong results for new inputs"
         except (VersionError, EngineFault) as error:
             reason = str(error)
-        logger.error("CUDA graphs are given up for %s: %s", step, reason)
+        logger.error("CUDA graphs are disabled for %s: %s", step, reason)
     return OnnxPool(step, dimensions, provider, slots, threads=threads)
 
 
 def _padded(slots: NDArray[np.int64], bucket: int) -> NDArray[np.int64]:
-    """To the size of `bucket`: what was in the buffer are slots that may be someone else's now."""
+    """Pad to the size of `bucket`: old slots in the buffer may belong to other sessions now."""
     padded = np.full(bucket, PADDING, np.int64)
     padded[: len(slots)] = slots
     return padded
 
 
 def _options(graph: str) -> ort.RunOptions:
-    """Run options that capture and replay as CUDA graph number `graph`; -1 for none."""
+    """Run options that capture and replay CUDA graph number `graph`; -1 for none."""
     options = ort.RunOptions()
     options.add_run_config_entry("gpu_graph_id", graph)
     return options

@@ -1,4 +1,4 @@
-"""Which of the precisions a version carries it runs in."""
+"""Chooses the precision that a version runs in."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _FASTEST: dict[str, tuple[Precision, ...]] = {
     "CPUExecutionProvider": ("int8",),
     "CUDAExecutionProvider": ("fp16",),
 }
-"""What is faster than fp32 on a provider, fastest first."""
+"""The precisions that are faster than fp32 on a provider, fastest first."""
 
 
 def choose(manifest: Manifest, wanted: Wanted, provider: str) -> Precision:
-    """`wanted`, or for `auto` the fastest that stays near fp32 with its state carried.
+    """The `wanted` precision; for `auto` the fastest one that stays near fp32 in sessions.
 
-    Raises `VersionError` when the version does not carry what is wanted, or it is
-    of no use on `provider`.
+    Raises `VersionError` if the version lacks the precision, or if it is not faster on
+    `provider`.
     """
     faster = _FASTEST.get(provider, ())
     if wanted == "auto":
@@ -28,13 +28,13 @@ def choose(manifest: Manifest, wanted: Wanted, provider: str) -> Precision:
         return next(near, "fp32")
     if wanted != "fp32" and wanted not in faster:
         raise VersionError(
-            f"{manifest.version}: engine.precision is {wanted}, which gains nothing on "
-            f"{provider}: set {' or '.join(('auto', 'fp32', *faster))}"
+            f"{manifest.version}: engine.precision is {wanted}, which is not faster on "
+            f"{provider}; set {' or '.join(('auto', 'fp32', *faster))}"
         )
     if wanted != "fp32" and wanted not in manifest.precisions:
         raise VersionError(
-            f"{manifest.version}: engine.precision is {wanted}, and the version carries "
-            f"{', '.join(manifest.precisions) or 'fp32'} only: export it with --{wanted}, or set "
+            f"{manifest.version}: engine.precision is {wanted}, but the version has only "
+            f"{', '.join(manifest.precisions) or 'fp32'}; export it with --{wanted}, or set "
             "auto or fp32"
         )
     return wanted

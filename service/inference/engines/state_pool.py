@@ -1,10 +1,9 @@
-"""States that stay where they are computed: slots of one tensor on a device.
+"""States that stay on the device, in the slots of one tensor.
 
-A state is never changed in place: a step reads it from one slot and writes the
-next one into another. So a step that fails, or whose caller has gone, has
-taken nothing away; and a slot is free again as soon as nobody holds its state.
-When there are no free slots the oldest states are copied to the host, where
-those that wait longest for their next vector then are.
+A state never changes in place: a step reads it from one slot and writes the next state to
+another one. So a step that fails, or whose caller has gone, loses nothing. A slot is free
+again when nobody holds its state. If no slot is free, the least recently used states are
+copied to the host.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ from service.inference.engines.buckets import BUCKETS, pieces
 from service.types import State
 
 PADDING = 0
-"""The slot of rows that only fill a batch up; it holds no one's state."""
+"""The slot of the rows that pad a batch. It holds no session's state."""
 
-SMALLEST = 4 * BUCKETS[-1]
-"""Slots a pool needs at least, so that a full batch always finds room."""
+MIN_SLOTS = 4 * BUCKETS[-1]
+"""Slots that a pool needs at least, so that a full batch always finds room."""
 
 
 class Device(Protocol):
@@ -34,11 +33,11 @@ class Device(Protocol):
     slots: int
 
     def read(self, slots: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Copies on the host `[n, layers, hidden]`."""
+        """Copy the states in `slots` `[n]` to the host: `[n, layers, hidden]`."""
         ...
 
     def write(self, slots: NDArray[np.int64], states: NDArray[np.float32]) -> None:
-        """`states` `[n, layers, hidden]` into `slots` `[n]`."""
+        """Write `states` `[n, layers, hidden]` to `slots` `[n]`."""
         ...
 
     def step(
@@ -47,16 +46,16 @@ class Device(Protocol):
         sources: NDArray[np.int64],
         targets: NDArray[np.int64],
     ) -> NDArray[np.float32]:
-        """One vector a row `[1, batch, dim]` from the states in `sources`.
+        """Run one vector a row `[1, batch, dim]` from the states in `sources`.
 
-        The next states go to `targets`; returns the predictions `[batch, dim]`.
-        The batch is no more than the largest bucket.
+        Writes the next states to `targets`, and returns the predictions `[batch, dim]`. The
+        batch must fit the largest bucket.
         """
         ...
 
 
 class PooledState:
-    """A state in a pool's slot, or on the host once it was moved there."""
+    """A state in a slot of a pool, or on the host after it was moved there."""
 
     __slots__ = ("__weakref__", "_host", "_pool", "_slot", "nbytes")
 
@@ -74,11 +73,11 @@ class PooledState:
             self._pool.release(self._slot)
 
     def slot_in(self, pool: StatePool) -> int | None:
-        """Its slot there; None if it is on the host, or in another pool."""
+        """The state's slot in `pool`; None if it is on the host or in another pool."""
         return self._slot if pool is self._pool else None
 
     def move_to_host(self, state: NDArray[np.float32]) -> int:
-        """`state` is what its slot holds, which it gives up."""
+        """Take `state`, a copy of the slot, to the host, and return the slot."""
         slot = self._slot
         assert slot is not None
         self._host, self._slot = state, None
@@ -93,25 +92,25 @@ class PooledState:
 
 
 class StatePool:
-    """Steps over states kept on `device`. For one thread; states may be dropped on any."""
+    """Runs steps over states on `device`, from one thread. Any thread may drop a state."""
 
     def __init__(self, device: Device) -> None:
-        if device.slots < SMALLEST:
-            raise ValueError(f"a pool needs {SMALLEST} slots at least, not {device.slots}")
+        if device.slots < MIN_SLOTS:
+            raise ValueError(f"a pool needs at least {MIN_SLOTS} slots, not {device.slots}")
         self._device = device
         self._free = list(range(device.slots - 1, PADDING, -1))
-        # By their owners' last breath, on whichever thread that is.
+        # Slots of dropped states; any thread may drop one.
         self._released: deque[int] = deque()
-        # In the order they were made, which is that of their last use: a step uses up a state.
+        # In the order of creation. That is the order of last use, because a step replaces a state.
         self._owners: OrderedDict[int, ref[PooledState]] = OrderedDict()
 
     def advance(
         self, vectors: NDArray[np.float32], states: Sequence[State]
     ) -> tuple[NDArray[np.float32], Sequence[State]]:
-        """One step: `vectors` `[1, batch, dim]`, each row from its state `[layers, hidden]`.
+        """Run one step: `vectors` `[1, batch, dim]`, each row from its state `[layers, hidden]`.
 
-        Returns the predictions `[batch, dim]` and the next states, which are in the
-        pool. Raises `EngineFault`.
+        Returns the predictions `[batch, dim]` and the next states, which are in the pool.
+        Raises `EngineFault`.
         """
         predicted: list[NDArray[np.float32]] = []
         after: list[State] = []
@@ -122,17 +121,17 @@ class StatePool:
         return np.concatenate(predicted) if len(predicted) > 1 else predicted[0], after
 
     def fetch(self, slots: Sequence[int]) -> NDArray[np.float32]:
-        """What is in `slots`, on the host: `[n, layers, hidden]`."""
+        """Copy the states in `slots` to the host: `[n, layers, hidden]`."""
         numbers = np.array(slots, np.int64)
         return np.concatenate([self._device.read(numbers[piece]) for piece in pieces(len(slots))])
 
     def release(self, slot: int) -> None:
-        """Nobody holds the state in it any more."""
+        """Note that nobody holds the state in `slot` any more."""
         self._released.append(slot)
 
     @property
     def held(self) -> int:
-        """Slots with someone's state in them."""
+        """Slots that hold a state."""
         self._reclaim()
         return len(self._owners)
 
@@ -140,14 +139,14 @@ class StatePool:
         self, vectors: NDArray[np.float32], states: Sequence[State]
     ) -> tuple[NDArray[np.float32], list[PooledState]]:
         known = [s.slot_in(self) if isinstance(s, PooledState) else None for s in states]
-        guests = [row for row, slot in enumerate(known) if slot is None]
-        room = self._take(len(guests) + len(states), {slot for slot in known if slot is not None})
-        lent, targets = room[: len(guests)], room[len(guests) :]
+        on_host = [row for row, slot in enumerate(known) if slot is None]
+        room = self._take(len(on_host) + len(states), {slot for slot in known if slot is not None})
+        lent, targets = room[: len(on_host)], room[len(on_host) :]
         try:
-            if guests:
-                arrays = np.stack([np.asarray(states[row], np.float32) for row in guests])
+            if on_host:
+                arrays = np.stack([np.asarray(states[row], np.float32) for row in on_host])
                 self._device.write(np.array(lent, np.int64), arrays)
-            filled = dict(zip(guests, lent, strict=True))
+            filled = dict(zip(on_host, lent, strict=True))
             sources = [filled.get(row, slot) for row, slot in enumerate(known)]
             predicted = self._device.step(
                 vectors, np.array(sources, np.int64), np.array(targets, np.int64)
@@ -164,21 +163,21 @@ class StatePool:
         return predicted, after
 
     def _take(self, count: int, needed: set[int]) -> list[int]:
-        """`count` free slots; those `needed` are not moved away for it."""
+        """Take `count` free slots; states in `needed` slots are not moved to the host."""
         self._reclaim()
         short = count - len(self._free)
         if short > 0:
-            # A batch's worth at once: bringing one state back costs as much as bringing many.
+            # One batch more than needed: copying one state costs as much as copying many.
             self._spill(self._oldest(short + BUCKETS[-1], needed))
         if count > len(self._free):
-            raise EngineFault("the pool of states is full")
+            raise EngineFault("the state pool is full")
         return [self._free.pop() for _ in range(count)]
 
     def _oldest(self, count: int, needed: set[int]) -> Iterable[PooledState]:
         found = []
         for slot, owner in self._owners.items():
             state = owner()
-            # None: dropped this moment; its slot comes back by itself.
+            # None: the state has just been dropped, and its slot is about to be released.
             if state is not None and slot not in needed:
                 found.append(state)
                 if len(found) == count:

@@ -1,4 +1,4 @@
-"""States on their way through an engine, wherever it keeps them."""
+"""Runs a batch from states on the host or on a device."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from service.inference.engines.engine import Engine
 from service.types import State
 
 
-class KeepsStates(Protocol):
-    """What an engine does besides `run` that keeps states where it computes."""
+class StatefulEngine(Protocol):
+    """An engine that can also keep states on its device."""
 
     def advance(
         self,
@@ -23,7 +23,7 @@ class KeepsStates(Protocol):
         lengths: NDArray[np.int32],
         states: Sequence[State],
     ) -> tuple[NDArray[np.float32], Sequence[State]]:
-        """As the function `advance`."""
+        """See the function `advance`."""
         ...
 
 
@@ -33,20 +33,20 @@ def advance(
     lengths: NDArray[np.int32],
     states: Sequence[State],
 ) -> tuple[NDArray[np.float32], Sequence[State]]:
-    """Run a batch as `Engine.run` does, its rows from `states`, one `[layers, hidden]` each.
+    """Run a batch as `Engine.run` does, each row from its own state `[layers, hidden]`.
 
-    Returns the unit vectors predicted `[batch, dim]` and the next states, one a row;
-    those given are left as they were. Raises `EngineFault`.
+    Returns the predicted unit vectors `[batch, dim]` and one next state a row. The given
+    states do not change. Raises `EngineFault`.
     """
-    # Not isinstance: of a protocol it takes as long as all the rest of this.
-    keeper = cast("KeepsStates", engine) if hasattr(engine, "advance") else None
-    if keeper is not None:
-        return keeper.advance(vectors, lengths, states)
+    # hasattr, because isinstance with a protocol takes as long as all the rest of this.
+    stateful = cast("StatefulEngine", engine) if hasattr(engine, "advance") else None
+    if stateful is not None:
+        return stateful.advance(vectors, lengths, states)
     stacked = np.stack([np.asarray(state) for state in states], axis=1)
     predicted, after = engine.run(vectors, lengths, stacked)
     if predicted.shape != vectors.shape[1:] or after.shape != stacked.shape:
         raise EngineFault(
-            f"the engine answered {predicted.shape} and {after.shape}, "
+            f"the engine returned shapes {predicted.shape} and {after.shape}, "
             f"not {vectors.shape[1:]} and {stacked.shape}"
         )
     # Copies: a view would keep the whole batch alive in a session.
@@ -54,10 +54,10 @@ def advance(
 
 
 def is_finite(state: State) -> bool:
-    """Whether no value is NaN or infinite, so far as it can be seen from here.
+    """Whether no value is NaN or infinite. A state on a device counts as finite.
 
-    One that is kept on a device is not fetched for this: a NaN in any layer is in
-    every prediction that follows, and those are looked at.
+    It is not fetched for this check: a NaN in any layer reaches every later prediction, and
+    predictions are checked.
     """
-    # A sum of squares: of what a GRU carries, all within 1, it cannot overflow.
+    # A sum of squares cannot overflow, because a GRU's state values lie within ±1.
     return not isinstance(state, np.ndarray) or math.isfinite(np.vdot(state, state))

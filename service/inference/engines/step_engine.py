@@ -1,4 +1,4 @@
-"""An engine of two graphs: one that steps fast, and one for everything else."""
+"""An engine of two graphs: a fast one for steps, and one for everything else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from service.inference.engines.engine import Engine
 
 
 class StepEngine:
-    """Runs batches of single vectors on `step`, all others on `full`; the states are shared."""
+    """Runs batches of single vectors on `step` and all others on `full`, with shared states."""
 
     def __init__(self, full: Engine, step: Engine) -> None:
         self._full = full

@@ -1,4 +1,4 @@
-"""Stable's requests before a rollout: what the guardrail interference compares with."""
+"""Stable's requests before a rollout, which the guardrail `interference` compares with."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import logging
 from collections import deque
 
 from service.rollout.analysis.counters import Counts
-from service.rollout.analysis.sources.registry_source import EvidenceSource
+from service.rollout.analysis.sources.evidence_source import EvidenceSource
 
 log = logging.getLogger(__name__)
 
 WINDOW_SECONDS = 600.0
-"""The baseline reaches back this far at least, once the service has run as long, and at
-most twice as far: long enough for a percentile, short enough to be of today's load."""
+"""The baseline covers at least this long, once the service has run for as long, and at most
+twice as long: enough for a percentile, and recent enough to reflect the current load."""
 
 
 class Baseline:
-    """Kept in memory while no canary has traffic; a rollout takes it into its record."""
+    """Stable's counters over the window, kept in memory while no canary has traffic."""
 
     def __init__(self, source: EvidenceSource) -> None:
         self._source = source
@@ -24,31 +24,31 @@ class Baseline:
         self._marks: deque[tuple[float, dict[str, Counts]]] = deque()
         self._newest: dict[str, Counts] = {}
 
-    async def look(self, stable: str, now: float) -> None:
-        """Note the counters. One that cannot be read makes the baseline begin anew."""
+    async def observe(self, stable: str, now: float) -> None:
+        """Read the counters. If they cannot be read, the baseline starts again."""
         if stable != self._stable:
             self.forget()
             self._stable = stable
         try:
             counts = await self._source.read_stable(stable)
-        except Exception as error:  # noqa: BLE001 - whatever it is, there is no baseline
-            log.warning("stable's requests could not be counted before a rollout: %s", error)
+        except Exception as error:  # noqa: BLE001 - without counts there is no baseline
+            log.warning("cannot read stable's counters before a rollout: %s", error)
             self._marks.clear()
             return
         while len(self._marks) > 1 and now - self._marks[1][0] >= WINDOW_SECONDS:
             self._marks.popleft()
-        # Few marks are kept: one at the far end, and those that may follow it.
+        # Few marks are enough: one at the far end, and those that may replace it.
         if not self._marks or now - self._marks[-1][0] >= WINDOW_SECONDS / 10:
             self._marks.append((now, counts))
         self._newest = counts
 
     def forget(self) -> None:
-        """A canary has traffic: what stable does now is not its past."""
+        """Start again: a canary has traffic, so stable's requests are no longer its past."""
         self._marks.clear()
         self._stable = None
 
     def counts(self, stable: str) -> dict[str, Counts]:
-        """By request mode; empty where nothing is known of this version."""
+        """The counts by request mode; empty if nothing is known about this version."""
         if stable != self._stable or not self._marks:
             return {}
         oldest = self._marks[0][1]

@@ -1,4 +1,4 @@
-"""Requests counted by duration: what the guardrail judges. Pure."""
+"""Requests and predictions counted by duration, and routing keys by hits: the evidence. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.types import SHARES
 class Counts:
     """Requests of one arm in one stratum.
 
-    `durations[i]` ended within bucket i, not cumulative, the last one being +Inf;
+    `durations[i]` is how many ended in bucket i, not cumulative; the last bucket is +Inf.
     `faults` ended in an error or a timeout and are in no bucket.
     """
 
@@ -21,7 +21,7 @@ class Counts:
     faults: int = 0
 
     @classmethod
-    def none(cls, edges: Sequence[float]) -> Counts:
+    def zero(cls, edges: Sequence[float]) -> Counts:
         """No requests yet."""
         return cls((0,) * (len(edges) + 1))
 
@@ -29,7 +29,7 @@ class Counts:
     def total(self) -> int:
         return sum(self.durations) + self.faults
 
-    def over(self, edge: int) -> int:
+    def slower_than(self, edge: int) -> int:
         """How many took longer than edge number `edge`, or failed."""
         return sum(self.durations[edge + 1 :]) + self.faults
 
@@ -38,7 +38,7 @@ class Counts:
         return Counts(added, self.faults + other.faults)
 
     def since(self, before: Counts) -> Counts:
-        """What was added to a cumulative count; all of it if it began again at zero."""
+        """What a cumulative count has gained; all of it if it restarted from zero."""
         durations = tuple(map(sub, self.durations, before.durations))
         faults = self.faults - before.faults
         return self if faults < 0 or min(durations) < 0 else Counts(durations, faults)
@@ -57,15 +57,15 @@ class CountsByArm:
     def since(self, before: CountsByArm) -> CountsByArm:
         return CountsByArm(self.stable.since(before.stable), self.canary.since(before.canary))
 
-    def blank(self) -> CountsByArm:
-        """As many buckets, no requests."""
+    def zero(self) -> CountsByArm:
+        """The same buckets without requests."""
         empty = Counts((0,) * len(self.stable.durations))
         return CountsByArm(empty, empty)
 
 
 @dataclass(frozen=True, slots=True)
 class KeyCounts:
-    """Routing keys of one arm by the share of hits each had: `counts[i]` had `SHARES[i]`."""
+    """One arm's routing keys by their share of hits: `counts[i]` keys had `SHARES[i]`."""
 
     counts: tuple[int, ...] = (0,) * len(SHARES)
 
@@ -75,7 +75,7 @@ class KeyCounts:
 
     @property
     def hits(self) -> float:
-        """The sum of their shares."""
+        """The sum of the keys' shares."""
         return sum(n * share for n, share in zip(self.counts, SHARES, strict=True))
 
     @property
@@ -86,7 +86,7 @@ class KeyCounts:
         return KeyCounts(tuple(a + b for a, b in zip(self.counts, other.counts, strict=True)))
 
     def since(self, before: KeyCounts) -> KeyCounts:
-        """What was added to a cumulative count; all of it if it began again at zero."""
+        """What a cumulative count has gained; all of it if it restarted from zero."""
         new = tuple(b - a for a, b in zip(before.counts, self.counts, strict=True))
         return self if any(n < 0 for n in new) else KeyCounts(new)
 
@@ -107,12 +107,11 @@ class KeyCountsByArm:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """All that guardrails judge by: cumulative, or what is new since a look.
+    """All counts the guardrails judge by: cumulative, or gained since an analysis run.
 
-    `requests`: whole requests, by mode; `inference`: their predictions by the time in
-    the engine, without faults; `keys`: routing keys by how good their predictions were.
-    Another kind of evidence is another field, whatever a guardrail needs of it, as long
-    as it can be subtracted.
+    `requests`: whole requests by mode. `inference`: their predictions by time in the
+    engine, without faults. `keys`: routing keys by the quality of their predictions. A
+    new kind of evidence is one more field that can be subtracted.
     """
 
     requests: dict[str, CountsByArm] = field(default_factory=dict)
@@ -120,7 +119,7 @@ class Counters:
     keys: KeyCountsByArm = KeyCountsByArm()
 
     def since(self, before: Counters) -> Counters:
-        """What was added. A mode that was not there before is new."""
+        """What cumulative counters have gained. A mode that was not there before is new."""
         return Counters(
             requests=_since(before.requests, self.requests),
             inference=_since(before.inference, self.inference),
@@ -128,14 +127,8 @@ class Counters:
         )
 
 
-def _since(before: dict[str, CountsByArm], now: dict[str, CountsByArm]) -> dict[str, CountsByArm]:
-    return {
-        mode: arms.since(before[mode]) if mode in before else arms for mode, arms in now.items()
-    }
-
-
 def percentile_bucket(counts: Sequence[float], quantile: float) -> int:
-    """The bucket that holds the percentile; `counts` must not be empty."""
+    """The number of the bucket that holds the percentile; `counts` must not be empty."""
     need = quantile * sum(counts)
     reached = 0.0
     for i, count in enumerate(counts):
@@ -146,9 +139,10 @@ def percentile_bucket(counts: Sequence[float], quantile: float) -> int:
 
 
 def percentile(counts: Counts, edges: Sequence[float], quantile: float) -> float | None:
-    """Seconds, for people and never for a verdict; None without data or in +Inf.
+    """The percentile in seconds, for people and never for a verdict.
 
-    Geometric interpolation within the bucket, whose edges are geometric too.
+    None without data, or in the +Inf bucket. The interpolation within a bucket is
+    geometric, like the edges.
     """
     weights = [*counts.durations[:-1], counts.durations[-1] + counts.faults]
     if not sum(weights):
@@ -161,3 +155,9 @@ def percentile(counts: Counts, edges: Sequence[float], quantile: float) -> float
     inside = (quantile * sum(weights) - sum(weights[:i])) / weights[i]
     growth: float = (edges[i] / edges[i - 1]) ** inside
     return edges[i - 1] * growth
+
+
+def _since(before: dict[str, CountsByArm], now: dict[str, CountsByArm]) -> dict[str, CountsByArm]:
+    return {
+        mode: arms.since(before[mode]) if mode in before else arms for mode, arms in now.items()
+    }

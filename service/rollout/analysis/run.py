@@ -1,4 +1,4 @@
-"""One look: from the counters to a judgement. What joins measuring and judging."""
+"""The analysis run: it reads the counters, updates the guardrails and assesses them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from dataclasses import replace
 
 from service.rollout.analysis.counters import Counts
 from service.rollout.analysis.guardrails.guardrail import Measurement
-from service.rollout.analysis.guardrails.interference import InterferenceState
-from service.rollout.analysis.guardrails.suite import Evidence, GuardrailSuite
-from service.rollout.analysis.shadow_stats import NAME, ShadowStats, assess_shadow
-from service.rollout.analysis.sources.registry_source import EvidenceSource, since
-from service.rollout.analysis.verdict import Assessment, assess
+from service.rollout.analysis.guardrails.suite import GuardrailSuite
+from service.rollout.analysis.shadow_stats import ShadowStats
+from service.rollout.analysis.sources.evidence_source import (
+    EvidenceSource,
+    Snapshot,
+    counters_since,
+)
 from service.rollout.plan.rollout_plan import RolloutPlan
+from service.rollout.state.assessment import with_shadow_verdict
+from service.rollout.state.events import AnalysisBaseline, AnalysisResult
 from service.rollout.state.record import RolloutRecord
 from service.rollout.state.rollout_state import RolloutState
 
@@ -21,20 +25,27 @@ log = logging.getLogger(__name__)
 
 
 async def start_analysis(
-    source: EvidenceSource, record: RolloutRecord, before: dict[str, Counts], *, now: float
-) -> RolloutRecord:
-    """The record with the snapshot from which on the canary's requests count, and with
-    stable's requests `before` them. As it was where that cannot be read: counting then
-    starts with the first look."""
-    rollout = record.rollout
+    source: EvidenceSource, rollout: RolloutState, past: dict[str, Counts], *, now: float
+) -> AnalysisBaseline | None:
+    """Read the counters from which the canary's requests count; `now` is in epoch seconds.
+
+    `past` are stable's requests before it, by mode. Returns None if the counters cannot be
+    read: counting then starts with the first analysis run.
+    """
+    plan = rollout.plan
     assert rollout.canary is not None
+    assert plan is not None
     try:
         snapshot = await source.read(rollout.stable, rollout.canary)
-    except Exception as error:  # noqa: BLE001 - the first look will tell, and hold
-        log.warning("no evidence to start from, the first look will try: %s", error)
-        return record
-    evidence = Evidence(source.edges, interference=InterferenceState(before))
-    return replace(record, evidence=evidence, snapshot=snapshot, looked_at=now)
+    except Exception as error:  # noqa: BLE001 - the first run reports it, and holds
+        log.warning(
+            "cannot read the counters before the rollout; the first analysis run will try again: "
+            "%s",
+            error,
+        )
+        return None
+    suite = GuardrailSuite.of(plan, source.edges, rollout.attempt)
+    return AnalysisBaseline(suite.initial_evidence(source.edges, past), snapshot, now)
 
 
 async def run_analysis(
@@ -43,14 +54,14 @@ async def run_analysis(
     *,
     now: float,
     started_at: float,
-    shadows: Callable[[], ShadowStats] | None = None,
-) -> tuple[RolloutRecord, Assessment, int]:
-    """The record with one more look in it, its judgement, and the canary's new requests.
+    take_shadow_stats: Callable[[], ShadowStats] | None = None,
+) -> AnalysisResult:
+    """Read, update and assess once.
 
-    `now` and `started_at` (of this process) are epoch seconds; `shadows` answers what the
-    copies of a shadow step have shown since it was last called, each once. Whatever goes
-    wrong is an outcome of its own, `error`; the record is then as before, so that the
-    next look counts what this one could not.
+    `now` and `started_at` (of this process) are epoch seconds. `take_shadow_stats` returns
+    what the copies of a shadow step have shown since its last call. Any exception is the
+    outcome `error` and leaves the evidence unchanged, so that the next run counts what this
+    one could not.
     """
     rollout, plan = record.rollout, record.rollout.plan
     assert plan is not None
@@ -58,67 +69,86 @@ async def run_analysis(
     suite = GuardrailSuite.of(plan, source.edges, rollout.attempt)
     try:
         snapshot = await source.read(rollout.stable, rollout.canary)
-        evidence, before = record.evidence, record.snapshot
-        if evidence is None or evidence.edges != source.edges:
-            if evidence is not None:
-                log.warning("the histogram's buckets have changed; the evidence begins anew")
-            evidence, before = Evidence(source.edges), None
-        new = since(before, snapshot)
-        # By speed only counts are judged whose whole interval lies after the settling.
-        settled = settled_at(rollout, plan, started_at)
-        steady = record.looked_at is not None and record.looked_at >= settled
-        look = Measurement(
-            new,
-            steady=rollout.warmed and steady,
-            alone=plan.steps[rollout.step].whole,
-            restarted=before is not None and before.origin != snapshot.origin,
+        result = judge_snapshot(
+            record, suite, snapshot, edges=source.edges, now=now, started_at=started_at
         )
-        evidence, judgement = suite.look(evidence, look, rollout.step)
-        after = replace(record, evidence=evidence, snapshot=snapshot, looked_at=now)
-        requests = sum(arms.canary.total for arms in new.requests.values())
-        if plan.steps[rollout.step].shadow and shadows is not None:
-            copies = shadows()
-            after = replace(after, shadow=_seen(after, copies))
-            judgement, requests = with_shadow(after, judgement), copies.total
+        if plan.steps[rollout.step].shadow and take_shadow_stats is not None:
+            result = _add_copies(record, result, take_shadow_stats())
     except Exception as error:
-        # Also a fault of what surrounds the judging: it must hold the rollout too.
-        log.exception("the evidence could not be read or judged")
-        said = str(error) or type(error).__name__
-        return record, suite.unreadable(said, rollout.step), 0
-    return after, judgement, requests
+        # A bug in the judging must hold the rollout too.
+        log.exception("the counters could not be read or judged")
+        text = str(error) or type(error).__name__
+        return AnalysisResult(
+            suite.error(text, rollout.step),
+            0,
+            record.evidence,
+            record.snapshot,
+            record.analysed_at,
+            record.shadow,
+        )
+    return result
+
+
+def judge_snapshot(
+    record: RolloutRecord,
+    suite: GuardrailSuite,
+    snapshot: Snapshot,
+    *,
+    edges: tuple[float, ...],
+    now: float,
+    started_at: float,
+) -> AnalysisResult:
+    """The pure part of `run_analysis`, without the shadow copies."""
+    rollout, plan = record.rollout, suite.plan
+    evidence, before = record.evidence, record.snapshot
+    if evidence is None or evidence.edges != edges:
+        if evidence is not None:
+            log.warning("the histogram's buckets have changed; the evidence starts again")
+        evidence, before = suite.initial_evidence(edges, {}), None
+    new = counters_since(before, snapshot)
+    # Latency is judged only from counts whose whole interval lies after settling.
+    settled = settled_at(rollout, plan, started_at)
+    settled_throughout = record.analysed_at is not None and record.analysed_at >= settled
+    measurement = Measurement(
+        new,
+        settled=rollout.warmed and settled_throughout,
+        canary_only=plan.steps[rollout.step].takes_all,
+        restarted=before is not None and before.origin != snapshot.origin,
+    )
+    evidence, assessment = suite.update(evidence, measurement, rollout.step)
+    requests = sum(arms.canary.total for arms in new.requests.values())
+    return AnalysisResult(assessment, requests, evidence, snapshot, now, record.shadow)
 
 
 def settled_at(rollout: RolloutState, plan: RolloutPlan, started_at: float) -> float:
-    """When speed may be judged, epoch seconds, once the canary is warm.
+    """When latency may be judged, in epoch seconds, once the canary is warm.
 
-    At the first step the warm-up was at its weight already, and counts for the settling.
+    The warm-up of the first step already ran at that step's weight, so it counts towards
+    the settling.
     """
     settle = plan.settle_seconds
     since_step = max(0.0, settle - plan.warm_up_seconds) if rollout.step == 0 else settle
     return max(rollout.step_since + since_step, started_at + settle)
 
 
-def last_assessment(record: RolloutRecord) -> Assessment | None:
-    """What a record stands at, after a restart."""
-    rollout = record.rollout
-    if record.evidence is None or rollout.plan is None:
-        return None
-    suite = GuardrailSuite.of(rollout.plan, record.evidence.edges, rollout.attempt)
-    return with_shadow(record, suite.assess(record.evidence, rollout.step))
-
-
-def with_shadow(record: RolloutRecord, judgement: Assessment) -> Assessment:
-    """In a shadow step its own verdict decides; a guardrail that fails does as well."""
+def _add_copies(
+    record: RolloutRecord, result: AnalysisResult, copies: ShadowStats
+) -> AnalysisResult:
+    """The result of a shadow step: its copies count in place of requests."""
     plan = record.rollout.plan
     assert plan is not None
     step = plan.steps[record.rollout.step]
-    if not step.shadow or record.shadow is None:
-        return judgement
-    return assess([assess_shadow(record.shadow, step), *judgement.verdicts], frozenset({NAME}))
+    shadow = _with_copies(record, copies)
+    return replace(
+        result,
+        assessment=with_shadow_verdict(step, shadow, result.assessment),
+        canary_requests=copies.total,
+        shadow=shadow,
+    )
 
 
-def _seen(record: RolloutRecord, new: ShadowStats) -> ShadowStats:
-    """With the new copies, but for the faultless ones of the warm-up."""
+def _with_copies(record: RolloutRecord, new: ShadowStats) -> ShadowStats:
+    """The record's statistics with the new copies. During the warm-up only faults count."""
     if not record.rollout.warmed:
         new = ShadowStats(new.edges, faults=new.faults)
     before = record.shadow

@@ -1,10 +1,10 @@
-"""What a shadow step has seen, and its verdict. Pure.
+"""The statistics of a shadow step, and its verdict. Pure.
 
-The canary runs on copies of requests that stable answered, so that both have the very
-same work and nothing is at stake: no caller waits for a copy. The verdict keeps out a
-version that is broken (it fails, it is many times slower, it answers something else);
-it is no statistical test, and spends none of alpha. Whether the canary is good enough is
-for the guardrails to say, once it has callers.
+The canary runs on copies of requests that stable has answered. Both versions have exactly
+the same work, and nothing is at stake because no caller waits for a copy. The verdict keeps
+out a version that is broken: one that fails, is many times slower, or predicts something
+else. It is not a statistical test and spends no alpha. Whether the canary is good enough is
+for the guardrails to decide, once it has callers.
 """
 
 from __future__ import annotations
@@ -19,18 +19,21 @@ from service.rollout.plan.rollout_plan import PlanStep
 NAME = "shadow"
 
 MAX_FAULTS = 3
-"""So many failed copies are a fail. Fewer are no pass: a person decides."""
+"""This many failed copies are a fail. With fewer it does not pass: a person decides."""
 
 FAIR_PAIRS = 100
-"""Copies of a mode before its times are compared, or the step's samples if they are fewer."""
+"""Copies of a mode before its times are compared; fewer if the step's samples are fewer."""
 
 QUANTILE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
 class ShadowStats:
-    """Copies so far. `modes`: seconds in the engine of both versions, counted in `edges`,
-    of the copies that were the same work for both; `cosine_sum` is over all `answered`."""
+    """The copies so far.
+
+    `modes` has both versions' seconds in the engine, counted in buckets with `edges`, for
+    the copies that were the same work for both. `cosine_sum` is over all `answered`.
+    """
 
     edges: tuple[float, ...]
     modes: dict[str, CountsByArm] = field(default_factory=dict)
@@ -41,12 +44,12 @@ class ShadowStats:
 
     @property
     def total(self) -> int:
-        """Copies that ran, well or not."""
+        """The copies that ran, with or without success."""
         return self.answered + self.faults
 
     @property
     def agreement(self) -> float | None:
-        """Mean cosine of the two predictions."""
+        """The mean cosine of the two versions' predictions."""
         return self.cosine_sum / self.answered if self.answered else None
 
     def plus(self, new: ShadowStats) -> ShadowStats:
@@ -89,17 +92,17 @@ class ShadowStats:
         }
 
 
-def copy_times(
+def count_copy(
     edges: Sequence[float], mode: str, stable: float, canary: float
 ) -> dict[str, CountsByArm]:
-    """The times of one fair copy, in seconds."""
+    """The counts of one copy that was the same work for both versions, from seconds."""
     return {mode: CountsByArm(_count(edges, stable), _count(edges, canary))}
 
 
-def assess_shadow(seen: ShadowStats, step: PlanStep) -> Verdict:
+def assess_shadow(stats: ShadowStats, step: PlanStep) -> Verdict:
     """The verdict of a shadow step."""
-    outcome, message = _judged(seen, step)
-    modes = [arms for arms in seen.modes.values() if arms.canary.total]
+    outcome, message = _assess(stats, step)
+    modes = [arms for arms in stats.modes.values() if arms.canary.total]
     most = max(modes, key=lambda arms: arms.canary.total, default=None)
     return Verdict(
         name=NAME,
@@ -108,54 +111,53 @@ def assess_shadow(seen: ShadowStats, step: PlanStep) -> Verdict:
         threshold=step.max_inference_ratio,
         fail_bound=0.0,
         pass_bound=0.0,
-        canary=seen.total,
-        stable=seen.total,
-        ratio=None if most is None else _ratio(most, seen.edges),
-        details=seen.to_json(),
+        canary=stats.total,
+        stable=stats.total,
+        ratio=None if most is None else _ratio(most, stats.edges),
+        details=stats.to_json(),
     )
 
 
-def _judged(seen: ShadowStats, step: PlanStep) -> tuple[VerdictOutcome, str]:
-    if seen.faults >= MAX_FAULTS:
-        return VerdictOutcome.FAIL, f"{seen.faults} of {seen.total} copies failed"
-    if seen.total < step.min_samples:
-        return VerdictOutcome.INCONCLUSIVE, f"{seen.total} copies ran, {step.min_samples} wanted"
-    agreement = seen.agreement or 0.0
-    agreed = f"mean cosine with stable's predictions {agreement:.4f}"
+def _assess(stats: ShadowStats, step: PlanStep) -> tuple[VerdictOutcome, str]:
+    if stats.faults >= MAX_FAULTS:
+        return VerdictOutcome.FAIL, f"{stats.faults} of {stats.total} copies failed"
+    if stats.total < step.min_samples:
+        text = f"{stats.total} of {step.min_samples} required copies have run"
+        return VerdictOutcome.INCONCLUSIVE, text
+    agreement = stats.agreement or 0.0
+    cosine = f"mean cosine with stable's predictions {agreement:.4f}"
     if step.min_agreement is not None and agreement < step.min_agreement:
-        return VerdictOutcome.FAIL, f"{agreed}, {step.min_agreement:g} wanted"
-    outcome, times = _timed(seen, step)
+        return VerdictOutcome.FAIL, f"{cosine}, below the minimum of {step.min_agreement:g}"
+    outcome, times = _assess_times(stats, step)
     if outcome is not VerdictOutcome.PASS:
         return outcome, times
-    if seen.faults:
-        said = f"{seen.faults} of {seen.total} copies failed: a person decides"
-        return VerdictOutcome.INCONCLUSIVE, said
-    return outcome, f"{seen.total} copies ran, none failed; {agreed}; {times}"
+    if stats.faults:
+        text = f"{stats.faults} of {stats.total} copies failed: a person must decide"
+        return VerdictOutcome.INCONCLUSIVE, text
+    return outcome, f"{stats.total} copies ran and none failed; {cosine}; {times}"
 
 
-def _timed(seen: ShadowStats, step: PlanStep) -> tuple[VerdictOutcome, str]:
-    """What the canary's times in the engine say, mode by mode."""
-    fair = min(FAIR_PAIRS, step.min_samples)
-    ratios: list[str] = []
-    for mode, arms in sorted(seen.modes.items()):
-        if arms.canary.total < fair:
+def _assess_times(stats: ShadowStats, step: PlanStep) -> tuple[VerdictOutcome, str]:
+    """The outcome of the canary's times in the engine, mode by mode."""
+    enough = min(FAIR_PAIRS, step.min_samples)
+    texts: list[str] = []
+    for mode, arms in sorted(stats.modes.items()):
+        if arms.canary.total < enough:
             continue
-        ratio = _ratio(arms, seen.edges)
+        ratio = _ratio(arms, stats.edges)
         if ratio is None or ratio > step.max_inference_ratio:
-            said = "beyond the top bucket" if ratio is None else f"{ratio:.2f} times stable's"
-            limit = f"{step.max_inference_ratio:g} at most"
-            return VerdictOutcome.FAIL, f"{mode}: P95 in the engine {said}, {limit}"
-        ratios.append(f"{mode}: P95 in the engine {ratio:.2f} times stable's")
-    if not ratios:
-        return (
-            VerdictOutcome.INCONCLUSIVE,
-            f"no mode has {fair} copies that were the same work for both",
-        )
-    return VerdictOutcome.PASS, "; ".join(ratios)
+            what = "beyond the top bucket" if ratio is None else f"{ratio:.2f} times stable's"
+            limit = f"the limit is {step.max_inference_ratio:g} times"
+            return VerdictOutcome.FAIL, f"{mode}: P95 in the engine is {what}, {limit}"
+        texts.append(f"{mode}: P95 in the engine is {ratio:.2f} times stable's")
+    if not texts:
+        text = f"no mode has {enough} copies with the same work for both versions"
+        return VerdictOutcome.INCONCLUSIVE, text
+    return VerdictOutcome.PASS, "; ".join(texts)
 
 
 def _ratio(arms: CountsByArm, edges: Sequence[float]) -> float | None:
-    """Canary's P95 over stable's; None where there is none or it is over the top edge."""
+    """The canary's P95 over stable's; None without data or above the top edge."""
     canary = percentile(arms.canary, edges, QUANTILE)
     stable = percentile(arms.stable, edges, QUANTILE)
     return None if canary is None or stable is None else canary / stable

@@ -1,4 +1,4 @@
-"""What guardrails say, each and together, in words and in numbers. Pure."""
+"""What the guardrails conclude: one verdict each, and one assessment of them all. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class VerdictOutcome(StrEnum):
-    """What a guardrail says."""
+    """What a guardrail concludes."""
 
     PASS = "pass"  # noqa: S105 - a verdict, not a password
     FAIL = "fail"
@@ -18,13 +18,14 @@ class VerdictOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One guardrail's, of all looks so far.
+    """One guardrail's conclusion from all evaluations so far.
 
-    `log_fail` and `log_pass` are ln E; it fails at `fail_bound`, ln 1/(its share of
-    alpha), and passes at `pass_bound`. `canary`, `stable`: what was judged in this
-    step, of which `unit` says what it is. `ratio` is a point estimate for people,
-    `threshold` what it may be. `binding`: it has seen enough to be waited for, though
-    the plan does not require it. `details` are the guardrail's own figures, as JSON.
+    `log_fail` and `log_pass` are ln E. The guardrail fails at `fail_bound`, which is
+    ln(1/its share of alpha), and passes at `pass_bound`. `canary` and `stable` count
+    what was judged in this step, in `unit`s. `ratio` is a point estimate for people and
+    `threshold` its limit. `binding`: the guardrail has enough evidence that the step waits
+    for it although the plan does not require it. `details` are the guardrail's own
+    figures, as JSON.
     """
 
     name: str
@@ -43,7 +44,7 @@ class Verdict:
     details: Mapping[str, object] = field(default_factory=dict)
 
     def to_json(self, *, required: bool) -> dict[str, object]:
-        """As in the status and the audit log. `required`: the step does not pass without it."""
+        """The verdict as in the status and the audit log. `required`: the step needs its pass."""
         return {
             "name": self.name,
             "outcome": self.outcome.value,
@@ -65,11 +66,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """All guardrails' verdicts and what follows from them.
+    """All guardrails' verdicts and what follows from them together.
 
-    `guardrail` names the one that decided, None where all had to agree. `canary` and
-    `stable` are requests judged in this step, of the required guardrail that has seen
-    the fewest: a step's samples are wanted for each of them.
+    `guardrail` names the one that decided; None where all had to agree. `canary` and
+    `stable` count the requests judged in this step by the required guardrail that has
+    seen the fewest, because a step needs its samples for each of them.
     """
 
     outcome: VerdictOutcome
@@ -88,23 +89,24 @@ class Assessment:
 
 
 def assess(verdicts: Sequence[Verdict], required: frozenset[str]) -> Assessment:
-    """Any fail is a fail, whoever says it; else the error of a required one is an
-    error; else it passes when every required one does.
+    """Combine verdicts: any fail is a fail; otherwise the error of a required guardrail is
+    an error; otherwise it is a pass once every required guardrail passes.
 
-    That all must pass makes the chance of a false pass that of the guardrail which
-    should not have, with no split of alpha over them: an intersection-union test
-    (Berger 1982). A fail of any suffices, so that side's alpha is split.
+    Because all must pass, the probability of a false pass is that of the one guardrail
+    that should not have passed, without dividing alpha among them: an
+    intersection-union test (Berger 1982). One fail suffices, so alpha is divided on
+    that side.
     """
     needed = [verdict for verdict in verdicts if verdict.name in required]
-    # A step's samples are requests; a guardrail that counts something else has its own
-    # idea of enough.
-    counting = [verdict for verdict in needed or verdicts if verdict.unit == "requests"]
-    fewest = min(counting, key=lambda v: (v.canary, v.stable), default=None)
+    # A step's samples are requests. Guardrails with another unit define "enough" themselves.
+    by_request = [verdict for verdict in needed or verdicts if verdict.unit == "requests"]
+    fewest = min(by_request, key=lambda v: (v.canary, v.stable), default=None)
 
-    def judgement(outcome: VerdictOutcome, by: Sequence[Verdict], name: str | None) -> Assessment:
+    def assessment(outcome: VerdictOutcome, by: Sequence[Verdict], name: str | None) -> Assessment:
         return Assessment(
             outcome=outcome,
-            message="; ".join(f"{v.name} {v.message}" for v in by) or "no guardrail has looked yet",
+            message="; ".join(f"{v.name} {v.message}" for v in by)
+            or "no guardrail has been evaluated yet",
             guardrail=name,
             canary=fewest.canary if fewest else 0,
             stable=fewest.stable if fewest else 0,
@@ -115,8 +117,8 @@ def assess(verdicts: Sequence[Verdict], required: frozenset[str]) -> Assessment:
     for outcome, among in ((VerdictOutcome.FAIL, verdicts), (VerdictOutcome.ERROR, needed)):
         for verdict in among:
             if verdict.outcome is outcome:
-                return judgement(outcome, [verdict], verdict.name)
-    open_ones = [v for v in needed if v.outcome is not VerdictOutcome.PASS]
-    if needed and not open_ones:
-        return judgement(VerdictOutcome.PASS, needed, None)
-    return judgement(VerdictOutcome.INCONCLUSIVE, open_ones, None)
+                return assessment(outcome, [verdict], verdict.name)
+    undecided = [v for v in needed if v.outcome is not VerdictOutcome.PASS]
+    if needed and not undecided:
+        return assessment(VerdictOutcome.PASS, needed, None)
+    return assessment(VerdictOutcome.INCONCLUSIVE, undecided, None)

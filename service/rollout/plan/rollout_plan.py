@@ -15,12 +15,9 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from service.rollout.analysis.guardrails.config import (
-    GuardrailConfigs,
-    PlanModel,
-    edges_apart,
-    off_the_edges,
-)
+from service.rollout.analysis.bucket_edges import ratio_problem
+from service.rollout.analysis.guardrails.config import PlanModel
+from service.rollout.analysis.guardrails.registry import GuardrailConfigs
 from service.rollout.plan.gate import Gate
 from service.rollout.routing.traffic_split import BASIS_POINTS
 
@@ -58,8 +55,8 @@ class PlanStep(PlanModel):
         return round(self.weight * BASIS_POINTS / 100)
 
     @property
-    def whole(self) -> bool:
-        """All requests go to the canary: stable is left with nothing to compare with."""
+    def takes_all(self) -> bool:
+        """Whether the canary gets every request, which leaves none of stable's to compare with."""
         return self.weight_bp == BASIS_POINTS
 
 
@@ -112,11 +109,6 @@ class RolloutPlan(PlanModel):
         default_factory=GuardrailConfigs, description="by name, each as below"
     )
 
-    @property
-    def edges_apart(self) -> int:
-        """How many bucket edges lie from τ to ratio·τ."""
-        return edges_apart(self.ratio)
-
     def with_floor(self, gate: Gate | None) -> RolloutPlan:
         """This plan with a gate at least as strict as `gate`."""
         if gate is None:
@@ -148,12 +140,12 @@ class RolloutPlan(PlanModel):
         return self
 
     def _ratio_problems(self) -> list[tuple[tuple[str | int, ...], str, object]]:
-        wrong = off_the_edges(self.ratio)
+        wrong = ratio_problem(self.ratio)
         return [] if wrong is None else [(("ratio",), wrong, self.ratio)]
 
     def _guardrail_problems(self) -> list[tuple[tuple[str | int, ...], str, object]]:
         found: list[tuple[tuple[str | int, ...], str, object]] = []
-        may = self.guardrails.enabled - {"interference"}  # it can only fail
+        may = self.guardrails.able_to_pass
         for i, step in enumerate(self.steps):
             if step.must_pass is None and not self.guardrails.required and not step.shadow:
                 why = "leaves nothing that must pass: require one, or name it in each step"
@@ -179,14 +171,14 @@ class RolloutPlan(PlanModel):
             if step.weight_bp <= before:
                 why = f"must be over {before / 100:g}, the weight before it; the finest is 0.01"
                 found.append(((*at, "weight"), why, step.weight))
-            if step.whole and before == 0:
+            if step.takes_all and before == 0:
                 why = "the first step must leave stable some requests to compare with: below 100"
                 found.append(((*at, "weight"), why, step.weight))
             before = max(before, step.weight_bp)
-            if step.whole and step.min_dwell_seconds == 0:
+            if step.takes_all and step.min_dwell_seconds == 0:
                 why = "must be over 0 at 100 %: promotion does the same without a dwell"
                 found.append(((*at, "min_dwell_seconds"), why, step.min_dwell_seconds))
-            if step.whole and not step.approval:
+            if step.takes_all and not step.approval:
                 why = "must be true at 100 %: with nothing to compare with, a person must decide"
                 found.append(((*at, "approval"), why, step.approval))
         if all(step.shadow for step in self.steps):

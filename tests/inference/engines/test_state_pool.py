@@ -1,4 +1,4 @@
-"""Sessions whose states are in a pool answer as those whose states are arrays."""
+"""States in a pool give the same predictions as states in arrays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import EngineFault
-from service.inference.engines.state_pool import PADDING, SMALLEST, StatePool
+from service.inference.engines.state_pool import MIN_SLOTS, PADDING, StatePool
 from tests.support.array_device import ArrayDevice
 from tests.support.fakes import DIM, FakeEngine, fault, unit_vectors
 
@@ -19,13 +19,13 @@ COLD = np.zeros((1, DIM), np.float32)
 
 
 def step(pool, states, rows):
-    """One vector of each row's own stream."""
+    """One vector of each row's stream."""
     return pool.advance(np.stack(rows)[None], states)
 
 
-def test_a_state_goes_on_where_it_stopped_and_is_brought_over_once():
-    """After its first step nothing is moved but the vectors."""
-    device = ArrayDevice(SMALLEST)
+def test_a_state_is_copied_to_the_pool_once_and_then_continued():
+    """After the first step only the vectors are copied."""
+    device = ArrayDevice(MIN_SLOTS)
     pool, state = StatePool(device), COLD
     stream = unit_vectors(5)
     for row in stream:
@@ -36,9 +36,9 @@ def test_a_state_goes_on_where_it_stopped_and_is_brought_over_once():
     assert not COLD.any()
 
 
-def test_a_state_is_left_as_it_was():
-    """A step that nobody waits for any more has taken nothing from its session."""
-    pool = StatePool(ArrayDevice(SMALLEST))
+def test_a_step_does_not_change_its_state():
+    """A session loses nothing by a step whose caller has gone."""
+    pool = StatePool(ArrayDevice(MIN_SLOTS))
     rows = unit_vectors(3)
     _, (first,) = step(pool, [COLD], [rows[0]])
     before = np.asarray(first)
@@ -47,9 +47,10 @@ def test_a_state_is_left_as_it_was():
     np.testing.assert_array_equal(before, np.asarray(first))
 
 
+@pytest.mark.slow
 def test_a_slot_is_free_again_when_nobody_holds_its_state():
-    """On whichever thread it is let go of."""
-    pool = StatePool(ArrayDevice(SMALLEST))
+    """On whichever thread the state is dropped."""
+    pool = StatePool(ArrayDevice(MIN_SLOTS))
     _, states = step(pool, [COLD] * 3, unit_vectors(3))
     states = list(states)
     assert 3 == pool.held
@@ -61,11 +62,11 @@ def test_a_slot_is_free_again_when_nobody_holds_its_state():
     assert 1 == pool.held
 
 
-def test_over_its_slots_the_oldest_go_to_the_host_and_come_back():
-    """In batches; none of those in use is moved, and none is lost."""
-    device = ArrayDevice(SMALLEST)
+def test_the_oldest_states_move_to_the_host_and_come_back():
+    """In batches; no state in use is moved, and none is lost."""
+    device = ArrayDevice(MIN_SLOTS)
     pool = StatePool(device)
-    streams = np.stack([unit_vectors(3, seed) for seed in range(SMALLEST + 50)])
+    streams = np.stack([unit_vectors(3, seed) for seed in range(MIN_SLOTS + 50)])
     states = [COLD] * len(streams)
     for number in range(3):
         for row, stream in enumerate(streams):
@@ -74,16 +75,16 @@ def test_over_its_slots_the_oldest_go_to_the_host_and_come_back():
                 expected = FakeEngine().expected(stream)
                 np.testing.assert_allclose(expected, predicted[0], atol=1e-5)
     assert any(kind == "read" and len(slots) > 8 for kind, slots in device.moves)
-    assert pool.held < SMALLEST
+    assert pool.held < MIN_SLOTS
 
 
-def test_a_step_that_fails_leaves_states_and_slots():
-    """Its targets held nothing, and are given to the next."""
-    device = ArrayDevice(SMALLEST)
+def test_a_failed_step_keeps_states_and_slots():
+    """Its target slots are free for the next step."""
+    device = ArrayDevice(MIN_SLOTS)
     pool = StatePool(device)
     rows = unit_vectors(2)
     _, (state,) = step(pool, [COLD], [rows[0]])
-    for _ in range(3 * SMALLEST):
+    for _ in range(3 * MIN_SLOTS):
         device.faults = [fault()]
         with pytest.raises(EngineFault):
             step(pool, [state], [rows[1]])
@@ -92,9 +93,9 @@ def test_a_step_that_fails_leaves_states_and_slots():
     np.testing.assert_allclose(FakeEngine().expected(rows), predicted[0], atol=1e-5)
 
 
-def test_a_state_of_another_pool_is_brought_over():
+def test_a_state_of_another_pool_is_copied():
     """A version that was unloaded and loaded again has another pool."""
-    pools = [StatePool(ArrayDevice(SMALLEST)) for _ in range(2)]
+    pools = [StatePool(ArrayDevice(MIN_SLOTS)) for _ in range(2)]
     rows = unit_vectors(2)
     _, (state,) = step(pools[0], [COLD], [rows[0]])
     predicted, _ = step(pools[1], [state], [rows[1]])
@@ -102,7 +103,7 @@ def test_a_state_of_another_pool_is_brought_over():
 
 
 def test_a_batch_over_the_largest_size_runs_in_pieces():
-    pool = StatePool(ArrayDevice(2 * SMALLEST))
+    pool = StatePool(ArrayDevice(2 * MIN_SLOTS))
     rows = unit_vectors(70)
     predicted, states = step(pool, [COLD] * 70, rows)
     np.testing.assert_allclose(rows, predicted, atol=1e-5)
@@ -110,8 +111,8 @@ def test_a_batch_over_the_largest_size_runs_in_pieces():
 
 
 def test_a_pool_that_cannot_hold_a_full_batch_is_refused():
-    with pytest.raises(ValueError, match="needs 128 slots"):
-        StatePool(ArrayDevice(SMALLEST - 1))
+    with pytest.raises(ValueError, match="needs at least 128 slots"):
+        StatePool(ArrayDevice(MIN_SLOTS - 1))
 
 
 @settings(max_examples=30, deadline=None)
@@ -121,9 +122,9 @@ def test_a_pool_that_cannot_hold_a_full_batch_is_refused():
     ),
     st.sets(st.integers(0, 199)),
 )
-def test_whoever_steps_and_whoever_leaves_the_others_answers_hold(batches, leavers):
-    """More sessions than slots, in any order; the padding slot is never anyone's."""
-    device = ArrayDevice(SMALLEST)
+def test_sessions_do_not_affect_each_other(batches, leavers):
+    """With more sessions than slots, in any order; no session gets the padding slot."""
+    device = ArrayDevice(MIN_SLOTS)
     pool, engine = StatePool(device), FakeEngine()
     states, plain = {}, {}
     for number, batch in enumerate(batches):

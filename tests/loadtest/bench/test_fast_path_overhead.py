@@ -9,8 +9,6 @@ from loadtest.streams import Streams
 from service.clock import SystemClock
 from tests.support.fakes import DIM, put_version, unit_vectors
 
-pytestmark = pytest.mark.anyio
-
 STREAMS = Streams(unit_vectors(200))
 
 

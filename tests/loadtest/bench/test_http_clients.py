@@ -7,8 +7,6 @@ import pytest
 from loadtest.bench.http_clients import open_caller
 from loadtest.bench.null_server import run_null_server
 
-pytestmark = pytest.mark.anyio
-
 
 @pytest.mark.parametrize("name", ["own", "aiohttp", "httpx"])
 async def test_a_client_reads_the_whole_response(name):

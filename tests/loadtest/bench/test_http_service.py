@@ -10,11 +10,10 @@ from loadtest.streams import Streams
 from service.clock import SystemClock
 from tests.support.fakes import unit_vectors
 
-pytestmark = pytest.mark.anyio
-
 STREAMS = Streams(unit_vectors(200))
 
 
+@pytest.mark.slow
 async def test_the_generator_is_timed_against_the_null_server():
     """The server is a real process; its responses are as long as a prediction."""
     streams = Streams(np.ascontiguousarray(STREAMS.vectors))

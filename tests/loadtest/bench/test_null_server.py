@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from loadtest.bench.null_server import run_null_server
 from loadtest.generator.http_client import HttpClient
-
-pytestmark = pytest.mark.anyio
 
 
 async def test_every_request_gets_the_same_number_of_zero_bytes():

@@ -9,8 +9,6 @@ from loadtest.streams import Streams
 from service.clock import SystemClock
 from tests.support.fakes import DIM, manifest_of, unit_vectors
 
-pytestmark = pytest.mark.anyio
-
 STREAMS = Streams(unit_vectors(200))
 
 
@@ -29,6 +27,7 @@ def test_scrapes_are_timed():
     assert times.p50 > 0
 
 
+@pytest.mark.slow
 async def test_a_longer_session_uses_more_memory():
     manifest = manifest_of("phase-2", 8, "")
     short = await service_overhead.measure_session_bytes(manifest, STREAMS, 2, SystemClock())

@@ -10,6 +10,8 @@ import pytest
 from loadtest.demo import environment
 from service.manifest import sha256
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def exported(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 
 import pytest
@@ -58,7 +57,7 @@ class FakeServer:
             raise EnvironmentSetupError("the server ended")
 
 
-def follow(statuses, seconds=1000.0, server=None):
+async def follow(statuses, seconds=1000.0, server=None):
     """Follow a rollout that started at generation 3; each poll sees the next status."""
     act_run = ActRun(ACTS[1], FakeDriver(), unloaded_latency=0.1, rate=5.0)
     admin = FakeAdmin()
@@ -68,31 +67,31 @@ def follow(statuses, seconds=1000.0, server=None):
         if remaining:
             act_run.samples.append(remaining.pop(0))
 
-    asyncio.run(run._follow_rollout(act_run, admin, 3, seconds, server or FakeServer(), show))
+    await run._follow_rollout(act_run, admin, 3, seconds, server or FakeServer(), show)
     return act_run, admin
 
 
-def test_a_paused_step_is_approved_and_the_end_is_awaited():
-    act_run, admin = follow([{}, PAUSED, {"generation": 4}, DONE])
+async def test_a_paused_step_is_approved_and_the_end_is_awaited():
+    act_run, admin = await follow([{}, PAUSED, {"generation": 4}, DONE])
     assert [3] == admin.promoted
     assert "Healthy" == act_run.latest.phase
     assert [] == act_run.problems
 
 
-def test_a_pause_for_another_reason_ends_the_act():
+async def test_a_pause_for_another_reason_ends_the_act():
     """It would not continue by itself."""
-    act_run, admin = follow([{}, {"phase": "Paused", "reason": "no_data"}])
+    act_run, admin = await follow([{}, {"phase": "Paused", "reason": "no_data"}])
     assert [] == admin.promoted
     assert "no_data" == act_run.latest.reason
 
 
-def test_a_rollout_that_does_not_end_in_time_is_a_problem():
-    act_run, _ = follow([{}], seconds=20.0)
+async def test_a_rollout_that_does_not_end_in_time_is_a_problem():
+    act_run, _ = await follow([{}], seconds=20.0)
     (problem,) = act_run.problems
     assert problem.startswith("the rollout did not end within 20 s at 5.0 requests/s")
     assert "a single request takes 100 ms here" in problem
 
 
-def test_a_server_that_ends_stops_the_act():
+async def test_a_server_that_ends_stops_the_act():
     with pytest.raises(EnvironmentSetupError, match="the server ended"):
-        follow([{}], server=FakeServer(checks=2))
+        await follow([{}], server=FakeServer(checks=2))

@@ -8,9 +8,9 @@ import pytest
 
 from loadtest.demo import scenario
 from loadtest.demo.scenario import ACTS, NextAction
-from loadtest.report.request_log import RequestLog
+from loadtest.generator.request_log import RequestLog
 from loadtest.rollout_client import parse_sample
-from service.rollout.analysis.e_process import weight_of
+from service.rollout.analysis.e_process import alpha_share
 from service.rollout.plan.rollout_plan import RolloutPlan
 from tests.support.rollout_status import status
 
@@ -40,7 +40,7 @@ def test_the_plans_keep_the_services_latency_guardrail(number, act):
     plan = RolloutPlan.model_validate(act.plan)
     default = RolloutPlan()
     assert (default.ratio, default.quantile) == (plan.ratio, plan.quantile)
-    part = 1.0 if number == 1 else weight_of(number)
+    part = 1.0 if number == 1 else alpha_share(number)
     assert default.alpha == pytest.approx(plan.alpha * part)
     assert plan.steps[-1].approval
 

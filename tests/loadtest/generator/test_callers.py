@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import numpy as np
 import orjson
 import pytest
@@ -32,21 +30,18 @@ class FakeHttpClient:
         return answer
 
 
-def call(caller, times):
-    async def scenario():
-        return [await caller.call() for _ in range(times)]
-
-    return asyncio.run(scenario())
+async def call_repeatedly(caller, times):
+    return [await caller.call() for _ in range(times)]
 
 
 def session(client, limit=60):
     return SessionCaller(client, STREAMS, number=0, limit=limit, run="r", remaining=limit)
 
 
-def test_a_stateless_caller_sends_its_context_shifted_by_one_vector():
+async def test_a_stateless_caller_sends_its_context_shifted_by_one_vector():
     """As raw float32, to the prediction route."""
     client = FakeHttpClient()
-    call(make_stateless_callers(client, STREAMS, 1, context=3, run="r")[0], 2)
+    await call_repeatedly(make_stateless_callers(client, STREAMS, 1, context=3, run="r")[0], 2)
     assert [[0, 1, 2], [1, 2, 3]] == [values for *_, values in client.sent]
     method, path, headers, _ = client.sent[0]
     assert ("POST", "/v1/predict") == (method, path)
@@ -57,17 +52,19 @@ def test_a_stateless_caller_sends_its_context_shifted_by_one_vector():
     ("key", "expected"),
     [("request", ["r-1-0", "r-1-1"]), ("caller", ["r-1", "r-1"])],
 )
-def test_the_routing_key_changes_per_request_or_per_caller(key, expected):
+async def test_the_routing_key_changes_per_request_or_per_caller(key, expected):
     """Per request by default, so that busy callers do not dominate."""
     client = FakeHttpClient()
-    call(make_stateless_callers(client, STREAMS, 2, context=1, run="r", key=key)[1], 2)
+    await call_repeatedly(
+        make_stateless_callers(client, STREAMS, 2, context=1, run="r", key=key)[1], 2
+    )
     assert expected == [headers["X-Routing-Key"] for _, _, headers, _ in client.sent]
 
 
-def test_a_session_grows_by_one_vector_and_restarts_at_its_limit():
+async def test_a_session_grows_by_one_vector_and_restarts_at_its_limit():
     """The next session continues the stream."""
     client = FakeHttpClient()
-    call(session(client, limit=2), 5)
+    await call_repeatedly(session(client, limit=2), 5)
     assert [
         ("/v1/sessions/r-0-0/vectors?position=0", [0]),
         ("/v1/sessions/r-0-0/vectors?position=1", [1]),
@@ -84,10 +81,10 @@ def test_first_sessions_end_at_different_lengths():
 
 
 @pytest.mark.parametrize("status", [404, 410])
-def test_a_session_that_is_gone_is_sent_again_as_a_whole(status):
+async def test_a_session_that_is_gone_is_sent_again_as_a_whole(status):
     """From position 0 with the same id; it then continues."""
     client = FakeHttpClient(OK, OK, HttpResponse(status, {}, b""))
-    responses = call(session(client), 4)
+    responses = await call_repeatedly(session(client), 4)
     assert [
         ("/v1/sessions/r-0-0/vectors?position=2", [2]),
         ("/v1/sessions/r-0-0/vectors?position=0", [0, 1, 2]),
@@ -96,34 +93,30 @@ def test_a_session_that_is_gone_is_sent_again_as_a_whole(status):
     assert [200, 200, 200, 200] == [response.status for response in responses]
 
 
-def test_after_a_conflict_it_continues_at_the_true_position():
+async def test_after_a_conflict_it_continues_at_the_true_position():
     """The response has that position."""
     client = FakeHttpClient(OK, HttpResponse(409, {}, orjson.dumps({"position": 5})))
-    call(session(client), 3)
+    await call_repeatedly(session(client), 3)
     assert [1, 5, 6] == [values[0] for *_, values in client.sent[1:]]
 
 
-def test_a_conflict_without_a_position_is_an_error():
+async def test_a_conflict_without_a_position_is_an_error():
     """A guess would corrupt the session."""
     with pytest.raises(ClientError, match="409 without a position"):
-        call(session(FakeHttpClient(HttpResponse(409, {}, b"{}"))), 1)
+        await call_repeatedly(session(FakeHttpClient(HttpResponse(409, {}, b"{}"))), 1)
 
 
 @pytest.mark.parametrize("lost", [ClientError("closed"), HttpResponse(503, {}, b"")])
-def test_after_a_lost_response_the_same_vector_is_sent_at_the_same_position(lost):
+async def test_after_a_lost_response_the_same_vector_is_sent_at_the_same_position(lost):
     """The service processes a retry once."""
     client = FakeHttpClient(OK, lost)
     caller = session(client)
-
-    async def scenario():
-        await caller.call()
-        if isinstance(lost, Exception):
-            with pytest.raises(ClientError):
-                await caller.call()
-        else:
+    await caller.call()
+    if isinstance(lost, Exception):
+        with pytest.raises(ClientError):
             await caller.call()
+    else:
         await caller.call()
-
-    asyncio.run(scenario())
+    await caller.call()
     assert client.sent[1] == client.sent[2]
     assert client.sent[1][3] == [1]

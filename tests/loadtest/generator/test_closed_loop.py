@@ -10,8 +10,6 @@ from loadtest.generator import closed_loop
 from loadtest.generator.http_client import ClientError, HttpResponse
 from tests.support.fakes import FakeClock
 
-pytestmark = pytest.mark.anyio
-
 
 @dataclass
 class Caller:

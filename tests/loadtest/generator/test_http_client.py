@@ -54,132 +54,99 @@ async def serving(*answers, patience=5.0):
         await asyncio.sleep(0)
 
 
-def test_a_response_has_its_status_headers_and_body():
+async def test_a_response_has_its_status_headers_and_body():
     """Header names are in lower case; the server gets the whole request."""
-
-    async def scenario():
-        async with serving([OK]) as (server, client):
-            response = await client.request("POST", "/v1/predict", {"X-Routing-Key": "a"}, b"body")
-            return server.requests, response
-
-    requests, response = asyncio.run(scenario())
+    async with serving([OK]) as (server, client):
+        response = await client.request("POST", "/v1/predict", {"X-Routing-Key": "a"}, b"body")
+        requests = server.requests
     assert (200, b"hi") == (response.status, response.body)
     assert response.headers["x-variant"] == "stable"
     assert requests[0].startswith(b"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1:")
     assert b"\r\nX-Routing-Key: a\r\nContent-Length: 4\r\n\r\nbody" in requests[0]
 
 
-def test_a_connection_is_reused():
+async def test_a_connection_is_reused():
     """Ten sequential requests use one connection."""
-
-    async def scenario():
-        async with serving(*[[OK]] * 10) as (server, client):
-            for _ in range(10):
-                await client.request("GET", "/")
-            return server.connections
-
-    assert asyncio.run(scenario()) == 1
+    async with serving(*[[OK]] * 10) as (server, client):
+        for _ in range(10):
+            await client.request("GET", "/")
+        got = server.connections
+    assert got == 1
 
 
-def test_concurrent_requests_have_a_connection_each():
+async def test_concurrent_requests_have_a_connection_each():
     """None waits for another's response."""
-
-    async def scenario():
-        async with serving([OK], [OK], [OK]) as (server, client):
-            await asyncio.gather(*(client.request("GET", "/") for _ in range(3)))
-            return server.connections
-
-    assert asyncio.run(scenario()) == 3
+    async with serving([OK], [OK], [OK]) as (server, client):
+        await asyncio.gather(*(client.request("GET", "/") for _ in range(3)))
+        got = server.connections
+    assert got == 3
 
 
-def test_a_response_can_arrive_byte_by_byte():
+async def test_a_response_can_arrive_byte_by_byte():
     """Reads can end anywhere."""
-
-    async def scenario():
-        async with serving([OK[i : i + 1] for i in range(len(OK))]) as (_, client):
-            return await client.request("GET", "/")
-
-    assert asyncio.run(scenario()).body == b"hi"
+    async with serving([OK[i : i + 1] for i in range(len(OK))]) as (_, client):
+        got = await client.request("GET", "/")
+    assert got.body == b"hi"
 
 
-def test_a_chunked_response_is_joined():
+async def test_a_chunked_response_is_joined():
     """The framing of the chunks is not part of the body."""
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n1\r\n!\r\n0\r\n\r\n"
-
-    async def scenario():
-        async with serving([chunked]) as (_, client):
-            return await client.request("GET", "/")
-
-    assert asyncio.run(scenario()).body == b"hi!"
+    async with serving([chunked]) as (_, client):
+        got = await client.request("GET", "/")
+    assert got.body == b"hi!"
 
 
 @pytest.mark.parametrize("status", [404, 410, 429, 500, 503])
-def test_an_error_status_is_a_response(status):
+async def test_an_error_status_is_a_response(status):
     """Only a missing response raises."""
     answer = f'HTTP/1.1 {status} X\r\nContent-Length: 12\r\n\r\n{{"code":"x"}}'.encode()
-
-    async def scenario():
-        async with serving([answer]) as (_, client):
-            return await client.request("GET", "/")
-
-    response = asyncio.run(scenario())
+    async with serving([answer]) as (_, client):
+        response = await client.request("GET", "/")
     assert (status, {"code": "x"}) == (response.status, response.json())
 
 
 @pytest.mark.parametrize("before", [[], [OK[:10]], [OK[:-1]]])
-def test_a_connection_closed_early_is_an_error_and_the_next_request_works(before):
+async def test_a_connection_closed_early_is_an_error_and_the_next_request_works(before):
     """Before the response, within its head, or within its body."""
-
-    async def scenario():
-        async with serving([*before, None], [OK]) as (_, client):
-            with pytest.raises(ClientError, match="closed before the response was complete"):
-                await client.request("GET", "/")
-            return await client.request("GET", "/")
-
-    assert asyncio.run(scenario()).status == 200
+    async with serving([*before, None], [OK]) as (_, client):
+        with pytest.raises(ClientError, match="closed before the response was complete"):
+            await client.request("GET", "/")
+        got = await client.request("GET", "/")
+    assert got.status == 200
 
 
-def test_a_connection_with_connection_close_is_not_reused():
+async def test_a_connection_with_connection_close_is_not_reused():
     last = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-
-    async def scenario():
-        async with serving([last], [OK]) as (server, client):
-            await client.request("GET", "/")
-            await client.request("GET", "/")
-            return server.connections
-
-    assert asyncio.run(scenario()) == 2
+    async with serving([last], [OK]) as (server, client):
+        await client.request("GET", "/")
+        await client.request("GET", "/")
+        got = server.connections
+    assert got == 2
 
 
-def test_a_missing_response_is_an_error_after_the_timeout():
+async def test_a_missing_response_is_an_error_after_the_timeout():
     """A late response cannot reach the next request, which uses another connection."""
-
-    async def scenario():
-        async with serving([], [OK], patience=0.01) as (server, client):
-            with pytest.raises(ClientError, match=r"no response within 0\.01 s"):
-                await client.request("GET", "/")
-            client._timeout = 5
+    async with serving([], [OK], patience=0.01) as (server, client):
+        with pytest.raises(ClientError, match=r"no response within 0\.01 s"):
             await client.request("GET", "/")
-            return server.connections
+        client._timeout = 5
+        await client.request("GET", "/")
+        got = server.connections
+    assert got == 2
 
-    assert asyncio.run(scenario()) == 2
 
-
-def test_what_is_not_http_is_an_error():
+async def test_what_is_not_http_is_an_error():
     """It is not taken for an empty response."""
-
-    async def scenario():
-        async with serving([b"SSH-2.0-x\r\n"]) as (_, client):
+    async with serving([b"SSH-2.0-x\r\n"]) as (_, client):
+        with pytest.raises(ClientError, match=r"not an HTTP/1\.1 response"):
             await client.request("GET", "/")
 
-    with pytest.raises(ClientError, match=r"not an HTTP/1\.1 response"):
-        asyncio.run(scenario())
 
-
-def test_a_refused_connection_is_an_error():
+async def test_a_refused_connection_is_an_error():
     """The message has the address."""
     with pytest.raises(ClientError, match=r"127\.0\.0\.1:1: "):
-        asyncio.run(HttpClient("http://127.0.0.1:1").request("GET", "/"))
+        await HttpClient("http://127.0.0.1:1").request("GET", "/")
 
 
 @pytest.mark.parametrize("url", ["https://x", "localhost:8080", "http://", "http://x/v1"])

@@ -8,16 +8,16 @@ from service.rollout.analysis.baseline import WINDOW_SECONDS, Baseline
 from tests.support.rollout_fakes import FakeEvidence, bucket_counts
 
 
-def looks(evidence, baseline, times, *, stable="a", each=10, seconds=0.1):
+def observe(evidence, baseline, times, *, stable="a", each=10, seconds=0.1):
     for now in times:
         evidence.serve([seconds] * each)
-        asyncio.run(baseline.look(stable, float(now)))
+        asyncio.run(baseline.observe(stable, float(now)))
 
 
 def test_it_is_what_came_in_the_last_ten_to_twenty_minutes():
     evidence = FakeEvidence()
     baseline = Baseline(evidence)
-    looks(evidence, baseline, range(0, 7200, 15))
+    observe(evidence, baseline, range(0, 7200, 15))
     found = baseline.counts("a")["step"].total
     assert WINDOW_SECONDS / 15 * 10 <= found <= 2 * WINDOW_SECONDS / 15 * 10
 
@@ -25,19 +25,19 @@ def test_it_is_what_came_in_the_last_ten_to_twenty_minutes():
 def test_it_follows_the_load():
     evidence = FakeEvidence()
     baseline = Baseline(evidence)
-    looks(evidence, baseline, range(0, 3600, 15))
-    looks(evidence, baseline, range(3600, 5400, 15), seconds=0.4)
+    observe(evidence, baseline, range(0, 3600, 15))
+    observe(evidence, baseline, range(3600, 5400, 15), seconds=0.4)
     found = baseline.counts("a")["step"]
     assert bucket_counts([0.4] * found.total) == found
 
 
-def test_before_the_first_look_and_of_another_version_there_is_none():
+def test_before_the_first_observation_and_of_another_version_there_is_none():
     evidence = FakeEvidence()
     baseline = Baseline(evidence)
     assert {} == baseline.counts("a")
-    looks(evidence, baseline, range(0, 600, 15))
+    observe(evidence, baseline, range(0, 600, 15))
     assert {} == baseline.counts("b")
-    looks(evidence, baseline, [600], stable="b")
+    observe(evidence, baseline, [600], stable="b")
     assert {} == baseline.counts("a")
     assert 0 == baseline.counts("b")["step"].total
 
@@ -45,20 +45,20 @@ def test_before_the_first_look_and_of_another_version_there_is_none():
 def test_a_rollout_ends_it_and_so_do_counters_that_cannot_be_read():
     evidence = FakeEvidence()
     baseline = Baseline(evidence)
-    looks(evidence, baseline, range(0, 600, 15))
+    observe(evidence, baseline, range(0, 600, 15))
     baseline.forget()
     assert {} == baseline.counts("a")
-    looks(evidence, baseline, [615, 630])
+    observe(evidence, baseline, [615, 630])
     assert 10 == baseline.counts("a")["step"].total
     evidence.error = OSError("gone")
-    asyncio.run(baseline.look("a", 645.0))
+    asyncio.run(baseline.observe("a", 645.0))
     assert {} == baseline.counts("a")
 
 
 def test_a_process_that_began_again_counts_from_zero():
     evidence = FakeEvidence()
     baseline = Baseline(evidence)
-    looks(evidence, baseline, range(0, 300, 15))
+    observe(evidence, baseline, range(0, 300, 15))
     evidence.restart()
-    looks(evidence, baseline, [300], each=7)
+    observe(evidence, baseline, [300], each=7)
     assert 7 == baseline.counts("a")["step"].total

@@ -20,9 +20,11 @@ from service.inference.scheduling.job import EngineResult
 from service.metrics import Metrics, new_registry
 from service.prediction.dispatch import Dispatch
 from service.prediction.request import RequestOptions
+from service.rollout.analysis.evidence import Evidence
 from service.rollout.analysis.guardrails.guardrail import Measurement
-from service.rollout.analysis.guardrails.suite import Evidence, GuardrailSuite
-from service.rollout.analysis.sources.registry_source import RegistrySource, since
+from service.rollout.analysis.guardrails.suite import GuardrailSuite
+from service.rollout.analysis.sources.evidence_source import counters_since
+from service.rollout.analysis.sources.registry_source import RegistrySource
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.settings import LimitSettings
@@ -114,11 +116,12 @@ class Trial:
                 evidence = evidence.next_step()
             await self.ask(4)
             now = await self.source.read("a", "b")
-            new, before = since(before, now), now
-            evidence, judged = self.suite.look(evidence, Measurement(new), 1)
+            new, before = counters_since(before, now), now
+            evidence, judged = self.suite.update(evidence, Measurement(new), 1)
             yield {verdict.name: verdict.outcome.name for verdict in judged.verdicts}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grows", [False, True])
 @pytest.mark.parametrize("keyed", [False, True])
 async def test_equal_versions_are_not_told_apart_by_what_stable_has_seen(grows, keyed):
@@ -129,6 +132,7 @@ async def test_equal_versions_are_not_told_apart_by_what_stable_has_seen(grows, 
     assert not [verdict for verdict in seen if "FAIL" in verdict.values()]
 
 
+@pytest.mark.slow
 async def test_a_slower_canary_is_still_seen():
     """By callers who stay with their version: it knows of their contexts what stable does of
     its own callers'."""

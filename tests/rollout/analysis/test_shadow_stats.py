@@ -1,4 +1,4 @@
-"""A shadow step's verdict, by its arithmetic."""
+"""A shadow step's statistics and verdict."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from service.rollout.analysis.shadow_stats import FAIR_PAIRS, ShadowStats, assess_shadow, copy_times
+from service.rollout.analysis.shadow_stats import FAIR_PAIRS, ShadowStats, assess_shadow, count_copy
 from service.rollout.analysis.verdict import VerdictOutcome
 from service.rollout.plan.rollout_plan import PlanStep
 from tests.support.rollout_fakes import EDGES
@@ -17,7 +17,7 @@ STEP = PlanStep(shadow=True, min_samples=200)
 def seen(count=200, *, ratio=1.0, cosine=0.9, faults=0, mode="step", dropped=0):
     found = ShadowStats(EDGES, faults=faults, dropped=dropped)
     for _ in range(count):
-        modes = copy_times(EDGES, mode, 0.01, 0.01 * ratio)
+        modes = count_copy(EDGES, mode, 0.01, 0.01 * ratio)
         found = found.plus(ShadowStats(EDGES, modes, answered=1, cosine_sum=cosine))
     return found
 
@@ -25,25 +25,25 @@ def seen(count=200, *, ratio=1.0, cosine=0.9, faults=0, mode="step", dropped=0):
 @pytest.mark.parametrize(
     ("shown", "step", "outcome", "said"),
     [
-        (ShadowStats(EDGES), STEP, "inconclusive", "0 copies ran, 200 wanted"),
-        (seen(199), STEP, "inconclusive", "199 copies ran, 200 wanted"),
-        (seen(200), STEP, "pass", "200 copies ran, none failed; mean cosine"),
-        (seen(200, ratio=3), STEP, "pass", "step: P95 in the engine 2.99 times"),
-        (seen(200, ratio=7), STEP, "fail", "times stable's, 5 at most"),
+        (ShadowStats(EDGES), STEP, "inconclusive", "0 of 200 required copies have run"),
+        (seen(199), STEP, "inconclusive", "199 of 200 required copies have run"),
+        (seen(200), STEP, "pass", "200 copies ran and none failed; mean cosine"),
+        (seen(200, ratio=3), STEP, "pass", "step: P95 in the engine is 2.99 times"),
+        (seen(200, ratio=7), STEP, "fail", "times stable's, the limit is 5 times"),
         (seen(200, ratio=1e5), STEP, "fail", "beyond the top bucket"),
         (
             seen(200, ratio=7),
             PlanStep(shadow=True, max_inference_ratio=9),
             "inconclusive",
-            "500 wanted",
+            "200 of 500 required copies have run",
         ),
         (seen(10, faults=3), STEP, "fail", "3 of 13 copies failed"),
-        (seen(200, faults=2), STEP, "inconclusive", "2 of 202 copies failed: a person decides"),
+        (seen(200, faults=2), STEP, "inconclusive", "2 of 202 copies failed: a person must decide"),
         (
             seen(200, cosine=0.5),
             PlanStep(shadow=True, min_samples=200, min_agreement=0.8),
             "fail",
-            "mean cosine with stable's predictions 0.5000, 0.8 wanted",
+            "mean cosine with stable's predictions 0.5000, below the minimum of 0.8",
         ),
         (
             seen(200, cosine=0.81),
@@ -55,7 +55,7 @@ def seen(count=200, *, ratio=1.0, cosine=0.9, faults=0, mode="step", dropped=0):
             ShadowStats(EDGES, answered=500, cosine_sum=450.0),
             STEP,
             "inconclusive",
-            "no mode has 100 copies that were the same work for both",
+            "no mode has 100 copies with the same work for both versions",
         ),
         (
             seen(150).plus(seen(FAIR_PAIRS, mode="prefill", ratio=8)),
@@ -67,7 +67,7 @@ def seen(count=200, *, ratio=1.0, cosine=0.9, faults=0, mode="step", dropped=0):
             seen(190).plus(seen(FAIR_PAIRS - 1, mode="prefill", ratio=8)),
             STEP,
             "pass",
-            "step: P95 in the engine 1.00 times stable's",
+            "step: P95 in the engine is 1.00 times stable's",
         ),
         (seen(20), PlanStep(shadow=True, min_samples=20), "pass", "20 copies ran"),
     ],
@@ -79,8 +79,8 @@ def test_verdicts(shown, step, outcome, said):
     json.dumps(verdict.to_json(required=True), allow_nan=False)
 
 
-def test_dropped_copies_are_told_and_are_no_evidence():
-    """They say that there was load, and nothing of the canary."""
+def test_dropped_copies_are_reported_and_are_no_evidence():
+    """They show load, and nothing about the canary."""
     verdict = assess_shadow(seen(100, dropped=5000), STEP)
     assert VerdictOutcome.INCONCLUSIVE is verdict.outcome
     assert {"answered": 100, "failed": 0, "dropped": 5000} == verdict.details["copies"]

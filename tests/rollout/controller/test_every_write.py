@@ -60,7 +60,7 @@ async def live(world: World, doom: Doomed | None = None) -> None:
         if status["stable"] == "phase-3":
             return
         if status["phase"] == "Healthy":
-            await world.controller.start_rollout("phase-3", None, "operator")
+            await world.controller.changes.start("phase-3", None, "operator")
             await world.controller.prepared()
         if world.traffic.current.shadow:
             world.shadow.ran(120)
@@ -100,6 +100,7 @@ async def check_log(world: World) -> None:
     assert all(earlier["to"] == later["from"] for earlier, later in pairwise(rows))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
 def test_the_rollout_goes_on_after_a_kill_at_any_write(tmp_path, late):
     """To its promotion; never with more weight than the record has, nor with a gap in the log."""

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from service.metrics import BUCKET_RATIO
-from service.rollout.analysis.guardrails.config import HALF_STEP
+from service.rollout.analysis.bucket_edges import EDGE_GROWTH, edge_distance
 from service.rollout.plan.rollout_plan import RolloutPlan
 from tests.support.rollout_fakes import plan
 
@@ -18,11 +18,11 @@ def test_the_default_plan():
     assert [0, 500, 1000, 2500, 5000, 10_000] == [step.weight_bp for step in made.steps]
     assert [True, *[False] * 5] == [step.shadow for step in made.steps]
     assert [*[False] * 5, True] == [step.approval for step in made.steps]
-    assert 2 == made.edges_apart
+    assert 2 == edge_distance(made.ratio)
 
 
 def test_its_edges_are_the_histograms():
-    assert BUCKET_RATIO == HALF_STEP
+    assert BUCKET_RATIO == EDGE_GROWTH
 
 
 def step(weight, **more):
@@ -129,7 +129,7 @@ def test_the_field_is_named_within_a_request_too():
 
 @pytest.mark.parametrize(("ratio", "apart"), [(1.0954, 1), (1.2, 2), (1.44, 4), (2.0736, 8)])
 def test_ratios_on_the_edges_are_taken(ratio, apart):
-    assert apart == plan(ratio=ratio).edges_apart
+    assert apart == edge_distance(plan(ratio=ratio).ratio)
 
 
 def test_a_plan_survives_json():

@@ -17,16 +17,18 @@ from hypothesis import strategies as st
 
 from service.rollout.analysis.counters import Counters, CountsByArm
 from service.rollout.analysis.e_process import EProcess
+from service.rollout.analysis.evidence import Evidence
 from service.rollout.analysis.guardrails.guardrail import Measurement
 from service.rollout.analysis.guardrails.latency import LatencyState
-from service.rollout.analysis.guardrails.suite import Evidence, GuardrailSuite
-from service.rollout.analysis.sources.registry_source import Snapshot
+from service.rollout.analysis.guardrails.suite import GuardrailSuite
+from service.rollout.analysis.sources.evidence_source import Snapshot
 from service.rollout.state.change_request import ChangeRequest, IdempotentResponse
 from service.rollout.state.events import Phase, Reason
 from service.rollout.state.record import RolloutRecord
 from service.rollout.state.rollout_state import RolloutState
 from service.rollout.storage.database import Database, StoreError, StoreUnreadable
-from service.rollout.storage.sqlite_store import _RECORD, CALLS_KEPT, SqliteRolloutStore
+from service.rollout.storage.record_json import dump_record, load_record
+from service.rollout.storage.sqlite_store import RESPONSES_KEPT, SqliteRolloutStore
 from tests.support.rollout_fakes import EDGES, QUICK, bucket_counts
 
 BLANK = bucket_counts([])
@@ -42,7 +44,7 @@ def record(generation: int = 1) -> RolloutRecord:
     )
     tests = Evidence(EDGES)
     for _ in range(2):
-        tests, _ = GuardrailSuite.of(QUICK, EDGES, 1).look(tests, Measurement(counted), 0)
+        tests, _ = GuardrailSuite.of(QUICK, EDGES, 1).update(tests, Measurement(counted), 0)
     rollout = RolloutState(
         "a",
         Phase.PROGRESSING,
@@ -72,11 +74,11 @@ def test_a_record_comes_back_exactly(tmp_path):
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=8, max_size=8), st.floats(0, 1e10))
 def test_floats_lose_nothing(bets, at):
-    wager = EProcess(tuple(bets), tuple(bets), peak=bets[0])
+    process = EProcess(tuple(bets), tuple(bets), peak=bets[0])
     kept = RolloutRecord(
-        RolloutState("a", since=at), Evidence(EDGES, latency=LatencyState(wager)), None, at
+        RolloutState("a", since=at), Evidence(EDGES, {"latency": LatencyState(process)}), None, at
     )
-    assert kept == _RECORD.validate_json(_RECORD.dump_json(kept), strict=True)
+    assert kept == load_record(dump_record(kept))
 
 
 def test_a_save_that_fails_changes_nothing(tmp_path):
@@ -155,7 +157,7 @@ def older(path, text):
 
 def test_the_record_of_an_older_service_keeps_weight_and_phase(tmp_path, caplog):
     """Its evidence does not fit today's tests: it begins anew, and the log says so."""
-    kept = json.loads(_RECORD.dump_json(record()))
+    kept = json.loads(dump_record(record()))
     del kept["evidence"], kept["rollout"]["attempts"], kept["rollout"]["plan"]["guardrails"]
     kept["rollout"]["passed"] = True
     kept |= {"test": {"edges": [0.1], "failing": [0.0]}, "snapshot": {"origin": "one"}}
@@ -258,7 +260,7 @@ def test_an_answer_is_kept_by_its_caller_and_key(tmp_path):
 def test_only_so_many_answers_are_kept(tmp_path):
     """The oldest go."""
     store = store_at(tmp_path / "nextvec.db")
-    store.save(record(), [], [answered(str(n)) for n in range(CALLS_KEPT + 5)])
+    store.save(record(), [], [answered(str(n)) for n in range(RESPONSES_KEPT + 5)])
     assert store.response("me", "4") is None
     assert store.response("me", "5") is not None
     store.close()
@@ -275,6 +277,7 @@ for n in range(1, 100_000):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lines", [1, 7, 40])
 def test_a_kill_at_any_moment_leaves_record_and_log_together(tmp_path, request, lines):
     """What was reported as saved is there; the log has no gap and matches the record."""

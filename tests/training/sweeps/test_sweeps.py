@@ -16,11 +16,12 @@ from corpora.corpus import Corpus
 from service.cli import main
 from training import baselines, held_out
 from training.evaluated_model import EvaluatedModel
-from training.prediction import predict_exact
+from training.prediction import predict_anchored, predict_continuous, predict_exact
 from training.sweeps import context, policy, pools, position, reach
-from training.sweeps.setting import SweepSetting, choose
+from training.sweeps.setting import SweepSetting, choose_setting
 from training.sweeps.sweep import Sweep, SweepPoint
-from training.sweeps.windows import anchored, carried_on
+
+pytestmark = pytest.mark.slow
 
 WINDOW = 6
 
@@ -44,7 +45,7 @@ def setting(model: MemoryAugmentedGRU, small: Corpus) -> SweepSetting:
     )
     candidates = (EvaluatedModel("tiny", model, WINDOW, "digest", frozenset()),)
     pool = candidate_pool.random_pool(40, 30, seed=0)
-    return choose(eras, pool, candidates, rules, positions=12, first=20)
+    return choose_setting(eras, pool, candidates, rules, positions=12, first=20)
 
 
 def _series(sweep: Sweep) -> dict[str, tuple[SweepPoint, ...]]:
@@ -64,7 +65,7 @@ def test_positions_are_the_pools_and_have_a_past(setting: SweepSetting, small: C
     assert setting.targets.min() >= 20
     eras, _ = held_out.sets(small)
     with pytest.raises(ValueError, match=r"set eras has 40 vectors: too few .* with 40 vectors"):
-        choose(eras, setting.pool, (), (), positions=5, first=40)
+        choose_setting(eras, setting.pool, (), (), positions=5, first=40)
 
 
 def test_the_context_sweep_reaches_the_models_own_figure(setting: SweepSetting) -> None:
@@ -116,8 +117,8 @@ def test_the_position_sweep_groups_by_place_in_the_document(setting: SweepSettin
 def test_the_reach_sweep_loses_nothing_beyond_a_rules_reach(setting: SweepSetting) -> None:
     """Cut at 5 or more, the mean of 5 is what it was; cut at 1, it is the last vector."""
     found = _series(reach.sweep(setting, _silent))
-    assert ["1", "2", "5"] == [point.label for point in found["tiny, cut"]]
-    last_five = found["mean of 5, cut"]
+    assert ["1", "2", "5"] == [point.label for point in found["tiny, truncated"]]
+    last_five = found["mean of 5, truncated"]
     assert last_five[0].cosine is not None
     assert last_five[0].cosine.value < 0.99
     for point in last_five[2:]:
@@ -148,7 +149,7 @@ def test_anchored_windows_begin_where_the_services_do(
 ) -> None:
     """Half a window apart, the first one at most a window back."""
     stream, targets = small.vectors[:40], np.array([1, 5, 6, 7, 9, 10, 20, 39])
-    predicted = anchored(model, stream, targets, WINDOW, _silent)
+    predicted = predict_anchored(model, stream, targets, WINDOW, _silent)
     for row, (target, start) in enumerate(zip(targets, [0, 0, 0, 3, 3, 6, 15, 33], strict=True)):
         with torch.inference_mode():
             expected, _ = model.predict(torch.from_numpy(stream[start:target, None]))
@@ -159,9 +160,9 @@ def test_carried_on_is_one_pass_over_everything(
     model: MemoryAugmentedGRU, small: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the chunks."""
-    monkeypatch.setattr("training.sweeps.windows.CHUNK", 7)
+    monkeypatch.setattr("training.prediction.CHUNK", 7)
     stream, targets = small.vectors[:40], np.array([39, 1, 7, 8, 14, 15])
-    predicted = carried_on(model, stream, targets, _silent)
+    predicted = predict_continuous(model, stream, targets, _silent)
     whole = predict_exact(model, stream, targets, 1000)
     np.testing.assert_allclose(predicted, whole, atol=1e-5)
 

@@ -1,95 +1,118 @@
-"""What a guardrail is. `suite` runs them; each has a file of its own beside this one.
+"""The base class of a guardrail, and what one analysis run shows it.
 
-To add one, say `quality`:
+A guardrail is one file beside this one. It holds the guardrail's config, a model with
+plain descriptions; its state, a frozen dataclass of plain numbers that is stored in the
+rollout's record; and a subclass of `Guardrail` with the test, its proof and its text.
+To add one, write that file and add the class to `registry.GUARDRAILS`. The plan, the
+record, the status, the metrics and the simulation all follow the registry.
 
-1. its evidence: a field in `service.rollout.analysis.counters.Counted`, cumulative and additive
-   over requests and per variant (for online scores: how many, their sum, their sum
-   of squares), filled by both sources in `service.rollout.analysis.sources.registry_source` and
-   `prometheus_source`, and subtracted in `Counted.since`;
-2. its figures: a model in `guardrails.config`, and a field of its name in `Guardrails`;
-3. its test: a file here with a frozen dataclass of plain numbers, which is kept in the
-   record, and a class that is a `Guardrail` over it. `wager.Wager` keeps the bets, the
-   stakes and the clip; what is left is the factor of one look, and the words;
-4. a field of its name in `suite.Evidence` and a line in `suite.BUILDERS`.
-
-Nothing else: record, status, metrics, state machine and simulation go by that table.
+A guardrail that needs counts which nobody collects yet adds a field to
+`service.rollout.analysis.counters.Counters`, which both sources fill.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
-from service.rollout.analysis.counters import Counters
+from service.rollout.analysis.counters import Counters, Counts
 from service.rollout.analysis.e_process import EvidenceBounds
+from service.rollout.analysis.guardrails.config import GuardrailConfig
 from service.rollout.analysis.verdict import Verdict, VerdictOutcome
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What one look shows to every guardrail.
+    """What one analysis run shows every guardrail.
 
-    `new` is what was counted since the last look. `steady`: speed may be judged, as
-    warm-up and settling were over throughout. `alone`: the canary has 100 %.
-    `restarted`: the process has begun anew since the last look.
+    `counters` are the counts gained since the last run. `settled`: latency may be judged,
+    because warm-up and settling were over for all of that time. `canary_only`: the canary
+    gets 100 %. `restarted`: the process has restarted since the last run.
     """
 
-    new: Counters
-    steady: bool = True
-    alone: bool = False
+    counters: Counters
+    settled: bool = True
+    canary_only: bool = False
     restarted: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class AnalysisParameters:
+    """The plan's figures that several guardrails share, and the upper edges of the latency
+    histograms' buckets in seconds, without +Inf."""
+
+    ratio: float
+    quantile: float
+    baseline_samples: int
+    edges: tuple[float, ...]
+
+    @property
+    def percentile_name(self) -> str:
+        """P95 for a quantile of 0.95."""
+        return f"P{self.quantile * 100:g}"
+
+
 class GuardrailState(Protocol):
-    """A guardrail's memory: a frozen dataclass that survives JSON."""
+    """What a guardrail remembers: a frozen dataclass that survives JSON."""
 
     def next_step(self) -> Self:
-        """After the weight has changed: the case for the canary begins anew, the case
-        against it goes on."""
+        """The state after a change of weight: the case for the canary starts again, the case
+        against it continues."""
         ...
 
 
-T = TypeVar("T", bound=GuardrailState)
+ConfigT = TypeVar("ConfigT", bound=GuardrailConfig)
+StateT = TypeVar("StateT", bound=GuardrailState)
 
 
-class Guardrail(Protocol[T]):
-    """A rule over both variants' counts, valid at every look."""
+class Guardrail(ABC, Generic[ConfigT, StateT]):
+    """A sequential test on both variants' counts, valid at every evaluation.
+
+    `name` is its name in the plan, the status and the metrics. `alpha_parts` is its weight
+    when the rollout's alpha is divided. `can_pass` is False for one that can only fail.
+    """
+
+    name: ClassVar[str]
+    config_type: ClassVar[type[GuardrailConfig]]
+    state_type: ClassVar[type[Any]]
+    alpha_parts: ClassVar[int] = 1
+    can_pass: ClassVar[bool] = True
+
+    def __init__(
+        self, config: ConfigT, parameters: AnalysisParameters, bounds: EvidenceBounds
+    ) -> None:
+        """`bounds` are the error probabilities that it may spend in the whole rollout."""
+        self.config = config
+        self.parameters = parameters
+        self.bounds = bounds
 
     @property
-    def name(self) -> str:
-        """As in the plan, the status and the metrics."""
-        ...
-
-    @property
-    def bounds(self) -> EvidenceBounds:
-        """What chances of error it may spend."""
-        ...
-
-    @property
+    @abstractmethod
     def threshold(self) -> float:
-        """What is demanded, for people."""
-        ...
+        """The limit on the verdict's `ratio`, for people."""
 
-    def begin(self) -> T:
-        """Nothing seen yet."""
-        ...
+    @abstractmethod
+    def initial_state(self, baseline: Mapping[str, Counts]) -> StateT:
+        """The state before any evidence. `baseline`: stable's requests before the rollout, by
+        mode; empty if nobody counted them."""
 
-    def look(self, test: T, look: Measurement) -> T:
-        """The test after one more look. No data in it is no evidence either way."""
-        ...
+    @abstractmethod
+    def update(self, state: StateT, measurement: Measurement) -> StateT:
+        """The state after one more analysis run. No data is no evidence either way."""
 
-    def assess(self, test: T) -> Verdict:
-        """The verdict of all looks so far, with its arithmetic. A fail outweighs a pass."""
-        ...
+    @abstractmethod
+    def assess(self, state: StateT) -> Verdict:
+        """The verdict from all runs so far, with its arithmetic. A fail outweighs a pass."""
 
-
-def error(guardrail: Guardrail[T], message: str) -> Verdict:
-    """What could not be read or judged: neither a pass nor a fail."""
-    return Verdict(
-        name=guardrail.name,
-        outcome=VerdictOutcome.ERROR,
-        message=f"error: {message}",
-        threshold=guardrail.threshold,
-        fail_bound=guardrail.bounds.log_fail,
-        pass_bound=guardrail.bounds.log_pass,
-    )
+    def error(self, message: str) -> Verdict:
+        """The verdict when the counts could not be read or judged: neither a pass nor a fail."""
+        return Verdict(
+            name=self.name,
+            outcome=VerdictOutcome.ERROR,
+            message=f"error: {message}",
+            threshold=self.threshold,
+            fail_bound=self.bounds.log_fail,
+            pass_bound=self.bounds.log_pass,
+        )

@@ -1,27 +1,26 @@
-"""The guardrail interference: stable's P95 during the rollout against before it.
+"""The interference guardrail: stable's P95 during the rollout against its P95 before.
 
-Two variants share a device, so a slow canary can slow stable down, and then the
-comparison of the two looks fine: it hides itself. So stable is also held against its
-own past: τ is the bucket edge at its percentile in the last ten to twenty minutes before
-the canary's first request (see `service.rollout.analysis.baseline`), fixed for the rollout, and
-a stable request is marked when it takes longer than ratio·τ or fails. While stable's
-percentile is within that, a request is marked with a chance of at most
-p = 1 - quantile, given all that was before, and E[r^a] ≤ (1 + p(r - 1))^n for `a` marked
-of n: the binomial bet of `ceiling`.
+Two variants share a device, so a slow canary can slow stable down. A comparison of the two
+then looks fine: the canary hides itself. So stable is also compared with its own past. τ is
+the bucket edge at its percentile in the ten to twenty minutes before the canary's first
+request (see `service.rollout.analysis.baseline`), fixed for the rollout. A stable request
+is marked when it takes longer than ratio·τ or fails. While stable's percentile is within
+that, a request is marked with a probability of at most p = 1 - quantile, given everything
+before, and E[r^a] ≤ (1 + p(r - 1))^n for `a` marks among n: the binomial bet of
+`latency_ceiling`.
 
-Before against after is not chance against chance: the load may have changed for reasons
-of its own, and then the bet is lost in earnest. No test can tell the two apart from
-counts alone. Hence the caution:
+Before and after is not a random assignment: the load may have changed for reasons of its
+own, and then the null hypothesis is false although the canary is not to blame. No test can
+tell the two apart from counts alone. Hence the caution:
 
-- the ratio is large, three by default: load that swings by a factor of two either
-  way, minutes apart, does not reach it;
-- it must persist: the clip is such that no fewer than eight looks decide, two
-  minutes at a look every 15 s;
-- its consequence is the rollback, which harms nobody: whether the canary or the load
-  slows stable threefold, it is no time for a rollout. The words say that it may be
-  either;
-- it can only fail. No step waits for it, and without a baseline (a service that has
-  just begun, or little traffic) it stays silent.
+- the ratio is large, three by default: a load that swings by a factor of two either way
+  within minutes does not reach it;
+- the slowdown must persist: the clip ensures that no fewer than eight runs decide, two
+  minutes at a run every 15 s;
+- a rollback harms nobody: whether the canary or the load slows stable threefold, it is the
+  wrong time for a rollout. The message says that it may be either;
+- it can only fail. No step waits for it, and without a baseline (a service that has just
+  started, or little traffic) it stays inconclusive.
 
 It is judged per request mode, after warm-up and settling, and not at 100 %, where stable
 has no requests.
@@ -29,24 +28,49 @@ has no requests.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Annotated, ClassVar, Literal
 
+from pydantic import Field, field_validator
+
+from service.rollout.analysis.bucket_edges import EDGE_GROWTH, edge_distance, ratio_problem
 from service.rollout.analysis.counters import Counts, percentile, percentile_bucket
-from service.rollout.analysis.e_process import EProcess, EvidenceBounds, log_held_against
-from service.rollout.analysis.guardrails.guardrail import Measurement
-from service.rollout.analysis.guardrails.latency import seconds
+from service.rollout.analysis.e_process import EProcess, log_binomial_factor
+from service.rollout.analysis.formatting import format_seconds
+from service.rollout.analysis.guardrails.config import GuardrailConfig
+from service.rollout.analysis.guardrails.guardrail import Guardrail, Measurement
 from service.rollout.analysis.verdict import Verdict, VerdictOutcome
 
-GRID = (1.35, 1.6, 2.0, 2.7, 4.0, 6.0, 10.0)
+FAIL_ODDS = (1.35, 1.6, 2.0, 2.7, 4.0, 6.0, 10.0)
 
-LOOKS = 8
-"""That must agree, at least."""
+MIN_EVALUATIONS = 8
+"""How many runs must agree before it fails."""
+
+
+class InterferenceConfig(GuardrailConfig):
+    """Stable's P95 during the rollout over its P95 before."""
+
+    required: Literal[False] = Field(default=False, description="Always false: it can only fail.")
+    ratio: float = Field(
+        EDGE_GROWTH**12,
+        gt=1,
+        le=20,
+        description="The highest allowed ratio of stable's P95 to its P95 before the rollout.",
+    )
+
+    @field_validator("ratio")
+    @classmethod
+    def _on_the_edges(cls, ratio: float) -> float:
+        if (problem := ratio_problem(ratio)) is not None:
+            raise ValueError(problem)
+        return ratio
 
 
 @dataclass(frozen=True, slots=True)
 class StableCounts:
-    """Stable's requests of one mode: since the canary's first, in this step, and how many
-    of all were marked."""
+    """Stable's requests of one mode: in the rollout, in this step, and how many of the
+    rollout's were marked."""
 
     rollout: Counts
     step: Counts
@@ -55,114 +79,121 @@ class StableCounts:
 
 @dataclass(frozen=True, slots=True)
 class InterferenceState:
-    """The test's whole memory, by request mode. `before` has stable's requests from before
-    the rollout: none where nobody counted them."""
+    """The evidence on all modes together, and what was counted in each.
 
-    before: dict[str, Counts] = field(default_factory=dict)
-    wager: EProcess = field(default_factory=lambda: EProcess.over(len(GRID), 1))
+    `baseline`: stable's requests before the rollout, by mode; empty if nobody counted them.
+    """
+
+    baseline: Annotated[dict[str, Counts], Field(alias="before")] = field(default_factory=dict)
+    e_process: Annotated[EProcess, Field(alias="wager")] = field(
+        default_factory=lambda: EProcess.initial(len(FAIL_ODDS), 1)
+    )
     modes: dict[str, StableCounts] = field(default_factory=dict)
 
     def next_step(self) -> InterferenceState:
         modes = {
-            mode: replace(shift, step=Counts((0,) * len(shift.step.durations)))
-            for mode, shift in self.modes.items()
+            mode: replace(counts, step=Counts((0,) * len(counts.step.durations)))
+            for mode, counts in self.modes.items()
         }
-        return InterferenceState(self.before, self.wager.next_step(), modes)
+        return InterferenceState(self.baseline, self.e_process.next_step(), modes)
 
 
-@dataclass(frozen=True, slots=True)
-class InterferenceGuardrail:
-    """The guardrail. `apart` is the number of bucket edges from τ to ratio·τ, `edges` are
-    the upper ones in seconds."""
+class InterferenceGuardrail(Guardrail[InterferenceConfig, InterferenceState]):
+    """The guardrail over stable's own latency."""
 
-    name: str
-    bounds: EvidenceBounds
-    ratio: float
-    apart: int
-    quantile: float
-    baseline_samples: int
-    edges: tuple[float, ...]
+    name: ClassVar[str] = "interference"
+    config_type: ClassVar[type[GuardrailConfig]] = InterferenceConfig
+    state_type: ClassVar[type[InterferenceState]] = InterferenceState
+    can_pass: ClassVar[bool] = False
 
     @property
     def threshold(self) -> float:
-        return self.ratio
+        return self.config.ratio
 
-    def begin(self) -> InterferenceState:
-        return InterferenceState()
+    def initial_state(self, baseline: Mapping[str, Counts]) -> InterferenceState:
+        return InterferenceState(dict(baseline))
 
-    def look(self, test: InterferenceState, look: Measurement) -> InterferenceState:
-        """A mode without a baseline, or without stable's requests, holds."""
-        fail = [0.0] * len(GRID)
-        modes, moved = dict(test.modes), False
-        if not look.steady or look.alone:
-            return test
-        for mode, new in look.new.requests.items():
-            tau, n = self.tau(test, mode), new.stable.total
-            if tau is None or not n:
+    def update(self, state: InterferenceState, measurement: Measurement) -> InterferenceState:
+        """A mode without a baseline, or without stable's requests, changes nothing."""
+        if not measurement.settled or measurement.canary_only:
+            return state
+        fail_factors, modes, judged = [0.0] * len(FAIL_ODDS), dict(state.modes), False
+        for mode, new in measurement.counters.requests.items():
+            tau, total = self.tau(state, mode), new.stable.total
+            if tau is None or not total:
                 continue
-            moved = True
-            marked = new.stable.over(tau + self.apart)
-            blank = Counts.none(self.edges)
-            old = modes.get(mode) or StableCounts(blank, blank)
+            judged = True
+            marked = new.stable.slower_than(tau + edge_distance(self.config.ratio))
+            zero = Counts.zero(self.parameters.edges)
+            old = modes.get(mode) or StableCounts(zero, zero)
             modes[mode] = StableCounts(
                 old.rollout.plus(new.stable), old.step.plus(new.stable), old.marked + marked
             )
-            factors = [log_held_against(1 - self.quantile, marked, n, r) for r in GRID]
-            fail = [x + y for x, y in zip(fail, factors, strict=True)]
-        wager = test.wager.after(fail, [0.0], self.bounds, looks=LOOKS) if moved else test.wager
-        return InterferenceState(test.before, wager, modes)
-
-    def tau(self, test: InterferenceState, mode: str) -> int | None:
-        """The number of the edge at stable's percentile before; None without enough of it,
-        or where ratio·τ is beyond the last edge."""
-        before = test.before.get(mode)
-        if before is None or before.total < self.baseline_samples:
-            return None
-        with_faults = [*before.durations[:-1], before.durations[-1] + before.faults]
-        at = percentile_bucket(with_faults, self.quantile)
-        return at if at + self.apart < len(self.edges) else None
-
-    def assess(self, test: InterferenceState) -> Verdict:
-        evidence = test.wager.log_fail()
-        failed = evidence >= self.bounds.log_fail
-        outcome = VerdictOutcome.FAIL if failed else VerdictOutcome.INCONCLUSIVE
-        wanted = f"ln(1/{self.bounds.fail:.2g}) = {self.bounds.log_fail:.2f}"
-        words = (
-            f"ln E = {evidence:.2f} ≥ {wanted}, by the canary or by load of its own"
-            if failed
-            else f"ln E = {evidence:.2f}, {wanted} wanted for a fail; it can only fail"
+            allowed = 1 - self.parameters.quantile
+            fail_factors = [
+                x + log_binomial_factor(allowed, marked, total, odds)
+                for x, odds in zip(fail_factors, FAIL_ODDS, strict=True)
+            ]
+        if not judged:
+            return state
+        process = state.e_process.update(
+            fail_factors, [0.0], self.bounds, min_evaluations=MIN_EVALUATIONS
         )
-        clauses = [self._clause(test, mode, shift) for mode, shift in sorted(test.modes.items())]
-        main = max(test.modes, key=lambda mode: test.modes[mode].step.total, default=None)
-        now = None if main is None else self._percentile(test.modes[main].step)
-        then = None if main is None else self._percentile(test.before[main])
+        return InterferenceState(state.baseline, process, modes)
+
+    def tau(self, state: InterferenceState, mode: str) -> int | None:
+        """The number of the edge at stable's percentile before the rollout.
+
+        None without enough requests, or where ratio·τ lies beyond the last edge.
+        """
+        baseline = state.baseline.get(mode)
+        if baseline is None or baseline.total < self.parameters.baseline_samples:
+            return None
+        with_faults = [*baseline.durations[:-1], baseline.durations[-1] + baseline.faults]
+        tau = percentile_bucket(with_faults, self.parameters.quantile)
+        last = tau + edge_distance(self.config.ratio)
+        return tau if last < len(self.parameters.edges) else None
+
+    def assess(self, state: InterferenceState) -> Verdict:
+        log_fail = state.e_process.log_fail()
+        bound = f"ln(1/{self.bounds.fail:.2g}) = {self.bounds.log_fail:.2f}"
+        if log_fail >= self.bounds.log_fail:
+            outcome = VerdictOutcome.FAIL
+            text = f"ln E = {log_fail:.2f} ≥ {bound}: the canary or a change of load slows stable"
+        else:
+            outcome = VerdictOutcome.INCONCLUSIVE
+            text = f"ln E = {log_fail:.2f} < {bound} for a fail; this guardrail can only fail"
+        texts = [self._mode_text(state, mode) for mode in sorted(state.modes)]
+        main = max(state.modes, key=lambda mode: state.modes[mode].step.total, default=None)
+        now = None if main is None else self._percentile(state.modes[main].step)
+        before = None if main is None else self._percentile(state.baseline[main])
         return Verdict(
             name=self.name,
             outcome=outcome,
-            message="; ".join([f"{outcome}: {words}", *(clauses or [_silence(test)])]),
-            threshold=self.ratio,
+            message="; ".join([f"{outcome}: {text}", *(texts or [_no_comparison(state)])]),
+            threshold=self.threshold,
             fail_bound=self.bounds.log_fail,
             pass_bound=self.bounds.log_pass,
-            log_fail=evidence,
-            stable=sum(shift.step.total for shift in test.modes.values()),
-            ratio=None if now is None or then is None else now / then,
-            details={"p95_seconds": {"stable": now, "before": then}},
+            log_fail=log_fail,
+            stable=sum(counts.step.total for counts in state.modes.values()),
+            ratio=None if now is None or before is None else now / before,
+            details={"p95_seconds": {"stable": now, "before": before}},
         )
 
     def _percentile(self, counts: Counts) -> float | None:
-        return percentile(counts, self.edges, self.quantile)
+        return percentile(counts, self.parameters.edges, self.parameters.quantile)
 
-    def _clause(self, test: InterferenceState, mode: str, shift: StableCounts) -> str:
-        tau = self.tau(test, mode)
+    def _mode_text(self, state: InterferenceState, mode: str) -> str:
+        tau, counts = self.tau(state, mode), state.modes[mode]
         assert tau is not None
-        slow = seconds(self.edges[tau + self.apart])
-        percentile = f"P{self.quantile * 100:g}"
+        limit = format_seconds(self.parameters.edges[tau + edge_distance(self.config.ratio)])
         return (
-            f"{mode}: {shift.marked} of {shift.rollout.total} stable requests failed or took "
-            f"longer than {self.ratio:.3g}·τ = {slow}, τ being their {percentile} before"
+            f"{mode}: {counts.marked} of {counts.rollout.total} stable requests failed or were "
+            f"slower than {self.config.ratio:.3g}·τ = {limit}, where τ is their "
+            f"{self.parameters.percentile_name} before the rollout"
         )
 
 
-def _silence(test: InterferenceState) -> str:
-    seen = sum(counts.total for counts in test.before.values())
-    return f"nothing compared yet, with {seen} stable requests from before the rollout"
+def _no_comparison(state: InterferenceState) -> str:
+    counted = sum(counts.total for counts in state.baseline.values())
+    return f"no comparison yet, {counted} stable requests were counted before the rollout"

@@ -1,12 +1,11 @@
-"""Measuring, apart from judging: request counts of both arms since the last look."""
+"""Counters from this process's own Prometheus registry."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from service.metrics import Metrics
 from service.rollout.analysis.counters import (
@@ -16,49 +15,12 @@ from service.rollout.analysis.counters import (
     KeyCounts,
     KeyCountsByArm,
 )
+from service.rollout.analysis.sources.evidence_source import FAULTS, TIMED, Snapshot
 from service.types import SHARES, Mode, RequestOutcome, Variant
-
-FAULTS = (RequestOutcome.ERROR, RequestOutcome.TIMEOUT)
-"""The version's fault: counted whatever they took."""
-
-TIMED = (RequestOutcome.OK, RequestOutcome.CANCELLED)
-"""Counted by their duration. A caller who left after a while had waited at least
-that long: leaving those out would hide a canary so slow that nobody stays.
-`INVALID` and `REJECTED` say nothing about a version and are left out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Cumulative counts of the present pair of versions.
-
-    `origin` names the counters' lifetime: another one has begun at zero.
-    """
-
-    origin: str
-    stable: str
-    canary: str
-    counted: Counters
-
-
-class EvidenceSource(Protocol):
-    """Where counts come from: the process's own registry, or a server that keeps many."""
-
-    @property
-    def edges(self) -> tuple[float, ...]:
-        """Upper bucket edges in seconds, without +Inf."""
-        ...
-
-    async def read(self, stable: str, canary: str) -> Snapshot:
-        """Cumulative counts now. May raise anything: the look is then an `error`."""
-        ...
-
-    async def read_stable(self, stable: str) -> dict[str, Counts]:
-        """Stable's cumulative requests alone, by mode, while there is no canary. May raise."""
-        ...
 
 
 class RegistrySource:
-    """The in-process registry."""
+    """An `EvidenceSource` that reads the in-process registry."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -86,14 +48,14 @@ class RegistrySource:
                 for mode in Mode
             }
 
-        counted = Counters(
+        counters = Counters(
             requests=by_mode(self._requests),
             inference=by_mode(self._inference),
             keys=KeyCountsByArm(
                 self._keys(Variant.STABLE, stable), self._keys(Variant.CANARY, canary)
             ),
         )
-        return Snapshot(self._origin, stable, canary, counted)
+        return Snapshot(self._origin, stable, canary, counters)
 
     def _requests(self, variant: Variant, version: str, mode: Mode) -> Counts:
         def buckets(outcome: RequestOutcome) -> tuple[int, ...]:
@@ -110,7 +72,7 @@ class RegistrySource:
 
     def _keys(self, variant: Variant, version: str) -> KeyCounts:
         by_share = _buckets(self._metrics.online_key_share.labels(variant, version))
-        return KeyCounts(by_share[: len(SHARES)])  # none lies over the last one, 1
+        return KeyCounts(by_share[: len(SHARES)])  # the last share is 1, so none lies above it
 
 
 def _buckets(series: Any) -> tuple[int, ...]:
@@ -122,17 +84,3 @@ def _buckets(series: Any) -> tuple[int, ...]:
         if sample.name.endswith("_bucket")
     ]
     return tuple(b - a for a, b in zip([0, *cumulative], cumulative, strict=False))
-
-
-def since(before: Snapshot | None, now: Snapshot) -> Counters:
-    """What is new in `now`. Raw differences, with reset detection.
-
-    A counter that went down, or that has another origin, began again at zero:
-    all it holds is new. Without a `before` of the same versions nothing is: the
-    snapshot is then only where counting starts.
-    """
-    if before is None or (before.stable, before.canary) != (now.stable, now.canary):
-        return Counters()
-    if before.origin != now.origin:
-        return now.counted
-    return now.counted.since(before.counted)

@@ -11,17 +11,16 @@ import numpy as np
 import pytest
 
 from service.rollout.analysis.counters import Counters, Counts, CountsByArm
-from service.rollout.analysis.e_process import EvidenceBounds
 from service.rollout.analysis.guardrails.error_rate import ErrorRateGuardrail
 from service.rollout.analysis.guardrails.guardrail import Measurement
-from service.rollout.analysis.guardrails.latency import LatencyGuardrail, Rule, What
+from service.rollout.analysis.guardrails.latency import LatencyGuardrail
 from service.rollout.analysis.verdict import VerdictOutcome
-from service.rollout.plan.rollout_plan import RolloutPlan
+from tests.support.guardrails import make_guardrail
 from tests.support.rollout_fakes import EDGES
 
-LATENCY = LatencyGuardrail(
-    "latency", EvidenceBounds(0.01, 0.01), Rule.of(RolloutPlan()), EDGES, What.REQUESTS
-)
+pytestmark = pytest.mark.slow
+
+LATENCY = make_guardrail(LatencyGuardrail)
 TOP = np.array(EDGES)
 
 
@@ -32,20 +31,20 @@ def histogram(seconds) -> Counts:
 
 def rollout(rng, ratio, *, weights=(0.05,), looks=60, sigma=0.5, drift=0.0, stop_at_pass=False):
     """(verdict, looks it took) of one simulated rollout, the weight rising in even parts."""
-    test, weight = LATENCY.begin(), weights[0]
+    state, weight = LATENCY.initial_state({}), weights[0]
     for k in range(looks):
         wanted = weights[k * len(weights) // looks]
         if wanted != weight:
-            test, weight = test.next_step(), wanted
+            state, weight = state.next_step(), wanted
         level = np.log(0.05) + drift * np.sin(k / 10)
         canary = rng.binomial(total := rng.poisson(750), weight)
         x = rng.lognormal(level, sigma, total - canary)
         y = ratio * rng.lognormal(level, sigma, canary)
         new = Measurement(Counters({"step": CountsByArm(histogram(x), histogram(y))}))
-        test = LATENCY.look(test, new)
-        if test.wager.log_fail() >= LATENCY.bounds.log_fail:
+        state = LATENCY.update(state, new)
+        if state.e_process.log_fail() >= LATENCY.bounds.log_fail:
             return "fail", k + 1
-        if stop_at_pass and test.wager.peak >= LATENCY.bounds.log_pass:
+        if stop_at_pass and state.e_process.peak >= LATENCY.bounds.log_pass:
             return "pass", k + 1
     return "inconclusive", looks
 
@@ -68,7 +67,7 @@ def test_a_mode_of_one_request_in_ten_is_neither_outvoted_nor_blamed(slower, mos
     hours; of the same time: not."""
     failed, rng = 0, np.random.default_rng(7)
     for _ in range(40):
-        test = LATENCY.begin()
+        state = LATENCY.initial_state({})
         for _ in range(480):
             counted = {}
             for mode, rate, level, ratio in (
@@ -79,8 +78,8 @@ def test_a_mode_of_one_request_in_ten_is_neither_outvoted_nor_blamed(slower, mos
                 x = rng.lognormal(np.log(level), 0.5, total - canary)
                 y = ratio * rng.lognormal(np.log(level), 0.5, canary)
                 counted[mode] = CountsByArm(histogram(x), histogram(y))
-            test = LATENCY.look(test, Measurement(Counters(counted)))
-            if test.log_fail() >= LATENCY.bounds.log_fail:
+            state = LATENCY.update(state, Measurement(Counters(counted)))
+            if state.log_fail() >= LATENCY.bounds.log_fail:
                 failed += 1
                 break
     assert least <= failed <= most
@@ -127,16 +126,16 @@ def test_a_regression_at_a_later_step_is_found():
     rng = np.random.default_rng(5)
     found = []
     for _ in range(20):
-        test = LATENCY.begin()
+        state = LATENCY.initial_state({})
         for k in range(200):
             weight, ratio = (0.05, 1.0) if k < 80 else (0.5, 2.0)
-            test = test.next_step() if k == 80 else test
+            state = state.next_step() if k == 80 else state
             canary = rng.binomial(total := rng.poisson(750), weight)
             x = rng.lognormal(-3, 0.5, total - canary)
             y = ratio * rng.lognormal(-3, 0.5, canary)
             new = Measurement(Counters({"step": CountsByArm(histogram(x), histogram(y))}))
-            test = LATENCY.look(test, new)
-            if test.wager.log_fail() >= LATENCY.bounds.log_fail:
+            state = LATENCY.update(state, new)
+            if state.e_process.log_fail() >= LATENCY.bounds.log_fail:
                 found.append(k - 79)
                 break
     assert 20 == len(found)
@@ -148,18 +147,18 @@ def test_a_canary_that_stalls_within_one_look_is_not_rolled_back():
     rng = np.random.default_rng(6)
     found = 0
     for _ in range(50):
-        test = LATENCY.begin()
+        state = LATENCY.initial_state({})
         for k in range(20):
             canary = rng.binomial(total := rng.poisson(750), 0.05)
             x = rng.lognormal(-3, 0.5, total - canary)
             y = rng.lognormal(-3, 0.5, canary) + (3.0 if k == 2 else 0.0)
             new = Measurement(Counters({"step": CountsByArm(histogram(x), histogram(y))}))
-            test = LATENCY.look(test, new)
-            found += LATENCY.assess(test).outcome is VerdictOutcome.FAIL
+            state = LATENCY.update(state, new)
+            found += LATENCY.assess(state).outcome is VerdictOutcome.FAIL
     assert 0 == found
 
 
-ERRORS = ErrorRateGuardrail("errors", EvidenceBounds(0.01, 0.01), 0.01)
+ERRORS = make_guardrail(ErrorRateGuardrail)
 
 
 def failing(rng, canary_rate, stable_rate, *, looks=240, weight=0.05, poison=0, swing=0.0):
@@ -167,7 +166,7 @@ def failing(rng, canary_rate, stable_rate, *, looks=240, weight=0.05, poison=0, 
 
     `poison` requests of each look fail whoever gets them; both rates `swing`.
     """
-    test = ERRORS.begin()
+    state = ERRORS.initial_state({})
     passed = None
     for k in range(looks):
         level = 1 + swing * np.sin(k / 10)
@@ -180,10 +179,10 @@ def failing(rng, canary_rate, stable_rate, *, looks=240, weight=0.05, poison=0, 
         arms = CountsByArm(
             Counts((total - canary - stable_fails,), stable_fails), Counts((canary - fails,), fails)
         )
-        test = ERRORS.look(test, Measurement(Counters({"step": arms})))
-        if test.wager.log_fail() >= ERRORS.bounds.log_fail:
+        state = ERRORS.update(state, Measurement(Counters({"step": arms})))
+        if state.e_process.log_fail() >= ERRORS.bounds.log_fail:
             return VerdictOutcome.FAIL, k + 1
-        if test.wager.peak >= ERRORS.bounds.log_pass and passed is None:
+        if state.e_process.peak >= ERRORS.bounds.log_pass and passed is None:
             passed = k + 1
     return (VerdictOutcome.PASS if passed else VerdictOutcome.INCONCLUSIVE), passed or looks
 

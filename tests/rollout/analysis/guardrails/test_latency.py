@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -13,20 +12,17 @@ from service.rollout.analysis.counters import Counters, Counts, CountsByArm, per
 from service.rollout.analysis.e_process import EvidenceBounds
 from service.rollout.analysis.guardrails.guardrail import Measurement
 from service.rollout.analysis.guardrails.latency import (
-    GRID,
-    PASS_GRID,
-    Condition,
+    FAIL_ODDS,
+    PASS_ODDS,
     LatencyGuardrail,
     LatencyState,
-    Rule,
-    What,
-    threshold,
 )
+from service.rollout.analysis.guardrails.latency_stratum import ThresholdGap
 from service.rollout.analysis.verdict import VerdictOutcome
-from tests.support.rollout_fakes import EDGES, QUICK, bucket_counts
+from tests.support.guardrails import make_guardrail
+from tests.support.rollout_fakes import EDGES, bucket_counts
 
-RULE = Rule.of(QUICK)
-LATENCY = LatencyGuardrail("latency", EvidenceBounds(0.01, 0.01), RULE, EDGES, What.REQUESTS)
+LATENCY = make_guardrail(LatencyGuardrail, baseline_samples=100)
 FAST, SLOW = 0.1, 0.5
 BASELINE = CountsByArm(bucket_counts([FAST] * 96 + [SLOW] * 4), bucket_counts([]))
 
@@ -40,91 +36,99 @@ def arms(stable=0, stable_slow=0, canary=0, canary_slow=0, **faults) -> dict[str
     }
 
 
-def see(test, new, *, latency=True, alone=False):
-    return LATENCY.look(test, Measurement(Counters(new), steady=latency, alone=alone))
+def see(state, new, *, latency=True, canary_only=False):
+    return LATENCY.update(
+        state, Measurement(Counters(new), settled=latency, canary_only=canary_only)
+    )
 
 
 def known() -> LatencyState:
     """τ is known: the edge over 0.1 s."""
-    return see(LATENCY.begin(), {"step": BASELINE})
+    return see(LATENCY.initial_state({}), {"step": BASELINE})
 
 
 def test_it_begins_at_no_evidence():
-    assert 0.0 == pytest.approx(LATENCY.begin().wager.log_fail())
-    assert 0.0 == LATENCY.begin().wager.log_pass()
+    assert 0.0 == pytest.approx(LATENCY.initial_state({}).e_process.log_fail())
+    assert 0.0 == LATENCY.initial_state({}).e_process.log_pass()
 
 
 def test_one_look_is_the_formula():
     """a = 3 of 40 canary, b = 5 of 60 stable requests: w = 0.4."""
     a, b, w = 3, 5, 0.4
-    test = see(known(), arms(stable=55, stable_slow=5, canary=37, canary_slow=3))
-    good = [min(3, (1 / r) ** a / (1 + w * (1 / r - 1)) ** (a + b)) for r in PASS_GRID]
-    bad = [min(200**0.5, r**a / (1 + w * (r - 1)) ** (a + b)) for r in GRID]
-    assert math.log(sum(good) / len(PASS_GRID)) == pytest.approx(test.wager.log_pass())
+    state = see(known(), arms(stable=55, stable_slow=5, canary=37, canary_slow=3))
+    good = [min(3, (1 / r) ** a / (1 + w * (1 / r - 1)) ** (a + b)) for r in PASS_ODDS]
+    bad = [min(200**0.5, r**a / (1 + w * (r - 1)) ** (a + b)) for r in FAIL_ODDS]
+    assert math.log(sum(good) / len(PASS_ODDS)) == pytest.approx(state.e_process.log_pass())
     # 3/4 and the first look's 1/16 were staked; 1/16 for looks and 1/8 for steps are held back.
-    fail = (0.75 + 0.0625) * sum(bad) / len(GRID) + 0.0625 + 0.125
-    assert math.log(fail) == pytest.approx(test.wager.log_fail())
+    fail = (0.75 + 0.0625) * sum(bad) / len(FAIL_ODDS) + 0.0625 + 0.125
+    assert math.log(fail) == pytest.approx(state.e_process.log_fail())
 
 
 def test_a_look_cannot_be_worth_more_than_its_clip():
     """However many requests a stall hit."""
-    test = see(known(), arms(stable=1000, canary=0, canary_slow=1000))
-    assert (math.log(0.8125) + math.log(200) / 2,) * len(GRID) == pytest.approx(test.wager.failing)
-    assert test.wager.log_fail() < LATENCY.bounds.log_fail
+    state = see(known(), arms(stable=1000, canary=0, canary_slow=1000))
+    assert (math.log(0.8125) + math.log(200) / 2,) * len(FAIL_ODDS) == pytest.approx(
+        state.e_process.failing
+    )
+    assert state.e_process.log_fail() < LATENCY.bounds.log_fail
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.01, 1e-9])
 def test_no_look_decides_alone_and_two_that_agree_do(alpha):
-    latency = replace(LATENCY, bounds=EvidenceBounds(alpha, alpha))
+    bounds = EvidenceBounds(alpha, alpha)
+    latency = LatencyGuardrail(LATENCY.config, LATENCY.parameters, bounds)
     broken = Measurement(Counters(arms(stable=1000, canary_slow=1000)))
-    once = latency.look(known(), broken)
+    once = latency.update(known(), broken)
     assert VerdictOutcome.INCONCLUSIVE is latency.assess(once).outcome
-    twice = latency.look(once, broken)
+    twice = latency.update(once, broken)
     assert VerdictOutcome.FAIL is latency.assess(twice).outcome
 
 
 def test_factors_multiply_over_modes_before_the_clip():
     one = arms(stable=95, stable_slow=5, canary=95, canary_slow=5)["step"]
     alone = see(known(), {"step": one})
-    both_known = see(LATENCY.begin(), {"step": BASELINE, "prefill": BASELINE})
+    both_known = see(LATENCY.initial_state({}), {"step": BASELINE, "prefill": BASELINE})
     both = see(both_known, {"step": one, "prefill": one})
-    assert [2 * p for p in alone.wager.passing] == pytest.approx(both.wager.passing)
+    assert [2 * p for p in alone.e_process.passing] == pytest.approx(both.e_process.passing)
 
 
 def test_tau_comes_from_earlier_looks_only():
     """A look's own stable requests must not choose what it is judged by."""
-    before = LATENCY.begin()
-    test = see(before, arms(stable=1000, canary=10, canary_slow=90))
-    assert before.wager == test.wager
-    assert 0 == test.strata["step"].step.canary
+    before = LATENCY.initial_state({})
+    state = see(before, arms(stable=1000, canary=10, canary_slow=90))
+    assert before.e_process == state.e_process
+    assert 0 == state.strata["step"].step.canary
 
 
 @pytest.mark.parametrize(
     ("stable", "expected"),
     [
-        ([FAST] * 99, Condition.BASELINE),
+        ([FAST] * 99, ThresholdGap.BASELINE),
         ([FAST] * 100, "an edge"),
-        ([FAST] * 90 + [100.0] * 10, Condition.SATURATED),
-        ([FAST] * 90 + [EDGES[-2]] * 10, Condition.SATURATED),
+        ([FAST] * 90 + [100.0] * 10, ThresholdGap.SATURATED),
+        ([FAST] * 90 + [EDGES[-2]] * 10, ThresholdGap.SATURATED),
         ([FAST] * 90 + [EDGES[-3]] * 10, "an edge"),
     ],
 )
 def test_tau_or_why_there_is_none(stable, expected):
-    test = see(LATENCY.begin(), {"step": CountsByArm(bucket_counts(stable), bucket_counts([]))})
-    found = threshold(test.strata["step"], EDGES, RULE)
+    state = see(
+        LATENCY.initial_state({}), {"step": CountsByArm(bucket_counts(stable), bucket_counts([]))}
+    )
+    found = state.strata["step"].threshold(LATENCY.parameters)
     assert expected == ("an edge" if isinstance(found, int) else found)
 
 
 def test_tau_follows_a_drift():
     """Older looks fade: stable has been twice as slow for a while."""
-    test = see(
-        LATENCY.begin(), {"step": CountsByArm(bucket_counts([0.1] * 390), bucket_counts([]))}
+    state = see(
+        LATENCY.initial_state({}),
+        {"step": CountsByArm(bucket_counts([0.1] * 390), bucket_counts([]))},
     )
     for _ in range(40):
-        test = see(test, {"step": CountsByArm(bucket_counts([0.2] * 50), bucket_counts([]))})
-    at = threshold(test.strata["step"], EDGES, RULE)
+        state = see(state, {"step": CountsByArm(bucket_counts([0.2] * 50), bucket_counts([]))})
+    at = state.strata["step"].threshold(LATENCY.parameters)
     assert EDGES[at - 1] < 0.2 <= EDGES[at]
-    assert sum(test.strata["step"].window) < 4 * RULE.baseline_samples
+    assert sum(state.strata["step"].window) < 4 * LATENCY.parameters.baseline_samples
 
 
 @pytest.mark.parametrize(
@@ -133,9 +137,9 @@ def test_tau_follows_a_drift():
 def test_no_data_in_one_arm_is_no_evidence(new):
     before = known()
     after = see(before, new)
-    assert (before.wager.failing, before.wager.passing) == (
-        after.wager.failing,
-        after.wager.passing,
+    assert (before.e_process.failing, before.e_process.passing) == (
+        after.e_process.failing,
+        after.e_process.passing,
     )
     assert VerdictOutcome.INCONCLUSIVE is LATENCY.assess(after).outcome
 
@@ -143,7 +147,7 @@ def test_no_data_in_one_arm_is_no_evidence(new):
 def test_faults_are_marked_whatever_they_took():
     as_faults = see(known(), arms(stable=100, canary=90, canary_faults=10))
     as_slow = see(known(), arms(stable=100, canary=90, canary_slow=10))
-    assert as_slow.wager.failing == as_faults.wager.failing
+    assert as_slow.e_process.failing == as_faults.e_process.failing
     assert 10 == as_faults.strata["step"].step.canary_marked
 
 
@@ -151,37 +155,37 @@ def test_while_latency_is_not_judged_it_holds():
     """Warm-up and settling; how many may fail meanwhile is another guardrail's."""
     before = known()
     after = see(before, arms(stable=100, canary_slow=50, canary_faults=50), latency=False)
-    assert before.wager == after.wager
+    assert before.e_process == after.e_process
     assert 200 == sum(after.strata["step"].window), "stable's percentile is learned all the same"
 
 
 def test_equal_faults_in_both_arms_are_not_the_canarys():
-    test = known()
+    state = known()
     for _ in range(200):
-        test = see(test, arms(stable=80, stable_faults=20, canary=80, canary_faults=20))
-    assert VerdictOutcome.FAIL is not LATENCY.assess(test).outcome
+        state = see(state, arms(stable=80, stable_faults=20, canary=80, canary_faults=20))
+    assert VerdictOutcome.FAIL is not LATENCY.assess(state).outcome
 
 
 def test_at_100_percent_a_fixed_rate_is_compared_with():
     """10 % are allowed to be slow, twice the percentile's 5 %; nothing can pass."""
-    test = known()
+    state = known()
     for _ in range(100):
-        test = see(test, arms(canary=92, canary_slow=8), alone=True)
-    assert VerdictOutcome.INCONCLUSIVE is LATENCY.assess(test).outcome
+        state = see(state, arms(canary=92, canary_slow=8), canary_only=True)
+    assert VerdictOutcome.INCONCLUSIVE is LATENCY.assess(state).outcome
     for _ in range(30):
-        test = see(test, arms(canary=60, canary_slow=40), alone=True)
-    assert VerdictOutcome.FAIL is LATENCY.assess(test).outcome
+        state = see(state, arms(canary=60, canary_slow=40), canary_only=True)
+    assert VerdictOutcome.FAIL is LATENCY.assess(state).outcome
 
 
 def test_a_new_step_keeps_the_case_against_and_drops_the_case_for():
-    test = known()
+    state = known()
     for _ in range(12):
-        test = see(test, arms(stable=96, stable_slow=4, canary=100))
-    assert VerdictOutcome.PASS is LATENCY.assess(test).outcome
-    stepped = test.next_step()
-    assert 0 == stepped.wager.log_pass() == stepped.wager.peak
-    assert stepped.wager.failing >= test.wager.failing
-    assert stepped.wager.log_fail() == pytest.approx(test.wager.log_fail()), (
+        state = see(state, arms(stable=96, stable_slow=4, canary=100))
+    assert VerdictOutcome.PASS is LATENCY.assess(state).outcome
+    stepped = state.next_step()
+    assert 0 == stepped.e_process.log_pass() == stepped.e_process.peak
+    assert stepped.e_process.failing >= state.e_process.failing
+    assert stepped.e_process.log_fail() == pytest.approx(state.e_process.log_fail()), (
         "a stake placed is worth the same"
     )
     assert (0, 0) == (LATENCY.assess(stepped).canary, LATENCY.assess(stepped).stable)
@@ -189,13 +193,13 @@ def test_a_new_step_keeps_the_case_against_and_drops_the_case_for():
 
 def test_a_pass_once_reached_stays_for_its_step():
     """By Ville's inequality the bound holds for the maximum."""
-    test = known()
+    state = known()
     for _ in range(12):
-        test = see(test, arms(stable=96, stable_slow=4, canary=100))
+        state = see(state, arms(stable=96, stable_slow=4, canary=100))
     for _ in range(4):
-        test = see(test, arms(stable=99, stable_slow=1, canary=97, canary_slow=3))
-    assert test.wager.log_pass() < test.wager.peak
-    assert VerdictOutcome.PASS is LATENCY.assess(test).outcome
+        state = see(state, arms(stable=99, stable_slow=1, canary=97, canary_slow=3))
+    assert state.e_process.log_pass() < state.e_process.peak
+    assert VerdictOutcome.PASS is LATENCY.assess(state).outcome
 
 
 FINE = arms(stable=720, stable_slow=30, canary=248, canary_slow=2)["step"]
@@ -203,28 +207,28 @@ FINE = arms(stable=720, stable_slow=30, canary=248, canary_slow=2)["step"]
 
 def of_two_modes(rare: CountsByArm, looks=10) -> LatencyState:
     """Looks at many steps that are fine and a few contexts."""
-    test = see(LATENCY.begin(), dict.fromkeys(("step", "prefill"), BASELINE))
+    state = see(LATENCY.initial_state({}), dict.fromkeys(("step", "prefill"), BASELINE))
     for _ in range(looks):
-        test = see(test, {"step": FINE, "prefill": rare})
-    return test
+        state = see(state, {"step": FINE, "prefill": rare})
+    return state
 
 
 def test_a_frequent_mode_that_is_fine_does_not_hide_a_rare_one_that_is_not():
     """All together they would pass; the bet on the rare mode alone finds it."""
     slow = arms(stable=39, stable_slow=1, canary=9, canary_slow=3)["step"]
-    test = of_two_modes(slow)
-    assert VerdictOutcome.PASS is LATENCY.bounds.verdict(test.wager)[0]
-    assert VerdictOutcome.FAIL is LATENCY.assess(test).outcome
+    state = of_two_modes(slow)
+    assert VerdictOutcome.PASS is LATENCY.bounds.assess(state.e_process)[0]
+    assert VerdictOutcome.FAIL is LATENCY.assess(state).outcome
 
 
 def test_a_mode_that_stands_out_holds_the_pass_back():
     """Though it has not failed."""
     doubtful = arms(stable=39, stable_slow=1, canary=11, canary_slow=1)["step"]
-    test = of_two_modes(doubtful)
-    assert VerdictOutcome.PASS is LATENCY.bounds.verdict(test.wager)[0]
-    verdict = LATENCY.assess(test)
+    state = of_two_modes(doubtful)
+    assert VerdictOutcome.PASS is LATENCY.bounds.assess(state.e_process)[0]
+    verdict = LATENCY.assess(state)
     assert VerdictOutcome.INCONCLUSIVE is verdict.outcome
-    assert "prefill stands out as slower" in verdict.message
+    assert "the canary is conspicuously slow in prefill" in verdict.message
 
 
 @pytest.mark.parametrize(
@@ -232,11 +236,11 @@ def test_a_mode_that_stands_out_holds_the_pass_back():
 )
 def test_a_mode_that_cannot_be_judged_yet_holds_the_pass_back(rare, expected):
     """From one request in twenty on: fewer cannot move a P95 by themselves."""
-    test = known()
+    state = known()
     new = CountsByArm(bucket_counts([]), bucket_counts([FAST] * rare))
     for _ in range(10):
-        test = see(test, {"step": FINE, "prefill": new})
-    verdict = LATENCY.assess(test)
+        state = see(state, {"step": FINE, "prefill": new})
+    verdict = LATENCY.assess(state)
     assert expected is verdict.outcome
     assert ("prefill cannot be judged yet" in verdict.message) is (
         expected is VerdictOutcome.INCONCLUSIVE
@@ -246,65 +250,55 @@ def test_a_mode_that_cannot_be_judged_yet_holds_the_pass_back(rare, expected):
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=20))
 def test_with_one_mode_the_bets_on_each_mode_cost_nothing(looks):
     """They are the pooled one."""
-    test = known()
+    state = known()
     for stable_slow, canary_slow in looks:
         new = arms(stable=90, stable_slow=stable_slow, canary=20, canary_slow=canary_slow)
-        test = see(test, new)
-    assert test.log_fail() == pytest.approx(test.wager.log_fail())
+        state = see(state, new)
+    assert state.log_fail() == pytest.approx(state.e_process.log_fail())
 
 
 def test_a_late_regression_is_found_soon():
     """After an hour of health: fresh stakes, not an hour of unlearning."""
-    test = known()
+    state = known()
     for _ in range(240):
-        test = see(test, arms(stable=354, stable_slow=16, canary=362, canary_slow=8))
+        state = see(state, arms(stable=354, stable_slow=16, canary=362, canary_slow=8))
     for _ in range(18):
-        test = see(test, arms(stable=354, stable_slow=16, canary=270, canary_slow=100))
-    assert VerdictOutcome.FAIL is LATENCY.assess(test).outcome
+        state = see(state, arms(stable=354, stable_slow=16, canary=270, canary_slow=100))
+    assert VerdictOutcome.FAIL is LATENCY.assess(state).outcome
 
 
 def test_the_message_has_its_arithmetic():
-    test = known()
+    state = known()
     for _ in range(6):
-        test = see(test, arms(stable=95, stable_slow=5, canary=60, canary_slow=38, canary_faults=2))
-    said = LATENCY.assess(test)
-    assert VerdictOutcome.FAIL is said.outcome
+        state = see(
+            state, arms(stable=95, stable_slow=5, canary=60, canary_slow=38, canary_faults=2)
+        )
+    verdict = LATENCY.assess(state)
+    assert VerdictOutcome.FAIL is verdict.outcome
     assert (
-        f"fail: ln E = {test.wager.log_fail():.2f} ≥ ln(1/0.01) = 4.61 "
-        "after 600 canary and 600 stable requests; step: 240 canary requests failed or "
-        "took longer than 1.2·τ = 129.4 ms, against 30 stable ones than τ = 107.8 ms"
-    ) == said.message
-
-
-def test_inference_is_the_same_test_on_the_engines_time():
-    """And looks at nothing else."""
-    inference = replace(LATENCY, name="inference", what=What.INFERENCE)
-    test, other = inference.begin(), known()
-    test = inference.look(test, Measurement(Counters(inference={"step": BASELINE})))
-    for _ in range(6):
-        new = arms(stable=95, stable_slow=5, canary=60, canary_slow=40)
-        test = inference.look(test, Measurement(Counters(inference=new)))
-        other = see(other, new)
-    assert other == test
-    assert test == inference.look(
-        test, Measurement(Counters(requests=arms(stable=1, canary_slow=100)))
-    )
-    assert "240 canary requests took the engine longer than" in inference.assess(test).message
+        f"fail: ln E = {state.e_process.log_fail():.2f} ≥ ln(1/0.01) = 4.61 "
+        "after 600 canary and 600 stable requests; step: canary: 240 requests slower than "
+        "1.2·τ = 129.4 ms, stable: 30 requests slower than τ = 107.8 ms "
+        "(failed requests count as slow)"
+    ) == verdict.message
 
 
 def test_the_message_says_what_it_waits_for():
-    said = LATENCY.assess(see(LATENCY.begin(), arms(stable=40, canary=2)))
-    assert "step: τ waits for 40 of 100 stable requests" in said.message
+    verdict = LATENCY.assess(see(LATENCY.initial_state({}), arms(stable=40, canary=2)))
+    assert "step: τ needs 100 stable requests, 40 so far" in verdict.message
     high = {"step": CountsByArm(bucket_counts([100.0] * 200), bucket_counts([]))}
-    assert "too near the top bucket" in LATENCY.assess(see(LATENCY.begin(), high)).message
+    assert (
+        "too close to the top bucket"
+        in LATENCY.assess(see(LATENCY.initial_state({}), high)).message
+    )
 
 
 def test_figures_for_people():
-    said = LATENCY.assess(see(known(), arms(stable=100, canary=100)))
-    assert 1.0 == pytest.approx(said.ratio)
-    assert (100, 100) == (said.canary, said.stable)
-    assert said.to_json(required=True)["samples"] == {"canary": 100, "stable": 100}
-    empty = LATENCY.assess(LATENCY.begin())
+    verdict = LATENCY.assess(see(known(), arms(stable=100, canary=100)))
+    assert 1.0 == pytest.approx(verdict.ratio)
+    assert (100, 100) == (verdict.canary, verdict.stable)
+    assert verdict.to_json(required=True)["samples"] == {"canary": 100, "stable": 100}
+    empty = LATENCY.assess(LATENCY.initial_state({}))
     assert (None, {"canary": None, "stable": None}) == (empty.ratio, empty.details["p95_seconds"])
 
 
@@ -341,11 +335,11 @@ counts = st.builds(
 )
 def test_no_counts_lead_to_anything_but_numbers(looks):
     """Whatever comes, the evidence is finite and held back stakes bound it from below."""
-    test = LATENCY.begin()
-    for new, latency, alone, stepped in looks:
-        test = see(test, {"step": new}, latency=latency, alone=alone)
-        test = test.next_step() if stepped else test
-        said = LATENCY.assess(test)
-        assert math.isfinite(said.log_fail)
-        assert math.isfinite(said.log_pass)
-        assert said.log_fail >= math.log(0.125 / (test.wager.steps + 1))
+    state = LATENCY.initial_state({})
+    for new, latency, canary_only, stepped in looks:
+        state = see(state, {"step": new}, latency=latency, canary_only=canary_only)
+        state = state.next_step() if stepped else state
+        verdict = LATENCY.assess(state)
+        assert math.isfinite(verdict.log_fail)
+        assert math.isfinite(verdict.log_pass)
+        assert verdict.log_fail >= math.log(0.125 / (state.e_process.steps + 1))

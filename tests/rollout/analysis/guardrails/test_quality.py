@@ -11,21 +11,20 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from service.rollout.analysis.counters import Counters, KeyCounts, KeyCountsByArm
-from service.rollout.analysis.e_process import EvidenceBounds
-from service.rollout.analysis.guardrails.config import QualityConfig
 from service.rollout.analysis.guardrails.guardrail import Measurement
 from service.rollout.analysis.guardrails.quality import (
-    BETS,
+    BET_SIZES,
     PRIOR,
     QualityGuardrail,
     QualityState,
-    _against,
-    _in_favour,
+    _fail_factor,
+    _pass_factor,
 )
 from service.rollout.analysis.verdict import VerdictOutcome
 from service.types import SHARES
+from tests.support.guardrails import make_guardrail
 
-QUALITY = QualityGuardrail("quality", EvidenceBounds(0.01, 0.01), QualityConfig())
+QUALITY = make_guardrail(QualityGuardrail)
 
 
 def keys(**by_share: int) -> KeyCounts:
@@ -37,25 +36,27 @@ def keys(**by_share: int) -> KeyCounts:
     return KeyCounts(tuple(counts))
 
 
-def look(stable=None, canary=None, **how) -> Measurement:
+def measurement(stable=None, canary=None, **how) -> Measurement:
     return Measurement(
         Counters(keys=KeyCountsByArm(stable or KeyCounts(), canary or KeyCounts())), **how
     )
 
 
-def looked(test, *looks, guardrail=QUALITY):
+def updated(state, *looks, guardrail=QUALITY):
     for one in looks:
-        test = guardrail.look(test, one)
-    return test
+        state = guardrail.update(state, one)
+    return state
 
 
-GOOD = look(keys(none=4, all=15), keys(all=1))
-BAD = look(keys(none=4, all=15), keys(none=1))
+GOOD = measurement(keys(none=4, all=15), keys(all=1))
+BAD = measurement(keys(none=4, all=15), keys(none=1))
 
 
 def test_one_look_is_the_formula():
     """Of 10 stable keys 6 had all hits, of 2 canary keys one; theta is the prior's 0.4."""
-    test = looked(QUALITY.begin(), look(keys(none=4, all=6), keys(none=1, all=1)))
+    state = updated(
+        QUALITY.initial_state({}), measurement(keys(none=4, all=6), keys(none=1, all=1))
+    )
 
     def fail(part):
         bet = part * min(1 / 0.6, 1 / (0.2 * 0.4))
@@ -67,17 +68,17 @@ def test_one_look_is_the_formula():
         canary = (1 - bet * 0.4) * (1 + bet * 0.6)
         return canary * (1 - 0.2 * bet * 0.4) ** 6 * (1 + 0.2 * bet * 0.4) ** 4
 
-    mean = sum(map(good, BETS)) / len(BETS)
-    assert math.log(mean) == pytest.approx(test.wager.log_pass())
+    mean = sum(map(good, BET_SIZES)) / len(BET_SIZES)
+    assert math.log(mean) == pytest.approx(state.e_process.log_pass())
     # The wager's stakes: 3/4 at the start, half of an eighth for this look, the rest held.
-    mean = sum(map(fail, BETS)) / len(BETS)
-    assert math.log((0.75 + 0.0625) * mean + 0.1875) == pytest.approx(test.wager.log_fail())
+    mean = sum(map(fail, BET_SIZES)) / len(BET_SIZES)
+    assert math.log((0.75 + 0.0625) * mean + 0.1875) == pytest.approx(state.e_process.log_fail())
 
 
 @pytest.mark.parametrize("theta", [0.05, 0.4, 0.75])
 @pytest.mark.parametrize("stable_mean", [0.1, 0.5, 1.0])
 @pytest.mark.parametrize(("canary_keys", "stable_keys"), [(1, 1), (1, 3), (3, 1)])
-@pytest.mark.parametrize("part", BETS)
+@pytest.mark.parametrize("part", BET_SIZES)
 def test_a_factor_has_a_mean_of_one_at_most_at_the_boundary(
     part, canary_keys, stable_keys, stable_mean, theta
 ):
@@ -96,8 +97,8 @@ def test_a_factor_has_a_mean_of_one_at_most_at_the_boundary(
             * stable_mean**stable
             * (1 - stable_mean) ** (stable_keys - stable)
         )
-        against += chance * math.exp(_against(arms, part, theta, kept))
-        favour += chance * math.exp(_in_favour(arms, part, theta, kept))
+        against += chance * math.exp(_fail_factor(arms, part, theta, kept))
+        favour += chance * math.exp(_pass_factor(arms, part, theta, kept))
     assert against <= 1 + 1e-12
     assert favour <= 1 + 1e-12
 
@@ -111,14 +112,14 @@ arms = st.builds(KeyCountsByArm, shares, shares)
 @given(st.lists(arms, min_size=1, max_size=6), st.floats(0.05, 0.99))
 def test_it_never_breaks_and_never_says_both(seen, kept):
     """Whatever the keys: finite figures, and no evidence for a pass and a fail at once."""
-    guardrail = QualityGuardrail("quality", EvidenceBounds(0.01, 0.01), QualityConfig(kept=kept))
-    test = guardrail.begin()
+    guardrail = make_guardrail(QualityGuardrail, kept=kept)
+    state = guardrail.initial_state({})
     for new in seen:
-        test = guardrail.look(test, Measurement(Counters(keys=new)))
-        assert math.isfinite(test.wager.log_fail())
-        assert math.isfinite(test.wager.log_pass())
-        assert guardrail.assess(test).message
-    assert test.wager.log_fail() < 4.6 or test.wager.log_pass() < 4.6
+        state = guardrail.update(state, Measurement(Counters(keys=new)))
+        assert math.isfinite(state.e_process.log_fail())
+        assert math.isfinite(state.e_process.log_pass())
+        assert guardrail.assess(state).message
+    assert state.e_process.log_fail() < 4.6 or state.e_process.log_pass() < 4.6
 
 
 @given(arms, st.integers(0, len(SHARES) - 1))
@@ -130,89 +131,91 @@ def test_a_better_canary_never_looks_worse(new, at):
     counts[at] -= 1
     counts[-1] += 1
     better = KeyCountsByArm(new.stable, KeyCounts(tuple(counts)))
-    for part in BETS:
-        assert _against(better, part, 0.5, 0.8) <= _against(new, part, 0.5, 0.8) + 1e-9
-        assert _in_favour(better, part, 0.5, 0.8) >= _in_favour(new, part, 0.5, 0.8) - 1e-9
+    for part in BET_SIZES:
+        assert _fail_factor(better, part, 0.5, 0.8) <= _fail_factor(new, part, 0.5, 0.8) + 1e-9
+        assert _pass_factor(better, part, 0.5, 0.8) >= _pass_factor(new, part, 0.5, 0.8) - 1e-9
 
 
 def test_a_canary_without_hits_fails_in_words_and_numbers():
-    test = looked(QUALITY.begin(), *[BAD] * 12)
-    said = QUALITY.assess(test)
-    assert VerdictOutcome.FAIL is said.outcome
-    assert said.log_fail >= said.fail_bound
+    state = updated(QUALITY.initial_state({}), *[BAD] * 12)
+    verdict = QUALITY.assess(state)
+    assert VerdictOutcome.FAIL is verdict.outcome
+    assert verdict.log_fail >= verdict.fail_bound
     assert (
-        "after 12 canary and 228 stable keys; Hit@5 is 0.0 % on the canary "
-        "and 78.9 % on stable, of which 0.8 must be kept"
-    ) in said.message
-    assert (12, 228, "keys", 0.0) == (said.canary, said.stable, said.unit, said.ratio)
-    assert 0.8 == said.threshold
+        "after 12 canary and 228 stable keys; Hit@5: canary 0 %, stable 78.9 %, "
+        "the canary must keep 80 % of stable's"
+    ) in verdict.message
+    assert (12, 228, "keys", 0.0) == (verdict.canary, verdict.stable, verdict.unit, verdict.ratio)
+    assert 0.8 == verdict.threshold
 
 
 def test_one_as_good_passes():
     mixed = [GOOD, GOOD, GOOD, GOOD, BAD]
-    test = looked(QUALITY.begin(), *mixed * 40)
-    assert VerdictOutcome.PASS is QUALITY.assess(test).outcome
+    state = updated(QUALITY.initial_state({}), *mixed * 40)
+    assert VerdictOutcome.PASS is QUALITY.assess(state).outcome
 
 
 def test_one_look_never_decides():
     """However many keys it has."""
-    once = looked(QUALITY.begin(), look(keys(all=2000), keys(none=2000)))
+    once = updated(QUALITY.initial_state({}), measurement(keys(all=2000), keys(none=2000)))
     assert VerdictOutcome.INCONCLUSIVE is QUALITY.assess(once).outcome
-    twice = looked(once, look(keys(all=2000), keys(none=2000)))
+    twice = updated(once, measurement(keys(all=2000), keys(none=2000)))
     assert VerdictOutcome.FAIL is QUALITY.assess(twice).outcome
 
 
 @pytest.mark.parametrize(
     "nothing",
     [
-        look(),
-        look(stable=keys(all=100)),
-        look(canary=keys(none=100)),
-        look(keys(all=100), keys(none=100), alone=True),
+        measurement(),
+        measurement(stable=keys(all=100)),
+        measurement(canary=keys(none=100)),
+        measurement(keys(all=100), keys(none=100), canary_only=True),
     ],
     ids=["no keys", "no canary keys", "no stable keys", "no stable arm"],
 )
 def test_without_both_arms_it_holds(nothing):
     """No data neither passes nor fails."""
-    test = looked(QUALITY.begin(), *[nothing] * 50)
-    assert QUALITY.begin().wager == test.wager
-    assert VerdictOutcome.INCONCLUSIVE is QUALITY.assess(test).outcome
+    state = updated(QUALITY.initial_state({}), *[nothing] * 50)
+    assert QUALITY.initial_state({}).e_process == state.e_process
+    assert VerdictOutcome.INCONCLUSIVE is QUALITY.assess(state).outcome
 
 
 def test_a_step_is_tested_by_itself_at_its_share_of_alpha():
     """The same keys speak again: what was against the canary is not counted twice."""
-    test = QUALITY.begin()
+    state = QUALITY.initial_state({})
     bounds = []
     for _ in range(3):
-        test = looked(test, *[BAD] * 5)
-        bounds.append(QUALITY.assess(test).fail_bound)
-        test = test.next_step()
-        assert QUALITY.begin().wager == test.wager
-        assert KeyCountsByArm() == test.keys
+        state = updated(state, *[BAD] * 5)
+        bounds.append(QUALITY.assess(state).fail_bound)
+        state = state.next_step()
+        assert QUALITY.initial_state({}).e_process == state.e_process
+        assert KeyCountsByArm() == state.keys
     assert [math.log(n / 0.01) for n in (4 / 3, 8, 24)] == pytest.approx(bounds)
 
 
 def test_a_step_without_keys_spends_nothing():
     """As a shadow step, whose canary answers nobody."""
-    assert QUALITY.begin() == looked(QUALITY.begin(), look()).next_step()
+    assert (
+        QUALITY.initial_state({}) == updated(QUALITY.initial_state({}), measurement()).next_step()
+    )
 
 
 def test_a_restart_counts_as_one_more_step_if_keys_had_spoken():
     """They may all speak again."""
-    spoken = looked(QUALITY.begin(), *[BAD] * 5)
-    again = looked(spoken, look(restarted=True))
+    spoken = updated(QUALITY.initial_state({}), *[BAD] * 5)
+    again = updated(spoken, measurement(restarted=True))
     assert QualityState(1) == again
-    assert QualityState(0) == looked(QUALITY.begin(), look(restarted=True))
+    assert QualityState(0) == updated(QUALITY.initial_state({}), measurement(restarted=True))
 
 
 def test_theta_is_known_before_the_look():
     """The first look uses the prior alone, the second one the first."""
-    first = looked(QUALITY.begin(), look(keys(all=4), keys(all=1)))
-    second = looked(first, look(keys(all=4), keys(all=1)))
+    first = updated(QUALITY.initial_state({}), measurement(keys(all=4), keys(all=1)))
+    second = updated(first, measurement(keys(all=4), keys(all=1)))
     new = KeyCountsByArm(keys(all=4), keys(all=1))
     theta = 0.8 * (PRIOR[0] + 4) / (PRIOR[1] + 4)
-    added = [b - a for a, b in zip(first.wager.passing, second.wager.passing, strict=True)]
-    assert [_in_favour(new, part, theta, 0.8) for part in BETS] == pytest.approx(added)
+    added = [b - a for a, b in zip(first.e_process.passing, second.e_process.passing, strict=True)]
+    assert [_pass_factor(new, part, theta, 0.8) for part in BET_SIZES] == pytest.approx(added)
 
 
 @pytest.mark.parametrize(
@@ -226,14 +229,13 @@ def test_theta_is_known_before_the_look():
 )
 def test_it_binds_once_enough_keys_have_spoken(required, looks, binding):
     """Stateless traffic without labels says nothing, and must not hold a rollout."""
-    figures = QualityConfig(required=required, enough_keys=10)
-    guardrail = QualityGuardrail("quality", EvidenceBounds(0.01, 0.01), figures)
-    test = looked(guardrail.begin(), *[GOOD] * looks, guardrail=guardrail)
-    assert binding is guardrail.assess(test).binding
+    guardrail = make_guardrail(QualityGuardrail, required=required, enough_keys=10)
+    state = updated(guardrail.initial_state({}), *[GOOD] * looks, guardrail=guardrail)
+    assert binding is guardrail.assess(state).binding
 
 
-def test_its_memory_survives_json():
+def test_its_state_survives_json():
     adapter = TypeAdapter(QualityState)
-    test = looked(QUALITY.begin(), GOOD, BAD).next_step()
-    test = looked(test, BAD, GOOD)
-    assert test == adapter.validate_json(adapter.dump_json(test), strict=True)
+    state = updated(QUALITY.initial_state({}), GOOD, BAD).next_step()
+    state = updated(state, BAD, GOOD)
+    assert state == adapter.validate_json(adapter.dump_json(state, by_alias=True), strict=True)

@@ -8,10 +8,12 @@ from dataclasses import replace
 import pytest
 
 from service.rollout.analysis.counters import Counters, CountsByArm, KeyCounts, KeyCountsByArm
-from service.rollout.analysis.e_process import weight_of
+from service.rollout.analysis.e_process import alpha_share
+from service.rollout.analysis.evidence import Evidence
 from service.rollout.analysis.guardrails.guardrail import Measurement
 from service.rollout.analysis.guardrails.latency import LatencyGuardrail
-from service.rollout.analysis.guardrails.suite import BUILDERS, Evidence, GuardrailSuite
+from service.rollout.analysis.guardrails.registry import GUARDRAIL_NAMES
+from service.rollout.analysis.guardrails.suite import GuardrailSuite
 from service.rollout.analysis.verdict import Verdict, VerdictOutcome, assess
 from service.types import SHARES
 from tests.support.rollout_fakes import EDGES, QUICK, bucket_counts, plan
@@ -71,8 +73,8 @@ def test_a_guardrail_may_bind_once_it_has_evidence(keys, step, required):
     )
     many = KeyCounts((keys, *[0] * (len(SHARES) - 1)))
     look = Measurement(Counters(keys=KeyCountsByArm(many, many)))
-    _, judgement = suite.look(Evidence(EDGES), look, 0)
-    assert required is ("quality" in judgement.required)
+    _, assessment = suite.update(Evidence(EDGES), look, 0)
+    assert required is ("quality" in assessment.required)
 
 
 def test_samples_are_those_of_the_required_guardrail_that_has_seen_the_fewest():
@@ -88,42 +90,42 @@ def test_samples_are_those_of_the_required_guardrail_that_has_seen_the_fewest():
 
 def test_alpha_is_split_over_attempts_and_guardrails():
     """However often a canary is started again, the shares stay within alpha."""
-    assert [0.75, 1 / 8, 1 / 24] == pytest.approx([weight_of(k) for k in (1, 2, 3)])
-    assert 1 > sum(map(weight_of, range(1, 10_000))) > 0.999
+    assert [0.75, 1 / 8, 1 / 24] == pytest.approx([alpha_share(k) for k in (1, 2, 3)])
+    assert 1 > sum(map(alpha_share, range(1, 10_000))) > 0.999
     for attempt in (1, 2, 7):
         suite = GuardrailSuite.of(QUICK, EDGES, attempt)
         spent = sum(guardrail.bounds.fail for guardrail in suite.guardrails)
-        assert QUICK.alpha * weight_of(attempt) == pytest.approx(spent)
+        assert QUICK.alpha * alpha_share(attempt) == pytest.approx(spent)
         for guardrail in suite.guardrails:
-            assert QUICK.alpha * weight_of(attempt) == guardrail.bounds.passing
+            assert QUICK.alpha * alpha_share(attempt) == guardrail.bounds.passing
 
 
 def test_every_guardrail_of_the_plan_is_built_under_its_name():
-    assert set(BUILDERS) == {name for name, _ in QUICK.guardrails}
-    everything = {name: {"enabled": True} for name in BUILDERS}
+    assert set(GUARDRAIL_NAMES) == {name for name, _ in QUICK.guardrails}
+    everything = {name: {"enabled": True} for name in GUARDRAIL_NAMES}
     suite = GuardrailSuite.of(plan(guardrails=everything), EDGES, 1)
-    assert list(BUILDERS) == [guardrail.name for guardrail in suite.guardrails]
+    assert list(GUARDRAIL_NAMES) == [guardrail.name for guardrail in suite.guardrails]
 
 
 def test_one_that_breaks_is_an_error_and_the_others_go_on(monkeypatch):
     """It keeps what it had seen; the next look that works counts again."""
     suite = GuardrailSuite.of(QUICK, EDGES, 1)
-    evidence, _ = suite.look(Evidence(EDGES), LOOK, 0)
+    evidence, _ = suite.update(Evidence(EDGES), LOOK, 0)
 
-    def broken(self, test, look):
+    def broken(self, state, look):
         raise ZeroDivisionError("a bug")
 
     with monkeypatch.context() as patch:
-        patch.setattr(LatencyGuardrail, "look", broken)
-        after, found = suite.look(evidence, LOOK, 0)
+        patch.setattr(LatencyGuardrail, "update", broken)
+        after, found = suite.update(evidence, LOOK, 0)
     assert (VerdictOutcome.ERROR, "latency") == (found.outcome, found.guardrail)
     assert "latency error: a bug" == found.message
-    assert evidence.latency == after.latency
-    assert VerdictOutcome.INCONCLUSIVE is suite.look(after, LOOK, 0)[1].outcome
+    assert evidence.states["latency"] == after.states["latency"]
+    assert VerdictOutcome.INCONCLUSIVE is suite.update(after, LOOK, 0)[1].outcome
 
 
 def test_what_could_not_be_read_is_an_error_of_all():
-    found = GuardrailSuite.of(QUICK, EDGES, 1).unreadable("no route to host", 0)
+    found = GuardrailSuite.of(QUICK, EDGES, 1).error("no route to host", 0)
     assert VerdictOutcome.ERROR is found.outcome
     assert {VerdictOutcome.ERROR} == {v.outcome for v in found.verdicts}
 
@@ -139,7 +141,7 @@ def test_evidence_of_another_step_keeps_the_case_against():
     suite = GuardrailSuite.of(QUICK, EDGES, 1)
     evidence = Evidence(EDGES)
     for _ in range(3):
-        evidence, before = suite.look(evidence, LOOK, 0)
+        evidence, before = suite.update(evidence, LOOK, 0)
     after = suite.assess(evidence.next_step(), 1)
     for old, new in zip(before.verdicts, after.verdicts, strict=True):
         assert (0, 0, 0) == (new.log_pass, new.canary, new.stable)

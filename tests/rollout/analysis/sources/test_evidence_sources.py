@@ -9,9 +9,12 @@ import pytest
 from service.metrics import UNASSIGNED
 from service.rollout.analysis.counters import CountsByArm, KeyCounts
 from service.rollout.analysis.run import run_analysis
-from service.rollout.analysis.sources.prometheus_source import EvidenceError, PrometheusSource
-from service.rollout.analysis.sources.registry_source import RegistrySource, since
+from service.rollout.analysis.sources.evidence_source import counters_since
+from service.rollout.analysis.sources.prometheus_api import EvidenceError
+from service.rollout.analysis.sources.prometheus_source import PrometheusSource
+from service.rollout.analysis.sources.registry_source import RegistrySource
 from service.rollout.analysis.verdict import VerdictOutcome
+from service.rollout.state.change import apply
 from service.rollout.state.events import Phase
 from service.rollout.state.record import RolloutRecord
 from service.rollout.state.rollout_state import RolloutState
@@ -64,7 +67,9 @@ def real(tmp_path_factory):
         yield url, scraped
 
 
-@pytest.fixture(params=["registry", "fake server", "real server"])
+@pytest.fixture(
+    params=["registry", "fake server", pytest.param("real server", marks=pytest.mark.slow)]
+)
 def world(request):
     if request.param == "real server":
         url, scraped = request.getfixturevalue("real")
@@ -93,7 +98,7 @@ def test_what_is_new_is_counted_by_arm_and_mode(world):
         world.observe("stable", "a", outcome, 0.001)
     world.observe("canary", "other", "ok", 0.2)
     world.observe(UNASSIGNED, "b", "ok", 0.2)
-    new = since(before, world.read())
+    new = counters_since(before, world.read())
     both = [*EDGES, *(edge * 1.01 for edge in EDGES)]
     assert CountsByArm(bucket_counts([0.2], faults=2), bucket_counts(both)) == new.requests["step"]
     assert CountsByArm(bucket_counts([0.3]), bucket_counts([])) == new.requests["prefill"]
@@ -108,7 +113,7 @@ def test_time_in_the_engine_is_counted_apart(world):
     engine("canary", "b", Mode.STEP, 9.0, 0.3)
     engine("canary", "b", Mode.PREFILL, 9.0, 2.0)
     engine(UNASSIGNED, "b", Mode.STEP, 9.0, 5.0)
-    new = since(before, world.read())
+    new = counters_since(before, world.read())
     assert CountsByArm(bucket_counts([0.1]), bucket_counts([0.3])) == new.inference["step"]
     assert CountsByArm(bucket_counts([]), bucket_counts([2.0])) == new.inference["prefill"]
     assert {0} == {arms.canary.total for arms in new.requests.values()}
@@ -121,7 +126,7 @@ def test_keys_are_counted_by_their_share_of_hits(world):
         world.metrics.online_key_share.labels("canary", "b").observe(share)
     world.metrics.online_key_share.labels("stable", "a").observe(1 / 3)
     world.metrics.online_key_share.labels("canary", "other").observe(0.0)
-    new = since(before, world.read()).keys
+    new = counters_since(before, world.read()).keys
     assert KeyCounts((1,) * len(SHARES)) == new.canary
     assert (1, pytest.approx(1 / 3)) == (new.stable.total, new.stable.mean)
 
@@ -140,7 +145,9 @@ def test_stables_requests_are_read_while_there_is_no_canary(world):
 def test_nothing_new_is_nothing(world):
     before = world.read()
     blank = bucket_counts([])
-    assert {CountsByArm(blank, blank)} == set(since(before, world.read()).requests.values())
+    assert {CountsByArm(blank, blank)} == set(
+        counters_since(before, world.read()).requests.values()
+    )
 
 
 def test_a_look_goes_through_to_a_verdict(world):
@@ -152,8 +159,8 @@ def test_a_look_goes_through_to_a_verdict(world):
             world.observe("stable", "a", "ok", 0.1)
             world.observe("canary", "b", "error", 0.1)
         world.settle()
-        record, verdict, requests = asyncio.run(
-            run_analysis(world.source, record, now=float(now), started_at=0.0)
-        )
-        assert (30 if now else 0) == requests
-    assert VerdictOutcome.FAIL is verdict.outcome
+        result = asyncio.run(run_analysis(world.source, record, now=float(now), started_at=0.0))
+        record = apply(record, result, float(now)).record
+        assert (30 if now else 0) == result.canary_requests
+    assert VerdictOutcome.FAIL is result.assessment.outcome
+    assert Phase.ROLLED_BACK is record.rollout.phase

@@ -9,7 +9,8 @@ from prometheus_client import CollectorRegistry
 
 from service.metrics import UNASSIGNED, Metrics
 from service.rollout.analysis.counters import Counters, Counts, CountsByArm
-from service.rollout.analysis.sources.registry_source import RegistrySource, Snapshot, since
+from service.rollout.analysis.sources.evidence_source import Snapshot, counters_since
+from service.rollout.analysis.sources.registry_source import RegistrySource
 from tests.support.rollout_fakes import EDGES, bucket_counts
 
 
@@ -35,9 +36,9 @@ def test_the_registry_is_read_by_variant_version_and_mode():
     assert EDGES == source.edges
     assert (
         CountsByArm(bucket_counts([0.1]), bucket_counts([0.2, 100.0]))
-        == read.counted.requests["step"]
+        == read.counters.requests["step"]
     )
-    assert CountsByArm(bucket_counts([]), bucket_counts([0.3])) == read.counted.requests["prefill"]
+    assert CountsByArm(bucket_counts([]), bucket_counts([0.3])) == read.counters.requests["prefill"]
 
 
 def test_faults_count_whatever_they_took_and_callers_mistakes_do_not():
@@ -46,7 +47,7 @@ def test_faults_count_whatever_they_took_and_callers_mistakes_do_not():
     for outcome in ("error", "timeout", "invalid", "rejected", "cancelled"):
         observe(metrics, "canary", "b", outcome, 0.001)
     read = asyncio.run(RegistrySource(metrics).read("a", "b"))
-    assert bucket_counts([0.001], faults=2) == read.counted.requests["step"].canary
+    assert bucket_counts([0.001], faults=2) == read.counters.requests["step"].canary
 
 
 def test_every_duration_falls_into_the_bucket_the_guardrail_thinks_it_does():
@@ -55,36 +56,37 @@ def test_every_duration_falls_into_the_bucket_the_guardrail_thinks_it_does():
     for value in seconds:
         observe(metrics, "canary", "b", "ok", value)
     read = asyncio.run(RegistrySource(metrics).read("a", "b"))
-    assert bucket_counts(seconds) == read.counted.requests["step"].canary
+    assert bucket_counts(seconds) == read.counters.requests["step"].canary
 
 
 def test_the_difference_is_what_is_new():
-    new = since(snapshot([0.1], [0.2]), snapshot([0.1, 0.1, 5.0], [0.2], faults=3))
+    new = counters_since(snapshot([0.1], [0.2]), snapshot([0.1, 0.1, 5.0], [0.2], faults=3))
     assert {"step": CountsByArm(bucket_counts([0.1, 5.0]), bucket_counts([], 3))} == new.requests
 
 
 def test_the_first_snapshot_is_only_where_counting_starts():
-    assert Counters() == since(None, snapshot([0.1] * 9))
+    assert Counters() == counters_since(None, snapshot([0.1] * 9))
 
 
 def test_other_versions_are_another_count():
-    assert Counters() == since(replace(snapshot([0.1]), canary="c"), snapshot([0.1] * 9))
+    assert Counters() == counters_since(replace(snapshot([0.1]), canary="c"), snapshot([0.1] * 9))
 
 
 def test_counters_of_another_process_have_begun_at_zero():
     """Even where every one of them has passed its old value already."""
-    new = since(snapshot([0.1] * 5), snapshot([0.1] * 9, origin="two"))
+    new = counters_since(snapshot([0.1] * 5), snapshot([0.1] * 9, origin="two"))
     assert bucket_counts([0.1] * 9) == new.requests["step"].stable
 
 
 def test_a_counter_that_went_down_has_begun_again():
     """All of its series, or what was lost would look like a shift."""
-    new = since(snapshot([0.1] * 5), snapshot([0.1] * 3 + [9.0]))
+    new = counters_since(snapshot([0.1] * 5), snapshot([0.1] * 3 + [9.0]))
     assert bucket_counts([0.1] * 3 + [9.0]) == new.requests["step"].stable
 
 
 def test_a_mode_that_was_not_there_is_new():
     before = Snapshot("one", "a", "b", Counters())
     assert (
-        Counts((0,) * len(EDGES) + (1,)) == since(before, snapshot([99.0])).requests["step"].stable
+        Counts((0,) * len(EDGES) + (1,))
+        == counters_since(before, snapshot([99.0])).requests["step"].stable
     )

@@ -1,0 +1,63 @@
+"""The port through which the analysis reads both arms' counters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Protocol
+
+from pydantic import Field
+
+from service.rollout.analysis.counters import Counters, Counts
+from service.types import RequestOutcome
+
+FAULTS = (RequestOutcome.ERROR, RequestOutcome.TIMEOUT)
+"""The version's own failures, counted whatever they took."""
+
+TIMED = (RequestOutcome.OK, RequestOutcome.CANCELLED)
+"""Counted by their duration. A caller who leaves has waited at least that long. Without
+those requests, a canary so slow that nobody waits for it would look fine. `INVALID` and
+`REJECTED` say nothing about a version and are not counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The cumulative counters of one pair of versions. An alias is the name in stored records.
+
+    `origin` identifies the counters' lifetime: counters of another origin started at zero.
+    """
+
+    origin: str
+    stable: str
+    canary: str
+    counters: Annotated[Counters, Field(alias="counted")]
+
+
+class EvidenceSource(Protocol):
+    """A source of counters: the process's own registry, or a Prometheus server."""
+
+    @property
+    def edges(self) -> tuple[float, ...]:
+        """The upper bucket edges in seconds, without +Inf."""
+        ...
+
+    async def read(self, stable: str, canary: str) -> Snapshot:
+        """The cumulative counters now. May raise anything: the analysis is then an `error`."""
+        ...
+
+    async def read_stable(self, stable: str) -> dict[str, Counts]:
+        """Stable's cumulative requests by mode, while there is no canary. May raise anything."""
+        ...
+
+
+def counters_since(before: Snapshot | None, now: Snapshot) -> Counters:
+    """What `now` counts that `before` did not: raw differences, with reset detection.
+
+    A counter that went down, or that has another origin, restarted from zero, so all it
+    holds is new. Without a `before` of the same versions nothing is new: the snapshot is
+    only the start of the count.
+    """
+    if before is None or (before.stable, before.canary) != (now.stable, now.canary):
+        return Counters()
+    if before.origin != now.origin:
+        return now.counters
+    return now.counters.since(before.counters)

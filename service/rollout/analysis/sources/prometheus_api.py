@@ -1,0 +1,79 @@
+"""The HTTP API of a Prometheus server, as far as the analysis needs it: one instant query."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+
+from service.errors import NextvecError
+
+MAX_BYTES = 256 * 1024 * 1024
+"""A response has some 0.6 MB for each scraped target. A larger one is not ours."""
+
+ERROR_BYTES = 500
+"""How much of an error response is quoted."""
+
+
+class EvidenceError(NextvecError):
+    """The server's response is not evidence. The text says why and what to check."""
+
+    code = "evidence"
+
+
+class PrometheusApi:
+    """A Prometheus server at `url`.
+
+    `timeout_seconds` bounds connecting and each read; a whole response may take twice as
+    long. Redirects are not followed.
+    """
+
+    def __init__(self, url: str, *, timeout_seconds: float) -> None:
+        self._url = url.rstrip("/")
+        self._timeout = timeout_seconds
+        self._tls = httpx.create_ssl_context()
+
+    async def query(self, query: str) -> bytes:
+        """The response to an instant query. Raises `EvidenceError`."""
+        total = 2 * self._timeout
+        try:
+            # httpx bounds each read; a server that sends byte by byte could take any time.
+            async with asyncio.timeout(total):
+                return await self._fetch(query)
+        except TimeoutError as error:
+            raise EvidenceError(
+                f"Prometheus at {self._url} did not finish its response in {total:g} s"
+            ) from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise EvidenceError(
+                f"Prometheus at {self._url} did not respond within {self._timeout:g} s "
+                f"({error!r}); is it running, and is rollout.prometheus_url right?"
+            ) from error
+
+    async def _fetch(self, query: str) -> bytes:
+        async with (
+            httpx.AsyncClient(timeout=self._timeout, verify=self._tls) as client,
+            client.stream(
+                "GET",
+                f"{self._url}/api/v1/query",
+                params={"query": query},
+                # Uncompressed, so that the bound holds for what is held in memory.
+                headers={"Accept-Encoding": "identity"},
+            ) as response,
+        ):
+            limit = MAX_BYTES if response.is_success else ERROR_BYTES
+            body = bytearray()
+            async for piece in response.aiter_raw():
+                body += piece
+                if len(body) > limit:
+                    break
+            if not response.is_success:
+                text = body[:ERROR_BYTES].decode("utf-8", "replace")
+                raise EvidenceError(
+                    f"Prometheus at {self._url} returned status {response.status_code}: {text}"
+                )
+            if len(body) > limit:
+                raise EvidenceError(
+                    f"Prometheus at {self._url} returned more than {MAX_BYTES} bytes"
+                )
+            return bytes(body)

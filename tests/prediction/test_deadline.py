@@ -1,0 +1,35 @@
+"""Whose deadline passed decides whose fault it is."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from service.errors import DeadlineExceeded
+from service.prediction.deadline import CallerDeadlineExceeded, Deadline
+
+SOON = 0.001
+
+
+async def test_the_services_deadline_is_the_versions_fault():
+    for caller in (None, 10.0, SOON):
+        with pytest.raises(DeadlineExceeded, match=r"0\.001 s") as raised:
+            async with Deadline(SOON, caller):
+                await asyncio.Event().wait()
+        assert not isinstance(raised.value, CallerDeadlineExceeded)
+
+
+async def test_the_callers_own_deadline_is_not():
+    with pytest.raises(CallerDeadlineExceeded, match=r"0\.001 s") as raised:
+        async with Deadline(10.0, SOON):
+            await asyncio.Event().wait()
+    assert raised.value.code == "deadline_exceeded"
+
+
+async def test_other_errors_pass_through():
+    with pytest.raises(KeyError):
+        async with Deadline(10.0, None):
+            raise KeyError
+    async with Deadline(10.0, None):
+        pass
