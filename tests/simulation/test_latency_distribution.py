@@ -58,10 +58,13 @@ def test_the_histogram_of_metrics_is_taken_as_it_is(tmp_path):
         ("{}", "neither a report nor a copy"),
         ('{"rows": []}', "no row for stable"),
         ('{"rows": [{"variant": "stable", "count": 1, "p50": null, "p95": 1}]}', "neither"),
-        ('{"rows": [{"variant": "stable", "count": 1, "p50": 2, "p95": 1}]}', "no distribution"),
+        (
+            '{"rows": [{"variant": "stable", "count": 1, "p50": 2, "p95": 1}]}',
+            "are not a distribution",
+        ),
         ("nonsense {", "neither a report nor a copy"),
-        ("", "0 requests"),
-        (metrics_text(3).decode(), "12 requests"),
+        ("", "0 stable requests"),
+        (metrics_text(3).decode(), "12 stable requests"),
     ],
 )
 def test_what_is_no_latency_is_refused(tmp_path, text, expected):
