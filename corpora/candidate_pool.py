@@ -1,4 +1,4 @@
-"""Candidate pools: the positions that a prediction is ranked among."""
+"""Candidate pools: the positions whose vectors a prediction is ranked among."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ PoolKind = Literal["random", "contiguous"]
 class CandidatePool:
     """Positions whose vectors are both the targets and the candidates.
 
-    A score means nothing without its pool: halving it alone lifts Hit@5, and
-    neighbours are harder to tell apart than vectors from anywhere.
+    A score is only meaningful with its pool: a smaller pool raises Hit@5, and neighbouring
+    vectors are harder to tell apart than distant ones.
     """
 
     targets: NDArray[np.int64]
@@ -30,17 +30,16 @@ class CandidatePool:
 
     @property
     def chance_hit_at_5(self) -> float:
-        """A random answer's."""
+        """The expected Hit@5 of random predictions."""
         return min(1.0, 5 / self.size)
 
     def __str__(self) -> str:
         return f"{self.size} {self.kind} positions (seed {self.seed})"
 
     def digest(self, dataset_sha256: str, rows: NDArray[np.int64]) -> str:
-        """What two pools have in common only if they are the same.
+        """A digest of the targets and their contexts; equal only for equal pools.
 
-        `rows` says where the held-out stream's vectors are in the dataset, so that the
-        digest covers the contexts as well as the targets.
+        `rows` are the positions of the held-out stream's vectors in the dataset.
         """
         state = hashlib.sha256(f"{dataset_sha256} {self.kind} {len(rows)} {self.size}".encode())
         state.update(np.asarray(rows, "<i8").tobytes())
@@ -49,9 +48,9 @@ class CandidatePool:
 
 
 def draw_pool(kind: PoolKind, total: int, size: int, seed: int, first: int = 1) -> CandidatePool:
-    """`size` distinct positions in `first .. total - 1`, ascending.
+    """Draw `size` distinct positions from `first .. total - 1`, in ascending order.
 
-    `random` ones from anywhere, or a `contiguous` run of them. Raises `ValueError`.
+    Either `random` ones or one `contiguous` run. Raises `ValueError` if there are too few.
     """
     if not 1 <= size <= total - first:
         raise ValueError(
@@ -68,5 +67,5 @@ def draw_pool(kind: PoolKind, total: int, size: int, seed: int, first: int = 1) 
 
 
 def random_pool(total: int, size: int, seed: int, first: int = 1) -> CandidatePool:
-    """As `draw_pool`, from anywhere."""
+    """Draw a pool of random positions; see `draw_pool`."""
     return draw_pool("random", total, size, seed, first)

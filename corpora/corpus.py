@@ -1,4 +1,4 @@
-"""A corpus: consecutive unit vectors, in documents, read from an `.npz` file.
+"""A corpus: consecutive unit vectors in documents, stored as an `.npz` file.
 
 Format: `vectors_int8` `[n, dim]` int8 and `scale` `[n]` float32 (a vector is
 `normalise(vectors_int8 * scale)`), `document_id` `[n]` int32 ascending, and
@@ -18,33 +18,33 @@ from numpy.typing import NDArray
 
 
 class CorpusError(Exception):
-    """The file is not a corpus; names what is wrong and where."""
+    """The file is not a usable corpus; the message names the file and the fault."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Vectors in reading order; `document_id` says which document each is of."""
+    """Vectors in reading order; `document_id` is the index of each vector's document."""
 
     vectors: NDArray[np.float32]
     document_id: NDArray[np.int32]
     documents: tuple[str, ...]
 
     def of_documents(self, chosen: NDArray[np.bool_]) -> Corpus:
-        """The corpus of the chosen documents alone, still in reading order."""
+        """The vectors of the `chosen` documents only, in reading order."""
         keep = chosen[self.document_id]
         return Corpus(self.vectors[keep], self.document_id[keep], self.documents)
 
 
 @dataclass(frozen=True)
 class CorpusSplit:
-    """Whole documents on either side, so that no text is on both."""
+    """Training and held-out documents; no document is in both."""
 
     train: Corpus
     held_out: Corpus
 
 
 def load(path: Path, dim: int = 768) -> Corpus:
-    """The corpus in `path`. Raises `CorpusError`."""
+    """Read the corpus in `path`. Raises `CorpusError`."""
     packed, scale, document_id, document = _arrays(path)
     if packed.shape[1] != dim:
         raise CorpusError(f"{path}: vectors_int8 has shape {list(packed.shape)}, not [n, {dim}]")
@@ -71,13 +71,13 @@ _ARRAYS = {
     "document_id": (1, "i"),
     "document": (1, "U"),
 }
-"""Name -> dimensions and kind of dtype."""
+"""Name -> number of dimensions and kind of dtype."""
 
 
 def _arrays(path: Path) -> list[NDArray[Any]]:
     """The archive's arrays, in the order of `_ARRAYS`."""
     try:
-        # Opened here, for numpy leaves a damaged file open.
+        # Opened here because NumPy leaves a damaged file open.
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
@@ -97,7 +97,7 @@ def _arrays(path: Path) -> list[NDArray[Any]]:
 
 
 def save(path: Path, corpus: Corpus) -> None:
-    """Write `corpus` to `path`, eight bits a value."""
+    """Write `corpus` to `path` with eight bits a value."""
     scale = np.abs(corpus.vectors).max(axis=1) / 127
     packed = np.rint(corpus.vectors / scale[:, None]).astype(np.int8)
     np.savez_compressed(
@@ -110,6 +110,6 @@ def save(path: Path, corpus: Corpus) -> None:
 
 
 def split_every(corpus: Corpus, every: int = 8) -> CorpusSplit:
-    """Hold out every `every`-th document: all eras, no shift."""
+    """Hold out every `every`-th document, so that both sides cover all eras."""
     held_out = np.arange(len(corpus.documents)) % every == every - 1
     return CorpusSplit(train=corpus.of_documents(~held_out), held_out=corpus.of_documents(held_out))

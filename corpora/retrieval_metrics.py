@@ -9,10 +9,10 @@ Vectors = NDArray[np.float32]
 
 
 def ranks(predicted: Vectors, candidates: Vectors) -> NDArray[np.int64]:
-    """The rank (1 is best) of candidate i for prediction i, by cosine.
+    """The rank by cosine (1 is best) of candidate i for prediction i.
 
-    Unit vectors `[n, dim]` both. Ties count against the prediction, so that a
-    constant answer cannot score, and neither can NaN.
+    Both are unit vectors `[n, dim]`. Ties count against the prediction, so that a constant
+    prediction or a NaN gets the worst rank.
     """
     scores = predicted @ candidates.T
     own = np.diagonal(scores)[:, None]
@@ -26,11 +26,10 @@ def ranks_among(
     targets: NDArray[np.int64],
     candidates: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """The rank of each target's vector among the candidates'; both are places in `stream`.
+    """The rank of each target among `candidates`; both are positions in `stream` `[n, dim]`.
 
-    As `ranks`, for pools that are not the targets themselves. A target that is no
-    candidate takes the last one's place, so that every pool has the same size.
-    Scores within 1e-6 tie.
+    Like `ranks`, for pools other than the targets. A target that is not a candidate replaces the
+    last one, so that all pools have the same size. Scores within 1e-6 are ties.
     """
     own = (predicted * stream[targets]).sum(axis=1, keepdims=True)
     at_least = ~(predicted @ stream[candidates].T < own - 1e-6)

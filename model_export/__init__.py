@@ -1,1 +1,1 @@
-"""Checkpoints in, verified ONNX versions out."""
+"""Exports checkpoints as verified ONNX versions."""

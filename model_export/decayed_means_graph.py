@@ -1,9 +1,8 @@
-"""The ONNX graph of the Decayed Means: the whole context in one product, however long.
+"""The ONNX graph of the Decayed Means: a context of any length is one product.
 
-A recurrence with fixed rates is a sum with known weights: what a vector still
-counts for at its row's end depends on how far back it lies, and on nothing
-else. So there is no loop in the graph, a step and a prefill are the same
-nodes, and rows of different lengths differ by their weights alone.
+A recurrence with fixed decays is a sum with known weights: the weight of a vector at its row's
+end depends only on its distance from the end. The graph therefore has no loop, a step and a
+prefill use the same nodes, and rows of different lengths differ only in their weights.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ from architectures.decayed_means import DecayedMeans
 from architectures.memory_augmented_gru import DIM
 from model_export.graph_writer import GraphWriter
 from model_export.gru_graph import IR_VERSION, OPSET
-from model_export.gru_step_graph import BLOCK, quantised
+from model_export.gru_step_graph import BLOCK, quantise
 from service.manifest import Dimensions
 
 _NEVER = 1e9
-"""The age of what lies past a row's end: every decay to this power is 0."""
+"""The age of padding past a row's end: every decay to this power is 0."""
 
 
 def build(model: DecayedMeans, precision: Literal["fp32", "int8"] = "fp32") -> onnx.ModelProto:
-    """The graph of `model`, with the contract's inputs and outputs (see `graph.build`).
+    """The graph of `model`, with the inputs and outputs of `gru_graph.build`.
 
-    The scales are folded into the map. With `int8` the map's weights have 8 bits.
+    The scales are folded into the linear map. With `int8`, its weights have 8 bits.
     """
     writer = GraphWriter()
     sizes = model.dimensions
@@ -52,7 +51,7 @@ def build(model: DecayedMeans, precision: Literal["fp32", "int8"] = "fp32") -> o
 
 
 def _means(writer: GraphWriter, model: DecayedMeans, centred: str) -> None:
-    """`next_state`: every vector times what is left of it, and of the state before."""
+    """Add `next_state`: the weighted sum of all vectors, plus the decayed state."""
     decay = model.decay.double()
     fade = torch.log(decay.clamp_min(1e-30))[:, None]
     writer.constant("fade", _array(fade))
@@ -63,7 +62,7 @@ def _means(writer: GraphWriter, model: DecayedMeans, centred: str) -> None:
     writer.constant("first", np.array(0, np.int64))
     writer.constant("row_axis", np.array([1], np.int64))
     writer.constant("row_axes", np.array([1, 2], np.int64))
-    # age[batch, time]: 0 at a row's last vector, negative past it.
+    # age[batch, time]: 0 at a row's last vector, negative in the padding.
     time = writer.add("Gather", [writer.add("Shape", ["vectors"], "shape"), "first"], "time")
     floats = writer.add("Cast", [time], "time_float", to=TensorProto.FLOAT)
     place = writer.add("Range", ["zero", floats, "one"], "place")
@@ -77,11 +76,11 @@ def _means(writer: GraphWriter, model: DecayedMeans, centred: str) -> None:
     kept = writer.add("Exp", [writer.add("Mul", [wide, "fade"], "log_kept")], "kept")
     weights = writer.add("Mul", [kept, "share"], "weights")
     by_row = writer.add("Transpose", [centred], "context", perm=[1, 0, 2])
-    # The view is linear: of the sums rather than of every vector.
+    # The projection is linear, so project the sums instead of every vector.
     read = writer.add("MatMul", [weights, by_row], "read_wide")
     read = writer.add("MatMul", [read, "basis"], "read")
     new = writer.add("Transpose", [read], "new", perm=[1, 0, 2])
-    # What is left of the state before, [means, batch, 1].
+    # The decay of the given state, [means, batch, 1].
     gone = writer.add("Mul", ["fade", length], "log_left")
     left = writer.add("Unsqueeze", [writer.add("Exp", [gone], "left"), "left_axis"], "left_column")
     writer.constant("left_axis", np.array([2], np.int64))
@@ -89,7 +88,7 @@ def _means(writer: GraphWriter, model: DecayedMeans, centred: str) -> None:
 
 
 def _last_row(writer: GraphWriter, centred: str) -> str:
-    """Each row's last centred vector, `[1, batch, dim]`."""
+    """Add each row's last centred vector, `[1, batch, dim]`."""
     writer.constant("one_int", np.array(1, np.int32))
     writer.constant("outer_axes", np.array([0, 2], np.int64))
     writer.constant("every_dim", np.zeros((1, 1, DIM), np.int32))
@@ -100,7 +99,7 @@ def _last_row(writer: GraphWriter, centred: str) -> str:
 
 
 def _mixed(writer: GraphWriter, model: DecayedMeans, flat: str, precision: str) -> str:
-    """The prediction in the basis, `[batch, width]`."""
+    """Add the prediction in the basis, `[batch, width]`."""
     exact = copy.deepcopy(model).double()
     with torch.no_grad():
         own = torch.eye(model.basis.shape[1]).double()
@@ -109,7 +108,7 @@ def _mixed(writer: GraphWriter, model: DecayedMeans, flat: str, precision: str) 
     bias = writer.constant("bias", _array(model.mix.bias))
     if precision == "fp32":
         return writer.add("Gemm", [flat, writer.constant("weight", weight), bias], "mixed")
-    levels, scales = quantised(weight)
+    levels, scales = quantise(weight)
     inputs = [flat, writer.constant("levels", levels), writer.constant("scales", scales)]
     sizes = {"K": weight.shape[0], "N": weight.shape[1], "bits": 8, "block_size": BLOCK}
     product = writer.add(
@@ -146,7 +145,7 @@ def _finished(writer: GraphWriter, sizes: Dimensions, precision: str) -> onnx.Mo
     proto = helper.make_model(
         graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="nextvec"
     )
-    if precision == "int8":  # the checker knows no shapes of operators that are not ONNX's
+    if precision == "int8":  # shape inference does not know com.microsoft operators
         onnx.checker.check_model(proto)
         return proto
     proto = shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)

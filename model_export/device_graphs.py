@@ -1,4 +1,4 @@
-"""What a GPU serves with: whole contexts in fp16, and steps over states kept on the device."""
+"""The graphs for a GPU: whole contexts in fp16, and steps over states kept on the device."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from service.manifest import MODEL_FP16, STATE_READ, STATE_WRITE, STEP_POOLED
 
 
 def write(model: MemoryAugmentedGRU, directory: Path, exact: Engine) -> Engine:
-    """Write the graphs into `directory`, and hold the step in fp32 against `exact`.
+    """Write the graphs into `directory`, and compare the fp32 step with `exact`.
 
-    The engine is fp16's, on the CPU: products of rounded weights and operands, there
-    summed in fp32. Raises `ParityError`.
+    Returns an engine for the fp16 graphs. On the CPU it multiplies rounded weights and operands
+    and sums in fp32. Raises `ParityError` if the fp32 step differs from `exact`.
     """
     built = {
         MODEL_FP16: gru_graph.build(model, half=True),
@@ -32,7 +32,9 @@ def write(model: MemoryAugmentedGRU, directory: Path, exact: Engine) -> Engine:
     }
     for name, proto in built.items():
         (directory / name).write_bytes(gru_graph.serialise(proto))
-    session_drift.hold_equal(exact, _pooled(exact, directory / STEP_POOLED["fp32"]), load_vectors())
+    session_drift.check_equal(
+        exact, _pooled(exact, directory / STEP_POOLED["fp32"]), load_vectors()
+    )
     half = OnnxEngine(directory / MODEL_FP16, exact.dimensions, precision="fp16")
     return _pooled(half, directory / STEP_POOLED["fp16"])
 

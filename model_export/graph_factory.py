@@ -1,4 +1,4 @@
-"""The graphs of a model, whatever its architecture."""
+"""Builds the graphs of a model of any architecture."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from model_export import decayed_means_graph, gru_graph, gru_step_graph
 
 
 def build(model: NextVectorModel) -> onnx.ModelProto:
-    """The graph that takes contexts and steps; see `gru_graph.build`."""
+    """The graph for contexts and steps; see `gru_graph.build`."""
     if isinstance(model, DecayedMeans):
         return decayed_means_graph.build(model)
     assert isinstance(model, MemoryAugmentedGRU)
@@ -19,7 +19,7 @@ def build(model: NextVectorModel) -> onnx.ModelProto:
 
 
 def build_step_int8(model: NextVectorModel) -> onnx.ModelProto:
-    """A graph for single steps, its weights in 8 bits."""
+    """The graph for single steps with 8-bit weights."""
     if isinstance(model, DecayedMeans):
         return decayed_means_graph.build(model, "int8")
     assert isinstance(model, MemoryAugmentedGRU)

@@ -1,4 +1,4 @@
-"""What every graph here is written with: nodes and initializers in the order they are added."""
+"""Collects the nodes and initializers of an ONNX graph in the order in which they are added."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 SMALLEST_NORM = 1e-12
-"""As in `torch.nn.functional.normalize`: a shorter vector is divided by this."""
+"""The divisor of shorter vectors, as in `torch.nn.functional.normalize`."""
 
 
 class GraphWriter:
-    """A graph that grows. Nodes are named after what they make, so that bytes repeat."""
+    """Writes a graph. Nodes are named after their outputs, so that bytes are reproducible."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -23,23 +23,23 @@ class GraphWriter:
         self.constant("last_axis", np.array([-1], np.int64))
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
-        """An initializer. Returns its name."""
+        """Add an initializer. Returns its name."""
         self.initializers.append(numpy_helper.from_array(value.copy(order="C"), name))
         return name
 
     def add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        """A node of one output. Returns its name."""
+        """Add a node with one output. Returns the output's name."""
         self.add_many(operator, inputs, [output], **attributes)
         return output
 
     def add_many(
         self, operator: str, inputs: list[str], outputs: list[str], **attributes: Any
     ) -> None:
-        """A node of several outputs."""
+        """Add a node with several outputs."""
         name = f"{operator}_{outputs[-1]}"
         self.nodes.append(helper.make_node(operator, inputs, outputs, name=name, **attributes))
 
     def norm(self, rows: str, output: str) -> str:
-        """The length of each row `[..., 1]`, at least `SMALLEST_NORM`."""
+        """Add the length of each row `[..., 1]`, at least `SMALLEST_NORM`. Returns its name."""
         length = self.add("ReduceL2", [rows, "last_axis"], f"{output}_raw", keepdims=1)
         return self.add("Max", [length, "smallest_norm"], output)

@@ -1,10 +1,9 @@
-"""The ONNX graph, written node by node from the folded weights.
+"""The ONNX graph of the Memory-Augmented GRU for whole contexts and steps.
 
-Written by hand rather than traced, because the details decide the speed: GRU
-nodes with `linear_before_reset=1` (PyTorch's form, and the only one that runs
-on CUDA), time-major (batch-major is refused at load), W and R as initializers
-(else they are not cached), no shape arithmetic, and `sequence_lens`, so that
-rows of different lengths run together and each answers at its own end.
+Written node by node instead of traced, because these details decide the speed: GRU nodes with
+`linear_before_reset=1` (PyTorch's form, and the only one that runs on CUDA), time-major layout
+(ONNX Runtime refuses batch-major), W and R as initializers (otherwise they are not cached), no
+shape arithmetic, and `sequence_lens`, so that rows of different lengths run in one batch.
 """
 
 from __future__ import annotations
@@ -20,22 +19,22 @@ from model_export.graph_writer import GraphWriter
 from model_export.weight_folding import Float32, FoldedWeights, GRULayer, Linear, fold
 
 OPSET = 20
-"""The first with Gelu and the last before GRU-22, which ONNX Runtime may not know."""
+"""The first opset with Gelu, and before GRU-22, which ONNX Runtime may not support."""
 
 IR_VERSION = 9
-"""The format's version that goes with opset 20."""
+"""The format version of opset 20."""
 
 
 def build(model: MemoryAugmentedGRU, *, half: bool = False) -> onnx.ModelProto:
     """The graph of `model`, checked and with its shapes inferred.
 
-    `half`: the products and the GRU in fp16, for CUDA; inputs, outputs, norms and
-    the softmax stay in fp32.
+    With `half`, products and the GRU run in fp16, for CUDA; inputs, outputs, norms and the
+    softmax stay in fp32.
 
     Inputs: `vectors` float32 `[time, batch, dim]`, `lengths` int32 `[batch]`
     (1 ≤ length ≤ time), `state` float32 `[layers, batch, hidden]`. Outputs:
     `next_vector` float32 `[batch, dim]`, unit length, and `next_state`, like
-    `state`. What lies past a row's length has no effect on any row.
+    `state`. Padding past a row's length has no effect.
     """
     graph = _GRUGraphWriter(half=half)
     weights = fold(model)
@@ -54,13 +53,13 @@ def build(model: MemoryAugmentedGRU, *, half: bool = False) -> onnx.ModelProto:
 
 
 def serialise(proto: onnx.ModelProto) -> bytes:
-    """The graph's bytes: the same weights give the same bytes."""
+    """Serialise the graph; the same weights give the same bytes."""
     serialised: bytes = proto.SerializeToString(deterministic=True)
     return serialised
 
 
 def _recurrence(graph: _GRUGraphWriter, weights: FoldedWeights) -> str:
-    """The last layer's output at each row's end `[1, batch, hidden]`; sets `next_state`."""
+    """Add the GRU. Returns its output at each row's end `[1, batch, hidden]`; adds `next_state`."""
     graph.constant("unit_scale", np.ones(DIM, np.float32))
     sequence = graph.add(
         "LayerNormalization", ["vectors", "unit_scale"], "normed", epsilon=weights.input_epsilon
@@ -68,7 +67,7 @@ def _recurrence(graph: _GRUGraphWriter, weights: FoldedWeights) -> str:
     sequence = graph.narrow(sequence)
     states = [f"state_{layer}" for layer in range(LAYERS)]
     graph.add_many("Split", [graph.narrow("state")], states, axis=0, num_outputs=LAYERS)
-    # Y past a row's length is zeros and Y[-1] is another row's end; Y_h is each row's own.
+    # Past a row's length Y is zero, so Y[-1] is wrong for shorter rows; Y_h is right for all.
     ends = [f"end_{layer}" for layer in range(LAYERS)]
     graph.constant("direction_axis", np.array([1], np.int64))
     for layer, layer_weights in enumerate(weights.gru):
@@ -81,11 +80,11 @@ def _recurrence(graph: _GRUGraphWriter, weights: FoldedWeights) -> str:
 
 
 def _head(graph: _GRUGraphWriter, weights: FoldedWeights, end: str) -> str:
-    """The step predicted from the GRU's output: `[1, batch, hidden] -> [batch, dim]`."""
+    """Add the head, which predicts the step: `[1, batch, hidden] -> [batch, dim]`."""
     graph.constant("layer_axis", np.array([0], np.int64))
     hidden = graph.add("Squeeze", [end, "layer_axis"], "hidden")
     # cosine(query, slot) = (query . slot / |slot|) / |query|
-    # A sum of squares does not fit fp16.
+    # The query's sum of squares can overflow fp16.
     query = graph.wide_linear(hidden, weights.query, "query")
     query_norm = graph.norm(query, "query_norm")
     products = graph.wide_linear(hidden, weights.scores, "products")
@@ -108,7 +107,7 @@ def _head(graph: _GRUGraphWriter, weights: FoldedWeights, end: str) -> str:
 
 
 def _add_to_last(graph: _GRUGraphWriter, step: str) -> None:
-    """`next_vector = normalise(vectors[lengths - 1] + step)`."""
+    """Add `next_vector = normalise(vectors[lengths - 1] + step)`."""
     graph.constant("one", np.array(1, np.int32))
     graph.constant("outer_axes", np.array([0, 2], np.int64))
     graph.constant("every_dim", np.zeros((1, 1, DIM), np.int32))
@@ -122,24 +121,24 @@ def _add_to_last(graph: _GRUGraphWriter, step: str) -> None:
 
 
 class _GRUGraphWriter(GraphWriter):
-    """Nodes whose weights, products and GRU are in fp16 where `half` asks for it."""
+    """A graph writer whose weights, products and GRU are in fp16 if `half`."""
 
     def __init__(self, *, half: bool) -> None:
         super().__init__()
         self._half = half
 
     def weight(self, name: str, value: Float32) -> str:
-        """A constant of the graph's precision."""
+        """Add a constant in the graph's precision."""
         return self.constant(name, value.astype(np.float16) if self._half else value)
 
     def narrow(self, value: str) -> str:
-        """`value` in the graph's precision."""
+        """Cast `value` to the graph's precision."""
         if not self._half:
             return value
         return self.add("Cast", [value], f"{value}_narrow", to=TensorProto.FLOAT16)
 
     def widened(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        """An operator in the graph's precision, its output in fp32."""
+        """Add an operator in the graph's precision, with its output cast to fp32."""
         if not self._half:
             return self.add(operator, inputs, output, **attributes)
         half = self.add(operator, inputs, f"{output}_half", **attributes)

@@ -1,18 +1,16 @@
-"""One step with the recurrence written out in matrix products: in 8 bits, fp16 or fp32.
+"""The graph of one GRU step as matrix products, in 8 bits, fp16 or fp32.
 
-ONNX Runtime has no quantised GRU, but it has quantised products, and one step
-of a GRU is two of them a layer. The weights are a quarter the size, which is
-what a step at a small batch costs: the time to read them. `MatMulNBits` takes
-blocks of `BLOCK` weights with a float scale each; accuracy level 4 rounds the
-other side to 8 bits as well. In fp16 only the products are: everything else,
-the state above all, stays in fp32.
+ONNX Runtime has no quantised GRU, but it has quantised products, and a GRU step is two of them
+a layer. At a small batch a step costs the time to read its weights, and 8-bit weights are a
+quarter the size. `MatMulNBits` takes blocks of `BLOCK` weights with one float scale each;
+accuracy level 4 also rounds the activations to 8 bits. In fp16 only the products run in fp16;
+everything else, in particular the state, stays in fp32.
 
-On a GPU a step costs little beside bringing its state there and back. `pooled`
-graphs keep the states of many sessions in one tensor, `[slots, layers, hidden]`:
-they gather the batch's from it and scatter the new ones into other slots, so
-that a step that fails has changed nothing. Bound to one buffer, the pool's
-input and output are the same memory and the pool is not copied. No GRU node, no
-lengths, fixed shapes: nothing in them keeps a CUDA graph from being captured.
+On a GPU, copying the state to the device and back costs more than the step. `pooled` graphs keep
+the states of many sessions in one tensor `[slots, layers, hidden]`. They gather the batch's
+states from it and scatter the new ones into other slots, so a failed step changes nothing. The
+pool's input and output are bound to the same memory, so the pool is not copied. Without a GRU
+node and lengths, and with fixed shapes, the graph can be captured as a CUDA graph.
 """
 
 from __future__ import annotations
@@ -40,12 +38,12 @@ _STATE_SHAPE: list[int | str] = [LAYERS, "batch", HIDDEN]
 def build(
     model: MemoryAugmentedGRU, precision: Precision = "int8", *, pooled: bool = False
 ) -> onnx.ModelProto:
-    """The step graph of `model`: the contract's inputs and outputs, `time` 1.
+    """The step graph of `model`, with the inputs and outputs of `gru_graph.build` and `time` 1.
 
-    `lengths` is an input for the engine's sake and is not read: all are 1. A
-    `pooled` one has for `lengths` and `state` the int64 `sources` and `targets`
-    `[batch]` and the float32 `states` `[slots, layers, hidden]`, and for
-    `next_state` `next_states`, which are `states` with the new ones at `targets`.
+    The engine needs the input `lengths`, but the graph does not read it. A `pooled` graph has the
+    inputs int64 `sources` and `targets` `[batch]` and float32 `states` `[slots, layers, hidden]`
+    instead of `lengths` and `state`, and the output `next_states`, which is `states` with the new
+    states at `targets`, instead of `next_state`.
     """
     writer, weights = _StepGraphWriter(precision), fold(model)
     if pooled:
@@ -70,14 +68,14 @@ def build(
 
 
 def build_read() -> onnx.ModelProto:
-    """From the pool to the host: `states`, `slots` `[n]` → `read` `[n, layers, hidden]`."""
+    """The graph that reads states from the pool: `states`, `slots` `[n]` → `read`."""
     writer = _StepGraphWriter("fp32")
     writer.add("Gather", ["states", "slots"], "read", axis=0)
     return _plain_model(writer, _READ, "read_states")
 
 
 def build_write() -> onnx.ModelProto:
-    """From the host into the pool: `states`, `slots` `[n]`, `written` → `next_states`."""
+    """The graph that writes states into the pool: `states`, `slots`, `written` → `next_states`."""
     writer = _StepGraphWriter("fp32")
     _into_pool(writer, "slots", "written")
     return _plain_model(writer, _WRITE, "write_states")
@@ -92,12 +90,12 @@ def _plain_model(writer: _StepGraphWriter, ends: _GraphSignature, name: str) -> 
     return proto
 
 
-def quantised(
+def quantise(
     weight: NDArray[np.float32],
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """`weight` `[inputs, outputs]` in blocks down each output's column.
+    """Quantise `weight` `[inputs, outputs]` in blocks along each output's column.
 
-    `[outputs, blocks, BLOCK]` about `_ZERO_POINT`, and a scale a block `[outputs * blocks]`.
+    Returns levels `[outputs, blocks, BLOCK]` around `_ZERO_POINT` and scales `[outputs * blocks]`.
     """
     columns = weight.T.reshape(weight.shape[1], -1, BLOCK)
     scales = np.abs(columns).max(axis=2) / np.float32(127)
@@ -107,21 +105,24 @@ def quantised(
 
 
 def _gather(writer: _StepGraphWriter) -> None:
-    """`state` `[layers, batch, hidden]` from the pool."""
+    """Add `state` `[layers, batch, hidden]`, read from the pool."""
     rows = writer.add("Gather", ["states", "sources"], "rows", axis=0)
     writer.add("Transpose", [rows], "state", perm=[1, 0, 2])
 
 
 def _scatter(writer: _StepGraphWriter) -> None:
-    """`next_state` into the pool."""
+    """Add the write of `next_state` to the pool."""
     rows = writer.add("Transpose", ["next_state"], "next_rows", perm=[1, 0, 2])
     _into_pool(writer, "targets", rows)
 
 
 def _into_pool(writer: _StepGraphWriter, slots: str, rows: str) -> None:
-    """By single elements, wasteful as it looks: on CUDA, ONNX Runtime's ScatterND brings its
-    strides over from host memory that it frees after the run, and a CUDA graph replayed would
-    read there; ScatterElements has them in its kernel's arguments."""
+    """Add the write of `rows` to `slots` of the pool, element by element.
+
+    ScatterND would be shorter, but on CUDA, ONNX Runtime copies its strides from host memory that
+    it frees after the run, which a replayed CUDA graph would read again. ScatterElements passes
+    them as kernel arguments.
+    """
     writer.constant("state_axes", np.array([1, 2], np.int64))
     writer.constant("state_shape", np.array([1, LAYERS, HIDDEN], np.int64))
     column = writer.add("Unsqueeze", [slots, "state_axes"], "places")
@@ -148,7 +149,7 @@ def _recurrence(writer: _StepGraphWriter, weights: FoldedWeights) -> str:
 
 
 def _gru(writer: _StepGraphWriter, number: int, layer: GRULayer, value: str, before: str) -> str:
-    """h' = (1 - z) * n + z * h, with z and r the gates and n = tanh(x + r * (Rh + b))."""
+    """Add h' = (1 - z) * n + z * h, with the gates z and r and n = tanh(x + r * (Rh + b))."""
     biases = np.split(layer.b[0], 2)
     inner = writer.linear(value, Linear(layer.w[0].T, biases[0]), f"inner_{number}")
     outer = writer.linear(before, Linear(layer.r[0].T, biases[1]), f"outer_{number}")
@@ -188,7 +189,7 @@ def _head(writer: _StepGraphWriter, weights: FoldedWeights, hidden: str) -> str:
 
 
 _Tensor = tuple[str, Any, list[int | str]]
-"""Name, element type, shape."""
+"""Name, element type and shape."""
 
 
 @dataclass(frozen=True)
@@ -230,14 +231,14 @@ _WRITE = _GraphSignature(
 
 
 class _StepGraphWriter(GraphWriter):
-    """Nodes whose products are in `precision`."""
+    """A graph writer whose products run in `precision`."""
 
     def __init__(self, precision: Precision) -> None:
         super().__init__()
         self._precision = precision
 
     def product(self, value: str, weight: NDArray[np.float32], output: str) -> str:
-        """`value @ weight`."""
+        """Add `value @ weight`."""
         if self._precision == "int8":
             return self._quantised_product(value, weight, output)
         return self._in_precision("MatMul", value, [self._weight(weight, output)], output)
@@ -261,7 +262,7 @@ class _StepGraphWriter(GraphWriter):
         return self.add("Cast", [product], output, to=TensorProto.FLOAT)
 
     def _quantised_product(self, value: str, weight: NDArray[np.float32], output: str) -> str:
-        levels, scales = quantised(weight)
+        levels, scales = quantise(weight)
         inputs = [
             value,
             self.constant(f"{output}_levels", levels),
@@ -280,11 +281,15 @@ class _StepGraphWriter(GraphWriter):
         )
 
     def finish(self, ends: _GraphSignature, name: str) -> onnx.GraphProto:
-        def of(tensors: tuple[_Tensor, ...]) -> list[onnx.ValueInfoProto]:
+        def value_infos(tensors: tuple[_Tensor, ...]) -> list[onnx.ValueInfoProto]:
             return [helper.make_tensor_value_info(*tensor) for tensor in tensors]
 
         used = {name for node in self.nodes for name in node.input}
         constants = [constant for constant in self.initializers if constant.name in used]
         return helper.make_graph(
-            self.nodes, name, of(ends.inputs), of(ends.outputs), initializer=constants
+            self.nodes,
+            name,
+            value_infos(ends.inputs),
+            value_infos(ends.outputs),
+            initializer=constants,
         )

@@ -1,8 +1,8 @@
-"""The gate between a graph and a version: the same answers as PyTorch, in every shape.
+"""Compares an exported graph with its PyTorch model, for many batch sizes and lengths.
 
-An exporter that gets a GRU's details wrong raises nothing: the answers are
-just off. So no version is published unless its graph, run by the engine that
-will serve it, agrees with the model it was made from.
+A wrong detail in an exported GRU raises no error; the predictions are just wrong. A version is
+therefore published only if its graph, run by the engine that will serve it, agrees with the
+model.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from service.inference.engines.engine import Engine
 from service.manifest import Parity, ParityResult
 
 BOUND = 1e-5
-"""The largest difference let through, in any element of an answer or a state."""
+"""The largest permitted difference in any element of a prediction or a state."""
 
 _Answer = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""`[batch, dim]` and the states `[layers, batch, hidden]`."""
+"""Predictions `[batch, dim]` and states `[layers, batch, hidden]`."""
 
 
 class ParityError(Exception):
-    """The graph and the model disagree; names the case."""
+    """The graph and the model disagree; the message names the case."""
 
 
 @dataclass(frozen=True)
 class ParityCase:
-    """Rows of `lengths` vectors, run in `pieces` that add up to each row's length."""
+    """A batch of rows of `lengths` vectors, run in consecutive `pieces`."""
 
     lengths: tuple[int, ...]
     pieces: tuple[int, ...]
@@ -45,17 +45,17 @@ class ParityCase:
 
     @classmethod
     def in_pieces(cls, batch: int, pieces: tuple[int, ...]) -> ParityCase:
-        """`batch` rows of one length, the state carried from piece to piece."""
+        """`batch` rows of one length, with the state passed from piece to piece."""
         return cls((sum(pieces),) * batch, pieces)
 
     @classmethod
     def ragged(cls, lengths: tuple[int, ...]) -> ParityCase:
-        """Rows of several lengths in one pass, padded to the longest."""
+        """Rows of different lengths in one pass, padded to the longest."""
         return cls(lengths, (max(lengths),))
 
     @property
     def ends(self) -> set[int]:
-        """How many vectors of a row have run wherever an answer is given."""
+        """The numbers of vectors after which there is a prediction."""
         done = accumulate(self.pieces)
         return {min(so_far, length) for so_far in done for length in self.lengths}
 
@@ -80,7 +80,7 @@ CASES = (
 
 
 def cases(window: int) -> tuple[ParityCase, ...]:
-    """`CASES`, and contexts as long as the window where that is longer than all of them."""
+    """`CASES`, and contexts of `window` vectors if that is longer than all of them."""
     if window <= max(max(case.lengths) for case in CASES):
         return CASES
     return (
@@ -96,10 +96,10 @@ def measure(
     cases: Sequence[ParityCase] = CASES,
     progress: Callable[[int, int, str], None] = lambda _done, _total, _text: None,
 ) -> Parity:
-    """Compare `engine`, which runs the exported graph, with `model` case by case.
+    """Compare `engine`, which runs the exported graph, with `model`, case by case.
 
-    Every row's answer and state, after every piece, are compared with PyTorch's
-    at the same vector of the same row. Raises `ParityError`.
+    Compares the prediction and the state of every row after every piece. Raises `ParityError`
+    if an element differs by more than `BOUND`.
     """
     vectors = walk(
         np.random.default_rng(0),
@@ -115,7 +115,7 @@ def measure(
         if difference > BOUND:
             raise ParityError(
                 f"the graph differs from PyTorch by {difference:.2e} with {case}; "
-                f"at most {BOUND:.0e} is let through"
+                f"the limit is {BOUND:.0e}"
             )
         results.append(
             ParityResult(
@@ -132,10 +132,10 @@ def measure(
 
 
 def walk(rng: np.random.Generator, time: int, batch: int) -> NDArray[np.float32]:
-    """Unit vectors `[time, batch, dim]` that wander as text does.
+    """Random unit vectors `[time, batch, dim]` with the statistics of text.
 
-    Neighbours have a mean cosine of about 0.4 and all lean one way, which is
-    what sentence embeddings do; independent noise would be an easier case.
+    As with sentence embeddings, neighbours have a mean cosine of about 0.4 and all vectors share
+    a direction. Independent noise would be an easier case.
     """
     theme = rng.standard_normal((1, batch, DIM))
     topics = np.repeat(rng.standard_normal((1 + time // 10, batch, DIM)), 10, axis=0)[:time]
@@ -148,7 +148,7 @@ def walk(rng: np.random.Generator, time: int, batch: int) -> NDArray[np.float32]
 def _reference(
     model: NextVectorModel, vectors: NDArray[np.float32], ends: Sequence[int]
 ) -> dict[int, _Answer]:
-    """PyTorch's answers to the first `end` vectors of every row, for each of `ends`."""
+    """PyTorch's predictions and states after each of `ends` vectors of every row."""
     answers = {}
     state, done = None, 0
     with torch.inference_mode():
@@ -168,7 +168,7 @@ def _difference(
     worst, done = 0.0, 0
     for piece in case.pieces:
         lengths = np.array([min(piece, length - done) for length in case.lengths], np.int32)
-        # Short rows are padded with their own next vectors: padding that leaks is seen.
+        # Short rows are padded with their own next vectors, so that padding that leaks is detected.
         block = np.ascontiguousarray(vectors[done : done + piece, :batch])
         answer, state = engine.run(block, lengths, state)
         done += piece
@@ -183,7 +183,7 @@ def _difference(
 
 
 def _gap(expected: NDArray[np.float32], actual: NDArray[np.float32]) -> float:
-    """The largest absolute difference; infinite for another shape or a NaN."""
+    """The largest absolute difference; infinite for a different shape or a NaN."""
     if expected.shape != actual.shape or not np.isfinite(actual).all():
         return float("inf")
     return float(np.abs(expected - actual).max())

@@ -1,4 +1,4 @@
-"""A version appears in the repository whole, or not at all."""
+"""Publishes a version atomically: it appears in the repository complete or not at all."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 PARTIAL = ".partial-"
-"""How directories of unfinished exports begin; nobody may serve them."""
+"""Prefix of the directories of unfinished exports; they are never served."""
 
 
 class PublishError(Exception):
-    """The version cannot be published; says what to do."""
+    """The version cannot be published; the message says what to do."""
 
 
 def check_absent(models: Path, model: str, version: str) -> None:
-    """Raise `PublishError` if the version exists: a published version never changes."""
+    """Raise `PublishError` if the version exists; a published version is immutable."""
     final = models / model / version
     if final.exists() or final.is_symlink():
         raise PublishError(f"{final} exists; choose another --version or remove it")
@@ -27,13 +27,12 @@ def check_absent(models: Path, model: str, version: str) -> None:
 
 @contextmanager
 def staged(models: Path, model: str, version: str) -> Iterator[Path]:
-    """A directory to fill, which becomes `models/<model>/<version>` when the block ends.
+    """A directory to fill, which becomes `models/<model>/<version>` at the end of the block.
 
-    It lies beside its destination, so that one rename publishes it; the files
-    are on disk before that. When the block raises, nothing is left behind, not
-    even the directories made for it. What a killed export left is removed by
-    the next one. Raises `PublishError` when the version exists, another export
-    of the same model is running, or the repository cannot be written.
+    It is a sibling of its destination, so one rename publishes it, after the files are synced to
+    disk. If the block raises, nothing remains, not even directories created for it. The next
+    export removes what a killed one left. Raises `PublishError` if the version exists, another
+    export of the same model is running, or the repository is not writable.
     """
     home = models / model
     with ExitStack() as cleanup:
@@ -59,7 +58,7 @@ def staged(models: Path, model: str, version: str) -> Iterator[Path]:
 
 
 def _remove_empty(directories: list[Path]) -> None:
-    """Remove those that are empty; innermost first."""
+    """Remove the empty ones of `directories`, which are innermost first."""
     for directory in directories:
         with suppress(OSError):
             directory.rmdir()
@@ -67,9 +66,9 @@ def _remove_empty(directories: list[Path]) -> None:
 
 @contextmanager
 def _only_export_in(home: Path) -> Iterator[None]:
-    """Holds the model's directory, so that leftovers are known to be dead.
+    """Lock the model's directory, so that leftovers in it cannot belong to a running export.
 
-    The lock goes with the process, whatever ends it.
+    The lock ends with the process.
     """
     descriptor = os.open(home, os.O_RDONLY)
     try:
@@ -77,7 +76,7 @@ def _only_export_in(home: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise PublishError(
-                f"another export is writing to {home}; run this one when it is done"
+                f"another export is writing to {home}; try again when it has finished"
             ) from None
         yield
     finally:

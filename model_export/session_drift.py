@@ -1,4 +1,4 @@
-"""How far a session drifts when its steps run with fewer bits: the state is carried."""
+"""How far a session drifts if its steps run in a lower precision, with the state carried along."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from service.manifest import Drift, Precision, PrecisionInfo, SessionHits
 from service.types import State, Vectors
 
 FLOOR = 0.99
-"""The smallest cosine with fp32 at any step that is published: below it something is wrong."""
+"""The smallest cosine with fp32 at any step that is published. A smaller one indicates a bug."""
 
 STEPS = 2000
 
@@ -25,10 +25,10 @@ _SEED = 0
 Progress = Callable[[int, int, str], None]
 
 
-def carry(
+def predict_session(
     engine: Engine, stream: Vectors, progress: Callable[[int], None] = lambda _: None
 ) -> Vectors:
-    """The prediction after each vector of `stream` `[n, dim]`, in single steps from cold."""
+    """Predict after each vector of `stream` `[n, dim]`, in single steps from a cold state."""
     states: Sequence[State] = [_cold(engine)]
     one = np.ones(1, np.int32)
     predicted = np.empty_like(stream)
@@ -38,27 +38,27 @@ def carry(
     return predicted
 
 
-def hold_equal(
+def check_equal(
     full: Engine, other: Engine, stream: Vectors, steps: int = 100, bound: float = BOUND
 ) -> None:
-    """Raise `ParityError` unless steps on `other` are `full`'s within `bound`, each element."""
+    """Raise `ParityError` if a step on `other` differs from `full` by more than `bound`."""
     read = stream[:steps]
-    apart = float(np.abs(carry(full, read) - carry(other, read)).max())
+    apart = float(np.abs(predict_session(full, read) - predict_session(other, read)).max())
     if not apart <= bound:
         raise ParityError(
             f"the {other.precision} step differs from the graph for contexts by {apart:.2e} "
-            f"within {steps} steps; at most {bound:.0e} is let through"
+            f"within {steps} steps; the limit is {bound:.0e}"
         )
 
 
 def compare(expected: Vectors, got: Vectors, provider: str, floor: float = FLOOR) -> Drift:
-    """How near predictions `[n, dim]` are to fp32's. Raises `ParityError` below `floor`."""
+    """Compare predictions `[n, dim]` with those in fp32. Raises `ParityError` below `floor`."""
     cosines = np.einsum("nd,nd->n", expected, got, dtype=np.float64)
-    worst = int(np.argmin(cosines))  # a NaN, if there is one
+    worst = int(np.argmin(cosines))  # finds a NaN, too
     if not cosines[worst] >= floor:
         raise ParityError(
             f"after {worst + 1} steps the prediction has cosine {cosines[worst]:.6f} with fp32's; "
-            f"at least {floor} is let through"
+            f"the minimum is {floor}"
         )
     return Drift(
         steps=len(cosines),
@@ -70,10 +70,10 @@ def compare(expected: Vectors, got: Vectors, provider: str, floor: float = FLOOR
 
 
 def hits(predicted: Vectors, stream: Vectors) -> SessionHits:
-    """Hit@5 of `predicted` `[n, dim]`, where row i follows `stream` `[≥ n, dim]`'s row i.
+    """Hit@5 of `predicted` `[n, dim]`; row i predicts row i + 1 of `stream` `[≥ n, dim]`.
 
-    Half of the positions are the pool, a thousand at 2,000 steps: the same for
-    every precision of every version.
+    The pool is half of the positions, a thousand at 2,000 steps. It is the same for every
+    precision of every version.
     """
     steps = min(len(predicted), len(stream) - 1)
     pool = candidate_pool.random_pool(steps + 1, (steps + 1) // 2, _SEED)
@@ -95,31 +95,35 @@ def measure(
     steps: int = STEPS,
     progress: Progress = lambda _done, _total, _text: None,
 ) -> dict[Precision, PrecisionInfo]:
-    """Carry one session over `stream` `[n, dim]` on each engine, `full` being fp32.
+    """Run one session over `stream` `[n, dim]` on `full`, in fp32, and on each of `others`.
 
-    Those that run whole contexts in their own precision also get one of `window`
-    vectors. Raises `ParityError`, naming the precision, when one is no longer near.
+    fp16 also runs whole contexts, so one of `window` vectors is compared as well. Raises
+    `ParityError`, naming the precision, if its predictions are too far from fp32's.
     """
     stream = stream[: steps + 1]
     read = stream[:steps]
-    exact = carry(full, read, partial(_show, progress, "fp32", len(read)))
+    exact = predict_session(full, read, partial(_show, progress, "fp32", len(read)))
     found: dict[Precision, PrecisionInfo] = {"fp32": PrecisionInfo(hits=hits(exact, stream))}
     for precision, engine in others.items():
-        got = carry(engine, read, partial(_show, progress, precision, len(read)))
+        got = predict_session(engine, read, partial(_show, progress, precision, len(read)))
         try:
             drift = compare(exact, got, engine.provider)
         except ParityError as error:
-            raise ParityError(f"{precision}: {error}: leave out --{precision}") from error
+            raise ParityError(f"{precision}: {error}; export without --{precision}") from error
         context = None
         if precision == "fp16":
-            context = float(np.vdot(_whole(full, read[:window]), _whole(engine, read[:window])))
+            context = float(
+                np.vdot(
+                    _predict_context(full, read[:window]), _predict_context(engine, read[:window])
+                )
+            )
         found[precision] = PrecisionInfo(
             drift=drift, context_cosine=context, hits=hits(got, stream)
         )
     return found
 
 
-def _whole(engine: Engine, context: Vectors) -> Vectors:
+def _predict_context(engine: Engine, context: Vectors) -> Vectors:
     lengths = np.array([len(context)], np.int32)
     return advance(engine, context[:, None], lengths, [_cold(engine)])[0]
 

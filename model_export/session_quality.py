@@ -1,11 +1,10 @@
-"""What a session past its window answers under each policy, beside the exact answer.
+"""The quality of a session past its window, in each way that the service can serve it.
 
     python -m model_export.session_quality VERSION …
 
-runs the graphs that are served, by the service's own rule of where states begin,
-on the sample stream. Exact recomputes the window at every target; `anchored` carries
-its state from its beginning in single steps, in each precision the version steps
-in; a compact history recomputes from vectors kept in 8 bits.
+runs the served graphs on the sample stream. `exact` recomputes the window at every target.
+`anchored` keeps its state from the service's restart positions and takes single steps, in each
+precision of the version. A compact history recomputes from vectors stored in 8 bits.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from service.manifest import STEP_INT8
 from service.types import Vectors
 
 ROWS = 25
-"""Windows that run together; a 1000-vector batch of them is 77 MB."""
+"""Windows in a batch; a batch of 1000-vector windows takes 77 MB."""
 
 Targets = NDArray[np.int64]
 Each = Callable[[list[Targets]], "Iterator[Targets] | list[Targets]"]
@@ -40,9 +39,12 @@ Each = Callable[[list[Targets]], "Iterator[Targets] | list[Targets]"]
 
 @dataclass(frozen=True)
 class ServingMode:
-    """One way to serve, beside exact: Hit@5, and cosines of its predictions with exact's."""
+    """One way to serve: its Hit@5, and the cosines of its predictions with those of `exact`.
 
-    way: str
+    `gained` and `lost` are hits that `exact` has not, and hits that only `exact` has.
+    """
+
+    name: str
     hit_at_5: float
     gained: int
     lost: int
@@ -64,13 +66,13 @@ def exact(
 
 
 def anchored(step: Engine, stream: Vectors, targets: Targets, window: int) -> Vectors:
-    """As a session answers that grows by one vector at a time; all beginnings side by side."""
+    """Predict as a session that grows by single vectors; all starts run as one batch."""
     begins = np.array([starts("anchored", window, int(target))[0] for target in targets])
     anchors = np.unique(begins)
     predicted = np.empty((len(targets), stream.shape[1]), np.float32)
     state, ones = _cold(step, len(anchors)), np.ones(len(anchors), np.int32)
     for done in range(int((targets - begins).max())):
-        # Past the stream's end an anchor has no targets: any row will do.
+        # An anchor has no targets past the stream's end, so any row will do.
         rows = stream[np.minimum(anchors + done, len(stream) - 1)]
         answers, state = step.run(rows[None], ones, state)
         wanted = np.flatnonzero(targets - begins == done + 1)
@@ -78,18 +80,20 @@ def anchored(step: Engine, stream: Vectors, targets: Targets, window: int) -> Ve
     return predicted
 
 
-def as_before_packing(stream: Vectors, seed: int = 0) -> Vectors:
-    """The sample is stored in 8 bits, as a compact history stores: a second time would cost
-    nothing. So each value is moved within the step it was rounded to, at random."""
+def with_rounding_noise(stream: Vectors, seed: int = 0) -> Vectors:
+    """Undo the sample's 8-bit rounding by adding random noise of half a step.
+
+    Without that, a compact history, which rounds to the same steps, would seem to lose nothing.
+    """
     step = np.abs(stream).max(axis=1, keepdims=True) / np.float32(127)
     noise = np.random.default_rng(seed).uniform(-0.5, 0.5, stream.shape).astype(np.float32)
-    moved: Vectors = stream + noise * step
-    moved /= np.linalg.norm(moved, axis=1, keepdims=True)
-    return moved
+    noisy: Vectors = stream + noise * step
+    noisy /= np.linalg.norm(noisy, axis=1, keepdims=True)
+    return noisy
 
 
 def compact(stream: Vectors) -> Vectors:
-    """What a compact history gives back for it."""
+    """`stream` after a round trip through a compact history."""
     history = History(len(stream), stream.shape[1], compact=True)
     history.append(stream)
     return history.last(len(stream))
@@ -103,7 +107,10 @@ def measure(
     pool_size: int,
     each: Each = iter,
 ) -> list[ServingMode]:
-    """The ways to serve a session past `window`, exact first. Raises `ValueError`: no such pool."""
+    """Measure every way to serve a session past `window`, `exact` first.
+
+    Raises `ValueError` if the stream is too short for the pool.
+    """
     pool = candidate_pool.draw_pool("random", len(stream), pool_size, 0, first=window + 1)
     targets = pool.targets
     reference = exact(full, stream, targets, window, each)
@@ -151,7 +158,7 @@ def main() -> None:
 
 
 def _print_all(args: argparse.Namespace) -> None:
-    stream = as_before_packing(load_vectors())
+    stream = with_rounding_noise(load_vectors())
     print(f"{args.pool} random positions past the window, seed 0, of the sample's {len(stream)}.\n")
     print("| version | way | Hit@5 | gained, lost | mean cosine with exact | smallest |")
     print("|---|---|---:|---:|---:|---:|")
@@ -164,7 +171,7 @@ def _print_all(args: argparse.Namespace) -> None:
         window = files.manifest.context_window
         for line in measure(full, steps, stream, window, args.pool, _tracked):
             print(
-                f"| {version} | {line.way} | {line.hit_at_5:.1%} | {line.gained}, {line.lost} "
+                f"| {version} | {line.name} | {line.hit_at_5:.1%} | {line.gained}, {line.lost} "
                 f"| {line.mean_cosine:.5f} | {line.min_cosine:.5f} |"
             )
 

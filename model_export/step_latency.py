@@ -1,7 +1,7 @@
-"""How long one step takes where the export runs: what a rollout's gate may ask for.
+"""Measures the latency of one step on the exporting machine, for a rollout's gate.
 
-A duration belongs to its machine, so the machine is recorded beside it; a gate
-on it holds for services that run on one like it.
+The machine is recorded with the latency, because the gate is only meaningful for services on
+machines like it.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ def measure(
     steps: int = STEPS,
     now: Callable[[], float] = time.perf_counter,
 ) -> StepLatency:
-    """Run one session of `steps` single vectors and take the percentiles.
+    """Run one session of `steps` single vectors and compute the latency percentiles.
 
-    The engine's bare time: no queue, no HTTP. `now` in seconds; the first
-    `WARM_UP_STEPS` more are not counted.
+    Measures the engine alone, without queue or HTTP, after `WARM_UP_STEPS` further steps. `now`
+    returns seconds.
     """
     sizes = engine.dimensions
     vector = np.full((1, 1, sizes.dim), sizes.dim**-0.5, np.float32)
     state = np.zeros((sizes.layers, 1, sizes.hidden), np.float32)
     one = np.ones(1, np.int32)
-    took = []
+    latencies = []
     for step in range(WARM_UP_STEPS + steps):
-        begun = now()
+        started = now()
         _, state = engine.run(vector, one, state)
         ended = now()
         if step >= WARM_UP_STEPS:
-            took.append(1000 * (ended - begun))
-    p50, p95 = np.quantile(took, (0.5, 0.95))
+            latencies.append(1000 * (ended - started))
+    p50, p95 = np.quantile(latencies, (0.5, 0.95))
     return StepLatency(
         steps=steps,
         p50_ms=float(p50),
@@ -55,7 +55,7 @@ def measure(
 
 
 def machine() -> str:
-    """The processor's name and how many cores this process may use."""
+    """The processor's name and the number of cores that this process may use."""
     name = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -1,10 +1,9 @@
-"""The graph as a tracing exporter writes it: nothing folded. The measure of `nextvec bench`.
+"""The graph that a tracing exporter would write, unfolded. A baseline of `nextvec bench`.
 
-Operator for operator what `torch.onnx.export(dynamo=True)` of torch 2.13 makes of
-the modules: the constant content is joined to every input vector, so that the
-first layer is twice as wide; LayerNorms keep their scale and shift; the memory
-is read as it stands; linear layers are `Gemm` with a transposed weight. What
-ONNX Runtime folds by itself at load it may fold here too. Never served.
+It has the operators that `torch.onnx.export(dynamo=True)` of torch 2.13 generates: the constant
+content is concatenated to every input vector, so the first layer is twice as wide; LayerNorms
+keep their scale and shift; the memory is read unchanged; linear layers are `Gemm` with a
+transposed weight. ONNX Runtime applies its own folding at load as usual. Never served.
 
     python -m model_export.unfolded_graph CHECKPOINT GRAPH
 """
@@ -29,10 +28,10 @@ _STATE_SHAPE: list[int | str] = [LAYERS, "batch", HIDDEN]
 
 
 def build(model: MemoryAugmentedGRU) -> onnx.ModelProto:
-    """The graph of `model` with the contract's inputs and outputs.
+    """The graph of `model` with the inputs and outputs of `gru_graph.build`.
 
-    All rows run to the end of `vectors` `[time, batch, dim]`: `lengths` is an input
-    for the engine's sake and is not read.
+    The engine needs the input `lengths`, but the graph does not read it: all rows run to the end
+    of `vectors` `[time, batch, dim]`.
     """
     writer = _UnfoldedGraphWriter(
         {name: value.numpy() for name, value in model.state_dict().items()}
@@ -105,7 +104,7 @@ def _gru(writer: _UnfoldedGraphWriter, layer: int, sequence: str) -> tuple[str, 
 
 
 class _UnfoldedGraphWriter:
-    """Nodes in order; a module's weight becomes an initializer when it is first used."""
+    """Writes the graph; a module's weight becomes an initializer at its first use."""
 
     def __init__(self, weights: dict[str, NDArray[np.float32]]) -> None:
         self.weights = weights
@@ -162,5 +161,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     loaded = checkpoint.load(Path(sys.argv[1]))
     if not isinstance(loaded, MemoryAugmentedGRU):
-        raise SystemExit(f"{sys.argv[1]}: is of {loaded.ARCHITECTURE}, which has no direct form")
+        raise SystemExit(f"{sys.argv[1]}: is of {loaded.ARCHITECTURE}, which has no unfolded graph")
     Path(sys.argv[2]).write_bytes(serialise(build(loaded)))

@@ -1,8 +1,8 @@
-"""The weights as inference needs them: everything constant computed once.
+"""Folds a model's constants into the weights that inference multiplies by.
 
-Dropout and `memory.write_gate` have no part in inference; a layer's affine
-parameters move into the linear layer that follows it. All products are taken
-in float64 and rounded to float32 at the end.
+Dropout and `memory.write_gate` are not used in inference. The affine parameters of a LayerNorm
+move into the linear layer after it. All products are computed in float64 and rounded to float32
+at the end.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _Float64 = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class GRULayer:
-    """One layer in ONNX's form: gates stacked update, reset, new (z, r, h).
+    """One layer in ONNX's form, with the gates stacked update, reset, new (z, r, h).
 
     `w` `[1, 3 hidden, inputs]`, `r` `[1, 3 hidden, hidden]`, `b` `[1, 6 hidden]`
-    (the input's biases, then the recurrence's).
+    (the biases of the input, then of the recurrence).
     """
 
     w: Float32
@@ -45,12 +45,13 @@ class Linear:
 
 @dataclass(frozen=True)
 class FoldedWeights:
-    """What one step of inference multiplies by.
+    """The weights of one inference step.
 
-    `query` gives the memory query, needed for its length alone; `scores` the
-    same query times every normalised slot; `content` `[slots, hidden]` what the
-    fusion layer makes of each slot; `fusion` its half for the GRU's output;
-    `expand` and `output` are the two layers of the head.
+    - `query`: the memory query, needed only for its length.
+    - `scores`: the product of the query with every normalised slot.
+    - `content` `[slots, hidden]`: the fusion layer's projection of each slot.
+    - `fusion`: the fusion layer's half for the GRU's output.
+    - `expand` and `output`: the two layers of the head.
     """
 
     gru: tuple[GRULayer, ...]
@@ -65,7 +66,7 @@ class FoldedWeights:
 
 
 def fold(model: MemoryAugmentedGRU) -> FoldedWeights:
-    """Fold `model`'s constants for inference; `model` is left as it is."""
+    """Fold the constants of `model`, which is not changed."""
     exact = copy.deepcopy(model).double().eval()
     memory = exact.memory
     fuse, norm = exact.fusion[0], exact.fusion[3]
@@ -99,7 +100,7 @@ def _gru_layers(exact: MemoryAugmentedGRU) -> Iterator[GRULayer]:
             for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         )
         if layer == 0:
-            # The input is [scale * normed + shift, content]; shift and content never change.
+            # The input is [scale * normed + shift, content], where shift and content are constants.
             content = exact.memory.read(w.new_zeros(HIDDEN))
             input_bias = input_bias + w[:, :DIM] @ exact.input_norm.bias + w[:, DIM:] @ content
             w = w[:, :DIM] * exact.input_norm.weight
@@ -112,7 +113,7 @@ def _gru_layers(exact: MemoryAugmentedGRU) -> Iterator[GRULayer]:
 
 
 def _onnx_gates(stacked: torch.Tensor) -> torch.Tensor:
-    """From PyTorch's order of gates (reset, update, new) to ONNX's (update, reset, new)."""
+    """Reorder gates from PyTorch's order (reset, update, new) to ONNX's (update, reset, new)."""
     reset, update, new = stacked.chunk(3)
     return torch.cat([update, reset, new])
 

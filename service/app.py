@@ -90,8 +90,8 @@ def create_app(
         stable=settings.stable,
         plan=load_plan(settings.rollout.plan),
         interval_seconds=settings.rollout.interval_seconds,
-        on_record=outbox.news,
-        shadows=shadow.take,
+        on_record=outbox.wake,
+        take_shadow_stats=shadow.take,
     )
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Every metric name, label and bucket, over an injected registry."""
+"""Every metric with its name, labels and buckets, in an injected registry."""
 
 from __future__ import annotations
 
@@ -18,27 +18,26 @@ from service.exposition import Exposition
 from service.types import SHARES, Mode, RequestOutcome, Variant
 
 BUCKET_RATIO = math.sqrt(1.2)
-"""Two buckets are 1.2: for every edge τ, 1.2·τ is an edge too."""
+"""Two buckets make a factor of 1.2: for every edge τ, 1.2·τ is an edge too."""
 
 UNASSIGNED = "unassigned"
-"""The `variant` of requests the split did not place at random, or that were not the same
-work for both: those that override it, that first move a session to another version, and
-contexts of which one version remembers more. They are measured, and left out of the
-evidence by this label."""
+"""The `variant` label of requests that are measured but are not evidence: those that
+override the split, those that move a session to another version, and contexts of which the
+other version has cached more."""
 
 
 HIT_RANKS = (1, 5, 10)
 """The k of Hit@k."""
 
 FEEDBACK_RESULTS = ("counted", "repeated", "prediction_not_found", "prediction_gone")
-"""What became of a label; the last two are the errors' codes."""
+"""The results of a label; the last two are error codes."""
 
 _COSINES = tuple(round(0.1 * i, 1) for i in range(11))
 
 
 @dataclass(frozen=True)
-class Total:
-    """How many, and how long they took in all."""
+class DurationTotal:
+    """A count of events, and their total duration in seconds."""
 
     count: int
     seconds: float
@@ -48,10 +47,10 @@ class Total:
 class Usage:
     """What a version has done: requests, predictions, and runs of its engine."""
 
-    succeeded: Total
-    failed: Total
-    queue: Total
-    inference: Total
+    succeeded: DurationTotal
+    failed: DurationTotal
+    queue: DurationTotal
+    inference: DurationTotal
     runs: int
 
 
@@ -62,69 +61,72 @@ def duration_buckets(top: float, bottom: float = 0.000_2) -> tuple[float, ...]:
 
 
 def new_registry() -> CollectorRegistry:
-    """A registry of one's own: nothing in this service is registered globally."""
-    # One more series for each of some thousand label sets, which nobody reads.
+    """A new registry: the service registers nothing globally."""
+    # The `_created` series would double some thousand label sets, and nobody reads them.
     disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's own gap
     return CollectorRegistry()
 
 
 class Metrics:
-    """The service's instruments.
+    """The service's metrics.
 
-    `timeout` (seconds) is the longest a request may take: the top bucket edge
-    lies above it, or both variants would saturate there and compare as equal.
+    `timeout` is the longest a request may take, in seconds. The top bucket edge lies above
+    it; otherwise both variants would saturate there and compare as equal.
     """
 
     def __init__(self, registry: CollectorRegistry, timeout: float) -> None:
         self.registry = registry
-        # The library looks a label set up under a lock, a dozen microseconds each.
+        # Cached, because the library looks up a label set under a lock, in about 12 µs.
         self._requests: dict[tuple[str, str, Mode, RequestOutcome], Histogram] = {}
         self._engines: dict[tuple[str, str, Mode], tuple[Histogram, Histogram]] = {}
         self.edges = duration_buckets(timeout)
         self.request_duration = Histogram(
             "nextvec_request_duration_seconds",
-            "From the request's vectors at hand to its prediction ready.",
+            "Time from the arrival of a request's vectors to its prediction.",
             ("variant", "version", "mode", "outcome"),
             buckets=self.edges,
             registry=registry,
         )
         self.queue_duration = Histogram(
             "nextvec_queue_duration_seconds",
-            "Waiting for the engine.",
+            "Time a prediction waited for the engine.",
             ("variant", "version"),
             buckets=self.edges,
             registry=registry,
         )
         self.inference_duration = Histogram(
             "nextvec_inference_duration_seconds",
-            "In the engine, the batch it was part of included.",
+            "Time in the engine, for the whole batch of the prediction.",
             ("variant", "version", "mode"),
             buckets=self.edges,
             registry=registry,
         )
         self.batch_size = Histogram(
             "nextvec_batch_size",
-            "Requests that ran together.",
+            "Jobs that ran in one batch.",
             ("version",),
             buckets=(1, 2, 4, 8, 16, 32, 64),
             registry=registry,
         )
-        self.sessions = Gauge("nextvec_sessions", "Sessions kept.", registry=registry)
+        self.sessions = Gauge("nextvec_sessions", "Sessions in memory.", registry=registry)
         self.session_bytes = Gauge(
-            "nextvec_session_bytes", "Memory of the sessions kept.", registry=registry
+            "nextvec_session_bytes", "Memory of all sessions.", registry=registry
         )
         self.queue_length = Gauge(
-            "nextvec_queue_length", "Requests waiting.", ("version",), registry=registry
+            "nextvec_queue_length",
+            "Jobs waiting for the engine.",
+            ("version",),
+            registry=registry,
         )
         self.version_info = Gauge(
             "nextvec_version_info",
-            "1 for every version loaded: where it runs, and the precision of its steps.",
+            "1 for each loaded version, its execution provider, and the precision of its steps.",
             ("version", "provider", "precision"),
             registry=registry,
         )
         self.prefix_cache = Counter(
             "nextvec_prefix_cache_vectors_total",
-            "Vectors of whole contexts: known from an earlier one, or run.",
+            "Vectors of whole contexts: found in the prefix cache (hit), or run (miss).",
             ("result",),
             registry=registry,
         )
@@ -132,33 +134,33 @@ class Metrics:
         self.prefix_misses = self.prefix_cache.labels("miss")
         self.online_cosine = Histogram(
             "nextvec_online_cosine",
-            "Cosine of a prediction with the vector that came; below 0 it counts as 0.",
+            "Cosine of a prediction with the vector that came next; negative values count as 0.",
             ("variant",),
             buckets=_COSINES,
             registry=registry,
         )
         self.online_predictions = Counter(
             "nextvec_online_predictions_total",
-            "Predictions ranked among other sessions' vectors.",
+            "Predictions that were ranked among other sessions' vectors.",
             ("variant",),
             registry=registry,
         )
         self.online_hits = Counter(
             "nextvec_online_hits_total",
-            "Those whose true vector was among the k nearest.",
+            "Ranked predictions whose true vector was among the k nearest.",
             ("variant", "k"),
             registry=registry,
         )
         self.online_key_share = Histogram(
             "nextvec_online_key_share",
-            "Routing keys by the share of Hit@5 in their first predictions of a step.",
+            "Routing keys by their Hit@5 over their first predictions in a step.",
             ("variant", "version"),
             buckets=SHARES,
             registry=registry,
         )
         self.online_dropped = Counter(
             "nextvec_online_dropped_total",
-            "Predictions not scored: more came than could be.",
+            "Predictions that were not scored because the queue was full.",
             registry=registry,
         )
         self.feedback = Counter(
@@ -171,7 +173,7 @@ class Metrics:
             self.feedback.labels(result)
         self.rollout_info = Gauge(
             "nextvec_rollout_info",
-            "1 for the present phase and versions.",
+            "1 for the current phase and versions.",
             ("phase", "stable", "canary"),
             registry=registry,
         )
@@ -189,39 +191,39 @@ class Metrics:
         )
         self.guardrail_log_evidence = Gauge(
             "nextvec_guardrail_log_evidence",
-            "ln E of the sequential test; the verdict falls at its bound.",
+            "Log evidence (ln E) of the sequential test; it decides at its bound.",
             ("guardrail", "side"),
             registry=registry,
         )
         self.guardrail_log_bound = Gauge(
             "nextvec_guardrail_log_bound",
-            "Where the verdict falls: ln(1/alpha) for this guardrail's share; 0 while it is off.",
+            "Log bound ln(1/alpha) at which the guardrail decides; 0 while it is off.",
             ("guardrail", "side"),
             registry=registry,
         )
         self.guardrail_ratio = Gauge(
             "nextvec_guardrail_ratio",
-            "Canary's figure over stable's, as last estimated; for people, not the verdict.",
+            "Last estimate of canary over stable; informative, not used by the verdict.",
             ("guardrail",),
             registry=registry,
         )
 
         self.webhook_deliveries = Counter(
             "nextvec_webhook_deliveries_total",
-            "Transitions told to a webhook, failed tries, and transitions given up.",
+            "Webhook deliveries: delivered transitions, failed attempts, dropped transitions.",
             ("webhook", "result"),
             registry=registry,
         )
         self.webhook_backlog = Gauge(
             "nextvec_webhook_backlog",
-            "Transitions that a webhook has not been told yet.",
+            "Transitions that are not yet delivered to a webhook.",
             ("webhook",),
             registry=registry,
         )
 
         self.shadow_copies = Counter(
             "nextvec_shadow_copies_total",
-            "Copies of requests for the canary in a shadow step.",
+            "Copies of requests that the canary ran in a shadow step, by result.",
             ("result",),
             registry=registry,
         )
@@ -229,14 +231,14 @@ class Metrics:
             self.shadow_copies.labels(result)
         self.shadow_inference = Histogram(
             "nextvec_shadow_inference_duration_seconds",
-            "In the engine, of copies that were the same work for both versions.",
+            "Time in the engine of copies that were the same work for both versions.",
             ("version", "mode"),
             buckets=self.edges,
             registry=registry,
         )
         self.shadow_agreement = Gauge(
             "nextvec_shadow_agreement_ratio",
-            "Mean cosine of the canary's predictions with stable's, -1..1, in the shadow step.",
+            "Mean cosine of the canary's predictions with stable's in the shadow step, -1..1.",
             ("version",),
             registry=registry,
         )
@@ -244,7 +246,7 @@ class Metrics:
         self._exposition = Exposition(registry)
 
     def render(self) -> bytes:
-        """The registry as Prometheus text."""
+        """Render the registry in the Prometheus text format."""
         return self._exposition.render()
 
     def observe_request(
@@ -261,7 +263,7 @@ class Metrics:
     def observe_engine(
         self, variant: str, version: str, mode: Mode, queue_seconds: float, seconds: float
     ) -> None:
-        """Note how long one prediction waited for its engine, and was in it.
+        """Observe one prediction's time in the queue and in the engine, in seconds.
 
         `variant` is a variant's name, or `UNASSIGNED`.
         """
@@ -277,17 +279,16 @@ class Metrics:
         series[1].observe(seconds)
 
     def show_versions(self, loaded: Iterable[tuple[str, str, str]]) -> None:
-        """Those that are loaded: version, provider, precision."""
+        """Set the loaded versions: (version, provider, precision)."""
         self.version_info.clear()
         for labels in loaded:
             self.version_info.labels(*labels).set(1)
 
     def expect(self, versions: Iterable[tuple[Variant | None, str]]) -> None:
-        """Create every label set of these at 0, before its first event.
+        """Create every label set of these versions at 0, before its first event.
 
-        No variant: a version that is loaded and has no part in the split. A
-        series that appears at 1 has lost its first increment to whoever computes
-        differences.
+        The variant is None for a loaded version outside the split. A series that first
+        appears at 1 loses its first increment for everybody who computes differences.
         """
         for variant, version in versions:
             for label in [UNASSIGNED] if variant is None else [variant.value, UNASSIGNED]:
@@ -305,7 +306,7 @@ class Metrics:
             self.queue_length.labels(version)
 
     def expect_webhook(self, name: str) -> None:
-        """Create its label sets at 0."""
+        """Create the webhook's label sets at 0."""
         for result in ("delivered", "failed", "dropped"):
             self.webhook_deliveries.labels(name, result)
         self.webhook_backlog.labels(name)
@@ -318,7 +319,7 @@ class Metrics:
         self.online_key_share.labels(variant.value, version)
 
     def usage(self, version: str) -> Usage:
-        """Of `version`, in all its roles, since the service began. Takes milliseconds."""
+        """What `version` has done in all roles since the start. Takes milliseconds."""
 
         def succeeded(labels: dict[str, str]) -> bool:
             return labels["outcome"] == RequestOutcome.OK
@@ -334,11 +335,11 @@ class Metrics:
 
 def _total(
     histogram: Histogram, version: str, wanted: Callable[[dict[str, str]], bool] = lambda _: True
-) -> Total:
+) -> DurationTotal:
     found = {"count": 0.0, "sum": 0.0}
     for metric in histogram.collect():
         for sample in metric.samples:
             kind = sample.name.rpartition("_")[2]
             if kind in found and sample.labels["version"] == version and wanted(sample.labels):
                 found[kind] += sample.value
-    return Total(int(found["count"]), found["sum"])
+    return DurationTotal(int(found["count"]), found["sum"])

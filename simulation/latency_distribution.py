@@ -1,4 +1,4 @@
-"""How long requests take: a distribution, from two figures or from what was measured."""
+"""How long requests take: a distribution from two figures, or from a measurement."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LEAST = 1000
 
 
 class LatencyError(Exception):
-    """The file does not hold latencies; the text says what it should."""
+    """The file does not contain latencies. The text says what it should contain."""
 
 
 class LatencyDistribution(Protocol):
@@ -33,11 +33,11 @@ class LatencyDistribution(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is, for the report."""
+        """A description for the report."""
         ...
 
     def within(self, seconds: Array) -> Array:
-        """The share of requests that take at most so long, 0..1, of the same shape."""
+        """The share of requests, 0..1, that take at most these times; of the same shape."""
         ...
 
 
@@ -59,9 +59,9 @@ class LognormalLatency:
 
 @dataclass(frozen=True, slots=True)
 class EmpiricalLatency:
-    """`shares[i]` of the requests took at most `seconds[i]`; log-linear in between.
+    """A measured distribution: `shares[i]` of the requests took at most `seconds[i]`.
 
-    Beyond the last one nothing is known but that it was longer.
+    The interpolation is log-linear. Requests beyond the last time took longer.
     """
 
     name: str
@@ -73,33 +73,35 @@ class EmpiricalLatency:
 
 
 def load(path: Path) -> LatencyDistribution:
-    """The latencies of stable in a file: a load test's `report.json`, or a copy of `/metrics`.
+    """Stable's latencies from a load test's `report.json`, or from a copy of `/metrics`.
 
-    A report holds percentiles alone: the answer is the lognormal through its P50
-    and P95. The histogram in `/metrics` is taken as it is, of the mode with the
-    most requests. Raises `LatencyError`.
+    A report has only percentiles, so the result is the lognormal through its P50 and P95.
+    From `/metrics` it is the histogram of the mode with the most requests. Raises
+    `LatencyError`.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise LatencyError(f"{path} cannot be read ({error}); {_WANTED}") from error
+        raise LatencyError(f"{path} cannot be read ({error}); {_EXPECTED}") from error
     try:
         return _report(path, text) if text.lstrip().startswith("{") else _metrics(path, text)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise LatencyError(f"{path} is neither of the two ({error!r}); {_WANTED}") from error
+        raise LatencyError(
+            f"{path} is neither a report nor a copy of /metrics ({error!r}); {_EXPECTED}"
+        ) from error
 
 
-_WANTED = "give a load test's report.json, or what /metrics answered"
+_EXPECTED = "pass a load test's report.json, or a copy of /metrics"
 
 
 def _report(path: Path, text: str) -> LognormalLatency:
     rows = [row for row in json.loads(text)["rows"] if row["variant"] == Variant.STABLE.value]
     if not rows:
-        raise LatencyError(f"{path} has no row of stable's; drive a load test that reaches it")
+        raise LatencyError(f"{path} has no row for stable; run a load test that reaches it")
     row = max(rows, key=lambda row: int(row["count"]))
     p50, p95 = float(row["p50"]), float(row["p95"])
     if not 0 < p50 < p95 < math.inf:
-        raise LatencyError(f"{path}: P50 {p50:g} and P95 {p95:g} s make no distribution")
+        raise LatencyError(f"{path}: P50 {p50:g} s and P95 {p95:g} s are not a distribution")
     return LognormalLatency(p50, math.log(p95 / p50) / Z95)
 
 
@@ -122,8 +124,8 @@ def _metrics(path: Path, text: str) -> EmpiricalLatency:
     total = buckets.get(math.inf, 0.0)
     if not total >= _LEAST:
         raise LatencyError(
-            f"{path} has {total:g} requests of stable's in {_FAMILY}, {_LEAST} wanted; "
-            "drive a longer load test before it is copied"
+            f"{path} has {total:g} stable requests in {_FAMILY}, but {_LEAST} are needed; "
+            "run a longer load test before copying it"
         )
     edges = sorted(edge for edge in buckets if edge < math.inf)
     return EmpiricalLatency(

@@ -1,4 +1,4 @@
-"""The picture: how often and how soon a canary is rolled back, against what it deserves."""
+"""The plot: how often and how soon a canary is rolled back, by its latency ratio."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _GREY = "#7f7f7f"
 
 
 def draw(rows: Sequence[SimulationRow], plan: RolloutPlan, title: str, path: Path) -> None:
-    """Both curves in one PNG."""
+    """Write both charts into one PNG."""
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     figure.suptitle(title, fontsize=10)
     left, right = figure.subplots(1, 2)

@@ -1,7 +1,7 @@
-"""Rules in common use that compare point estimates, on the same traffic.
+"""Common rules that compare point estimates, judging the same traffic as the guardrails.
 
-They see the first step's weight from the first second to the horizon, without
-warm-up: it would only delay what they say.
+They judge the first step's weight from the first second to the horizon. They have no
+warm-up, which would only delay their decisions.
 """
 
 from __future__ import annotations
@@ -18,46 +18,47 @@ from simulation.scenario import Scenario, SimulatedTraffic
 
 WINDOW_SECONDS = 60.0
 FAILURES = 5
-"""Failed checks that roll back; Flagger calls it the threshold, and 5 is in its examples."""
+"""How many failed checks roll back: Flagger's `threshold`, which is 5 in its examples."""
 
 
 class PointEstimateRule(StrEnum):
-    """A rule. Both compare the arms' P95 over the last minute with the plan's ratio."""
+    """A rule on the arms' P95s over the last minute, compared with the plan's ratio."""
 
     WINDOWED = "P95 of 1 min"
-    """At every look; the first excess rolls back."""
+    """Checked at every evaluation; the first excess rolls back."""
     CUMULATIVE = "5 failures"
-    """Once a minute; the fifth excess rolls back, in a row or not."""
+    """Checked once a minute; the fifth excess rolls back, whether consecutive or not."""
 
 
-def play(
-    rival: PointEstimateRule,
+def rollback_delay(
+    rule: PointEstimateRule,
     scenario: Scenario,
     traffic: SimulatedTraffic,
     plan: RolloutPlan,
     rng: np.random.Generator,
 ) -> float | None:
-    """Seconds until the rule rolls back; None if it does not until the horizon."""
+    """Seconds until the rule rolls back; None if it does not before the horizon."""
     share = next(step.weight_bp for step in plan.steps if not step.shadow) / 10_000
-    looks = scenario.looks - 1
+    evaluations = scenario.looks - 1
     width = max(1, round(WINDOW_SECONDS / scenario.interval))
     arms = [
-        rng.poisson(means[:looks] * part * scenario.interval).astype(np.float64)
+        rng.poisson(means[:evaluations] * part * scenario.interval).astype(np.float64)
         for means, part in ((traffic.stable, 1 - share), (traffic.canary, share))
     ]
     stable, canary = (
         percentile(_windows(counts, width), traffic.edges, plan.quantile) for counts in arms
     )
-    # Row i is the window that ends with look i + width. Without requests there is no excess.
+    # Row i is the window that ends at evaluation i + width. Without requests, no excess.
     with np.errstate(invalid="ignore"):
         over = canary > plan.ratio * stable
-    return _RULES[rival](over, scenario.interval, width)
+    return _RULES[rule](over, scenario.interval, width)
 
 
 def percentile(counts: Array, edges: tuple[float, ...], quantile: float) -> Array:
-    """Seconds by row of `counts` (as in `Traffic`); NaN of nothing, infinite in +Inf.
+    """The percentile in seconds of each row of `counts` (columns as in `SimulatedTraffic`).
 
-    Interpolated geometrically within the bucket, as `service.rollout.analysis.counters` does.
+    NaN without requests, infinite in the +Inf bucket. The interpolation within a bucket is
+    geometric, as in `service.rollout.analysis.counters`.
     """
     reached = counts[:, : len(edges)].cumsum(axis=1)
     need = quantile * counts.sum(axis=1)
@@ -75,7 +76,7 @@ def percentile(counts: Array, edges: tuple[float, ...], quantile: float) -> Arra
 
 
 def _windows(counts: Array, width: int) -> Array:
-    """Sums of `width` rows that follow each other."""
+    """Sums of `width` consecutive rows."""
     total = np.vstack([np.zeros_like(counts[:1]), counts.cumsum(axis=0)])
     sums: Array = total[width:] - total[:-width]
     return sums

@@ -1,4 +1,4 @@
-"""Many rollouts of canaries that predict worse, as a table."""
+"""Many simulated rollouts of canaries that predict worse, and their table."""
 
 from __future__ import annotations
 
@@ -11,26 +11,30 @@ from pathlib import Path
 import orjson
 
 from service.rollout.plan.rollout_plan import RolloutPlan
-from simulation.parallel import CHUNK, in_processes
+from simulation.batches import BATCH_SIZE
+from simulation.process_pool import map_in_processes
 from simulation.quality_rollout import SimulatedQualityRollout, simulate_quality_rollouts
 from simulation.sessions import SimulatedSessions
-from simulation.simulation_row import TimePercentiles, wilson
+from simulation.simulation_row import TimePercentiles, wilson_interval
 
 RATIOS = (1.0, 0.9, 0.8, 0.7, 0.5)
 HEADINGS = ("units", "canary's Hit@5", "rolled back, %", "predictions", "keys", "s", "passed, s")
 NOTES = (
-    "Units: what counts once, a routing key as in the service, or every prediction, as a "
-    "comparison. Canary's Hit@5: over stable's; the plan lets it fall to what must be kept. "
-    "Rolled back: with the 95 % interval. Predictions, keys: the canary's until the rollback, "
-    "median/90th percentile of the rollouts that had one; s: until then, over all. "
-    "Passed: until the first pass, over all."
+    "Units: what counts once: a routing key, as in the service, or every prediction, for "
+    "comparison. Canary's Hit@5: as a multiple of stable's. Rolled back: with the 95 % interval. "
+    "Predictions, keys: the canary's until the rollback, as median/90th percentile of the rolled "
+    "back rollouts. s: seconds until the rollback, over all rollouts. Passed: seconds until the "
+    "first pass, over all rollouts."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class QualityRow:
-    """What rollouts of one canary showed. `predictions` and `keys`: median and 90th percentile
-    of those rolled back, None without any. Times in seconds, over all rollouts."""
+    """The results of many rollouts of one canary.
+
+    `predictions` and `keys`: median and 90th percentile of the rollouts that were rolled
+    back, None without any. Times are in seconds over all rollouts.
+    """
 
     by_key: bool
     ratio: float
@@ -45,21 +49,21 @@ class QualityRow:
 
     @classmethod
     def of(
-        cls, ratio: float, played: Sequence[SimulatedQualityRollout], *, by_key: bool
+        cls, ratio: float, rollouts: Sequence[SimulatedQualityRollout], *, by_key: bool
     ) -> QualityRow:
-        back = [p for p in played if p.rolled_back]
-        low, high = wilson(len(back), len(played))
+        back = [p for p in rollouts if p.rolled_back]
+        low, high = wilson_interval(len(back), len(rollouts))
         return cls(
             by_key=by_key,
             ratio=ratio,
-            rollouts=len(played),
+            rollouts=len(rollouts),
             rolled_back=len(back),
             low=low,
             high=high,
-            predictions=_middle([p.predictions for p in back]),
-            keys=_middle([p.keys for p in back]),
-            seconds=TimePercentiles.of([p.seconds if p.rolled_back else None for p in played]),
-            passed=TimePercentiles.of([p.passed for p in played]),
+            predictions=_percentiles([p.predictions for p in back]),
+            keys=_percentiles([p.keys for p in back]),
+            seconds=TimePercentiles.of([p.seconds if p.rolled_back else None for p in rollouts]),
+            passed=TimePercentiles.of([p.passed for p in rollouts]),
         )
 
 
@@ -74,18 +78,20 @@ def run(
     processes: int,
     advanced: Callable[[int], None],
 ) -> list[QualityRow]:
-    """A row for each ratio; with `compare` also with predictions as units. `advanced` hears
-    how many rollouts are over."""
+    """One row for each ratio, and with `compare` one more with predictions as units.
+
+    `advanced` is called with the number of rollouts that have just finished.
+    """
     kinds = [
         (by_key, ratio) for by_key in ([True, False] if compare else [True]) for ratio in ratios
     ]
-    starts = range(0, rollouts, CHUNK)
+    starts = range(0, rollouts, BATCH_SIZE)
     tasks = [
         partial(
             simulate_quality_rollouts,
             replace(sessions, ratio=ratio),
             plan,
-            min(CHUNK, rollouts - start),
+            min(BATCH_SIZE, rollouts - start),
             (seed, i, start),
             by_key=by_key,
         )
@@ -93,7 +99,7 @@ def run(
         for start in starts
     ]
     done: list[SimulatedQualityRollout] = []
-    for batch in in_processes(_call, tasks, processes):
+    for batch in map_in_processes(_call, tasks, processes):
         done += batch
         advanced(len(batch))
     return [
@@ -103,7 +109,7 @@ def run(
 
 
 def cells(row: QualityRow) -> tuple[str, ...]:
-    """As text, under `HEADINGS`."""
+    """A row's table cells, one for each of `HEADINGS`."""
     return (
         "keys" if row.by_key else "predictions",
         f"{row.ratio:g}×",
@@ -116,15 +122,15 @@ def cells(row: QualityRow) -> tuple[str, ...]:
 
 
 def write(settings: Mapping[str, object], rows: Sequence[QualityRow], directory: Path) -> None:
-    """`quality.json` and `quality.md`."""
+    """Write `quality.json` and `quality.md`."""
     directory.mkdir(parents=True, exist_ok=True)
     found = {"settings": settings, "rows": [asdict(row) for row in rows]}
     option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
     (directory / "quality.json").write_bytes(orjson.dumps(found, option=option))
     table = [HEADINGS, ("---",) * len(HEADINGS), *(cells(row) for row in rows)]
-    told = "; ".join(f"{name} {value}" for name, value in settings.items())
+    listed = "; ".join(f"{name} {value}" for name, value in settings.items())
     lines = [f"| {' | '.join(line)} |" for line in table]
-    text = ["# Simulated quality", "", *lines, "", NOTES, "", f"Settings: {told}.", ""]
+    text = ["# Simulated quality", "", *lines, "", NOTES, "", f"Settings: {listed}.", ""]
     (directory / "quality.md").write_text("\n".join(text), encoding="utf-8")
 
 
@@ -132,7 +138,7 @@ def _call(task: Callable[[], list[SimulatedQualityRollout]]) -> list[SimulatedQu
     return task()
 
 
-def _middle(counts: Sequence[int]) -> tuple[int, int] | None:
+def _percentiles(counts: Sequence[int]) -> tuple[int, int] | None:
     ordered = sorted(counts)
     if not ordered:
         return None

@@ -1,4 +1,4 @@
-"""What a simulated rollout meets: traffic, latencies and how the canary differs."""
+"""The scenario of a simulated rollout: traffic, latencies and how the canary differs."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from service.settings import LimitSettings
 from simulation.latency_distribution import Array, LatencyDistribution
 
 DRIFT_SECONDS = 3600.0
-"""The period of a drifting load."""
+"""The period of the latency drift."""
 
 BEFORE_SECONDS = 600.0
-"""Of stable's past that is known at the canary's first request."""
+"""How much of stable's past is known at the canary's first request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One canary under one load. Times in seconds, rates in requests a second.
+    """One canary under one load. Times in seconds, rates in requests per second.
 
-    `ratio`: the canary's latencies over stable's; `error_rate`: the share of the
-    canary's requests that end in a fault. The latencies of both arms are multiplied
-    by `drift` to the power of a sine of an hour's period; the rate grows evenly
-    to `ramp` times by the `horizon`. `slowdown` multiplies the latencies of both as long as
-    the canary has traffic: a device they share. For `stall` seconds within the first
-    minute of judging, the worst moment, the canary answers nothing.
+    `ratio`: the canary's latencies as a multiple of stable's. `error_rate`: the share of the
+    canary's requests that end in a fault. Both arms' latencies are multiplied by `drift` to
+    the power of a sine with a period of an hour. The rate grows evenly to `ramp` times by the
+    `horizon`. `slowdown` multiplies both arms' latencies while the canary has traffic, as on
+    a shared device. For `stall` seconds within the first minute of judging, the worst moment,
+    the canary answers nothing. An analysis runs every `interval`.
     """
 
     latency: LatencyDistribution
@@ -43,18 +43,18 @@ class Scenario:
 
     @property
     def looks(self) -> int:
-        """Looks until the horizon, at most."""
+        """The largest number of analysis runs until the horizon."""
         return math.floor(self.horizon / self.interval) + 1
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedTraffic:
-    """Expected requests a second between two looks, by look.
+    """Expected requests per second before each analysis run.
 
-    `stable` and `canary` have the shape [looks, buckets + 1], each row as if all
-    requests went to that arm: the durations, +Inf being empty, then the faults.
-    `before` is stable's, of shape [buckets + 1], in the `BEFORE_SECONDS` before the
-    canary's first; `stalled`, summing to 1, is what becomes of those who arrive in a stall.
+    `stable` and `canary` have the shape [runs, buckets + 1]. Each row is as if all requests
+    went to that arm: the durations by bucket, with +Inf empty, then the faults. `before`, of
+    shape [buckets + 1], is stable's in the `BEFORE_SECONDS` before the canary's first
+    request. `stalled` sums to 1: the outcome of requests that arrive during a stall.
     """
 
     edges: tuple[float, ...]
@@ -78,7 +78,7 @@ class SimulatedTraffic:
             _shares(scenario.latency, edges, level * scenario.ratio, scenario.error_rate)
             for level in levels
         ]
-        # Whoever arrives in a stall waits for its end: evenly from nothing to all of it.
+        # A request that arrives during a stall waits for its end: uniformly from 0 to all of it.
         waits = np.clip(np.array(edges) / max(scenario.stall, edges[0]), 0.0, 1.0)
         stalled = np.array([*np.diff(waits, prepend=0.0), 0.0, 1 - waits[-1]])
         return cls(
@@ -91,7 +91,7 @@ class SimulatedTraffic:
 
 
 def _level(scenario: Scenario, seconds: Array) -> Array:
-    """What the load makes of latencies at these times after the canary's first request."""
+    """The factor on latencies at these times in seconds after the canary's first request."""
     found: Array = scenario.drift ** np.sin(2 * math.pi * seconds / DRIFT_SECONDS)
     return found
 
@@ -99,8 +99,8 @@ def _level(scenario: Scenario, seconds: Array) -> Array:
 def _shares(
     latency: LatencyDistribution, edges: tuple[float, ...], level: float, errors: float
 ) -> Array:
-    """By bucket, for latencies of `level` times the distribution's; they sum to 1."""
+    """The share of requests by bucket, for latencies `level` times the distribution's."""
     within = latency.within(np.array(edges) / level)
     timed = np.diff(within, prepend=0.0) * (1 - errors)
-    # What the top edge does not hold has passed the service's deadline: a timeout, so a fault.
+    # Beyond the top edge a request has passed the service's deadline: a timeout, so a fault.
     return np.array([*timed, 0.0, max(0.0, 1 - timed.sum())])

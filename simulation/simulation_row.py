@@ -1,4 +1,4 @@
-"""What many rollouts of one scenario showed."""
+"""The results of many rollouts of one scenario, under one rule."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ _Z975 = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class TimePercentiles:
-    """Median and 90th percentile in seconds, over all cases: one in which it never
-    happened counts as endless, and None is a percentile among those."""
+    """Median and 90th percentile in seconds, over all cases.
+
+    A case in which the event never happened counts as infinite. None: the percentile is
+    infinite.
+    """
 
     median: float | None
     p90: float | None
@@ -32,10 +35,11 @@ class TimePercentiles:
 class SimulationRow:
     """One rule in one scenario.
 
-    `low` and `high` bound the rate of rollbacks, a 95 % interval. `delay` counts from
-    when the fault could first be judged (a rival's from its first second), `total`
-    from the canary's first requests or copies, as does `promotion`. `passing` is of
-    steps with a weight below 100 %; both are None for a rival, which is only asked for rollbacks.
+    `low` and `high` are the 95 % interval of the rollback rate. `delay` starts when the
+    fault could first be judged (for a point-estimate rule, in its first second). `total` and
+    `promotion` start with the canary's first requests or copies. `passing` is the time that
+    steps below 100 % took to pass. `passing` and `promotion` are None for a point-estimate
+    rule, which only decides on rollbacks.
     """
 
     rule: str
@@ -57,26 +61,26 @@ class SimulationRow:
         return self.rolled_back / self.rollouts
 
 
-def row(scenario: Scenario, played: Sequence[SimulatedRollout]) -> SimulationRow:
-    """The service's own figures; `played` must not be empty."""
-    back = [p.at if p.ending is RolloutEnding.ROLLED_BACK else None for p in played]
-    promoted = [p.at if p.ending is RolloutEnding.PROMOTED else None for p in played]
+def nextvec_row(scenario: Scenario, rollouts: Sequence[SimulatedRollout]) -> SimulationRow:
+    """The row of the service's own rollouts; there must be at least one."""
+    back = [p.at if p.ending is RolloutEnding.ROLLED_BACK else None for p in rollouts]
+    promoted = [p.at if p.ending is RolloutEnding.PROMOTED else None for p in rollouts]
     return _row(
         NEXTVEC,
         scenario,
         back,
-        [p.delay for p in played],
-        promoted=len(played) - promoted.count(None),
-        passing=TimePercentiles.of([seconds for p in played for seconds in p.passes]),
+        [p.delay for p in rollouts],
+        promoted=len(rollouts) - promoted.count(None),
+        passing=TimePercentiles.of([seconds for p in rollouts for seconds in p.passes]),
         promotion=TimePercentiles.of(promoted),
     )
 
 
 def point_estimate_row(
-    rival: PointEstimateRule, scenario: Scenario, delays: Sequence[float | None]
+    rule: PointEstimateRule, scenario: Scenario, delays: Sequence[float | None]
 ) -> SimulationRow:
-    """A rival's figures; `delays` must not be empty."""
-    return _row(rival.value, scenario, delays, delays, promoted=0, passing=None, promotion=None)
+    """The row of a point-estimate rule; there must be at least one delay."""
+    return _row(rule.value, scenario, delays, delays, promoted=0, passing=None, promotion=None)
 
 
 def _row(
@@ -90,7 +94,7 @@ def _row(
     promotion: TimePercentiles | None,
 ) -> SimulationRow:
     found = len(totals) - list(totals).count(None)
-    low, high = wilson(found, len(totals))
+    low, high = wilson_interval(found, len(totals))
     return SimulationRow(
         rule=rule,
         ratio=scenario.ratio,
@@ -107,17 +111,17 @@ def _row(
     )
 
 
-def wilson(count: int, of: int) -> tuple[float, float]:
-    """A 95 % interval for a share, 0..1 (Wilson 1927); `of` over 0."""
+def wilson_interval(count: int, total: int) -> tuple[float, float]:
+    """The 95 % interval of a share, 0..1 (Wilson 1927). `total` must be positive."""
     z2 = _Z975**2
-    share, scale = count / of, 1 + z2 / of
-    middle = (share + z2 / (2 * of)) / scale
-    half = _Z975 / scale * math.sqrt(share * (1 - share) / of + z2 / (4 * of**2))
+    share, scale = count / total, 1 + z2 / total
+    middle = (share + z2 / (2 * total)) / scale
+    half = _Z975 / scale * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2))
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _rank(ordered: Sequence[float], quantile: float) -> float | None:
-    """The nearest rank: no value between one that is there and one that never came."""
+    """The nearest rank, because there is no value between a finite and an infinite one."""
     if not ordered:
         return None
     found = ordered[math.ceil(quantile * len(ordered)) - 1]

@@ -1,1 +1,1 @@
-"""Corpus, recipes, training and evaluation of next-vector models."""
+"""Data sets, recipes, training and evaluation of next-vector models."""

@@ -1,7 +1,7 @@
-"""Rules without weights that a model has to beat.
+"""Baseline rules without trained weights, which a model has to beat.
 
-Each predicts position t of a stream from the vectors before it, as many as
-there are: `[n, dim]` float32 unit vectors, a row a target.
+A rule predicts position t of a stream from all vectors before it. Predictions are float32 unit
+vectors `[n, dim]`, one row for each target.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from corpora import candidate_pool, retrieval_metrics
 from corpora.retrieval_metrics import Vectors
 
 REACH = 20
-"""How many vectors the decayed mean looks back."""
+"""The number of vectors that the decayed mean reads."""
 
 DECAYS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 @dataclass(frozen=True)
 class BaselineRule:
-    """`normalise(sum of weights[i] * (vector at t - 1 - i, less the centre))`."""
+    """`normalise(sum of weights[i] * (vector at t - 1 - i, minus the centre))`."""
 
     name: str
     weights: tuple[float, ...]
     centre: Vectors | float = 0.0
 
     def predict(self, stream: Vectors, targets: NDArray[np.int64]) -> Vectors:
-        """Predictions for `targets`, positions ≥ 1 in `stream` `[n, dim]`."""
+        """Predict `targets`, positions ≥ 1 in `stream` `[n, dim]`."""
         total = np.zeros((len(targets), stream.shape[1]), np.float32)
         for back, weight in enumerate(self.weights, start=1):
             known = targets >= back
@@ -42,7 +42,7 @@ class BaselineRule:
 def all_rules(train: Vectors, seed: int = 0) -> tuple[BaselineRule, ...]:
     """Repeat-last, the means of the last 2 and 5, and the decayed centred mean.
 
-    Centre and decay come from the training stream `[n, dim]` alone.
+    Centre and decay come from the training stream `[n, dim]` only.
     """
     return (
         BaselineRule("repeat the last vector", (1.0,)),
@@ -52,11 +52,10 @@ def all_rules(train: Vectors, seed: int = 0) -> tuple[BaselineRule, ...]:
     )
 
 
-def decayed(decay: float, centre: Vectors) -> BaselineRule:
-    """Each vector back counts `decay` times the one after it, as seen from `centre`.
+def decayed_mean(decay: float, centre: Vectors) -> BaselineRule:
+    """A mean in which each vector weighs `decay` times its successor, after subtracting `centre`.
 
-    What all sentences share is taken out first; the prediction stays centred,
-    for adding the shared part back only draws it to the most ordinary candidates.
+    The prediction stays centred: adding the centre back would favour the most common candidates.
     """
     return BaselineRule(
         f"decayed centred mean of {REACH} (decay {decay})",
@@ -66,10 +65,7 @@ def decayed(decay: float, centre: Vectors) -> BaselineRule:
 
 
 def best_decay(train: Vectors, seed: int = 0, pool_size: int = 1000) -> BaselineRule:
-    """The decay with the best Hit@5 on a random pool of training positions.
-
-    The held-out documents have no say in it.
-    """
+    """The decayed mean with the best Hit@5 on a random pool of training positions."""
     centre = train.mean(axis=0)
     pool = candidate_pool.random_pool(len(train), min(pool_size, len(train) - 1), seed)
 
@@ -77,4 +73,4 @@ def best_decay(train: Vectors, seed: int = 0, pool_size: int = 1000) -> Baseline
         ranks = retrieval_metrics.ranks(rule.predict(train, pool.targets), train[pool.targets])
         return retrieval_metrics.hit_at(ranks, 5)
 
-    return max((decayed(decay, centre) for decay in DECAYS), key=hit_at_5)
+    return max((decayed_mean(decay, centre) for decay in DECAYS), key=hit_at_5)

@@ -1,4 +1,4 @@
-"""Runs beside each other by what they cost: Hit@5 against vectors read."""
+"""Compares training runs by their cost: Hit@5 against vectors read."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _COLUMNS = (
 
 
 class CurveError(Exception):
-    """The histories cannot be drawn together; says why."""
+    """The histories are not comparable; the message says why."""
 
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """A run by its epochs; `data` is what was held out of which dataset, and the window.
+    """The history of one run; `data` is the dataset's digest, the hold-out and the window.
 
-    An epoch's quick Hit@5 leaves out what its last window does not fill: at another
-    window the pool is another.
+    The Hit@5 of an epoch leaves out positions that do not fill a window, so runs with different
+    windows have different pools.
     """
 
     name: str
@@ -43,34 +43,34 @@ class LearningCurve:
 
     @property
     def vectors(self) -> list[int]:
-        """Vectors read forward and backward up to each epoch's end."""
+        """Vectors read, forward and backward, by the end of each epoch."""
         return list(accumulate(epoch.vectors for epoch in self.history))
 
     @property
     def best(self) -> int:
-        """The place of the epoch with the highest Hit@5, the first of equals."""
+        """The index of the epoch with the highest Hit@5, the first of equals."""
         hits = [epoch.hit_at_5 for epoch in self.history]
         return hits.index(max(hits))
 
 
 def load(paths: Sequence[Path]) -> list[LearningCurve]:
-    """The runs of `nextvec train`'s `.history.json` and `.unfinished.pt` files.
+    """Read the runs from `.history.json` and `.unfinished.pt` files of `nextvec train`.
 
-    Raises `CurveError` on a file that is none, and where two runs did not hold out the
-    same or read another window: the Hit@5 of an epoch is of that pool.
+    Raises `CurveError` for any other file, and for runs with different held-out documents or
+    windows, because their pools differ.
     """
     curves = [_load(path) for path in paths]
     for path, curve in zip(paths, curves, strict=True):
         if curve.data != curves[0].data:
             raise CurveError(
-                f"{paths[0]} holds out {_told(curves[0])} and {path} {_told(curve)}: "
-                "their pools differ; train both on the same, or compare the checkpoints"
+                f"{paths[0]} holds out {_data_text(curves[0])} and {path} {_data_text(curve)}: "
+                "their pools differ; train both on the same data, or compare the checkpoints"
             )
     return curves
 
 
 def table(curves: Sequence[LearningCurve]) -> str:
-    """A row a run, in Markdown; the speed is that of the epoch which others' work held up least."""
+    """A Markdown table with one row a run; the speed is that of its fastest epoch."""
     lines = ["| " + " | ".join(_COLUMNS) + " |", "|" + "---|" * len(_COLUMNS)]
     for curve in curves:
         epochs, read = len(curve.history), curve.vectors
@@ -85,34 +85,34 @@ def table(curves: Sequence[LearningCurve]) -> str:
 
 def _load(path: Path) -> LearningCurve:
     try:
-        told, epochs, data = _unfinished(path) if path.suffix == ".pt" else _finished(path)
+        recipe, epochs, data = _unfinished(path) if path.suffix == ".pt" else _finished(path)
         history = tuple(EpochMetrics(**epoch) for epoch in epochs)
-        of = (str(data["dataset_sha256"]), str(data["hold_out"]), int(told["window"]))
-        name = str(told["name"])
+        of = (str(data["dataset_sha256"]), str(data["hold_out"]), int(recipe["window"]))
+        name = str(recipe["name"])
     except (OSError, ValueError, TypeError, KeyError, ResumeError) as error:
         raise CurveError(
             f"{path}: not the history of a run of this nextvec train "
             f"({type(error).__name__}: {error})"
         ) from error
     if not history:
-        raise CurveError(f"{path}: has no epoch")
+        raise CurveError(f"{path}: has no finished epoch")
     return LearningCurve(name, of, history)
 
 
 def _finished(path: Path) -> tuple[Any, Any, Any]:
-    """Recipe, epochs, and what was held out of which dataset."""
+    """The recipe, the epochs, and the dataset with its hold-out."""
     content = json.loads(path.read_text())
     return content["recipe"], content["history"], content["data"]
 
 
 def _unfinished(path: Path) -> tuple[Any, Any, Any]:
-    """As `_finished`, of a run that goes on or was killed."""
+    """The same as `_finished`, for a run that is not finished."""
     text, state = checkpoint_store.read(path)
     run = json.loads(text)
-    told = {**run["recipe"], "name": f"{run['recipe']['name']} (unfinished)"}
-    return told, state.history, run
+    recipe = {**run["recipe"], "name": f"{run['recipe']['name']} (unfinished)"}
+    return recipe, state.history, run
 
 
-def _told(curve: LearningCurve) -> str:
+def _data_text(curve: LearningCurve) -> str:
     digest, hold_out, window = curve.data
     return f"{hold_out} of the dataset {digest[:12]}… at a window of {window}"

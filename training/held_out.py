@@ -1,8 +1,8 @@
-"""Documents kept from training, and whether a model has really not seen them.
+"""The held-out document sets, and the checks that a model has not seen them.
 
-Two sets, for they ask different things: `eras` is every eighth document, so that
-training has seen its neighbours in time; `latest` is the newest documents, so that
-everything in it comes after what training saw. They overlap.
+There are two sets, which may overlap. `eras` is every eighth document, so training has seen its
+neighbours in time. `latest` is the newest documents, so all of it is later than the training
+documents.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ HOLD_OUT: tuple[HoldOut, ...] = ("eras", "latest", "both")
 
 EVERY = 8
 LATEST_FROM = 1999
-"""The first year of the latest documents, where documents are named for their year."""
+"""The first year of `latest`, if documents are named after their year."""
 
 DOCUMENTS = "trained_documents"
-"""Key of a checkpoint's metadata: the names of its training documents, a JSON list."""
+"""Metadata key of a checkpoint: the names of its training documents as a JSON list."""
 
 _SAME_TEXT = 0.5
-"""A document that shares this much of its vectors with others is a copy: liturgical
-phrases recur between documents, half a document does not."""
+"""A document that shares a larger part of its vectors with others is a copy. Set phrases recur in
+several documents, but half a document does not."""
 
 _YEAR = re.compile(r"\d{4}(?!\d)")
 
 
 @dataclass(frozen=True)
 class HeldOutSet:
-    """One set's vectors as a stream of their own; `rows` are their places in the corpus."""
+    """The vectors of one set as a stream; `rows` are their positions in the corpus."""
 
     name: str
     description: str
@@ -50,12 +50,12 @@ class HeldOutSet:
 
 
 def names(corpus: Corpus) -> tuple[str, ...]:
-    """The documents that `corpus` holds vectors of, in reading order."""
+    """The documents with vectors in `corpus`, in reading order."""
     return tuple(corpus.documents[index] for index in np.unique(corpus.document_id))
 
 
 def sets(corpus: Corpus) -> tuple[HeldOutSet, HeldOutSet]:
-    """Every eighth document, and the latest ones."""
+    """The sets `eras` and `latest`."""
     eras, latest = _masks(corpus)
     first = corpus.documents[int(np.argmax(latest))]
     return (
@@ -65,9 +65,9 @@ def sets(corpus: Corpus) -> tuple[HeldOutSet, HeldOutSet]:
 
 
 def split(corpus: Corpus, hold_out: HoldOut) -> CorpusSplit:
-    """Train on what `hold_out` leaves; whole documents on either side.
+    """Hold out the documents of `hold_out` and train on the others.
 
-    Raises `CorpusError` when a document of one side is on the other too.
+    Raises `CorpusError` if a held-out document is also, in copy, a training document.
     """
     eras, latest = _masks(corpus)
     held_out = {"eras": eras, "latest": latest, "both": eras | latest}[hold_out]
@@ -77,21 +77,20 @@ def split(corpus: Corpus, hold_out: HoldOut) -> CorpusSplit:
 
 
 def check_no_copies(train: Corpus, held_out: Corpus) -> None:
-    """Refuse a held-out document whose text training has too, under whatever name.
+    """Raise `CorpusError`, naming both, if a held-out document is a copy of a training document.
 
-    Raises `CorpusError` naming both documents.
+    Detects copies under other names.
     """
     if shared := sorted(set(names(train)) & set(names(held_out))):
         raise CorpusError(
-            f"document {shared[0]} is both held out and trained on: "
-            "give each document a name of its own"
+            f"document {shared[0]} is both held out and trained on: give each document its own name"
         )
     if not len(train.vectors) or not len(held_out.vectors):
         return
     known = _keys(train)
     order = np.argsort(known)
-    place = np.searchsorted(known, keys := _keys(held_out), sorter=order)
-    match = order[np.minimum(place, len(order) - 1)]
+    position = np.searchsorted(known, keys := _keys(held_out), sorter=order)
+    match = order[np.minimum(position, len(order) - 1)]
     same = known[match] == keys
     total = np.bincount(held_out.document_id, minlength=len(held_out.documents))
     copied = np.bincount(held_out.document_id[same], minlength=len(held_out.documents))
@@ -108,35 +107,32 @@ def check_no_copies(train: Corpus, held_out: Corpus) -> None:
 def metadata(
     train: Corpus, hold_out: str, dataset_sha256: str, start: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """What a checkpoint says of the documents it was trained on.
+    """The metadata of a checkpoint about its training documents.
 
-    With those of the checkpoint it started from, whose metadata is `start`; where that
-    one names none, neither does this one, for the list would not be whole.
+    Includes those of the checkpoint it started from, whose metadata is `start`. If that one has
+    no list, neither has this one, because the list would be incomplete.
     """
-    said = {"hold_out": hold_out, "dataset_sha256": dataset_sha256}
+    source = {"hold_out": hold_out, "dataset_sha256": dataset_sha256}
     before = frozenset() if start is None else trained_on(start)
     if before is None:
-        return said
+        return source
     own = names(train)
-    return {DOCUMENTS: json.dumps([*own, *sorted(before - set(own))]), **said}
+    return {DOCUMENTS: json.dumps([*own, *sorted(before - set(own))]), **source}
 
 
 def check_start(start: Mapping[str, str], held_out: Corpus) -> None:
-    """Refuse to go on from a model that was trained on what is now held out.
-
-    Raises `CorpusError` naming a document.
-    """
+    """Raise `CorpusError`, naming a document, if the start was trained on held-out documents."""
     if leaked := seen(trained_on(start), names(held_out)):
         raise CorpusError(
             f"the start was trained on {len(leaked)} of the held-out documents, {leaked[0]} "
-            "first; hold out what it held out, or start anew"
+            "first; hold out the documents that it held out, or train without --start"
         )
 
 
 def trained_on(checkpoint_metadata: Mapping[str, str]) -> frozenset[str] | None:
-    """The training documents a checkpoint names; None where it names none.
+    """The training documents listed in a checkpoint's metadata; None if there is no list.
 
-    Raises `CorpusError` when the entry is not a list of names.
+    Raises `CorpusError` if the entry is not a list of names.
     """
     text = checkpoint_metadata.get(DOCUMENTS)
     if text is None:
@@ -151,15 +147,15 @@ def trained_on(checkpoint_metadata: Mapping[str, str]) -> frozenset[str] | None:
 
 
 def seen(trained: frozenset[str] | None, documents: Sequence[str]) -> tuple[str, ...] | None:
-    """Those of `documents` that training saw; None where that is not known."""
+    """The `documents` that were trained on; None if that is unknown."""
     return None if trained is None else tuple(name for name in documents if name in trained)
 
 
 def _masks(corpus: Corpus) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which documents are in `eras` and which in `latest`.
+    """Masks of the documents in `eras` and in `latest`.
 
-    Latest are those named for a year from `LATEST_FROM` on; where names tell
-    nothing, or nothing else would be left, the last eighth.
+    `latest` are the documents named after a year from `LATEST_FROM` on. If no name has such a
+    year, or all have, it is the last eighth.
     """
     number = np.arange(len(corpus.documents))
     years = [_YEAR.match(name) for name in corpus.documents]
@@ -177,7 +173,7 @@ def _chosen(
 
 
 def _keys(corpus: Corpus) -> NDArray[np.uint64]:
-    """A number a vector, the same for the same vector: its first four values' bits."""
+    """A hash of each vector: the bits of its first four values."""
     first = np.zeros((len(corpus.vectors), 4), np.float32)
     width = min(4, corpus.vectors.shape[1])
     first[:, :width] = corpus.vectors[:, :width]

@@ -1,4 +1,4 @@
-"""What a pool does to a score: one rule, one text, two pools, and no model at all."""
+"""Shows how the pool alone changes a score: one baseline rule on one text with two pools."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from corpora import retrieval_metrics
 from corpora.corpus import Corpus
 
 POOLS = ((230, 250), (115, 500))
-"""Candidates, and vectors from one to the next: both span the same 57,500 vectors."""
+"""Number of candidates and their spacing; both pools span the same 57,500 vectors."""
 
 REPORTED = ((153, 230), (87, 115))
-"""Hits and candidates behind 66.52 % and 75.65 %, as they were reported for these pools."""
+"""Hits and candidates of the reported 66.52 % and 75.65 % on these pools."""
 
 
 def demonstrate(corpus: Corpus) -> str:
     """Hit@5 of *repeat the last vector* on both pools, in Markdown.
 
-    A pool can begin at any of the vectors between two of its candidates; all beginnings
-    are tried, for one alone is a draw. Raises `ValueError` on a corpus too short.
+    A pool can start at any vector before its second candidate. The mean is over all starts.
+    Raises `ValueError` if the corpus is too short.
     """
     needed = 1 + max(size * apart for size, apart in POOLS)
     if len(corpus.vectors) < needed:
-        raise ValueError(f"needs a corpus of {needed} vectors, and this has {len(corpus.vectors)}")
+        raise ValueError(f"needs a corpus of {needed} vectors; this one has {len(corpus.vectors)}")
     lines = [
-        "| pool | Hit@5 of *repeat the last vector*, % | least and most of the beginnings |",
+        "| pool | Hit@5 of *repeat the last vector*, % | smallest and largest over the starts |",
         "|---|---|---|",
     ]
     means = []
@@ -37,7 +37,7 @@ def demonstrate(corpus: Corpus) -> str:
         means.append(float(np.mean(hits)))
         lines.append(
             f"| {size} candidates, one every {apart} vectors | {100 * means[-1]:.1f} "
-            f"(mean of {apart} beginnings) | {100 * min(hits):.1f} to {100 * max(hits):.1f} |"
+            f"(mean of {apart} starts) | {100 * min(hits):.1f} to {100 * max(hits):.1f} |"
         )
     gain = 100 * (means[1] - means[0])
     lines += [
@@ -57,7 +57,7 @@ def demonstrate(corpus: Corpus) -> str:
 
 
 def wilson(hits: int, of: int, z: float = 1.959964) -> tuple[float, float]:
-    """The score interval of a share (Wilson 1927)."""
+    """The 95 % score interval of a share (Wilson 1927)."""
     share = hits / of
     middle = (share + z * z / (2 * of)) / (1 + z * z / of)
     half = z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of)) / (1 + z * z / of)

@@ -1,9 +1,9 @@
-"""Cut a held-out stretch of a corpus, to be shipped as sample data.
+"""Cuts the shipped sample from the held-out documents of a corpus.
 
     python -m training.sample --data corpus.npz --out corpora/data/sample.npz
 
-No vector of it was trained on, for it comes from the documents that
-`corpus.split_every` holds out.
+The sample comes from the documents that `corpus.split_every` holds out, so no shipped model was
+trained on it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from corpora import corpus
 from corpora.corpus import Corpus, CorpusError
 
 
-def last_stretch(held_out: Corpus, vectors: int) -> Corpus:
-    """The last `vectors` of the stream; documents are renumbered from 0.
+def last_vectors(held_out: Corpus, vectors: int) -> Corpus:
+    """The last `vectors` of the stream, with documents renumbered from 0.
 
-    Raises `ValueError` when there are not as many.
+    Raises `ValueError` if there are fewer.
     """
     if not 1 <= vectors <= len(held_out.vectors):
         raise ValueError(f"{vectors} vectors cannot be cut from {len(held_out.vectors)}")
@@ -34,7 +34,7 @@ def last_stretch(held_out: Corpus, vectors: int) -> Corpus:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write the sample; the same corpus gives the same bytes."""
+    """Write the sample. The same corpus gives the same bytes."""
     parser = argparse.ArgumentParser(prog="python -m training.sample", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the corpus (.npz)")
     parser.add_argument("--out", type=Path, required=True, help="the sample (.npz)")
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     try:
         held_out = corpus.split_every(corpus.load(args.data)).held_out
-        sample = last_stretch(held_out, args.vectors)
+        sample = last_vectors(held_out, args.vectors)
     except (CorpusError, ValueError) as error:
         raise SystemExit(f"python -m training.sample: {error}") from error
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -40,7 +40,7 @@ class ChangeParameters:
             raise Invalid(f'If-Match is {given!r}: send the ETag of the status, e.g. "7"')
         return int(match[1])
 
-    async def terms(self, role: Role) -> ChangeOptions:
+    async def options(self, role: Role) -> ChangeOptions:
         """Return how the change is to be carried out. Raises `Invalid` for an unusable key."""
         if self.key is None:
             return ChangeOptions(self.dry_run)

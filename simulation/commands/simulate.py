@@ -19,7 +19,8 @@ from service.commands.options import (
 )
 from service.rollout.plan.plan_file import load_plan
 from service.rollout.plan.rollout_plan import RolloutPlan
-from simulation import parallel, plot, report
+from simulation import plot, report
+from simulation.batches import simulate_scenarios
 from simulation.commands import quality
 from simulation.commands.simulate_options import RATIOS, SimulateOptions
 from simulation.latency_distribution import (
@@ -83,7 +84,7 @@ def simulate(options: SimulateOptions) -> None:
     with Progress(*columns, console=console, transient=True) as progress:
         rules = 1 + len(PointEstimateRule) if options.compare else 1
         bar = progress.add_task("rollouts", total=len(scenarios) * options.rollouts * rules)
-        rows = parallel.run(
+        rows = simulate_scenarios(
             scenarios,
             plan,
             hold=options.weight is not None,

@@ -1,4 +1,4 @@
-"""A session's last vectors: all of them, in order, exactly or nearly."""
+"""The history keeps the last vectors in order, exactly or in 8 bits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WIDTH = 16
 @pytest.mark.parametrize("compact", [False, True])
 @given(st.lists(st.integers(1, 12), max_size=30), st.integers(1, 9))
 def test_it_keeps_the_last_vectors_in_order(compact, sizes, capacity):
-    """Whatever the pieces they came in; compactly, each value to 1/254 of the largest."""
+    """For any pieces; in 8 bits each value is within 1/254 of the largest."""
     history = History(capacity, WIDTH, compact=compact)
     everything = unit_vectors(sum(sizes), dim=WIDTH)
     position = 0
@@ -33,7 +33,7 @@ def test_it_keeps_the_last_vectors_in_order(compact, sizes, capacity):
 
 
 @pytest.mark.parametrize("compact", [False, True])
-def test_a_cleared_history_begins_again(compact):
+def test_a_cleared_history_is_empty(compact):
     history = History(4, WIDTH, compact=compact)
     history.append(unit_vectors(9, dim=WIDTH))
     history.clear()
@@ -42,8 +42,8 @@ def test_a_cleared_history_begins_again(compact):
     assert len(history.last(4)) == 2
 
 
-def test_compactly_a_full_history_of_768_wide_vectors_takes_under_800_kb():
-    """A thousand of them, with the room for the next."""
+def test_a_full_compact_history_of_width_768_takes_under_800_kb():
+    """A thousand vectors, with the spare rows."""
     history = History(1000, 768, compact=True)
     for _ in range(3):
         history.append(unit_vectors(700, dim=768))

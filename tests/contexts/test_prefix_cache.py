@@ -1,4 +1,4 @@
-"""The prefix cache: what was seen is known to its caller, its version and its vectors alone."""
+"""The prefix cache finds a state only for the same caller, version and vectors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def state(mark):
 
 
 async def seen(cache, context, caller=b"a", version="v"):
-    """Look it up and keep a state for every length there could be one of."""
+    """Look the context up, and keep a state for every length that it may have one of."""
     prefix = await cache.find(caller, version, context)
     states = [(n, state(n)) for n in range(prefix.length + 1, len(context) + 1)]
     cache.keep(prefix, states)
@@ -30,8 +30,8 @@ async def seen(cache, context, caller=b"a", version="v"):
     ("before", "now", "known"),
     [(10, 10, 8), (10, 11, 10), (10, 30, 10), (10, 9, 8), (10, 5, 4), (10, 3, 0), (1, 2, 1)],
 )
-async def test_the_longest_known_beginning_is_found(before, now, known):
-    """At a block's edge, or where a context ended; never all of it, for one vector is run."""
+async def test_the_longest_known_prefix_is_found(before, now, known):
+    """At the end of a block or of a context; never the whole context, because one vector runs."""
     cache = PrefixCache(10**6, BLOCK)
     vectors = unit_vectors(40)
     await seen(cache, vectors[:before])
@@ -53,8 +53,8 @@ async def test_the_longest_known_beginning_is_found(before, now, known):
         (8, {}, ["v", "w"], False),
     ],
 )
-async def test_it_says_whether_another_version_knows_more(now, before, others, behind):
-    """What is compared is how far each would have to run."""
+async def test_a_version_that_knows_less_is_behind(now, before, others, behind):
+    """The comparison is of the lengths of the known prefixes."""
     cache = PrefixCache(10**6, 100)
     vectors = unit_vectors(10)
     for version, length in before.items():
@@ -66,14 +66,14 @@ async def test_it_says_whether_another_version_knows_more(now, before, others, b
     ("caller", "version"), [(b"b", "v"), (b"a", "w"), (b"av", ""), (b"", "av")]
 )
 async def test_another_caller_or_version_finds_nothing(caller, version):
-    """Nor a pair of names that reads the same when joined."""
+    """Also not a pair of names whose concatenation is the same."""
     cache = PrefixCache(10**6, BLOCK)
     await seen(cache, unit_vectors(10))
     assert (await cache.find(caller, version, unit_vectors(20))).length == 0
 
 
-async def test_a_vector_that_differs_ends_what_is_known():
-    """Even in its last bit."""
+async def test_a_different_vector_ends_the_known_prefix():
+    """Even if only its last bit differs."""
     cache = PrefixCache(10**6, BLOCK)
     vectors = unit_vectors(20)
     await seen(cache, vectors)
@@ -90,7 +90,7 @@ async def test_a_long_context_is_hashed_off_the_loop_to_the_same_digests():
     assert (await cache.find(b"a", "v", vectors)).length == 256
 
 
-async def test_over_its_bytes_the_least_recently_used_go():
+async def test_the_least_recently_used_states_are_evicted_over_the_limit():
     cache = PrefixCache(3 * (STATE_BYTES + ENTRY_BYTES), BLOCK)
     first, second, third, fourth = (unit_vectors(3, seed) for seed in range(4))
     for context in (first, second, third):
@@ -106,8 +106,8 @@ async def test_over_its_bytes_the_least_recently_used_go():
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 3)), max_size=30))
-async def test_its_bytes_are_those_of_its_states_and_within_bounds(requests):
-    """Whatever is sent in whatever order."""
+async def test_its_size_is_the_sum_of_its_states_and_within_the_limit(requests):
+    """For any requests in any order."""
     most = 6 * (STATE_BYTES + ENTRY_BYTES)
     cache = PrefixCache(most, BLOCK)
     for length, seed in requests:

@@ -1,4 +1,4 @@
-"""Sessions: what is kept, for how long, and how much of it."""
+"""Which sessions are kept, for how long, and within how much memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def append(store, session_id, count=1, position=None):
 
 
 async def test_an_unknown_session_begins_at_its_first_append():
-    """And not before something was appended."""
+    """Not before the append has succeeded."""
     store = store_of()
     async with store.use("a", None):
         pass
@@ -35,14 +35,14 @@ async def test_an_unknown_session_begins_at_its_first_append():
 
 
 async def test_a_position_past_zero_of_an_unknown_session_is_not_found():
-    """Its caller believes that there is a context; there is none."""
+    """Its caller expects a context that does not exist."""
     store = store_of()
     with pytest.raises(NotFound):
         await append(store, "a", position=5)
 
 
-async def test_an_idle_session_expires_and_says_so():
-    """410, until its caller begins again at position 0."""
+async def test_an_idle_session_expires_and_is_gone():
+    """410 until its caller begins again at position 0."""
     clock = FakeClock()
     store = store_of(clock, ttl_seconds=60)
     await append(store, "a")
@@ -56,8 +56,8 @@ async def test_an_idle_session_expires_and_says_so():
     assert store.get("a").length == 1
 
 
-async def test_over_the_budget_the_least_recently_used_goes():
-    """Use is an append."""
+async def test_the_least_recently_used_session_is_evicted_over_the_budget():
+    """Only an append counts as a use."""
     store = store_of(max_bytes=3 * 2200)
     for name in ("a", "b", "a", "c", "d"):
         await append(store, name)
@@ -68,7 +68,7 @@ async def test_over_the_budget_the_least_recently_used_goes():
 
 
 async def test_a_session_in_use_is_never_evicted():
-    """Not for its age, nor for room."""
+    """Neither for its age nor for memory."""
     clock = FakeClock()
     store = store_of(clock, max_bytes=2200)
     await append(store, "a")
@@ -78,8 +78,8 @@ async def test_a_session_in_use_is_never_evicted():
         assert store.get("a").length == 1
 
 
-async def test_first_appends_at_once_run_in_order_in_one_session():
-    """They meet before either is kept, also when the first of them fails."""
+async def test_concurrent_first_appends_run_in_order_in_one_session():
+    """They share the session before it is stored, also if the first append fails."""
     store = store_of()
     order = []
 
@@ -100,7 +100,7 @@ async def test_first_appends_at_once_run_in_order_in_one_session():
 
 
 async def test_a_deleted_session_is_forgotten():
-    """Also by those who waited for it; its memory is given back."""
+    """Also by the appends that waited for it; its memory is freed."""
     store = store_of()
     await append(store, "a")
     async with store.use("a", None):
@@ -124,8 +124,8 @@ async def test_a_deleted_session_is_forgotten():
         (Begin.NEVER, True, 3),
     ],
 )
-async def test_an_append_says_whether_it_may_begin_a_session(begin, there, expected):
-    """`ANEW` finds what was there: it is forgotten when the append succeeds."""
+async def test_begin_decides_whether_an_append_may_begin_a_session(begin, there, expected):
+    """`RESTART` returns the existing session; a successful append clears it."""
     store = store_of()
     if there:
         await append(store, "a", 3)
@@ -138,8 +138,8 @@ async def test_an_append_says_whether_it_may_begin_a_session(begin, there, expec
         assert expected == session.length
 
 
-async def test_an_evicted_session_may_be_begun_anew():
-    """Its caller knows that it starts again."""
+async def test_an_evicted_session_can_restart():
+    """Its caller knows that the context starts again."""
     clock = FakeClock()
     store = store_of(clock)
     await append(store, "a")
@@ -150,8 +150,8 @@ async def test_an_evicted_session_may_be_begun_anew():
         assert session.length == 0
 
 
-async def test_who_waits_for_a_session_that_ends_finds_it_at_its_beginning():
-    """To begin it again is possible, to go on with it is not."""
+async def test_an_append_that_waited_for_the_end_of_a_session_finds_it_empty():
+    """It can begin the session again, but not continue it."""
     store = store_of()
     await append(store, "a", 3)
 
@@ -165,7 +165,7 @@ async def test_who_waits_for_a_session_that_ends_finds_it_at_its_beginning():
         waiting = [asyncio.create_task(wait(b)) for b in (Begin.NEVER, Begin.RESTART)]
         await asyncio.sleep(0)
         store.forget(session)
-    late, anew = await asyncio.gather(*waiting, return_exceptions=True)
+    late, restarted = await asyncio.gather(*waiting, return_exceptions=True)
     assert isinstance(late, NotFound)
-    assert anew == 0
+    assert restarted == 0
     assert (len(store), store.nbytes) == (0, 0)

@@ -1,4 +1,4 @@
-"""The window policies: where a session's states begin."""
+"""The window policies: where the states of a session begin."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from service.contexts.window import starts
         ("anchored", 13, (8, 12)),
     ],
 )
-def test_where_states_begin_with_a_window_of_eight(policy, length, expected):
+def test_starts_for_a_window_of_eight(policy, length, expected):
     assert expected == starts(policy, 8, length)
 
 
 @given(st.integers(1, 40), st.integers(1, 200))
-def test_anchored_reads_half_a_window_at_least_and_never_more_than_one(window, length):
-    """All there is while it fits; and the state that answers was kept before."""
+def test_anchored_reads_between_half_a_window_and_a_whole_one(window, length):
+    """Everything while it fits the window; the first state was the second one before."""
     first, *_ = starts("anchored", window, length)
     read = length - first
     assert read <= window

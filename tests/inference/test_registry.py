@@ -1,4 +1,4 @@
-"""The registry loads what can be served, once."""
+"""The registry loads each version once, if it can be served."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def registry_of(models, engines, history_vectors=1000):
     )
 
 
-async def test_a_version_is_loaded_once_and_warm(tmp_path):
-    """Asking again changes nothing."""
+async def test_a_version_is_loaded_and_warmed_up_once(tmp_path):
+    """A second call changes nothing."""
     put_version(tmp_path, "phase-2")
     engine = FakeEngine()
     registry = registry_of(tmp_path, {"phase-2": engine})
@@ -44,7 +44,7 @@ async def test_a_version_that_is_not_loaded_is_not_found(tmp_path):
 
 
 async def test_a_window_longer_than_the_kept_history_is_refused(tmp_path):
-    """Its sessions could not be recomputed."""
+    """Its sessions could not be recomputed from their history."""
     put_version(tmp_path, "phase-3", window=1000)
     registry = registry_of(tmp_path, {"phase-3": FakeEngine()}, history_vectors=500)
     with pytest.raises(VersionError, match="history_vectors"):
@@ -53,7 +53,7 @@ async def test_a_window_longer_than_the_kept_history_is_refused(tmp_path):
 
 @pytest.mark.parametrize(("poison", "faults"), [(True, []), (False, [EngineFault("no memory")])])
 async def test_a_version_that_fails_its_warm_up_is_not_kept(tmp_path, poison, faults):
-    """It never sees a caller."""
+    """It never serves a request."""
     put_version(tmp_path, "phase-2")
     engine = FakeEngine()
     engine.poison, engine.faults = poison, list(faults)
@@ -64,7 +64,7 @@ async def test_a_version_that_fails_its_warm_up_is_not_kept(tmp_path, poison, fa
 
 
 async def test_an_unloaded_version_is_not_found_and_can_be_loaded_again(tmp_path):
-    """What waits for it is refused."""
+    """Jobs that wait for it are refused."""
     put_version(tmp_path, "phase-2")
     engine = FakeEngine()
     registry = registry_of(tmp_path, {"phase-2": engine})
@@ -82,8 +82,8 @@ async def test_an_unloaded_version_is_not_found_and_can_be_loaded_again(tmp_path
     await registry.close()
 
 
-def test_a_versions_digest_is_that_of_all_its_graphs():
-    """What was kept of it is no longer its own when one of them changes."""
+def test_a_versions_digest_covers_all_its_graphs():
+    """States kept from one export are not used with another one."""
 
     def digest(**files):
         manifest = manifest_of("a", 8, "").model_copy(update={"files": files})

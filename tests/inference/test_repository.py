@@ -1,4 +1,4 @@
-"""The repository serves what its manifest says and nothing else."""
+"""The repository opens only what its manifests describe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.fakes import put_version
 
 
 def test_it_lists_versions_and_not_unfinished_exports(tmp_path):
-    """A hidden folder, a stray file and a folder without manifest are none."""
+    """Hidden folders, other files, and folders without a manifest are no versions."""
     put_version(tmp_path, "phase-2")
     put_version(tmp_path, "phase-3")
     put_version(tmp_path, "phase-4").rename(tmp_path / "next-vector" / ".partial-phase-4")
@@ -22,7 +22,7 @@ def test_it_lists_versions_and_not_unfinished_exports(tmp_path):
     assert Repository(tmp_path, "another").versions() == ()
 
 
-def test_a_version_that_holds_is_opened(tmp_path):
+def test_a_verified_version_is_opened(tmp_path):
     folder = put_version(tmp_path, "phase-2", window=500)
     files = Repository(tmp_path, "next-vector").open("phase-2")
     assert (files.manifest.context_window, files.graph) == (500, folder / "model.onnx")
@@ -57,7 +57,7 @@ def _edit_manifest(**changes):
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (_truncate_graph, "sha256 differs"),
         (_remove_graph, "missing"),
@@ -70,7 +70,7 @@ def _edit_manifest(**changes):
         (_edit_manifest(files={"model.onnx": "0", "../x": "0"}), "differs|missing"),
     ],
 )
-def test_a_damaged_version_is_refused_with_the_reason(tmp_path, damage, said):
+def test_a_damaged_version_is_refused_with_the_reason(tmp_path, damage, message):
     damage(put_version(tmp_path, "phase-2"))
-    with pytest.raises(VersionError, match=said):
+    with pytest.raises(VersionError, match=message):
         Repository(tmp_path, "next-vector").open("phase-2")

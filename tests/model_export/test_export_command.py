@@ -32,7 +32,7 @@ def _short_parity(monkeypatch: pytest.MonkeyPatch) -> None:
     """The full cases have a test of their own."""
     monkeypatch.setattr(parity.measure, "__defaults__", ((ParityCase.ragged((4, 1)),), _silent))
     monkeypatch.setattr(session_drift.measure, "__defaults__", (20, _silent))
-    monkeypatch.setattr(session_drift.hold_equal, "__defaults__", (5, parity.BOUND))
+    monkeypatch.setattr(session_drift.check_equal, "__defaults__", (5, parity.BOUND))
 
 
 def _silent(_done: int, _total: int, _text: str) -> None:

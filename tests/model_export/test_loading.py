@@ -9,11 +9,12 @@ from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS
 from model_export import gru_graph, gru_step_graph
 from model_export.parity import walk
 from service.errors import VersionError
+from service.inference.engines.cuda import cuda_engine, driver
 from service.inference.engines.engine_factory import load_engine
 from service.inference.repository import VersionFiles
 from service.manifest import STEP_INT8, Dimensions, Drift, PrecisionInfo, SessionHits
 from service.settings import EngineSettings
-from tests.support.fakes import manifest_of
+from tests.support.fakes import FakeEngine, manifest_of
 
 HITS = SessionHits(stream_sha256="0" * 64, steps=9, pool=5, seed=0, hit_at_5=0.5)
 NEAR = Drift(steps=9, min_cosine=0.99999, worst_step=1, mean_cosine=1.0, provider="CPU")
@@ -55,3 +56,45 @@ def test_the_engine_is_in_the_precision_chosen(files, engine, wanted, expected):
 def test_a_precision_that_is_not_carried_is_refused(files):
     with pytest.raises(VersionError, match="fp16"):
         load_engine(EngineSettings(device="cpu", precision="fp16"), files)
+
+
+@pytest.mark.parametrize(("device", "expected"), [("auto", []), ("cpu", []), ("cuda", ["WARNING"])])
+def test_without_a_gpu_only_who_demands_one_hears_of_the_kernels(files, caplog, device, expected):
+    """`cuda` is refused by ONNX Runtime's answer; the log has what kept the kernels away."""
+    settings = EngineSettings(device=device)
+    if device == "cuda":
+        with pytest.raises(VersionError, match="CUDA was demanded"):
+            load_engine(settings, files)
+    else:
+        assert "CPUExecutionProvider" == load_engine(settings, files).provider
+    assert expected == [r.levelname for r in caplog.records if "GRU kernels" in r.message]
+
+
+class _KernelEngine(FakeEngine):
+    provider = "NextvecCUDA"
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (EngineSettings(), "NextvecCUDA"),
+        (EngineSettings(precision="fp32"), "NextvecCUDA"),
+        (EngineSettings(gru_kernels=False), "CPUExecutionProvider"),
+        (EngineSettings(precision="int8"), "CPUExecutionProvider"),
+        (EngineSettings(device="cpu"), "CPUExecutionProvider"),
+    ],
+)
+def test_kernels_that_hold_serve_unless_the_settings_say_otherwise(
+    files, monkeypatch, settings, expected
+):
+    """A GPU with the driver is enough; ONNX Runtime's CUDA libraries are not needed."""
+    monkeypatch.setattr(driver, "Device", lambda: None)
+    monkeypatch.setattr(cuda_engine, "open_cuda_engine", lambda *_: _KernelEngine())
+    assert expected == load_engine(settings, files).provider
+
+
+def test_kernels_that_cannot_serve_leave_the_version_to_onnx_runtime(files, monkeypatch):
+    """As on a device that is too small, or when their answers differ."""
+    monkeypatch.setattr(driver, "Device", lambda: None)
+    monkeypatch.setattr(cuda_engine, "open_cuda_engine", lambda *_: None)
+    assert "CPUExecutionProvider" == load_engine(EngineSettings(), files).provider

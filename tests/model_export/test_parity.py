@@ -86,7 +86,7 @@ def test_the_model_agrees_with_itself(model: MemoryAugmentedGRU) -> None:
 
 
 def test_the_exported_graph_agrees(model: MemoryAugmentedGRU, engine: Engine) -> None:
-    """To a tenth of what is let through, in each of the export's own cases."""
+    """Within a tenth of the limit, in each of the export's own cases."""
     seen: list[str] = []
     measured = parity.measure(model, engine, progress=lambda _done, _total, text: seen.append(text))
     assert 1e-5 > measured.max_abs_difference

@@ -27,8 +27,8 @@ class Off(FakeEngine):
 def test_the_worst_step_is_named():
     """Counted from 1; its cosine is the smallest."""
     found = session_drift.compare(
-        session_drift.carry(FakeEngine(), unit_vectors(20)),
-        session_drift.carry(Off(7), unit_vectors(20)),
+        session_drift.predict_session(FakeEngine(), unit_vectors(20)),
+        session_drift.predict_session(Off(7), unit_vectors(20)),
         "CPU",
         floor=-1,
     )
@@ -40,24 +40,24 @@ def test_the_worst_step_is_named():
 def test_the_state_is_carried():
     """As a session carries it: the prediction after n vectors reads all n."""
     stream = unit_vectors(9)
-    carried = session_drift.carry(FakeEngine(), stream)
+    carried = session_drift.predict_session(FakeEngine(), stream)
     np.testing.assert_allclose(carried[-1], FakeEngine().expected(stream), rtol=1e-5)
 
 
 @pytest.mark.parametrize("engine", [Off(7), FakeEngine()])
-def test_what_is_no_longer_near_is_not_published(engine):
-    """NaN least of all; the message says what to leave out."""
+def test_a_precision_far_from_fp32_is_not_published(engine):
+    """A NaN neither; the message says which option to leave out."""
     if not isinstance(engine, Off):
         engine.poison = True
-    with pytest.raises(ParityError, match=r"int8: .* leave out --int8"):
+    with pytest.raises(ParityError, match=r"int8: .* export without --int8"):
         session_drift.measure(FakeEngine(), {"int8": engine}, unit_vectors(20), 20)
 
 
-def test_what_should_be_equal_is_held_to_it():
-    """Element by element; the message says by how much it is not."""
-    session_drift.hold_equal(FakeEngine(), FakeEngine(), unit_vectors(5))
-    with pytest.raises(ParityError, match=r"fp32 step differs .* by .* at most 1e-05"):
-        session_drift.hold_equal(FakeEngine(), Off(3), unit_vectors(5))
+def test_an_unequal_step_is_refused():
+    """Element by element; the message states the difference."""
+    session_drift.check_equal(FakeEngine(), FakeEngine(), unit_vectors(5))
+    with pytest.raises(ParityError, match=r"fp32 step differs .* by .* the limit is 1e-05"):
+        session_drift.check_equal(FakeEngine(), Off(3), unit_vectors(5))
 
 
 def test_every_precision_is_scored_on_the_same_pool():

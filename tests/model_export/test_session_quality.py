@@ -31,7 +31,7 @@ def test_anchored_reads_from_where_the_service_begins():
 def test_a_stream_that_was_packed_once_is_unpacked_at_random_within_its_steps():
     """Packed again it comes out as it was; a compact history is not free of cost on it."""
     packed = session_quality.compact(unit_vectors(20, dim=768))
-    stream = session_quality.as_before_packing(packed)
+    stream = session_quality.with_rounding_noise(packed)
     assert not np.array_equal(packed, stream)
     np.testing.assert_allclose(packed, stream, atol=np.abs(packed).max() / 100)
     again = np.abs(session_quality.compact(stream) - stream).max()
@@ -48,7 +48,7 @@ def test_every_way_is_held_against_exact():
         "exact, compact history",
         "anchored, steps in fp32",
         "anchored, steps in int8",
-    ] == [line.way for line in lines]
+    ] == [line.name for line in lines]
     first, _, near, far = lines
     assert (0, 0) == (first.gained, first.lost)
     assert pytest.approx(1, abs=1e-6) == first.min_cosine

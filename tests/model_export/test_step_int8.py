@@ -29,7 +29,7 @@ def test_a_weight_is_off_by_half_a_level_at_most(seed, inputs, outputs):
     """A level is 1/127 of the largest of its block; a block of zeros stays zero."""
     weight = np.random.default_rng(seed).standard_normal((inputs, outputs)).astype(np.float32)
     weight[:64, 0] = 0
-    levels, scales = gru_step_graph.quantised(weight)
+    levels, scales = gru_step_graph.quantise(weight)
     back = (levels.astype(np.float32) - 128) * scales.reshape(outputs, -1, 1)
     back = back.reshape(outputs, inputs).T
     largest = np.abs(weight.T.reshape(outputs, -1, 64)).max(axis=2)

@@ -1,4 +1,4 @@
-"""The canary on copies: off the caller's path, dropped under load, the same work or no time."""
+"""Copies for the canary: off the request path, dropped under load, timed only if comparable."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ class World:
         return self.engines["phase-3"]
 
     async def settle(self):
-        """Until the copy is done, and rested from."""
+        """Wait until the copy and the rest after it are over."""
         if self.shadow._running is not None:
             await asyncio.gather(self.shadow._running, return_exceptions=True)
         self.clock.advance(REST * 100)
 
     def answer(self, vectors, seconds=1.0):
-        """What stable made of a context."""
+        """Stable's result for a context."""
         found = self.engines["phase-2"].expected(vectors)
         return EngineResult(found, np.zeros((1, DIM), np.float32), 0.0, seconds)
 
@@ -114,8 +114,8 @@ async def test_a_context_is_copied_and_its_prediction_compared():
         assert 1 == value("nextvec_shadow_inference_duration_seconds_count", labels)
 
 
-async def test_the_next_canary_does_not_inherit_what_the_last_one_left():
-    """An abort by hand comes between two looks: what was not looked at is never counted."""
+async def test_the_next_canary_starts_with_empty_statistics():
+    """An abort comes between two evaluations; statistics that were not taken are dropped."""
     async with new_world() as world:
         context = unit_vectors(6)
         world.engine.faults = [fault()]
@@ -126,7 +126,7 @@ async def test_the_next_canary_does_not_inherit_what_the_last_one_left():
         assert 0 == world.shadow.take().faults
 
 
-async def test_a_version_that_answers_something_else_does_not_agree():
+async def test_a_version_with_other_predictions_does_not_agree():
     async with new_world() as world:
         context = unit_vectors(6)
         stable = world.answer(context)
@@ -136,7 +136,7 @@ async def test_a_version_that_answers_something_else_does_not_agree():
         assert -1.0 == pytest.approx(world.shadow.take().agreement, abs=1e-6)
 
 
-async def test_a_context_of_which_stable_knew_a_part_is_compared_but_not_timed():
+async def test_a_context_with_a_known_prefix_is_compared_but_not_timed():
     async with new_world() as world:
         context = unit_vectors(6)
         world.shadow.copy_context(context, world.answer(context), SPLIT, known=4)
@@ -147,7 +147,7 @@ async def test_a_context_of_which_stable_knew_a_part_is_compared_but_not_timed()
 
 @pytest.mark.parametrize("policy", ["exact", "anchored"])
 async def test_a_session_is_followed_step_by_step(policy):
-    """One vector a copy within the window, and always what recomputing would give."""
+    """One vector a copy within the window, always with the recomputed prediction."""
     async with new_world(window=100, policy=policy) as world:
         one, vectors = session(), unit_vectors(12)
         for n in range(12):
@@ -159,8 +159,8 @@ async def test_a_session_is_followed_step_by_step(policy):
         assert all(batch == [1] for batch in world.engine.batches)
 
 
-async def test_a_session_that_was_there_before_is_primed_once():
-    """From its kept vectors; that copy is compared and not timed."""
+async def test_an_existing_session_is_primed_once():
+    """From its history; that copy is compared but not timed."""
     async with new_world() as world:
         one, vectors = session(), unit_vectors(12)
         one.history.append(vectors[:10])
@@ -174,8 +174,8 @@ async def test_a_session_that_was_there_before_is_primed_once():
         assert 1.0 == pytest.approx(seen.agreement, abs=1e-5)
 
 
-async def test_what_was_dropped_is_caught_up_with_the_next_copy():
-    """Which is then compared, and not timed: it was more work than stable's."""
+async def test_the_next_copy_makes_up_for_a_dropped_one():
+    """It is compared but not timed, because it is more work than stable's."""
     async with new_world() as world:
         one, vectors = session(), unit_vectors(4)
         world.append(one, vectors[:1])
@@ -194,8 +194,8 @@ async def test_what_was_dropped_is_caught_up_with_the_next_copy():
 
 
 @pytest.mark.parametrize("length", [2, 5])
-async def test_a_session_begun_anew_under_its_id_is_followed_from_its_beginning(length):
-    """Also where it is longer at once than the one before it was."""
+async def test_a_restarted_session_is_followed_from_its_beginning(length):
+    """Also if its first append is longer than the session before."""
     async with new_world() as world:
         one, vectors = session(), unit_vectors(8)
         world.append(one, vectors[:3], Mode.PREFILL)
@@ -207,8 +207,8 @@ async def test_a_session_begun_anew_under_its_id_is_followed_from_its_beginning(
         assert 1.0 == pytest.approx(world.shadow.take().agreement, abs=1e-5)
 
 
-async def test_one_copy_at_a_time_and_then_a_rest():
-    """A quarter of one engine's time at most."""
+async def test_copies_run_one_at_a_time_with_rests():
+    """At most a quarter of one engine's time."""
     async with new_world() as world:
         context = unit_vectors(3)
         stable = world.answer(context)
@@ -229,7 +229,7 @@ async def test_one_copy_at_a_time_and_then_a_rest():
 
 
 @pytest.mark.parametrize("busy", ["phase-2", "phase-3"])
-async def test_while_anybody_waits_nothing_is_copied(busy):
+async def test_nothing_is_copied_while_a_request_waits(busy):
     async with new_world() as world:
         engine, scheduler = world.engines[busy], world.loaded[busy].scheduler
         engine.gate.clear()
@@ -247,7 +247,7 @@ async def test_while_anybody_waits_nothing_is_copied(busy):
 
 
 async def test_the_caller_never_waits():
-    """The offer returns while the canary's engine hangs."""
+    """The call returns while the canary's engine hangs."""
     async with new_world() as world:
         world.engine.gate.clear()
         context = unit_vectors(3)
@@ -271,7 +271,7 @@ async def test_a_copy_that_fails_is_the_canarys_fault(how):
         assert (0, 1) == (seen.answered, seen.faults)
 
 
-async def test_a_copy_that_takes_too_long_is_one_too():
+async def test_a_copy_that_takes_too_long_is_a_fault_too():
     async with new_world() as world:
         world.shadow._timeout = 0.0
         world.engine.gate.clear()
@@ -282,8 +282,8 @@ async def test_a_copy_that_takes_too_long_is_one_too():
         assert 1 == world.shadow.take().faults
 
 
-async def test_a_copy_of_a_step_that_is_over_counts_for_nothing():
-    """Its rollout may have been aborted and another one begun."""
+async def test_a_copy_of_an_earlier_step_does_not_count():
+    """Its rollout may have been aborted, and another one started."""
     async with new_world() as world:
         world.engine.gate.clear()
         context = unit_vectors(3)
@@ -314,8 +314,8 @@ async def test_outside_a_shadow_step_nothing_is_copied(split):
         assert (0, 0) == (world.shadow.take().total, len(world.shadow._followed))
 
 
-async def test_only_so_many_sessions_are_followed():
-    """One that has been idle makes room."""
+async def test_the_number_of_followed_sessions_is_bounded():
+    """An idle one makes room."""
     async with new_world() as world:
         world.engine.seconds = 0.0
         vector = unit_vectors(1)

@@ -14,7 +14,7 @@ DIM = 16
 
 
 def filled(count, owners=None, seed=1):
-    """A pool of `count` vectors, each an owner's of its own unless given; and these."""
+    """A pool of `count` vectors, the vectors and their owners (all different by default)."""
     pool = DistractorPool(DIM)
     vectors = unit_vectors(count, seed, DIM)
     owners = np.arange(count) if owners is None else np.asarray(owners)
@@ -28,7 +28,7 @@ def rank(pool, predicted, truth, owner=-1):
 
 
 def by_hand(vectors, owners, predicted, truth, owner):
-    """The definition, one by one."""
+    """The rank by its definition, one prediction at a time."""
     others = [v for v, o in zip(vectors, owners, strict=True) if o != owner][-DISTRACTORS:]
     if len(others) < DISTRACTORS:
         return 0
@@ -42,7 +42,7 @@ def by_hand(vectors, owners, predicted, truth, owner):
     st.integers(1, 11),
 )
 def test_ranks_are_as_defined(seed, count, sessions, asked):
-    """Whatever the number of vectors, of sessions, and of those ranked at once."""
+    """For any number of vectors, sessions and predictions."""
     rng = np.random.default_rng(seed)
     pool, vectors, owners = filled(count, rng.integers(0, sessions, count), seed % 1000)
     vectors, owners = vectors[-POOL_SIZE:], owners[-POOL_SIZE:]
@@ -57,7 +57,7 @@ def test_ranks_are_as_defined(seed, count, sessions, asked):
 
 
 def test_the_same_vector_of_another_session_does_not_count_against_the_true_one():
-    """However the sums are rounded: both may be of one text, or of one stream sent twice."""
+    """For any rounding: two sessions may read one text, or one stream may be sent twice."""
     pool, owners = DistractorPool(768), np.arange(DISTRACTORS)
     truths, predicted = unit_vectors(DISTRACTORS, 2, 768), unit_vectors(DISTRACTORS, 3, 768)
     pool.add(truths, owners)
@@ -80,21 +80,21 @@ def test_the_same_vector_elsewhere_does_not_count_against_it():
 
 @pytest.mark.parametrize(("count", "expected"), [(DISTRACTORS - 1, 0), (DISTRACTORS, 1)])
 def test_nothing_is_ranked_until_the_pool_is_full(count, expected):
-    """Among fewer, a hit would be easier."""
+    """Among fewer vectors a hit would be easier."""
     pool, _, _ = filled(count)
     truth = unit_vectors(1, 5, DIM)[0]
     assert expected == rank(pool, truth, truth)
 
 
-def test_a_sessions_own_vectors_are_not_among_the_others():
-    """One session alone is never ranked."""
+def test_a_sessions_own_vectors_are_no_distractors():
+    """So a single session is never ranked."""
     pool, vectors, _ = filled(POOL_SIZE, [7] * POOL_SIZE)
     assert rank(pool, vectors[0], vectors[1], owner=7) == 0
     assert rank(pool, vectors[0], vectors[0], owner=8) == 1
 
 
-def test_the_oldest_go_first():
-    """Only the last ones are ranked among, in whatever pieces they came."""
+def test_new_vectors_replace_the_oldest():
+    """In whatever pieces they come."""
     pool, _, _ = filled(POOL_SIZE)
     newer = unit_vectors(POOL_SIZE + 30, 2, DIM)
     for start in range(0, len(newer), 50):

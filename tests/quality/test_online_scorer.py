@@ -1,4 +1,4 @@
-"""From a prediction and its truth to the counts."""
+"""Scores from predictions and their true vectors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from service.quality.key_shares import IDLE_SECONDS
 from service.quality.online_scorer import BATCH, MAX_WAITING
 from service.types import KEY_SAMPLE, Variant
 from tests.support.fakes import FakeClock, unit_vectors
-from tests.support.quality_fakes import ALL_STABLE, SPLIT, Scoring, prediction
+from tests.support.quality_fakes import ALL_STABLE, SPLIT, ScorerFixture, prediction
 
 
 @pytest.fixture
@@ -18,8 +18,8 @@ def clock():
 
 
 def test_a_hit_is_counted_for_its_variant(clock):
-    """At every k, beside how many were ranked, and the cosine."""
-    scoring = Scoring(clock)
+    """With every k, the number of ranked predictions, and the cosine."""
+    scoring = ScorerFixture(clock)
     truth = unit_vectors(1, seed=5)[0]
     scoring.offer(truth, truth, variant=Variant.CANARY)
     scoring.scorer.drain()
@@ -29,8 +29,8 @@ def test_a_hit_is_counted_for_its_variant(clock):
     assert scoring.count("nextvec_online_cosine_sum", variant="canary") == pytest.approx(1)
 
 
-def test_a_miss_is_ranked_and_no_hit(clock):
-    scoring = Scoring(clock)
+def test_a_miss_is_ranked_but_no_hit(clock):
+    scoring = ScorerFixture(clock)
     truth = unit_vectors(1, seed=5)[0]
     scoring.offer(-truth, truth, variant=Variant.CANARY)
     scoring.scorer.drain()
@@ -39,9 +39,9 @@ def test_a_miss_is_ranked_and_no_hit(clock):
     assert scoring.count("nextvec_online_cosine_sum", variant="canary") == 0
 
 
-def test_the_length_of_what_came_does_not_matter(clock):
+def test_the_length_of_the_true_vector_does_not_matter(clock):
     """Callers' vectors need not be of unit length."""
-    scoring = Scoring(clock)
+    scoring = ScorerFixture(clock)
     truth = unit_vectors(1, seed=5)[0]
     scoring.offer(truth, 1000 * truth, variant=Variant.CANARY)
     scoring.scorer.drain()
@@ -49,7 +49,7 @@ def test_the_length_of_what_came_does_not_matter(clock):
 
 
 def test_until_the_pool_is_full_only_cosines_are_counted(clock):
-    scoring = Scoring(clock, full=False)
+    scoring = ScorerFixture(clock, full=False)
     truth = unit_vectors(1, seed=5)[0]
     scoring.offer(truth, truth)
     scoring.scorer.drain()
@@ -58,7 +58,7 @@ def test_until_the_pool_is_full_only_cosines_are_counted(clock):
 
 
 def test_a_key_is_counted_once_by_its_share_of_hits(clock):
-    scoring = Scoring(clock)
+    scoring = ScorerFixture(clock)
     truth = unit_vectors(1, seed=5)[0]
     for i in range(5 * KEY_SAMPLE):
         scoring.offer(truth if i % 2 else -truth, truth)
@@ -66,8 +66,8 @@ def test_a_key_is_counted_once_by_its_share_of_hits(clock):
     assert (1, 0.5) == scoring.shares()
 
 
-def test_a_key_that_goes_quiet_is_counted(clock):
-    scoring = Scoring(clock)
+def test_an_idle_key_is_counted(clock):
+    scoring = ScorerFixture(clock)
     truth = unit_vectors(1, seed=5)[0]
     scoring.offer(truth, truth)
     scoring.scorer.drain()
@@ -78,8 +78,8 @@ def test_a_key_that_goes_quiet_is_counted(clock):
 
 
 def test_without_a_rollout_no_key_is_counted(clock):
-    """There is nothing to compare with; hits are counted all the same."""
-    scoring = Scoring(clock)
+    """There is nothing to compare with. Hits are still counted."""
+    scoring = ScorerFixture(clock)
     truth = unit_vectors(1, seed=5)[0]
     for _ in range(2 * KEY_SAMPLE):
         scoring.offer(truth, truth, split=ALL_STABLE)
@@ -87,9 +87,9 @@ def test_without_a_rollout_no_key_is_counted(clock):
     assert (None, None) == scoring.shares()
 
 
-def test_a_prediction_of_an_earlier_split_is_not_the_keys_say(clock):
-    """Made by one variant, heard when the key may be the other's."""
-    scoring = Scoring(clock)
+def test_a_prediction_of_an_earlier_split_does_not_count_for_its_key(clock):
+    """The key may belong to the other variant by now."""
+    scoring = ScorerFixture(clock)
     truth = unit_vectors(1, seed=5)[0]
     for _ in range(2 * KEY_SAMPLE):
         scoring.scorer.offer(prediction(truth, split=SPLIT), truth, ALL_STABLE)
@@ -97,8 +97,8 @@ def test_a_prediction_of_an_earlier_split_is_not_the_keys_say(clock):
     assert (None, None) == scoring.shares()
 
 
-def test_more_than_can_wait_is_dropped_and_counted(clock):
-    scoring = Scoring(clock, full=False)
+def test_predictions_over_the_limit_are_dropped_and_counted(clock):
+    scoring = ScorerFixture(clock, full=False)
     truth = unit_vectors(1, seed=5)[0]
     taken = [scoring.offer(truth, truth, key=f"k{i}") for i in range(MAX_WAITING + 3)]
     assert [True] * MAX_WAITING + [False] * 3 == taken
@@ -108,9 +108,9 @@ def test_more_than_can_wait_is_dropped_and_counted(clock):
     assert scoring.offer(truth, truth)
 
 
-def test_what_waits_holds_no_body(clock):
-    """The vector is one of a body that may be megabytes."""
-    scoring = Scoring(clock, full=False)
+def test_a_waiting_prediction_does_not_hold_the_body(clock):
+    """The true vector is a view of a body that may take megabytes."""
+    scoring = ScorerFixture(clock, full=False)
     body = unit_vectors(3 * BATCH)
     scoring.offer(body[0], body[1])
     body[:] = np.nan

@@ -1,4 +1,4 @@
-"""PredictionStore that wait for a label."""
+"""Predictions that wait for a label."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_prediction_is_found_until_its_label_is_counted(kept):
     assert kept.find(ME, "a") is None
 
 
-def test_nobody_labels_what_another_has_asked(kept):
+def test_a_caller_cannot_label_the_prediction_of_another(kept):
     kept.keep(ME, "a", MADE)
     with pytest.raises(NotFound, match="'a'") as raised:
         kept.find(YOU, "a")
@@ -47,7 +47,7 @@ def test_an_expired_one_is_gone(kept, clock):
     assert "prediction_gone" == raised.value.code
 
 
-def test_the_oldest_go_when_memory_is_short(kept):
+def test_the_oldest_are_evicted_over_the_limit(kept):
     for name in "abcd":
         kept.keep(ME, name, MADE)
     with pytest.raises(Gone):
@@ -63,7 +63,7 @@ def test_an_id_used_again_stands_for_the_later_prediction(kept):
     assert later is kept.find(ME, "a")
 
 
-def test_memory_is_returned(kept, clock):
+def test_memory_is_freed(kept, clock):
     for i in range(50):
         kept.keep(ME, f"{i % 5}", MADE)
         if i % 3 == 0:

@@ -1,4 +1,4 @@
-"""Buckets that the verdict can be read from, and series that begin at zero."""
+"""Buckets that verdicts can use, and series that begin at zero."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from service.types import Mode, RequestOutcome, Variant
 
 
 def test_one_point_two_times_an_edge_is_an_edge():
-    """So that both sides of the comparison are counts, with nothing interpolated."""
+    """So both sides of the comparison are exact counts."""
     edges = duration_buckets(10.0)
     for lower, upper in zip(edges, edges[2:], strict=False):
         assert pytest.approx(1.2 * lower, rel=1e-12) == upper
@@ -18,12 +18,12 @@ def test_one_point_two_times_an_edge_is_an_edge():
 
 @pytest.mark.parametrize("timeout", [0.5, 10.0, 60.0])
 def test_the_top_edge_lies_above_the_timeout(timeout):
-    """Else two saturated variants would compare as equal."""
+    """Otherwise two saturated variants would compare as equal."""
     assert duration_buckets(timeout)[-2] > timeout
 
 
-def test_only_what_is_loaded_is_shown():
-    """A version that was unloaded, or loaded again elsewhere, leaves nothing behind."""
+def test_only_loaded_versions_are_shown():
+    """An unloaded version, or one that moved to another provider, leaves no series."""
     metrics = Metrics(CollectorRegistry(), 10.0)
     metrics.show_versions([("phase-2", "CPU", "int8"), ("phase-3", "CPU", "fp32")])
     metrics.show_versions([("phase-3", "CUDA", "fp16")])
@@ -32,7 +32,7 @@ def test_only_what_is_loaded_is_shown():
 
 
 def test_expected_series_begin_at_zero():
-    """Every mode and outcome, also of requests the split did not place."""
+    """For every mode and outcome, also of unassigned requests."""
     registry = CollectorRegistry()
     metrics = Metrics(registry, 10.0)
     metrics.expect([(Variant.CANARY, "phase-3")])

@@ -55,13 +55,16 @@ def test_the_histogram_of_metrics_is_taken_as_it_is(tmp_path):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("{}", "neither of the two"),
-        ('{"rows": []}', "no row of stable's"),
+        ("{}", "neither a report nor a copy"),
+        ('{"rows": []}', "no row for stable"),
         ('{"rows": [{"variant": "stable", "count": 1, "p50": null, "p95": 1}]}', "neither"),
-        ('{"rows": [{"variant": "stable", "count": 1, "p50": 2, "p95": 1}]}', "no distribution"),
-        ("nonsense {", "neither of the two"),
-        ("", "0 requests"),
-        (metrics_text(3).decode(), "12 requests"),
+        (
+            '{"rows": [{"variant": "stable", "count": 1, "p50": 2, "p95": 1}]}',
+            "are not a distribution",
+        ),
+        ("nonsense {", "neither a report nor a copy"),
+        ("", "0 stable requests"),
+        (metrics_text(3).decode(), "12 stable requests"),
     ],
 )
 def test_what_is_no_latency_is_refused(tmp_path, text, expected):
@@ -72,5 +75,5 @@ def test_what_is_no_latency_is_refused(tmp_path, text, expected):
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(LatencyError, match="report\\.json, or what /metrics"):
+    with pytest.raises(LatencyError, match="report\\.json, or a copy of /metrics"):
         load(tmp_path / "none")

@@ -1,4 +1,4 @@
-"""A simulated rollout goes the way of the service's own."""
+"""A simulated rollout runs on the code of the service."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ import asyncio
 import numpy as np
 import pytest
 
+import simulation.play
+from service.rollout.analysis import run
+from service.rollout.controller import canary_loader, executor, ticker
 from service.rollout.plan.rollout_plan import RolloutPlan
+from service.rollout.state import change
 from simulation.latency_distribution import LognormalLatency
-from simulation.play import RolloutEnding, SimulatedSource, play
+from simulation.play import RolloutEnding, play
 from simulation.scenario import Scenario, SimulatedTraffic
+from simulation.simulated_source import SimulatedSource
 
 LATENCY = LognormalLatency(0.05, 0.5)
 ONE = RolloutPlan.model_validate({"steps": [{"weight": 5, "approval": True}]})
@@ -118,3 +123,9 @@ def test_who_arrives_in_a_stall_waits_for_its_end():
 
 def test_the_same_seed_is_the_same_rollout():
     assert played(ratio=1.5, seed=7) == played(ratio=1.5, seed=7)
+
+
+def test_the_simulator_and_the_service_decide_with_the_same_functions():
+    assert simulation.play.apply is executor.apply is change.apply
+    assert simulation.play.run_analysis is ticker.run_analysis is run.run_analysis
+    assert simulation.play.start_analysis is canary_loader.start_analysis is run.start_analysis

@@ -14,14 +14,10 @@ import pytest
 
 from service.cli import main
 from service.rollout.plan.rollout_plan import RolloutPlan
-from service.types import KEY_SAMPLE
 from simulation.quality_rollout import simulate_quality, simulate_quality_rollouts
 from simulation.sessions import (
     SessionLengths,
-    SessionSample,
     SimulatedSessions,
-    draw_sessions,
-    score_by_key,
 )
 
 PLAN = RolloutPlan()
@@ -63,34 +59,6 @@ def test_predictions_taken_for_independent_would_roll_back_healthy_canaries():
 def test_an_identical_canary_passes():
     played = simulate_quality_rollouts(replace(SHORT, length=10.0), PLAN, 20, (4,))
     assert sum(p.passed is not None for p in played) >= 19
-
-
-def test_traffic_is_as_described():
-    """Rate, weight and the spread of the keys; sessions under way at the start included."""
-    sessions = SimulatedSessions(rate=50.0, length=40.0, horizon=1000.0)
-    rng = np.random.default_rng(5)
-    for lengths in SessionLengths:
-        drawn = draw_sessions(replace(sessions, lengths=lengths), 0.05, rng)
-        served = drawn.predictions_until(1000.0)
-        assert served.sum() == pytest.approx(50_000, rel=0.15)
-        assert drawn.predictions_until(100.0).sum() == pytest.approx(5_000, rel=0.2)
-        assert served[drawn.canary].sum() / served.sum() == pytest.approx(0.05, rel=0.5)
-        assert drawn.hit.mean() == pytest.approx(0.6, abs=0.03)
-        assert drawn.hit.std() == pytest.approx(0.2, abs=0.02)
-
-
-def test_a_key_speaks_once_it_has_its_sample():
-    """Of ten predictions nine are scored; of four three, a minute after the last."""
-    drawn = SessionSample(
-        began=np.array([100.0, 100.0]),
-        length=np.array([10.0, 4.0]),
-        pause=2.0,
-        hit=np.array([1.0, 0.0]),
-        canary=np.array([True, False]),
-    )
-    said = score_by_key(drawn, np.random.default_rng(0))
-    assert [100 + KEY_SAMPLE * 2.0, 100 + 4 * 2.0 + 60] == said.at.tolist()
-    assert [1.0, 0.0] == said.share.tolist()
 
 
 def test_a_plan_without_the_guardrail_cannot_be_played():

@@ -87,6 +87,8 @@ inline void load(const float* address, unsigned& a, unsigned& b, unsigned& c, un
   std::memcpy(words, address, 16);
   a = words[0]; b = words[1]; c = words[2]; d = words[3];
 }
+inline void prefetch(float4* to, const float* from) { std::memcpy(to, from, 16); }
+inline void end_prefetch() {}
 inline int poll(const int* address) { give_way(); return *address; }
 inline int atomicAdd(int* address, int more) { const int before = *address; *address += more; return before; }
 inline void __threadfence() {}

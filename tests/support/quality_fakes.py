@@ -19,7 +19,7 @@ def prediction(vector, key="key", *, variant=Variant.STABLE, split=SPLIT, owner=
     return PendingPrediction(vector, variant, version, split, key, owner or key, **more)
 
 
-class Scoring:
+class ScorerFixture:
     """A scorer with a full distractor pool, and its metrics; vectors have `fakes.DIM` elements."""
 
     def __init__(self, clock, *, full=True) -> None:

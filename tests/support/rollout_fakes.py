@@ -195,8 +195,14 @@ class World:
             stable=self.stable,
             plan=self.plan,
             interval_seconds=5.0,
-            shadows=self.shadow.take,
+            take_shadow_stats=self.shadow.take,
         )
+
+    def use(self, chosen: RolloutPlan) -> None:
+        """Replace the default plan, before the controller starts."""
+        self.store.close()
+        self.plan = chosen
+        self.controller = self._boot()
 
     async def restart(self) -> None:
         self.store.close()
@@ -213,7 +219,7 @@ class World:
     async def begin(self) -> None:
         """Advance to the first step, after warm-up and settling."""
         await self.controller.start()
-        await self.controller.start_rollout("phase-3", None, "operator", "try it")
+        await self.controller.changes.start("phase-3", None, "operator", "try it")
         await self.controller.prepared()
         await self.look()
         for _ in range(4):

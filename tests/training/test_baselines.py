@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from training import baselines
-from training.baselines import BaselineRule, decayed
+from training.baselines import BaselineRule, decayed_mean
 
 STREAM = np.array([[1, 0], [0, 1], [0.6, 0.8], [1, 0]], np.float32)
 TARGETS = np.array([1, 2, 3])
@@ -46,7 +46,7 @@ def test_a_rule_never_sees_its_target() -> None:
 
 def test_the_centre_is_taken_out() -> None:
     """Position 2: (0, 1) - c and half of (1, 0) - c, with c = (0.5, 0.5)."""
-    rule = decayed(0.5, np.array([0.5, 0.5], np.float32))
+    rule = decayed_mean(0.5, np.array([0.5, 0.5], np.float32))
     np.testing.assert_allclose(rule.predict(STREAM, np.array([2])), _unit((-0.25, 0.25)), atol=1e-6)
 
 

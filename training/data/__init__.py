@@ -1,0 +1,1 @@
+"""Builds data sets from text, and imports existing vectors."""

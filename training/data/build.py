@@ -1,8 +1,8 @@
-"""Documents to a data set: a corpus, its sentences and a manifest, a document at a time.
+"""Builds a data set from documents: a corpus, its sentences and a manifest.
 
-Each document's vectors are kept in a file of their own, named after what they were
-made from, until the last is there: killed at any moment, the build goes on where it
-was. The manifest is written last; a folder without one is not finished.
+The vectors of each document are kept in a file of their own, named by the digest of their
+source, until the last document is embedded, so an interrupted build resumes. The manifest is
+written last; a folder without one is incomplete.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from corpora import corpus
 from service.manifest import sha256
 from training.data.embedder import Embedder
-from training.data.sentences import pieces
+from training.data.sentences import split_sentences
 from training.data.texts import TextDocument
 
 CORPUS, SENTENCES, MANIFEST = "corpus.npz", "sentences.txt", "manifest.json"
@@ -31,34 +31,34 @@ _PARTS = "parts"
 
 @dataclass(frozen=True)
 class SegmentedDocument:
-    """A document in pieces, and the digest of them and of what embeds them."""
+    """A document in sentences; `digest` covers them and the embedder."""
 
     name: str
     sentences: list[str]
     digest: str
 
 
-def cut(documents: Sequence[TextDocument], embedder: Embedder) -> list[SegmentedDocument]:
-    """Documents in pieces; those too short for one are left out.
+def segment(documents: Sequence[TextDocument], embedder: Embedder) -> list[SegmentedDocument]:
+    """Split documents into sentences, leaving out documents without one.
 
-    Raises `CorpusError` if nothing is left, or if two documents are the same: one
-    of them could be held out and the other trained on.
+    Raises `CorpusError` if none is left, or if two documents are the same: one could be held out
+    and the other trained on.
     """
     key = json.dumps(embedder.identity, sort_keys=True)
     found = []
     for document in documents:
-        if sentences := pieces(document.text):
+        if sentences := split_sentences(document.text):
             text = "\n".join([key, *sentences])
             digest = hashlib.sha256(text.encode()).hexdigest()
             found.append(SegmentedDocument(document.name, sentences, digest))
     if not found:
         raise corpus.CorpusError("no document holds a sentence of at least six words")
-    refuse_twins([(document.name, document.digest) for document in found])
+    check_distinct([(document.name, document.digest) for document in found])
     return found
 
 
-def refuse_twins(documents: Sequence[tuple[str, str]]) -> None:
-    """Raises `CorpusError` if two of these names and digests have one in common."""
+def check_distinct(documents: Sequence[tuple[str, str]]) -> None:
+    """Raise `CorpusError` if two of these (name, digest) pairs share a name or a digest."""
     by_name, by_digest = set[str](), dict[str, str]()
     for name, content in documents:
         if name in by_name:
@@ -70,30 +70,30 @@ def refuse_twins(documents: Sequence[tuple[str, str]]) -> None:
 
 
 def build(
-    cuts: Sequence[SegmentedDocument],
+    segmented: Sequence[SegmentedDocument],
     embedder: Embedder,
     out: Path,
     progress: Callable[[int], None] = lambda _sentences: None,
 ) -> Path:
-    """Embed what is not embedded yet, then write the data set to `out`.
+    """Embed the documents that are not embedded yet, then write the data set to `out`.
 
-    `progress` is told how many sentences are done more, those of an earlier, broken
-    off build included. Returns the manifest's path.
+    `progress` is called with the number of further sentences that are done, including those of
+    an earlier, interrupted build. Returns the manifest's path.
     """
     parts = out / _PARTS
     parts.mkdir(parents=True, exist_ok=True)
-    for document in cuts:
+    for document in segmented:
         part = parts / f"{document.digest}.npy"
         if not part.exists():
             embedded = embedder.embed(document.sentences)
             _replace(part, partial(_save, embedded))
         progress(len(document.sentences))
-    vectors = [np.load(parts / f"{document.digest}.npy") for document in cuts]
-    text = "".join(f"{sentence}\n" for document in cuts for sentence in document.sentences)
+    vectors = [np.load(parts / f"{document.digest}.npy") for document in segmented]
+    text = "".join(f"{sentence}\n" for document in segmented for sentence in document.sentences)
     _replace(out / SENTENCES, lambda path: path.write_text(text, encoding="utf-8"))
     source = {"embedder": embedder.identity, "sentences": sha256(out / SENTENCES)}
-    digests = [document.digest for document in cuts]
-    manifest = write(out, [document.name for document in cuts], vectors, source, digests)
+    digests = [document.digest for document in segmented]
+    manifest = write(out, [document.name for document in segmented], vectors, source, digests)
     shutil.rmtree(parts)
     return manifest
 
@@ -105,9 +105,9 @@ def write(
     source: Mapping[str, object],
     digests: Sequence[str],
 ) -> Path:
-    """The corpus, and the manifest that says where each document lies in it.
+    """Write the corpus, and the manifest with the position of each document in it.
 
-    `digests` are those of what the documents were made from. Returns the manifest's path.
+    `digests` are those of the documents' sources. Returns the manifest's path.
     """
     out.mkdir(parents=True, exist_ok=True)
     lengths = [len(rows) for rows in vectors]
@@ -141,9 +141,9 @@ def _save(vectors: NDArray[np.float32], path: Path) -> None:
 
 
 def _replace(path: Path, fill: Callable[[Path], object], suffix: str = "") -> None:
-    """Written aside and renamed: the file is whole or not there."""
-    aside = path.with_name(f".{path.name}.partial{suffix}")
-    fill(aside)
-    with aside.open("rb") as file:
+    """Write a file atomically: `fill` a partial one, sync it and rename it."""
+    partial_path = path.with_name(f".{path.name}.partial{suffix}")
+    fill(partial_path)
+    with partial_path.open("rb") as file:
         os.fsync(file.fileno())
-    aside.replace(path)
+    partial_path.replace(path)

@@ -1,4 +1,4 @@
-"""Sentences to unit vectors, by a sentence encoder with mean pooling."""
+"""Embeds sentences as unit vectors, with a sentence encoder and mean pooling."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from corpora.corpus import CorpusError
 from service.manifest import sha256
 
 _MAX_TOKENS = 384
-"""What all-mpnet-base-v2 was trained to read; 40 words are about 60."""
+"""The longest input that all-mpnet-base-v2 was trained on; 40 words are about 60 tokens."""
 
 
 class Embedder(Protocol):
-    """`identity` says which vectors these are: another one, other vectors."""
+    """Embeds sentences. Embedders with the same `identity` give the same vectors."""
 
     @property
     def identity(self) -> dict[str, str]: ...
@@ -32,9 +32,9 @@ class Embedder(Protocol):
 
 
 class SentenceEncoder:
-    """A transformer in `folder`; on CUDA where there is one, in bfloat16 where it is fast.
+    """A transformer loaded from `folder`, on CUDA if available, in bfloat16 if that is fast.
 
-    Raises `CorpusError` for a folder that holds none.
+    Raises `CorpusError` if the folder holds no sentence encoder.
     """
 
     def __init__(self, folder: Path, batch: int = 64) -> None:
@@ -44,7 +44,7 @@ class SentenceEncoder:
         self._dtype = torch.bfloat16 if _fast_bfloat16(self._device) else torch.float32
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            # Eager: the fused attention ignores MPNet's relative positions.
+            # Eager, because the fused attention ignores MPNet's relative positions.
             self._model = AutoModel.from_pretrained(
                 folder, local_files_only=True, attn_implementation="eager", dtype=self._dtype
             )
@@ -66,7 +66,7 @@ class SentenceEncoder:
 
     @torch.inference_mode()
     def embed(self, sentences: Sequence[str]) -> NDArray[np.float32]:
-        # Sorted by length, so that a batch is hardly padded.
+        # Sorted by length, so that batches have little padding.
         order = sorted(range(len(sentences)), key=lambda i: len(sentences[i]))
         vectors = np.empty((len(sentences), self._model.config.hidden_size), np.float32)
         for start in range(0, len(order), self._batch):

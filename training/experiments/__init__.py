@@ -1,1 +1,1 @@
-"""Two arms from one start that differ by one thing, and a verdict that carries its interval."""
+"""Controlled experiments: two arms that differ in one setting, and a verdict."""

@@ -1,4 +1,4 @@
-"""What a paired difference allows to be said: pure functions of its interval."""
+"""Verdicts on a paired difference: pure functions of its interval."""
 
 from __future__ import annotations
 
@@ -8,47 +8,48 @@ from service.evaluation_report import Estimate
 
 HIT_5_GAIN = 0.005
 HIT_10_GAIN = 0.015
-"""What hard negatives must gain to be kept, as shares: 0.5 and 1.5 points."""
+"""The gains that hard negatives need to be kept, as shares: 0.5 and 1.5 points."""
 
 
 @dataclass(frozen=True)
 class ExperimentVerdict:
-    """One word, and the sentence with the figures that it rests on."""
+    """A verdict in one word, and the reason with its numbers."""
 
     word: str
     reason: str
 
 
 def plateau(hit_at_5: Estimate, margin: float) -> ExperimentVerdict:
-    """Does the change do nothing? Only an interval within ±`margin` says so.
+    """`plateau` if the whole interval lies within ±`margin`: the change has no effect.
 
-    A test that finds no difference has not shown that there is none; the whole
-    interval within the margin has (Schuirmann 1987, at 97.5 % a side).
+    A non-significant difference does not show that there is none; an interval within the margin
+    does (two one-sided tests at 97.5 %, Schuirmann 1987).
     """
-    told = f"Hit@5 differs by {_points(hit_at_5)} points"
+    summary = f"Hit@5 differs by {_points(hit_at_5)} points"
     if -margin <= hit_at_5.low and hit_at_5.high <= margin:
         return ExperimentVerdict(
-            "plateau", f"{told}: within ±{100 * margin:.1f}, the change does nothing"
+            "plateau", f"{summary}: within ±{100 * margin:.1f}, so the change has no effect"
         )
     if hit_at_5.low > 0 or hit_at_5.high < 0:
-        return ExperimentVerdict("change", f"{told}: 0 is not in the interval")
+        return ExperimentVerdict("change", f"{summary}: the interval excludes 0")
     return ExperimentVerdict(
-        "undecided", f"{told}: neither without 0 nor within ±{100 * margin:.1f}; more positions"
+        "undecided",
+        f"{summary}: the interval includes 0 and exceeds ±{100 * margin:.1f}; use more positions",
     )
 
 
 def probe(hit_at_5: Estimate, hit_at_10: Estimate) -> ExperimentVerdict:
-    """Keep only what gains both amounts for sure; drop what surely misses one."""
-    told = (
-        f"Hit@5 gains {_points(hit_at_5)} of the {100 * HIT_5_GAIN:.1f} points it must, "
+    """`keep` if both intervals reach their required gain, `drop` if one lies below it."""
+    summary = (
+        f"Hit@5 gains {_points(hit_at_5)} of the {100 * HIT_5_GAIN:.1f} points required, "
         f"Hit@10 {_points(hit_at_10)} of {100 * HIT_10_GAIN:.1f}"
     )
     if hit_at_5.low >= HIT_5_GAIN and hit_at_10.low >= HIT_10_GAIN:
-        return ExperimentVerdict("keep", f"{told}: both intervals lie at or above")
+        return ExperimentVerdict("keep", f"{summary}: both intervals reach it")
     if hit_at_5.high < HIT_5_GAIN or hit_at_10.high < HIT_10_GAIN:
-        return ExperimentVerdict("drop", f"{told}: an interval lies below")
+        return ExperimentVerdict("drop", f"{summary}: an interval lies below it")
     return ExperimentVerdict(
-        "undecided", f"{told}: an interval has its bound inside; not kept as it stands"
+        "undecided", f"{summary}: an interval includes its required gain; not kept"
     )
 
 

@@ -38,17 +38,17 @@ async def start(
     """
     if wanted.override_gate:
         _may_override(role, wanted.reason)
-    terms = await change.terms(role)
-    answer = await services.controller.start_rollout(
+    options = await change.options(role)
+    answer = await services.controller.changes.start(
         wanted.canary,
         wanted.plan,
         actor=_actor(role),
         reason=wanted.reason,
         expected_generation=change.generation,
-        terms=terms,
+        options=options,
         override_gate=wanted.override_gate,
     )
-    return _status(answer, 200 if terms.dry_run else 202)
+    return _status(answer, 200 if options.dry_run else 202)
 
 
 @router.post("/retry", status_code=202)
@@ -56,9 +56,11 @@ async def retry(
     change: Change, services: ReadyServices, role: Operator, body: VerbRequest | None = None
 ) -> Response:
     """Put the canary that was rolled back on trial once more, with the same plan."""
-    terms = await change.terms(role)
-    answer = await services.controller.retry(change.generation, _actor(role), _reason(body), terms)
-    return _status(answer, 200 if terms.dry_run else 202)
+    options = await change.options(role)
+    answer = await services.controller.changes.retry(
+        change.generation, _actor(role), _reason(body), options
+    )
+    return _status(answer, 200 if options.dry_run else 202)
 
 
 @router.post("/promote")
@@ -74,8 +76,8 @@ async def promote(
 
     `force` does so before the guardrails have passed, which is recorded.
     """
-    answer = await services.controller.promote(
-        change.generation, _actor(role), _reason(body), await change.terms(role), force=force
+    answer = await services.controller.changes.promote(
+        change.generation, _actor(role), _reason(body), await change.options(role), force=force
     )
     return _status(answer)
 
@@ -100,10 +102,10 @@ async def abort(change: Change, services: LiveServices, role: Operator) -> Respo
         # Too large, too slow, or one too many under load: it is not needed.
         reason = ""
     try:
-        terms = await change.terms(role)
+        options = await change.options(role)
     except NextvecError:
-        terms = ChangeOptions(change.dry_run)
-    return _status(await services.controller.abort(None, _actor(role), reason, terms))
+        options = ChangeOptions(change.dry_run)
+    return _status(await services.controller.changes.abort(None, _actor(role), reason, options))
 
 
 @router.post("/pause")
@@ -111,8 +113,10 @@ async def pause(
     change: Change, services: ReadyServices, role: Operator, body: VerbRequest | None = None
 ) -> Response:
     """Hold the weight; the guardrails go on."""
-    terms = await change.terms(role)
-    answer = await services.controller.pause(change.generation, _actor(role), _reason(body), terms)
+    options = await change.options(role)
+    answer = await services.controller.changes.pause(
+        change.generation, _actor(role), _reason(body), options
+    )
     return _status(answer)
 
 
@@ -121,8 +125,10 @@ async def resume(
     change: Change, services: ReadyServices, role: Approver, body: VerbRequest | None = None
 ) -> Response:
     """Go on after a pause."""
-    terms = await change.terms(role)
-    answer = await services.controller.resume(change.generation, _actor(role), _reason(body), terms)
+    options = await change.options(role)
+    answer = await services.controller.changes.resume(
+        change.generation, _actor(role), _reason(body), options
+    )
     return _status(answer)
 
 
@@ -131,8 +137,10 @@ async def undo(
     change: Change, services: ReadyServices, role: Approver, body: VerbRequest | None = None
 ) -> Response:
     """Go back to the stable version from before the last promotion."""
-    terms = await change.terms(role)
-    answer = await services.controller.undo(change.generation, _actor(role), _reason(body), terms)
+    options = await change.options(role)
+    answer = await services.controller.changes.undo(
+        change.generation, _actor(role), _reason(body), options
+    )
     return _status(answer)
 
 

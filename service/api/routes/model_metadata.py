@@ -7,7 +7,7 @@ from typing import Any
 
 from service.api.codecs.tensors import INPUT, OUTPUT
 from service.inference.registry import LoadedVersion
-from service.metrics import Total, Usage
+from service.metrics import DurationTotal, Usage
 
 EXTENSIONS = [
     "binary_tensor_data",
@@ -71,7 +71,7 @@ def statistics(
 
     Copying tensors in and out is not measured apart from the inference.
     """
-    nothing = _figure(Total(0, 0.0))
+    nothing = _figure(DurationTotal(0, 0.0))
     return {
         "model_stats": [
             {
@@ -97,5 +97,5 @@ def statistics(
     }
 
 
-def _figure(total: Total) -> dict[str, int]:
+def _figure(total: DurationTotal) -> dict[str, int]:
     return {"count": total.count, "ns": int(total.seconds * 1e9)}

@@ -20,24 +20,27 @@ logger = logging.getLogger(__name__)
 
 
 def load_engine(settings: EngineSettings, files: VersionFiles) -> Engine:
-    """The version's engine, in the precision that suits the provider in use.
+    """The version's engine: the fastest that the settings allow and that answers right.
 
-    On CUDA a Memory-Augmented GRU runs on the kernels of `service.inference.engines.cuda`,
-    unless a precision other than fp32 is asked for or the kernels fail their check. Otherwise
-    session states stay on the device if the version has the graphs for it. Raises
-    `VersionError`.
+    On an NVIDIA GPU a Memory-Augmented GRU runs on the kernels of `engines.cuda`. What these
+    cannot serve runs on ONNX Runtime, in the precision chosen for the provider that is got; on
+    CUDA the states of sessions then stay on the device, if the version has the graph for it.
+    Raises `VersionError`.
     """
+    if (
+        settings.device != "cpu"
+        and settings.gru_kernels
+        and settings.precision in ("auto", "fp32")
+        and (engine := _open_kernels(settings, files)) is not None
+    ):
+        return engine
     load = partial(
         OnnxEngine,
         dimensions=files.manifest.dimensions,
         device=settings.device,
         threads=settings.intra_op_threads,
     )
-    full: Engine = load(files.graph)
-    if full.provider == CUDA and settings.gru_kernels and settings.precision in ("auto", "fp32"):
-        engine = _open_kernels(full, files)
-        if engine is not full:
-            return engine
+    full = load(files.graph)
     precision = choose(files.manifest, settings.precision, full.provider)
     if precision == "int8":
         return StepEngine(full, load(files.graph.with_name(STEP_INT8), precision="int8"))
@@ -48,19 +51,25 @@ def load_engine(settings: EngineSettings, files: VersionFiles) -> Engine:
     return with_pool(settings, files, full, precision)
 
 
-def _open_kernels(full: Engine, files: VersionFiles) -> Engine:
-    """`full` on the GRU kernels, or `full` itself where they cannot serve it."""
+def _open_kernels(settings: EngineSettings, files: VersionFiles) -> Engine | None:
+    """The version on the GRU kernels; None where there is no GPU or they cannot serve it.
+
+    Without a GPU nobody needs to hear of them, unless one was demanded.
+    """
+    level = logging.WARNING if settings.device == "cuda" else logging.DEBUG
     try:
-        from service.inference.engines.cuda.cuda_engine import open_cuda_engine  # noqa: PLC0415  an extra
+        from service.inference.engines.cuda import cuda_engine, driver  # noqa: PLC0415  an extra
     except ImportError as error:
-        logger.warning(
-            "%s is served by ONNX Runtime, not by the GRU kernels: %s. Install them with "
-            "pip install 'nextvec[cuda]'",
-            files.graph,
-            error,
-        )
-        return full
-    return open_cuda_engine(full, files.graph)
+        logger.log(level, "no GRU kernels: %s: pip install 'nextvec[cuda]'", error)
+        return None
+    try:
+        device = driver.Device()
+    except driver.CudaError as error:
+        logger.log(level, "no GRU kernels: %s", error)
+        return None
+    return cuda_engine.open_cuda_engine(
+        device, files.graph, files.manifest.dimensions, settings.max_batch
+    )
 
 
 def with_pool(

@@ -9,14 +9,15 @@ from dataclasses import replace
 from service.rollout.analysis.counters import Counts
 from service.rollout.analysis.guardrails.guardrail import Measurement
 from service.rollout.analysis.guardrails.suite import GuardrailSuite
-from service.rollout.analysis.shadow_stats import NAME, ShadowStats, assess_shadow
+from service.rollout.analysis.shadow_stats import ShadowStats
 from service.rollout.analysis.sources.evidence_source import (
     EvidenceSource,
     Snapshot,
     counters_since,
 )
-from service.rollout.analysis.verdict import Assessment, assess
 from service.rollout.plan.rollout_plan import RolloutPlan
+from service.rollout.state.assessment import with_shadow_verdict
+from service.rollout.state.events import AnalysisBaseline, AnalysisResult
 from service.rollout.state.record import RolloutRecord
 from service.rollout.state.rollout_state import RolloutState
 
@@ -24,14 +25,14 @@ log = logging.getLogger(__name__)
 
 
 async def start_analysis(
-    source: EvidenceSource, record: RolloutRecord, baseline: dict[str, Counts], *, now: float
-) -> RolloutRecord:
-    """The record with the snapshot from which the canary's requests count.
+    source: EvidenceSource, rollout: RolloutState, past: dict[str, Counts], *, now: float
+) -> AnalysisBaseline | None:
+    """Read the counters from which the canary's requests count; `now` is in epoch seconds.
 
-    `baseline` are stable's requests before it, by mode. If the counters cannot be read the
-    record is unchanged, and counting starts with the first analysis run.
+    `past` are stable's requests before it, by mode. Returns None if the counters cannot be
+    read: counting then starts with the first analysis run.
     """
-    rollout, plan = record.rollout, record.rollout.plan
+    plan = rollout.plan
     assert rollout.canary is not None
     assert plan is not None
     try:
@@ -42,10 +43,9 @@ async def start_analysis(
             "%s",
             error,
         )
-        return record
+        return None
     suite = GuardrailSuite.of(plan, source.edges, rollout.attempt)
-    evidence = suite.initial_evidence(source.edges, baseline)
-    return replace(record, evidence=evidence, snapshot=snapshot, analysed_at=now)
+    return AnalysisBaseline(suite.initial_evidence(source.edges, past), snapshot, now)
 
 
 async def run_analysis(
@@ -55,14 +55,13 @@ async def run_analysis(
     now: float,
     started_at: float,
     take_shadow_stats: Callable[[], ShadowStats] | None = None,
-) -> tuple[RolloutRecord, Assessment, int]:
+) -> AnalysisResult:
     """Read, update and assess once.
 
-    Returns the record with the new evidence, its assessment, and the number of the
-    canary's new requests. `now` and `started_at` (of this process) are epoch seconds.
-    `take_shadow_stats` returns what the copies of a shadow step have shown since its last
-    call. Any exception is the outcome `error` and leaves the record unchanged, so that the
-    next run counts what this one could not.
+    `now` and `started_at` (of this process) are epoch seconds. `take_shadow_stats` returns
+    what the copies of a shadow step have shown since its last call. Any exception is the
+    outcome `error` and leaves the evidence unchanged, so that the next run counts what this
+    one could not.
     """
     rollout, plan = record.rollout, record.rollout.plan
     assert plan is not None
@@ -70,19 +69,24 @@ async def run_analysis(
     suite = GuardrailSuite.of(plan, source.edges, rollout.attempt)
     try:
         snapshot = await source.read(rollout.stable, rollout.canary)
-        after, assessment, requests = judge_snapshot(
+        result = judge_snapshot(
             record, suite, snapshot, edges=source.edges, now=now, started_at=started_at
         )
         if plan.steps[rollout.step].shadow and take_shadow_stats is not None:
-            copies = take_shadow_stats()
-            after = replace(after, shadow=_with_copies(after, copies))
-            assessment, requests = with_shadow_verdict(after, assessment), copies.total
+            result = _add_copies(record, result, take_shadow_stats())
     except Exception as error:
         # A bug in the judging must hold the rollout too.
         log.exception("the counters could not be read or judged")
         text = str(error) or type(error).__name__
-        return record, suite.error(text, rollout.step), 0
-    return after, assessment, requests
+        return AnalysisResult(
+            suite.error(text, rollout.step),
+            0,
+            record.evidence,
+            record.snapshot,
+            record.analysed_at,
+            record.shadow,
+        )
+    return result
 
 
 def judge_snapshot(
@@ -93,7 +97,7 @@ def judge_snapshot(
     edges: tuple[float, ...],
     now: float,
     started_at: float,
-) -> tuple[RolloutRecord, Assessment, int]:
+) -> AnalysisResult:
     """The pure part of `run_analysis`, without the shadow copies."""
     rollout, plan = record.rollout, suite.plan
     evidence, before = record.evidence, record.snapshot
@@ -108,13 +112,12 @@ def judge_snapshot(
     measurement = Measurement(
         new,
         settled=rollout.warmed and settled_throughout,
-        canary_only=plan.steps[rollout.step].whole,
+        canary_only=plan.steps[rollout.step].takes_all,
         restarted=before is not None and before.origin != snapshot.origin,
     )
     evidence, assessment = suite.update(evidence, measurement, rollout.step)
-    after = replace(record, evidence=evidence, snapshot=snapshot, analysed_at=now)
     requests = sum(arms.canary.total for arms in new.requests.values())
-    return after, assessment, requests
+    return AnalysisResult(assessment, requests, evidence, snapshot, now, record.shadow)
 
 
 def settled_at(rollout: RolloutState, plan: RolloutPlan, started_at: float) -> float:
@@ -128,23 +131,20 @@ def settled_at(rollout: RolloutState, plan: RolloutPlan, started_at: float) -> f
     return max(rollout.step_since + since_step, started_at + settle)
 
 
-def last_assessment(record: RolloutRecord) -> Assessment | None:
-    """The assessment of a stored record, after a restart; None without evidence."""
-    rollout = record.rollout
-    if record.evidence is None or rollout.plan is None:
-        return None
-    suite = GuardrailSuite.of(rollout.plan, record.evidence.edges, rollout.attempt)
-    return with_shadow_verdict(record, suite.assess(record.evidence, rollout.step))
-
-
-def with_shadow_verdict(record: RolloutRecord, assessment: Assessment) -> Assessment:
-    """In a shadow step its own verdict decides, as does a guardrail that fails."""
+def _add_copies(
+    record: RolloutRecord, result: AnalysisResult, copies: ShadowStats
+) -> AnalysisResult:
+    """The result of a shadow step: its copies count in place of requests."""
     plan = record.rollout.plan
     assert plan is not None
     step = plan.steps[record.rollout.step]
-    if not step.shadow or record.shadow is None:
-        return assessment
-    return assess([assess_shadow(record.shadow, step), *assessment.verdicts], frozenset({NAME}))
+    shadow = _with_copies(record, copies)
+    return replace(
+        result,
+        assessment=with_shadow_verdict(step, shadow, result.assessment),
+        canary_requests=copies.total,
+        shadow=shadow,
+    )
 
 
 def _with_copies(record: RolloutRecord, new: ShadowStats) -> ShadowStats:

@@ -1,33 +1,31 @@
-"""What a person may ask of the rollout: start, retry, promote, pause, resume, abort, undo."""
+"""Handles what a person requests: start, retry, promote, pause, resume, abort, undo."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
 
 from service.clock import Clock
 from service.errors import Invalid, NotFound, PreconditionFailed, PreconditionRequired
-from service.rollout.analysis.run import last_assessment
 from service.rollout.controller.canary_loader import CanaryLoader
-from service.rollout.controller.executor import RolloutExecutor, carried
+from service.rollout.controller.completion import run_to_completion
+from service.rollout.controller.executor import ChangeExecutor
 from service.rollout.controller.status import status
 from service.rollout.controller.versions import VersionsPort
-from service.rollout.plan import gate
+from service.rollout.plan.gate import gate_conflict
 from service.rollout.plan.rollout_plan import RolloutPlan
-from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.rollout.state.audit import audit_row
+from service.rollout.state.change import preview
 from service.rollout.state.change_request import (
     DEFAULT_OPTIONS,
     ChangeOptions,
     IdempotentResponse,
-    preview,
 )
 from service.rollout.state.events import (
     AbortCommand,
-    Event,
+    Command,
     PauseCommand,
     Phase,
     PromoteCommand,
@@ -39,62 +37,61 @@ from service.rollout.state.events import (
 from service.rollout.state.rollout_state import RolloutState, legal_verbs, require_legal
 from service.rollout.storage.rollout_store import RolloutStore
 
-T = TypeVar("T")
+Response = dict[str, object]
 
 
 class ChangeHandler:
-    """Each checks what was seen, moves the machine, and answers the status.
+    """Checks each request, applies it, and returns the status after it.
 
-    By its `terms` a verb only says what would happen, or is answered again as it was.
-    All raise `Conflict` where they are not legal, `PreconditionRequired` or
-    `PreconditionFailed` for the generation, `Invalid` for the key of another call, and
-    `StoreError`; then nothing has changed.
+    With `options`, a request may be a dry run or carry an idempotency key. Every method raises
+    `Conflict` when the request is not legal now, `PreconditionRequired` or
+    `PreconditionFailed` for the expected generation, `Invalid` for a key of another request,
+    and `StoreError`; then nothing has changed.
     """
 
     def __init__(
         self,
-        machine: RolloutExecutor,
+        executor: ChangeExecutor,
         loader: CanaryLoader,
         *,
-        traffic: TrafficRouter,
         versions: VersionsPort,
         store: RolloutStore,
         clock: Clock,
-        plan: RolloutPlan,
+        default_plan: RolloutPlan,
     ) -> None:
-        self._machine = machine
+        self._executor = executor
         self._loader = loader
-        self._traffic = traffic
         self._versions = versions
         self._store = store
         self._clock = clock
-        self._plan = plan
+        self._default_plan = default_plan
 
-    async def start_rollout(
+    async def start(
         self,
         canary: str,
         plan: RolloutPlan | None,
         actor: str,
         reason: str = "",
         expected_generation: int | None = None,
-        terms: ChangeOptions = DEFAULT_OPTIONS,
+        options: ChangeOptions = DEFAULT_OPTIONS,
         *,
         override_gate: bool = False,
-    ) -> dict[str, object]:
-        """Begin: answers at once in `Pending`, loading goes on in the background.
+    ) -> Response:
+        """Start a rollout. Returns in `Pending`; the canary is loaded in the background.
 
-        A plan's gate can be stricter than that of the service's own plan, not looser.
-        `override_gate` starts a canary that misses it; what it misses is recorded.
-        Raises `Conflict` with code `gate_missed` for the gate, and `Invalid` (canary is
-        stable), `NotFound` (not in the repository) and `VersionError` (its manifest is
-        damaged) as well.
+        The gate of `plan` can be stricter than the default plan's, not looser.
+        `override_gate` starts a canary that misses the gate; the audit log keeps what it
+        missed. Also raises `Conflict` with code `gate_missed`, `Invalid` when the canary is
+        the stable version, `NotFound` when it is not in the repository, and `VersionError`
+        when its manifest is damaged.
         """
 
-        def event(_: RolloutState) -> StartCommand:
-            return StartCommand(canary, plan or self._plan, secrets.token_hex(16), actor, reason)
+        def command(_: RolloutState) -> StartCommand:
+            salt = secrets.token_hex(16)
+            return StartCommand(canary, plan or self._default_plan, salt, actor, reason)
 
         return await run_to_completion(
-            self._begin(event, expected_generation, terms, override_gate=override_gate)
+            self._start(command, expected_generation, options, override_gate=override_gate)
         )
 
     async def retry(
@@ -102,184 +99,175 @@ class ChangeHandler:
         expected_generation: int | None,
         actor: str,
         reason: str = "",
-        terms: ChangeOptions = DEFAULT_OPTIONS,
-    ) -> dict[str, object]:
-        """The canary that was rolled back, with its plan, once more. Raises as a start."""
+        options: ChangeOptions = DEFAULT_OPTIONS,
+    ) -> Response:
+        """Start the canary that was rolled back again, with the same plan. Raises as `start`."""
 
-        def event(last: RolloutState) -> StartCommand:
-            self._check(expected_generation)
+        def command(last: RolloutState) -> StartCommand:
+            self._check_generation(expected_generation)
             require_legal(last, Verb.RETRY)
             assert last.canary is not None
             assert last.plan is not None
-            return StartCommand(
-                last.canary, last.plan, secrets.token_hex(16), actor, reason, retry=True
-            )
+            salt = secrets.token_hex(16)
+            return StartCommand(last.canary, last.plan, salt, actor, reason, retry=True)
 
-        return await run_to_completion(self._begin(event, expected_generation, terms))
-
-    async def _begin(
-        self,
-        event: Callable[[RolloutState], StartCommand],
-        expected: int | None,
-        terms: ChangeOptions,
-        *,
-        override_gate: bool = False,
-    ) -> dict[str, object]:
-        async with self._machine.lock:
-            if (said := await self._said(terms)) is not None:
-                return said
-            if expected is not None:
-                self._check(expected)
-            rollout = self._machine.rollout
-            start = event(rollout)
-            require_legal(rollout, Verb.START)
-            if start.canary == rollout.stable:
-                raise Invalid(
-                    f"canary: {start.canary} is stable already; name another version", "canary"
-                )
-            available = self._versions.available()
-            if start.canary not in available:
-                there = ", ".join(sorted(available - {rollout.stable})) or "none"
-                raise NotFound(
-                    f"{start.canary} is not in the repository; to choose from: {there}",
-                    "version_not_found",
-                )
-            start = replace(start, plan=start.plan.with_floor(self._plan.gate))
-            missed = await self._loader.missed(start.plan, start.canary)
-            if missed and not override_gate:
-                raise gate.gate_conflict(start.canary, missed)
-            return await self._ask(replace(start, missed=missed), terms)
+        return await run_to_completion(self._start(command, expected_generation, options))
 
     async def promote(
         self,
         expected_generation: int | None,
         actor: str,
         reason: str = "",
-        terms: ChangeOptions = DEFAULT_OPTIONS,
+        options: ChangeOptions = DEFAULT_OPTIONS,
         *,
         force: bool = False,
-    ) -> dict[str, object]:
-        """Go-ahead for the present step: the next one, or promotion from the last.
+    ) -> Response:
+        """Approve the current step: go to the next one, or promote the canary from the last.
 
-        Raises `Conflict` with code `guardrails_not_passed` before they have,
-        unless forced; the audit log then says so.
+        Raises `Conflict` with code `guardrails_not_passed` before the guardrails have passed,
+        unless `force` is given, which the audit log records.
         """
-        event = PromoteCommand(actor, reason, force)
-        return await run_to_completion(self._verb(event, expected_generation, terms))
+        command = PromoteCommand(actor, reason, force)
+        return await run_to_completion(self._change(command, expected_generation, options))
 
     async def pause(
         self,
         expected_generation: int | None,
         actor: str,
         reason: str = "",
-        terms: ChangeOptions = DEFAULT_OPTIONS,
-    ) -> dict[str, object]:
-        """Hold the weight; guardrails go on."""
-        return await run_to_completion(
-            self._verb(PauseCommand(actor, reason), expected_generation, terms)
-        )
+        options: ChangeOptions = DEFAULT_OPTIONS,
+    ) -> Response:
+        """Hold the weight. The guardrails are still evaluated."""
+        command = PauseCommand(actor, reason)
+        return await run_to_completion(self._change(command, expected_generation, options))
 
     async def resume(
         self,
         expected_generation: int | None,
         actor: str,
         reason: str = "",
-        terms: ChangeOptions = DEFAULT_OPTIONS,
-    ) -> dict[str, object]:
-        """End a pause, but for one that waits for approval: that needs a promote."""
-        return await run_to_completion(
-            self._verb(ResumeCommand(actor, reason), expected_generation, terms)
-        )
+        options: ChangeOptions = DEFAULT_OPTIONS,
+    ) -> Response:
+        """End a pause. A pause for approval ends with `promote` instead."""
+        command = ResumeCommand(actor, reason)
+        return await run_to_completion(self._change(command, expected_generation, options))
 
     async def undo(
         self,
         expected_generation: int | None,
         actor: str,
         reason: str = "",
-        terms: ChangeOptions = DEFAULT_OPTIONS,
-    ) -> dict[str, object]:
-        """Bring back what was stable before the last promotion, all at once."""
-        return await run_to_completion(
-            self._verb(UndoCommand(actor, reason), expected_generation, terms)
-        )
+        options: ChangeOptions = DEFAULT_OPTIONS,
+    ) -> Response:
+        """Make the stable version from before the last promotion stable again, in one move."""
+        command = UndoCommand(actor, reason)
+        return await run_to_completion(self._change(command, expected_generation, options))
 
     async def abort(
         self,
-        expected_generation: int | None,  # noqa: ARG002 - one signature for all verbs
+        expected_generation: int | None,  # noqa: ARG002 - the same signature for every verb
         actor: str,
         reason: str = "",
-        terms: ChangeOptions = DEFAULT_OPTIONS,
-    ) -> dict[str, object]:
-        """Take the canary out, whatever else is going on and whatever was read before.
+        options: ChangeOptions = DEFAULT_OPTIONS,
+    ) -> Response:
+        """Roll the canary back, whatever else is going on and whatever generation was seen.
 
-        A call that was answered before is answered again only when there is nothing left
-        to abort: a key must not keep a canary in traffic.
+        A stored response is returned only when there is nothing left to abort: an idempotency
+        key must not keep a canary in traffic.
         """
-        event = AbortCommand(actor, reason)
-        if Verb.ABORT not in legal_verbs(self._machine.rollout):
-            if (said := await self._said(terms)) is not None:
-                return said
-            require_legal(self._machine.rollout, Verb.ABORT)
-        if terms.dry_run:
-            async with self._machine.lock:
-                return await self._ask(event, terms)
-        self._machine.aborts += 1
-        self._traffic.set(TrafficSplit(self._machine.rollout.stable))
-        return await run_to_completion(self._abort(event, terms))
+        command = AbortCommand(actor, reason)
+        if Verb.ABORT not in legal_verbs(self._executor.rollout):
+            if (stored := await self._stored_response(options)) is not None:
+                return stored
+            require_legal(self._executor.rollout, Verb.ABORT)
+        if options.dry_run:
+            async with self._executor.lock:
+                return await self._apply(command, options)
+        self._executor.withhold_canary()
+        return await run_to_completion(self._abort(command, options))
 
-    async def _abort(self, event: AbortCommand, terms: ChangeOptions) -> dict[str, object]:
+    async def _abort(self, command: AbortCommand, options: ChangeOptions) -> Response:
         try:
-            async with self._machine.lock:
-                if self._machine.rollout.phase is not Phase.ROLLED_BACK:
-                    return await self._ask(event, terms)
+            async with self._executor.lock:
+                if self._executor.rollout.phase is not Phase.ROLLED_BACK:
+                    return await self._apply(command, options)
         finally:
-            self._machine.aborts -= 1
-            self._machine.direct()
-        return self._machine.status()
+            self._executor.restore_canary()
+        return self._executor.status()
 
-    async def _verb(
+    async def _start(
         self,
-        event: PromoteCommand | PauseCommand | ResumeCommand | UndoCommand,
-        expected: int | None,
-        terms: ChangeOptions,
-    ) -> dict[str, object]:
-        async with self._machine.lock:
-            if (said := await self._said(terms)) is not None:
-                return said
-            self._check(expected)
-            return await self._ask(event, terms)
+        make_command: Callable[[RolloutState], StartCommand],
+        expected_generation: int | None,
+        options: ChangeOptions,
+        *,
+        override_gate: bool = False,
+    ) -> Response:
+        async with self._executor.lock:
+            if (stored := await self._stored_response(options)) is not None:
+                return stored
+            if expected_generation is not None:
+                self._check_generation(expected_generation)
+            rollout = self._executor.rollout
+            command = make_command(rollout)
+            require_legal(rollout, Verb.START)
+            self._check_canary(command.canary, rollout.stable)
+            plan = command.plan.with_floor(self._default_plan.gate)
+            missed = await self._loader.gate_misses(plan, command.canary)
+            if missed and not override_gate:
+                raise gate_conflict(command.canary, missed)
+            return await self._apply(replace(command, plan=plan, missed=missed), options)
 
-    async def _said(self, terms: ChangeOptions) -> dict[str, object] | None:
-        """What this call was answered before, if it was."""
-        call = terms.call
-        if call is None or terms.dry_run:
+    def _check_canary(self, canary: str, stable: str) -> None:
+        if canary == stable:
+            raise Invalid(f"canary: {canary} is the stable version; name another one", "canary")
+        available = self._versions.available()
+        if canary not in available:
+            others = ", ".join(sorted(available - {stable})) or "none"
+            raise NotFound(
+                f"{canary} is not in the repository; available: {others}", "version_not_found"
+            )
+
+    async def _change(
+        self,
+        command: PromoteCommand | PauseCommand | ResumeCommand | UndoCommand,
+        expected_generation: int | None,
+        options: ChangeOptions,
+    ) -> Response:
+        async with self._executor.lock:
+            if (stored := await self._stored_response(options)) is not None:
+                return stored
+            self._check_generation(expected_generation)
+            return await self._apply(command, options)
+
+    async def _stored_response(self, options: ChangeOptions) -> Response | None:
+        """The response to an earlier request with the same key, if there was one."""
+        request = options.request
+        if request is None or options.dry_run:
             return None
-        found = await asyncio.to_thread(self._store.response, call.actor, call.key)
-        return None if found is None else found.again(call)
+        found = await asyncio.to_thread(self._store.response, request.actor, request.key)
+        return None if found is None else found.replay(request)
 
-    async def _ask(self, event: Event, terms: ChangeOptions) -> dict[str, object]:
-        """Do it, or say what would come of it; with the lock held."""
-        rollout, moves = preview(self._machine.rollout, event, self._clock.time())
-        record = carried(self._machine.record, event, rollout)
-        answer = status(record, last_assessment(record), recorded=True)
-        if terms.dry_run:
-            return {**answer, "dry_run": True, "transitions": [audit_row(m, []) for m in moves]}
-        answers = [] if terms.call is None else [IdempotentResponse(terms.call, answer)]
-        await self._machine.apply(event, answers)
-        return answer if answers else self._machine.status()
+    async def _apply(self, command: Command, options: ChangeOptions) -> Response:
+        """Apply the command, or report what it would do. The caller holds the lock."""
+        change = preview(self._executor.record, command, self._clock.time())
+        response = status(change.record, recorded=True)
+        if options.dry_run:
+            rows = [audit_row(transition, []) for transition in change.transitions]
+            return {**response, "dry_run": True, "transitions": rows}
+        if options.request is None:
+            await self._executor.apply(command)
+            return self._executor.status()
+        await self._executor.apply(command, [IdempotentResponse(options.request, response)])
+        return response
 
-    def _check(self, expected: int | None) -> None:
-        present = self._machine.rollout.generation
+    def _check_generation(self, expected: int | None) -> None:
+        current = self._executor.rollout.generation
         if expected is None:
             raise PreconditionRequired(
-                f'send If-Match with the generation you have seen; it is "{present}" now'
+                f'send If-Match with the generation you have seen; it is "{current}" now'
             )
-        if expected != present:
+        if expected != current:
             raise PreconditionFailed(
-                f"the rollout has moved on from generation {expected} to {present}; look again"
+                f"the rollout is at generation {current}, not {expected}; read the status again"
             )
-
-
-async def run_to_completion(work: Coroutine[Any, Any, T]) -> T:
-    """Run to the end even if the caller goes away: no move is left half made."""
-    return await asyncio.shield(asyncio.ensure_future(work))

@@ -1,51 +1,35 @@
-"""The rollout's record in memory and on the disk, and the one way it moves.
-
-Order of effects. A weight is lowered in memory first and recorded then; it is
-recorded first and raised then. So after a crash there is never more weight than
-the record says, and a record that cannot be written never keeps a bad canary in
-traffic.
-"""
+"""The only writer of the rollout's record: it carries out what `apply` decides."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from service.clock import Clock
 from service.metrics import Metrics
-from service.rollout.analysis.run import last_assessment
-from service.rollout.analysis.verdict import Assessment
 from service.rollout.controller import gauges
-from service.rollout.controller.status import guardrails, status
+from service.rollout.controller.status import status
 from service.rollout.notifications.event_feed import EventFeed
 from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
-from service.rollout.state.audit import AuditRow, audit_row
+from service.rollout.state.audit import AuditRow
+from service.rollout.state.change import Change, Effect, apply
 from service.rollout.state.change_request import IdempotentResponse
-from service.rollout.state.events import (
-    Event,
-    Phase,
-    StartCommand,
-    TrafficSwitch,
-    Transition,
-    UndoCommand,
-)
+from service.rollout.state.events import Event, TrafficSwitch
 from service.rollout.state.record import RolloutRecord
 from service.rollout.state.rollout_state import RolloutState
-from service.rollout.state.transitions import advance
 from service.rollout.storage.database import StoreError
 from service.rollout.storage.rollout_store import RolloutStore
 
 log = logging.getLogger(__name__)
 
 
-class RolloutExecutor:
-    """The state machine with its effects. Whoever moves it holds `lock`.
+class ChangeExecutor:
+    """Holds the current record and applies events to it, one at a time.
 
-    `on_record` is called when the audit log has grown, `on_pending` when a canary is to
-    be loaded. `aborts` counts those that wait for their turn: meanwhile the canary has
-    no traffic, whatever the record says.
+    Whoever calls `apply` or `retry_save` holds `lock`. `on_record` is called when the audit log
+    has grown, `load_canary` when a canary must be loaded. `recorded` is False while the
+    current record could not be stored.
     """
 
     def __init__(
@@ -56,135 +40,149 @@ class RolloutExecutor:
         metrics: Metrics,
         clock: Clock,
         stable: str,
+        feed: EventFeed,
         on_record: Callable[[], None],
     ) -> None:
-        self.record = RolloutRecord(RolloutState(stable))
-        self.verdict: Assessment | None = None
-        self.recorded = True
         self.lock = asyncio.Lock()
-        self.aborts = 0
-        self.feed = EventFeed()
-        self.on_pending: Callable[[], None] = lambda: None
+        self.recorded = True
+        self.load_canary: Callable[[], None] = lambda: None
+        self._record = RolloutRecord(RolloutState(stable))
+        self._waiting_aborts = 0
+        self._feed = feed
         self._on_record = on_record
         self._traffic = traffic
         self._store = store
         self._metrics = metrics
         self._clock = clock
-        self._unsaved: list[AuditRow] = []
-        self._unsaid: list[IdempotentResponse] = []
+        self._unsaved_rows: list[AuditRow] = []
+        self._unsaved_responses: list[IdempotentResponse] = []
         gauges.create(metrics)
 
     @property
+    def record(self) -> RolloutRecord:
+        """The current record."""
+        return self._record
+
+    @property
     def rollout(self) -> RolloutState:
-        """Where it stands."""
-        return self.record.rollout
+        """The current state."""
+        return self._record.rollout
 
     def status(self) -> dict[str, object]:
         """See `service.rollout.controller.status`."""
-        return status(self.record, self.verdict, recorded=self.recorded)
+        return status(self._record, recorded=self.recorded)
 
-    def stand_at(self, record: RolloutRecord) -> None:
-        """Take up a record, with the judgement it has come to."""
-        self.record, self.verdict = record, last_assessment(record)
+    def resume_from(self, record: RolloutRecord) -> None:
+        """Make a stored record the current one. The traffic stays as it is, see `route`."""
+        self._record = record
 
     async def apply(
-        self, event: Event, answers: Sequence[IdempotentResponse] = (), *, now: float | None = None
+        self,
+        event: Event,
+        responses: Sequence[IdempotentResponse] = (),
+        *,
+        now: float | None = None,
     ) -> None:
-        """Move, record it, and act on it. `answers` are kept in the same transaction.
+        """Apply `event` and carry out its effects.
 
-        `now` is the look's own time: a step that begins with it has its first whole
-        interval from there on.
+        `responses` are stored in the same transaction. `now` is when the event happened, in
+        epoch seconds; the default is the present. Raises `Conflict` for a command that is not
+        legal, and `StoreError` when a change that must be stored first cannot be; then nothing
+        has changed.
         """
         at = self._clock.time() if now is None else now
-        rollout, transition = advance(self.rollout, event, at)
-        if transition is None:
-            self.record = replace(self.record, rollout=rollout)
-            await self.keep([])
-            return
-        fresh = isinstance(event, StartCommand | UndoCommand)
-        rows = [
-            audit_row(transition, [], rollout.missed)
-            if fresh
-            else audit_row(transition, guardrails(self.verdict))
-        ]
-        if rollout.phase is Phase.ABORTING:
-            await self.enter(rollout, [transition], rows, answers)
-            return
-        record = carried(self.record, event, rollout)
-        await self._save(record, rows, answers)
-        self.stand_at(record)
-        self._announce([transition], rows)
-        if rollout.phase is Phase.PENDING:
-            self.on_pending()
-        if rollout.phase is Phase.PROMOTING and not self.aborts:
-            await self.enter(rollout, [], [])
-        self.direct()
+        change = apply(self._record, event, at)
+        for effect in change.effects:
+            await self._carry_out(effect, change, responses)
 
-    async def enter(
-        self,
-        rollout: RolloutState,
-        moves: list[Transition],
-        rows: list[AuditRow],
-        answers: Sequence[IdempotentResponse] = (),
+    async def _carry_out(
+        self, effect: Effect, change: Change, responses: Sequence[IdempotentResponse]
     ) -> None:
-        """Finish `Aborting` or `Promoting`: traffic first, then the record."""
-        final, applied = advance(rollout, TrafficSwitch(), self._clock.time())
-        assert applied is not None
-        self.record = replace(self.record, rollout=final)
-        self.direct()
-        rows = [*rows, audit_row(applied, [])]
-        await self.keep(rows, answers)
-        self._announce([*moves, applied], rows)
+        match effect:
+            case Effect.SAVE:
+                try:
+                    await self._save(change.record, change.audit, responses)
+                except StoreError:
+                    self._record = change.unsaved
+                    raise
+            case Effect.SET_TRAFFIC:
+                self._record = change.record
+                self.route()
+            case Effect.SAVE_OR_RETRY:
+                await self._save_or_retry(change.audit, responses)
+            case Effect.PUBLISH:
+                self._publish(change)
+            case Effect.LOAD_CANARY:
+                self.load_canary()
+            case Effect.FINISH_PROMOTION:
+                if not self._waiting_aborts:
+                    await self.apply(TrafficSwitch())
 
-    def direct(self) -> None:
-        """Traffic as the record says; none to the canary while an abort waits."""
+    # --- traffic ---
+
+    def route(self) -> None:
+        """Route requests by the current record; none to the canary while an abort waits."""
         rollout = self.rollout
-        self._traffic.set(TrafficSplit(rollout.stable) if self.aborts else rollout.assignment())
+        waiting = self._waiting_aborts > 0
+        self._traffic.set(TrafficSplit(rollout.stable) if waiting else rollout.split())
+
+    def withhold_canary(self) -> None:
+        """Take the canary's traffic at once, for an abort that has to wait for the lock."""
+        self._waiting_aborts += 1
+        self.route()
+
+    def restore_canary(self) -> None:
+        """Route by the record again once that abort has had its turn."""
+        self._waiting_aborts -= 1
+        self.route()
+
+    # --- storage ---
+
+    async def retry_save(self) -> None:
+        """Store the current record, and the rows and responses that could not be stored before."""
+        await self._save_or_retry([], [])
+
+    async def _save_or_retry(
+        self, rows: Sequence[AuditRow], responses: Sequence[IdempotentResponse]
+    ) -> None:
+        """Store what has already taken effect, or keep it in memory for the next time."""
+        try:
+            await self._save(self._record, rows, responses)
+        except StoreError:
+            self._unsaved_rows += rows
+            self._unsaved_responses += responses
+            self.recorded = False
+            log.exception("the rollout cannot be stored; it continues from memory")
 
     async def _save(
         self,
         record: RolloutRecord,
         rows: Sequence[AuditRow],
-        answers: Sequence[IdempotentResponse] = (),
+        responses: Sequence[IdempotentResponse],
     ) -> None:
-        rows, answers = [*self._unsaved, *rows], [*self._unsaid, *answers]
-        await asyncio.to_thread(self._store.save, record, rows, answers)
-        self._unsaved, self._unsaid, self.recorded = [], [], True
+        rows = [*self._unsaved_rows, *rows]
+        responses = [*self._unsaved_responses, *responses]
+        await asyncio.to_thread(self._store.save, record, rows, responses)
+        self._unsaved_rows, self._unsaved_responses, self.recorded = [], [], True
         if rows:
             self._on_record()
 
-    async def keep(
-        self, rows: Sequence[AuditRow], answers: Sequence[IdempotentResponse] = ()
-    ) -> None:
-        """RolloutRecord what has taken effect already. If that fails the service goes on
-        from memory, says so, and tries again at the next look."""
-        try:
-            await self._save(self.record, rows, answers)
-        except StoreError:
-            self._unsaved, self._unsaid = [*self._unsaved, *rows], [*self._unsaid, *answers]
-            self.recorded = False
-            log.exception("the rollout could not be recorded; it goes on from memory")
+    # --- publication ---
 
-    def _announce(self, moves: Sequence[Transition], rows: Sequence[AuditRow]) -> None:
-        for move in moves:
+    def _publish(self, change: Change) -> None:
+        for transition in change.transitions:
             log.warning(
-                "rollout: %s -> %s (%s): %s", move.source, move.target, move.reason, move.message
+                "rollout: %s -> %s (%s): %s",
+                transition.source,
+                transition.target,
+                transition.reason,
+                transition.message,
             )
-        gauges.count(self._metrics, moves)
-        self.publish()
-        for row in rows:
-            self.feed.send("transition", row)
+        gauges.count(self._metrics, change.transitions)
+        self.publish_gauges()
+        for row in change.audit:
+            self._feed.send("transition", row)
 
-    def publish(self) -> None:
-        """Where it stands, in the metrics."""
-        gauges.publish(self._metrics, self.rollout, self.verdict)
-
-
-def carried(record: RolloutRecord, event: Event, rollout: RolloutState) -> RolloutRecord:
-    """The record after `event` has led to `rollout`: what of the evidence goes on."""
-    if isinstance(event, StartCommand | UndoCommand):
-        return RolloutRecord(rollout)
-    raised = rollout.phase is Phase.PROGRESSING and rollout.step != record.rollout.step
-    if raised and record.evidence is not None:
-        return replace(record, rollout=rollout, evidence=record.evidence.next_step())
-    return replace(record, rollout=rollout)
+    def publish_gauges(self) -> None:
+        """Set the metrics to the current record."""
+        gauges.publish(self._metrics, self._record)

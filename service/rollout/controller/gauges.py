@@ -7,15 +7,14 @@ from collections.abc import Iterable
 from service.metrics import Metrics
 from service.rollout.analysis.guardrails.registry import GUARDRAIL_NAMES
 from service.rollout.analysis.shadow_stats import NAME as SHADOW
-from service.rollout.analysis.verdict import Assessment
 from service.rollout.routing.traffic_split import BASIS_POINTS
 from service.rollout.state.events import TRANSITIONS, Transition
-from service.rollout.state.rollout_state import RolloutState
+from service.rollout.state.record import RolloutRecord
 from service.types import Variant
 
 
 def create(metrics: Metrics) -> None:
-    """Every label set at 0: an alert on the first rollback must see it rise."""
+    """Create every label set at 0, so that an alert sees the first rollback as a rise."""
     for source, target, reason in TRANSITIONS:
         metrics.rollout_transitions.labels(source, target, reason)
     for name in GUARDRAIL_NAMES:
@@ -24,24 +23,25 @@ def create(metrics: Metrics) -> None:
             metrics.guardrail_log_bound.labels(name, side)
 
 
-def count(metrics: Metrics, moves: Iterable[Transition]) -> None:
-    """One more of each of these transitions."""
-    for move in moves:
-        metrics.rollout_transitions.labels(move.source, move.target, move.reason).inc()
+def count(metrics: Metrics, transitions: Iterable[Transition]) -> None:
+    """Count each transition."""
+    for moved in transitions:
+        metrics.rollout_transitions.labels(moved.source, moved.target, moved.reason).inc()
 
 
-def publish(metrics: Metrics, rollout: RolloutState, judgement: Assessment | None) -> None:
-    """Phase, weight and evidence as they are now.
+def publish(metrics: Metrics, record: RolloutRecord) -> None:
+    """Set phase, weight and evidence.
 
-    A ratio that has no estimate is absent: it is a condition, not a number. The
-    evidence of a guardrail that is off stays at 0.
+    A ratio without an estimate is absent rather than a number. The evidence of a guardrail
+    that is off stays at 0.
     """
+    rollout, assessment = record.rollout, record.assessment
     metrics.rollout_info.clear()
     metrics.rollout_info.labels(rollout.phase, rollout.stable, rollout.canary or "").set(1)
     weight = rollout.weight_bp / BASIS_POINTS
     metrics.rollout_weight.labels(Variant.CANARY).set(weight)
     metrics.rollout_weight.labels(Variant.STABLE).set(1 - weight)
-    verdicts = {verdict.name: verdict for verdict in judgement.verdicts} if judgement else {}
+    verdicts = {verdict.name: verdict for verdict in assessment.verdicts} if assessment else {}
     metrics.guardrail_ratio.clear()
     metrics.shadow_agreement.clear()
     if rollout.canary is not None and SHADOW in verdicts:

@@ -1,4 +1,4 @@
-"""The rollout for people and programs: why it is where it is, in one answer."""
+"""The rollout's status: where it is, and why."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from service.rollout.state.record import RolloutRecord
 from service.rollout.state.rollout_state import RolloutState, legal_verbs
 
 
-def status(
-    record: RolloutRecord, verdict: Assessment | None, *, recorded: bool
-) -> dict[str, object]:
-    """The admin API's answer. Weights in per cent, times in epoch seconds.
+def status(record: RolloutRecord, *, recorded: bool) -> dict[str, object]:
+    """The status as JSON. Weights are in per cent, times in epoch seconds.
 
-    `actual_percent` is the canary's share of the requests judged in this step.
+    `actual_percent` is the canary's share of the requests judged in this step. `recorded` says
+    whether the record is stored.
     """
-    rollout = record.rollout
+    rollout, assessment = record.rollout, record.assessment
     over = rollout.phase in FINAL
     return {
         "phase": rollout.phase.value,
@@ -31,7 +30,7 @@ def status(
         "steps": len(rollout.plan.steps) if rollout.plan else 0,
         "weight": {
             "set_percent": rollout.weight_bp * 100 / BASIS_POINTS,
-            "actual_percent": None if over or verdict is None else _share(verdict),
+            "actual_percent": None if over or assessment is None else _canary_share(assessment),
         },
         "since": rollout.since,
         "step_since": None if over else rollout.step_since,
@@ -40,24 +39,19 @@ def status(
         "plan": rollout.plan.model_dump(mode="json") if rollout.plan else None,
         "gate": _gate(rollout),
         "recorded": recorded,
-        "guardrails": guardrails(verdict),
+        "guardrails": assessment.to_json() if assessment else [],
         "shadow": None if record.shadow is None else record.shadow.to_json(),
     }
 
 
-def guardrails(verdict: Assessment | None) -> list[dict[str, object]]:
-    """Every guardrail's verdict; none before the first rollout."""
-    return verdict.to_json() if verdict else []
-
-
 def _gate(rollout: RolloutState) -> dict[str, object] | None:
-    """None where the plan has no gate; `missed` is empty unless an approver overrode it."""
+    """None for a plan without a gate. `missed` is empty unless an approver overrode the gate."""
     if rollout.plan is None or rollout.plan.gate is None:
         return None
     missed = [miss.to_json() for miss in rollout.missed]
     return {"overridden": bool(missed), "missed": missed}
 
 
-def _share(verdict: Assessment) -> float | None:
-    total = verdict.canary + verdict.stable
-    return 100 * verdict.canary / total if total else None
+def _canary_share(assessment: Assessment) -> float | None:
+    total = assessment.canary + assessment.stable
+    return 100 * assessment.canary / total if total else None

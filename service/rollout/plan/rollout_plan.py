@@ -55,8 +55,8 @@ class PlanStep(PlanModel):
         return round(self.weight * BASIS_POINTS / 100)
 
     @property
-    def whole(self) -> bool:
-        """All requests go to the canary: stable is left with nothing to compare with."""
+    def takes_all(self) -> bool:
+        """Whether the canary gets every request, which leaves none of stable's to compare with."""
         return self.weight_bp == BASIS_POINTS
 
 
@@ -171,14 +171,14 @@ class RolloutPlan(PlanModel):
             if step.weight_bp <= before:
                 why = f"must be over {before / 100:g}, the weight before it; the finest is 0.01"
                 found.append(((*at, "weight"), why, step.weight))
-            if step.whole and before == 0:
+            if step.takes_all and before == 0:
                 why = "the first step must leave stable some requests to compare with: below 100"
                 found.append(((*at, "weight"), why, step.weight))
             before = max(before, step.weight_bp)
-            if step.whole and step.min_dwell_seconds == 0:
+            if step.takes_all and step.min_dwell_seconds == 0:
                 why = "must be over 0 at 100 %: promotion does the same without a dwell"
                 found.append(((*at, "min_dwell_seconds"), why, step.min_dwell_seconds))
-            if step.whole and not step.approval:
+            if step.takes_all and not step.approval:
                 why = "must be true at 100 %: with nothing to compare with, a person must decide"
                 found.append(((*at, "approval"), why, step.approval))
         if all(step.shadow for step in self.steps):

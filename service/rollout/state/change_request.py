@@ -1,19 +1,18 @@
-"""How a person asks for a move, and what would come of it. Pure."""
+"""How a person requests a change. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from service.errors import Invalid
-from service.rollout.state.events import Event, Phase, TrafficSwitch, Transition
-from service.rollout.state.rollout_state import RolloutState
-from service.rollout.state.transitions import advance
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeRequest:
-    """One request under an idempotency key. `fingerprint` tells requests apart; a key
-    belongs to the `actor` who made it up."""
+    """A request under an idempotency key, which belongs to the `actor`.
+
+    `fingerprint` is a digest of the whole request: a repeat has the same one.
+    """
 
     actor: str
     key: str
@@ -22,43 +21,31 @@ class ChangeRequest:
 
 @dataclass(frozen=True, slots=True)
 class IdempotentResponse:
-    """What a call was answered, kept to be said again."""
+    """The stored response to a request."""
 
-    call: ChangeRequest
-    answer: dict[str, object]
+    request: ChangeRequest
+    response: dict[str, object]
 
-    def again(self, call: ChangeRequest) -> dict[str, object]:
-        """The answer to the same call. Raises `Invalid` for another one under its key."""
-        if call.fingerprint != self.call.fingerprint:
+    def replay(self, request: ChangeRequest) -> dict[str, object]:
+        """The response for a repeat. Raises `Invalid` for another request under the same key."""
+        if request.fingerprint != self.request.fingerprint:
             raise Invalid(
-                f"Idempotency-Key {call.key!r} was used for another request; make up a new one",
+                f"Idempotency-Key {request.key!r} belongs to another request; use a new key",
                 "idempotency_key_reused",
             )
-        return self.answer
+        return self.response
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeOptions:
-    """A verb asked for as a trial run, which changes nothing; or as a `call`, by which a
-    repeat is recognised."""
+    """How a change is carried out.
+
+    `dry_run`: only report what would happen. `request`: store the response under its
+    idempotency key, and return the stored response for a repeat.
+    """
 
     dry_run: bool = False
-    call: ChangeRequest | None = None
+    request: ChangeRequest | None = None
 
 
 DEFAULT_OPTIONS = ChangeOptions()
-
-
-def preview(
-    rollout: RolloutState, event: Event, now: float
-) -> tuple[RolloutState, list[Transition]]:
-    """Where a person's `event` leads, with what follows from it at once.
-
-    Raises as `advance`.
-    """
-    moved, transition = advance(rollout, event, now)
-    moves = [transition]
-    if moved.phase in {Phase.ABORTING, Phase.PROMOTING}:
-        moved, transition = advance(moved, TrafficSwitch(), now)
-        moves.append(transition)
-    return moved, [move for move in moves if move is not None]

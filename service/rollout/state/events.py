@@ -1,4 +1,4 @@
-"""Words of the state machine: phases, reasons, what may happen, what did happen."""
+"""The vocabulary of the state machine: phases, reasons, verbs, events and transitions."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
+from service.rollout.analysis.evidence import Evidence
+from service.rollout.analysis.shadow_stats import ShadowStats
+from service.rollout.analysis.sources.evidence_source import Snapshot
 from service.rollout.analysis.verdict import Assessment
 from service.rollout.plan.gate import GateMiss
 from service.rollout.plan.rollout_plan import RolloutPlan
 
 
 class Phase(StrEnum):
-    """Where a rollout is. The last three but `ROLLED_BACK` pass at once: they are
-    recorded so that a crash between the record and its effect is finished."""
+    """Where a rollout is.
+
+    `PROMOTING` and `ABORTING` end at once. They are phases of their own so that a restart
+    after a crash finishes what was recorded but not yet carried out.
+    """
 
     HEALTHY = "Healthy"
     PENDING = "Pending"
@@ -26,12 +32,14 @@ class Phase(StrEnum):
 
 
 FINAL = frozenset({Phase.HEALTHY, Phase.ROLLED_BACK})
+"""Phases without a rollout in progress."""
+
 LIVE = frozenset({Phase.WARMING_UP, Phase.PROGRESSING, Phase.PAUSED})
-"""Phases in which the canary has traffic and guardrails run."""
+"""Phases in which the canary has traffic and the guardrails are evaluated."""
 
 
 class Reason(StrEnum):
-    """Why a rollout moved."""
+    """Why a rollout changed its phase or step."""
 
     START = "start"
     RETRY = "retry"
@@ -57,7 +65,7 @@ class Reason(StrEnum):
 
 
 class Verb(StrEnum):
-    """What a person may ask for."""
+    """What a person may request."""
 
     START = "start"
     PROMOTE = "promote"
@@ -69,7 +77,7 @@ class Verb(StrEnum):
 
 
 CONTROLLER = "controller"
-"""The actor of the service's own moves."""
+"""The actor of transitions that no person requested."""
 
 TRANSITIONS: frozenset[tuple[Phase, Phase, Reason]] = frozenset(
     (source, target, reason)
@@ -98,14 +106,16 @@ TRANSITIONS: frozenset[tuple[Phase, Phase, Reason]] = frozenset(
     for target in (Phase(target),)
     for reason in map(Reason, reasons.split())
 )
-"""Every move there is, from → to and why; the metrics' label sets come from it."""
+"""Every possible transition: source, target and reason. The metrics' label sets come from it."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartCommand:
-    """A person starts a rollout of `canary`; `salt` is new with each. `retry`: the one
-    that was rolled back, with its plan, once more. `missed` are the gate's figures that
-    were missed and that an approver overrode."""
+    """Start a rollout of `canary`.
+
+    `salt` is new for every rollout. `retry` repeats the rollout that was rolled back.
+    `missed` are the gate criteria that an approver overrode.
+    """
 
     canary: str
     plan: RolloutPlan
@@ -117,13 +127,13 @@ class StartCommand:
 
     @property
     def verb(self) -> Verb:
-        """The request that this command answers."""
+        """The request behind this command."""
         return Verb.RETRY if self.retry else Verb.START
 
 
 @dataclass(frozen=True, slots=True)
 class UndoCommand:
-    """A person wants the previous stable back."""
+    """Make the previous stable version stable again."""
 
     verb: ClassVar[Verb] = Verb.UNDO
 
@@ -133,7 +143,10 @@ class UndoCommand:
 
 @dataclass(frozen=True, slots=True)
 class PromoteCommand:
-    """A person's go-ahead for the present step; `force` goes without a pass."""
+    """Go to the next step, or promote the canary from the last one.
+
+    `force` does so although the guardrails have not passed.
+    """
 
     verb: ClassVar[Verb] = Verb.PROMOTE
 
@@ -144,7 +157,7 @@ class PromoteCommand:
 
 @dataclass(frozen=True, slots=True)
 class PauseCommand:
-    """A person holds the weight where it is."""
+    """Hold the current weight."""
 
     verb: ClassVar[Verb] = Verb.PAUSE
 
@@ -154,7 +167,7 @@ class PauseCommand:
 
 @dataclass(frozen=True, slots=True)
 class ResumeCommand:
-    """A person ends a pause."""
+    """End a pause."""
 
     verb: ClassVar[Verb] = Verb.RESUME
 
@@ -164,7 +177,7 @@ class ResumeCommand:
 
 @dataclass(frozen=True, slots=True)
 class AbortCommand:
-    """A person takes the canary out."""
+    """Roll the canary back."""
 
     verb: ClassVar[Verb] = Verb.ABORT
 
@@ -172,49 +185,67 @@ class AbortCommand:
     note: str = ""
 
 
+Command = StartCommand | UndoCommand | PromoteCommand | PauseCommand | ResumeCommand | AbortCommand
+"""What a person requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisBaseline:
+    """The counters before the canary's first request; counting starts from them.
+
+    `analysed_at` is in epoch seconds.
+    """
+
+    evidence: Evidence
+    snapshot: Snapshot
+    analysed_at: float
+
+
 @dataclass(frozen=True, slots=True)
 class LoadSuccess:
-    """The canary is loaded, its digest holds, its synthetic warm-up is done."""
+    """The canary is loaded, its digest is verified and its synthetic warm-up is done.
+
+    Without a `baseline`, counting starts with the first analysis.
+    """
+
+    baseline: AnalysisBaseline | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LoadFailure:
-    """The canary cannot be served, or must not be."""
+    """The canary cannot be served, or the gate does not let it."""
 
     message: str
     reason: Reason = Reason.PREPARE_FAILED
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
-    """A look. `canary_requests` are those since the last one, judged or not."""
+class AnalysisResult:
+    """One analysis run: its assessment and the evidence after it.
 
-    verdict: Assessment
+    `canary_requests` counts the canary's requests since the last run, whether they were
+    judged or not. The other fields replace the ones of the same name in the record.
+    """
+
+    assessment: Assessment
     canary_requests: int
+    evidence: Evidence | None = None
+    snapshot: Snapshot | None = None
+    analysed_at: float | None = None
+    shadow: ShadowStats | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TrafficSwitch:
-    """The traffic is as `Promoting` or `Aborting` wants it."""
+    """Requests are routed as `Promoting` or `Aborting` requires."""
 
 
-Event = (
-    StartCommand
-    | UndoCommand
-    | PromoteCommand
-    | PauseCommand
-    | ResumeCommand
-    | AbortCommand
-    | LoadSuccess
-    | LoadFailure
-    | Tick
-    | TrafficSwitch
-)
+Event = Command | LoadSuccess | LoadFailure | AnalysisResult | TrafficSwitch
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One line of the audit log, but for what the store adds. `at` in epoch seconds."""
+    """A change of phase or step. `at` is in epoch seconds; `weight_bp` in basis points."""
 
     at: float
     generation: int

@@ -1,4 +1,4 @@
-"""The rollout's record: all that a restart needs. Pure."""
+"""The rollout's record: its state, and the evidence that led to it. Pure."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ from pydantic import Field
 from service.rollout.analysis.evidence import Evidence
 from service.rollout.analysis.shadow_stats import ShadowStats
 from service.rollout.analysis.sources.evidence_source import Snapshot
+from service.rollout.analysis.verdict import Assessment
 from service.rollout.state.rollout_state import RolloutState
 
 
 @dataclass(frozen=True, slots=True)
 class RolloutRecord:
-    """Where the rollout stands and the evidence it stands on.
+    """All that a restart needs.
 
-    `analysed_at`: when `snapshot` was taken, in epoch seconds. `shadow`: the statistics of
-    the current shadow step, or of the last one.
+    `evidence` is the state of every guardrail, `snapshot` the counters that it includes,
+    and `analysed_at` when they were read, in epoch seconds. `shadow` belongs to the current
+    shadow step, or to the last one. `assessment` is the result of the last analysis run. It
+    is not stored, because a restart computes it from the evidence.
+
+    Stored records call `analysed_at` `looked_at`.
     """
 
     rollout: RolloutState
@@ -26,3 +31,4 @@ class RolloutRecord:
     snapshot: Snapshot | None = None
     analysed_at: Annotated[float | None, Field(alias="looked_at")] = None
     shadow: ShadowStats | None = None
+    assessment: Assessment | None = None

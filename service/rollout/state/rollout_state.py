@@ -1,4 +1,4 @@
-"""The rollout's record: where it stands, and what a person may do about it. Pure."""
+"""The rollout's state, and what a person may request in it. Pure."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from service.rollout.state.events import FINAL, LIVE, Phase, Reason, Verb
 
 @dataclass(frozen=True, slots=True)
 class RolloutState:
-    """Where the rollout is. Times are epoch seconds.
+    """Where the rollout is. Times are in epoch seconds.
 
-    `since`: in this phase; `step_since`: at this weight. `generation` rises with
-    every transition. `previous` is what was stable before the last promotion;
-    `reason` and `message` are the last transition's, but that a final state keeps
-    what led to it; `warmed` says that the warm-up is over, `passed` that the present step's
-    guardrails have passed with enough samples. `missed` are the gate's figures that an
-    approver overrode at the start. `attempts` counts the starts of each version as the
-    canary of the present stable: they share one alpha.
+    `since`: start of the current phase. `step_since`: start of the current weight.
+    `generation` rises with every transition. `previous`: the stable version before the
+    last promotion. `reason` and `message` belong to the last transition; a final phase keeps
+    the reason that led to it. `warmed`: the warm-up is over. `passed`: the guardrails of the
+    current step have passed with enough samples. `missed`: the gate criteria that an approver
+    overrode at the start. `attempts`: how often each version was started as the canary of
+    the current stable version; these attempts share one alpha.
     """
 
     stable: str
@@ -45,43 +45,43 @@ class RolloutState:
     attempts: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """A record that contradicts itself is refused: better unreadable than half right."""
+        """Reject a state that contradicts itself; a stored one then counts as unreadable."""
         if self.phase in FINAL:
             return
         if self.canary is None or (self.plan is None) is not self.undoing:
-            raise ValueError(f"{self.phase} needs a canary and, but for an undo, a plan")
+            raise ValueError(f"{self.phase} needs a canary and, except for an undo, a plan")
         if self.plan is not None and not 0 <= self.step < len(self.plan.steps):
-            raise ValueError(f"step {self.step} is not among the plan's {len(self.plan.steps)}")
+            raise ValueError(f"step {self.step} is outside the plan's {len(self.plan.steps)} steps")
 
     @property
     def attempt(self) -> int:
-        """How many times this canary has been started, this one included; from 1."""
+        """How many times this canary has been started, this time included; from 1."""
         return self.attempts.get(self.canary or "", 1)
 
     @property
-    def present(self) -> PlanStep | None:
-        """The step that is on, None outside a rollout."""
+    def current_step(self) -> PlanStep | None:
+        """The plan's current step; None when no rollout is in progress."""
         if self.plan is None or self.phase in FINAL:
             return None
         return self.plan.steps[self.step]
 
     @property
     def weight_bp(self) -> int:
-        """The canary's share that this state calls for, in basis points."""
-        if self.phase not in LIVE | {Phase.PROMOTING} or self.present is None:
+        """The canary's share of requests in this state, in basis points."""
+        if self.phase not in LIVE | {Phase.PROMOTING} or self.current_step is None:
             return 0
-        return self.present.weight_bp
+        return self.current_step.weight_bp
 
-    def assignment(self) -> TrafficSplit:
-        """The split that this state calls for."""
+    def split(self) -> TrafficSplit:
+        """How requests are split in this state."""
         if self.phase in LIVE | {Phase.PROMOTING} and not self.undoing:
-            shadow = self.present is not None and self.present.shadow
+            shadow = self.current_step is not None and self.current_step.shadow
             return TrafficSplit(self.stable, self.canary, self.weight_bp, self.salt, shadow)
         return TrafficSplit(self.stable)
 
 
 def legal_verbs(rollout: RolloutState) -> tuple[Verb, ...]:  # noqa: PLR0911 - one line a phase
-    """What a person may ask for now, in alphabetical order."""
+    """What a person may request now, in alphabetical order."""
     match rollout.phase:
         case Phase.HEALTHY | Phase.ROLLED_BACK:
             again = rollout.phase is Phase.ROLLED_BACK and rollout.canary and rollout.plan
@@ -103,11 +103,11 @@ def legal_verbs(rollout: RolloutState) -> tuple[Verb, ...]:  # noqa: PLR0911 - o
 
 
 def require_legal(rollout: RolloutState, verb: Verb) -> None:
-    """Raises `Conflict` unless `verb` is legal now."""
+    """Raise `Conflict`, which lists the legal verbs, unless `verb` is one of them."""
     legal = legal_verbs(rollout)
     if verb not in legal:
-        may = ", ".join(legal) or "nothing, wait a moment"
+        allowed = f"legal now: {', '.join(legal)}" if legal else "try again in a moment"
         raise Conflict(
-            f"cannot {verb} while {rollout.phase}; legal now: {may}",
+            f"cannot {verb} while {rollout.phase}; {allowed}",
             details={"legal": [str(v) for v in legal], "phase": str(rollout.phase)},
         )

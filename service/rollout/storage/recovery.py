@@ -1,10 +1,11 @@
-"""Where a service takes up after a restart."""
+"""The record that a service starts from."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import replace
 
+from service.rollout.state.assessment import assess_record
 from service.rollout.state.audit import AuditRow
 from service.rollout.state.events import CONTROLLER, FINAL
 from service.rollout.state.record import RolloutRecord
@@ -16,33 +17,35 @@ log = logging.getLogger(__name__)
 
 
 def recover(store: RolloutStore, configured: str, now: float) -> RolloutRecord:
-    """The last record; a new one where there is none, or none that can be read.
+    """The last record; a new one if there is none, or none that can be read.
 
-    An unreadable file is kept aside, and all traffic is stable's. The recorded
-    stable wins over the `configured` one once a promotion is on record or while
-    a rollout is on; until then the configured one is taken. Blocks. Raises
-    `StoreError` when the file cannot be opened at all.
+    Unreadable contents are set aside, and stable gets all traffic. The recorded stable
+    version wins over the `configured` one during a rollout and after a promotion; until then
+    the configured one counts. Blocks. Raises `StoreError` when the store cannot be opened.
     """
     try:
         record = store.load()
     except StoreUnreadable as error:
-        return _begin_anew(store, configured, now, error)
+        return _replace_unreadable(store, configured, now, error)
     if record is None:
         return RolloutRecord(RolloutState(configured))
     rollout = record.rollout
-    if rollout.stable == configured:
-        return record
-    if rollout.phase in FINAL and rollout.previous is None:
-        return RolloutRecord(replace(rollout, stable=configured, canary=None))
-    log.warning("stable is %s as recorded, not %s as configured", rollout.stable, configured)
-    return record
+    if rollout.stable != configured:
+        if rollout.phase in FINAL and rollout.previous is None:
+            return RolloutRecord(replace(rollout, stable=configured, canary=None))
+        log.warning(
+            "the recorded stable version %s is used, not the configured %s",
+            rollout.stable,
+            configured,
+        )
+    return replace(record, assessment=assess_record(record))
 
 
-def _begin_anew(
+def _replace_unreadable(
     store: RolloutStore, configured: str, now: float, error: StoreUnreadable
 ) -> RolloutRecord:
     kept = store.set_aside()
-    message = f"the record was unreadable and is kept as {kept.name}; all traffic is stable's"
+    message = f"the record was unreadable and is kept as {kept.name}; stable has all traffic"
     log.critical("%s (%s)", message, error)
     record = RolloutRecord(RolloutState(configured, generation=1, since=now, message=message))
     row: AuditRow = {

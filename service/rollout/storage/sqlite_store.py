@@ -1,4 +1,4 @@
-"""The rollout's record and audit log: both change, or neither does."""
+"""The rollout in a SQLite file."""
 
 from __future__ import annotations
 
@@ -6,24 +6,23 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from service.rollout.state.audit import AuditRow
 from service.rollout.state.change_request import ChangeRequest, IdempotentResponse
 from service.rollout.state.record import RolloutRecord
 from service.rollout.storage.database import Database, StoreUnreadable
+from service.rollout.storage.record_json import dump_record, load_record
 
-CALLS_KEPT = 1000
-"""Answers kept under idempotency keys; the oldest go."""
-
-
-_RECORD = TypeAdapter(RolloutRecord)
+RESPONSES_KEPT = 1000
+"""Responses kept under idempotency keys; the oldest are dropped."""
 
 
 class SqliteRolloutStore:
-    """The record, the audit log and the answers kept. Calls block: use a thread.
+    """A `RolloutStore` in one file, for one process.
 
-    All raise `StoreError` where the file cannot be used as things are.
+    The record and the audit log change together or not at all. Calls block: use a thread.
+    Every method raises `StoreError` when the file cannot be used.
     """
 
     def __init__(self, database: Database) -> None:
@@ -32,34 +31,37 @@ class SqliteRolloutStore:
     def load(self) -> RolloutRecord | None:
         """The last record saved; None in a new file.
 
-        Raises `StoreUnreadable` for contents that are damaged or of another
-        schema, `StoreError` where the file cannot be opened or is in use.
+        Raises `StoreUnreadable` when the contents are damaged or have another schema, and
+        `StoreError` when the file cannot be opened or is in use.
         """
         with self._database.reading() as connection:
             found = connection.execute("SELECT record FROM state WHERE id = 1").fetchone()
         if found is None:
             return None
         try:
-            return _RECORD.validate_json(found[0], strict=True)
+            return load_record(found[0])
         except ValidationError as error:
-            what = error.errors(include_url=False, include_input=False)[0]
-            field = ".".join(str(part) for part in what["loc"])
+            first = error.errors(include_url=False, include_input=False)[0]
+            field = ".".join(str(part) for part in first["loc"])
             path = self._database.path
-            raise StoreUnreadable(f"{path}: the record's {field}: {what['msg']}") from error
+            raise StoreUnreadable(f"{path}: the record's {field}: {first['msg']}") from error
 
     def save(
         self,
         record: RolloutRecord,
         audit: Sequence[AuditRow] = (),
-        answers: Sequence[IdempotentResponse] = (),
+        responses: Sequence[IdempotentResponse] = (),
     ) -> None:
-        """Replace the record, append to the log and keep answers, in one transaction on the disk.
+        """Replace the record, append audit rows and keep responses, in one durable transaction.
 
         Raises `StoreError`; then nothing has changed.
         """
-        text = _RECORD.dump_json(record, by_alias=True).decode()
+        text = dump_record(record)
         rows = [(_json(row),) for row in audit]
-        calls = [(a.call.actor, a.call.key, a.call.fingerprint, _json(a.answer)) for a in answers]
+        calls = [
+            (kept.request.actor, kept.request.key, kept.request.fingerprint, _json(kept.response))
+            for kept in responses
+        ]
         with self._database.writing() as connection:
             connection.execute("INSERT OR REPLACE INTO state VALUES (1, ?)", (text,))
             connection.executemany("INSERT INTO audit (row) VALUES (?)", rows)
@@ -69,21 +71,21 @@ class SqliteRolloutStore:
                 calls,
             )
             connection.execute(
-                "DELETE FROM calls WHERE id <= (SELECT max(id) FROM calls) - ?", (CALLS_KEPT,)
+                "DELETE FROM calls WHERE id <= (SELECT max(id) FROM calls) - ?", (RESPONSES_KEPT,)
             )
 
     def response(self, actor: str, key: str) -> IdempotentResponse | None:
-        """What was answered under this key, if it is still kept."""
+        """The response stored under an idempotency key, None if there is none."""
         with self._database.reading() as connection:
             found = connection.execute(
                 "SELECT fingerprint, answer FROM calls WHERE actor = ? AND key = ?", (actor, key)
             ).fetchone()
-        return found and IdempotentResponse(
-            ChangeRequest(actor, key, found[0]), json.loads(found[1])
-        )
+        if found is None:
+            return None
+        return IdempotentResponse(ChangeRequest(actor, key, found[0]), json.loads(found[1]))
 
     def history(self, limit: int) -> list[AuditRow]:
-        """The last `limit` lines of the audit log, newest first."""
+        """The last `limit` rows of the audit log, newest first."""
         with self._database.reading() as connection:
             found = connection.execute(
                 "SELECT id, row FROM audit ORDER BY id DESC LIMIT ?", (limit,)
@@ -91,11 +93,11 @@ class SqliteRolloutStore:
             return [{"id": number, **json.loads(row)} for number, row in found]
 
     def set_aside(self) -> Path:
-        """Move an unreadable file out of the way, keeping it; answers where to."""
+        """Rename an unreadable file, so that a new one can be created; returns its new path."""
         return self._database.set_aside()
 
     def close(self) -> None:
-        """Let go of the file; a later call opens it again."""
+        """Close the file; a later call opens it again."""
         self._database.close()
 
 

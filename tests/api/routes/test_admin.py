@@ -149,7 +149,7 @@ async def test_a_promotion_before_the_guardrails_pass_is_refused_unless_forced(s
 @pytest.mark.parametrize(
     ("body", "status", "place"),
     [
-        ({"canary": "phase-2"}, 422, "canary: phase-2 is stable"),
+        ({"canary": "phase-2"}, 422, "canary: phase-2 is the stable version"),
         ({"canary": "phase-9"}, 404, "phase-9"),
         ({"canary": "../phase-3"}, 422, "canary"),
         ({"canary": "é"}, 422, "canary"),

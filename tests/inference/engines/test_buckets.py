@@ -1,4 +1,4 @@
-"""Batches in a few fixed sizes."""
+"""Batch sizes that a device prepares for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from service.inference.engines.buckets import BUCKETS, bucket_of, pieces
 @pytest.mark.parametrize(
     ("rows", "bucket"), [(1, 1), (2, 2), (3, 4), (4, 4), (5, 8), (17, 32), (32, 32)]
 )
-def test_the_smallest_that_holds_the_rows(rows, bucket):
+def test_the_smallest_bucket_that_holds_the_rows(rows, bucket):
     assert bucket == bucket_of(rows)
 
 

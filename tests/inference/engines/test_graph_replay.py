@@ -1,4 +1,4 @@
-"""Replays with changed inputs: what a CUDA graph that captured too much gives away."""
+"""Replays with new inputs show a CUDA graph that captured too much."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tests.support.array_device import ArrayDevice
 from tests.support.fakes import DIM, DIMENSIONS
 
 
-class Graphed(ArrayDevice):
-    """Captured, it answers its first inputs for ever, for the sizes in `wrong`."""
+class FaultyGraphDevice(ArrayDevice):
+    """Captured graphs of the sizes in `wrong` return the result of their first inputs."""
 
     def __init__(self, wrong, part):
         super().__init__(128)
@@ -32,15 +32,15 @@ class Graphed(ArrayDevice):
 
 @pytest.mark.parametrize("part", ["vectors", "sources", "targets"])
 @pytest.mark.parametrize("wrong", [(), (1,), (4, 32), BUCKETS])
-def test_sizes_that_answer_old_inputs_are_found(wrong, part):
-    """Whichever of the inputs was captured for good."""
-    device = Graphed(wrong, part)
+def test_sizes_that_replay_old_inputs_are_found(wrong, part):
+    """Whichever input was captured."""
+    device = FaultyGraphDevice(wrong, part)
     assert tuple(wrong) == stale_buckets(device, DIMENSIONS)
     assert device.graphed
 
 
-def test_what_is_not_finite_does_not_hold():
-    device = Graphed((), "vectors")
+def test_a_result_that_is_not_finite_is_stale():
+    device = FaultyGraphDevice((), "vectors")
     device.states[:] = np.nan
     device.write = lambda _slots, _states: None
     assert BUCKETS == stale_buckets(device, DIMENSIONS)

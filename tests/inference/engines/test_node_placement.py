@@ -1,4 +1,4 @@
-"""Which nodes ran elsewhere than they should, from ONNX Runtime's profile."""
+"""Nodes that ran on another provider, from ONNX Runtime's profile."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ def event(name, operator, provider, cat="Node"):
         ([], ()),
     ],
 )
-def test_only_the_nodes_that_do_the_work_count(events, expected):
-    """Once each; arithmetic on lengths belongs on the CPU."""
+def test_only_heavy_nodes_count(events, expected):
+    """Each one once; arithmetic on lengths belongs on the CPU."""
     assert expected == fallen_back(events, CUDA)

@@ -1,4 +1,4 @@
-"""The precision a version runs in: the fastest that is near, or the one asked for."""
+"""A version runs in the fastest precision near fp32, or in the one asked for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 def carrying(**cosines):
-    """A version that carries these precisions, each as near to fp32 as said."""
+    """A version with these precisions and their cosines with fp32."""
     hits = SessionHits(stream_sha256="0" * 64, steps=9, pool=5, seed=0, hit_at_5=0.5)
     built = {"fp32": PrecisionInfo(hits=hits)}
     for precision, cosine in cosines.items():
@@ -38,12 +38,12 @@ def carrying(**cosines):
         ("fp32", CPU, {"int8": 1.0}, "fp32"),
     ],
 )
-def test_auto_takes_what_is_near_and_a_person_what_they_name(wanted, provider, cosines, expected):
+def test_auto_takes_the_fastest_near_precision(wanted, provider, cosines, expected):
     assert expected == choose(carrying(**cosines), wanted, provider)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "provider", "cosines", "said"),
+    ("wanted", "provider", "cosines", "message"),
     [
         ("int8", CPU, {}, "has only fp32; export it with --int8"),
         ("fp16", CUDA, {"int8": 1.0}, "has only fp32, int8; export it with --fp16"),
@@ -51,8 +51,8 @@ def test_auto_takes_what_is_near_and_a_person_what_they_name(wanted, provider, c
         ("int8", CUDA, {"int8": 1.0}, "is not faster on CUDA.*; set auto or fp32 or fp16"),
     ],
 )
-def test_what_cannot_be_is_refused_with_a_way_out(wanted, provider, cosines, said):
-    with pytest.raises(VersionError, match=said):
+def test_an_impossible_precision_is_refused_with_alternatives(wanted, provider, cosines, message):
+    with pytest.raises(VersionError, match=message):
         choose(carrying(**cosines), wanted, provider)
 
 

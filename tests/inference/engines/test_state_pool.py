@@ -1,4 +1,4 @@
-"""Sessions whose states are in a pool answer as those whose states are arrays."""
+"""States in a pool give the same predictions as states in arrays."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ COLD = np.zeros((1, DIM), np.float32)
 
 
 def step(pool, states, rows):
-    """One vector of each row's own stream."""
+    """One vector of each row's stream."""
     return pool.advance(np.stack(rows)[None], states)
 
 
-def test_a_state_goes_on_where_it_stopped_and_is_brought_over_once():
-    """After its first step nothing is moved but the vectors."""
+def test_a_state_is_copied_to_the_pool_once_and_then_continued():
+    """After the first step only the vectors are copied."""
     device = ArrayDevice(MIN_SLOTS)
     pool, state = StatePool(device), COLD
     stream = unit_vectors(5)
@@ -36,8 +36,8 @@ def test_a_state_goes_on_where_it_stopped_and_is_brought_over_once():
     assert not COLD.any()
 
 
-def test_a_state_is_left_as_it_was():
-    """A step that nobody waits for any more has taken nothing from its session."""
+def test_a_step_does_not_change_its_state():
+    """A session loses nothing by a step whose caller has gone."""
     pool = StatePool(ArrayDevice(MIN_SLOTS))
     rows = unit_vectors(3)
     _, (first,) = step(pool, [COLD], [rows[0]])
@@ -49,7 +49,7 @@ def test_a_state_is_left_as_it_was():
 
 @pytest.mark.slow
 def test_a_slot_is_free_again_when_nobody_holds_its_state():
-    """On whichever thread it is let go of."""
+    """On whichever thread the state is dropped."""
     pool = StatePool(ArrayDevice(MIN_SLOTS))
     _, states = step(pool, [COLD] * 3, unit_vectors(3))
     states = list(states)
@@ -62,8 +62,8 @@ def test_a_slot_is_free_again_when_nobody_holds_its_state():
     assert 1 == pool.held
 
 
-def test_over_its_slots_the_oldest_go_to_the_host_and_come_back():
-    """In batches; none of those in use is moved, and none is lost."""
+def test_the_oldest_states_move_to_the_host_and_come_back():
+    """In batches; no state in use is moved, and none is lost."""
     device = ArrayDevice(MIN_SLOTS)
     pool = StatePool(device)
     streams = np.stack([unit_vectors(3, seed) for seed in range(MIN_SLOTS + 50)])
@@ -78,8 +78,8 @@ def test_over_its_slots_the_oldest_go_to_the_host_and_come_back():
     assert pool.held < MIN_SLOTS
 
 
-def test_a_step_that_fails_leaves_states_and_slots():
-    """Its targets held nothing, and are given to the next."""
+def test_a_failed_step_keeps_states_and_slots():
+    """Its target slots are free for the next step."""
     device = ArrayDevice(MIN_SLOTS)
     pool = StatePool(device)
     rows = unit_vectors(2)
@@ -93,7 +93,7 @@ def test_a_step_that_fails_leaves_states_and_slots():
     np.testing.assert_allclose(FakeEngine().expected(rows), predicted[0], atol=1e-5)
 
 
-def test_a_state_of_another_pool_is_brought_over():
+def test_a_state_of_another_pool_is_copied():
     """A version that was unloaded and loaded again has another pool."""
     pools = [StatePool(ArrayDevice(MIN_SLOTS)) for _ in range(2)]
     rows = unit_vectors(2)
@@ -122,8 +122,8 @@ def test_a_pool_that_cannot_hold_a_full_batch_is_refused():
     ),
     st.sets(st.integers(0, 199)),
 )
-def test_whoever_steps_and_whoever_leaves_the_others_answers_hold(batches, leavers):
-    """More sessions than slots, in any order; the padding slot is never anyone's."""
+def test_sessions_do_not_affect_each_other(batches, leavers):
+    """With more sessions than slots, in any order; no session gets the padding slot."""
     device = ArrayDevice(MIN_SLOTS)
     pool, engine = StatePool(device), FakeEngine()
     states, plain = {}, {}

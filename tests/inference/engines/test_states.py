@@ -1,4 +1,4 @@
-"""States on their way through an engine that keeps them, and one that does not."""
+"""Runs from states, with an engine that keeps them and one that does not."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from service.inference.engines.states import advance, is_finite
 from tests.support.fakes import DIM, FakeEngine, unit_vectors
 
 
-def test_rows_go_on_from_their_own_states():
-    """What is given is left as it was; what comes back is each row's own copy."""
+def test_rows_continue_from_their_own_states():
+    """The given states do not change; the next states are copies."""
     engine = FakeEngine()
     vectors = unit_vectors(6)
     cold = np.zeros((1, DIM), np.float32)
@@ -26,8 +26,8 @@ def test_rows_go_on_from_their_own_states():
     assert not cold.any()
 
 
-def test_an_engine_that_keeps_states_is_handed_them_as_they_are():
-    """Nothing is fetched and stacked for it."""
+def test_an_engine_that_keeps_states_gets_them_unchanged():
+    """They are neither fetched nor stacked."""
 
     class Keeps(FakeEngine):
         def advance(self, vectors, lengths, states):
@@ -37,7 +37,7 @@ def test_an_engine_that_keeps_states_is_handed_them_as_they_are():
     assert ["kept", "a"] == after
 
 
-def test_an_answer_of_another_shape_is_the_engines_fault():
+def test_a_result_of_another_shape_is_an_engine_fault():
     class Short(FakeEngine):
         def run(self, vectors, lengths, state):
             return super().run(vectors, lengths, state)[0][:, 1:], state
@@ -51,5 +51,5 @@ def test_an_answer_of_another_shape_is_the_engines_fault():
     ("state", "expected"),
     [(np.ones((1, 2)), True), (np.array([[1, np.nan]]), False), (object(), True)],
 )
-def test_a_state_that_is_elsewhere_is_not_fetched_to_be_looked_at(state, expected):
+def test_a_state_on_a_device_is_not_fetched_for_the_check(state, expected):
     assert expected == is_finite(state)

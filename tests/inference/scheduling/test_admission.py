@@ -1,4 +1,4 @@
-"""Admission: what could only wait too long is refused at once."""
+"""Jobs that could only wait too long are refused at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def admission_of(queue_limit=4, patience=1.0, *, estimate_contexts=True):
     return Admission(queue_limit, patience, estimate_contexts=estimate_contexts)
 
 
-def test_a_full_queue_refuses_and_says_when_to_come_back():
+def test_a_full_queue_refuses_and_says_when_to_retry():
     admission = admission_of(queue_limit=4)
     admission.check_queue(3)
     with pytest.raises(QueueFull, match="4 requests") as raised:
@@ -55,7 +55,7 @@ def test_estimates_follow_the_batches():
     assert raised.value.retry_after == pytest.approx(2.0 - 1.0)
 
 
-def test_steps_say_nothing_of_contexts():
+def test_steps_do_not_change_the_estimate_for_contexts():
     admission = admission_of(patience=1.0)
     for _ in range(200):
         admission.observe(1, 1, 1.0, contexts=False)

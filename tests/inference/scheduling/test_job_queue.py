@@ -1,4 +1,4 @@
-"""The queue: two orders of arrival, and which jobs run next."""
+"""Which jobs run next."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_steps_are_taken_in_order_up_to_a_batch():
     assert queue.waiting == 1
 
 
-def test_jobs_whose_callers_have_gone_are_not_taken():
+def test_cancelled_jobs_are_not_taken():
     here = job()
     assert [here] == queue_of(job(gone=True), here, job(gone=True)).take_steps()
 
@@ -45,7 +45,7 @@ def test_unfinished_contexts_go_back_to_the_head():
     assert [second, third] == list(queue.prefills)
 
 
-def test_vectors_of_contexts_count_also_while_they_run():
+def test_running_contexts_count_as_vectors_to_run():
     first, second, third = job(10), job(20), job(30)
     queue = queue_of(first, second, third, job())
     assert queue.prefill_vectors == 60
@@ -65,7 +65,7 @@ def test_a_withdrawn_job_frees_its_place():
     assert queue.waiting == 0
 
 
-def test_clear_returns_what_waited():
+def test_clear_returns_the_waiting_jobs():
     step, context = job(), job(3)
     queue = queue_of(context, step)
     assert [step, context] == queue.clear()

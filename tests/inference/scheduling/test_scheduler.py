@@ -1,4 +1,4 @@
-"""The scheduler: what waits runs together; one caller's fate is not another's."""
+"""Waiting jobs run together, and the failure of one caller does not affect another."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def running(engine, *, max_batch=8, prefill_chunk=4, queue_limit=16, clock
 
 
 async def held(engine, scheduler, *jobs):
-    """Tasks for `jobs`, all queued behind a first one that holds the engine."""
+    """Tasks for `jobs`, queued behind a first job that holds the engine."""
     engine.gate.clear()
     first = asyncio.create_task(scheduler.submit(unit_vectors(1), None))
     await asyncio.to_thread(engine.entered.acquire)
@@ -47,8 +47,8 @@ async def held(engine, scheduler, *jobs):
 
 
 @pytest.mark.parametrize("length", [1, 3, 4, 5, 8, 21])
-async def test_a_context_run_in_chunks_answers_as_in_one_pass(length):
-    """Chunks carry the state from one to the next."""
+async def test_a_context_in_chunks_predicts_as_in_one_pass(length):
+    """Each chunk continues from the state of the one before."""
     engine = FakeEngine()
     vectors = unit_vectors(length)
     async with running(engine, prefill_chunk=4) as scheduler:
@@ -56,8 +56,8 @@ async def test_a_context_run_in_chunks_answers_as_in_one_pass(length):
     np.testing.assert_allclose(engine.expected(vectors), got.vector, atol=1e-6)
 
 
-async def test_a_kept_state_goes_on_where_it_stopped():
-    """Ten vectors and then one are eleven."""
+async def test_a_kept_state_is_continued():
+    """Ten vectors and then one give the result of eleven."""
     engine = FakeEngine()
     vectors = unit_vectors(11)
     async with running(engine) as scheduler:
@@ -67,7 +67,7 @@ async def test_a_kept_state_goes_on_where_it_stopped():
 
 
 async def test_steps_that_wait_run_together():
-    """When the engine is free it takes what waits, up to the largest batch."""
+    """A free engine takes the waiting steps, up to the largest batch."""
     engine = FakeEngine()
     async with running(engine, max_batch=3) as scheduler:
         first, tasks = await held(engine, scheduler, *(unit_vectors(1, i) for i in range(4)))
@@ -77,7 +77,7 @@ async def test_steps_that_wait_run_together():
 
 
 async def test_a_step_does_not_wait_for_a_whole_context():
-    """It waits for one chunk at most, and a context for one batch of steps."""
+    """It waits for at most one chunk, and a context for at most one batch of steps."""
     engine = FakeEngine()
     async with running(engine, prefill_chunk=4) as scheduler:
         first, tasks = await held(engine, scheduler, unit_vectors(12), unit_vectors(1))
@@ -86,7 +86,7 @@ async def test_a_step_does_not_wait_for_a_whole_context():
     assert engine.batches == [[1], [4], [1], [4], [4]]
 
 
-async def test_where_two_threads_may_run_a_step_waits_for_no_chunk():
+async def test_with_two_threads_a_step_waits_for_no_chunk():
     """The step is answered while the context's chunk is still in the engine."""
     engine = FakeEngine(concurrent=True)
     context, step = unit_vectors(9, 1), unit_vectors(1, 2)
@@ -103,7 +103,7 @@ async def test_where_two_threads_may_run_a_step_waits_for_no_chunk():
 
 
 async def test_on_a_cpu_few_contexts_run_side_by_side():
-    """More at once would hold the engine longer and finish none of them sooner."""
+    """More would hold the engine longer, and none would finish sooner."""
     engine = FakeEngine(concurrent=True)
     async with running(engine, max_batch=32) as scheduler:
         engine.prefill_gate.clear()
@@ -117,9 +117,9 @@ async def test_on_a_cpu_few_contexts_run_side_by_side():
 
 
 async def test_a_context_that_could_only_be_late_is_refused():
-    """By what the vectors before it have lately taken, those in the engine too; a step is not."""
+    """Estimated from recent vectors, those in the engine included; steps are not refused."""
     clock = FakeClock()
-    engine = Taking(clock, 0.1)
+    engine = TimedContextEngine(clock, 0.1)
     async with running(engine, clock=clock, patience=10.0) as scheduler:
         for _ in range(60):  # until what it has measured counts
             await scheduler.submit(unit_vectors(4), None)
@@ -139,8 +139,8 @@ async def test_a_context_that_could_only_be_late_is_refused():
     assert 1.0 < raised.value.retry_after < 2.1
 
 
-class Taking(FakeEngine):
-    """Each vector of a context takes `seconds` of the clock."""
+class TimedContextEngine(FakeEngine):
+    """Each vector of a context takes `seconds` by the clock."""
 
     def __init__(self, clock, seconds):
         super().__init__(concurrent=True)
@@ -153,9 +153,9 @@ class Taking(FakeEngine):
 
 
 @pytest.mark.parametrize("concurrent", [False, True])
-async def test_the_end_of_a_context_is_read_as_its_beginning_was(concurrent):
-    """Steps have a graph of their own that is only near: of a context not even the last
-    vector, nor the one that is new, takes it."""
+async def test_the_end_of_a_context_runs_in_the_precision_of_its_beginning(concurrent):
+    """Steps have an approximate graph. No vector of a context takes it, neither the last one
+    nor a new one after a known prefix."""
     full, step = FakeEngine(concurrent=concurrent), FakeEngine(decay=0.9, concurrent=concurrent)
     step.precision = "int8"
     engine = StepEngine(full, step)
@@ -172,8 +172,8 @@ async def test_the_end_of_a_context_is_read_as_its_beginning_was(concurrent):
 
 
 @pytest.mark.parametrize("concurrent", [False, True])
-async def test_contexts_at_once_are_all_answered(concurrent):
-    """Whatever runs beside them."""
+async def test_concurrent_contexts_are_all_answered(concurrent):
+    """Whatever else runs."""
     engine = FakeEngine(concurrent=concurrent)
     jobs = [unit_vectors(1 + i % 7, i) for i in range(16)]
     async with running(engine, prefill_chunk=2) as scheduler:
@@ -183,7 +183,7 @@ async def test_contexts_at_once_are_all_answered(concurrent):
 
 
 async def test_contexts_of_different_lengths_share_a_batch():
-    """Padding of the shorter one does not change its answer."""
+    """The padding of the shorter one does not change its prediction."""
     engine = FakeEngine()
     short, long = unit_vectors(3, 1), unit_vectors(9, 2)
     async with running(engine, prefill_chunk=4) as scheduler:
@@ -195,8 +195,8 @@ async def test_contexts_of_different_lengths_share_a_batch():
     np.testing.assert_allclose(engine.expected(long), got_long.vector, atol=1e-6)
 
 
-async def test_a_cancelled_request_leaves_the_others_of_its_batch_served():
-    """And costs the engine nothing if it had not begun."""
+async def test_a_cancelled_request_does_not_affect_its_batch():
+    """If it has not begun, the engine does not run it."""
     engine = FakeEngine()
     async with running(engine) as scheduler:
         first, tasks = await held(engine, scheduler, *(unit_vectors(1, i) for i in range(4)))
@@ -212,8 +212,8 @@ async def test_a_cancelled_request_leaves_the_others_of_its_batch_served():
     assert engine.batches == [[1], [1, 1, 1]]
 
 
-async def test_one_cancelled_while_its_batch_runs_leaves_the_others_served():
-    """The engine is already at it; the rest get their answers."""
+async def test_a_request_cancelled_in_the_engine_does_not_affect_its_batch():
+    """The engine finishes the batch, and the others get their results."""
     engine = FakeEngine()
     async with running(engine) as scheduler:
         first, tasks = await held(engine, scheduler, unit_vectors(9, 1), unit_vectors(9, 2))
@@ -228,8 +228,8 @@ async def test_one_cancelled_while_its_batch_runs_leaves_the_others_served():
     np.testing.assert_allclose(engine.expected(unit_vectors(9, 2)), got.vector, atol=1e-6)
 
 
-async def test_over_its_bound_it_refuses_at_once():
-    """The refused caller learns when to come back."""
+async def test_a_full_queue_refuses_at_once():
+    """The refused caller learns when to retry."""
     engine = FakeEngine()
     async with running(engine, queue_limit=2) as scheduler:
         first, tasks = await held(engine, scheduler, unit_vectors(1), unit_vectors(5))
@@ -240,8 +240,8 @@ async def test_over_its_bound_it_refuses_at_once():
     assert refused.value.retry_after > 0
 
 
-async def test_callers_who_have_gone_give_up_their_places():
-    """A full queue of the departed refuses nobody."""
+async def test_cancelled_callers_free_their_places():
+    """A queue of cancelled jobs refuses nobody."""
     engine = FakeEngine()
     async with running(engine, queue_limit=2) as scheduler:
         first, tasks = await held(engine, scheduler, unit_vectors(1), unit_vectors(5))
@@ -255,8 +255,8 @@ async def test_callers_who_have_gone_give_up_their_places():
     assert engine.batches == [[1], [1]]
 
 
-async def test_an_answer_of_another_shape_is_a_fault_and_the_thread_lives_on(caplog):
-    """It is the only thread a version has."""
+async def test_a_result_of_another_shape_is_a_fault_and_the_thread_survives(caplog):
+    """The version has no other thread."""
     engine = FakeEngine()
     run = engine.run
     async with running(engine) as scheduler:
@@ -269,8 +269,8 @@ async def test_an_answer_of_another_shape_is_a_fault_and_the_thread_lives_on(cap
 
 
 @pytest.mark.parametrize("error", [fault(), RuntimeError("cuDNN")])
-async def test_an_engine_that_raises_fails_its_batch_and_goes_on(error, caplog):
-    """The callers of that batch get an engine fault; the next are served."""
+async def test_an_engine_that_raises_fails_one_batch(error, caplog):
+    """The callers of that batch get an engine fault; the next ones are served."""
     engine = FakeEngine()
     async with running(engine) as scheduler:
         engine.faults.append(error)
@@ -281,8 +281,8 @@ async def test_an_engine_that_raises_fails_its_batch_and_goes_on(error, caplog):
     assert "the engine failed" in caplog.text
 
 
-async def test_nan_from_the_engine_is_its_fault():
-    """It is never an answer."""
+async def test_nan_from_the_engine_is_an_engine_fault():
+    """It is never returned."""
     engine = FakeEngine()
     engine.poison = True
     async with running(engine) as scheduler:
@@ -290,8 +290,8 @@ async def test_nan_from_the_engine_is_its_fault():
             await scheduler.submit(unit_vectors(1), None)
 
 
-async def test_closing_refuses_what_waits_and_finishes_what_runs():
-    """Nobody is left without an answer."""
+async def test_close_refuses_waiting_jobs_and_finishes_the_batch():
+    """Every caller gets an answer."""
     engine = FakeEngine()
     async with running(engine) as scheduler:
         first, tasks = await held(engine, scheduler, unit_vectors(1))
@@ -305,8 +305,8 @@ async def test_closing_refuses_what_waits_and_finishes_what_runs():
 
 
 @pytest.mark.parametrize("concurrent", [False, True])
-async def test_closing_refuses_a_context_between_two_chunks(concurrent):
-    """Its caller hears at once, not at its deadline."""
+async def test_close_refuses_a_context_between_two_chunks(concurrent):
+    """Its caller learns it at once, not at its deadline."""
     engine = FakeEngine(concurrent=concurrent)
     async with running(engine, prefill_chunk=4) as scheduler:
         engine.gate.clear()
@@ -322,7 +322,7 @@ async def test_closing_refuses_a_context_between_two_chunks(concurrent):
 
 
 class WatchedEngine(FakeEngine):
-    """Says on which thread each run was, and how long it took by `clock`."""
+    """Records the thread of each run; a run takes `seconds` by `clock`."""
 
     def __init__(self, clock, seconds, *, concurrent=True):
         super().__init__(concurrent=concurrent)
@@ -344,8 +344,8 @@ class WatchedEngine(FakeEngine):
     ],
     ids=["short", "long", "one thread alone may run it"],
 )
-async def test_a_short_step_that_is_alone_runs_where_it_was_asked_for(seconds, concurrent, here):
-    """Once one has been; a longer one would hold up the event loop."""
+async def test_a_single_short_step_runs_on_the_event_loop(seconds, concurrent, here):
+    """After a first short one; a longer one would block the event loop."""
     clock = FakeClock()
     engine = WatchedEngine(clock, seconds, concurrent=concurrent)
     vectors = unit_vectors(3)
@@ -354,15 +354,15 @@ async def test_a_short_step_that_is_alone_runs_where_it_was_asked_for(seconds, c
         for count in range(3):
             got = await scheduler.submit(vectors[count : count + 1], state)
             state = got.state
-            # Until the loop's turn is over, as it is when another request has come.
+            # Wait for the end of the loop's turn, as between two requests.
             await asyncio.sleep(0)
             assert got.inference_seconds == pytest.approx(seconds)
     np.testing.assert_allclose(engine.expected(vectors), got.vector, atol=1e-6)
     assert here == engine.here
 
 
-async def test_of_steps_of_one_turn_of_the_loop_only_the_first_runs_there():
-    """The first may be alone, for all it knows; those after it are left to the thread."""
+async def test_of_concurrent_steps_only_the_first_runs_on_the_event_loop():
+    """The others of the same turn are left to the engine's thread."""
     clock = FakeClock()
     engine = WatchedEngine(clock, 0.0003)
     jobs = [unit_vectors(1, i) for i in range(5)]
@@ -377,8 +377,8 @@ async def test_of_steps_of_one_turn_of_the_loop_only_the_first_runs_there():
         np.testing.assert_allclose(engine.expected(job), answer.vector, atol=1e-6)
 
 
-async def test_a_fault_on_the_loops_thread_is_the_engines(caplog):
-    """As on its own: the caller hears of it, and the next is served."""
+async def test_a_fault_on_the_event_loop_is_an_engine_fault(caplog):
+    """As on the engine's thread: the caller gets it, and the next one is served."""
     clock = FakeClock()
     engine = WatchedEngine(clock, 0.0003)
     async with running(engine, clock=clock) as scheduler:

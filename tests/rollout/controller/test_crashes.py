@@ -55,14 +55,14 @@ async def do(world: World, act: str) -> None:
     controller = world.controller
     world.evidence.error = OSError("gone") if act == "unreadable" else None
     verbs = {
-        "promote": lambda: controller.promote(controller.generation, "me"),
-        "force": lambda: controller.promote(controller.generation, "me", force=True),
-        "pause": lambda: controller.pause(controller.generation, "me"),
-        "resume": lambda: controller.resume(controller.generation, "me"),
-        "retry": lambda: controller.retry(controller.generation, "me"),
-        "undo": lambda: controller.undo(controller.generation, "me"),
-        "abort": lambda: controller.abort(None, "me"),
-        "start": lambda: controller.start_rollout(
+        "promote": lambda: controller.changes.promote(controller.generation, "me"),
+        "force": lambda: controller.changes.promote(controller.generation, "me", force=True),
+        "pause": lambda: controller.changes.pause(controller.generation, "me"),
+        "resume": lambda: controller.changes.resume(controller.generation, "me"),
+        "retry": lambda: controller.changes.retry(controller.generation, "me"),
+        "undo": lambda: controller.changes.undo(controller.generation, "me"),
+        "abort": lambda: controller.changes.abort(None, "me"),
+        "start": lambda: controller.changes.start(
             next(iter({"phase-2", "phase-3"} - {controller.status()["stable"]})), None, "me"
         ),
     }

@@ -60,7 +60,7 @@ async def live(world: World, doom: Doomed | None = None) -> None:
         if status["stable"] == "phase-3":
             return
         if status["phase"] == "Healthy":
-            await world.controller.start_rollout("phase-3", None, "operator")
+            await world.controller.changes.start("phase-3", None, "operator")
             await world.controller.prepared()
         if world.traffic.current.shadow:
             world.shadow.ran(120)

@@ -31,7 +31,7 @@ def say(world, hit5):
 
 
 def start(world, **options):
-    return world.controller.start_rollout("phase-3", None, "approver", "why", **options)
+    return world.controller.changes.start("phase-3", None, "approver", "why", **options)
 
 
 def test_a_canary_that_misses_is_not_even_loaded(world):
@@ -72,12 +72,12 @@ def test_a_plan_of_the_starts_own_cannot_loosen_the_services_gate(world):
         await world.controller.start()
         for own in (plan(), plan(gate={"min_hit5": 0.1})):
             with pytest.raises(Conflict, match="69 % wanted"):
-                await world.controller.start_rollout("phase-3", own, "operator")
+                await world.controller.changes.start("phase-3", own, "operator")
         say(world, 0.7)
         own = plan(gate={"min_hit5": 0.9})
         with pytest.raises(Conflict, match="90 % wanted"):
-            await world.controller.start_rollout("phase-3", own, "operator")
-        status = await world.controller.start_rollout("phase-3", plan(), "operator")
+            await world.controller.changes.start("phase-3", own, "operator")
+        status = await world.controller.changes.start("phase-3", plan(), "operator")
         assert Gate(**GATE).model_dump() == status["plan"]["gate"]
 
     asyncio.run(story())
@@ -144,12 +144,12 @@ def test_a_dry_run_and_a_retry_are_held_to_it_as_well(world):
     async def story():
         await world.controller.start()
         with pytest.raises(Conflict, match="69 % wanted"):
-            await start(world, terms=ChangeOptions(dry_run=True))
+            await start(world, options=ChangeOptions(dry_run=True))
         await start(world, override_gate=True)
         await world.controller.prepared()
-        await world.controller.abort(None, "operator")
+        await world.controller.changes.abort(None, "operator")
         with pytest.raises(Conflict, match="69 % wanted"):
-            await world.controller.retry(world.controller.generation, "operator")
+            await world.controller.changes.retry(world.controller.generation, "operator")
 
     asyncio.run(story())
 
@@ -165,7 +165,7 @@ def test_an_undo_asks_no_gate(world):
         assert "phase-3" == world.controller.status()["stable"]
         world.plan = plan(gate=GATE)
         await world.restart()
-        await world.controller.undo(world.controller.generation, "approver")
+        await world.controller.changes.undo(world.controller.generation, "approver")
         await world.controller.prepared()
         assert "phase-2" == world.controller.status()["stable"]
 

@@ -8,13 +8,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from service.errors import Conflict
 from service.rollout.analysis.verdict import VerdictOutcome
-from service.rollout.state.change_request import preview
+from service.rollout.state.change import Effect, apply, preview
+from service.rollout.state.evaluation import MAX_ERRORS
 from service.rollout.state.events import (
     CONTROLLER,
     FINAL,
     LIVE,
     TRANSITIONS,
     AbortCommand,
+    AnalysisResult,
     LoadFailure,
     LoadSuccess,
     PauseCommand,
@@ -23,14 +25,13 @@ from service.rollout.state.events import (
     Reason,
     ResumeCommand,
     StartCommand,
-    Tick,
     TrafficSwitch,
     UndoCommand,
 )
 from service.rollout.state.record import RolloutRecord
 from service.rollout.state.rollout_state import RolloutState, legal_verbs
-from service.rollout.state.transitions import MAX_ERRORS, advance
-from service.rollout.storage.sqlite_store import _RECORD
+from service.rollout.state.transitions import advance
+from service.rollout.storage.record_json import dump_record, load_record
 from tests.support.rollout_fakes import QUICK, SHADOWED, judgement, plan
 
 PERSONAL = StartCommand | PromoteCommand | AbortCommand | PauseCommand | ResumeCommand | UndoCommand
@@ -96,19 +97,19 @@ class Story(RuleBasedStateMachine):
 
     @rule(outcome=outcomes, canary=samples, stable=samples, requests=st.integers(0, 20))
     def look(self, outcome, canary, stable, requests):
-        self.move(Tick(judgement(outcome, canary, stable), requests))
+        self.move(AnalysisResult(judgement(outcome, canary, stable), requests))
 
     @precondition(lambda self: self.rollout.phase in LIVE)
     @rule()
     def good_look(self):
         self.now += 10
-        self.move(Tick(judgement(VerdictOutcome.PASS), 50))
+        self.move(AnalysisResult(judgement(VerdictOutcome.PASS), 50))
 
     @precondition(lambda self: self.rollout.phase in LIVE)
     @rule(outcome=outcomes)
     def late_look(self, outcome):
         self.now += 4000
-        self.move(Tick(judgement(outcome), 50))
+        self.move(AnalysisResult(judgement(outcome), 50))
 
     @rule(seconds=st.one_of(st.floats(0, 30), st.floats(-1e6, 1e6)))
     def clock_jumps(self, seconds):
@@ -117,8 +118,8 @@ class Story(RuleBasedStateMachine):
     @rule()
     def crash(self):
         """What is on the disk is all there is, and it is the same."""
-        kept = _RECORD.dump_json(RolloutRecord(self.rollout))
-        restarted = _RECORD.validate_json(kept, strict=True).rollout
+        kept = dump_record(RolloutRecord(self.rollout))
+        restarted = load_record(kept).rollout
         assert restarted == self.rollout
         self.rollout = restarted
 
@@ -139,15 +140,16 @@ class Story(RuleBasedStateMachine):
             return
         if isinstance(event, PERSONAL):
             assert transition is not None
-            check_foresight(before, event, after, self.now)
+            check_preview(before, event, after, self.now)
         self.rollout = after
+        check_change(before, event, after, self.now)
         if transition is None:
             unmoved = (before.phase, before.generation, before.weight_bp, before.stable)
             assert unmoved == (after.phase, after.generation, after.weight_bp, after.stable)
         else:
             check_transition(before, event, after, transition)
         check_weight(before, event, after)
-        if isinstance(event, Tick):
+        if isinstance(event, AnalysisResult):
             check_look(before, event, after, self.now)
         if isinstance(event, StartCommand):
             check_fresh(before, event, after)
@@ -158,14 +160,14 @@ class Story(RuleBasedStateMachine):
     @invariant()
     def without_a_live_rollout_there_is_no_canary(self):
         if self.rollout.phase in FINAL | {Phase.PENDING, Phase.ABORTING}:
-            assert 0 == self.rollout.weight_bp == self.rollout.assignment().weight_bp
-            assert self.rollout.assignment().canary is None
+            assert 0 == self.rollout.weight_bp == self.rollout.split().weight_bp
+            assert self.rollout.split().canary is None
 
     @invariant()
     def a_shadow_has_no_weight(self):
         """And none is cast but by a live shadow step."""
-        split = self.rollout.assignment()
-        present = self.rollout.present
+        split = self.rollout.split()
+        present = self.rollout.current_step
         if split.shadow:
             assert 0 == split.weight_bp
             assert self.rollout.phase in LIVE
@@ -178,13 +180,39 @@ class Story(RuleBasedStateMachine):
         assert (self.rollout.phase not in over) == ("abort" in legal_verbs(self.rollout))
 
 
-def check_foresight(before, event, after, now):
-    """A trial run says where the verb itself leads."""
-    foreseen, moves = preview(before, event, now)
-    assert moves[0].target is after.phase
+def check_preview(before, event, after, now):
+    """A dry run reports where the command itself leads."""
+    previewed = preview(RolloutRecord(before), event, now)
+    assert previewed.transitions[0].target is after.phase
     if after.phase in {Phase.ABORTING, Phase.PROMOTING}:
         after, _ = advance(after, TrafficSwitch(), now)
-    assert after == foreseen
+    assert after == previewed.record.rollout
+
+
+def check_change(before, event, after, now):
+    """`apply` makes the same move, and orders its effects so that a crash adds no weight."""
+    change = apply(RolloutRecord(before), event, now)
+    if after.phase is Phase.ABORTING is not before.phase:
+        assert Phase.ROLLED_BACK is change.record.rollout.phase, "an abort is never left half done"
+        after, _ = advance(after, TrafficSwitch(), now)
+    assert after == change.record.rollout
+    assert len(change.audit) == len(change.transitions) == after.generation - before.generation
+    effects = change.effects
+    saves = [effects.index(e) for e in (Effect.SAVE, Effect.SAVE_OR_RETRY) if e in effects]
+    assert 1 == len(saves), "every event is stored, once"
+    traffic = effects.index(Effect.SET_TRAFFIC)
+    promoting = after.phase is Phase.PROMOTING is not before.phase
+    raised = after.weight_bp > before.weight_bp or promoting
+    taken = after.split().canary is None is not before.split().canary
+    if raised:
+        assert Effect.SAVE in effects
+        assert saves[0] < traffic, "recorded before it is raised"
+    if taken:
+        assert Effect.SAVE_OR_RETRY in effects
+        assert traffic < saves[0], "lowered before it is recorded"
+    assert before == change.unsaved.rollout
+    assert (Effect.PUBLISH in effects) == bool(change.transitions)
+    assert (Effect.LOAD_CANARY in effects) == (after.phase is Phase.PENDING is not before.phase)
 
 
 def check_transition(before, event, after, transition):
@@ -205,7 +233,9 @@ def check_weight(before, event, after):
     raised = after.weight_bp > before.weight_bp
     promoting = after.phase is Phase.PROMOTING is not before.phase
     if promoting or (raised and before.phase in LIVE):
-        passed = isinstance(event, Tick) and event.verdict.outcome is VerdictOutcome.PASS
+        passed = (
+            isinstance(event, AnalysisResult) and event.assessment.outcome is VerdictOutcome.PASS
+        )
         undone = isinstance(event, LoadSuccess) and before.undoing
         assert passed or undone or isinstance(event, PromoteCommand)
         if isinstance(event, PromoteCommand) and not event.force:
@@ -216,7 +246,7 @@ def check_weight(before, event, after):
 
 
 def check_look(before, event, after, now):
-    outcome, moved = event.verdict.outcome, after.phase is not before.phase
+    outcome, moved = event.assessment.outcome, after.phase is not before.phase
     if before.phase not in LIVE:
         assert not moved
         return
@@ -225,15 +255,15 @@ def check_look(before, event, after, now):
         return
     if after.phase is Phase.PROMOTING or after.step > before.step:
         assert Phase.PROGRESSING is before.phase
-        assert event.verdict.canary >= before.present.min_samples
-        assert event.verdict.stable >= before.present.min_samples
-        assert not before.present.approval
+        assert event.assessment.canary >= before.current_step.min_samples
+        assert event.assessment.stable >= before.current_step.min_samples
+        assert not before.current_step.approval
     since = min(before.since, now)
     if before.phase is Phase.PAUSED:
         overdue = now - since >= before.plan.pause_deadline_seconds
         assert overdue == (after.phase is Phase.ABORTING), "a pause has a deadline"
         return
-    if not event.verdict.canary or outcome is VerdictOutcome.ERROR:
+    if not event.assessment.canary or outcome is VerdictOutcome.ERROR:
         # No data and no reading neither pass nor fail.
         assert after.phase in {before.phase, Phase.PAUSED, Phase.PROGRESSING}
         assert after.weight_bp == before.weight_bp

@@ -9,8 +9,10 @@ import pytest
 from service.errors import Conflict
 from service.rollout.analysis.verdict import VerdictOutcome
 from service.rollout.routing.traffic_split import TrafficSplit
+from service.rollout.state.evaluation import MAX_ERRORS
 from service.rollout.state.events import (
     AbortCommand,
+    AnalysisResult,
     LoadFailure,
     LoadSuccess,
     PauseCommand,
@@ -19,13 +21,12 @@ from service.rollout.state.events import (
     Reason,
     ResumeCommand,
     StartCommand,
-    Tick,
     TrafficSwitch,
     UndoCommand,
     Verb,
 )
 from service.rollout.state.rollout_state import RolloutState, legal_verbs
-from service.rollout.state.transitions import MAX_ERRORS, advance
+from service.rollout.state.transitions import advance
 from tests.support.rollout_fakes import QUICK, judgement, plan
 
 NOW = 1_700_000_000.0
@@ -42,8 +43,10 @@ def at(phase: Phase, **changes) -> RolloutState:
     return RolloutState("a", phase, **{**base, "step_since": NOW, "warmed": True, **changes})
 
 
-def tick(outcome=VerdictOutcome.INCONCLUSIVE, canary=1000, stable=1000, requests=50) -> Tick:
-    return Tick(judgement(outcome, canary, stable), requests)
+def tick(
+    outcome=VerdictOutcome.INCONCLUSIVE, canary=1000, stable=1000, requests=50
+) -> AnalysisResult:
+    return AnalysisResult(judgement(outcome, canary, stable), requests)
 
 
 PASS, FAIL, OPEN, ERROR = (
@@ -195,7 +198,7 @@ def test_promotion_and_undo_swap_the_versions():
     assert ("b", None, "a") == (promoted.stable, promoted.canary, promoted.previous)
     assert Reason.PLAN_PASSED is promoted.reason
     undone, _ = advance(promoted, UndoCommand("me"), NOW)
-    assert TrafficSplit("b") == undone.assignment()
+    assert TrafficSplit("b") == undone.split()
     undone, _ = advance(undone, LoadSuccess(), NOW)
     undone, _ = advance(undone, TrafficSwitch(), NOW)
     assert ("a", None, "b") == (undone.stable, undone.canary, undone.previous)

@@ -27,7 +27,8 @@ from service.rollout.state.events import Phase, Reason
 from service.rollout.state.record import RolloutRecord
 from service.rollout.state.rollout_state import RolloutState
 from service.rollout.storage.database import Database, StoreError, StoreUnreadable
-from service.rollout.storage.sqlite_store import _RECORD, CALLS_KEPT, SqliteRolloutStore
+from service.rollout.storage.record_json import dump_record, load_record
+from service.rollout.storage.sqlite_store import RESPONSES_KEPT, SqliteRolloutStore
 from tests.support.rollout_fakes import EDGES, QUICK, bucket_counts
 
 BLANK = bucket_counts([])
@@ -77,7 +78,7 @@ def test_floats_lose_nothing(bets, at):
     kept = RolloutRecord(
         RolloutState("a", since=at), Evidence(EDGES, {"latency": LatencyState(process)}), None, at
     )
-    assert kept == _RECORD.validate_json(_RECORD.dump_json(kept, by_alias=True), strict=True)
+    assert kept == load_record(dump_record(kept))
 
 
 def test_a_save_that_fails_changes_nothing(tmp_path):
@@ -156,7 +157,7 @@ def older(path, text):
 
 def test_the_record_of_an_older_service_keeps_weight_and_phase(tmp_path, caplog):
     """Its evidence does not fit today's tests: it begins anew, and the log says so."""
-    kept = json.loads(_RECORD.dump_json(record(), by_alias=True))
+    kept = json.loads(dump_record(record()))
     del kept["evidence"], kept["rollout"]["attempts"], kept["rollout"]["plan"]["guardrails"]
     kept["rollout"]["passed"] = True
     kept |= {"test": {"edges": [0.1], "failing": [0.0]}, "snapshot": {"origin": "one"}}
@@ -259,7 +260,7 @@ def test_an_answer_is_kept_by_its_caller_and_key(tmp_path):
 def test_only_so_many_answers_are_kept(tmp_path):
     """The oldest go."""
     store = store_at(tmp_path / "nextvec.db")
-    store.save(record(), [], [answered(str(n)) for n in range(CALLS_KEPT + 5)])
+    store.save(record(), [], [answered(str(n)) for n in range(RESPONSES_KEPT + 5)])
     assert store.response("me", "4") is None
     assert store.response("me", "5") is not None
     store.close()

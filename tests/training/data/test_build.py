@@ -13,7 +13,7 @@ import pytest
 from corpora import corpus
 from corpora.corpus import CorpusError
 from training.data import texts
-from training.data.build import build, cut
+from training.data.build import build, segment
 from training.data.texts import TextDocument
 
 
@@ -49,7 +49,7 @@ _DOCUMENTS = [
 def test_the_data_set_holds_what_the_manifest_says(tmp_path: Path) -> None:
     """Vectors in reading order, each document's place in them, digests that fit."""
     embedder = HashEmbedder()
-    manifest = json.loads(build(cut(_DOCUMENTS, embedder), embedder, tmp_path).read_text())
+    manifest = json.loads(build(segment(_DOCUMENTS, embedder), embedder, tmp_path).read_text())
     known = corpus.load(tmp_path / "corpus.npz")
     sentences = (tmp_path / "sentences.txt").read_text().splitlines()
     expected = HashEmbedder().embed(sentences)
@@ -68,11 +68,11 @@ def test_a_broken_off_build_goes_on_where_it_was(tmp_path: Path) -> None:
     """Nothing is embedded twice, and the result is that of an unbroken build."""
     broken = HashEmbedder(killed_after=2)
     with pytest.raises(KeyboardInterrupt):
-        build(cut(_DOCUMENTS, broken), broken, tmp_path / "a")
+        build(segment(_DOCUMENTS, broken), broken, tmp_path / "a")
     assert not (tmp_path / "a" / "manifest.json").exists()
     again, unbroken = HashEmbedder(), HashEmbedder()
-    build(cut(_DOCUMENTS, again), again, tmp_path / "a")
-    build(cut(_DOCUMENTS, unbroken), unbroken, tmp_path / "b")
+    build(segment(_DOCUMENTS, again), again, tmp_path / "a")
+    build(segment(_DOCUMENTS, unbroken), unbroken, tmp_path / "b")
     assert unbroken.embedded == broken.embedded + again.embedded
     for name in ("sentences.txt", "manifest.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
@@ -81,10 +81,10 @@ def test_a_broken_off_build_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_a_half_written_part_is_not_taken(tmp_path: Path) -> None:
     """What a kill left aside is written over."""
     embedder = HashEmbedder()
-    cuts = cut(_DOCUMENTS, embedder)
+    segmented = segment(_DOCUMENTS, embedder)
     (tmp_path / "parts").mkdir()
-    (tmp_path / "parts" / f".{cuts[0].digest}.npy.partial").write_bytes(b"half")
-    build(cuts, embedder, tmp_path)
+    (tmp_path / "parts" / f".{segmented[0].digest}.npy.partial").write_bytes(b"half")
+    build(segmented, embedder, tmp_path)
     assert 5 == len(embedder.embedded)
 
 
@@ -104,7 +104,7 @@ def test_documents_that_could_leak_or_are_empty_are_refused(
 ) -> None:
     """The same text twice could be trained on and held out."""
     with pytest.raises(CorpusError, match=complaint):
-        cut(documents, HashEmbedder())
+        segment(documents, HashEmbedder())
 
 
 def test_a_folder_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data.sentences import LONGEST, SHORTEST, pieces
+from training.data.sentences import LONGEST, SHORTEST, split_sentences
 
 _WORDS = st.sampled_from(["the", "Union", "is,", "strong.", "No.", "U.S.", "yes;", "(why?)", "--"])
 
@@ -15,7 +15,7 @@ _WORDS = st.sampled_from(["the", "Union", "is,", "strong.", "No.", "U.S.", "yes;
 def test_every_word_is_kept_in_pieces_of_6_to_40(words: list[tuple[str, str]]) -> None:
     """Whatever the punctuation and the white space."""
     text = "".join(word + space for word, space in words)
-    found = pieces(text)
+    found = split_sentences(text)
     if len(words) >= SHORTEST:
         assert text.split() == " ".join(found).split()
     else:
@@ -50,16 +50,16 @@ def test_every_word_is_kept_in_pieces_of_6_to_40(words: list[tuple[str, str]]) -
 )
 def test_sentences_end_where_a_reader_ends_them(text: str, expected: list[str]) -> None:
     """After a full stop that is not an abbreviation's; the short are joined."""
-    assert expected == pieces(text)
+    assert expected == split_sentences(text)
 
 
 def test_a_long_sentence_is_cut_at_the_comma_nearest_its_middle() -> None:
     """Not at one that is nearer its ends."""
     words = ["w"] * 50
     words[2] = words[27] = words[40] = "w,"
-    assert [28, 22] == [len(piece.split()) for piece in pieces(" ".join(words))]
+    assert [28, 22] == [len(piece.split()) for piece in split_sentences(" ".join(words))]
 
 
 def test_a_long_sentence_without_commas_is_cut_in_the_middle() -> None:
     """Both halves are as long."""
-    assert [25, 25] == [len(piece.split()) for piece in pieces(" ".join(["w"] * 50))]
+    assert [25, 25] == [len(piece.split()) for piece in split_sentences(" ".join(["w"] * 50))]

@@ -82,7 +82,7 @@ class Buffer:
 
 
 class PinnedArray:
-    """An array in host memory that the device copies from and to by itself."""
+    """An array in host memory, of zeros at first, that the device copies from and to by itself."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         count = int(np.prod(shape))
@@ -90,6 +90,7 @@ class PinnedArray:
         self.address = int(check(driver.cuMemHostAlloc(4 * count, 0)))
         memory = (ctypes.c_float * count).from_address(self.address)
         self.array: NDArray[np.float32] = np.ctypeslib.as_array(memory).reshape(shape)
+        self.array.fill(0)
 
     def __del__(self) -> None:
         if self.address:
@@ -154,6 +155,11 @@ class Arguments:
         addresses = [ctypes.addressof(value) for value in self._values]
         self._addresses = (ctypes.c_void_p * len(addresses))(*addresses)
         self.address = ctypes.addressof(self._addresses)
+
+    def set_many(self, position: int, addresses: Sequence[int]) -> None:
+        """Give arguments from `position` on their addresses."""
+        for offset, address in enumerate(addresses):
+            self._values[position + offset].value = address
 
     def set(self, position: int, value: float) -> None:
         """Give the argument at `position` its value for the next launches."""

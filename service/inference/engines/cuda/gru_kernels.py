@@ -1,7 +1,8 @@
-"""The kernels with a version's weights on the device: rows in, predicted vectors and states out."""
+"""The kernels with a version's weights on the device: vectors in, predictions and states out."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ctypes import c_float, c_int, c_void_p
 
 import numpy as np
@@ -21,7 +22,11 @@ from service.inference.engines.cuda.graph_weights import (
     HeadWeights,
     UnsupportedGraphError,
 )
-from service.inference.engines.cuda.launch_plan import UNITS_PER_BLOCK, layers_together, slices
+from service.inference.engines.cuda.launch_plan import (
+    UNITS_PER_BLOCK,
+    layers_together,
+    slices,
+)
 from service.manifest import Dimensions
 
 Float32 = NDArray[np.float32]
@@ -30,31 +35,37 @@ UNSET = 0xFFFFFFFF
 """The NaN that marks what has not been written yet."""
 
 _THREADS = 256
-_WARPS = _THREADS // 32
-_POINTER, _INT, _FLOAT = c_void_p, c_int, c_float
+_WAVE = [*[c_void_p] * 8, c_int, c_int, c_float, c_void_p]
+_HEAD = [*[c_void_p] * 13, c_int, c_float, c_void_p]
 
 
 class GruKernels:
-    """Runs up to `widths[0]` contexts at once. One thread at a time.
+    """A version's weights on a device, and how its kernels are launched there.
 
-    Raises `UnsupportedGraphError` where the device is too small for the kernel, and
+    Raises `UnsupportedGraphError` where the device is too small for the kernels, and
     `CudaError`.
     """
 
     def __init__(
         self, device: Device, sizes: Dimensions, gru: GruWeights, head: HeadWeights
     ) -> None:
-        self._device = device
-        self._sizes = sizes
-        self._head_sizes = (head.slots, head.wide)
+        self.device = device
+        self.sizes = sizes
+        self.slots, self.wide = head.slots, head.wide
         self._together = layers_together(sizes.layers, sizes.hidden, device.multiprocessors)
         if not (self._together and device.cooperative):
             raise UnsupportedGraphError(
                 f"the kernel needs {sizes.hidden // UNITS_PER_BLOCK} multiprocessors and "
                 f"cooperative launches; the device has {device.multiprocessors}"
             )
-        self._weights = [Buffer.of(a) for a in (gru.w0, gru.w, gru.u, gru.bi, gru.bh)]
-        self._head_weights = [
+        self.widths = tuple(n for n in (4, 2, 1) if _shared_bytes(sizes, n) <= device.shared_bytes)
+        if not self.widths:
+            raise UnsupportedGraphError(
+                f"the kernel needs {_shared_bytes(sizes, 1)} bytes of shared memory; the device "
+                f"has {device.shared_bytes}"
+            )
+        self._gru = [Buffer.of(a) for a in (gru.w0, gru.w, gru.u, gru.bi, gru.bh)]
+        self._head = [
             Buffer.of(a)
             for a in (
                 head.first,
@@ -66,166 +77,210 @@ class GruKernels:
                 head.output_bias,
             )
         ]
-        self._epsilons = (gru.epsilon, head.epsilon)
-        self.widths = tuple(n for n in (4, 2, 1) if _wave_shared(sizes, n) <= device.shared_bytes)
-        if not self.widths:
-            raise UnsupportedGraphError(
-                f"the kernel needs {_wave_shared(sizes, 1)} bytes of shared memory; the device "
-                f"has {device.shared_bytes}"
-            )
-        self._launches = {n: _Launch(self, n) for n in self.widths}
+        self._epsilons = gru.epsilon, head.epsilon
 
-    def run(
-        self, vectors: Float32, lengths: NDArray[np.int32], state: Float32
-    ) -> tuple[Float32, Float32]:
-        """Run a group of rows; their number is one of `widths`.
+    def compile_wave(self, width: int, *, carried: bool) -> Kernel:
+        """The stack of layers for `width` rows side by side, its weights already set."""
+        sizes = self.sizes
+        definitions = [
+            f"DIM={sizes.dim}",
+            f"HIDDEN={sizes.hidden}",
+            f"NB={width}",
+            f"CARRIED={int(carried)}",
+        ]
+        code = compile_kernel("gru_wave", self.device.architecture, definitions)
+        kernel = Kernel(code, "gru_wave", _WAVE, _THREADS, _shared_bytes(sizes, width))
+        kernel.arguments.set_many(0, [buffer.address for buffer in self._gru])
+        kernel.arguments.set(10, self._epsilons[0])
+        return kernel
 
-        `vectors` `[time, rows, dim]`, `lengths` `[rows]`, `state` `[layers, rows, hidden]`.
-        Returns last vector + step, not normalised, `[rows, dim]`, and the states after each
-        row's end, like `state`. Raises `CudaError`.
+    def compile_head(self, width: int) -> Kernel:
+        """The head for `width` rows at a time, its weights already set."""
+        definitions = [
+            f"DIM={self.sizes.dim}",
+            f"HIDDEN={self.sizes.hidden}",
+            f"NB={width}",
+            f"SLOTS={self.slots}",
+            f"WIDE={self.wide}",
+        ]
+        shared = 4 * width * max(self.slots, self.wide, self.sizes.hidden)
+        code = compile_kernel("gru_head", self.device.architecture, definitions)
+        kernel = Kernel(code, "gru_head", _HEAD, _THREADS, shared)
+        kernel.arguments.set_many(0, [buffer.address for buffer in self._head])
+        kernel.arguments.set(14, self._epsilons[1])
+        return kernel
+
+    def launch_wave(self, stream: Stream, wave: Kernel, time: int) -> None:
+        """All layers over `time` vectors, or over as many groups of single steps."""
+        wave.arguments.set(8, time)
+        blocks = self.sizes.hidden // UNITS_PER_BLOCK
+        for first in range(0, self.sizes.layers, self._together):
+            wave.arguments.set(9, first)
+            stream.launch(wave, (blocks, self._together))
+
+    def launch_head(self, stream: Stream, head: Kernel, rows: int, hidden: int, last: int) -> None:
+        """The head over `rows` rows: their states at `hidden`, their last vectors at `last`."""
+        head.arguments.set_many(7, [hidden, last])
+        head.arguments.set(13, rows)
+        stream.launch(head, (self.device.multiprocessors, 1))
+
+
+class _Answers:
+    """Where the head works and answers, for up to `rows` rows."""
+
+    def __init__(self, kernels: GruKernels, rows: int, wave: Kernel, head: Kernel) -> None:
+        sizes = kernels.sizes
+        self._rows, self._dim = rows, sizes.dim
+        widths = (sizes.dim + kernels.slots + sizes.hidden, sizes.hidden, kernels.wide)
+        self._scratch = [Buffer(4 * rows * width) for width in widths]
+        # Behind the predicted rows: whether a wait has failed, how many blocks have arrived.
+        self._device = Buffer(4 * (rows * sizes.dim + 2))
+        self._host = PinnedArray((rows * sizes.dim + 2,))
+        self._failed = self._device.address + 4 * rows * sizes.dim
+        addresses = [buffer.address for buffer in (*self._scratch, self._device)]
+        head.arguments.set_many(9, addresses)
+        head.arguments.set(15, self._failed + 4)
+        wave.arguments.set(11, self._failed)
+
+    def clear(self, stream: Stream) -> None:
+        """Before a launch: nothing has failed, no block has arrived."""
+        stream.fill(self._failed, 0, 2)
+
+    def fetch(self, stream: Stream) -> Float32:
+        """Wait for the stream; last vector + step `[rows, dim]`, to be copied before the next run.
+
+        Raises `CudaError`.
         """
-        self._device.bind()
-        return self._launches[len(lengths)].run(vectors, lengths, state)
+        stream.to_host(self._host.address, self._device.address, self._device.size)
+        stream.synchronise()
+        if self._host.array.view(np.int32)[-2]:
+            raise CudaError("the kernel waited in vain for another of its blocks")
+        return self._host.array[:-2].reshape(self._rows, self._dim)
 
 
-class _Launch:
-    """Both kernels for one number of rows, with the buffers they use."""
+class StepLauncher:
+    """Single steps of up to `most` rows, each from its own state. One thread at a time."""
 
-    def __init__(self, kernels: GruKernels, rows: int) -> None:
-        sizes, device = kernels._sizes, kernels._device  # noqa: SLF001  a part of it
-        self._rows = rows
-        self._sizes = sizes
-        self._together = kernels._together  # noqa: SLF001  as above
-        slots, wide = kernels._head_sizes  # noqa: SLF001  as above
-        first = sizes.dim + slots + sizes.hidden
-        common = [f"DIM={sizes.dim}", f"HIDDEN={sizes.hidden}", f"NB={rows}"]
-        self._wave = Kernel(
-            compile_kernel("gru_wave", device.architecture, common),
-            "gru_wave",
-            [*[_POINTER] * 8, _INT, _INT, _FLOAT, _POINTER],
-            _THREADS,
-            _wave_shared(sizes, rows),
-        )
-        self._head = Kernel(
-            compile_kernel(
-                "gru_head", device.architecture, [*common, f"SLOTS={slots}", f"WIDE={wide}"]
-            ),
-            "gru_head",
-            [*[_POINTER] * 13, _FLOAT, _POINTER],
-            _THREADS,
-            4 * rows * max(slots, wide, sizes.hidden),
-        )
-        self._head_blocks = device.multiprocessors
+    def __init__(self, kernels: GruKernels, width: int, most: int) -> None:
+        sizes = kernels.sizes
+        self.most = -(-most // width) * width
+        self._width = width
+        self._kernels = kernels
+        self._wave = kernels.compile_wave(width, carried=False)
+        self._head = kernels.compile_head(width)
+        self._answers = _Answers(kernels, self.most, self._wave, self._head)
+        self._stream = Stream()
+        vectors, states = self.most * sizes.dim, sizes.layers * self.most * sizes.hidden
+        # States first: what a run brings in lies together, whatever its rows.
+        self._in = PinnedArray((states + vectors,))
+        self._given = Buffer(self._in.array.nbytes)
+        self._out = PinnedArray((states,))
+        self._seq = Buffer(4 * states)
+        self._wave.arguments.set_many(5, [self._given.address, 0, self._seq.address])
+
+    def run(self, vectors: Float32, state: Float32) -> tuple[Float32, Float32]:
+        """`vectors` `[rows, dim]`, `state` `[layers, rows, hidden]`.
+
+        Returns last vector + step, not normalised, `[rows, dim]`, and the next states.
+        Raises `CudaError`.
+        """
+        sizes, stream, kernels = self._kernels.sizes, self._stream, self._kernels
+        rows = len(vectors)
+        groups = -(-rows // self._width)
+        padded = groups * self._width
+        states = sizes.layers * padded * sizes.hidden
+        given = self._in.array
+        given[:states].reshape(sizes.layers, padded, sizes.hidden)[:, :rows] = state
+        given[states : states + vectors.size].reshape(vectors.shape)[:] = vectors
+        # What is past the rows is left from other runs, and runs into no row.
+        stream.to_device(self._given.address, self._in.address, 4 * (states + padded * sizes.dim))
+        x = self._given.address + 4 * states
+        self._wave.arguments.set(6, x)
+        stream.fill(self._seq.address, UNSET, states)
+        self._answers.clear(stream)
+        kernels.launch_wave(stream, self._wave, groups)
+        last_layer = self._seq.address + 4 * (sizes.layers - 1) * padded * sizes.hidden
+        kernels.launch_head(stream, self._head, padded, last_layer, x)
+        stream.to_host(self._out.address, self._seq.address, 4 * states)
+        moved = self._answers.fetch(stream)
+        after = self._out.array[:states].reshape(sizes.layers, padded, sizes.hidden)
+        return moved[:rows].copy(), after[:, :rows].copy()
+
+
+class ContextLauncher:
+    """Whole contexts, `width` side by side. One thread at a time."""
+
+    def __init__(self, kernels: GruKernels, width: int) -> None:
+        sizes = kernels.sizes
+        self._width = width
+        self._kernels = kernels
+        self._wave = kernels.compile_wave(width, carried=True)
+        self._head = kernels.compile_head(width)
+        self._answers = _Answers(kernels, width, self._wave, self._head)
         self._compute, self._copies = Stream(), Stream()
-        state_shape = (sizes.layers, rows, sizes.hidden)
-        self._state_in, self._state_out = PinnedArray(state_shape), PinnedArray(state_shape)
-        # The predicted rows, then whether a wait has failed.
-        self._answer = PinnedArray((rows * sizes.dim + 1,))
-        self._h0 = Buffer(self._state_in.array.nbytes)
-        self._hidden = Buffer(4 * rows * sizes.hidden)
-        self._last = Buffer(4 * rows * sizes.dim)
-        self._scratch = [Buffer(4 * rows * n) for n in (first, sizes.hidden, wide)]
-        self._moved = Buffer(self._answer.array.nbytes)
-        self._failed = self._moved.address + 4 * rows * sizes.dim
-        self._arrived = Buffer(4)
-        for position, buffer in enumerate([*kernels._weights, self._h0]):  # noqa: SLF001  as above
-            self._wave.arguments.set(position, buffer.address)
-        self._wave.arguments.set(10, kernels._epsilons[0])  # noqa: SLF001  as above
-        self._wave.arguments.set(11, self._failed)
-        for position, buffer in enumerate(kernels._head_weights):  # noqa: SLF001  as above
-            self._head.arguments.set(position, buffer.address)
-        for position, buffer in enumerate([*self._scratch, self._moved], start=9):
-            self._head.arguments.set(position, buffer.address)
-        self._head.arguments.set(13, kernels._epsilons[1])  # noqa: SLF001  as above
-        self._head.arguments.set(14, self._arrived.address)
+        shape = (sizes.layers, width, sizes.hidden)
+        self._before, self._after = PinnedArray(shape), PinnedArray(shape)
+        self._h0 = Buffer(self._before.array.nbytes)
+        self._hidden = Buffer(4 * width * sizes.hidden)
+        self._last = Buffer(4 * width * sizes.dim)
         self._time = 0
-        self._grow(1)
+        self._wave.arguments.set(5, self._h0.address)
 
     def run(
-        self, vectors: Float32, lengths: NDArray[np.int32], state: Float32
+        self, vectors: Float32, lengths: Sequence[int], state: Float32
     ) -> tuple[Float32, Float32]:
-        """See `GruKernels.run`."""
+        """`vectors` `[time, width, dim]`, `lengths` `[width]`, `state` `[layers, width, hidden]`.
+
+        Returns last vector + step, not normalised, `[width, dim]`, and the states at each
+        row's end. Raises `CudaError`.
+        """
+        sizes, width, compute = self._kernels.sizes, self._width, self._compute
         time = len(vectors)
         if time > self._time:
             self._grow(time)
-        self._start(time, vectors, state)
-        hidden, last = self._ends(time, lengths)
-        self._head.arguments.set(7, hidden)
-        self._head.arguments.set(8, last)
-        compute, answer = self._compute, self._answer
-        compute.launch(self._head, (self._head_blocks, 1))
-        compute.to_host(answer.address, self._moved.address, answer.array.nbytes)
-        compute.synchronise()
-        if answer.array.view(np.int32)[-1]:
-            raise CudaError("the kernel waited in vain for another of its blocks")
-        moved = answer.array[:-1].reshape(self._rows, self._sizes.dim).copy()
-        return moved, self._state_out.array.copy()
+        np.copyto(self._before.array, state)
+        compute.to_device(self._h0.address, self._before.address, self._h0.size)
+        compute.fill(self._x.address, UNSET, time * width * sizes.dim)
+        compute.fill(self._seq.address, UNSET, sizes.layers * time * width * sizes.hidden)
+        self._answers.clear(compute)
+        self._copies.wait_for(compute)
+        self._kernels.launch_wave(compute, self._wave, time)
+        # The kernel runs already: it reads the vectors as they come.
+        row = width * sizes.dim
+        for part in slices(time):
+            np.copyto(self._vectors.array[part], vectors[part])
+            begin, size = 4 * part.start * row, 4 * (part.stop - part.start) * row
+            self._copies.to_device(self._x.address + begin, self._vectors.address + begin, size)
+        self._copy_ends(time, lengths)
+        self._kernels.launch_head(
+            compute, self._head, width, self._hidden.address, self._last.address
+        )
+        return self._answers.fetch(compute).copy(), self._after.array.copy()
 
     def _grow(self, time: int) -> None:
         """Buffers for contexts of `time` vectors, with room to spare."""
+        sizes, width = self._kernels.sizes, self._width
         self._time = 1 << (time - 1).bit_length()
-        sizes, rows = self._sizes, self._rows
-        self._vectors = PinnedArray((self._time, rows, sizes.dim))
+        self._vectors = PinnedArray((self._time, width, sizes.dim))
         self._x = Buffer(self._vectors.array.nbytes)
-        self._seq = Buffer(4 * sizes.layers * self._time * rows * sizes.hidden)
-        self._wave.arguments.set(6, self._x.address)
-        self._wave.arguments.set(7, self._seq.address)
+        self._seq = Buffer(4 * sizes.layers * self._time * width * sizes.hidden)
+        self._wave.arguments.set_many(6, [self._x.address, self._seq.address])
 
-    def _start(self, time: int, vectors: Float32, state: Float32) -> None:
-        """Launch the stack of layers, and send the vectors after it."""
-        sizes, rows, compute = self._sizes, self._rows, self._compute
-        np.copyto(self._state_in.array, state)
-        compute.to_device(self._h0.address, self._state_in.address, self._h0.size)
-        compute.fill(self._seq.address, UNSET, sizes.layers * time * rows * sizes.hidden)
-        compute.fill(self._arrived.address, 0, 1)
-        compute.fill(self._failed, 0, 1)
-        if time == 1:
-            self._send(compute, vectors, slice(0, 1))
-            self._launch_layers(time)
-            return
-        compute.fill(self._x.address, UNSET, time * rows * sizes.dim)
-        self._copies.wait_for(compute)
-        self._launch_layers(time)
-        for part in slices(time):
-            self._send(self._copies, vectors, part)
-
-    def _launch_layers(self, time: int) -> None:
-        self._wave.arguments.set(8, time)
-        blocks = self._sizes.hidden // UNITS_PER_BLOCK
-        for first in range(0, self._sizes.layers, self._together):
-            self._wave.arguments.set(9, first)
-            self._compute.launch(self._wave, (blocks, self._together))
-
-    def _send(self, stream: Stream, vectors: Float32, part: slice) -> None:
-        np.copyto(self._vectors.array[part], vectors[part])
-        begin = part.start * self._rows * self._sizes.dim * 4
-        size = (part.stop - part.start) * self._rows * self._sizes.dim * 4
-        stream.to_device(self._x.address + begin, self._vectors.address + begin, size)
-
-    def _ends(self, time: int, lengths: NDArray[np.int32]) -> tuple[int, int]:
-        """Bring each row's states at its end to the host.
-
-        Returns where the last layer's states and the last vectors lie on the device.
-        """
-        sizes, rows, compute = self._sizes, self._rows, self._compute
+    def _copy_ends(self, time: int, lengths: Sequence[int]) -> None:
+        """Copy out the states at each row's end; the head gets the last layer's and the vector."""
+        sizes, width, compute = self._kernels.sizes, self._width, self._compute
         state, vector = 4 * sizes.hidden, 4 * sizes.dim
-        out = self._state_out
-        if time == 1:
-            compute.to_host(out.address, self._seq.address, out.array.nbytes)
-            return self._seq.address + (sizes.layers - 1) * rows * state, self._x.address
-        for row, length in enumerate(int(n) for n in lengths):
+        for row, length in enumerate(lengths):
             for layer in range(sizes.layers):
-                found = self._seq.address + ((layer * time + length - 1) * rows + row) * state
-                compute.to_host(out.address + (layer * rows + row) * state, found, state)
-                if layer == sizes.layers - 1:
-                    compute.copy(self._hidden.address + row * state, found, state)
-            end = self._x.address + ((length - 1) * rows + row) * vector
-            compute.copy(self._last.address + row * vector, end, vector)
-        return self._hidden.address, self._last.address
+                end = self._seq.address + ((layer * time + length - 1) * width + row) * state
+                compute.to_host(self._after.address + (layer * width + row) * state, end, state)
+            compute.copy(self._hidden.address + row * state, end, state)
+            last = self._x.address + ((length - 1) * width + row) * vector
+            compute.copy(self._last.address + row * vector, last, vector)
 
 
-def _wave_shared(sizes: Dimensions, rows: int) -> int:
-    """Bytes of shared memory: states and inputs twice, and layer 0's weights beyond `hidden`."""
+def _shared_bytes(sizes: Dimensions, width: int) -> int:
+    """States and inputs twice, and layer 0's weights beyond `hidden` inputs."""
     return 4 * (
-        2 * rows * (sizes.hidden + sizes.dim) + UNITS_PER_BLOCK * 3 * (sizes.dim - sizes.hidden)
+        2 * width * (sizes.hidden + sizes.dim) + UNITS_PER_BLOCK * 3 * (sizes.dim - sizes.hidden)
     )

@@ -1,4 +1,4 @@
-// A stack of GRU layers over whole contexts, in one persistent launch.
+// A stack of GRU layers over whole contexts, or over many single steps, in one persistent launch.
 //
 // Every weight stays on its multiprocessor: in registers, and for the part of layer 0's
 // input that is wider than the hidden state in shared memory. Layers run as a wavefront:
@@ -7,6 +7,9 @@
 // that nobody writes (UNSET), and a reader polls until the pattern is gone. So the kernel
 // may start before the vectors have arrived, and reads them as the copy engine writes them.
 //
+// Whole contexts (CARRIED = 1): NB rows go on from vector to vector. Single steps (CARRIED = 0):
+// T groups of NB rows, each from a state of its own, follow one another through the layers.
+//
 // A block has 8 warps and computes 16 hidden units of one layer; a warp computes 2 units.
 // A launch covers gridDim.y layers from `first` on; all its blocks must be resident at once
 // (a cooperative launch refuses what does not fit).
@@ -14,7 +17,8 @@
 // The cell is PyTorch's (https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html),
 // gates in the order reset, update, new.
 //
-// Compile with -DDIM=<width of a vector> -DHIDDEN=<units of a layer> -DNB=<rows in a launch>;
+// Compile with -DDIM=<width of a vector> -DHIDDEN=<units of a layer> -DNB=<rows side by side>
+// -DCARRIED=<1 or 0>;
 // DIM and HIDDEN are multiples of 128, DIM >= HIDDEN. At HIDDEN = 512 the weights just fit.
 #define H HIDDEN
 #define BLOCK 256
@@ -27,6 +31,17 @@
 #define FULL 0xFFFFFFFFu
 
 #ifndef EMULATED  // the test without a GPU brings its own
+#if __CUDA_ARCH__ >= 800
+// Copy 16 bytes to shared memory without waiting for them, past the first-level cache.
+__device__ __forceinline__ void prefetch(float4* to, const float* from) {
+  unsigned address = (unsigned)__cvta_generic_to_shared(to);
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" :: "r"(address), "l"(from) : "memory");
+}
+__device__ __forceinline__ void end_prefetch() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+#else
+__device__ __forceinline__ void prefetch(float4* to, const float* from) { to->x = __uint_as_float(UNSET); }
+__device__ __forceinline__ void end_prefetch() {}
+#endif
 __device__ __forceinline__ void load(const float* address, unsigned& a, unsigned& b, unsigned& c, unsigned& d) {
   asm volatile("ld.volatile.global.v4.u32 {%0,%1,%2,%3}, [%4];"
                : "=r"(a), "=r"(b), "=r"(c), "=r"(d) : "l"(address) : "memory");
@@ -44,6 +59,11 @@ __device__ __forceinline__ float4 wait_for(const float* address, int* failed) {
     if (++spins > SPIN_LIMIT) { *failed = 1; break; }
   } while (a == UNSET || b == UNSET || c == UNSET || d == UNSET);
   return make_float4(__uint_as_float(a), __uint_as_float(b), __uint_as_float(c), __uint_as_float(d));
+}
+
+__device__ __forceinline__ bool is_unset(float4 v) {
+  return __float_as_uint(v.x) == UNSET || __float_as_uint(v.y) == UNSET || __float_as_uint(v.z) == UNSET ||
+         __float_as_uint(v.w) == UNSET;
 }
 
 __device__ __forceinline__ void publish(float* address, float value) {
@@ -90,7 +110,8 @@ gru_wave(const float* __restrict__ w0,  // [3H][DIM]      layer 0: of the normal
          const float* __restrict__ u,   // [L][3H][H]     of the layer's own state
          const float* __restrict__ bi,  // [L][3H]        biases of the input
          const float* __restrict__ bh,  // [L][3H]        biases of the state
-         const float* __restrict__ h0,  // [L][NB][H]     states before the first vector
+         const float* __restrict__ h0,  // [L][NB][H]     states before the first vector;
+                                        // [L][T][NB][H]  each step's own, CARRIED = 0
          const float* x,                // [T][NB][DIM]   vectors; UNSET until they arrive
          float* seq,                    // [L][T][NB][H]  out: states after each vector; all UNSET
          int T, int first, float epsilon, int* failed) {
@@ -134,27 +155,32 @@ gru_wave(const float* __restrict__ w0,  // [3H][DIM]      layer 0: of the normal
   auto read_input = [&](int t) {
     const int p = t & 1;
     const int quads = layer ? HIDDEN_QUADS : INPUT_QUADS;
-    const float* from = layer ? seq + ((size_t)(layer - 1) * T + t) * NB * H : x + (size_t)t * NB * DIM;
+    const float* from = layer ? seq + ((layer - 1) * T + t) * NB * H : x + t * NB * DIM;
     float4* to = inputs + p * NB * INPUT_QUADS;
-    for (int i = tid; i < NB * quads; i += BLOCK) to[i] = wait_for(from + 4 * i, failed);
+    if (!layer) end_prefetch();
+    for (int i = tid; i < NB * quads; i += BLOCK)
+      if (layer || is_unset(to[i])) to[i] = wait_for(from + 4 * i, failed);
     __syncthreads();
     #pragma unroll
     for (int b = 0; b < NB; b++) {
       const float4* row = to + b * quads + lane;
-      float mean = 0, scale = 1;
-      if (!layer) {  // LayerNorm; its scale and shift are folded into w0 and bi
-        float s = 0;
-        #pragma unroll
-        for (int j = 0; j < QUADS_PER_LANE + EXTRA_QUADS; j++) { float4 v = row[32 * j]; s += v.x + v.y + v.z + v.w; }
-        mean = sum_over_warp(s) * (1.0f / DIM);
-        float q = 0;
+      float scale = 1, offset = 0;
+      if (!layer) {
+        // LayerNorm; its scale and shift are folded into w0 and bi. Mean and variance in one
+        // pass, of the values less the first one, so that a common offset cancels nothing.
+        const float origin = to[b * quads].x;
+        float s = 0, q = 0;
         #pragma unroll
         for (int j = 0; j < QUADS_PER_LANE + EXTRA_QUADS; j++) {
           float4 v = row[32 * j];
-          v.x -= mean; v.y -= mean; v.z -= mean; v.w -= mean;
+          v.x -= origin; v.y -= origin; v.z -= origin; v.w -= origin;
+          s += v.x + v.y + v.z + v.w;
           q += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
         }
-        scale = rsqrtf(sum_over_warp(q) * (1.0f / DIM) + epsilon);
+        s = sum_over_warp(s) * (1.0f / DIM);
+        q = sum_over_warp(q) * (1.0f / DIM);
+        scale = rsqrtf(q - s * s + epsilon);
+        offset = -(origin + s) * scale;
       }
       #pragma unroll
       for (int i = 0; i < 2; i++)
@@ -163,7 +189,7 @@ gru_wave(const float* __restrict__ w0,  // [3H][DIM]      layer 0: of the normal
       #pragma unroll
       for (int j = 0; j < QUADS_PER_LANE; j++) {
         float4 v = row[32 * j];
-        v.x = (v.x - mean) * scale; v.y = (v.y - mean) * scale; v.z = (v.z - mean) * scale; v.w = (v.w - mean) * scale;
+        v.x = v.x * scale + offset; v.y = v.y * scale + offset; v.z = v.z * scale + offset; v.w = v.w * scale + offset;
         #pragma unroll
         for (int i = 0; i < 2; i++)
           #pragma unroll
@@ -173,7 +199,7 @@ gru_wave(const float* __restrict__ w0,  // [3H][DIM]      layer 0: of the normal
         #pragma unroll
         for (int j = 0; j < EXTRA_QUADS; j++) {
           float4 v = row[32 * (j + QUADS_PER_LANE)];
-          v.x = (v.x - mean) * scale; v.y = (v.y - mean) * scale; v.z = (v.z - mean) * scale; v.w = (v.w - mean) * scale;
+          v.x = v.x * scale + offset; v.y = v.y * scale + offset; v.z = v.z * scale + offset; v.w = v.w * scale + offset;
           #pragma unroll
           for (int k = 0; k < 6; k++) {
             float4 c = extra[(k * EXTRA_QUADS + j) * 32 + lane];
@@ -183,18 +209,23 @@ gru_wave(const float* __restrict__ w0,  // [3H][DIM]      layer 0: of the normal
     }
   };
 
-  float before[NB];
-  #pragma unroll
-  for (int b = 0; b < NB; b++) before[b] = h0[((size_t)layer * NB + b) * H + mine];
+  // Layer 0's vectors are known ahead: they are fetched while the state before travels.
+  auto fetch_ahead = [&](int t) {
+    if (layer || t >= T) return;
+    float4* to = inputs + (t & 1) * NB * INPUT_QUADS;
+    for (int i = tid; i < NB * INPUT_QUADS; i += BLOCK) prefetch(to + i, x + t * NB * DIM + 4 * i);
+  };
 
+  fetch_ahead(0);
   read_input(0);
   for (int t = 0; t < T; t++) {
+    fetch_ahead(t + 1);
     float4* to = states + (t & 1) * NB * HIDDEN_QUADS;
-    if (t == 0) {
-      const float4* from = (const float4*)(h0 + (size_t)layer * NB * H);
+    if (t == 0 || !CARRIED) {
+      const float4* from = (const float4*)(h0 + (CARRIED ? layer : layer * T + t) * NB * H);
       for (int i = tid; i < NB * HIDDEN_QUADS; i += BLOCK) to[i] = from[i];
     } else {
-      const float* from = seq + ((size_t)layer * T + t - 1) * NB * H;
+      const float* from = seq + (layer * T + t - 1) * NB * H;
       for (int i = tid; i < NB * HIDDEN_QUADS; i += BLOCK) to[i] = wait_for(from + 4 * i, failed);
     }
     __syncthreads();
@@ -220,8 +251,8 @@ gru_wave(const float* __restrict__ w0,  // [3H][DIM]      layer 0: of the normal
       const float update = sigmoid(__shfl_sync(FULL, s, base + 4) + b_update);
       const float own = __shfl_sync(FULL, s, base + 8) + b_own;
       const float fresh = hyperbolic(__shfl_sync(FULL, s, base + 12) + b_new + reset * own);
-      before[b] = fresh + update * (before[b] - fresh);
-      if ((lane & 15) == 0) publish(seq + (((size_t)layer * T + t) * NB + b) * H + mine, before[b]);
+      const float before = ((const float*)(to + b * HIDDEN_QUADS))[mine];
+      if ((lane & 15) == 0) publish(seq + ((layer * T + t) * NB + b) * H + mine, fresh + update * (before - fresh));
     }
     if (t + 1 < T) read_input(t + 1);  // while the state travels to the other blocks
   }

@@ -10,21 +10,21 @@ from service.inference.engines.cuda import compiler
 from service.inference.engines.cuda.driver import CudaError
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
-DEFINITIONS = ("DIM=768", "HIDDEN=512", "SLOTS=2048", "WIDE=1024")
+DEFINITIONS = ("DIM=768", "HIDDEN=512", "SLOTS=2048", "WIDE=1024", "CARRIED=1")
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("name", ["gru_wave", "gru_head"])
 def test_one_row_keeps_its_weights_in_registers(name, architecture):
-    """A spill would put a memory access into every step of the recurrence."""
-    assert (0, 0) == _spills(compiler.compile_log(name, architecture, [*DEFINITIONS, "NB=1"]))
+    """192 of 255 registers a thread are weights; spilling them would put reads into every step."""
+    assert 16 >= max(_spills(compiler.compile_log(name, architecture, [*DEFINITIONS, "NB=1"])))
 
 
-@pytest.mark.parametrize(("rows", "bound"), [(2, 32), (4, 160)])
+@pytest.mark.parametrize(("rows", "bound"), [(2, 16), (4, 160)])
 def test_several_rows_spill_little(rows, bound):
     """A few bytes a thread are dearer than none and cheaper than another launch."""
-    stores, loads = _spills(compiler.compile_log("gru_wave", "sm_90", [*DEFINITIONS, f"NB={rows}"]))
-    assert bound > max(stores, loads)
+    log = compiler.compile_log("gru_wave", "sm_90", [*DEFINITIONS, f"NB={rows}"])
+    assert bound >= max(_spills(log))
 
 
 def test_compiled_code_is_kept(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from service.rollout.analysis.sources.prometheus_api import EvidenceError
 from service.rollout.analysis.sources.prometheus_source import PrometheusSource
 from service.rollout.analysis.sources.registry_source import RegistrySource
 from service.rollout.analysis.verdict import VerdictOutcome
+from service.rollout.state.change import apply
 from service.rollout.state.events import Phase
 from service.rollout.state.record import RolloutRecord
 from service.rollout.state.rollout_state import RolloutState
@@ -158,8 +159,8 @@ def test_a_look_goes_through_to_a_verdict(world):
             world.observe("stable", "a", "ok", 0.1)
             world.observe("canary", "b", "error", 0.1)
         world.settle()
-        record, verdict, requests = asyncio.run(
-            run_analysis(world.source, record, now=float(now), started_at=0.0)
-        )
-        assert (30 if now else 0) == requests
-    assert VerdictOutcome.FAIL is verdict.outcome
+        result = asyncio.run(run_analysis(world.source, record, now=float(now), started_at=0.0))
+        record = apply(record, result, float(now)).record
+        assert (30 if now else 0) == result.canary_requests
+    assert VerdictOutcome.FAIL is result.assessment.outcome
+    assert Phase.ROLLED_BACK is record.rollout.phase

@@ -1,0 +1,110 @@
+"""The only ticker: it runs the analysis in every interval and applies its result."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from service.clock import Clock
+from service.rollout.analysis.baseline import Baseline
+from service.rollout.analysis.run import run_analysis
+from service.rollout.analysis.shadow_stats import ShadowStats
+from service.rollout.analysis.sources.evidence_source import EvidenceSource
+from service.rollout.controller.canary_loader import CanaryLoader
+from service.rollout.controller.completion import run_to_completion
+from service.rollout.controller.executor import ChangeExecutor
+from service.rollout.notifications.event_feed import EventFeed
+from service.rollout.state.events import LIVE, Phase
+
+log = logging.getLogger(__name__)
+
+
+class Ticker:
+    """Measures and applies, until `stop`.
+
+    `take_shadow_stats` returns the statistics of shadow copies since its last call.
+    """
+
+    def __init__(
+        self,
+        executor: ChangeExecutor,
+        loader: CanaryLoader,
+        *,
+        evidence: EvidenceSource,
+        baseline: Baseline,
+        feed: EventFeed,
+        clock: Clock,
+        interval_seconds: float,
+        take_shadow_stats: Callable[[], ShadowStats] | None = None,
+    ) -> None:
+        self._executor = executor
+        self._loader = loader
+        self._evidence = evidence
+        self._baseline = baseline
+        self._feed = feed
+        self._clock = clock
+        self._interval = interval_seconds
+        self._take_shadow_stats = take_shadow_stats
+        self._started_at = clock.time()
+        self._stopping = asyncio.Event()
+
+    def begin(self, started_at: float) -> None:
+        """Note when this process started, in epoch seconds: traffic settles from then on."""
+        self._started_at = started_at
+
+    async def run(self) -> None:
+        """Tick in every interval until `stop`. A tick that raises is logged; ticks continue."""
+        while not self._stopping.is_set():
+            try:
+                await self.tick()
+            except Exception:
+                log.exception("the analysis failed; the next run follows")
+            try:
+                await asyncio.wait_for(self._stopping.wait(), self._interval)
+            except TimeoutError:
+                continue
+
+    def stop(self) -> None:
+        """End `run`, and let no tick that is under way change anything."""
+        self._stopping.set()
+
+    async def tick(self) -> None:
+        """Measure, assess and apply once. Runs to its end even if the caller is cancelled."""
+        await run_to_completion(self._tick())
+
+    async def _tick(self) -> None:
+        phase = self._executor.rollout.phase
+        if phase is Phase.PENDING and self._loader.idle:
+            self._loader.begin()
+        if phase in LIVE:
+            await self._analyse()
+        else:
+            await self._observe_stable()
+
+    async def _analyse(self) -> None:
+        now = self._clock.time()
+        before = self._executor.record
+        self._baseline.forget()
+        result = await run_analysis(
+            self._evidence,
+            before,
+            now=now,
+            started_at=self._started_at,
+            take_shadow_stats=self._take_shadow_stats,
+        )
+        async with self._executor.lock:
+            if self._executor.record is not before or self._stopping.is_set():
+                return  # measured across a change: the next run counts these requests
+            # At the time of the measurement, so that a step that starts with it has a whole
+            # first interval.
+            await self._executor.apply(result, now=now)
+            self._executor.publish_gauges()
+            self._feed.send("look", self._executor.status())
+
+    async def _observe_stable(self) -> None:
+        """Without a canary in traffic: note stable's counters, and retry an unsaved record."""
+        await self._baseline.observe(self._executor.rollout.stable, self._clock.time())
+        async with self._executor.lock:
+            if not self._executor.recorded and not self._stopping.is_set():
+                await self._executor.retry_save()
