@@ -57,7 +57,11 @@ def test_both_forms_say_the_same(tmp_path, name, text):
         ("plan.yaml", "alpha: .nan", "alpha: "),
         ("plan.yaml", "alpha: lots", "alpha: "),
         ("plan.yaml", "alpha: 0.1\nalpha: 0.01", "line 2, column 1: 'alpha' is given twice"),
-        ("plan.yaml", "steps:\n- weight: 9\n- weight: 3", r"steps\.1\.weight: must exceed the previous weight, 9"),
+        (
+            "plan.yaml",
+            "steps:\n- weight: 9\n- weight: 3",
+            r"steps\.1\.weight: must exceed the previous weight, 9",
+        ),
         ("plan.yaml", "speed: 3", "speed: "),
         ("plan.yaml", "1: 3", "1: "),
         ("plan.yaml", "[a]: 3", "not valid YAML"),
