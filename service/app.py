@@ -90,7 +90,7 @@ def create_app(
         stable=settings.stable,
         plan=load_plan(settings.rollout.plan),
         interval_seconds=settings.rollout.interval_seconds,
-        on_record=outbox.news,
+        on_record=outbox.wake,
         take_shadow_stats=shadow.take,
     )
 

@@ -29,7 +29,7 @@ from service.validation import validate_vectors
 
 
 class Dispatch:
-    """The one way of all predictions, whatever protocol they came by."""
+    """Every prediction goes through here, from any protocol."""
 
     def __init__(  # noqa: PLR0913 - the composition root hands in every part
         self,

@@ -1,4 +1,4 @@
-"""A prediction request and its result, whatever protocol it came by."""
+"""A prediction request and its result, independent of the protocol."""
 
 from __future__ import annotations
 

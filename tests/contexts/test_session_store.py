@@ -165,7 +165,7 @@ async def test_an_append_that_waited_for_the_end_of_a_session_finds_it_empty():
         waiting = [asyncio.create_task(wait(b)) for b in (Begin.NEVER, Begin.RESTART)]
         await asyncio.sleep(0)
         store.forget(session)
-    late, anew = await asyncio.gather(*waiting, return_exceptions=True)
+    late, restarted = await asyncio.gather(*waiting, return_exceptions=True)
     assert isinstance(late, NotFound)
-    assert anew == 0
+    assert restarted == 0
     assert (len(store), store.nbytes) == (0, 0)

@@ -57,7 +57,7 @@ def _edit_manifest(**changes):
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (_truncate_graph, "sha256 differs"),
         (_remove_graph, "missing"),
@@ -70,7 +70,7 @@ def _edit_manifest(**changes):
         (_edit_manifest(files={"model.onnx": "0", "../x": "0"}), "differs|missing"),
     ],
 )
-def test_a_damaged_version_is_refused_with_the_reason(tmp_path, damage, said):
+def test_a_damaged_version_is_refused_with_the_reason(tmp_path, damage, message):
     damage(put_version(tmp_path, "phase-2"))
-    with pytest.raises(VersionError, match=said):
+    with pytest.raises(VersionError, match=message):
         Repository(tmp_path, "next-vector").open("phase-2")

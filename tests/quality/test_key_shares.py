@@ -12,36 +12,36 @@ from service.types import KEY_SAMPLE, Variant
 from tests.support.quality_fakes import SPLIT
 
 
-def note(shares, key, hit, *, split=SPLIT, now=0.0, last=False):
+def count(shares, key, hit, *, split=SPLIT, now=0.0, last=False):
     return shares.count(split, key, Variant.CANARY, "phase-3", now, hit=hit, last=last)
 
 
 def test_a_key_is_complete_after_its_first_predictions():
     shares = KeyShares()
-    said = [note(shares, "a", hit=i < 3) for i in range(KEY_SAMPLE)]
-    assert [None] * (KEY_SAMPLE - 1) == said[:-1]
-    assert KeyShare(Variant.CANARY, "phase-3", 3 / KEY_SAMPLE) == said[-1]
+    results = [count(shares, "a", hit=i < 3) for i in range(KEY_SAMPLE)]
+    assert [None] * (KEY_SAMPLE - 1) == results[:-1]
+    assert KeyShare(Variant.CANARY, "phase-3", 3 / KEY_SAMPLE) == results[-1]
 
 
 def test_a_key_that_sends_more_does_not_weigh_more():
     shares = KeyShares()
-    said = [note(shares, "heavy", hit=False) for _ in range(1000)]
-    assert 1 == sum(share is not None for share in said)
+    results = [count(shares, "heavy", hit=False) for _ in range(1000)]
+    assert 1 == sum(share is not None for share in results)
 
 
 def test_an_idle_key_is_closed_with_what_it_has():
     shares = KeyShares()
-    note(shares, "a", hit=True, now=0)
-    note(shares, "b", hit=True, now=1)
-    note(shares, "a", hit=False, now=2)
+    count(shares, "a", hit=True, now=0)
+    count(shares, "b", hit=True, now=1)
+    count(shares, "a", hit=False, now=2)
     assert [] == list(shares.close_idle(IDLE_SECONDS))
     assert [1.0] == [share.share for share in shares.close_idle(IDLE_SECONDS + 1)]
     assert [0.5] == [share.share for share in shares.close_idle(IDLE_SECONDS + 2)]
-    assert note(shares, "a", hit=True, now=200, last=True) is None
+    assert count(shares, "a", hit=True, now=200, last=True) is None
 
 
 def test_a_key_drawn_for_one_prediction_is_complete_at_once():
-    assert KeyShare(Variant.CANARY, "phase-3", 1.0) == note(
+    assert KeyShare(Variant.CANARY, "phase-3", 1.0) == count(
         KeyShares(), "once", hit=True, last=True
     )
 
@@ -50,18 +50,18 @@ def test_a_new_split_starts_all_keys_over():
     """Keys that stay must be compared with keys that move over the same time."""
     shares = KeyShares()
     for _ in range(KEY_SAMPLE):
-        note(shares, "done", hit=True)
-    note(shares, "half", hit=True)
+        count(shares, "done", hit=True)
+    count(shares, "half", hit=True)
     raised = replace(SPLIT, weight_bp=6000)
-    assert note(shares, "done", hit=False, split=raised, last=True) is not None
+    assert count(shares, "done", hit=False, split=raised, last=True) is not None
     assert [] == [s for s in shares.close_idle(1e9) if s.share]
 
 
 def test_an_equal_split_changes_nothing():
     """A pause sets the same split again."""
     shares = KeyShares()
-    note(shares, "a", hit=True)
-    assert note(shares, "a", hit=False, split=replace(SPLIT), last=True).share == 0.5
+    count(shares, "a", hit=True)
+    assert count(shares, "a", hit=False, split=replace(SPLIT), last=True).share == 0.5
 
 
 @pytest.mark.parametrize("sent", [1, 3])
@@ -72,7 +72,7 @@ def test_memory_is_bounded(monkeypatch, sent):
     shares = KeyShares()
     for i in range(100):
         for _ in range(sent):
-            note(shares, f"key-{i}", hit=True)
+            count(shares, f"key-{i}", hit=True)
         list(shares.close_idle(0.0))
     assert len(shares._open) <= 10
     assert len(shares._closed) <= 20

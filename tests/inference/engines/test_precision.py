@@ -43,7 +43,7 @@ def test_auto_takes_the_fastest_near_precision(wanted, provider, cosines, expect
 
 
 @pytest.mark.parametrize(
-    ("wanted", "provider", "cosines", "said"),
+    ("wanted", "provider", "cosines", "message"),
     [
         ("int8", CPU, {}, "has only fp32; export it with --int8"),
         ("fp16", CUDA, {"int8": 1.0}, "has only fp32, int8; export it with --fp16"),
@@ -51,8 +51,8 @@ def test_auto_takes_the_fastest_near_precision(wanted, provider, cosines, expect
         ("int8", CUDA, {"int8": 1.0}, "is not faster on CUDA.*; set auto or fp32 or fp16"),
     ],
 )
-def test_an_impossible_precision_is_refused_with_alternatives(wanted, provider, cosines, said):
-    with pytest.raises(VersionError, match=said):
+def test_an_impossible_precision_is_refused_with_alternatives(wanted, provider, cosines, message):
+    with pytest.raises(VersionError, match=message):
         choose(carrying(**cosines), wanted, provider)
 
 

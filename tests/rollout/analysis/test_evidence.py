@@ -14,12 +14,11 @@ from service.rollout.analysis.guardrails.guardrail import Measurement
 from service.rollout.analysis.guardrails.registry import GUARDRAIL_NAMES
 from service.rollout.analysis.guardrails.suite import GuardrailSuite
 from service.rollout.state.assessment import assess_record
-from service.rollout.state.record import RolloutRecord
+from service.rollout.storage.record_json import load_record
 from service.types import SHARES
 from tests.support.rollout_fakes import EDGES, bucket_counts, plan
 
-ADAPTER = TypeAdapter(RolloutRecord)
-STORED = (Path(__file__).parent / "data" / "record-0.1.json").read_bytes()
+STORED = (Path(__file__).parent / "data" / "record-0.1.json").read_text()
 """A record as nextvec 0.1 stored it, with evidence of every guardrail."""
 
 VERDICTS_OF_0_1 = {
@@ -34,7 +33,7 @@ VERDICTS_OF_0_1 = {
 
 
 def test_a_record_of_0_1_is_read_and_its_verdicts_are_the_same():
-    assessment = assess_record(ADAPTER.validate_json(STORED, strict=True))
+    assessment = assess_record(load_record(STORED))
     found = {
         v.name: (v.log_fail, v.log_pass, v.canary, v.stable, v.ratio) for v in assessment.verdicts
     }

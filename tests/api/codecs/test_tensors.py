@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 
 import numpy as np
 import orjson
@@ -16,13 +14,12 @@ from hypothesis.extra import numpy as st_numpy
 from service.api.codecs.tensors import (
     InferRequest,
     SequenceStep,
-    decompress,
     json_length,
     parse,
     render,
 )
 from service.api.errors import status_of
-from service.errors import Invalid, Malformed, NextvecError, TooLarge, UnsupportedMediaType
+from service.errors import Invalid, Malformed, NextvecError
 from tests.support.fakes import DIM, unit_vectors
 
 CONTEXT = unit_vectors(3)
@@ -310,40 +307,6 @@ def test_a_raw_body_that_is_no_rows_is_refused():
         parse(b"x" * (4 * DIM + 1), 0, DIM, MOST)
     with pytest.raises(Invalid, match="no vectors"):
         parse(b"", 0, DIM, MOST)
-
-
-@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-@given(content=st.binary(max_size=200))
-def test_a_compressed_body_comes_back_as_it_was(encoding, content):
-    compress = {"gzip": gzip.compress, "deflate": zlib.compress}[encoding]
-    assert content == decompress(compress(content), encoding, 200)
-
-
-@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-def test_a_bomb_is_refused_before_it_goes_off(encoding):
-    """A hundred megabytes of zeros are a hundred kilobytes, compressed."""
-    compress = {"gzip": gzip.compress, "deflate": zlib.compress}[encoding]
-    with pytest.raises(TooLarge):
-        decompress(compress(bytes(100_000_000)), encoding, 1000)
-
-
-@pytest.mark.parametrize(
-    ("content", "encoding", "error"),
-    [
-        (b"not compressed", "gzip", Malformed),
-        (b"not compressed", "deflate", Malformed),
-        (b"", "gzip", Malformed),
-        (gzip.compress(b"x" * 99, mtime=0)[:-9], "gzip", Malformed),
-        (gzip.compress(b"x", mtime=0) + b"more", "gzip", Malformed),
-        (gzip.compress(b"x", mtime=0) * 2, "gzip", Malformed),
-        (zlib.compress(b"x"), "gzip", Malformed),
-        (b"x", "br", UnsupportedMediaType),
-        (gzip.compress(b"x", mtime=0), "gzip, gzip", UnsupportedMediaType),
-    ],
-)
-def test_what_is_not_so_compressed_is_refused(content, encoding, error):
-    with pytest.raises(error):
-        decompress(content, encoding, 1000)
 
 
 leaves = (
