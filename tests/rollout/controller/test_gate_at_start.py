@@ -39,7 +39,7 @@ def test_a_canary_that_misses_is_not_even_loaded(world):
 
     async def story():
         await world.controller.start()
-        with pytest.raises(Conflict, match=r"35.9 % .* 69 % wanted") as refused:
+        with pytest.raises(Conflict, match=r"35.9 % .* 69 % required") as refused:
             await start(world)
         assert ("gate_missed", 0.359) == (
             refused.value.code,
@@ -71,11 +71,11 @@ def test_a_plan_of_the_starts_own_cannot_loosen_the_services_gate(world):
     async def story():
         await world.controller.start()
         for own in (plan(), plan(gate={"min_hit5": 0.1})):
-            with pytest.raises(Conflict, match="69 % wanted"):
+            with pytest.raises(Conflict, match="69 % required"):
                 await world.controller.changes.start("phase-3", own, "operator")
         say(world, 0.7)
         own = plan(gate={"min_hit5": 0.9})
-        with pytest.raises(Conflict, match="90 % wanted"):
+        with pytest.raises(Conflict, match="90 % required"):
             await world.controller.changes.start("phase-3", own, "operator")
         status = await world.controller.changes.start("phase-3", plan(), "operator")
         assert Gate(**GATE).model_dump() == status["plan"]["gate"]
@@ -143,12 +143,12 @@ def test_a_dry_run_and_a_retry_are_held_to_it_as_well(world):
 
     async def story():
         await world.controller.start()
-        with pytest.raises(Conflict, match="69 % wanted"):
+        with pytest.raises(Conflict, match="69 % required"):
             await start(world, options=ChangeOptions(dry_run=True))
         await start(world, override_gate=True)
         await world.controller.prepared()
         await world.controller.changes.abort(None, "operator")
-        with pytest.raises(Conflict, match="69 % wanted"):
+        with pytest.raises(Conflict, match="69 % required"):
             await world.controller.changes.retry(world.controller.generation, "operator")
 
     asyncio.run(story())

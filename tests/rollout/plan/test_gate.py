@@ -72,7 +72,7 @@ def test_a_step_is_held_to_the_figure_measured_at_export(p95, misses):
 def test_words_carry_the_interval_and_the_pool():
     (miss,) = find_misses(Gate(min_hit5=0.69), STABLE, CANARY)
     assert (
-        "phase-3's Hit@5 is 35.9 % [31.3, 40] on 1000 candidates (eras, random), 69 % wanted"
+        "phase-3's Hit@5 is 35.9 % [31.3, 40] on 1000 candidates (eras, random), 69 % required"
     ) == miss.message
 
 
@@ -160,14 +160,14 @@ def test_one_set_in_common_is_enough_to_compare():
 @pytest.mark.parametrize(
     ("report", "says"),
     [
-        (None, "carries no evaluation report"),
+        (None, "has no evaluation report"),
         ({}, "cannot be read (data: Field required"),
         (
             {**evaluated(0.9, 0.9, 0.9), "score": {"window": 8}},
             "cannot be read (sets.0.scores.0.name",
         ),
         (evaluated(float("nan"), 0.9, 0.9), "cannot be read (sets.0.scores.0.hit_at_5.value"),
-        (evaluated(0.9, 0.9, 0.9, window=500), "of another checkpoint or window"),
+        (evaluated(0.9, 0.9, 0.9, window=500), "for another checkpoint or window"),
     ],
 )
 def test_no_report_or_one_of_something_else_is_a_miss_of_each_figure(report, says):
