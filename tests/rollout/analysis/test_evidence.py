@@ -14,7 +14,7 @@ from service.rollout.analysis.guardrails.guardrail import Measurement
 from service.rollout.analysis.guardrails.registry import GUARDRAIL_NAMES
 from service.rollout.analysis.guardrails.suite import GuardrailSuite
 from service.rollout.state.assessment import assess_record
-from service.rollout.storage.record_json import load_record
+from service.rollout.storage.record_json import dump_record, load_record
 from service.types import SHARES
 from tests.support.rollout_fakes import EDGES, bucket_counts, plan
 
