@@ -1,11 +1,9 @@
-"""Predictions on their shortest way: from the parser to the dispatch and back in one write.
+"""The fast path of predictions: from the parser to the dispatch, and back in one write.
 
-Of one more vector of a session the engine takes a fraction of a millisecond to
-two, and the framework with its middleware as much again. A request whose path is
-one of the predictions' and whose length is declared is therefore answered here,
-by the same functions and rules as over ASGI: the routes' (`call.py`), errors,
-headers, limits of bodies. Everything else, and all that is unusual, goes the
-framework's way.
+A step takes the engine between a fraction of a millisecond and two, and the framework
+with its middleware would take as long again. A prediction request with a declared length
+is therefore answered here, by the same handlers and with the same errors, headers and
+limits as over ASGI. Every other or unusual request goes through the framework.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ from service.errors import NextvecError
 logger = logging.getLogger(__name__)
 
 _PATHS = re.compile(
-    # One segment each of what a path may hold, but for "%": escapes are the framework's to read.
+    # Segments without "%": the framework decodes escapes.
     rb"/v1/predict|/v1/sessions/(?P<session>[!$&-.0-~]+)/vectors"
     rb"|/v2/models/(?P<model>[!$&-.0-~]+)(?:/versions/(?P<version>[!$&-.0-~]+))?/infer"
 )
@@ -48,18 +46,20 @@ def _route(path: bytes) -> Handler | None:
     return predict.handle_predict
 
 
-class _NobodyWaits:
-    """In place of the event a framework's request waits on."""
+class _UnusedEvent:
+    """A replacement for the event that uvicorn sets when a message arrives."""
 
     def set(self) -> None:
-        """Nothing."""
+        """Do nothing: the fast path does not wait for messages."""
 
 
 class Exchange:
-    """One request and its answer. uvicorn's protocol reads and sets the upper attributes,
-    as it does those of a request over ASGI."""
+    """One request and its response.
 
-    message_event: Final = _NobodyWaits()
+    uvicorn's protocol reads and sets the first attributes, as on its own request cycle.
+    """
+
+    message_event: Final = _UnusedEvent()
 
     def __init__(self, work: Handler, headers: list[tuple[bytes, bytes]], query: bytes) -> None:
         self.keep_alive = True
@@ -77,24 +77,24 @@ class Exchange:
 
 
 class FastPath(Connection):
-    """A connection whose predictions are answered without the framework."""
+    """A connection that answers predictions without the framework."""
 
     def begin(self) -> None:
-        """A head is complete: into the lane with it, or over ASGI."""
+        """Take the fast path if the request allows it, else ASGI."""
         work = self._work()
         if work is None:
             super().begin()
             return
         exchange = Exchange(work, self.headers, self.url.partition(b"?")[2])
         exchange.keep_alive = self.parser.should_keep_alive()
-        self.cycle = exchange  # type: ignore[assignment]  # as far as the protocol looks, it is one
+        self.cycle = exchange  # type: ignore[assignment]  # it has the attributes that the protocol uses
 
     def _work(self) -> Handler | None:
-        """The route of a request that can be answered here; None for one that cannot."""
+        """Return the handler of a request that can be answered here, or None."""
         if self.parser.get_method() != b"POST" or self.parser.get_http_version() != "1.1":
             return None
-        # Behind an answer that is still to come, or that is not being read, requests
-        # queue and wait as the framework's do.
+        # Behind a pending response, or a caller that does not read, a request waits in
+        # the framework's queue.
         if not (self.cycle is None or self.cycle.response_complete) or self.flow.write_paused:
             return None
         lengths = [value for name, value in self.headers if name == b"content-length"]
@@ -142,8 +142,8 @@ class FastPath(Connection):
             if exchange.late is not None:
                 exchange.late.cancel()
             if exchange.task is not None:
-                exchange.task.cancel()  # the caller has gone
-            self._let_go(exchange)
+                exchange.task.cancel()  # the caller disconnected
+            self._release(exchange)
 
     async def _serve(self, exchange: Exchange) -> None:
         identity = request_context.request_id(exchange.headers)
@@ -166,7 +166,7 @@ class FastPath(Connection):
 
     def _call(self, exchange: Exchange, identity: str) -> HttpCall:
         parts = exchange.parts
-        # Of two headers of one name the first counts.
+        # Of several headers with one name, the first counts.
         headers = {n.decode("latin-1"): v.decode("latin-1") for n, v in reversed(exchange.headers)}
         content = parts[0] if len(parts) == 1 else b"".join(parts)
         exchange.parts = []
@@ -174,7 +174,7 @@ class FastPath(Connection):
         return HttpCall(self.services, identity, headers, query, content)
 
     def _fail(self, exchange: Exchange, error: NextvecError) -> None:
-        """Answer before the body has come whole: the rest of it is not waited for."""
+        """Answer before the body is complete, without waiting for the rest."""
         exchange.keep_alive = False
         state: dict[str, object] = {"request_id": request_context.request_id(exchange.headers)}
         self._answer(exchange, state, *errors.render_error(error, state))
@@ -188,7 +188,7 @@ class FastPath(Connection):
         headers: Mapping[str, str],
         media_type: str = JSON_TYPE,
     ) -> None:
-        self._let_go(exchange)
+        self._release(exchange)
         if exchange.disconnected or self.transport.is_closing():
             return
         exchange.response_started = exchange.response_complete = True
@@ -207,6 +207,6 @@ class FastPath(Connection):
             self.transport.close()
         self.on_response_complete()
 
-    def _let_go(self, exchange: Exchange) -> None:
+    def _release(self, exchange: Exchange) -> None:
         self.services.bodies.give_back(exchange.held)
         exchange.held, exchange.parts = 0, []

@@ -104,7 +104,7 @@ def test_a_slow_device_is_found_by_stables_past():
     assert RolloutEnding.UNDECIDED is played(slowdown=2.0).ending
 
 
-def test_a_short_stall_of_the_canary_is_forgiven():
+def test_a_short_stall_of_the_canary_is_tolerated():
     assert RolloutEnding.UNDECIDED is played(stall=4.0).ending
 
 
