@@ -274,6 +274,7 @@ async def test_while_it_drains_it_says_so(service):
     assert (503, {"name": "next-vector", "ready": False}) == (ready.status_code, ready.json())
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     content=st.binary(max_size=60)
