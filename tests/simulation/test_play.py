@@ -45,7 +45,7 @@ def test_traffic_is_the_distribution_at_the_rate():
     assert 18.0 == pytest.approx(traffic.canary[0][: middle + 1].sum(), rel=0.2)
 
 
-def test_what_passes_the_deadline_is_a_fault():
+def test_a_request_beyond_the_deadline_is_a_fault():
     traffic = SimulatedTraffic.of(Scenario(LognormalLatency(1000.0, 0.5)))
     assert 50.0 == pytest.approx(traffic.stable[0][-1])
 
@@ -74,7 +74,7 @@ def test_an_identical_canary_goes_through_the_plan_to_promotion():
     assert 75 + 30 * 3 < found.at < 3600
 
 
-def test_held_weights_are_never_left():
+def test_a_held_weight_is_kept():
     """The pass is noted, the guardrails go on."""
     found = played()
     assert (RolloutEnding.UNDECIDED, 3600.0) == (found.ending, found.at)
@@ -83,7 +83,7 @@ def test_held_weights_are_never_left():
 
 
 def test_a_slow_canary_is_rolled_back_by_the_services_own_verdict():
-    """The warm-up is not judged, and the settling is part of it: 60 s, then two looks."""
+    """The warm-up is not judged, and the settling is part of it: 60 s, then two runs."""
     found = played(ratio=5.0)
     assert RolloutEnding.ROLLED_BACK is found.ending
     assert 60 <= found.judged_from < 90
@@ -91,7 +91,7 @@ def test_a_slow_canary_is_rolled_back_by_the_services_own_verdict():
     assert (None,) == found.passes
 
 
-def test_faults_are_judged_from_the_first_look():
+def test_faults_are_judged_from_the_first_run():
     found = played(error_rate=0.5)
     assert RolloutEnding.ROLLED_BACK is found.ending
     assert 0 == found.judged_from, "the counters are read before the canary's first request"
@@ -104,11 +104,11 @@ def test_a_slow_device_is_found_by_stables_own_past():
     assert RolloutEnding.UNDECIDED is played(slowdown=2.0).ending
 
 
-def test_a_short_stall_of_the_canary_is_forgiven():
+def test_a_short_stall_of_the_canary_is_tolerated():
     assert RolloutEnding.UNDECIDED is played(stall=4.0).ending
 
 
-def test_who_arrives_in_a_stall_waits_for_its_end():
+def test_requests_that_arrive_in_a_stall_wait_for_its_end():
     traffic = SimulatedTraffic.of(Scenario(LATENCY, stall=10.0))
     assert 1.0 == pytest.approx(traffic.stalled.sum())
     waits = traffic.stalled[:-2].cumsum()

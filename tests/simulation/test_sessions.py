@@ -18,7 +18,7 @@ from simulation.sessions import (
 
 
 def test_traffic_is_as_described():
-    """Rate, weight and the spread of the keys; sessions under way at the start included."""
+    """Rate, weight and the spread of the keys, including sessions running at the start."""
     sessions = SimulatedSessions(rate=50.0, length=40.0, horizon=1000.0)
     rng = np.random.default_rng(5)
     for lengths in SessionLengths:
@@ -31,8 +31,8 @@ def test_traffic_is_as_described():
         assert drawn.hit.std() == pytest.approx(0.2, abs=0.02)
 
 
-def test_a_key_speaks_once_it_has_its_sample():
-    """Of ten predictions nine are scored; of four three, a minute after the last."""
+def test_a_key_is_scored_once_it_has_its_sample():
+    """Nine of ten predictions are scored; three of four, a minute after the last one."""
     drawn = SessionSample(
         began=np.array([100.0, 100.0]),
         length=np.array([10.0, 4.0]),

@@ -1,4 +1,4 @@
-"""Stable's recent past, from counters that only grow."""
+"""Stable's requests before a rollout, from cumulative counters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def observe(evidence, baseline, times, *, stable="a", each=10, seconds=0.1):
         asyncio.run(baseline.observe(stable, float(now)))
 
 
-def test_it_is_what_came_in_the_last_ten_to_twenty_minutes():
+def test_it_covers_the_last_ten_to_twenty_minutes():
     evidence = FakeEvidence()
     baseline = Baseline(evidence)
     observe(evidence, baseline, range(0, 7200, 15))
@@ -31,7 +31,7 @@ def test_it_follows_the_load():
     assert bucket_counts([0.4] * found.total) == found
 
 
-def test_before_the_first_observation_and_of_another_version_there_is_none():
+def test_there_is_none_before_the_first_observation_or_for_another_version():
     evidence = FakeEvidence()
     baseline = Baseline(evidence)
     assert {} == baseline.counts("a")
@@ -42,7 +42,7 @@ def test_before_the_first_observation_and_of_another_version_there_is_none():
     assert 0 == baseline.counts("b")["step"].total
 
 
-def test_a_rollout_ends_it_and_so_do_counters_that_cannot_be_read():
+def test_a_rollout_or_unreadable_counters_end_it():
     evidence = FakeEvidence()
     baseline = Baseline(evidence)
     observe(evidence, baseline, range(0, 600, 15))
@@ -55,7 +55,7 @@ def test_a_rollout_ends_it_and_so_do_counters_that_cannot_be_read():
     assert {} == baseline.counts("a")
 
 
-def test_a_process_that_began_again_counts_from_zero():
+def test_a_restarted_process_counts_from_zero():
     evidence = FakeEvidence()
     baseline = Baseline(evidence)
     observe(evidence, baseline, range(0, 300, 15))

@@ -44,7 +44,8 @@ def test_a_record_of_0_1_is_read_and_its_verdicts_are_the_same():
 
 def test_a_record_is_stored_under_the_names_of_0_1():
     """So that an older service can read it after a downgrade."""
-    assert json.loads(STORED) == json.loads(dump_record(load_record(STORED)))
+    stored, written = json.loads(STORED), json.loads(dump_record(load_record(STORED)))
+    assert stored == {name: written[name] for name in stored}
 
 
 def test_every_guardrails_state_survives_json():

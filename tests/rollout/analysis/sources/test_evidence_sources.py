@@ -1,4 +1,4 @@
-"""What every source of evidence does: the process's registry, a fake server, a real Prometheus."""
+"""Every source of evidence: the process's registry, a fake server and a real Prometheus."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def world(request):
         yield World(PrometheusSource(f"http://127.0.0.1:{port}", EDGES), metrics)
 
 
-def test_what_is_new_is_counted_by_arm_and_mode(world):
-    """Each duration in its bucket, faults apart, what is not the version's doing left out."""
+def test_new_requests_are_counted_by_arm_and_mode(world):
+    """Durations in their buckets, faults separately, without what is not the version's fault."""
     assert EDGES == world.source.edges
     world.observe("stable", "a", "ok", 0.1)
     before = world.read()
@@ -105,8 +105,8 @@ def test_what_is_new_is_counted_by_arm_and_mode(world):
     assert CountsByArm(bucket_counts([]), bucket_counts([])) == new.requests["mixed"]
 
 
-def test_time_in_the_engine_is_counted_apart(world):
-    """By arm and mode; of requests that were assigned by chance alone."""
+def test_time_in_the_engine_is_counted_separately(world):
+    """By arm and mode, and only for randomly assigned requests."""
     before = world.read()
     engine = world.metrics.observe_engine
     engine("stable", "a", Mode.STEP, 9.0, 0.1)
@@ -120,7 +120,7 @@ def test_time_in_the_engine_is_counted_apart(world):
 
 
 def test_keys_are_counted_by_their_share_of_hits(world):
-    """Each share in its own place, both ends among them."""
+    """Each share in its own place, including both ends."""
     before = world.read()
     for share in SHARES:
         world.metrics.online_key_share.labels("canary", "b").observe(share)
@@ -142,7 +142,7 @@ def test_stables_requests_are_read_while_there_is_no_canary(world):
     assert bucket_counts([]) == new["prefill"]
 
 
-def test_nothing_new_is_nothing(world):
+def test_without_requests_nothing_is_new(world):
     before = world.read()
     blank = bucket_counts([])
     assert {CountsByArm(blank, blank)} == set(
@@ -150,8 +150,8 @@ def test_nothing_new_is_nothing(world):
     )
 
 
-def test_a_look_goes_through_to_a_verdict(world):
-    """Faults are judged from the second look on, through the controller's own code."""
+def test_an_analysis_run_reaches_a_verdict(world):
+    """Faults are judged from the second run on."""
     rollout = RolloutState("a", Phase.PROGRESSING, canary="b", plan=QUICK, warmed=True)
     record = RolloutRecord(rollout)
     for now in range(4):

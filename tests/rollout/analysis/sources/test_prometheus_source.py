@@ -65,14 +65,14 @@ def test_the_targets_are_added_up(fleet):
     assert bucket_counts([0.1] * 3 + [0.5] * 2) == new(before, fleet.read())
 
 
-def test_the_first_reading_is_only_where_counting_starts(fleet):
-    """Counts from before were made at other weights."""
+def test_the_first_reading_only_starts_the_count(fleet):
+    """Older counts were made at other weights."""
     fleet.serve("one", 9)
     assert bucket_counts([]) == fleet.read().counters.requests["step"].stable
 
 
-def test_a_restarted_target_has_begun_at_zero_the_others_have_not(fleet):
-    """Also where some of its buckets have passed their old value already."""
+def test_a_restarted_target_counts_from_zero_and_the_others_continue(fleet):
+    """Even if some of its buckets already exceed their old value."""
     fleet.targets["two"] = new_metrics()
     fleet.serve("one", 2, 0.5)
     fleet.serve("two", 5)
@@ -83,7 +83,7 @@ def test_a_restarted_target_has_begun_at_zero_the_others_have_not(fleet):
     assert bucket_counts([0.1] * 5) == new(before, fleet.read())
 
 
-def test_a_target_that_was_away_goes_on_where_it_was(fleet):
+def test_a_target_that_was_missing_continues_where_it_was(fleet):
     fleet.targets["two"] = new_metrics()
     fleet.serve("two", 5)
     before = fleet.read()
@@ -95,7 +95,7 @@ def test_a_target_that_was_away_goes_on_where_it_was(fleet):
 
 
 def test_a_new_target_counts_from_its_first_reading(fleet):
-    """It may be old, and only newly scraped."""
+    """It may have run before it was scraped."""
     before = fleet.read()
     fleet.targets["two"] = new_metrics()
     fleet.serve("two", 5)
@@ -104,7 +104,7 @@ def test_a_new_target_counts_from_its_first_reading(fleet):
     assert bucket_counts([0.1] * 2) == new(before, fleet.read())
 
 
-def test_another_pair_of_versions_is_another_count(fleet):
+def test_another_pair_of_versions_starts_a_new_count(fleet):
     fleet.read()
     fleet.versions = ("a", "c")
     fleet.serve("one", 7)
@@ -114,15 +114,15 @@ def test_another_pair_of_versions_is_another_count(fleet):
     assert bucket_counts([0.1] * 2) == new(first, fleet.read())
 
 
-def test_another_process_counts_nothing_twice(fleet):
-    """A source of its own begins at zero, under an origin of its own."""
+def test_a_new_process_counts_nothing_twice(fleet):
+    """Its source starts from zero with an origin of its own."""
     fleet.serve("one", 5)
     before = fleet.read()
     fleet.source = PrometheusSource(fleet.url, EDGES)
     assert bucket_counts([]) == new(before, fleet.read())
 
 
-def test_after_an_error_what_was_missed_is_counted(fleet):
+def test_requests_missed_by_an_error_are_counted_later(fleet):
     before = fleet.read()
     fleet.serve("one", 2)
     fleet.body = b"{}"

@@ -1,4 +1,4 @@
-"""What is new since the last look, whatever the counters have been through."""
+"""The registry's counters, and what is new since the last run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_registry_is_read_by_variant_version_and_mode():
 
 
 def test_faults_count_whatever_they_took_and_callers_mistakes_do_not():
-    """A caller who left had waited that long at least: its duration counts."""
+    """The duration of a caller who left counts: it waited at least that long."""
     metrics = Metrics(CollectorRegistry(), 10.0)
     for outcome in ("error", "timeout", "invalid", "rejected", "cancelled"):
         observe(metrics, "canary", "b", outcome, 0.001)
@@ -59,27 +59,27 @@ def test_every_duration_falls_into_the_bucket_the_guardrail_thinks_it_does():
     assert bucket_counts(seconds) == read.counters.requests["step"].canary
 
 
-def test_the_difference_is_what_is_new():
+def test_the_difference_of_two_snapshots_is_new():
     new = counters_since(snapshot([0.1], [0.2]), snapshot([0.1, 0.1, 5.0], [0.2], faults=3))
     assert {"step": CountsByArm(bucket_counts([0.1, 5.0]), bucket_counts([], 3))} == new.requests
 
 
-def test_the_first_snapshot_is_only_where_counting_starts():
+def test_the_first_snapshot_only_starts_the_count():
     assert Counters() == counters_since(None, snapshot([0.1] * 9))
 
 
-def test_other_versions_are_another_count():
+def test_other_versions_start_a_new_count():
     assert Counters() == counters_since(replace(snapshot([0.1]), canary="c"), snapshot([0.1] * 9))
 
 
-def test_counters_of_another_process_have_begun_at_zero():
-    """Even where every one of them has passed its old value already."""
+def test_counters_of_another_process_started_from_zero():
+    """Even if all of them already exceed their old values."""
     new = counters_since(snapshot([0.1] * 5), snapshot([0.1] * 9, origin="two"))
     assert bucket_counts([0.1] * 9) == new.requests["step"].stable
 
 
-def test_a_counter_that_went_down_has_begun_again():
-    """All of its series, or what was lost would look like a shift."""
+def test_a_counter_that_went_down_restarted_from_zero():
+    """With all of its series, or the loss would look like a shift."""
     new = counters_since(snapshot([0.1] * 5), snapshot([0.1] * 3 + [9.0]))
     assert bucket_counts([0.1] * 3 + [9.0]) == new.requests["step"].stable
 
