@@ -139,7 +139,7 @@ def test_a_version_swapped_before_a_restart_is_taken_out(world):
 
 
 def test_a_dry_run_and_a_retry_are_held_to_it_as_well(world):
-    """A retry does not inherit an override: it is asked for anew, by a start."""
+    """A retry does not inherit an override: the override needs a new start."""
 
     async def story():
         await world.controller.start()

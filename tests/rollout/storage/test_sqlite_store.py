@@ -156,7 +156,7 @@ def older(path, text):
 
 
 def test_the_record_of_an_older_service_keeps_weight_and_phase(tmp_path, caplog):
-    """Its evidence does not fit today's tests: it begins anew, and the log says so."""
+    """Evidence of an older format is dropped, and the log says so."""
     kept = json.loads(dump_record(record()))
     del kept["evidence"], kept["rollout"]["attempts"], kept["rollout"]["plan"]["guardrails"]
     kept["rollout"]["passed"] = True
