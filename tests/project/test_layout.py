@@ -13,9 +13,6 @@ SUBJECTS = {"deploy", "end_to_end", "project", "support"}
 """Folders whose tests are not those of one module each; their docstrings state the subject."""
 
 ABOUT = {
-    "model_export/test_engine_threads.py": "ONNX Runtime's threads, on an exported graph",
-    "model_export/test_loading.py": "the service's engine factory, on exported versions",
-    "model_export/test_onnx_pool.py": "the service's pool of states, on exported graphs",
     "rollout/analysis/guardrails/test_false_rollbacks.py": "error rates of all guardrails",
     "rollout/analysis/sources/test_evidence_sources.py": "what all evidence sources have in common",
     "rollout/analysis/test_remembered_contexts.py": "prefix cache and latency guardrail together",

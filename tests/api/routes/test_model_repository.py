@@ -60,7 +60,7 @@ async def test_a_version_can_be_unloaded_and_loaded_again(service):
 
 
 async def test_what_a_rollout_needs_is_not_unloaded(service):
-    """Stable, the canary while it is on trial, and what an undo would bring back."""
+    """Stable, the canary of a running rollout, and the version that an undo restores."""
     stable = await post(service, UNLOAD, named("phase-2"))
     assert (409, "version_in_use") == (stable.status_code, stable.json()["code"])
     await service.admin("POST", json={"canary": "phase-3"})
