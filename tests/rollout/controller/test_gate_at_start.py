@@ -112,22 +112,6 @@ async def test_a_version_swapped_before_a_restart_is_rolled_back(world):
     assert ("RolledBack", "gate_missed") == (status["phase"], status["reason"])
 
 
-<<<<<<< HEAD
-def test_a_dry_run_and_a_retry_are_held_to_it_as_well(world):
-    """A retry does not inherit an override: the override needs a new start."""
-
-    async def story():
-        await world.controller.start()
-        with pytest.raises(Conflict, match="69 % required"):
-            await start(world, options=ChangeOptions(dry_run=True))
-        await start(world, override_gate=True)
-        await world.controller.prepared()
-        await world.controller.changes.abort(None, "operator")
-        with pytest.raises(Conflict, match="69 % required"):
-            await world.controller.changes.retry(world.controller.generation, "operator")
-
-    asyncio.run(story())
-=======
 async def test_the_gate_applies_to_a_dry_run_and_a_retry(world):
     """A retry does not inherit an override; only a new start can override the gate."""
     await world.controller.start()
@@ -138,7 +122,6 @@ async def test_the_gate_applies_to_a_dry_run_and_a_retry(world):
     await world.controller.changes.abort(None, "operator")
     with pytest.raises(Conflict, match="69 % required"):
         await world.controller.changes.retry(world.controller.generation, "operator")
->>>>>>> main
 
 
 async def test_an_undo_needs_no_gate(world):
