@@ -74,8 +74,8 @@ def test_an_identical_canary_goes_through_the_plan_to_promotion():
     assert 75 + 30 * 3 < found.at < 3600
 
 
-def test_a_held_weight_is_kept():
-    """The pass is noted, the guardrails go on."""
+def test_a_held_weight_is_never_left():
+    """The pass is noted, and the guardrails are still evaluated."""
     found = played()
     assert (RolloutEnding.UNDECIDED, 3600.0) == (found.ending, found.at)
     assert len(found.passes) == 1
@@ -83,7 +83,7 @@ def test_a_held_weight_is_kept():
 
 
 def test_a_slow_canary_is_rolled_back_by_the_services_own_verdict():
-    """The warm-up is not judged, and the settling is part of it: 60 s, then two runs."""
+    """The warm-up, which includes the settling, is not judged: 60 s, then two analysis runs."""
     found = played(ratio=5.0)
     assert RolloutEnding.ROLLED_BACK is found.ending
     assert 60 <= found.judged_from < 90
@@ -91,14 +91,14 @@ def test_a_slow_canary_is_rolled_back_by_the_services_own_verdict():
     assert (None,) == found.passes
 
 
-def test_faults_are_judged_from_the_first_run():
+def test_faults_are_judged_from_the_first_analysis():
     found = played(error_rate=0.5)
     assert RolloutEnding.ROLLED_BACK is found.ending
     assert 0 == found.judged_from, "the counters are read before the canary's first request"
     assert found.delay <= 30
 
 
-def test_a_slow_device_is_found_by_stables_own_past():
+def test_a_slow_device_is_found_by_stables_past():
     """Both arms are four times as slow with the canary as before it."""
     assert RolloutEnding.ROLLED_BACK is played(slowdown=4.0).ending
     assert RolloutEnding.UNDECIDED is played(slowdown=2.0).ending
@@ -108,7 +108,7 @@ def test_a_short_stall_of_the_canary_is_tolerated():
     assert RolloutEnding.UNDECIDED is played(stall=4.0).ending
 
 
-def test_requests_that_arrive_in_a_stall_wait_for_its_end():
+def test_a_request_in_a_stall_waits_for_its_end():
     traffic = SimulatedTraffic.of(Scenario(LATENCY, stall=10.0))
     assert 1.0 == pytest.approx(traffic.stalled.sum())
     waits = traffic.stalled[:-2].cumsum()

@@ -67,7 +67,7 @@ def test_a_long_message_is_cut_where_slack_would_refuse_it():
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "headline"),
     [
         ({"to": "Healthy", "stable": "phase-3", "canary": None}, "phase-3 is stable"),
         ({"to": "Paused", "reason": "no_data"}, "the rollout of phase-3 is paused (no_data)"),
@@ -77,8 +77,8 @@ def test_a_long_message_is_cut_where_slack_would_refuse_it():
         ({"to": "Healthy", "from": None, "canary": None}, "phase-2 is stable"),
     ],
 )
-def test_each_transition_has_a_headline(changes, said):
-    assert f"nextvec: {said}" in json.loads(webhook_message.body({**ROW, **changes}))["text"]
+def test_each_transition_has_a_headline(changes, headline):
+    assert f"nextvec: {headline}" in json.loads(webhook_message.body({**ROW, **changes}))["text"]
 
 
 def test_the_signature_is_the_specifications():

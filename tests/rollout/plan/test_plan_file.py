@@ -1,4 +1,4 @@
-"""A plan's file: YAML or JSON, and what is wrong with it told by file and field."""
+"""Plans from YAML and JSON files, and errors that name the file and the field."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ WRITTEN = RolloutPlan.model_validate(
     ("name", "text"),
     [("plan.yaml", YAML), ("plan.yml", YAML), ("plan", YAML), ("plan.json", JSON)],
 )
-def test_both_forms_say_the_same(tmp_path, name, text):
+def test_both_formats_give_the_same_plan(tmp_path, name, text):
     path = tmp_path / name
     path.write_text(text)
     assert WRITTEN == load_plan(path)
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("plan.json", "{", "the file is not valid JSON: .* line 1"),
         ("plan.json", '{"alpha": 3}', "alpha: "),
@@ -72,10 +72,10 @@ def test_both_forms_say_the_same(tmp_path, name, text):
         ("plan.yaml", "#" * (MAX_BYTES + 1), "bytes"),
     ],
 )
-def test_what_is_wrong_is_told_with_file_and_field(tmp_path, name, text, said):
+def test_an_error_names_the_file_and_the_field(tmp_path, name, text, message):
     path = tmp_path / name
     path.write_text(text)
-    with pytest.raises(Invalid, match=rf"plan\.(json|yaml): .*{said}"):
+    with pytest.raises(Invalid, match=rf"plan\.(json|yaml): .*{message}"):
         load_plan(path)
 
 
