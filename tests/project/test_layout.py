@@ -51,7 +51,6 @@ def subjects(test: Path) -> list[Path]:
     ]
 
 
-@pytest.mark.xfail(strict=False, reason="modules are being moved")
 @pytest.mark.parametrize("test", MIRRORS, ids=ids)
 def test_a_test_has_the_name_of_its_module(test):
     """`tests/x/y/test_z.py` or `test_z_aspect.py` tests `x/y/z.py` or `service/x/y/z.py`.
@@ -61,7 +60,6 @@ def test_a_test_has_the_name_of_its_module(test):
     assert ids(test) in ABOUT or any((ROOT / subject).exists() for subject in subjects(test))
 
 
-@pytest.mark.xfail(strict=False, reason="files are being split")
 @pytest.mark.parametrize("test", TESTS, ids=ids)
 def test_a_test_file_states_its_subject_and_is_short(test):
     assert text(test).startswith('"""')

@@ -16,7 +16,7 @@ from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
 from service.api.routes.model_metadata import config, metadata, server, statistics
 from service.api.schemas import ERRORS, INFER, VERSION_IN_PATH
 from service.api.services import LiveServices, Services
-from service.contexts.session_store import Begin
+from service.contexts.session_store import SessionStart
 from service.errors import Invalid, NotFound
 from service.prediction.request import RequestOptions
 
@@ -135,7 +135,7 @@ async def handle_infer(model: str, version: str | None, call: HttpCall) -> HttpR
         answers = await services.dispatch.predict_batch(contexts, preference)
     else:
         step = wanted.sequence
-        begin = Begin.RESTART if step.start else Begin.NEVER
+        begin = SessionStart.RESTART if step.start else SessionStart.NEVER
         work = services.dispatch.append(step.id, contexts[0], preference, begin=begin, end=step.end)
         answers = [await work]
     slowest = max(answers, key=lambda a: a.queue_seconds + a.inference_seconds)
