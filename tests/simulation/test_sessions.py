@@ -19,10 +19,10 @@ from simulation.sessions import (
 
 def test_traffic_is_as_described():
     """Rate, weight and the spread of the keys, including sessions running at the start."""
-    sessions = SimulatedSessions(rate=50.0, length=40.0, horizon=1000.0)
+    settings = SimulatedSessions(rate=50.0, length=40.0, horizon=1000.0)
     rng = np.random.default_rng(5)
     for lengths in SessionLengths:
-        sessions = draw_sessions(replace(sessions, lengths=lengths), 0.05, rng)
+        sessions = draw_sessions(replace(settings, lengths=lengths), 0.05, rng)
         served = sessions.predictions_until(1000.0)
         assert served.sum() == pytest.approx(50_000, rel=0.15)
         assert sessions.predictions_until(100.0).sum() == pytest.approx(5_000, rel=0.2)

@@ -13,7 +13,7 @@ def verdict(name, outcome, canary=1000, stable=1000) -> Verdict:
     return Verdict(
         name,
         outcome,
-        f"{outcome}: with its arithmetic",
+        f"{outcome}: its arithmetic",
         1.2,
         4.6,
         4.6,
@@ -44,7 +44,7 @@ def test_verdicts_are_combined(outcomes, required, expected, by):
     found = assess(verdicts, frozenset(required))
     assert (expected, by) == (found.outcome, found.guardrail)
     if by is not None:
-        assert f"{by} {expected}: with its arithmetic" == found.message
+        assert f"{by} {expected}: its arithmetic" == found.message
 
 
 def test_samples_count_requests_and_no_other_unit():

@@ -155,4 +155,4 @@ def test_one_arm_alone_is_an_error(fleet):
 )
 def test_the_settings_choose_the_source(url, expected):
     settings = Settings(rollout={"prometheus_url": url})
-    assert expected is type(app._evidence(settings, new_metrics()))
+    assert expected is type(app._evidence_source(settings, new_metrics()))
