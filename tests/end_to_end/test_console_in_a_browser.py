@@ -238,7 +238,7 @@ def test_an_action_on_a_stale_state_is_refused(console, service):
     paused = service.admin("POST", "/pause", headers={"If-Match": f'"{generation}"'})
     assert paused.status_code == 200
     console.locator("#confirm").click()
-    console.get_by_text("the rollout has moved on").wait_for()
+    console.locator("#dialog-problem").get_by_text("read the status again").wait_for()
     in_phase(console, "Paused")
     assert console.locator("#dialog").is_visible()
 

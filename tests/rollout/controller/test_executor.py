@@ -8,7 +8,7 @@ import pytest
 
 from service.rollout.routing.traffic_split import TrafficSplit
 from service.rollout.storage.database import StoreError
-from tests.support.rollout_fakes import World
+from tests.support.rollout_fakes import SHADOWED, World
 
 
 @pytest.fixture
@@ -72,3 +72,21 @@ async def test_a_cancelled_request_leaves_no_change_half_done(world):
     async with world.controller._executor.lock:
         assert world.traffic.current.weight_bp == 5000
         assert world.controller.status()["weight"]["set_percent"] == 50
+
+
+async def test_shadow_copies_of_a_change_that_cannot_be_recorded_still_count(world):
+    """They are taken from the runner only once."""
+    world.use(SHADOWED)
+    await world.controller.start()
+    await world.controller.changes.start("phase-3", None, "operator")
+    await world.controller.prepared()
+    world.shadow.ran(10)
+    await world.tick(10)
+    world.shadow.ran(100)
+    world.store.full = True
+    with pytest.raises(StoreError):
+        await world.tick(10)
+    assert world.traffic.current.shadow
+    world.store.full = False
+    status = await world.tick()
+    assert (1, 100) == (status["step"], status["shadow"]["copies"]["answered"])

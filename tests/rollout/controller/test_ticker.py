@@ -155,3 +155,25 @@ async def test_run_continues_after_a_tick_that_raises_and_ends_on_stop(world, mo
     await world.controller.run()
     assert len(looks) == 3
     await world.controller.close()
+
+
+async def test_a_measurement_across_a_change_is_dropped(world, monkeypatch):
+    """The next analysis run counts its requests, at the weight that they had."""
+    await world.begin()
+    read = world.evidence.read
+
+    async def read_and_pause(stable, canary):
+        snapshot = await read(stable, canary)
+        await world.controller.changes.pause(world.controller.generation, "operator")
+        return snapshot
+
+    before = world.controller.status()
+    monkeypatch.setattr(world.evidence, "read", read_and_pause)
+    status = await world.slow_ticks(1)
+    assert (before["looked_at"], before["guardrails"]) == (
+        status["looked_at"],
+        status["guardrails"],
+    )
+    monkeypatch.setattr(world.evidence, "read", read)
+    status = await world.tick()
+    assert status["guardrails"][0]["samples"] != before["guardrails"][0]["samples"]
