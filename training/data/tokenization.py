@@ -43,7 +43,7 @@ def tokenize_shards(
     The workers run ahead of the caller. With one worker everything runs in this process.
     """
     if workers <= 1:
-        _load(folder)
+        _load(folder, parallel=True)
         for shard in shards:
             yield _tokenize(list(shard))
         return
@@ -53,7 +53,7 @@ def tokenize_shards(
         for first in range(0, len(shard), _PIECE)
     ]
     with ProcessPoolExecutor(
-        workers, get_context("spawn"), initializer=_load, initargs=(folder,)
+        workers, get_context("spawn"), initializer=_load, initargs=(folder, False)
     ) as pool:
         results = pool.map(_tokenize, [text for _, text in pieces])
         waiting: list[TokenizedSentences] = []
@@ -66,9 +66,9 @@ def tokenize_shards(
                 waiting = []
 
 
-def _load(folder: Path) -> None:
+def _load(folder: Path, parallel: bool) -> None:  # noqa: FBT001 - an initializer's arguments
     global _tokenizer  # noqa: PLW0603 - a worker's initializer can leave a value nowhere else
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["TOKENIZERS_PARALLELISM"] = str(parallel).lower()
     from tokenizers import Tokenizer  # noqa: PLC0415 - reads the variable above
 
     _tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))

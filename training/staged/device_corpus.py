@@ -82,7 +82,7 @@ class DeviceCorpus:
         pairs = torch.randint(
             len(self._centres), (2, count), generator=generator, device=self.device
         )
-        share = self._uniform(count, generator) * length
+        share = self._uniform(count, generator).float() * length
         difference = self._centres[pairs[0]] - self._centres[pairs[1]]
         return share[:, None] * difference
 

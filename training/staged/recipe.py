@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from training.recipe import (
@@ -45,6 +45,16 @@ class Stage:
         return self
 
 
+def _stage(value: object) -> object:
+    """A stage from its table in a TOML file."""
+    if not isinstance(value, dict):
+        return value
+    try:
+        return Stage(**value)
+    except ValidationError as error:
+        raise ValueError(describe_fields(error)) from error
+
+
 @dataclass(frozen=True, config=_STRICT)
 class StagedRecipe:
     """The fields of a staged recipe for the Memory-Augmented GRU.
@@ -67,7 +77,9 @@ class StagedRecipe:
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-    stages: Annotated[tuple[Stage, ...], Field(strict=False, min_length=1)]
+    stages: Annotated[
+        tuple[Annotated[Stage, BeforeValidator(_stage)], ...], Field(strict=False, min_length=1)
+    ]
     seed: CountOrZero = 0
     architecture: Literal["memory-augmented-gru"] = "memory-augmented-gru"
     precision: Literal["fp32", "bf16"] = "fp32"

@@ -93,10 +93,11 @@ class StagedTrainer:
         if not self.finished:
             self._validate()
 
-    def finish(self) -> MemoryAugmentedGRU:
-        """The model with the best validated weights, and with the step's scale folded in."""
+    def finish(self, *, fold: bool = True) -> MemoryAugmentedGRU:
+        """The model with the best validated weights; with `fold`, its step is scaled."""
         self.model.load_state_dict(self._best)
-        fold_scale(self.model, self._best_scale)
+        if fold:
+            fold_scale(self.model, self._best_scale)
         return self.model.eval()
 
     @property

@@ -81,10 +81,10 @@ class Validator:
         }
         familiar = [hits[one.name] for one in self._sets if one.familiar]
         foreign = [hits[one.name] for one in self._sets if not one.familiar]
-        return ValidationResult(hits, *_choose_scale(familiar, foreign))
+        return ValidationResult(hits, *choose_scale(familiar, foreign))
 
 
-def _choose_scale(
+def choose_scale(
     familiar: Sequence[tuple[float, ...]], foreign: Sequence[tuple[float, ...]]
 ) -> tuple[float, float]:
     """The scale that is best on the foreign sets at a small cost on the familiar ones."""
