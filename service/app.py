@@ -1,4 +1,4 @@
-"""The composition root: settings in, an application out."""
+"""The composition root: it builds the application from settings."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ EngineFactory = Callable[[VersionFiles], Engine]
 def create_app(
     settings: Settings, *, clock: Clock | None = None, make_engine: EngineFactory | None = None
 ) -> FastAPI:
-    """The service for `settings`; tests hand in a clock and an engine of their own.
+    """Return the service for `settings`. Tests pass their own clock and engine.
 
-    Nothing is loaded before the application's lifespan begins, which raises
-    `VersionError`, `NotFound` or `StoreError` when stable cannot be served.
+    Versions are loaded when the application's lifespan begins. It raises `VersionError`,
+    `NotFound` or `StoreError` when stable cannot be served.
     """
     clock = clock or SystemClock()
     metrics = Metrics(new_registry(), settings.limits.timeout_seconds)
@@ -83,14 +83,14 @@ def create_app(
     controller = Controller(
         traffic=traffic,
         versions=registry,
-        evidence=_evidence(settings, metrics),
+        evidence=_evidence_source(settings, metrics),
         store=SqliteRolloutStore(database),
         metrics=metrics,
         clock=clock,
         stable=settings.stable,
         plan=load_plan(settings.rollout.plan),
         interval_seconds=settings.rollout.interval_seconds,
-        on_record=outbox.news,
+        on_record=outbox.wake,
         take_shadow_stats=shadow.take,
     )
 
@@ -112,7 +112,7 @@ def create_app(
             dim=dim,
             compact=settings.sessions.compact_history,
         )
-        scorer = OnlineScorer(metrics, clock, dim, _labels(settings, clock))
+        scorer = OnlineScorer(metrics, clock, dim, _prediction_store(settings, clock))
         services = Services(
             settings=settings,
             metrics=metrics,
@@ -124,7 +124,7 @@ def create_app(
                 metrics,
                 clock,
                 limits=settings.limits,
-                prefixes=_prefixes(settings),
+                prefixes=_prefix_cache(settings),
                 scorer=scorer,
                 shadow=shadow,
             ),
@@ -148,14 +148,14 @@ def create_app(
             await ticker
             await registry.close()
 
-    # Its page of the API brings its scripts along: no request leaves the network it runs in.
+    # The page at /docs includes its scripts, so that browsers need no internet access.
     app = FastAPIOffline(
         title="nextvec",
         version=installed_version("nextvec"),
-        summary="Next-vector predictions from two versions, one of them on trial.",
+        summary="Next-vector predictions from a stable and a canary version.",
         lifespan=lifespan,
     )
-    errors.install(app)
+    errors.add_handlers(app)
     for module in (
         predict,
         sessions,
@@ -168,21 +168,21 @@ def create_app(
     ):
         app.include_router(module.router)
     app.add_middleware(BodyLimitMiddleware, bodies=bodies)
-    app.add_middleware(RequestContextMiddleware)  # the outermost: it names every answer
+    app.add_middleware(RequestContextMiddleware)  # the outermost: every response gets an id
     return app
 
 
 async def _prepare_canary(registry: Registry, metrics: Metrics, canary: str) -> None:
-    """Load it beside stable; a canary that cannot be served must not keep stable down."""
+    """Load the canary. A canary that cannot be served must not keep stable from serving."""
     try:
         await registry.prepare(canary)
     except (NotFound, VersionError) as error:
-        logger.error("the canary cannot be loaded, stable serves without it: %s", error)  # noqa: TRY400  an expected error; its text says all
+        logger.error("the canary cannot be loaded; stable serves without it: %s", error)  # noqa: TRY400  an expected error; its message suffices
         return
     metrics.expect([(Variant.CANARY, canary)])
 
 
-def _evidence(settings: Settings, metrics: Metrics) -> EvidenceSource:
+def _evidence_source(settings: Settings, metrics: Metrics) -> EvidenceSource:
     rollout = settings.rollout
     if rollout.prometheus_url is None:
         return RegistrySource(metrics)
@@ -191,14 +191,14 @@ def _evidence(settings: Settings, metrics: Metrics) -> EvidenceSource:
     )
 
 
-def _labels(settings: Settings, clock: Clock) -> PredictionStore | None:
+def _prediction_store(settings: Settings, clock: Clock) -> PredictionStore | None:
     kept = settings.feedback
     if not kept.max_bytes:
         return None
     return PredictionStore(clock, max_bytes=kept.max_bytes, ttl_seconds=kept.ttl_seconds)
 
 
-def _prefixes(settings: Settings) -> PrefixCache | None:
+def _prefix_cache(settings: Settings) -> PrefixCache | None:
     most = settings.prefix_cache.max_bytes
     return PrefixCache(most, settings.engine.prefill_chunk) if most else None
 

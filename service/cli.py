@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -85,6 +84,8 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001  Typer calls it with the flag
     if wanted:
+        from importlib.metadata import version  # noqa: PLC0415  slows every start otherwise
+
         print(f"nextvec {version('nextvec')}")
         raise typer.Exit
 

@@ -1,4 +1,4 @@
-"""Time, as something that can be handed in."""
+"""The clock as a dependency."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Two readings; tests hand in a fake."""
+    """Two readings of time. Tests pass a fake."""
 
     def monotonic(self) -> float:
-        """Seconds that never go back; for durations within one process."""
+        """Seconds that never decrease, for durations within one process."""
         ...
 
     def time(self) -> float:
-        """Seconds since 1970-01-01 UTC; for records that outlive the process."""
+        """Seconds since 1970-01-01 UTC, for records that outlive the process."""
         ...
 
 
 class SystemClock:
-    """The machine's own clocks."""
+    """The clocks of the machine."""
 
     def monotonic(self) -> float:
         return time.perf_counter()

@@ -1,16 +1,16 @@
-"""What can go wrong, in the service's own words.
+"""Errors that the service reports to callers.
 
-An error carries a stable `code` for programs and a message for people that
-says what to do. Which HTTP status it becomes is decided in `api.errors` alone.
+An error has a stable `code` for programs, and a message for people that says what to
+do. Only `api.errors` decides its HTTP status.
 """
 
 from __future__ import annotations
 
 
 class NextvecError(Exception):
-    """The base of all errors the service reports to a caller.
+    """The base of all errors that the service reports to a caller.
 
-    `variant` and `version` are those that were to answer, once that is known.
+    `variant` and `version` are those chosen for the request, or None before the choice.
     """
 
     code = "internal"
@@ -24,31 +24,31 @@ class NextvecError(Exception):
 
 
 class Malformed(NextvecError):
-    """The bytes do not parse."""
+    """The request cannot be parsed."""
 
     code = "malformed"
 
 
 class Unauthorized(NextvecError):
-    """No token, or one nobody issued."""
+    """The token is missing or unknown."""
 
     code = "unauthorized"
 
 
 class Forbidden(NextvecError):
-    """A known token whose role does not allow this."""
+    """The token's role does not allow this."""
 
     code = "forbidden"
 
 
 class NotFound(NextvecError):
-    """No such thing."""
+    """The named resource does not exist."""
 
     code = "not_found"
 
 
 class Conflict(NextvecError):
-    """Not possible in the present state; `details` says which state that is."""
+    """The present state does not allow this; `details` describes the state."""
 
     code = "conflict"
 
@@ -60,43 +60,43 @@ class Conflict(NextvecError):
 
 
 class Gone(NextvecError):
-    """It existed, and was evicted or has expired: prime it again."""
+    """The session was evicted or has expired: send its context again."""
 
     code = "session_gone"
 
 
 class PreconditionFailed(NextvecError):
-    """`If-Match` names a generation that has passed."""
+    """`If-Match` names an old generation."""
 
     code = "precondition_failed"
 
 
 class PreconditionRequired(NextvecError):
-    """A change needs `If-Match`."""
+    """A change requires `If-Match`."""
 
     code = "precondition_required"
 
 
 class TooLarge(NextvecError):
-    """The body is over the limit."""
+    """The body is larger than the limit."""
 
     code = "too_large"
 
 
 class UnsupportedMediaType(NextvecError):
-    """Neither JSON nor raw float32."""
+    """The media type or encoding is not supported."""
 
     code = "unsupported_media_type"
 
 
 class Invalid(NextvecError):
-    """It parses, and means nothing: wrong width, zero rows, NaN, too many rows."""
+    """The request can be parsed but is invalid: wrong width, no rows, NaN, too many rows."""
 
     code = "invalid"
 
 
 class QueueFull(NextvecError):
-    """The queue is at its bound; `retry_after` is in seconds."""
+    """The queue is full; `retry_after` is in seconds."""
 
     code = "queue_full"
 
@@ -106,30 +106,30 @@ class QueueFull(NextvecError):
 
 
 class Cancelled(NextvecError):
-    """The caller has gone."""
+    """The caller disconnected."""
 
     code = "cancelled"
 
 
 class NotReady(NextvecError):
-    """Starting up, or draining."""
+    """The service is starting up or draining."""
 
     code = "not_ready"
 
 
 class DeadlineExceeded(NextvecError):
-    """Not answered in time."""
+    """The request was not answered before its deadline."""
 
     code = "deadline_exceeded"
 
 
 class EngineFault(NextvecError):
-    """The engine raised, or answered NaN or Inf: the version's fault, not the caller's."""
+    """The engine raised, or returned NaN or Inf: the fault of the version, not of the caller."""
 
     code = "engine_fault"
 
 
 class VersionError(NextvecError):
-    """A version on disk cannot be served: missing, damaged or of another shape."""
+    """A version on disk cannot be served: missing, damaged or of a different shape."""
 
     code = "version_unusable"

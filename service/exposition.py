@@ -1,9 +1,9 @@
-"""Prometheus text of some ten thousand series, without a scrape being felt by requests.
+"""Prometheus text of some ten thousand series, rendered without delaying requests.
 
-The library makes an object and a string of every sample at every scrape: with two
-versions loaded that is 0.15 s and more of Python, every few seconds, beside requests of
-milliseconds. Here a histogram's lines are made once, and only the numbers of those label
-sets that have counted since are written anew.
+The library makes an object and a string for every sample at every scrape: with two
+versions loaded, that takes 0.15 s or more of Python every few seconds, beside requests
+that take milliseconds. Here, the lines of a histogram are built once, and a scrape
+renders only the label sets that have changed since the last one.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from prometheus_client.utils import floatToGoString
 class Exposition:
     """The text of a registry, histograms last.
 
-    Relies on inner names of the library's registry and histograms: `pyproject.toml` bounds
-    its version, `tests/service/test_exposition.py` holds the text to the library's own.
+    It relies on private names of the library's registry and histograms: `pyproject.toml`
+    bounds its version, and `tests/service/test_exposition.py` compares the two texts.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
-        self._histograms: dict[Histogram, _Lines] = {}
-        # Several scrapers at once must not take several cores from the engines.
+        self._histograms: dict[Histogram, _HistogramText] = {}
+        # Concurrent scrapes must not take several cores from the engines.
         self._rendering = threading.Lock()
 
     def render(self) -> bytes:
-        """As the library's `generate_latest`, but for the order of metrics."""
+        """Return the text of the library's `generate_latest`, in a different order of metrics."""
         with self._rendering:
             collectors = list(self._registry._collector_to_names)  # noqa: SLF001  see the class
-            rest = _Rest([each for each in collectors if not isinstance(each, Histogram)])
+            rest = _OtherMetrics([each for each in collectors if not isinstance(each, Histogram)])
             texts = [generate_latest(rest)]
             for histogram in collectors:
                 if isinstance(histogram, Histogram):
                     if histogram not in self._histograms:
-                        self._histograms[histogram] = _Lines(histogram)
+                        self._histograms[histogram] = _HistogramText(histogram)
                     texts += self._histograms[histogram].render()
         return b"".join(texts)
 
 
-class _Rest(Collector):
-    """What the library writes itself: all that are no histograms."""
+class _OtherMetrics(Collector):
+    """The metrics that are not histograms, which the library renders."""
 
     def __init__(self, collectors: Sequence[Collector]) -> None:
         self._collectors = collectors
@@ -55,8 +55,8 @@ class _Rest(Collector):
             yield from collector.collect()
 
 
-class _Lines:
-    """A histogram with all its label sets."""
+class _HistogramText:
+    """The lines of a histogram with all its label sets."""
 
     def __init__(self, histogram: Histogram) -> None:
         self._histogram = histogram
@@ -64,10 +64,10 @@ class _Lines:
         documentation = metric.documentation.replace("\\", r"\\").replace("\n", r"\n")
         self._head = f"# HELP {metric.name} {documentation}\n# TYPE {metric.name} histogram\n"
         self._name = metric.name
-        self._series: dict[tuple[str, ...], _Series] = {}
+        self._series: dict[tuple[str, ...], _SeriesText] = {}
 
     def render(self) -> list[bytes]:
-        """Head and lines. A label set that has gone is left out, one that is new is added."""
+        """Return head and samples of the label sets that exist now."""
         histogram = self._histogram
         children: dict[tuple[str, ...], Histogram] = {(): histogram}
         names = tuple(histogram._labelnames)  # noqa: SLF001  see `Exposition`
@@ -75,18 +75,18 @@ class _Lines:
             with histogram._lock:  # noqa: SLF001  as above
                 found = dict(histogram._metrics)  # noqa: SLF001  as above
             children = cast("dict[tuple[str, ...], Histogram]", found)
-        # What is gone and comes back begins at zero: nothing of it may be kept.
+        # A label set that was removed and added again starts at zero: drop its old lines.
         self._series = {
             values: kept
             if (kept := self._series.get(values)) is not None and kept.child is child
-            else _Series(self._name, dict(zip(names, values, strict=True)), child)
+            else _SeriesText(self._name, dict(zip(names, values, strict=True)), child)
             for values, child in children.items()
         }
         return [self._head.encode(), *(series.render() for series in self._series.values())]
 
 
-class _Series:
-    """A histogram's buckets under one label set."""
+class _SeriesText:
+    """The samples of a histogram under one label set."""
 
     def __init__(self, name: str, labels: dict[str, str], child: Histogram) -> None:
         self.child = child
@@ -99,11 +99,11 @@ class _Series:
     def render(self) -> bytes:
         counted = [bucket.get() for bucket in self.child._buckets]  # noqa: SLF001  see `Exposition`
         if counted != self._counted:
-            # A sum moves before its bucket: one that has moved alone is written with the bucket.
-            self._counted, self._text = counted, self._written(counted)
+            # The library updates the sum before the bucket: render both when the bucket changes.
+            self._counted, self._text = counted, self._rendered(counted)
         return self._text
 
-    def _written(self, counted: Sequence[float]) -> bytes:
+    def _rendered(self, counted: Sequence[float]) -> bytes:
         lines, total, number = [], 0.0, "0.0"
         for line, count in zip(self._buckets, counted, strict=True):
             if count:
@@ -115,7 +115,7 @@ class _Series:
 
 
 def _line(name: str, labels: dict[str, str]) -> str:
-    """A sample's line up to its value."""
+    """Return a sample's line up to its value."""
     if not labels:
         return f"{name} "
     shown = ",".join(f'{key}="{_escaped(value)}"' for key, value in sorted(labels.items()))

@@ -24,11 +24,11 @@ NEAR = 0.9999
 """The smallest cosine with fp32 at which a precision is selected automatically."""
 
 
-class _Frozen(BaseModel):
+class _ManifestModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Dimensions(_Frozen):
+class Dimensions(_ManifestModel):
     """The sizes of the graph's tensors."""
 
     dim: PositiveInt
@@ -36,7 +36,7 @@ class Dimensions(_Frozen):
     hidden: PositiveInt
 
 
-class ParityResult(_Frozen):
+class ParityResult(_ManifestModel):
     """One comparison of the graph with PyTorch."""
 
     batch: PositiveInt
@@ -46,7 +46,7 @@ class ParityResult(_Frozen):
     max_abs_difference: float = Field(ge=0)
 
 
-class Parity(_Frozen):
+class Parity(_ManifestModel):
     """The largest difference from PyTorch, and the permitted one."""
 
     bound: float
@@ -54,7 +54,7 @@ class Parity(_Frozen):
     cases: tuple[ParityResult, ...]
 
 
-class Drift(_Frozen):
+class Drift(_ManifestModel):
     """Cosines of a session's predictions with fp32's, with the state carried over `steps`."""
 
     steps: PositiveInt
@@ -64,7 +64,7 @@ class Drift(_Frozen):
     provider: str = Field(description="the execution provider it was measured on")
 
 
-class SessionHits(_Frozen):
+class SessionHits(_ManifestModel):
     """Hit@5 of one session over a stream, with the state carried over all `steps`.
 
     The pool is `pool` random positions of the stream; they are both targets and candidates.
@@ -77,7 +77,7 @@ class SessionHits(_Frozen):
     hit_at_5: float = Field(ge=0, le=1)
 
 
-class PrecisionInfo(_Frozen):
+class PrecisionInfo(_ManifestModel):
     """A precision of a version. fp32 has no drift: it is the reference for the others.
 
     `context_cosine` compares one context of a whole window with fp32, if whole contexts run in
@@ -89,7 +89,7 @@ class PrecisionInfo(_Frozen):
     hits: SessionHits
 
 
-class StepLatency(_Frozen):
+class StepLatency(_ManifestModel):
     """The latency of one step, batch 1, on the machine of the export."""
 
     steps: PositiveInt
@@ -100,7 +100,7 @@ class StepLatency(_Frozen):
     machine: str
 
 
-class Manifest(_Frozen):
+class Manifest(_ManifestModel):
     """Schema 1. Unknown keys are refused, so that a misspelt key does not become a default.
 
     `evaluation` is an `EvaluationReport`. It is validated when it is read, so that a version with

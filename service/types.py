@@ -1,4 +1,4 @@
-"""Words that every layer shares."""
+"""Types that every layer shares."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
-"""`[n, dim]` float32, one vector a row."""
+"""`[n, dim]` float32, one vector per row."""
 
 Vector = NDArray[np.float32]
 """`[dim]` float32."""
 
 KEY_SAMPLE = 8
-"""Scored predictions of one routing key that make up its say on quality."""
+"""Scored predictions of one routing key that form one observation of quality."""
 
 SHARES = tuple(sorted({hits / n for n in range(1, KEY_SAMPLE + 1) for hits in range(n + 1)}))
-"""Every share of hits, 0..1, that up to `KEY_SAMPLE` predictions can have."""
+"""Every possible share of hits, 0 to 1, among up to `KEY_SAMPLE` predictions."""
 
 
 class State(Protocol):
-    """What the GRU carries: `[layers, hidden]` float32, an array or a handle to one.
+    """The GRU's hidden state: `[layers, hidden]` float32, an array or a handle to one.
 
-    Never changed: a step makes a new one.
+    It is immutable: a step returns a new one.
     """
 
     @property
@@ -41,13 +41,12 @@ class Variant(StrEnum):
 
 
 class Mode(StrEnum):
-    """What a request asked for, known before a variant is chosen.
+    """The kind of a request, known before a variant is chosen.
 
-    `PREFILL`: a whole context. `STEP`: one more vector of a session. `MIXED`:
-    several more vectors of a session. It says nothing of what the version then
-    had to do (a step past the window may recompute all of it): variants are
-    compared within a mode, and a mode that depended on the variant would hide
-    just such a cost.
+    `PREFILL`: a whole context. `STEP`: one more vector of a session. `MIXED`: several
+    more vectors of a session. The mode does not depend on the work of the version (a
+    step past the window may recompute all of it): variants are compared within a mode,
+    and a mode that depended on the variant would hide that cost.
     """
 
     PREFILL = "prefill"
@@ -56,7 +55,7 @@ class Mode(StrEnum):
 
 
 class RequestOutcome(StrEnum):
-    """How a request ended. `ERROR` and `TIMEOUT` are the service's fault."""
+    """How a request ended. `ERROR` and `TIMEOUT` are faults of the service."""
 
     OK = "ok"
     INVALID = "invalid"

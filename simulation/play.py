@@ -86,7 +86,7 @@ async def play(
     # The service has its own clock, so the first analysis run falls anywhere in an interval.
     now = elapsed = float(rng.uniform(0, scenario.interval))
     stall = plan.warm_up_seconds + float(rng.uniform(0, STALL_WITHIN))
-    for run in range(scenario.looks):
+    for run in range(scenario.max_runs):
         before = record.rollout
         if before.current_step is not None and before.current_step.shadow:
             source.shadow(run, elapsed)

@@ -39,7 +39,7 @@ def rollback_delay(
 ) -> float | None:
     """Seconds until the rule rolls back; None if it does not before the horizon."""
     share = next(step.weight_bp for step in plan.steps if not step.shadow) / 10_000
-    evaluations = scenario.looks - 1
+    evaluations = scenario.max_runs - 1
     width = max(1, round(WINDOW_SECONDS / scenario.interval))
     arms = [
         rng.poisson(means[:evaluations] * part * scenario.interval).astype(np.float64)

@@ -42,7 +42,7 @@ class Scenario:
     horizon: float = 3600.0
 
     @property
-    def looks(self) -> int:
+    def max_runs(self) -> int:
         """The largest number of analysis runs until the horizon."""
         return math.floor(self.horizon / self.interval) + 1
 
@@ -67,7 +67,7 @@ class SimulatedTraffic:
     def of(cls, scenario: Scenario) -> SimulatedTraffic:
         timeout = LimitSettings().timeout_seconds
         edges = duration_buckets(timeout)
-        middles: Array = (np.arange(scenario.looks, dtype=np.float64) + 0.5) * scenario.interval
+        middles: Array = (np.arange(scenario.max_runs, dtype=np.float64) + 0.5) * scenario.interval
         levels = scenario.slowdown * _level(scenario, middles)
         rates = scenario.rate * (1 + (scenario.ramp - 1) * middles / scenario.horizon)
         stable = [_shares(scenario.latency, edges, level, 0.0) for level in levels]

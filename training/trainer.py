@@ -23,6 +23,7 @@ from training.checkpoint_store import CheckpointStore, TrainingState
 from training.initialization import initialize
 from training.loss import next_vector_loss
 from training.recipe import Recipe
+from training.schedule import learning_rate_factor
 from training.sequences import Vectors
 
 POOL_SIZE = 1000
@@ -38,8 +39,7 @@ class NegativeSampler(Protocol):
     """Hard negatives of training vectors."""
 
     def __call__(self, targets: NDArray[np.int64]) -> tuple[Vectors, NDArray[np.bool_]]:
-        """For positions `[n]` in the training stream: vectors `[n, k, dim]`, and a mask `[n, k]`
-        of those that exist."""
+        """For positions `[n]` in the stream: vectors `[n, k, dim]`, and which exist `[n, k]`."""
         ...
 
 
@@ -231,7 +231,7 @@ class Trainer:
                 parameter.grad /= len(losses)
         nn.utils.clip_grad_norm_(self._model.parameters(), self._recipe.gradient_clip)
         for group in self._optimizer.param_groups:
-            group["lr"] = self._recipe.learning_rate * _learning_rate_factor(
+            group["lr"] = self._recipe.learning_rate * learning_rate_factor(
                 self._steps, self._steps_per_epoch, self._total_steps
             )
         self._optimizer.step()
@@ -298,10 +298,3 @@ def _set_dropout(model: NextVectorModel, dropout: float) -> None:
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = dropout
-
-
-def _learning_rate_factor(step: int, warm_up: int, total: int) -> float:
-    """Linear warm-up over `warm_up` steps, then cosine decay to 0 at `total`."""
-    if step < warm_up:
-        return (step + 1) / warm_up
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm_up) / max(1, total - warm_up))))

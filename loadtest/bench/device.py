@@ -29,7 +29,7 @@ from service.manifest import MODEL, MODEL_FP16, STEP_POOLED, Precision
 from service.types import State, Vectors
 
 BATCHES = (1, 8, 32)
-CLAIMS = {500: 2.5, 1000: 5.0}
+CONTEXT_GOALS_MS = {500: 2.5, 1000: 5.0}
 """Goals in milliseconds for one context, by its number of vectors."""
 
 _FEWEST, _MOST = 3, 500
@@ -44,7 +44,7 @@ class DeviceBenchmark:
     seconds: float
     threads: int
     batches: Sequence[int] = BATCHES
-    claims: Mapping[int, float] = field(default_factory=lambda: dict(CLAIMS))
+    context_goals_ms: Mapping[int, float] = field(default_factory=lambda: dict(CONTEXT_GOALS_MS))
 
 
 def measure_device(
@@ -93,12 +93,12 @@ def _floor(
 def _contexts(
     full: OnnxEngine, benchmark: DeviceBenchmark, data: Streams, clock: Clock
 ) -> Iterator[BenchmarkRow]:
-    for length, claim in benchmark.claims.items():
+    for length, goal_ms in benchmark.context_goals_ms.items():
         for batch in benchmark.batches:
             block = np.stack([data.read(i, 0, length) for i in range(batch)], axis=1)
             run = partial(full.run, block, np.full(batch, length, np.int32), _cold(full, batch))
             times = _repeated(run, batch * length, benchmark, clock)
-            goal = BenchmarkGoal(claim) if batch == 1 else None
+            goal = BenchmarkGoal(goal_ms) if batch == 1 else None
             yield _row(f"context of {length}, batch of {batch}, {full.precision}", times, goal)
 
 
@@ -137,7 +137,7 @@ def _distances(
     full: OnnxEngine, exact: dict[int, Vectors], benchmark: DeviceBenchmark, data: Streams
 ) -> Iterator[BenchmarkRow]:
     """Compare contexts with those in fp32, which come first."""
-    for length in benchmark.claims:
+    for length in benchmark.context_goals_ms:
         block = np.stack([data.read(i, 0, length) for i in range(benchmark.batches[-1])], axis=1)
         lengths = np.full(block.shape[1], length, np.int32)
         predicted, _ = full.run(block, lengths, _cold(full, block.shape[1]))

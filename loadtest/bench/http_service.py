@@ -70,12 +70,12 @@ async def time_contexts(
         number = 0
         while target.clock.monotonic() < deadline or number < 3:
             # A new stream each time, so that the prefix cache does not know it.
-            who = length + number
-            caller = StatelessCaller(client, target.streams, who, length, f"whole-{who}")
+            stream = length + number
+            caller = StatelessCaller(client, target.streams, stream, length, f"whole-{stream}")
             found[0].append(await closed_loop.time_request(caller, target.clock))
             for durations, engine in zip(found[1:], engines, strict=True):
                 durations.append(
-                    bare_engine.time_context(engine, target.streams, who, length, target.clock)
+                    bare_engine.time_context(engine, target.streams, stream, length, target.clock)
                 )
             number += 1
     finally:

@@ -168,10 +168,10 @@ def _line(trial: Trial) -> str:
         return f"{len(trial.requests)} requests"
     recent = window_p95(trial.requests, trial.driver.now(), 60.0)
     shown = ", ".join(f"{variant} {p95 * 1000:.1f} ms" for variant, p95 in recent.items())
-    said = last.message if trial.rolled_back else last.verdict
+    reason = last.message if trial.rolled_back else last.verdict
     return (
         f"{last.at - trial.started:.0f} s, {len(trial.requests)} requests, {last.phase} at "
-        f"{last.weight:g} %, P95 of a minute: {shown or '-'}; {said[:120]}"
+        f"{last.weight:g} %, P95 of a minute: {shown or '-'}; {reason[:120]}"
     )
 
 

@@ -84,7 +84,7 @@ def _draw_traffic(axes: Axes, act_run: ActRun) -> None:
     if act_run.ended is None:
         return
     deciding = scenario.deciding_sample(act_run.samples)
-    outcome = str(act_run.act.expected) if not act_run.problems else "ended unexpectedly"
+    outcome = str(act_run.act.expected) if not act_run.problems else "did not end as expected"
     begin = act_run.started or 0.0
     duration = act_run.ended - begin
     p95 = scenario.p95_by_version(act_run.driver.requests, begin, act_run.ended)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
+from loadtest.generator.request_log import RequestLog
 from loadtest.report.latency import percentile
-from loadtest.report.request_log import RequestLog
 from loadtest.rollout_client import RolloutSample
 
 STABLE, CANARY = "phase-2", "phase-3"
@@ -100,7 +100,7 @@ ACTS = (
         ),
     ),
     Act(
-        title="the same callers use sessions of 60 vectors; each request sends one",
+        title="sessions of 60 vectors; each request sends one vector",
         mode="session",
         arrivals="constant",
         callers=32,

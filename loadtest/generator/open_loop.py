@@ -16,7 +16,7 @@ import numpy as np
 
 from loadtest.generator.callers import Caller
 from loadtest.generator.http_client import ClientError
-from loadtest.report.request_log import RequestLog, server_timing
+from loadtest.generator.request_log import RequestLog, server_timing
 from service.clock import Clock
 
 

@@ -1,1 +1,1 @@
-"""What a run measured: request logs, percentiles, tables and plots."""
+"""What a run measured: percentiles, tables and plots."""

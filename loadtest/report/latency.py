@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadtest.report.request_log import RequestLog
+from loadtest.generator.request_log import RequestLog
 
 _LEAST = 5
 """A window needs this many requests: the P95 of two is their maximum."""

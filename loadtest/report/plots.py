@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from loadtest.generator.request_log import RequestLog
 from loadtest.report.latency import LatencyPoint, p95_over_time
-from loadtest.report.request_log import RequestLog
 from loadtest.report.summary import RATIO_BOUND
 from loadtest.rollout_client import RolloutSample
 
@@ -83,6 +83,8 @@ def draw_ratio(axes: Axes, points: Sequence[LatencyPoint]) -> None:
     axes.plot([p.at for p in points], [p.ratio for p in points], ".-", color="black", markersize=3)
     axes.axhline(RATIO_BOUND, color=_RED, linestyle="--", label=f"limit {RATIO_BOUND}")
     axes.set(xlabel="time, s", ylabel="canary P95 / stable P95", ylim=(0, None))
+    if points:
+        axes.set_xlim(0, points[-1].at)
     axes.grid(alpha=0.3)
     axes.set_title("P95 ratio (the service's sequential test decides)")
     axes.legend(loc="lower right", fontsize=8)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import orjson
 
+from loadtest.generator.request_log import LATE_SECONDS, RequestLog
 from loadtest.report.latency import percentile
-from loadtest.report.request_log import LATE_SECONDS, RequestLog
 
 RATIO_BOUND = 1.2
 """The largest canary P95 over stable P95 that the service's default guardrail allows."""

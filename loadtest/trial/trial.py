@@ -13,7 +13,7 @@ from loadtest.demo.environment import ServerProcess
 from loadtest.generator import callers
 from loadtest.generator.http_client import HttpClient
 from loadtest.generator.open_loop import OpenLoopDriver, poisson_arrivals
-from loadtest.report.request_log import RequestLog
+from loadtest.generator.request_log import RequestLog
 from loadtest.rollout_client import RolloutClient, RolloutSample, watch_rollout
 from loadtest.streams import Streams
 from service.clock import Clock
@@ -104,12 +104,12 @@ async def run_trial(
     if it refuses.
     """
     client = HttpClient(server.url)
-    run = secrets.token_hex(4)
-    who = [
-        *callers.make_session_callers(client, streams, _SESSIONS, session_length, run),
-        *callers.make_stateless_callers(client, streams, _CONTEXTS, _CONTEXT, run),
+    key_prefix = secrets.token_hex(4)
+    mixed_callers = [
+        *callers.make_session_callers(client, streams, _SESSIONS, session_length, key_prefix),
+        *callers.make_stateless_callers(client, streams, _CONTEXTS, _CONTEXT, key_prefix),
     ]
-    trial = Trial(expected_rollback, OpenLoopDriver(who, clock))
+    trial = Trial(expected_rollback, OpenLoopDriver(mixed_callers, clock))
     admin = RolloutClient(server.url, server.token, trial.driver.now)
     stopped = asyncio.Event()
     traffic = asyncio.create_task(trial.driver.run(poisson_arrivals(rate, 1), stopped.is_set))

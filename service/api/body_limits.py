@@ -1,4 +1,4 @@
-"""How much a body may hold and how long it may take, for every route alike."""
+"""Limits on the size and the duration of bodies, for every route."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ from service.settings import LimitSettings
 
 
 class BodyBudget:
-    """The bytes of all bodies held at once, whichever way they came."""
+    """The memory of all bodies that are held at once, on both server paths."""
 
     def __init__(self, limits: LimitSettings) -> None:
         self.limits = limits
         self._held = 0
 
-    def take(self, size: int, received: int) -> None:
-        """Hold `size` more bytes, of a body of which `received` have come with them.
+    def reserve(self, size: int, received: int) -> None:
+        """Count `size` more bytes of a body of which `received` bytes have arrived in all.
 
-        Raises `TooLarge` or `QueueFull`, and holds them all the same, until given back.
+        Raises `TooLarge` or `QueueFull`. The bytes are counted even then, until `release`.
         """
         self._held += size
         if received > self.limits.max_body_bytes:
-            raise self.too_large()
+            raise self.too_large_error()
         if self._held > self.limits.max_held_bytes:
-            raise QueueFull("too many large bodies at once; try again later", 1.0)
+            raise QueueFull("too many large requests at once; retry later", 1.0)
 
-    def give_back(self, size: int) -> None:
-        """Let go of `size` bytes."""
+    def release(self, size: int) -> None:
+        """Stop counting `size` bytes."""
         self._held -= size
 
-    def too_large(self) -> TooLarge:
-        """The error of a body that is, or declares itself, over the limit."""
-        return TooLarge(f"the body is over {self.limits.max_body_bytes} bytes")
+    def too_large_error(self) -> TooLarge:
+        """Return the error for a body that is, or declares itself, too large."""
+        return TooLarge(f"the body is larger than {self.limits.max_body_bytes} bytes")
 
-    def late(self) -> Malformed:
-        """The error of a body that stalled."""
+    def timeout_error(self) -> Malformed:
+        """Return the error for a body that stalled."""
         return Malformed("the body did not arrive in time", code="body_timeout")
 
 
 class BodyLimitMiddleware:
     """ASGI middleware: `receive` raises `TooLarge`, `Malformed` when a body stalls,
-    or `QueueFull` when all bodies together hold too much memory.
+    or `QueueFull` when all bodies together take too much memory.
 
-    Here and not in the routes, so that the admin API, whose bodies the framework
-    reads before it asks for a token, is guarded as well.
+    As middleware it also protects the admin API, whose bodies the framework reads
+    before it checks the token.
     """
 
     def __init__(self, app: ASGIApp, bodies: BodyBudget) -> None:
@@ -65,29 +65,29 @@ class BodyLimitMiddleware:
 
         async def receive_within_limits() -> Message:
             nonlocal received, complete
-            if complete:  # what follows is the caller's leaving, at any time
+            if complete:  # only a disconnect can follow, at any time
                 return await receive()
             if declared > limits.max_body_bytes:
-                raise self._bodies.too_large()
+                raise self._bodies.too_large_error()
             try:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError as error:
-                raise self._bodies.late() from error
+                raise self._bodies.timeout_error() from error
             size = len(message.get("body", b""))
             received += size
-            self._bodies.take(size, received)
+            self._bodies.reserve(size, received)
             complete = not message.get("more_body", False)
             return message
 
         try:
             await self._app(scope, receive_within_limits, send)
         finally:
-            self._bodies.give_back(received)
+            self._bodies.release(received)
 
 
 def _declared(scope: Scope) -> int:
-    """The content length the caller claims; 0 where it claims none."""
+    """Return the declared content length, or 0."""
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():
             return int(value)

@@ -1,8 +1,7 @@
-"""A connection: what a request's head may hold and how long it may take.
+"""A connection that limits the size and the duration of a request's head.
 
-uvicorn's protocol over httptools bounds neither, and says so of bytes that are
-no HTTP in plain text. Here the head has bounds, and what is refused before there
-is a request is refused in the contract's form.
+uvicorn's protocol over httptools has no such limits, and answers invalid HTTP in plain
+text. Here, a connection that is refused gets the error body of the contract.
 """
 
 from __future__ import annotations
@@ -19,30 +18,32 @@ from service.api.services import Services
 
 MAX_HEADERS = 100
 MAX_HEAD_BYTES = 64 * 1024
-"""Of a head that comes in more than one piece; the event loop reads at most 256 KiB in one."""
+"""Limit for a head that arrives in several pieces; one piece has at most 256 KiB."""
 
 
 class HeadRefusedError(Exception):
-    """A head over the limits. Raised in the parser's callbacks: it stops there."""
+    """A head over the limits. Raised in a callback of the parser, to stop it."""
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's protocol with bounds for heads. Relies on its version's inner names:
-    `pyproject.toml` bounds it, `tests/end_to_end/test_protocol_abuse.py` holds it to them.
+    """uvicorn's protocol with limits for heads.
+
+    It relies on private names of uvicorn: `pyproject.toml` pins the version, and
+    `tests/end_to_end/test_protocol_abuse.py` checks the behaviour.
     """
 
     def __init__(self, services: Services, **given: Any) -> None:
         super().__init__(**given)
         self.services = services
-        # Between the end of one request and the end of the next one's head.
+        # True between the end of a request and the end of the next head.
         self._before_head_end = True
-        # Within a head.
+        # True within a head.
         self._head_open = False
         self._head_bytes = 0
-        # Since the last bytes that came.
+        # True if body bytes have arrived since the last call of `data_received`.
         self._body_came = False
         self._head_timer: asyncio.TimerHandle | None = None
-        # No more is read: what was asked before is answered, then it is closed.
+        # Nothing more is read: pending requests are answered, then the connection closes.
         self._closing = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
@@ -62,9 +63,9 @@ class Connection(HttpToolsProtocol):
             if isinstance(error.__context__, HeadRefusedError):
                 self._refuse(431, str(error.__context__), "head_too_large")
             else:
-                self._refuse(400, f"this is not HTTP/1.1: {error}", "malformed")
+                self._refuse(400, f"not HTTP/1.1: {error}", "malformed")
         else:
-            self._after(len(data))
+            self._apply_limits(len(data))
 
     def _feed(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -73,34 +74,38 @@ class Connection(HttpToolsProtocol):
                 self.parser.feed_data(rest)
             except httptools.HttpParserUpgrade as upgrade:
                 rest = rest[upgrade.args[0] :]
-                self._decline()
+                self._decline_upgrade()
             else:
                 return
 
-    def _decline(self) -> None:
-        """Go on in HTTP/1.1 after an offer of another protocol, as Java's client makes one
-        with its first request. The parser takes what follows such a head for the other
-        protocol, a body too: it is given the head again, without the offer."""
+    def _decline_upgrade(self) -> None:
+        """Continue in HTTP/1.1 after an offer to upgrade, which Java's client makes first.
+
+        The parser would treat everything after such a head, the body included, as the
+        other protocol. It is therefore given the head again, without the offer.
+        """
         method = self.parser.get_method()
         if method == b"CONNECT":
-            raise httptools.HttpParserError("this is no proxy")
+            raise httptools.HttpParserError("this is not a proxy")
         kept = [(name, value) for name, value in self.headers if name != b"upgrade"]
         lines = b"".join(b"%s: %s\r\n" % line for line in kept)
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
         self.parser.feed_data(b"%s %s HTTP/1.1\r\n%s\r\n" % (method, self.url, lines))
 
-    def _after(self, count: int) -> None:
-        """Bounds in bytes and time for what has begun and is not complete."""
+    def _apply_limits(self, count: int) -> None:
+        """Apply the limits to an incomplete request after `count` more bytes."""
         answered = self.cycle is None or self.cycle.response_complete
         if not self._before_head_end and answered:
-            return  # the rest of a body nobody reads: it does not keep the connection alive
+            return  # the rest of an unread body must not keep the connection alive
         self._unset_keepalive_if_required()
         if self._head_open or not (self._before_head_end or self._body_came):
-            # The latter are chunks' extensions and trailers: nobody reads them here.
+            # Chunk extensions and trailers also count: nothing else reads them.
             self._head_bytes += count
             if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(431, f"the head is over {MAX_HEAD_BYTES} bytes", "head_too_large")
+                self._refuse(
+                    431, f"the head is larger than {MAX_HEAD_BYTES} bytes", "head_too_large"
+                )
                 return
         self._body_came = False
         if self._before_head_end and (self._head_open or answered):
@@ -112,31 +117,31 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         if len(self.headers) > MAX_HEADERS:
-            raise HeadRefusedError(f"there are more than {MAX_HEADERS} headers")
+            raise HeadRefusedError(f"the request has more than {MAX_HEADERS} headers")
         self._before_head_end = self._head_open = False
         self._disarm_head_timer()
         if not self.parser.should_upgrade():
-            self.begin()
+            self.handle_head()
 
-    def begin(self) -> None:
-        """A head is complete: answer the request, over ASGI."""
+    def handle_head(self) -> None:
+        """Answer the request over ASGI, now that its head is complete."""
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._body_came, self._head_bytes = True, 0
-        self.take(body)
+        self.handle_body(body)
 
-    def take(self, piece: bytes) -> None:
-        """A piece of the body has come."""
+    def handle_body(self, piece: bytes) -> None:
+        """Handle a piece of the body."""
         super().on_body(piece)
 
     def on_message_complete(self) -> None:
         self._before_head_end = True
         if not self.parser.should_upgrade():
-            self.completed()
+            self.handle_end()
 
-    def completed(self) -> None:
-        """The request is there, to its end."""
+    def handle_end(self) -> None:
+        """Handle the end of the request."""
         super().on_message_complete()
 
     def _arm_head_timer(self) -> None:
@@ -157,14 +162,14 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, status: int, message: str, code: str) -> None:
-        """Answer so and close: where the next request begins cannot be known."""
+        """Answer with an error and close: the start of the next request is unknown."""
         self._closing = True
         self._disarm_head_timer()
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             cycle.keep_alive = False
             if not cycle.more_body:
-                return  # answers go out in order, and this would be taken for another's
+                return  # responses are in order: this one would be taken for the pending one
             if cycle.response_started:
                 self.transport.close()
         if self.pipeline or self.transport.is_closing():

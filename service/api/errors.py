@@ -1,4 +1,4 @@
-"""The only table from errors to statuses, and the one form of every error body."""
+"""The table from errors to statuses, and the body of every error response."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ STATUS: dict[type[errors.NextvecError], int] = {
     StoreError: 503,
     errors.DeadlineExceeded: 504,
 }
-"""The caller's own mistakes are 4xx, the service's 5xx: alerts count on it."""
+"""A caller's mistake is 4xx and a fault of the service 5xx: alerts rely on it."""
 
 _CODES = {
     400: "malformed",
@@ -48,22 +48,21 @@ _CODES = {
 
 
 def status_of(error: errors.NextvecError) -> int:
-    """The status of the error's nearest listed class."""
+    """Return the status of the error's nearest class in `STATUS`."""
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error in the contract's form."""
+def add_handlers(app: FastAPI) -> None:
+    """Make `app` answer every error with the body of the contract."""
     app.add_exception_handler(errors.NextvecError, _nextvec_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
 
 
 def error_body(message: str, code: str, request_id: str, **details: object) -> bytes:
-    """The contract's error body.
+    """Return the error body of the contract.
 
-    A lone surrogate that came in with a caller's text is replaced: an error's own
-    path must not fail.
+    Lone surrogates from the caller's text are replaced, so that this cannot fail.
     """
     message = message.encode("utf-8", "replace").decode()
     return orjson.dumps({"error": message, "code": code, "request_id": request_id, **details})
@@ -75,7 +74,7 @@ async def _nextvec_error(request: Request, error: Exception) -> Response:
 
 
 def error_response(request: Request, error: errors.NextvecError) -> Response:
-    """The answer to a request that failed so."""
+    """Return the response to a request that failed with `error`."""
     state = request.scope["state"]
     status, content, headers = render_error(error, state)
     return Response(content, status, headers, media_type="application/json")
@@ -84,7 +83,7 @@ def error_response(request: Request, error: errors.NextvecError) -> Response:
 def render_error(
     error: errors.NextvecError, state: dict[str, object]
 ) -> tuple[int, bytes, dict[str, str]]:
-    """Status, body and headers for a request that failed so; `state` as in `context.py`."""
+    """Return status, body and headers of the response; `state` is that of `request_context`."""
     status, request_id = status_of(error), str(state["request_id"])
     if error.version is not None:
         state.update(variant=error.variant, version=error.version)
@@ -98,7 +97,7 @@ def render_error(
         details = error.details
     if status >= 500:
         logger.warning("request %s: %s: %s", request_id, error.code, error)
-    # The reserved keys come last: a detail cannot overwrite them.
+    # The reserved keys come last, so that a detail cannot overwrite them.
     return status, error_body(str(error), error.code, request_id, **details), headers
 
 
@@ -113,7 +112,7 @@ async def _validation_error(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    # The framework wraps whatever ends its own reading of a body.
+    # The framework wraps errors that end its reading of a body.
     if isinstance(error.__cause__, errors.NextvecError):
         return await _nextvec_error(request, error.__cause__)
     code = _CODES.get(error.status_code, "http_error")
@@ -122,8 +121,10 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 def internal_error_body(request_id: str) -> bytes:
-    """The body, with status 500, for what nobody foresaw; the log has the rest."""
-    return error_body("an internal error; the log has it under this id", "internal", request_id)
+    """Return the body for an unexpected exception; only the log has the details."""
+    return error_body(
+        "internal error; the log has the details under this request id", "internal", request_id
+    )
 
 
 def _response(

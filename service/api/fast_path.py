@@ -1,11 +1,9 @@
-"""Predictions on their shortest way: from the parser to the dispatch and back in one write.
+"""The fast path of predictions: from the parser to the dispatch, and back in one write.
 
-Of one more vector of a session the engine takes a fraction of a millisecond to
-two, and the framework with its middleware as much again. A request whose path is
-one of the predictions' and whose length is declared is therefore answered here,
-by the same functions and rules as over ASGI: the routes' (`call.py`), errors,
-headers, limits of bodies. Everything else, and all that is unusual, goes the
-framework's way.
+A step takes the engine between a fraction of a millisecond and two, and the framework
+with its middleware would take as long again. A prediction request with a declared length
+is therefore answered here, by the same handlers and with the same errors, headers and
+limits as over ASGI. Every other or unusual request goes through the framework.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ from service.errors import NextvecError
 logger = logging.getLogger(__name__)
 
 _PATHS = re.compile(
-    # One segment each of what a path may hold, but for "%": escapes are the framework's to read.
+    # Segments without "%": the framework decodes escapes.
     rb"/v1/predict|/v1/sessions/(?P<session>[!$&-.0-~]+)/vectors"
     rb"|/v2/models/(?P<model>[!$&-.0-~]+)(?:/versions/(?P<version>[!$&-.0-~]+))?/infer"
 )
@@ -48,53 +46,55 @@ def _route(path: bytes) -> Handler | None:
     return predict.handle_predict
 
 
-class _NobodyWaits:
-    """In place of the event a framework's request waits on."""
+class _UnusedEvent:
+    """A replacement for the event that uvicorn sets when a message arrives."""
 
     def set(self) -> None:
-        """Nothing."""
+        """Do nothing: the fast path does not wait for messages."""
 
 
 class Exchange:
-    """One request and its answer. uvicorn's protocol reads and sets the upper attributes,
-    as it does those of a request over ASGI."""
+    """One request and its response.
 
-    message_event: Final = _NobodyWaits()
+    uvicorn's protocol reads and sets the first attributes, as on its own request cycle.
+    """
 
-    def __init__(self, work: Handler, headers: list[tuple[bytes, bytes]], query: bytes) -> None:
+    message_event: Final = _UnusedEvent()
+
+    def __init__(self, handler: Handler, headers: list[tuple[bytes, bytes]], query: bytes) -> None:
         self.keep_alive = True
         self.disconnected = False
         self.more_body = True
         self.response_started = self.response_complete = False
-        self.work = work
+        self.handler = handler
         self.headers = headers
         self.query = query
         self.began = time.perf_counter()
         self.parts: list[bytes] = []
-        self.held = 0
-        self.late: asyncio.TimerHandle | None = None
+        self.held_bytes = 0
+        self.body_timer: asyncio.TimerHandle | None = None
         self.task: asyncio.Task[None] | None = None
 
 
 class FastPath(Connection):
-    """A connection whose predictions are answered without the framework."""
+    """A connection that answers predictions without the framework."""
 
-    def begin(self) -> None:
-        """A head is complete: into the lane with it, or over ASGI."""
-        work = self._work()
-        if work is None:
-            super().begin()
+    def handle_head(self) -> None:
+        """Take the fast path if the request allows it, else ASGI."""
+        handler = self._handler()
+        if handler is None:
+            super().handle_head()
             return
-        exchange = Exchange(work, self.headers, self.url.partition(b"?")[2])
+        exchange = Exchange(handler, self.headers, self.url.partition(b"?")[2])
         exchange.keep_alive = self.parser.should_keep_alive()
-        self.cycle = exchange  # type: ignore[assignment]  # as far as the protocol looks, it is one
+        self.cycle = exchange  # type: ignore[assignment]  # it has the attributes that the protocol uses
 
-    def _work(self) -> Handler | None:
-        """The route of a request that can be answered here; None for one that cannot."""
+    def _handler(self) -> Handler | None:
+        """Return the handler of a request that can be answered here, or None."""
         if self.parser.get_method() != b"POST" or self.parser.get_http_version() != "1.1":
             return None
-        # Behind an answer that is still to come, or that is not being read, requests
-        # queue and wait as the framework's do.
+        # Behind a pending response, or a caller that does not read, a request waits in
+        # the framework's queue.
         if not (self.cycle is None or self.cycle.response_complete) or self.flow.write_paused:
             return None
         lengths = [value for name, value in self.headers if name == b"content-length"]
@@ -103,54 +103,56 @@ class FastPath(Connection):
             return None
         return _route(self.url.partition(b"?")[0])
 
-    def take(self, piece: bytes) -> None:
+    def handle_body(self, piece: bytes) -> None:
         exchange = self.cycle
         if not isinstance(exchange, Exchange):
-            super().take(piece)
+            super().handle_body(piece)
             return
         if exchange.response_complete:
             return
         exchange.parts.append(piece)
-        exchange.held += len(piece)
+        exchange.held_bytes += len(piece)
         try:
-            self.services.bodies.take(len(piece), exchange.held)
+            self.services.bodies.reserve(len(piece), exchange.held_bytes)
         except NextvecError as error:
             self._fail(exchange, error)
 
-    def completed(self) -> None:
-        super().completed()
+    def handle_end(self) -> None:
+        super().handle_end()
         exchange = self.cycle
         if isinstance(exchange, Exchange) and not exchange.response_complete:
-            if exchange.late is not None:
-                exchange.late.cancel()
+            if exchange.body_timer is not None:
+                exchange.body_timer.cancel()
             exchange.task = self.loop.create_task(self._serve(exchange))
             self.tasks.add(exchange.task)
             exchange.task.add_done_callback(self.tasks.discard)
 
-    def _after(self, count: int) -> None:
-        super()._after(count)
+    def _apply_limits(self, count: int) -> None:
+        super()._apply_limits(count)
         exchange = self.cycle
-        if isinstance(exchange, Exchange) and exchange.more_body and exchange.late is None:
+        if isinstance(exchange, Exchange) and exchange.more_body and exchange.body_timer is None:
             bodies = self.services.bodies
             patience = bodies.limits.body_timeout_seconds
-            exchange.late = self.loop.call_later(patience, self._fail, exchange, bodies.late())
+            exchange.body_timer = self.loop.call_later(
+                patience, self._fail, exchange, bodies.timeout_error()
+            )
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         exchange = self.cycle
         if isinstance(exchange, Exchange):
-            if exchange.late is not None:
-                exchange.late.cancel()
+            if exchange.body_timer is not None:
+                exchange.body_timer.cancel()
             if exchange.task is not None:
-                exchange.task.cancel()  # the caller has gone
-            self._let_go(exchange)
+                exchange.task.cancel()  # the caller disconnected
+            self._release(exchange)
 
     async def _serve(self, exchange: Exchange) -> None:
         identity = request_context.request_id(exchange.headers)
         state: dict[str, object] = {"request_id": identity}
         try:
             self.services.check_accepting()
-            reply = await exchange.work(self._call(exchange, identity))
+            reply = await exchange.handler(self._call(exchange, identity))
         except NextvecError as error:
             self._answer(exchange, state, *errors.render_error(error, state))
         except asyncio.CancelledError:
@@ -166,7 +168,7 @@ class FastPath(Connection):
 
     def _call(self, exchange: Exchange, identity: str) -> HttpCall:
         parts = exchange.parts
-        # Of two headers of one name the first counts.
+        # Of several headers with one name, the first counts.
         headers = {n.decode("latin-1"): v.decode("latin-1") for n, v in reversed(exchange.headers)}
         content = parts[0] if len(parts) == 1 else b"".join(parts)
         exchange.parts = []
@@ -174,7 +176,7 @@ class FastPath(Connection):
         return HttpCall(self.services, identity, headers, query, content)
 
     def _fail(self, exchange: Exchange, error: NextvecError) -> None:
-        """Answer before the body has come whole: the rest of it is not waited for."""
+        """Answer before the body is complete, without waiting for the rest."""
         exchange.keep_alive = False
         state: dict[str, object] = {"request_id": request_context.request_id(exchange.headers)}
         self._answer(exchange, state, *errors.render_error(error, state))
@@ -188,7 +190,7 @@ class FastPath(Connection):
         headers: Mapping[str, str],
         media_type: str = JSON_TYPE,
     ) -> None:
-        self._let_go(exchange)
+        self._release(exchange)
         if exchange.disconnected or self.transport.is_closing():
             return
         exchange.response_started = exchange.response_complete = True
@@ -207,6 +209,6 @@ class FastPath(Connection):
             self.transport.close()
         self.on_response_complete()
 
-    def _let_go(self, exchange: Exchange) -> None:
-        self.services.bodies.give_back(exchange.held)
-        exchange.held, exchange.parts = 0, []
+    def _release(self, exchange: Exchange) -> None:
+        self.services.bodies.release(exchange.held_bytes)
+        exchange.held_bytes, exchange.parts = 0, []

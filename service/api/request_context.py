@@ -1,4 +1,4 @@
-"""What every answer carries: an id, whose variant answered, and where time went."""
+"""Headers of every response: request id, variant, version and timings."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from service.api.errors import internal_error_body
 
 logger = logging.getLogger(__name__)
 
-# To tell requests apart, not to keep a secret: no system call for each.
-_draw = Random().getrandbits  # noqa: S311  as said
+# Ids are not secrets: a pseudo-random generator saves a system call per request.
+_draw = Random().getrandbits  # noqa: S311  see above
 
 _USABLE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}\Z")
 
 
 class RequestContextMiddleware:
-    """ASGI middleware: sets `scope["state"]["request_id"]`, adds the headers.
+    """ASGI middleware that sets `scope["state"]["request_id"]` and adds the headers.
 
-    A route notes `variant`, `version`, `queue` and `inference` (seconds) in
-    `scope["state"]`; whatever it noted is sent, on an error answer too.
+    A route stores `variant`, `version`, `queue` and `inference` (seconds) in
+    `scope["state"]`; those that are present are sent, on error responses too.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -55,8 +55,8 @@ class RequestContextMiddleware:
         try:
             await self._app(scope, receive, send_with_headers)
         except Exception:
-            # Here rather than in the framework, whose last resort lies outside of
-            # this and would answer without the id that it tells people to look for.
+            # Handled here because the framework's own handler is outside of this
+            # middleware and would answer without the request id.
             if started:
                 raise
             logger.exception("request %s failed", state["request_id"])
@@ -66,7 +66,7 @@ class RequestContextMiddleware:
 
 
 def request_id(given: Iterable[tuple[bytes, bytes]]) -> str:
-    """The caller's own, if the request's headers bring one that can be used; else a new one."""
+    """Return the caller's `X-Request-Id` if it is valid, else a new id."""
     for name, value in given:
         if name == b"x-request-id" and _USABLE_ID.match(value):
             return value.decode("ascii")
@@ -74,7 +74,7 @@ def request_id(given: Iterable[tuple[bytes, bytes]]) -> str:
 
 
 def headers(state: Mapping[str, Any], total: float) -> list[tuple[bytes, bytes]]:
-    """Those of an answer that took `total` seconds; see `RequestContextMiddleware`."""
+    """Return the headers of a response that took `total` seconds."""
     found = [(b"x-request-id", state["request_id"].encode("ascii"))]
     timing = b"total;dur=%.3f" % (total * 1000)
     if state.get("variant") is not None:

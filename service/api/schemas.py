@@ -1,4 +1,4 @@
-"""BodyBudget as the OpenAPI page shows them. Vectors are parsed by `body.py`, not by these."""
+"""Schemas of the OpenAPI page. Vectors are not parsed by these but in `codecs.vectors`."""
 
 from __future__ import annotations
 
@@ -11,42 +11,46 @@ from service.types import Variant
 
 
 class ErrorBody(BaseModel):
-    """Every answer that is not a success."""
+    """The body of every error response."""
 
-    error: str = Field(description="what is wrong, and what to do")
-    code: str = Field(description="stable, for programs")
+    error: str = Field(description="What is wrong, and what to do.")
+    code: str = Field(description="Stable identifier for programs.")
     request_id: str
 
 
 class SessionView(BaseModel):
-    """A session, from outside."""
+    """The public state of a session."""
 
     id: str
-    length: int = Field(description="vectors appended so far: the next append's position")
+    length: int = Field(
+        description="Vectors appended so far, which is the position of the next append."
+    )
     variant: Variant | None = Field(
-        description="whose version advanced it last; null for one outside the split"
+        description="Variant that advanced it last; null for a version outside the split."
     )
     version: str
-    bytes: int = Field(description="memory it takes on the server")
+    bytes: int = Field(description="Memory of the session on the server.")
 
 
 class StartRequest(BaseModel):
-    """A rollout to be started."""
+    """The body of a request that starts a rollout."""
 
     model_config = ConfigDict(extra="forbid")
 
     canary: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="a version of the repository"
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="A version in the repository."
     )
-    plan: RolloutPlan | None = Field(None, description="the service's own where it is left out")
+    plan: RolloutPlan | None = Field(
+        None, description="Plan of the rollout; the service's own plan if omitted."
+    )
     reason: str = Field("", max_length=1000)
     override_gate: bool = Field(
-        default=False, description="though the plan's gate is missed: an approver, with a reason"
+        default=False, description="Start despite a failed gate (approver role; requires a reason)."
     )
 
 
 class VerbRequest(BaseModel):
-    """Why a person did it; kept in the audit log."""
+    """The body of any other change; the audit log keeps the reason."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -54,15 +58,15 @@ class VerbRequest(BaseModel):
 
 
 ERRORS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": ErrorBody, "description": "The caller's mistake"},
-    "5XX": {"model": ErrorBody, "description": "The service's"},
+    "4XX": {"model": ErrorBody, "description": "The request is wrong."},
+    "5XX": {"model": ErrorBody, "description": "The service failed."},
 }
 
 _VECTOR = {"type": "array", "items": {"type": "number"}}
 
 VECTOR_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The predicted vector, of unit length",
+        "description": "The predicted vector, of unit length.",
         "content": {
             "application/json": {
                 "schema": {
@@ -83,7 +87,7 @@ VECTOR_ANSWER: dict[int | str, dict[str, Any]] = {
 
 
 def vectors_body(field: str, others: dict[str, Any]) -> dict[str, Any]:
-    """The OpenAPI request body of a route that takes vectors in `field`."""
+    """Return the OpenAPI request body of a route that reads vectors from `field`."""
     schema = {
         "type": "object",
         "required": [field],
@@ -98,7 +102,7 @@ def vectors_body(field: str, others: dict[str, Any]) -> dict[str, Any]:
                     "schema": {
                         "type": "string",
                         "format": "binary",
-                        "description": "little-endian float32, row after row",
+                        "description": "Little-endian float32, one row after the other.",
                     }
                 },
             },
@@ -111,7 +115,7 @@ FEEDBACK: dict[str, Any] = {
         {
             "name": "request_id",
             "in": "query",
-            "description": "with raw float32 only; JSON has it in the body",
+            "description": "For raw float32 only; JSON has it in the body.",
             "schema": {"type": "string"},
         }
     ],
@@ -129,7 +133,7 @@ FEEDBACK: dict[str, Any] = {
                 "schema": {
                     "type": "string",
                     "format": "binary",
-                    "description": "one vector as little-endian float32",
+                    "description": "One vector as little-endian float32.",
                 }
             },
         },
@@ -145,8 +149,8 @@ VERSION_IN_PATH: dict[str, Any] = {
 INFER: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "The protocol's JSON; with Inference-Header-Content-Length, followed by "
-        "binary tensors",
+        "description": "The protocol's JSON. With Inference-Header-Content-Length, binary tensors "
+        "follow it.",
         "content": {
             "application/json": {
                 "schema": {

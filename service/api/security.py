@@ -1,4 +1,4 @@
-"""Bearer tokens and what their roles allow."""
+"""Bearer tokens and their roles."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from service.settings import AdminSettings
 
 
 class Role(IntEnum):
-    """Each includes the ones before it."""
+    """The role of a token. Each role includes the ones before it."""
 
     VIEWER = 1
     OPERATOR = 2
@@ -23,14 +23,14 @@ class Role(IntEnum):
 
 
 def role_of(token: str, admin: AdminSettings) -> Role | None:
-    """The highest role that was given this token."""
+    """Return the highest role with this token, or None."""
     found = None
     for role, secret in (
         (Role.VIEWER, admin.viewer_token),
         (Role.OPERATOR, admin.operator_token),
         (Role.APPROVER, admin.approver_token),
     ):
-        # Compared in constant time: the answer's time must not tell a prefix.
+        # Compared in constant time, so that response times do not reveal a prefix.
         if secret is not None and hmac.compare_digest(
             token.encode(), secret.get_secret_value().encode()
         ):
@@ -39,10 +39,10 @@ def role_of(token: str, admin: AdminSettings) -> Role | None:
 
 
 def requires(needed: Role) -> Callable[[Request, LiveServices], Awaitable[Role]]:
-    """A dependency that lets `needed` and higher roles through and returns the caller's.
+    """Return a dependency that admits `needed` and higher roles and returns the caller's role.
 
-    It raises `Unauthorized` for no token or an unknown one, `Forbidden` for a
-    role that is too low.
+    It raises `Unauthorized` for a missing or unknown token, and `Forbidden` for a role
+    that is too low.
     """
 
     async def check(request: Request, services: LiveServices) -> Role:
@@ -52,9 +52,11 @@ def requires(needed: Role) -> Callable[[Request, LiveServices], Awaitable[Role]]
             raise Unauthorized("send Authorization: Bearer <token>")
         role = role_of(token, services.settings.admin)
         if role is None:
-            raise Unauthorized("nobody was given this token")
+            raise Unauthorized("this token is unknown")
         if role < needed:
-            raise Forbidden(f"this needs the role {needed.name.lower()}, not {role.name.lower()}")
+            raise Forbidden(
+                f"this requires the role {needed.name.lower()}, not {role.name.lower()}"
+            )
         return role
 
     return check

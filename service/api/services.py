@@ -1,4 +1,4 @@
-"""What the routes work with, composed in `app.py` and handed over on `app.state`."""
+"""The objects that routes use, composed in `app.py` and stored on `app.state`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ from service.settings import Settings
 
 @dataclass
 class Services:
-    """One service's collaborators. `accepting` is false before warm-up and while draining;
-    `parsing` is held for a body whose parsing may take much memory."""
+    """The parts of one service.
+
+    `accepting` is false before warm-up and while draining. `parsing` is the lock for
+    bodies whose parsing may need much memory.
+    """
 
     settings: Settings
     metrics: Metrics
@@ -33,25 +36,25 @@ class Services:
     parsing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def check_accepting(self) -> None:
-        """Raise `NotReady` while it is not."""
+        """Raise `NotReady` before warm-up and while draining."""
         if not self.accepting:
-            raise NotReady("starting up or draining: ask /v2/health/ready")
+            raise NotReady("the service is starting up or draining: wait for /v2/health/ready")
 
 
 def services(request: Request) -> Services:
-    """For routes that answer at any time."""
+    """Return the services, for routes that answer at any time."""
     found: Services = request.app.state.services
     return found
 
 
 def accepting_services(request: Request) -> Services:
-    """For routes that need versions loaded. Raises `NotReady`."""
+    """Return the services, for routes that need loaded versions. Raises `NotReady`."""
     found = services(request)
     found.check_accepting()
     return found
 
 
-# Coroutines, though they await nothing: the framework runs plain functions in a thread.
+# Coroutines, because the framework would run plain functions in a thread.
 async def _live(request: Request) -> Services:
     return services(request)
 

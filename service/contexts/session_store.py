@@ -18,7 +18,7 @@ MAX_USERS = 32
 so more of them would only hold memory."""
 
 
-class Begin(Enum):
+class SessionStart(Enum):
     """Whether an append may begin a session."""
 
     IF_UNKNOWN = "begin an unknown session; an evicted one only at position 0"
@@ -77,7 +77,7 @@ class SessionStore:
         raise _unknown(session_id)
 
     def use(
-        self, session_id: str, position: int | None, begin: Begin = Begin.IF_UNKNOWN
+        self, session_id: str, position: int | None, begin: SessionStart = SessionStart.IF_UNKNOWN
     ) -> SessionLease:
         """Lock the session for one append, in order of arrival; use it with `async with`.
 
@@ -108,7 +108,7 @@ class SessionStore:
             if session.length:
                 self._sessions.pop(session_id)
 
-    def acquire(self, session_id: str, position: int | None, begin: Begin) -> Session:
+    def acquire(self, session_id: str, position: int | None, begin: SessionStart) -> Session:
         """Count one more user of the session. For `SessionLease`."""
         session = self._find(session_id, position, begin)
         if session.users >= MAX_USERS:
@@ -118,13 +118,13 @@ class SessionStore:
         session.users += 1
         return session
 
-    def check(self, session: Session, begin: Begin) -> None:
+    def check(self, session: Session, begin: SessionStart) -> None:
         """Raise `NotFound` if the session ended while the append waited. For `SessionLease`."""
         if session.length and self._sessions.get(session.id) is not session:
             raise NotFound(
                 f"session {session.id!r} was deleted in the meantime", code="session_not_found"
             )
-        if begin is Begin.NEVER and not session.length:
+        if begin is SessionStart.NEVER and not session.length:
             # The append that should have begun it failed, or another one has ended it.
             raise _unknown(session.id)
 
@@ -134,16 +134,16 @@ class SessionStore:
         if session.users == 0 and self._new.get(session.id) is session:
             del self._new[session.id]
 
-    def _find(self, session_id: str, position: int | None, begin: Begin) -> Session:
+    def _find(self, session_id: str, position: int | None, begin: SessionStart) -> Session:
         if session_id in self._new:
             return self._new[session_id]
         try:
             return self.get(session_id)
         except Gone:
-            if position != 0 and begin is not Begin.RESTART:
+            if position != 0 and begin is not SessionStart.RESTART:
                 raise
         except NotFound:
-            if position or begin is Begin.NEVER:
+            if position or begin is SessionStart.NEVER:
                 raise
         history = History(self._history_vectors, self._dim, compact=self._compact)
         session = Session(session_id, history)
@@ -167,7 +167,7 @@ class SessionLease:
     """
 
     def __init__(
-        self, store: SessionStore, session_id: str, position: int | None, begin: Begin
+        self, store: SessionStore, session_id: str, position: int | None, begin: SessionStart
     ) -> None:
         self._store = store
         self._session_id = session_id

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from service.clock import Clock
 from service.contexts.prefix_cache import PrefixCache
 from service.contexts.session import Session
-from service.contexts.session_store import Begin, SessionStore
+from service.contexts.session_store import SessionStart, SessionStore
 from service.errors import NotFound
 from service.inference.registry import Registry
 from service.inference.scheduling.job import EngineResult
@@ -98,7 +98,7 @@ class Dispatch:
         options: RequestOptions,
         *,
         position: int | None = None,
-        begin: Begin = Begin.IF_UNKNOWN,
+        begin: SessionStart = SessionStart.IF_UNKNOWN,
         end: bool = False,
     ) -> Prediction:
         """Append `vectors` `[k, dim]` to the session and predict the vector after them.
@@ -115,7 +115,7 @@ class Dispatch:
         began = self._clock.monotonic()
         decision = self._router.decide(options, session_id)
         mode = _append_mode(1, vectors)
-        restart = begin is Begin.RESTART
+        restart = begin is SessionStart.RESTART
         try:
             validate_vectors(vectors, decision.loaded.manifest.dimensions.dim, self._max_rows)
             async with (

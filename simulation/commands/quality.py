@@ -58,10 +58,10 @@ def run(options: SimulateOptions, plan: RolloutPlan) -> None:
         "session length": f"{options.session_length:g}, {options.session_lengths.value}",
         "predictions/s": options.rate,
         "weight": f"{first_weight(plan):g} % held",
-        "look every, s": options.interval,
+        "analysis interval, s": options.interval,
         "horizon, s": options.horizon,
         "alpha": plan.alpha,
-        "must be kept": quality_guardrail(plan).config.kept,
+        "least share of Hit@5 kept": quality_guardrail(plan).config.kept,
         "rollouts": options.rollouts,
         "seed": options.seed,
     }

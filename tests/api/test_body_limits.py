@@ -1,4 +1,4 @@
-"""BodyBudget that are too large or never end, on every route alike."""
+"""Bodies that are too large or never end, on every route."""
 
 from __future__ import annotations
 

@@ -163,8 +163,8 @@ def _write_pickled_code(path: Path) -> None:
 @pytest.mark.parametrize(
     ("write", "says"),
     [
-        (_write_list, "is a dict with 'model_state_dict'"),
-        (_write_bare_tensors, "is a dict with 'model_state_dict'"),
+        (_write_list, "must be a dict with 'model_state_dict'"),
+        (_write_bare_tensors, "must be a dict with 'model_state_dict'"),
         (_write_a_number_among_the_tensors, rf"model_state_dict\['{KEY}'\] is not a tensor"),
         (_write_sparse, f"{KEY} is not a dense tensor of floats"),
         (_write_truncated, "not a readable .pt file"),

@@ -73,14 +73,14 @@ def test_predictions_are_given_where_they_are_asked_for(
 
 
 def test_untrained_it_can_be_the_rule(vectors: torch.Tensor) -> None:
-    """With one mean that counts and the whole basis it is the decayed centred mean."""
+    """With one mean and the whole basis it is the decayed centred mean."""
     model = DecayedMeans([0.7], DIM).eval()
     stream = vectors[:20, 0].numpy()
     with torch.no_grad():
         model.centre.copy_(torch.full((DIM,), 0.01))
         model.scale.copy_(torch.tensor([0.0, 1.0]))
         predicted, _ = model.predict(torch.from_numpy(stream[:, None]))
-    rule = baselines.decayed(0.7, np.full(DIM, 0.01, np.float32))
+    rule = baselines.decayed_mean(0.7, np.full(DIM, 0.01, np.float32))
     expected = rule.predict(np.concatenate([stream, stream[:1]]), np.array([20]))
     np.testing.assert_allclose(expected, predicted.numpy(), atol=1e-6)
 
@@ -135,7 +135,7 @@ def test_a_checkpoint_says_its_architecture(means: DecayedMeans, tmp_path: Path)
 def test_a_wrong_tensor_is_refused(
     means: DecayedMeans, tmp_path: Path, change: dict[str, torch.Tensor], says: str
 ) -> None:
-    """By its name."""
+    """The message names it."""
     path = tmp_path / "wrong.safetensors"
     tensors = {key: value.contiguous() for key, value in {**means.state_dict(), **change}.items()}
     save_file(tensors, path, metadata={"architecture": "decayed-means"})

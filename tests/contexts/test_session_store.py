@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from service.contexts.session_store import Begin, SessionStore
+from service.contexts.session_store import SessionStart, SessionStore
 from service.errors import Gone, NotFound
 from tests.support.fakes import DIM, FakeClock, unit_vectors
 
@@ -116,12 +116,12 @@ async def test_a_deleted_session_is_forgotten():
 @pytest.mark.parametrize(
     ("begin", "there", "expected"),
     [
-        (Begin.IF_UNKNOWN, False, 0),
-        (Begin.IF_UNKNOWN, True, 3),
-        (Begin.RESTART, False, 0),
-        (Begin.RESTART, True, 3),
-        (Begin.NEVER, False, NotFound),
-        (Begin.NEVER, True, 3),
+        (SessionStart.IF_UNKNOWN, False, 0),
+        (SessionStart.IF_UNKNOWN, True, 3),
+        (SessionStart.RESTART, False, 0),
+        (SessionStart.RESTART, True, 3),
+        (SessionStart.NEVER, False, NotFound),
+        (SessionStart.NEVER, True, 3),
     ],
 )
 async def test_begin_decides_whether_an_append_may_begin_a_session(begin, there, expected):
@@ -146,7 +146,7 @@ async def test_an_evicted_session_can_restart():
     clock.advance(61)
     with pytest.raises(Gone):
         store.get("a")
-    async with store.use("a", None, Begin.RESTART) as session:
+    async with store.use("a", None, SessionStart.RESTART) as session:
         assert session.length == 0
 
 
@@ -162,7 +162,7 @@ async def test_an_append_that_waited_for_the_end_of_a_session_finds_it_empty():
             return length
 
     async with store.use("a", None) as session:
-        waiting = [asyncio.create_task(wait(b)) for b in (Begin.NEVER, Begin.RESTART)]
+        waiting = [asyncio.create_task(wait(b)) for b in (SessionStart.NEVER, SessionStart.RESTART)]
         await asyncio.sleep(0)
         store.forget(session)
     late, restarted = await asyncio.gather(*waiting, return_exceptions=True)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from corpus_fakes import small, small_file
+from tests.support.corpus_fakes import small, small_file
 
 __all__ = ["small", "small_file"]

@@ -74,7 +74,7 @@ def test_a_failed_gate_holds_the_canary_until_overridden(evaluated_models, tmp_p
         refused = start(server)
         assert refused.returncode != 0
         for said in (
-            "99 % wanted",
+            "99 % required",
             "by the paired interval",
             "60 candidates",
             "ms at P95 over 500 steps",

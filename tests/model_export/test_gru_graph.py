@@ -65,7 +65,7 @@ def test_a_short_row_answers_at_its_own_end_and_padding_is_not_read(
 
 
 def test_a_row_does_not_depend_on_its_batch(engine: Engine) -> None:
-    """Alone or among seven others, the answer is the same."""
+    """A row's prediction does not depend on the rest of the batch."""
     rng = np.random.default_rng(3)
     vectors, state = walk(rng, 12, 8), _random_state(rng, 8)
     together, _ = engine.run(vectors, _lengths(*[12] * 8), state)
@@ -88,7 +88,7 @@ def test_pieces_on_a_kept_state_equal_one_pass(engine: Engine) -> None:
 
 
 def test_answers_are_unit_vectors(engine: Engine) -> None:
-    """Also for input that is not, and for a zero vector."""
+    """Even for input of another length, and for a zero vector."""
     vectors = 5 * walk(np.random.default_rng(5), 4, 2)
     vectors[:, 1] = 0
     answer, _ = engine.run(vectors, _lengths(4, 4), np.zeros((LAYERS, 2, HIDDEN), np.float32))
@@ -150,7 +150,7 @@ def test_constants_are_folded(graph_bytes: bytes) -> None:
 def test_the_same_weights_give_the_same_bytes(
     model: MemoryAugmentedGRU, graph_bytes: bytes
 ) -> None:
-    """So that a digest stands for a checkpoint."""
+    """A digest identifies a checkpoint."""
     again = gru_graph.serialise(gru_graph.build(model))
     assert hashlib.sha256(graph_bytes).hexdigest() == hashlib.sha256(again).hexdigest()
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
-from service.contexts.session_store import Begin, SessionStore
+from service.contexts.session_store import SessionStart, SessionStore
 from service.errors import Conflict, EngineFault, Invalid, NotFound
 from service.inference.registry import LoadedVersion
 from service.inference.scheduling.scheduler import Scheduler
@@ -20,8 +20,6 @@ from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.settings import LimitSettings
 from service.types import Variant
 from tests.support.fakes import DIM, FakeClock, FakeEngine, fault, manifest_of, unit_vectors
-
-pytestmark = pytest.mark.anyio
 
 ALL_STABLE = TrafficSplit("phase-2", "phase-3", 0, "salt")
 ALL_CANARY = TrafficSplit("phase-2", "phase-3", 10_000, "salt")
@@ -179,7 +177,7 @@ async def test_a_repeat_is_no_evidence_and_runs_nothing():
         assert world.registry.engines["phase-3"].batches == []
 
 
-@pytest.mark.parametrize("begin", [Begin.IF_UNKNOWN, Begin.RESTART])
+@pytest.mark.parametrize("begin", [SessionStart.IF_UNKNOWN, SessionStart.RESTART])
 async def test_a_failed_append_leaves_the_session_unchanged(begin):
     async with new_world() as world:
         await world.append(unit_vectors(2))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
 from tests.support.sources import files, text
 
 THIS = Path("tests/project/test_texts.py")
@@ -36,12 +34,10 @@ def test_the_search_finds_what_it_looks_for():
     assert not HOSTS_AND_PATHS.search("tests/work/main and ./root/x")
 
 
-@pytest.mark.xfail(strict=False, reason="texts are being rewritten")
 def test_code_and_documents_are_in_plain_english():
     assert [] == found(HABITS, [*files()])
 
 
-@pytest.mark.xfail(strict=False, reason="texts are being rewritten")
 def test_no_file_names_a_registry_or_a_path_of_one_machine():
     assert [] == found(HOSTS_AND_PATHS, [*files()])
 

@@ -21,7 +21,7 @@ def test_a_lognormal_has_its_median_and_percentile():
 
 
 def test_a_report_becomes_the_lognormal_through_its_percentiles(tmp_path):
-    """Of stable, in the version that most requests reached."""
+    """Through stable's row with the most requests."""
     rows = [
         {"variant": "canary", "count": 900, "p50": 9.0, "p95": 9.9},
         {"variant": "stable", "count": 5, "p50": 1.0, "p95": 2.0},
@@ -67,13 +67,13 @@ def test_the_histogram_of_metrics_is_taken_as_it_is(tmp_path):
         (metrics_text(3).decode(), "12 stable requests"),
     ],
 )
-def test_what_is_no_latency_is_refused(tmp_path, text, expected):
+def test_a_file_without_latencies_is_refused(tmp_path, text, expected):
     path = tmp_path / "given"
     path.write_text(text)
     with pytest.raises(LatencyError, match=expected):
         load(path)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(LatencyError, match="report\\.json, or a copy of /metrics"):
         load(tmp_path / "none")

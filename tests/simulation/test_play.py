@@ -30,7 +30,7 @@ QUICK = RolloutPlan.model_validate(
 )
 
 
-def played(plan=ONE, *, hold=True, seed=1, **how):
+def simulate(plan=ONE, *, hold=True, seed=1, **how):
     scenario = Scenario(LATENCY, **how)
     rng = np.random.default_rng(seed)
     return asyncio.run(play(scenario, SimulatedTraffic.of(scenario), plan, rng, hold=hold))
@@ -45,7 +45,7 @@ def test_traffic_is_the_distribution_at_the_rate():
     assert 18.0 == pytest.approx(traffic.canary[0][: middle + 1].sum(), rel=0.2)
 
 
-def test_what_passes_the_deadline_is_a_fault():
+def test_a_request_beyond_the_deadline_is_a_fault():
     traffic = SimulatedTraffic.of(Scenario(LognormalLatency(1000.0, 0.5)))
     assert 50.0 == pytest.approx(traffic.stable[0][-1])
 
@@ -67,48 +67,48 @@ def test_the_counters_draw_both_arms_by_weight():
 
 def test_an_identical_canary_goes_through_the_plan_to_promotion():
     """Approvals are given at once; the step at 100 % has nothing to pass."""
-    found = played(QUICK, hold=False)
+    found = simulate(QUICK, hold=False)
     assert RolloutEnding.PROMOTED is found.ending
     assert 2 == len(found.passes)
     assert found.delay is None
     assert 75 + 30 * 3 < found.at < 3600
 
 
-def test_held_weights_are_never_left():
-    """The pass is noted, the guardrails go on."""
-    found = played()
+def test_a_held_weight_is_never_left():
+    """The pass is noted, and the guardrails are still evaluated."""
+    found = simulate()
     assert (RolloutEnding.UNDECIDED, 3600.0) == (found.ending, found.at)
     assert len(found.passes) == 1
     assert found.passes[0] is not None
 
 
 def test_a_slow_canary_is_rolled_back_by_the_services_own_verdict():
-    """The warm-up is not judged, and the settling is part of it: 60 s, then two looks."""
-    found = played(ratio=5.0)
+    """The warm-up, which includes the settling, is not judged: 60 s, then two analysis runs."""
+    found = simulate(ratio=5.0)
     assert RolloutEnding.ROLLED_BACK is found.ending
     assert 60 <= found.judged_from < 90
     assert 30.0 == pytest.approx(found.delay)
     assert (None,) == found.passes
 
 
-def test_faults_are_judged_from_the_first_look():
-    found = played(error_rate=0.5)
+def test_faults_are_judged_from_the_first_analysis():
+    found = simulate(error_rate=0.5)
     assert RolloutEnding.ROLLED_BACK is found.ending
     assert 0 == found.judged_from, "the counters are read before the canary's first request"
     assert found.delay <= 30
 
 
-def test_a_slow_device_is_found_by_stables_own_past():
+def test_a_slow_device_is_found_by_stables_past():
     """Both arms are four times as slow with the canary as before it."""
-    assert RolloutEnding.ROLLED_BACK is played(slowdown=4.0).ending
-    assert RolloutEnding.UNDECIDED is played(slowdown=2.0).ending
+    assert RolloutEnding.ROLLED_BACK is simulate(slowdown=4.0).ending
+    assert RolloutEnding.UNDECIDED is simulate(slowdown=2.0).ending
 
 
-def test_a_short_stall_of_the_canary_is_forgiven():
-    assert RolloutEnding.UNDECIDED is played(stall=4.0).ending
+def test_a_short_stall_of_the_canary_is_tolerated():
+    assert RolloutEnding.UNDECIDED is simulate(stall=4.0).ending
 
 
-def test_who_arrives_in_a_stall_waits_for_its_end():
+def test_a_request_in_a_stall_waits_for_its_end():
     traffic = SimulatedTraffic.of(Scenario(LATENCY, stall=10.0))
     assert 1.0 == pytest.approx(traffic.stalled.sum())
     waits = traffic.stalled[:-2].cumsum()
@@ -122,7 +122,7 @@ def test_who_arrives_in_a_stall_waits_for_its_end():
 
 
 def test_the_same_seed_is_the_same_rollout():
-    assert played(ratio=1.5, seed=7) == played(ratio=1.5, seed=7)
+    assert simulate(ratio=1.5, seed=7) == simulate(ratio=1.5, seed=7)
 
 
 def test_the_simulator_and_the_service_decide_with_the_same_functions():

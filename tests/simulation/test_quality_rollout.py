@@ -1,4 +1,4 @@
-"""How often the quality guardrail is right, by simulation through the very same code.
+"""How often the quality guardrail is right, simulated with the service's own code.
 
 Sessions whose predictions resemble each other; fixed seeds. The bounds leave room for
 chance, as an error rate of 1 % may show one rollback in forty.
@@ -38,7 +38,7 @@ def rolled_back(sessions, count, seed, **how):
 )
 @pytest.mark.parametrize("ratio", [1.0, 0.8])
 def test_a_canary_that_complies_is_not_rolled_back(sessions, ratio):
-    """0.8 of stable's Hit@5 is just what must be kept."""
+    """0.8 of stable's Hit@5 is exactly what must be kept."""
     assert len(rolled_back(replace(sessions, ratio=ratio), 40, 1)) <= 1
 
 
@@ -49,26 +49,26 @@ def test_a_canary_with_half_the_hits_is_found_within_2000_predictions(lengths):
     assert sorted(p.predictions for p in found)[20] < 2000
 
 
-def test_predictions_taken_for_independent_would_roll_back_healthy_canaries():
-    """Which is why a key counts once: identical arms, sessions that resemble themselves."""
+def test_predictions_treated_as_independent_would_roll_back_healthy_canaries():
+    """This is why a key counts once. The arms are identical."""
     sessions = replace(SHORT, length=400.0, spread=0.3)
     assert len(rolled_back(sessions, 20, 3, by_key=False)) >= 3
     assert not rolled_back(sessions, 20, 3)
 
 
 def test_an_identical_canary_passes():
-    played = simulate_quality_rollouts(replace(SHORT, length=10.0), PLAN, 20, (4,))
-    assert sum(p.passed is not None for p in played) >= 19
+    rollouts = simulate_quality_rollouts(replace(SHORT, length=10.0), PLAN, 20, (4,))
+    assert sum(p.passed is not None for p in rollouts) >= 19
 
 
-def test_a_plan_without_the_guardrail_cannot_be_played():
+def test_a_plan_without_the_guardrail_cannot_be_simulated():
     off = RolloutPlan.model_validate({"guardrails": {"quality": {"enabled": False}}})
     with pytest.raises(ValueError, match="turns the guardrail quality off"):
         simulate_quality(SHORT, off, np.random.default_rng(0))
 
 
 def test_the_command_prints_a_row_for_each_ratio(tmp_path, capsys):
-    """The same rollouts for the same seed, in a table and as JSON."""
+    """The same seed gives the same rollouts, as a table and as JSON."""
     options = ["--rollouts", "3", "--horizon", "600", "--processes", "1", "--compare"]
     options += ["--hit-ratio", "1", "--hit-ratio", "0.4", "--session-length", "10"]
     texts = []
@@ -92,6 +92,6 @@ def test_the_command_prints_a_row_for_each_ratio(tmp_path, capsys):
         (["--session-length", "0.5"], "--session-length"),
     ],
 )
-def test_a_command_that_makes_no_sense_says_so(options, says):
+def test_invalid_options_are_refused(options, says):
     with pytest.raises(SystemExit, match=says):
         main(["simulate", "--quality", *options])

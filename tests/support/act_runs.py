@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from loadtest.demo.run import ActRun
 from loadtest.demo.scenario import ACTS
-from loadtest.report.request_log import RequestLog
+from loadtest.generator.request_log import RequestLog
 from loadtest.rollout_client import parse_sample
 from tests.support.rollout_status import status
 

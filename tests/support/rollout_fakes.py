@@ -52,7 +52,7 @@ SHADOWED = RolloutPlan.model_validate(
 
 
 def judgement(outcome: VerdictOutcome, canary: int = 1000, stable: int = 1000) -> Assessment:
-    return Assessment(outcome, f"latency {outcome}: as told", "latency", canary, stable)
+    return Assessment(outcome, f"latency {outcome}: fixed by the test", "latency", canary, stable)
 
 
 def bucket_counts(seconds: Sequence[float], faults: int = 0) -> Counts:
@@ -164,10 +164,10 @@ class FlakyStore(SqliteRolloutStore):
 
     full = False
 
-    def save(self, record, audit=(), answers=()):
+    def save(self, record, audit=(), responses=()):
         if self.full:
             raise StoreError("the disk is full")
-        super().save(record, audit, answers)
+        super().save(record, audit, responses)
 
 
 class World:
@@ -211,7 +211,7 @@ class World:
         self.controller = self._boot()
         await self.controller.start()
 
-    async def look(self, seconds: float = 5.0) -> dict:
+    async def tick(self, seconds: float = 5.0) -> dict:
         self.clock.now += seconds
         await self.controller.tick()
         return self.controller.status()
@@ -221,22 +221,22 @@ class World:
         await self.controller.start()
         await self.controller.changes.start("phase-3", None, "operator", "try it")
         await self.controller.prepared()
-        await self.look()
+        await self.tick()
         for _ in range(4):
             self.evidence.serve([0.1] * 95 + [0.2] * 5, [0.1] * 19 + [0.2])
-            await self.look()
+            await self.tick()
         assert self.controller.status()["phase"] == "Progressing"
 
-    async def healthy_looks(self, count: int) -> dict:
+    async def healthy_ticks(self, count: int) -> dict:
         for _ in range(count):
             self.evidence.serve([0.1] * 190 + [0.2] * 10, [0.1] * 200)
-            await self.look()
+            await self.tick()
         return self.controller.status()
 
-    async def slow_looks(self, count: int) -> dict:
+    async def slow_ticks(self, count: int) -> dict:
         for _ in range(count):
             self.evidence.serve([0.1] * 190 + [0.2] * 10, [0.4] * 50)
-            await self.look()
+            await self.tick()
         return self.controller.status()
 
     @property

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import torch
-from corpus_fakes import small, small_file
+
+from tests.support.corpus_fakes import small, small_file
 
 __all__ = ["small", "small_file"]
 

@@ -29,13 +29,13 @@ def _unit(*rows: tuple[float, float]) -> np.ndarray:
 def test_a_rule_weighs_what_came_before(
     weights: tuple[float, ...], expected: list[tuple[float, float]]
 ) -> None:
-    """The nearest first, as far back as there is anything."""
+    """The nearest vector first; the sum stops at the start of the stream."""
     predicted = BaselineRule("rule", weights).predict(STREAM, TARGETS)
     np.testing.assert_allclose(predicted, _unit(*expected), atol=1e-6)
 
 
 def test_a_rule_never_sees_its_target() -> None:
-    """Nor what comes after it."""
+    """Nor does it read what comes after it."""
     changed = STREAM.copy()
     changed[2:] = [0, -1]
     rule = BaselineRule("rule", (1.0, 0.7, 0.3))
@@ -51,7 +51,7 @@ def test_the_centre_is_taken_out() -> None:
 
 
 def test_nothing_to_go_by_gives_zeros_not_nan() -> None:
-    """A vector that is the centre itself says nothing."""
+    """A vector equal to the centre contributes nothing."""
     rule = BaselineRule("rule", (1.0,), np.array([1, 0], np.float32))
     assert [[0.0, 0.0]] == rule.predict(STREAM, np.array([1])).tolist()
 
@@ -61,7 +61,7 @@ def _normalised(array: np.ndarray) -> np.ndarray:
 
 
 def test_the_decay_fits_the_training_stream() -> None:
-    """Noise about a theme wants a long memory; a stream that turns evenly, a short one."""
+    """Noise around a topic favours a slow decay; a stream that turns evenly, a fast one."""
     rng = np.random.default_rng(0)
     themes = np.repeat(rng.standard_normal((30, 16)), 50, axis=0)
     noisy = baselines.best_decay(_normalised(themes + 2 * rng.standard_normal((1500, 16))))
@@ -72,7 +72,7 @@ def test_the_decay_fits_the_training_stream() -> None:
 
 
 def test_the_rules_are_named_and_the_decay_is_stated() -> None:
-    """As they stand in the report."""
+    """The same values as in the report."""
     rng = np.random.default_rng(0)
     *simple, last = baselines.all_rules(_normalised(rng.standard_normal((50, 8))))
     assert ["repeat the last vector", "mean of the last 2", "mean of the last 5"] == [

@@ -21,7 +21,7 @@ LAST = replace(recipe.load(RECIPES / "phase-2-original.toml"), window=12, stride
 
 
 def test_a_position_is_predicted_from_its_own_exact_window(small: Corpus) -> None:
-    """Computed once for the stream, the means are those of each window alone."""
+    """The means computed once for the stream equal those of each window."""
     model = initialize(small.vectors, MEANS).eval()
     assert isinstance(model, DecayedMeans)
     taken = batch_source(model, small.vectors, MEANS)
@@ -36,7 +36,7 @@ def test_a_position_is_predicted_from_its_own_exact_window(small: Corpus) -> Non
 
 
 def test_every_position_is_a_target_once_an_epoch(small: Corpus) -> None:
-    """But a rest too small for a batch."""
+    """Except a remainder that is smaller than a batch."""
     model = initialize(small.vectors, MEANS)
     taken = batch_source(model, small.vectors, MEANS)
     places = np.concatenate([b.positions for b in taken.epoch(np.random.default_rng(0))])
@@ -45,7 +45,7 @@ def test_every_position_is_a_target_once_an_epoch(small: Corpus) -> None:
 
 
 def test_a_stretch_holds_all_of_a_batch(small: Corpus) -> None:
-    """No position twice, and every part of the stream is drawn from, its ends too."""
+    """No position repeats, and all parts of the stream are drawn, the ends included."""
     chosen = replace(MEANS, batch=10, batch_span=30)
     taken = batch_source(initialize(small.vectors, chosen), small.vectors, chosen)
     rng = np.random.default_rng(0)

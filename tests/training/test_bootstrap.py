@@ -24,13 +24,13 @@ def test_the_interval_is_the_documents_spread() -> None:
 
 
 def test_a_document_weighs_as_many_positions_as_it_has() -> None:
-    """The figure is the mean over positions, not over documents."""
+    """The value is the mean over positions, not over documents."""
     assert 0.75 == _of([0, 1, 1, 1], [0, 1, 1, 1]).value
 
 
 @pytest.mark.slow
 def test_the_interval_is_wider_than_one_by_position() -> None:
-    """Positions of a document are alike, and 40 documents are 40 draws, not 2,000."""
+    """Positions of a document are correlated: 40 documents are 40 samples, not 2,000."""
     rng = np.random.default_rng(0)
     values = np.repeat(rng.random(40), 50)
     by_document = _of(values, np.repeat(np.arange(40), 50))

@@ -27,7 +27,7 @@ MEANS = replace(
 
 
 class _KilledError(Exception):
-    """Stands for the signal: nothing that follows it runs."""
+    """Stands for a kill signal: nothing after it runs."""
 
 
 def _train(
@@ -64,7 +64,7 @@ def test_a_killed_run_ends_as_one_that_was_not(
 
 
 def test_another_runs_place_is_refused(split: CorpusSplit, tmp_path: Path) -> None:
-    """With what to do; a damaged one too. Nothing kept is a run that begins."""
+    """The message says what to do; so for a damaged file. Without a file, a run starts."""
     path = tmp_path / "run.pt"
     assert CheckpointStore(path, "this run").load() is None
     _train(split, replace(MEANS, epochs=1), CheckpointStore(path, "this run"))
@@ -81,7 +81,7 @@ def test_another_runs_place_is_refused(split: CorpusSplit, tmp_path: Path) -> No
 def test_a_write_that_was_cut_off_leaves_the_place_before(
     split: CorpusSplit, tmp_path: Path
 ) -> None:
-    """What a killed write leaves lies beside the place and is written over."""
+    """A partial file is overwritten by the next write."""
     store = CheckpointStore(tmp_path / "run.pt", "this run")
     _train(split, replace(MEANS, epochs=1), store)
     (tmp_path / ".run.pt.partial").write_bytes(b"half of it")

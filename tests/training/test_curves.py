@@ -38,7 +38,7 @@ def _history(path: Path, name: str, hold_out: str = "eras", **changed: object) -
 def test_runs_stand_beside_each_other_by_vectors_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A row a run: vectors and seconds an epoch, rate, the fastest, all read, the best and when."""
+    """One row a run: vectors and seconds an epoch, speed, total vectors, the best epoch."""
     paths = [_history(tmp_path / f"{name}.json", name) for name in ("dense", "last")]
     out = tmp_path / "out"
     assert 0 == main(["evaluate", "--curves", *map(str, paths), "--out", str(out)])
@@ -51,7 +51,7 @@ def test_runs_stand_beside_each_other_by_vectors_read(
 def test_a_run_that_is_not_over_stands_there_by_its_place(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And says that it is unfinished."""
+    """The name says that it is unfinished."""
     ended = _history(tmp_path / "ended.json", "ended")
     epochs = json.loads(ended.read_text())["history"]
     run = {
@@ -80,7 +80,7 @@ def test_a_run_that_is_not_over_stands_there_by_its_place(
 def test_runs_that_do_not_compare_are_refused(
     tmp_path: Path, changed: dict[str, str], says: str
 ) -> None:
-    """Naming the file and why."""
+    """The message names the file and the reason."""
     paths = [_history(tmp_path / "a.json", "a"), _history(tmp_path / "b.json", "b", **changed)]
     with pytest.raises(SystemExit, match=says):
         main(["evaluate", "--curves", *map(str, paths), "--out", str(tmp_path / "out")])
@@ -89,6 +89,6 @@ def test_runs_that_do_not_compare_are_refused(
 
 @pytest.mark.parametrize("name", ["absent.json", "absent.unfinished.pt"])
 def test_a_missing_history_is_refused(tmp_path: Path, name: str) -> None:
-    """By its name."""
+    """The message names it."""
     with pytest.raises(SystemExit, match=f"{name}: not the history"):
         main(["evaluate", "--curves", str(tmp_path / name)])

@@ -17,7 +17,7 @@ def _named(corpus: Corpus, first: int) -> Corpus:
 
 
 def test_the_sets_are_every_eighth_and_the_latest(small: Corpus) -> None:
-    """By the year in the name; rows are places in the whole corpus."""
+    """By the year in the name; rows are positions in the whole corpus."""
     dated = _named(small, 1987)
     eras, latest = held_out.sets(dated)
     assert ("1994-Speaker-1", "2002-Speaker-1") == eras.documents
@@ -58,21 +58,21 @@ def test_a_copy_under_another_name_is_refused(small: Corpus) -> None:
 
 
 def test_phrases_that_recur_are_no_copy(small: Corpus) -> None:
-    """Half a document's vectors may be found elsewhere."""
+    """Up to half of a document's vectors may occur elsewhere."""
     vectors = small.vectors.copy()
     vectors[7 * 20 : 7 * 20 + 10] = vectors[3 * 20 : 3 * 20 + 10]
     held_out.split(replace(small, vectors=vectors), "eras")
 
 
 def test_one_name_for_two_documents_is_refused(small: Corpus) -> None:
-    """A split goes by names when it is told to others."""
+    """Two documents with one name could not be told apart in a checkpoint's list."""
     names = (*small.documents[:7], "document 2", *small.documents[8:])
     with pytest.raises(CorpusError, match="document 2 is both held out and trained on"):
         held_out.split(replace(small, documents=names), "eras")
 
 
 def test_a_checkpoint_names_its_training_documents(small: Corpus) -> None:
-    """And so tells which of a set it has seen."""
+    """The list says which documents of a set the model has seen."""
     train = held_out.split(small, "eras").train
     trained = held_out.trained_on(held_out.metadata(train, "eras", "digest"))
     assert ("document 14",) == held_out.seen(trained, ("document 14", "document 15"))
@@ -81,7 +81,7 @@ def test_a_checkpoint_names_its_training_documents(small: Corpus) -> None:
 
 
 def test_what_the_start_was_trained_on_counts(small: Corpus) -> None:
-    """A start that does not say leaves the list unknown; one that saw the set is refused."""
+    """A start without a list makes the list unknown; one that saw the set is refused."""
     eras, latest = held_out.split(small, "eras"), held_out.split(small, "latest")
     start = held_out.metadata(eras.train, "eras", "digest")
     after = held_out.metadata(latest.train, "latest", "digest", start)
@@ -96,6 +96,6 @@ def test_what_the_start_was_trained_on_counts(small: Corpus) -> None:
 
 @pytest.mark.parametrize("text", ["{", "{}", "[1]"])
 def test_a_list_of_documents_that_is_none_is_refused(text: str) -> None:
-    """Rather than taken for a model that has seen nothing."""
+    """It is not mistaken for a model that has seen nothing."""
     with pytest.raises(CorpusError, match="trained_documents is not"):
         held_out.trained_on({held_out.DOCUMENTS: text})

@@ -31,7 +31,7 @@ def _start(small: Corpus, **fields: object) -> DecayedMeans:
 def test_a_direction_counts_by_its_variance_to_the_whitening(
     small: Corpus, whitening: float
 ) -> None:
-    """In through the basis and out again: v ** -whitening, of the largest variance's."""
+    """The basis, applied twice, scales by v ** -whitening, relative to the largest variance."""
     basis = _start(small, whitening=whitening).basis.double().numpy()
     gain = (basis**2).sum(axis=0)
     directions = basis / np.sqrt(gain)
@@ -41,7 +41,7 @@ def test_a_direction_counts_by_its_variance_to_the_whitening(
 
 
 def test_directions_without_variance_are_not_lifted_without_end(small: Corpus) -> None:
-    """Fewer vectors than directions: what never varied stays finite."""
+    """With fewer vectors than directions, directions without variance stay finite."""
     model = initialize(small.vectors[:20], replace(MEANS, whitening=1.0))
     assert isinstance(model, DecayedMeans)
     assert torch.isfinite(model.basis).all()
@@ -49,7 +49,7 @@ def test_directions_without_variance_are_not_lifted_without_end(small: Corpus) -
 
 
 def test_it_begins_with_the_shares_it_is_given(small: Corpus) -> None:
-    """One for the last vector and one a mean; without them the slow means have a tenth."""
+    """One for the last vector and one for each mean; by default slow means have 0.1."""
     shares = (0.25, 1.0, 0.5, 0.0, 2.0)
     assert shares == tuple(_start(small, initial_scale=shares).scale.tolist())
     torch.testing.assert_close(torch.tensor([1.0, 1, 1, 1, 0.1]), _start(small).scale.detach())

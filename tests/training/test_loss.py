@@ -33,7 +33,7 @@ def test_the_loss_is_cosine_plus_alpha_times_infonce(
 
 
 def test_hard_negatives_count_where_there_are_any() -> None:
-    """The first row's is its own target over again, the second row has none."""
+    """The first row's negative equals its target; the second row has none."""
     vectors = torch.zeros(2, 1, 2)
     vectors[0, 0] = EYE[0]
     present = torch.tensor([[True], [False]])

@@ -37,7 +37,7 @@ def test_each_position_gets_its_own_window(
 
 
 def test_a_prediction_never_sees_its_target(model: MemoryAugmentedGRU, small: Corpus) -> None:
-    """Nor anything after it, nor before its window."""
+    """Neither what comes after it, nor what precedes its window, has an effect."""
     stream, targets = small.vectors[:60], np.array([5, 40])
     changed = stream.copy()
     changed[5:30] *= -1

@@ -60,7 +60,7 @@ def test_the_architectures_are_those_of_the_models() -> None:
     ],
 )
 def test_a_wrong_field_is_refused(tmp_path: Path, old: str, new: str, says: str) -> None:
-    """By name."""
+    """The message names the field."""
     text = (RECIPES / "phase-2.toml").read_text()
     assert old in text
     path = tmp_path / "recipe.toml"
@@ -70,7 +70,7 @@ def test_a_wrong_field_is_refused(tmp_path: Path, old: str, new: str, says: str)
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    """With its path."""
+    """The message names the file."""
     path = tmp_path / "latin.toml"
     path.write_bytes("name = 'ü'".encode("latin-1"))
     with pytest.raises(RecipeError, match=r"latin\.toml"):
@@ -78,13 +78,13 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_absent_file_is_refused(tmp_path: Path) -> None:
-    """With its path."""
+    """The message names the file."""
     with pytest.raises(RecipeError, match=r"absent\.toml"):
         recipe.load(tmp_path / "absent.toml")
 
 
 def test_given_values_replace_the_recipes_own() -> None:
-    """None leaves a value as it is."""
+    """None keeps the recipe's value."""
     loaded = recipe.load(RECIPES / "phase-2.toml")
     changed = recipe.override(loaded, epochs=2, seed=None)
     assert (2, loaded.seed, loaded.window) == (changed.epochs, changed.seed, changed.window)
@@ -127,7 +127,7 @@ def test_an_absurd_value_is_refused(name: str, value: int) -> None:
 def test_a_wrong_field_of_the_decayed_means_is_refused(
     tmp_path: Path, old: str, new: str, says: str
 ) -> None:
-    """By name."""
+    """The message names the field."""
     text = (RECIPES / "phase-3m.toml").read_text()
     assert old in text
     if "gru" in new:

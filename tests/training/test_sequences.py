@@ -18,7 +18,7 @@ def _stream(total: int) -> sequences.Vectors:
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), window=st.integers(1, 12), total=st.integers(2, 150))
 def test_every_vector_is_a_target_once(data: st.DataObject, window: int, total: int) -> None:
-    """But the first ones, and a rest too short for a row."""
+    """Except the first ones and a remainder that is shorter than a row."""
     offset = data.draw(st.integers(0, window - 1))
     if total - offset - 1 < window:
         with pytest.raises(ValueError, match="too few"):
@@ -32,7 +32,7 @@ def test_every_vector_is_a_target_once(data: st.DataObject, window: int, total: 
 
 
 def test_an_epoch_pairs_each_vector_with_the_next() -> None:
-    """Time-major, in a random order of rows, none twice."""
+    """Time-major, with the rows in random order and none repeated."""
     rng = np.random.default_rng(0)
     batches = list(sequences.epoch_positions(101, window=5, batch=4, rng=rng))
     seen: list[int] = []
@@ -46,7 +46,7 @@ def test_an_epoch_pairs_each_vector_with_the_next() -> None:
 
 
 def test_epochs_begin_at_different_offsets() -> None:
-    """So that no position is always the first of its row."""
+    """No position is always the first of its row."""
     rng = np.random.default_rng(0)
     firsts = {
         int(places[0, 0]) % 5

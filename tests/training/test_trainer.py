@@ -64,7 +64,7 @@ def test_an_untrained_model_repeats_the_last_vector(small: Corpus) -> None:
 
 
 def test_training_moves_the_weights_and_lowers_the_loss(result: TrainingResult) -> None:
-    """Two epochs, each with its figures."""
+    """Two epochs, each with its metrics."""
     assert [1, 2] == [epoch.epoch for epoch in result.history]
     assert result.history[1].loss < result.history[0].loss
     assert result.best.hit_at_5 == max(epoch.hit_at_5 for epoch in result.history)
@@ -74,7 +74,7 @@ def test_training_moves_the_weights_and_lowers_the_loss(result: TrainingResult) 
 
 
 def test_the_same_seed_gives_the_same_model(small: Corpus, result: TrainingResult) -> None:
-    """Bit for bit; another seed another one."""
+    """Bit for bit; another seed gives another model."""
     again = _train(small).model.state_dict()
     other = _train(small, replace(TINY, seed=1, epochs=1)).model.state_dict()
     for key, value in result.model.state_dict().items():
@@ -83,7 +83,7 @@ def test_the_same_seed_gives_the_same_model(small: Corpus, result: TrainingResul
 
 
 def test_half_of_what_training_moved_lies_halfway(small: Corpus) -> None:
-    """Between the start and the weights that the same run ends with where it keeps all."""
+    """Between the initial weights and the final weights of the same run."""
     chosen = replace(TINY, epochs=1)
     start = initialize(corpus.split_every(small).train.vectors, chosen).state_dict()
     whole = _train(small, chosen).model.state_dict()
@@ -93,7 +93,7 @@ def test_half_of_what_training_moved_lies_halfway(small: Corpus) -> None:
 
 
 def test_it_stops_when_patience_runs_out(small: Corpus) -> None:
-    """Nothing is learnt at a rate of almost nothing, so that epoch 1 stays the best."""
+    """With a negligible learning rate, epoch 1 stays the best."""
     stuck = replace(TINY, learning_rate=1e-30, epochs=9, patience=1)
     stopped = _train(small, stuck)
     assert [1, 2] == [epoch.epoch for epoch in stopped.history]
@@ -129,7 +129,7 @@ def test_the_command_writes_checkpoint_history_and_curve(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["phase-9"], "there is no recipe 'phase-9'; there are .*phase-2"),
+        (["phase-9"], "there is no recipe 'phase-9'; the shipped ones are .*phase-2"),
         (["absent.toml"], "absent.toml"),
         (["phase-2", "--epochs", "0"], "epochs: Input should be greater than 0"),
         (["phase-2"], "280 vectors to train on are too few for a window of 500"),
@@ -138,7 +138,7 @@ def test_the_command_writes_checkpoint_history_and_curve(tmp_path: Path) -> None
 def test_a_wrong_request_for_training_is_refused(
     small_file: Path, tmp_path: Path, arguments: list[str], says: str
 ) -> None:
-    """With what to do, and nothing written."""
+    """The message says what to do, and nothing is written."""
     out = tmp_path / "out"
     with pytest.raises(SystemExit, match=says):
         main(["train", *arguments, "--data", str(small_file), "--out", str(out)])
@@ -146,6 +146,6 @@ def test_a_wrong_request_for_training_is_refused(
 
 
 def test_a_run_that_diverges_ends_and_leaves_nothing(small: Corpus) -> None:
-    """At the end of its epoch, with what to change."""
+    """At the end of the epoch; the message says what to change."""
     with pytest.raises(ValueError, match=r"loss of epoch 1 is nan: .* learning_rate"):
         _train(small, replace(TINY, learning_rate=9e18, gradient_clip=9e18))

@@ -75,9 +75,9 @@ def train(options: TrainOptions) -> None:
         chosen = recipe.override(chosen, epochs=options.epochs, seed=options.seed)
         split = held_out.split(corpus.load(options.data), options.hold_out)
         start = None if options.start is None else _start(options.start, chosen)
-        start_says = None if options.start is None else checkpoint.metadata(options.start)
-        if start_says is not None:
-            held_out.check_start(start_says, split.held_out)
+        start_metadata = None if options.start is None else checkpoint.metadata(options.start)
+        if start_metadata is not None:
+            held_out.check_start(start_metadata, split.held_out)
         digest = sha256(options.data)
         store = _store(options, chosen, digest)
     except (recipe.RecipeError, corpus.CorpusError, checkpoint.CheckpointError) as error:
@@ -102,8 +102,8 @@ def train(options: TrainOptions) -> None:
             raise SystemExit(f"nextvec train: {error}") from error
         except ValueError as error:
             raise SystemExit(f"nextvec train: {options.data}: {error}") from error
-    said = held_out.metadata(split.train, options.hold_out, digest, start_says)
-    target = _write(options.out, chosen, result, said)
+    split_metadata = held_out.metadata(split.train, options.hold_out, digest, start_metadata)
+    target = _write(options.out, chosen, result, split_metadata)
     store.remove()
     print(f"{target}: Hit@5 {result.best.hit_at_5:.4f} at epoch {result.best.epoch}")
 
@@ -135,11 +135,11 @@ def _store(options: TrainOptions, chosen: Recipe, dataset_sha256: str) -> Checkp
 
 
 def _write(
-    out: Path, chosen: Recipe, result: trainer.TrainingResult, said: Mapping[str, str]
+    out: Path, chosen: Recipe, result: trainer.TrainingResult, split_metadata: Mapping[str, str]
 ) -> Path:
     """Write history, learning curve and checkpoint, in this order."""
     out.mkdir(parents=True, exist_ok=True)
-    data = {key: said[key] for key in ("dataset_sha256", "hold_out")}
+    data = {key: split_metadata[key] for key in ("dataset_sha256", "hold_out")}
     history = json.dumps({**result.as_json(chosen), "data": data}, indent=1)
     (out / f"{chosen.name}.history.json").write_text(history + "\n")
     learning_curve(result.history, chosen.name, out / f"{chosen.name}.png")
@@ -148,7 +148,7 @@ def _write(
         "recipe": chosen.name,
         "window": str(chosen.window),
         "best_epoch": str(result.best.epoch),
-        **said,
+        **split_metadata,
     }
     checkpoint.save(result.model, target, metadata)
     return target

@@ -1,4 +1,4 @@
-"""JSON that holds vectors: parsed at bounded cost, and its numbers taken out."""
+"""JSON with vectors: parsing at bounded cost, and conversion of its numbers to float32."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from service.errors import Invalid, Malformed
 
 OTHER_VALUES = 1000
-"""Names, options and the like, which a request may hold beside its vectors."""
+"""Values, such as names and options, that a request may contain besides its vectors."""
 
 _PIECE = 1 << 20
 
 
 def loads(content: bytes | memoryview, dim: int, max_rows: int) -> Any:
-    """The JSON, unless it holds more than `max_rows` vectors of `dim` and a few options.
+    """Parse JSON of at most `max_rows` vectors of `dim` values and a few options.
 
-    Counted before it is parsed: a megabyte of brackets becomes thirty of lists,
-    and nothing else in the process runs while they are made. Raises `Malformed`
-    or `Invalid`.
+    Values are counted before parsing: a megabyte of brackets would become thirty
+    megabytes of lists, and the parser holds the interpreter meanwhile. Raises
+    `Malformed` or `Invalid`.
     """
     bytes_ = np.frombuffer(content, np.uint8)
     commas = lists = 0
@@ -32,7 +32,7 @@ def loads(content: bytes | memoryview, dim: int, max_rows: int) -> Any:
         # "[" and "{" differ in one bit.
         lists += int(np.count_nonzero((piece | 0x20) == ord("{")))
     if commas > max_rows * dim + OTHER_VALUES or lists > 2 * max_rows + OTHER_VALUES:
-        raise Invalid(f"the JSON holds more than the {max_rows} vectors of {dim} allowed")
+        raise Invalid(f"the JSON contains more than the {max_rows} vectors of {dim} allowed")
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError as error:
@@ -40,12 +40,11 @@ def loads(content: bytes | memoryview, dim: int, max_rows: int) -> Any:
 
 
 def float32(nested: list[Any]) -> NDArray[np.float32]:
-    """The numbers of an even, nested list, in order, as a flat array.
+    """Return the numbers of a regular nested list as a flat array.
 
-    What is beyond float32 becomes an Inf. Raises `ValueError` for an uneven list
-    and for anything but numbers. Types are looked at before numpy sees them: it
-    takes text and null for numbers, and makes room in every element for the
-    longest text.
+    A number beyond float32 becomes Inf. Raises `ValueError` for an irregular list and
+    for anything but numbers. Types are checked before numpy converts them: numpy
+    accepts text and null, and would reserve the longest text's size for every element.
     """
     while nested and isinstance(nested[0], list):
         if set(map(type, nested)) != {list} or len(set(map(len, nested))) != 1:

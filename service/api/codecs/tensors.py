@@ -1,8 +1,7 @@
-"""The Open Inference Protocol's bodies: bytes to tensors and options, and back.
+"""Bodies of the Open Inference Protocol, version 2, with Triton's binary tensor extension.
 
-Version 2 of the protocol with Triton's binary tensor extension: a JSON object,
-then the tensors announced in it, little-endian and row-major, in order. Nothing
-here knows HTTP beyond the values of two headers.
+A body is a JSON object, followed by the binary tensors that it announces, in order,
+little-endian and row-major. Of HTTP, this module knows only the values of two headers.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ _BINARY_TYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "FP16": np.d
 _SEQUENCE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 _LARGEST_ID = 2**64 - 1
 _WINDOW_BITS = {"gzip": 31, "deflate": 15}
-"""zlib's word for the container: gzip's own, or zlib's, which HTTP calls deflate."""
+"""zlib's `wbits` for each container format: gzip, and zlib, which HTTP calls deflate."""
 
 
 @dataclass(frozen=True)
 class SequenceStep:
-    """A request's place in a sequence. `start` begins it anew, `end` forgets it."""
+    """A request's place in a sequence. `start` resets the sequence, `end` deletes it."""
 
     id: str
     start: bool
@@ -44,7 +43,7 @@ class SequenceStep:
 
 @dataclass(frozen=True)
 class InferRequest:
-    """One infer request. `contexts` is `[batch, n, dim]` float32, n ≥ 1, batch ≥ 1."""
+    """An infer request. `contexts` is `[batch, n, dim]` float32 with batch ≥ 1 and n ≥ 1."""
 
     contexts: NDArray[np.float32]
     binary_output: bool
@@ -55,10 +54,10 @@ class InferRequest:
 
 
 def decompress(content: bytes, encoding: str, most: int) -> bytes:
-    """The body before its `Content-Encoding`, of `most` bytes at most.
+    """Return the decompressed body, of at most `most` bytes.
 
-    Memory stays bounded whatever the content expands to. Raises `TooLarge`,
-    `Malformed` or `UnsupportedMediaType`.
+    Memory is bounded, however far the content expands. Raises `TooLarge`, `Malformed`
+    or `UnsupportedMediaType`.
     """
     bits = _WINDOW_BITS.get(encoding)
     if bits is None:
@@ -71,17 +70,17 @@ def decompress(content: bytes, encoding: str, most: int) -> bytes:
     if len(plain) > most:
         raise TooLarge(f"the decompressed body is over {most} bytes")
     if not stream.eof:
-        raise Malformed(f"the {encoding} body is cut off")
+        raise Malformed(f"the {encoding} body is truncated")
     if stream.unused_data:
         raise Malformed(f"{len(stream.unused_data)} bytes follow the {encoding} body")
     return plain
 
 
 def json_length(header: str | None, size: int) -> int:
-    """The bytes of JSON at the front of a body of `size` bytes. Raises `Malformed`."""
+    """Return the length of the JSON at the start of a body of `size` bytes. Raises `Malformed`."""
     if header is None:
         return size
-    # Bounded before int(): a number of thousands of digits would take its time.
+    # Limited before int(): parsing thousands of digits is slow.
     length = int(header) if re.fullmatch(r"[0-9]{1,18}", header.strip()) else -1
     if not 0 <= length <= size:
         raise Malformed(f"{HEADER_LENGTH} is {header[:40]!r} and the body has {size} bytes")
@@ -89,11 +88,11 @@ def json_length(header: str | None, size: int) -> int:
 
 
 def parse(content: bytes, header_length: int, dim: int, max_rows: int) -> InferRequest:
-    """The request in `content`, whose first `header_length` bytes are JSON.
+    """Parse the request in `content`, whose first `header_length` bytes are JSON.
 
-    With 0 the body is the one input's raw float32 rows, and the answer binary.
-    Raises `Malformed` for what breaks the protocol, `Invalid` for a shape that
-    is no context and for more than `max_rows` vectors. Values are not looked at.
+    With length 0, the body is raw float32 rows and the response is binary. Values are
+    not checked here. Raises `Malformed` for a violation of the protocol, and `Invalid`
+    for a shape that is not a context or for more than `max_rows` vectors.
     """
     if header_length == 0:
         if len(content) % (4 * dim):
@@ -119,7 +118,7 @@ def parse(content: bytes, header_length: int, dim: int, max_rows: int) -> InferR
 def render(
     model: str, version: str, request_id: str | None, vectors: list[Vector], *, binary: bool
 ) -> tuple[bytes, int | None]:
-    """The answer's body, and the length of its JSON where a binary tensor follows it."""
+    """Return the response body, and the length of its JSON if a binary tensor follows it."""
     output: dict[str, Any] = {
         "name": OUTPUT,
         "datatype": "FP32",
@@ -164,19 +163,19 @@ def _from_binary(rest: memoryview, size: object, datatype: object) -> NDArray[np
         raise Malformed(f"{INPUT}: binary_data_size is {_shown(size)} and {len(rest)} bytes follow")
     dtype = _BINARY_TYPES.get(datatype) if isinstance(datatype, str) else None
     if dtype is None:
-        raise Malformed(f"{INPUT} is {_shown(datatype)}; binary, FP32 and FP16 are possible")
+        raise Malformed(f"{INPUT} is {_shown(datatype)}; binary data must be FP32 or FP16")
     if len(rest) % dtype.itemsize:
         raise Malformed(f"{INPUT}: {len(rest)} bytes are not {datatype} values")
-    # The JSON may have any length: what follows it need not lie on a boundary of 4.
-    with np.errstate(invalid="ignore"):  # a signalling NaN, refused later
+    # The JSON may have any length: the data after it need not be aligned.
+    with np.errstate(invalid="ignore"):  # a signalling NaN; it is refused later
         return np.require(np.frombuffer(rest, dtype), np.float32, ["A"])
 
 
 def _from_json(data: object, datatype: object) -> NDArray[np.float32]:
     if datatype != "FP32":
-        raise Malformed(f"{INPUT} is {_shown(datatype)}; in JSON it is FP32, binary also FP16")
+        raise Malformed(f"{INPUT} is {_shown(datatype)}; JSON data must be FP32")
     if not isinstance(data, list):
-        raise Malformed(f"{INPUT} has no list of data, and no binary_data_size either")
+        raise Malformed(f"{INPUT} has neither a list of data nor binary_data_size")
     try:
         return json_numbers.float32(data)
     except ValueError as error:
@@ -195,10 +194,10 @@ def _shape(shape: object) -> list[int]:
 
 def _contexts(values: Vectors, shape: list[int], dim: int, max_rows: int) -> NDArray[np.float32]:
     if math.prod(shape) != values.size:
-        raise Malformed(f"{INPUT}: shape {shape} is not that of {values.size} values")
+        raise Malformed(f"{INPUT}: shape {shape} does not match {values.size} values")
     if len(shape) not in {2, 3} or shape[-1] != dim:
         raise Invalid(f"{INPUT}: shape is {shape}, not [n, {dim}] or [batch, n, {dim}]")
-    # Before a batch of no vectors, which may claim any size, is made an array.
+    # Checked before reshape: an empty batch may claim any size.
     if not values.size:
         raise Invalid(f"{INPUT}: there are no vectors")
     if values.size > max_rows * dim:
@@ -239,7 +238,7 @@ def _sequence(parameters: Mapping[str, Any]) -> SequenceStep | None:
 
 
 def _timeout(parameters: Mapping[str, Any]) -> float | None:
-    """In seconds; the protocol counts microseconds, and 0 is none."""
+    """Return the timeout in seconds; the protocol uses microseconds, and 0 for none."""
     value = parameters.get("timeout")
     if value is None:
         return None
@@ -249,14 +248,14 @@ def _timeout(parameters: Mapping[str, Any]) -> float | None:
 
 
 def _only(tensors: object, name: str, what: str) -> Mapping[str, Any]:
-    """The one tensor there may be in a list of them."""
+    """Return the only tensor of a list, which must be named `name`."""
     if not isinstance(tensors, list) or not all(isinstance(t, dict) for t in tensors):
         raise Malformed(f"{what} is not a list of tensors")
     for tensor in tensors:
         if tensor.get("name") != name:
-            raise Malformed(f"{what}: {_shown(tensor.get('name'))} is not known; {name!r} is")
+            raise Malformed(f"{what}: {_shown(tensor.get('name'))} is unknown; use {name!r}")
     if len(tensors) != 1:
-        raise Malformed(f"{what} has {len(tensors)} tensors; it takes {name!r}, once")
+        raise Malformed(f"{what} has {len(tensors)} tensors; it takes one, {name!r}")
     found: Mapping[str, Any] = tensors[0]
     return found
 
@@ -266,7 +265,7 @@ def _parameters(container: Mapping[str, Any], what: str) -> Mapping[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise Malformed(f"parameters of {what} is not an object")
+        raise Malformed(f"the parameters of {what} are not an object")
     return value
 
 
@@ -275,19 +274,19 @@ def _flag(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:
     if value is None:
         return default
     if not isinstance(value, bool):
-        raise Malformed(f"{name} is neither true nor false")
+        raise Malformed(f"{name} is not true or false")
     return value
 
 
 def _text(container: Mapping[str, Any], name: str) -> str | None:
     value = container.get(name)
     if value is not None and not isinstance(value, str):
-        raise Malformed(f"{name} is not text")
+        raise Malformed(f"{name} is not a string")
     return value
 
 
 def _shown(value: object) -> str:
-    """For a message: short, and not the insides of what may be nested deep."""
+    """Return a short text for a message, without the contents of nested values."""
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else "an object"
     shown = repr(value)

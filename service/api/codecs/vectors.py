@@ -1,4 +1,4 @@
-"""BodyBudget of `/v1`: vectors as JSON or raw little-endian float32, in both directions."""
+"""Bodies of `/v1`: vectors as JSON or raw little-endian float32, in both directions."""
 
 from __future__ import annotations
 

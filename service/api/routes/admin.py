@@ -1,4 +1,4 @@
-"""`/admin/v1/rollout`: see it, start it, and say go on or stop."""
+"""`/admin/v1/rollout`: read and change the rollout."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ router = APIRouter(prefix="/admin/v1/rollout", tags=["admin"], responses=ERRORS)
 
 @router.get("")
 async def status(services: LiveServices, role: Viewer) -> Response:
-    """Phase, weight, and per guardrail the figures that say why; `X-Role` is the caller's."""
+    """Return phase, weight and the evidence of each guardrail. `X-Role` is the caller's role."""
     answer = _status(services.controller.status())
     answer.headers["X-Role"] = role.name.lower()
     return answer
@@ -32,9 +32,9 @@ async def status(services: LiveServices, role: Viewer) -> Response:
 async def start(
     change: Change, services: ReadyServices, role: Operator, wanted: StartRequest
 ) -> Response:
-    """Begin a rollout; it answers at once, and loads and warms up meanwhile.
+    """Start a rollout. The response comes at once; the canary loads and warms up after it.
 
-    A canary that misses the plan's gate is refused with every figure it misses.
+    A canary that fails the plan's gate is refused, with every check that it failed.
     """
     if wanted.override_gate:
         _may_override(role, wanted.reason)
@@ -55,7 +55,7 @@ async def start(
 async def retry(
     change: Change, services: ReadyServices, role: Operator, body: VerbRequest | None = None
 ) -> Response:
-    """Put the canary that was rolled back on trial once more, with the same plan."""
+    """Start the rolled-back canary again, with the same plan."""
     options = await change.options(role)
     answer = await services.controller.changes.retry(
         change.generation, _actor(role), _reason(body), options
@@ -72,9 +72,9 @@ async def promote(
     *,
     force: Annotated[bool, Query()] = False,
 ) -> Response:
-    """Approve the present step; on the last one, make the canary stable.
+    """Approve the present step; on the last step, make the canary stable.
 
-    `force` does so before the guardrails have passed, which is recorded.
+    With `force`, guardrails need not have passed; the audit log records it.
     """
     answer = await services.controller.changes.promote(
         change.generation, _actor(role), _reason(body), await change.options(role), force=force
@@ -91,15 +91,15 @@ async def promote(
     },
 )
 async def abort(change: Change, services: LiveServices, role: Operator) -> Response:
-    """Take the canary's share back now, whatever else the request says.
+    """Send all traffic to stable now.
 
-    Neither `If-Match` nor a body is needed, and neither can be wrong; a dry run is
-    the one way to ask and not to get it.
+    `If-Match` and the body are optional, and an invalid one does not prevent the abort.
+    Only a dry run does.
     """
     try:
         reason = VerbRequest.model_validate_json(await change.request.body()).reason
     except (ValidationError, NextvecError):
-        # Too large, too slow, or one too many under load: it is not needed.
+        # An invalid, oversized or slow body must not prevent the abort.
         reason = ""
     try:
         options = await change.options(role)
@@ -112,7 +112,7 @@ async def abort(change: Change, services: LiveServices, role: Operator) -> Respo
 async def pause(
     change: Change, services: ReadyServices, role: Operator, body: VerbRequest | None = None
 ) -> Response:
-    """Hold the weight; the guardrails go on."""
+    """Hold the weight; guardrails keep running."""
     options = await change.options(role)
     answer = await services.controller.changes.pause(
         change.generation, _actor(role), _reason(body), options
@@ -124,7 +124,7 @@ async def pause(
 async def resume(
     change: Change, services: ReadyServices, role: Approver, body: VerbRequest | None = None
 ) -> Response:
-    """Go on after a pause."""
+    """Continue after a pause."""
     options = await change.options(role)
     answer = await services.controller.changes.resume(
         change.generation, _actor(role), _reason(body), options
@@ -136,7 +136,7 @@ async def resume(
 async def undo(
     change: Change, services: ReadyServices, role: Approver, body: VerbRequest | None = None
 ) -> Response:
-    """Go back to the stable version from before the last promotion."""
+    """Restore the stable version from before the last promotion."""
     options = await change.options(role)
     answer = await services.controller.changes.undo(
         change.generation, _actor(role), _reason(body), options
@@ -148,13 +148,13 @@ async def undo(
 async def history(
     services: LiveServices, _role: Viewer, limit: Annotated[int, Query(ge=1, le=1000)] = 100
 ) -> list[dict[str, Any]]:
-    """The audit log, newest first."""
+    """Return the audit log, newest entry first."""
     return await services.controller.history(limit)
 
 
 @router.get("/events")
 async def events(services: LiveServices, _role: Viewer) -> StreamingResponse:
-    """Server-sent events: the present status, then every look and every change."""
+    """Stream server-sent events: the status now, at every evaluation and at every change."""
 
     async def stream() -> AsyncIterator[bytes]:
         async for event in services.controller.subscribe():
@@ -170,14 +170,14 @@ async def events(services: LiveServices, _role: Viewer) -> StreamingResponse:
 
 def _may_override(role: Role, reason: str) -> None:
     if role < Role.APPROVER:
-        raise Forbidden(f"override_gate needs the role approver, not {role.name.lower()}")
+        raise Forbidden(f"override_gate requires the role approver, not {role.name.lower()}")
     if not reason.strip():
-        raise Invalid("override_gate needs a reason, which the audit log keeps")
+        raise Invalid("override_gate requires a reason for the audit log")
 
 
 def _status(content: dict[str, Any], code: int = 200) -> Response:
     headers = {"Cache-Control": "no-store"}
-    # What would be has no tag: nothing can be changed on the strength of it.
+    # A preview has no ETag: no change may be based on it.
     if "dry_run" not in content:
         headers["ETag"] = f'"{content["generation"]}"'
     return Response(orjson.dumps(content), code, headers, media_type="application/json")

@@ -1,4 +1,4 @@
-"""`POST /v1/feedback`: what came after a prediction that no session kept."""
+"""`POST /v1/feedback`: the true next vector of an earlier prediction."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ router = APIRouter(prefix="/v1", tags=["feedback"])
 
 @router.post("/feedback", status_code=202, openapi_extra=FEEDBACK, responses=ERRORS)
 async def feedback(request: Request) -> Response:
-    """Tell the vector that came after a prediction of `/v1/predict`.
+    """Report the vector that followed a prediction of `/v1/predict`.
 
-    `request_id` is the `X-Request-Id` of that answer; raw float32 takes it from the
-    query. The prediction is scored as those of sessions are, which need no label:
-    their next vector is one. A label counts once: repeated, it is answered with
-    `counted: false` and changes nothing. 404: no such prediction of this caller, or one that
-    overrode the split; 410: it is no longer kept.
+    `request_id` is the `X-Request-Id` of that prediction; with raw float32 it is a query
+    parameter. The prediction is then scored in the same way as predictions of sessions,
+    whose next vector is their label. A label counts once: a repeated one is answered with
+    `counted: false` and changes nothing. 404 means that this caller has no such
+    prediction, or that it overrode the split; 410 that it is no longer kept.
     """
     services = accepting_services(request)
     content = await http_call.read_body(request)
     rows, fields = _label(request, content, services.dim)
     request_id = fields.get("request_id")
     if not isinstance(request_id, str) or not request_id:
-        raise Invalid("request_id is missing: the X-Request-Id of the prediction's answer")
+        raise Invalid("request_id is missing: send the X-Request-Id of the prediction")
     counted = services.dispatch.label(
         request_headers.caller_digest(request.headers), request_id, rows
     )
@@ -42,7 +42,7 @@ async def feedback(request: Request) -> Response:
 
 
 def _label(request: Request, content: bytes, dim: int) -> tuple[Vectors, Mapping[str, Any]]:
-    """The vector as `[1, dim]`, and what else was said.
+    """Return the vector as `[1, dim]`, and the other fields.
 
     Raises `UnsupportedMediaType`, `Malformed` or `Invalid`.
     """
@@ -55,7 +55,7 @@ def _label(request: Request, content: bytes, dim: int) -> tuple[Vectors, Mapping
         )
     parsed = json_numbers.loads(content, dim, 1)
     if not isinstance(parsed, dict) or not isinstance(parsed.get("vector"), list):
-        raise Invalid("the body is not an object with 'request_id' and 'vector', a list")
+        raise Invalid("the body is not an object with 'request_id' and a list 'vector'")
     try:
         return json_numbers.float32(parsed["vector"])[None], parsed
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Health, and the metrics page."""
+"""Health checks and the metrics page."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ router = APIRouter(tags=["health"])
 
 @router.get("/v2/health/live")
 async def live(services: LiveServices) -> dict[str, bool]:
-    """The process answers."""
+    """Report that the process is running."""
     return {"live": True, "ready": services.accepting}
 
 
 @router.get("/v2/health/ready")
 async def ready(services: LiveServices) -> JSONResponse:
-    """Versions are loaded and warm; 503 before that and while draining."""
+    """Report whether versions are loaded and warm: 503 before that and while draining."""
     content = {"live": True, "ready": services.accepting}
     return JSONResponse(content, 200 if services.accepting else 503)
 
 
-# Not async: rendering some ten thousand lines is a thread's work, not the event loop's.
+# Not async: the framework renders some ten thousand lines in a thread, off the event loop.
 @router.get("/metrics")
 def metrics(services: LiveServices) -> Response:
-    """Prometheus text."""
+    """Return the metrics in Prometheus text format."""
     for loaded in services.registry.loaded:
         services.metrics.queue_length.labels(loaded.manifest.version).set(loaded.scheduler.waiting)
     return Response(services.metrics.render(), media_type=CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""What `/v2` tells of the server and its model: metadata, configuration, statistics."""
+"""Responses of `/v2` about the server and its model: metadata, configuration, statistics."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ EXTENSIONS = [
     "sequence(string_id)",
     "statistics",
 ]
-"""Those that are implemented. The one custom parameter is `routing_key`."""
+"""The implemented protocol extensions. The only custom parameter is `routing_key`."""
 
 
 def server(version: str, loaded: Iterable[LoadedVersion]) -> dict[str, Any]:
-    """The server metadata; `models` is this service's own addition."""
+    """Return the server metadata; `models` is not part of the protocol."""
     return {
         "name": "nextvec",
         "version": version,
@@ -41,7 +41,7 @@ def server(version: str, loaded: Iterable[LoadedVersion]) -> dict[str, Any]:
 
 
 def metadata(model: str, loaded: Iterable[LoadedVersion], dim: int) -> dict[str, Any]:
-    """The model metadata. A context may also come without its batch: `[n, dim]`."""
+    """Return the model metadata. A request may also omit the batch dimension: `[n, dim]`."""
     return {
         "name": model,
         "versions": sorted(found.manifest.version for found in loaded),
@@ -52,8 +52,11 @@ def metadata(model: str, loaded: Iterable[LoadedVersion], dim: int) -> dict[str,
 
 
 def config(model: str, dim: int) -> dict[str, Any]:
-    """As Triton's ModelConfig. The batch is a dimension of the tensors, hence
-    `max_batch_size` 0; `sequence_batching` would oblige callers to it, and is left out."""
+    """Return the model's configuration as Triton's ModelConfig.
+
+    `max_batch_size` is 0 because the batch is a dimension of the tensors.
+    `sequence_batching` is absent because it would make sequences mandatory.
+    """
     return {
         "name": model,
         "platform": "onnxruntime_onnx",
@@ -67,11 +70,12 @@ def config(model: str, dim: int) -> dict[str, Any]:
 def statistics(
     model: str, usage: Mapping[str, Usage], answered: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Of every version in `usage`; `answered` is when each last did, in epoch seconds.
+    """Return statistics of every version in `usage`.
 
-    Copying tensors in and out is not measured apart from the inference.
+    `answered` maps versions to the time of their last answer, in epoch seconds. Copying
+    tensors is part of the inference and not measured separately.
     """
-    nothing = _figure(DurationTotal(0, 0.0))
+    nothing = _statistic(DurationTotal(0, 0.0))
     return {
         "model_stats": [
             {
@@ -81,11 +85,11 @@ def statistics(
                 "inference_count": used.inference.count,
                 "execution_count": used.runs,
                 "inference_stats": {
-                    "success": _figure(used.succeeded),
-                    "fail": _figure(used.failed),
-                    "queue": _figure(used.queue),
+                    "success": _statistic(used.succeeded),
+                    "fail": _statistic(used.failed),
+                    "queue": _statistic(used.queue),
                     "compute_input": nothing,
-                    "compute_infer": _figure(used.inference),
+                    "compute_infer": _statistic(used.inference),
                     "compute_output": nothing,
                     "cache_hit": nothing,
                     "cache_miss": nothing,
@@ -97,5 +101,5 @@ def statistics(
     }
 
 
-def _figure(total: DurationTotal) -> dict[str, int]:
+def _statistic(total: DurationTotal) -> dict[str, int]:
     return {"count": total.count, "ns": int(total.seconds * 1e9)}

@@ -1,4 +1,4 @@
-"""`/v2/repository`: which versions there are, and loading and unloading them."""
+"""`/v2/repository`: list, load and unload versions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ router = APIRouter(prefix="/v2/repository", tags=["open inference protocol"], re
 
 @router.post("/index")
 async def index(request: Request, services: ReadyServices, _role: Operator) -> list[dict[str, str]]:
-    """Every version on disk or loaded; `{"ready": true}` asks for the loaded ones."""
+    """List every version on disk or loaded; with `{"ready": true}` only the loaded ones."""
     content = await _json(request)
     loaded = {found.manifest.version for found in services.registry.loaded}
     names = loaded if content.get("ready") is True else loaded | services.registry.available()
@@ -31,9 +31,9 @@ async def index(request: Request, services: ReadyServices, _role: Operator) -> l
 async def load(
     request: Request, services: ReadyServices, _role: Operator, model: Model
 ) -> dict[str, str]:
-    """Load and warm up the version named by `parameters.version` or `?version=`.
+    """Load and warm up the version in `parameters.version` or `?version=`.
 
-    It takes no share of the traffic by that: only a rollout does.
+    It gets no traffic: only a rollout gives it a share.
     """
     version = await _version(request, services)
     await services.registry.prepare(version)
@@ -45,9 +45,9 @@ async def load(
 async def unload(
     request: Request, services: ReadyServices, _role: Operator, model: Model
 ) -> dict[str, str]:
-    """Let go of a version that no rollout needs; 409 for one that is needed."""
+    """Unload a version; 409 if the rollout needs it."""
     version = await _version(request, services)
-    part = _part(services, version)
+    part = _rollout_part(services, version)
     if part is not None:
         raise Conflict(f"{version} is {part}: it cannot be unloaded", code="version_in_use")
     await services.registry.unload(version)
@@ -55,15 +55,15 @@ async def unload(
     return _state(model, version, ready=False)
 
 
-def _part(services: Services, version: str) -> str | None:
-    """What the rollout needs it for, if it does."""
+def _rollout_part(services: Services, version: str) -> str | None:
+    """Return the part that `version` plays in the rollout, or None."""
     status = services.controller.status()
     if version == status["stable"]:
         return "stable"
     if version == status["canary"] and status["phase"] not in FINAL:
         return "the canary"
     if version == status["previous"]:
-        return "what an undo would bring back"
+        return "the version that an undo restores"
     return None
 
 
@@ -83,18 +83,19 @@ async def _version(request: Request, services: Services) -> str:
         raise Malformed("parameters is not an object")
     for name in parameters:
         if name == "config" or name.startswith("file:"):
-            raise Malformed(f"the parameter {name[:80]!r} is not supported: export a version")
+            raise Malformed(f"the parameter {name[:80]!r} is not supported: use nextvec export")
     version = parameters.get("version", request.query_params.get("version"))
     if not isinstance(version, str) or not version:
         there = ", ".join(sorted(services.registry.available())) or "none"
         raise Malformed(
-            f'which version? send {{"parameters": {{"version": "…"}}}} or ?version=… ({there})'
+            f'the version is missing: send {{"parameters": {{"version": "…"}}}} or ?version=… '
+            f"({there})"
         )
     return version
 
 
 async def _json(request: Request) -> dict[str, Any]:
-    """The body as an object; an empty one where there is none."""
+    """Return the body's JSON object; empty without a body. Raises `Malformed`."""
     content = await http_call.read_body(request)
     if not content.strip():
         return {}

@@ -1,4 +1,4 @@
-"""`/v2`: the Open Inference Protocol, over the same dispatch as `/v1`."""
+"""`/v2`: the Open Inference Protocol, with the same dispatch as `/v1`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
 from service.api.routes.model_metadata import config, metadata, server, statistics
 from service.api.schemas import ERRORS, INFER, VERSION_IN_PATH
 from service.api.services import LiveServices, Services
-from service.contexts.session_store import Begin
+from service.contexts.session_store import SessionStart
 from service.errors import Invalid, NotFound
 from service.prediction.request import RequestOptions
 
@@ -24,21 +24,21 @@ router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=ERR
 
 
 async def known_model(model: str, services: LiveServices) -> str:
-    """The model in the path. Raises `NotFound` for any but the one there is."""
+    """Return the model in the path. Raises `NotFound` unless it is the model of this service."""
     return _known(model, services)
 
 
 def _known(model: str, services: Services) -> str:
     if model != services.settings.model:
         raise NotFound(
-            f"there is no model {model[:80]!r}; there is {services.settings.model!r}",
+            f"there is no model {model[:80]!r}; this service has {services.settings.model!r}",
             code="model_not_found",
         )
     return model
 
 
 async def _version_in_path(request: Request) -> str | None:
-    # Not a parameter of the routes: those without it would take it from the query.
+    # As a route parameter, routes without it in the path would read it from the query.
     found: str | None = request.path_params.get("version")
     return found
 
@@ -49,27 +49,27 @@ Version = Annotated[str | None, Depends(_version_in_path)]
 
 @router.get("")
 async def get_server(services: LiveServices) -> dict[str, Any]:
-    """What this server is, what it has loaded, and on which device."""
+    """Return the server's metadata and its loaded versions."""
     return server(installed_version("nextvec"), services.registry.loaded)
 
 
 @router.get("/models")
 async def list_models(services: LiveServices) -> dict[str, list[str]]:
-    """The models' names: there is one."""
+    """Return the names of the models: this service has one."""
     return {"models": [services.settings.model]}
 
 
-# Not async: adding up the histograms takes milliseconds, which a thread spends.
+# Not async: summing the histograms takes milliseconds, off the event loop.
 @router.get("/models/stats")
 def get_all_statistics(services: LiveServices) -> dict[str, Any]:
-    """As that of the model."""
+    """Return the statistics of every model, which is the only one."""
     return _statistics(services, services.settings.model, None)
 
 
 @router.get("/models/{model}")
 @router.get("/models/{model}/versions/{version}", openapi_extra=VERSION_IN_PATH)
 async def get_metadata(services: LiveServices, model: Model, version: Version) -> dict[str, Any]:
-    """The tensors it takes and gives, and the versions loaded."""
+    """Return the input and output tensors and the loaded versions."""
     if version is not None:
         services.registry.get(version)
     return metadata(model, services.registry.loaded, services.dim)
@@ -78,7 +78,7 @@ async def get_metadata(services: LiveServices, model: Model, version: Version) -
 @router.get("/models/{model}/ready")
 @router.get("/models/{model}/versions/{version}/ready", openapi_extra=VERSION_IN_PATH)
 async def get_ready(services: LiveServices, model: Model, version: Version) -> JSONResponse:
-    """Whether it answers now: 200, or 503 for a version that is not loaded."""
+    """Report whether it can answer: 200, or 503 for a version that is not loaded."""
     if version is not None and version not in services.registry.available():
         services.registry.get(version)
     loaded = {found.manifest.version for found in services.registry.loaded}
@@ -89,7 +89,7 @@ async def get_ready(services: LiveServices, model: Model, version: Version) -> J
 @router.get("/models/{model}/config")
 @router.get("/models/{model}/versions/{version}/config", openapi_extra=VERSION_IN_PATH)
 async def get_config(services: LiveServices, model: Model, version: Version) -> dict[str, Any]:
-    """The same, in the words of a Triton model configuration."""
+    """Return the metadata as a Triton model configuration."""
     if version is not None:
         services.registry.get(version)
     return config(model, services.dim)
@@ -98,34 +98,33 @@ async def get_config(services: LiveServices, model: Model, version: Version) -> 
 @router.get("/models/{model}/stats")
 @router.get("/models/{model}/versions/{version}/stats", openapi_extra=VERSION_IN_PATH)
 def get_statistics(services: LiveServices, model: Model, version: Version) -> dict[str, Any]:
-    """Counts and nanoseconds of each loaded version since the service began."""
+    """Return counts and nanoseconds of each loaded version since the service started."""
     return _statistics(services, model, version)
 
 
 @router.post("/models/{model}/infer", openapi_extra=INFER)
 @router.post("/models/{model}/versions/{version}/infer", openapi_extra={**INFER, **VERSION_IN_PATH})
 async def infer(request: Request, model: str, version: Version) -> Response:
-    """Predict what follows each context, or go on with a sequence.
+    """Predict the vector that follows each context, or continue a sequence.
 
     `vectors` is FP32 `[n, dim]` or `[batch, n, dim]`; `next_vector` is FP32
-    `[batch, dim]`. With `sequence_id` the vectors are handle_append to that session:
-    `sequence_start` begins it anew, `sequence_end` forgets it after the answer.
+    `[batch, dim]`. With `sequence_id` the vectors are appended to that session:
+    `sequence_start` resets it first, `sequence_end` deletes it after the response.
     The variant is chosen as for `/v1` (`X-Routing-Key`, or the parameter
-    `routing_key`); a version in the path is served past the split.
+    `routing_key`); a version in the path bypasses the split.
     """
     return await answer_over_asgi(request, partial(handle_infer, model, version))
 
 
 async def handle_infer(model: str, version: str | None, call: HttpCall) -> HttpReply:
-    """The route itself, whichever way the call came. Raises as `Dispatch.predict_batch` and
-    `Dispatch.append`, and what `tensors` raises."""
+    """Answer an infer request. Raises what `Dispatch` and `codecs.tensors` raise."""
     services = call.services
     _known(model, services)
     override = request_headers.variant_override(call.headers)
     if version is not None:
         services.registry.get(version)
         if override is not None:
-            raise Invalid("the path names a version and X-Variant a variant: leave one out")
+            raise Invalid("the path names a version and X-Variant a variant: send only one of them")
     wanted = await _parse(call)
     key = call.headers.get("x-routing-key") or wanted.routing_key
     caller = request_headers.caller_digest(call.headers)
@@ -136,7 +135,7 @@ async def handle_infer(model: str, version: str | None, call: HttpCall) -> HttpR
         answers = await services.dispatch.predict_batch(contexts, preference)
     else:
         step = wanted.sequence
-        begin = Begin.RESTART if step.start else Begin.NEVER
+        begin = SessionStart.RESTART if step.start else SessionStart.NEVER
         work = services.dispatch.append(step.id, contexts[0], preference, begin=begin, end=step.end)
         answers = [await work]
     slowest = max(answers, key=lambda a: a.queue_seconds + a.inference_seconds)
@@ -167,8 +166,8 @@ async def _parse(call: HttpCall) -> tensors.InferRequest:
     )
     if small:
         return work()
-    # JSON takes many times its size in memory, and what a compressed body becomes
-    # is not known: one at a time, so that many callers at once cannot add up.
+    # Parsed JSON takes many times its size in memory, and the size of a compressed body
+    # is unknown: parse one at a time, so that concurrent requests cannot add up.
     async with services.parsing:
         return await asyncio.to_thread(work)
 
@@ -176,9 +175,9 @@ async def _parse(call: HttpCall) -> tensors.InferRequest:
 def _check(services: Services, wanted: tensors.InferRequest) -> None:
     contexts, queue_limit = len(wanted.contexts), services.settings.engine.queue_limit
     if contexts > queue_limit:
-        raise Invalid(f"a batch of {contexts} never fits the queue of {queue_limit}: split it")
+        raise Invalid(f"a batch of {contexts} exceeds the queue limit of {queue_limit}: split it")
     if wanted.sequence is not None and contexts > 1:
-        raise Invalid(f"a sequence goes on with one context at a time, not {contexts}")
+        raise Invalid(f"a sequence takes one context per request, not {contexts}")
 
 
 def _statistics(services: Services, model: str, version: str | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`POST /v1/predict`: one context in, one prediction out."""
+"""`POST /v1/predict`: predict the vector that follows a context."""
 
 from __future__ import annotations
 
@@ -19,20 +19,19 @@ router = APIRouter(prefix="/v1", tags=["predict"])
     responses={**VECTOR_ANSWER, **ERRORS},
 )
 async def predict(request: Request) -> Response:
-    """The unit vector that follows a context.
+    """Predict the unit vector that follows a context.
 
-    Send the vectors in order, oldest first. More than the version's window is
-    allowed: it reads the last ones. `key` (or the header `X-Routing-Key`)
-    decides the variant, the same key the same variant; without one each request
-    is drawn anew. `X-Variant: stable|canary` overrides. A context whose beginning
-    was sent before, with the same credentials, costs only what is new in it.
+    Send the vectors in order, oldest first. If there are more than the version's
+    window, it reads the last ones. `key` (or the header `X-Routing-Key`) selects the
+    variant: the same key gets the same variant. Without a key, each request draws one
+    at random. `X-Variant: stable|canary` overrides the choice. If the beginning of the
+    context was sent before, with the same credentials, only the rest is computed.
     """
     return await answer_over_asgi(request, handle_predict)
 
 
 async def handle_predict(call: HttpCall) -> HttpReply:
-    """The route itself, whichever way the call came. Raises as `Dispatch.predict`, and what
-    `body` raises."""
+    """Answer `POST /v1/predict`. Raises what `Dispatch.predict` and `codecs.vectors` raise."""
     services, headers = call.services, call.headers
     binary = vectors.wants_binary(headers)
     override = request_headers.variant_override(headers)

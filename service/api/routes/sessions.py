@@ -1,4 +1,4 @@
-"""`/v1/sessions/{id}`: contexts that grow on the server, one step a vector."""
+"""`/v1/sessions/{id}`: contexts that grow on the server, one step per vector."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _USABLE_ID = re.compile(_ID.replace("$", r"\Z"))
 
 SessionId = Annotated[str, Path(pattern=_ID)]
 
-# `handle_append` reads these itself: it is also called past the framework.
+# `handle_append` parses these itself: the fast path calls it without the framework.
 _PARAMETERS = [
     {
         "name": "session_id",
@@ -36,7 +36,7 @@ _PARAMETERS = [
 
 
 @router.post(
-    "/{session_id}/vectors",  # noqa: FAST003  `handle_append` reads it: it is also called past the framework
+    "/{session_id}/vectors",  # noqa: FAST003  `handle_append` gets it from the path
     openapi_extra={
         "parameters": _PARAMETERS,
         **vectors_body("vectors", {"position": {"type": "integer", "minimum": 0}}),
@@ -44,12 +44,12 @@ _PARAMETERS = [
     responses={**VECTOR_ANSWER, **ERRORS},
 )
 async def append(request: Request) -> Response:
-    """Append vectors and predict what follows; the first append begins the session.
+    """Append vectors and predict the next one. The first append creates the session.
 
-    `position`, in the query or the JSON, is the session's length before the
-    append. With it a retry is safe: the last append, sent again, is answered
-    again, and any other mismatch is 409 with the true position. 410 means that
-    the session was evicted: send its context again with position 0.
+    `position`, in the query or the JSON, is the session's length before the append. It
+    makes a retry safe: repeating the last append returns the same response, and any
+    other mismatch is 409 with the true position. 410 means that the session was
+    evicted: send its context again with position 0.
     """
     return await answer_over_asgi(
         request, partial(handle_append, request.path_params["session_id"])
@@ -57,10 +57,7 @@ async def append(request: Request) -> Response:
 
 
 async def handle_append(name: str, call: HttpCall) -> HttpReply:
-    """The route itself for the session `name`, whichever way the call came.
-
-    Raises as `Dispatch.append`, and what `body` raises.
-    """
+    """Append to the session `name`. Raises what `Dispatch.append` and `codecs.vectors` raise."""
     services, headers = call.services, call.headers
     session_id = _session_id(name)
     position = _query_position(call.parameter("position"))
@@ -81,7 +78,7 @@ async def handle_append(name: str, call: HttpCall) -> HttpReply:
 
 @router.get("/{session_id}", responses=ERRORS)
 async def get(services: ReadyServices, session_id: SessionId) -> SessionView:
-    """The session's length, and which version holds its state."""
+    """Return the session's length and the version that holds its state."""
     session = services.dispatch.session(session_id)
     return SessionView(
         id=session.id,
@@ -94,7 +91,7 @@ async def get(services: ReadyServices, session_id: SessionId) -> SessionView:
 
 @router.delete("/{session_id}", status_code=204, responses=ERRORS)
 async def delete(services: ReadyServices, session_id: SessionId) -> None:
-    """Forget the session."""
+    """Delete the session."""
     await services.dispatch.delete_session(session_id)
 
 

@@ -63,7 +63,7 @@ def _open_kernels(settings: EngineSettings, files: VersionFiles) -> Engine | Non
         logger.log(level, "no GRU kernels: %s: pip install 'nextvec[cuda]'", error)
         return None
     try:
-        device = driver.Device()
+        device = driver.CudaDevice()
     except driver.CudaError as error:
         logger.log(level, "no GRU kernels: %s", error)
         return None

@@ -76,8 +76,9 @@ class EvidenceBounds:
     def fail_log_clip(self, evaluations: int = 2) -> float:
         """The most that one evaluation adds to ln E for a fail; ln √(2/alpha) for two.
 
-        It is below the bound because alpha < 1/2, so that no fewer than `evaluations`
-        decide. That many, less ln(4/3) for the stake's share, exceed it by ln 1.5.
+        Fewer than `evaluations` do not reach the bound as long as the guardrail's alpha is
+        below 2^-(evaluations - 1): 1/2 for two, 1/128 for eight. That many, less ln(4/3)
+        for the stake's share, exceed it by ln 1.5.
         """
         return (self.log_fail + math.log(2)) / evaluations
 

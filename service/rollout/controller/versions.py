@@ -1,4 +1,4 @@
-"""The model versions, as a rollout sees them."""
+"""The port to the model versions that a rollout needs."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from service.manifest import Manifest
 
 
 class VersionsPort(Protocol):
-    """Three verbs; the registry of loaded versions has them."""
+    """What a rollout needs to know and do about model versions. The registry implements it."""
 
     def available(self) -> set[str]:
-        """Versions in the repository."""
+        """The versions in the repository."""
         ...
 
     async def manifest(self, version: str) -> Manifest:
-        """What the version says of itself: of the loaded one where it is loaded.
+        """The version's manifest, of the loaded files if it is loaded.
 
         Raises `VersionError` or `NotFound`.
         """
         ...
 
     async def prepare(self, version: str) -> None:
-        """Load, check the digest, warm up; a version that is loaded stays so.
+        """Load the version, verify its digest and warm it up. A loaded version stays loaded.
 
-        Raises `VersionError` or `NotFound` for one that cannot be served.
+        Raises `VersionError` or `NotFound` for a version that cannot be served.
         """
         ...

@@ -1,4 +1,4 @@
-"""What happens, for whoever is listening."""
+"""Sends the rollout's events to subscribers."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 
 BACKLOG = 256
-"""Events kept for a listener who does not read; the oldest go first."""
+"""Events kept for a subscriber that does not read; the oldest are dropped."""
 
-Message = dict[str, object]
+FeedMessage = dict[str, object]
 
 
 class EventFeed:
-    """Hands every event to every subscriber; never waits for one."""
+    """Gives every event to every subscriber, and never waits for one."""
 
     def __init__(self) -> None:
-        self._queues: set[asyncio.Queue[Message | None]] = set()
+        self._queues: set[asyncio.Queue[FeedMessage | None]] = set()
         self._closed = False
 
     def send(self, event: str, data: Mapping[str, object]) -> None:
-        """One event to all."""
+        """Send one event to all subscribers."""
         for queue in self._queues:
             _put(queue, {"event": event, "data": dict(data)})
 
     def close(self) -> None:
-        """End all subscriptions once they have read what is left."""
+        """End every subscription after the events that it still has to read."""
         self._closed = True
         for queue in self._queues:
             _put(queue, None)
 
-    async def subscribe(self, first: Callable[[], Message]) -> AsyncIterator[Message]:
-        """What `first` answers at the start, then everything sent after it, until `close`."""
-        queue: asyncio.Queue[Message | None] = asyncio.Queue(BACKLOG)
+    async def subscribe(self, first: Callable[[], FeedMessage]) -> AsyncIterator[FeedMessage]:
+        """What `first` returns, then every event from now on, until `close`."""
+        queue: asyncio.Queue[FeedMessage | None] = asyncio.Queue(BACKLOG)
         _put(queue, first())
         if self._closed:
             _put(queue, None)
@@ -43,7 +43,7 @@ class EventFeed:
             self._queues.discard(queue)
 
 
-def _put(queue: asyncio.Queue[Message | None], message: Message | None) -> None:
+def _put(queue: asyncio.Queue[FeedMessage | None], message: FeedMessage | None) -> None:
     if queue.full():
         queue.get_nowait()
     queue.put_nowait(message)

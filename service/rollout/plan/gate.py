@@ -1,9 +1,9 @@
-"""Whether a canary's offline figures let it have traffic at all. Pure.
+"""The gate: whether a canary's offline figures allow it any traffic. Pure.
 
-The figures are those in the versions' manifests, put there at export. A score
-belongs to its pool: two are compared only where both were taken from the same
-candidates at the same positions, and one that was taken from fewer candidates
-than the gate wants counts for nothing. A figure that is not there is missed.
+The figures come from the versions' manifests, which the export writes. A score belongs to its
+candidate pool. Two scores are compared only if both were measured among the same candidates at
+the same positions, and a score from a smaller pool than the gate demands does not count. A
+figure that is not in the manifest is a miss.
 """
 
 from __future__ import annotations
@@ -25,23 +25,28 @@ _ONE_RUN = (
 
 
 class Gate(BaseModel):
-    """What the manifests must show before a canary is loaded. A field left out asks nothing."""
+    """What the manifests must show before a canary is loaded. A field left out demands nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    min_hit5: float | None = Field(None, gt=0, le=1, description="canary's Hit@5, 0..1, at least")
+    min_hit5: float | None = Field(
+        None, gt=0, le=1, description="The canary's smallest allowed Hit@5, 0..1."
+    )
     non_inferiority_margin: float | None = Field(
-        None, ge=0, lt=1, description="Hit@5, 0..1, that the canary may lose to stable at most"
+        None,
+        ge=0,
+        lt=1,
+        description="How much lower than stable's the canary's Hit@5 may be, 0..1.",
     )
     min_pool: PositiveInt = Field(
-        1000, description="candidates that a Hit@5 must have been picked from, at least"
+        1000, description="Smallest allowed number of candidates in the pool of a Hit@5."
     )
     max_step_p95_ms: PositiveFloat | None = Field(
-        None, description="canary's P95 of one step, as measured at export, at most"
+        None, description="The canary's largest allowed P95 of one step in ms, measured at export."
     )
 
     def with_floor(self, floor: Gate | None) -> Gate:
-        """This gate where it is the stricter, `floor` where that is."""
+        """The stricter of this gate and `floor`, field by field."""
         if floor is None:
             return self
         return Gate(
@@ -56,8 +61,10 @@ class Gate(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class GateMiss:
-    """One figure that the gate wants and the canary has not. `figure` is the gate's
-    field; `found` is None where there is no figure."""
+    """A criterion that the canary does not meet.
+
+    `figure` is the gate's field. `found` is None if the manifest has no such figure.
+    """
 
     figure: str
     wanted: float
@@ -69,20 +76,20 @@ class GateMiss:
 
 
 def find_misses(gate: Gate, stable: Manifest, canary: Manifest) -> tuple[GateMiss, ...]:
-    """Every figure of `gate` that the canary's manifest, beside stable's, does not show."""
+    """The criteria of `gate` that the canary's manifest does not meet, compared with stable's."""
     return tuple(_misses(gate, stable, canary))
 
 
 def describe_misses(misses: tuple[GateMiss, ...]) -> str:
-    """All of them, as a refusal and the audit log tell them."""
+    """One text for all of them, for errors and the audit log."""
     return "; ".join(miss.message for miss in misses)
 
 
 def gate_conflict(canary: str, misses: tuple[GateMiss, ...]) -> Conflict:
-    """The answer to a start that is held back."""
+    """The error for a start that the gate does not allow."""
     return Conflict(
-        f"the gate holds {canary} back: {describe_misses(misses)}; "
-        "an approver may start it all the same with override_gate and a reason",
+        f"{canary} fails the gate: {describe_misses(misses)}; "
+        "an approver may start it with override_gate and a reason",
         "gate_missed",
         {"missed": [miss.to_json() for miss in misses]},
     )
@@ -131,7 +138,7 @@ def _scores(manifest: Manifest) -> _VersionScores | str:
     version = manifest.version
     if manifest.evaluation is None:
         return (
-            f"{version} carries no evaluation report: run nextvec evaluate, then nextvec export "
+            f"{version} has no evaluation report: run nextvec evaluate, then nextvec export "
             "--evaluation under a new name"
         )
     try:
@@ -146,7 +153,7 @@ def _scores(manifest: Manifest) -> _VersionScores | str:
         if score is not None and score.hit_at_5 is not None
     )
     if not sets:
-        return f"{version}'s evaluation report is of another checkpoint or window: {_ONE_RUN}"
+        return f"{version}'s evaluation report is for another checkpoint or window: {_ONE_RUN}"
     return _VersionScores(version, *checkpoint, report.data.sha256, sets)
 
 
@@ -155,22 +162,22 @@ def _too_low(scores: _VersionScores, wanted: float) -> Iterator[GateMiss]:
     first = scores.sets[0]
     hit = first.estimate
     if hit.value < wanted:
-        words = (
+        message = (
             f"{scores.version}'s Hit@5 is {_percent(hit.value)} % "
             f"[{_percent(hit.low)}, {_percent(hit.high)}] on {_candidates(first)}, "
-            f"{_percent(wanted)} % wanted"
+            f"{_percent(wanted)} % required"
         )
-        yield GateMiss("min_hit5", wanted, hit.value, words)
+        yield GateMiss("min_hit5", wanted, hit.value, message)
 
 
 def _pool_too_small(scores: _VersionScores, wanted: int) -> Iterator[GateMiss]:
     size = scores.sets[0].section.pool.size
     if size < wanted:
-        words = (
-            f"{scores.version}'s Hit@5 was measured among {size} candidates, {wanted} wanted: "
+        message = (
+            f"{scores.version}'s Hit@5 was measured among {size} candidates, {wanted} required: "
             "a smaller pool alone raises Hit@5; evaluate again with a larger --pool"
         )
-        yield GateMiss("min_pool", wanted, size, words)
+        yield GateMiss("min_pool", wanted, size, message)
 
 
 def _inferior(
@@ -188,22 +195,22 @@ def _inferior(
         if canary.data_sha256 == stable.data_sha256 and _same_pool(ours, theirs)
     ]
     if not pairs:
-        words = (
+        message = (
             f"{canary.version} and {stable.version} were not evaluated on the same pool "
             f"({_origin(canary)}; {_origin(stable)}), so their Hit@5 cannot be compared: "
             f"{_ONE_RUN}"
         )
-        yield GateMiss("non_inferiority_margin", margin, None, words)
+        yield GateMiss("non_inferiority_margin", margin, None, message)
     for ours, theirs in pairs:
         low, how = _lower_bound(ours, theirs, stable)
         if low < -margin - _ROUNDING:
             difference = ours.estimate.value - theirs.estimate.value
-            words = (
+            message = (
                 f"{canary.version}'s Hit@5 minus {stable.version}'s is {_points(difference)} "
                 f"points, at least {_points(low)} {how}, on {_candidates(ours)}; at least "
-                f"{_points(-margin)} wanted"
+                f"{_points(-margin)} required"
             )
-            yield GateMiss("non_inferiority_margin", margin, low, words)
+            yield GateMiss("non_inferiority_margin", margin, low, message)
 
 
 def _lower_bound(ours: _HitAt5, theirs: _HitAt5, stable: _VersionScores) -> tuple[float, str]:
@@ -238,17 +245,17 @@ def _origin(scores: _VersionScores) -> str:
 def _too_slow(canary: Manifest, wanted: float) -> Iterator[GateMiss]:
     measured = canary.step_latency
     if measured is None:
-        words = (
+        message = (
             f"{canary.version}'s step was not measured at export: export it with --step-latency, "
             "under a new name, on a machine like the one that serves"
         )
-        yield GateMiss("max_step_p95_ms", wanted, None, words)
+        yield GateMiss("max_step_p95_ms", wanted, None, message)
     elif measured.p95_ms > wanted:
-        words = (
+        message = (
             f"{canary.version}'s step takes {measured.p95_ms:.3g} ms at P95 over {measured.steps} "
-            f"steps ({measured.precision} on {measured.machine}), {wanted:.3g} ms wanted"
+            f"steps ({measured.precision} on {measured.machine}), {wanted:.3g} ms required"
         )
-        yield GateMiss("max_step_p95_ms", wanted, measured.p95_ms, words)
+        yield GateMiss("max_step_p95_ms", wanted, measured.p95_ms, message)
 
 
 def _percent(share: float) -> str:

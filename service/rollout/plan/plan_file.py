@@ -1,4 +1,4 @@
-"""A plan from a file, YAML or JSON; what is wrong with it is told by file and field."""
+"""Reads a plan from a YAML or JSON file. Errors name the file and the field."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from service.errors import Invalid
 from service.rollout.plan.rollout_plan import RolloutPlan
 
 MAX_BYTES = 64 * 1024
-"""A hundred steps take a tenth of it."""
+"""Ten times the size of a plan with a hundred steps."""
 
 
 def load_plan(path: Path | None) -> RolloutPlan:
-    """The plan in a file; None is the default one.
+    """The plan in a file, or the default plan for None.
 
     Raises `Invalid` that names the file, the field and what is wrong with it.
     """
@@ -29,52 +29,52 @@ def load_plan(path: Path | None) -> RolloutPlan:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise _wrong(
+        raise _error(
             path, f"{field}: {first['msg']}; docs/reference/rollout-plan.md has the fields"
         ) from error
 
 
 def _fields(path: Path) -> dict[str, Any]:
-    """What stands in the file, not yet held against what a plan may have."""
+    """The fields of the file, not yet validated."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise Invalid(
-            f"the plan {path} cannot be read ({error.strerror}); give a YAML or JSON file", "plan"
+            f"cannot read the plan {path} ({error.strerror}); give a YAML or JSON file", "plan"
         ) from error
     if len(content) > MAX_BYTES:
-        raise _wrong(path, f"it has over {MAX_BYTES} bytes; a plan is a few fields and steps")
+        raise _error(path, f"the file has more than {MAX_BYTES} bytes, too many for a plan")
     try:
         text = content.decode()
-        # JSON apart: its tabs are no YAML.
+        # A JSON file may have tabs, which YAML does not allow.
         fields = (
-            json.loads(text, object_pairs_hook=_once)
+            json.loads(text, object_pairs_hook=_reject_repeats)
             if path.suffix == ".json"
-            else yaml.load(text, _Loader)  # noqa: S506  derived from the safe loader
+            else yaml.load(text, _StrictYamlLoader)  # noqa: S506  derived from the safe loader
         )
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         kind = "JSON" if path.suffix == ".json" else "YAML"
-        raise _wrong(path, f"the file is no {kind}: {_said(error)}") from error
+        raise _error(path, f"the file is not valid {kind}: {_parser_message(error)}") from error
     if not isinstance(fields, dict):
         what = "empty" if fields is None else f"a {type(fields).__name__}"
-        raise _wrong(path, f"the file is {what}; it must hold fields, for instance steps")
+        raise _error(path, f"the file is {what}; it must have fields, for example steps")
     return fields
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without code, in which a field given twice is an error: one would be lost."""
+class _StrictYamlLoader(yaml.SafeLoader):
+    """Safe YAML in which a repeated field is an error, because one of the two would be lost."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002  the library's signature
         names = [key.value for key, _ in node.value]
         for key, _ in reversed(node.value):
             if names.count(key.value) > 1:
-                said = f"{key.value!r} is given twice"
-                raise yaml.constructor.ConstructorError(None, None, said, key.start_mark)
+                message = f"{key.value!r} is given twice"
+                raise yaml.constructor.ConstructorError(None, None, message, key.start_mark)
         return super().construct_mapping(node, deep)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
     for name in names:
         if names.count(name) > 1:
@@ -82,13 +82,13 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _said(error: Exception) -> str:
-    """The parser's words in one line, with line and column where it knows them."""
+def _parser_message(error: Exception) -> str:
+    """The parser's message in one line, with line and column if it knows them."""
     mark = getattr(error, "problem_mark", None)
     if mark is None:
         return " ".join(str(error).split())
     return f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', '')}"
 
 
-def _wrong(path: Path, what: str) -> Invalid:
+def _error(path: Path, what: str) -> Invalid:
     return Invalid(f"the plan {path}: {what}", "plan")

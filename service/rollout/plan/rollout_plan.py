@@ -1,4 +1,4 @@
-"""What a rollout goes through: steps of weight, and what the evidence must show."""
+"""The rollout plan: the steps, and what the evidence must show at each."""
 
 from __future__ import annotations
 
@@ -23,35 +23,44 @@ from service.rollout.routing.traffic_split import BASIS_POINTS
 
 
 class PlanStep(PlanModel):
-    """One weight, and what must be over before it is left."""
+    """One weight, and what must hold before the rollout leaves it."""
 
-    weight: float = Field(0.0, ge=0, le=100, description="canary's share of new requests, per cent")
+    weight: float = Field(
+        0.0, ge=0, le=100, description="The canary's share of new requests, in per cent."
+    )
     shadow: bool = Field(
         default=False,
-        description="at weight 0, the first step alone: the canary runs on copies of stable's "
-        "requests, whose answers nobody gets",
+        description="The canary runs on copies of stable's requests, and callers get none of its "
+        "answers. Only the first step may be a shadow step, and it has no weight.",
     )
-    min_dwell_seconds: NonNegativeFloat = Field(120.0, description="at this weight at least")
-    min_samples: PositiveInt = Field(500, description="requests a variant, in this step")
-    approval: bool = Field(default=False, description="a person must promote it")
+    min_dwell_seconds: NonNegativeFloat = Field(120.0, description="Minimum time at this weight.")
+    min_samples: PositiveInt = Field(
+        500, description="Minimum requests of each variant in this step."
+    )
+    approval: bool = Field(default=False, description="The step waits for a person to promote it.")
     must_pass: tuple[str, ...] | None = Field(
         None,
         min_length=1,
-        description="guardrails by name; without it all that are enabled and required",
+        description="Names of the guardrails that must pass before the step ends. By default, all "
+        "required ones.",
     )
     min_agreement: float | None = Field(
-        None, ge=-1, le=1, description="shadow: mean cosine with stable's predictions, at least"
+        None,
+        ge=-1,
+        le=1,
+        description="Shadow step: the smallest allowed mean cosine with stable's predictions.",
     )
     max_inference_ratio: float = Field(
         5.0,
         gt=1,
         le=1000,
-        description="shadow: canary P95 in the engine over stable's for the same requests, at most",
+        description="Shadow step: the largest allowed ratio of the canary's P95 in the engine to "
+        "stable's, on the same requests.",
     )
 
     @property
     def weight_bp(self) -> int:
-        """Basis points, 1..10000; 0 in a shadow step."""
+        """The weight in basis points, 1..10000; 0 in a shadow step."""
         return round(self.weight * BASIS_POINTS / 100)
 
     @property
@@ -71,42 +80,59 @@ _DEFAULT_STEPS = (
 
 
 class RolloutPlan(PlanModel):
-    """Steps, the guardrail's figures and the waits. Unknown fields are refused.
+    """The steps, the guardrails' configuration and the time limits.
 
-    It may begin with a shadow step, in which the canary answers nobody yet.
-    A plan may end below 100 %: promotion gives the canary the rest. A step at
-    100 % leaves nothing to compare with, so that no test can pass there: it
-    needs a person's approval and a dwell, and cannot be the first with a weight.
+    Unknown fields are rejected. A plan may begin with a shadow step, in which the canary serves
+    no requests. It may end below 100 %, because the promotion gives the canary the rest. At
+    100 % there is nothing to compare with, so no guardrail can pass: such a step needs a
+    person's approval and a dwell, and cannot be the first step with a weight.
     """
 
     steps: tuple[PlanStep, ...] = Field(_DEFAULT_STEPS, min_length=1, max_length=100)
     alpha: float = Field(
-        0.01, ge=1e-9, le=0.1, description="chance to roll back a canary that complies"
+        0.01,
+        ge=1e-9,
+        le=0.1,
+        description="The largest chance that a compliant canary is rolled back.",
     )
-    ratio: float = Field(1.2, gt=1, le=10, description="canary P95 over stable P95, at most")
-    quantile: float = Field(0.95, ge=0.5, le=0.999, description="which percentile, 0..1")
-    warm_up_seconds: NonNegativeFloat = Field(60.0, description="latency not judged, at least")
-    warm_up_requests: NonNegativeInt = Field(50, description="canary requests not judged, at least")
+    ratio: float = Field(
+        1.2, gt=1, le=10, description="The largest allowed ratio of canary P95 to stable P95."
+    )
+    quantile: float = Field(
+        0.95, ge=0.5, le=0.999, description="The percentile that is compared, 0..1."
+    )
+    warm_up_seconds: NonNegativeFloat = Field(
+        60.0, description="Minimum warm-up before latency is judged."
+    )
+    warm_up_requests: NonNegativeInt = Field(
+        50, description="Minimum canary requests before latency is judged."
+    )
     settle_seconds: NonNegativeFloat = Field(
-        15.0, description="latency not judged after each change of weight"
+        15.0, description="Seconds after each change of weight in which latency is not judged."
     )
     baseline_samples: int = Field(
-        1000, ge=100, le=1_000_000, description="stable requests before its percentile is taken"
+        1000,
+        ge=100,
+        le=1_000_000,
+        description="Stable requests from which stable's percentile is first estimated.",
     )
     deadline_seconds: PositiveFloat = Field(
-        3600.0, description="for the warm-up and for each step; then `on_deadline`"
+        3600.0,
+        description="Time limit of the warm-up and of each step. Then `on_deadline` applies.",
     )
     on_deadline: Literal["pause", "abort"] = Field(
-        "pause", description="without any evidence it pauses in either case"
+        "pause",
+        description="What happens at the deadline. Without any evidence the rollout pauses in "
+        "either case.",
     )
     pause_deadline_seconds: PositiveFloat = Field(
-        86_400.0, description="a pause this long is aborted"
+        86_400.0, description="A pause of this length aborts the rollout."
     )
     gate: Gate | None = Field(
-        None, description="what the manifests must show before a start; none asks nothing"
+        None, description="Offline figures that the canary must show before it starts."
     )
     guardrails: GuardrailConfigs = Field(
-        default_factory=GuardrailConfigs, description="by name, each as below"
+        default_factory=GuardrailConfigs, description="The guardrails' settings, by name."
     )
 
     def with_floor(self, gate: Gate | None) -> RolloutPlan:
@@ -116,12 +142,12 @@ class RolloutPlan(PlanModel):
         return self.model_copy(update={"gate": (self.gate or gate).with_floor(gate)})
 
     def must_pass(self, step: int) -> frozenset[str]:
-        """The guardrails without whose pass the step is not left."""
-        wanted = self.steps[step].must_pass
-        return self.guardrails.required if wanted is None else frozenset(wanted)
+        """The names of the guardrails that must pass before the step ends."""
+        named = self.steps[step].must_pass
+        return self.guardrails.required if named is None else frozenset(named)
 
     @model_validator(mode="after")
-    def _sound(self) -> Self:
+    def _check(self) -> Self:
         problems = [
             *self._ratio_problems(),
             *self._step_problems(),
@@ -148,12 +174,12 @@ class RolloutPlan(PlanModel):
         may = self.guardrails.able_to_pass
         for i, step in enumerate(self.steps):
             if step.must_pass is None and not self.guardrails.required and not step.shadow:
-                why = "leaves nothing that must pass: require one, or name it in each step"
+                why = "no guardrail must pass: require one, or name one in each step's must_pass"
                 return [(("guardrails",), why, None)]
             for k, name in enumerate(step.must_pass or ()):
                 if name not in may:
-                    those = ", ".join(sorted(may)) or "none"
-                    why = f"is no guardrail that is on and can pass; these are {those}"
+                    names = ", ".join(sorted(may)) or "none"
+                    why = f"must be a guardrail that is enabled and can pass: {names}"
                     found.append((("steps", i, "must_pass", k), why, name))
         return found
 
@@ -169,36 +195,44 @@ class RolloutPlan(PlanModel):
             if step.shadow:
                 continue
             if step.weight_bp <= before:
-                why = f"must be over {before / 100:g}, the weight before it; the finest is 0.01"
+                why = f"must exceed the previous weight, {before / 100:g}, by at least 0.01"
                 found.append(((*at, "weight"), why, step.weight))
             if step.takes_all and before == 0:
-                why = "the first step must leave stable some requests to compare with: below 100"
+                why = (
+                    "must be below 100 in the first step, to leave stable requests to compare with"
+                )
                 found.append(((*at, "weight"), why, step.weight))
             before = max(before, step.weight_bp)
             if step.takes_all and step.min_dwell_seconds == 0:
-                why = "must be over 0 at 100 %: promotion does the same without a dwell"
+                why = "must be above 0 at 100 %: a promotion has the same effect without a dwell"
                 found.append(((*at, "min_dwell_seconds"), why, step.min_dwell_seconds))
             if step.takes_all and not step.approval:
-                why = "must be true at 100 %: with nothing to compare with, a person must decide"
+                why = "must be true at 100 %: no comparison is possible, so a person must decide"
                 found.append(((*at, "approval"), why, step.approval))
         if all(step.shadow for step in self.steps):
-            found.append((("steps",), "a step with a weight must follow the shadow", None))
+            found.append((("steps",), "needs a step with a weight after the shadow step", None))
         return found
 
 
 def _shadow_problems(i: int, step: PlanStep) -> list[tuple[str, str, object]]:
-    """Field, what is wrong with it, and what was given."""
+    """For each wrong field: its name, what is wrong, and its value."""
     found: list[tuple[str, str, object]] = []
     if not step.shadow:
-        only = "is for a shadow step: the guardrails judge where the canary has a weight"
+        only = "is for a shadow step; where the canary has a weight, the guardrails decide"
         given = {name: getattr(step, name) for name in ("min_agreement", "max_inference_ratio")}
         fields = PlanStep.model_fields
         return [(name, only, got) for name, got in given.items() if got != fields[name].default]
     if i:
-        found.append(("shadow", "must come first: the canary has callers already", step.shadow))
+        found.append(
+            (
+                "shadow",
+                "is only possible in the first step, before the canary serves requests",
+                step.shadow,
+            )
+        )
     if step.weight:
-        found.append(("weight", "must be 0, or left out, in a shadow step", step.weight))
+        found.append(("weight", "must be 0 or left out in a shadow step", step.weight))
     if step.must_pass is not None:
-        why = "is not for a shadow step: guardrails need canary requests"
+        why = "is not for a shadow step, because guardrails need canary requests"
         found.append(("must_pass", why, step.must_pass))
     return found

@@ -1,7 +1,8 @@
-"""Which variant serves a request: a pure function of the rollout's salt and a key.
+"""The traffic split: which variant serves a request.
 
-The same on every replica and after a restart. A key's bucket never moves while
-a rollout lasts, so a ramp only adds keys to the canary.
+The choice is a pure function of the rollout's salt and a key. It is the same on every replica
+and after a restart. A key's bucket does not change during a rollout, so a higher weight only
+adds keys to the canary.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ BASIS_POINTS = 10_000
 
 
 def bucket(salt: str, key: str) -> int:
-    """Where `key` falls, 0..9999, uniformly; another salt shuffles all keys anew.
+    """The bucket of `key`, 0..9999, uniformly distributed. Another salt gives other buckets.
 
-    blake2b rather than `hash()`, whose seed differs in every process. Keys come
-    from headers, hence any code point is taken, lone surrogates included.
+    blake2b and not `hash()`, whose seed differs in every process. Keys come from headers, so
+    any code point is possible, lone surrogates included.
     """
     seed = blake2b(salt.encode("utf-8", "surrogatepass"), digest_size=32).digest()
     digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8, key=seed).digest()
@@ -29,9 +30,11 @@ def bucket(salt: str, key: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Who serves a request. `assigned` is False where it was not the split's choice:
-    such a request is measured apart and left out of the evidence. `variant` is
-    None for a version that has no part in the split."""
+    """Which version serves a request.
+
+    `assigned` is False if the request itself chose: it is then left out of the evidence.
+    `variant` is None for a version that is not part of the split.
+    """
 
     variant: Variant | None
     version: str
@@ -40,8 +43,11 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class TrafficSplit:
-    """The split at one moment. `weight_bp` is the canary's share in basis points; with
-    `shadow` it runs on copies of stable's requests."""
+    """How requests are split over the versions.
+
+    `weight_bp` is the canary's share in basis points. With `shadow`, the canary runs on copies
+    of stable's requests.
+    """
 
     stable: str
     canary: str | None = None
@@ -51,23 +57,22 @@ class TrafficSplit:
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight_bp <= BASIS_POINTS:
-            raise ValueError(f"weight_bp is {self.weight_bp}; 0 to {BASIS_POINTS} is possible")
+            raise ValueError(f"weight_bp is {self.weight_bp}; it must be 0 to {BASIS_POINTS}")
         if self.canary is None and self.weight_bp:
             raise ValueError(f"weight_bp is {self.weight_bp} without a canary")
 
     def route(self, key: str | None, override: Variant | None, draw: Callable[[], str]) -> Route:
         """The variant and version for one request.
 
-        Without a `key` one comes from `draw`, which must be random: a fixed one
-        would send all those callers to the same variant. Raises `NotFound` when
-        `override` asks for a canary and there is none.
+        Without a `key`, `draw` provides a random one. A fixed key would send all such requests
+        to the same variant. Raises `NotFound` if `override` is the canary and there is none.
         """
         if override is Variant.STABLE:
             return Route(Variant.STABLE, self.stable, assigned=False)
         if override is Variant.CANARY:
             if self.canary is None:
                 raise NotFound(
-                    "no canary is being served; leave out X-Variant or start a rollout",
+                    "there is no canary; leave out X-Variant or start a rollout",
                     "no_canary",
                 )
             return Route(Variant.CANARY, self.canary, assigned=False)
@@ -78,13 +83,13 @@ class TrafficSplit:
         return Route(Variant.STABLE, self.stable, assigned=True)
 
     def pinned(self, version: str) -> Route:
-        """The route to a version that the request names itself."""
+        """The route to a version that the request names."""
         variant = {self.canary: Variant.CANARY, self.stable: Variant.STABLE}.get(version)
         return Route(variant, version, assigned=False)
 
 
 class TrafficRouter:
-    """Holds the present split. A request reads `current` once, and so sees one split."""
+    """Holds the current split. A request reads `current` once, so it sees only one split."""
 
     def __init__(self, assignment: TrafficSplit) -> None:
         self._current = assignment
@@ -94,5 +99,5 @@ class TrafficRouter:
         return self._current
 
     def set(self, assignment: TrafficSplit) -> None:
-        """Swap the split: one reference, for every request that begins after it."""
+        """Replace the split for every request that begins from now on."""
         self._current = assignment

@@ -27,8 +27,8 @@ _CALLS = (
 )
 
 _RESET = (
-    # Schema 1 had one test. What it had seen does not fit the tests of today: it is
-    # dropped, and with it a pass that the step had; where the rollout stands is kept.
+    # Schema 1 had one guardrail. Its evidence does not fit the guardrails of today, so it is
+    # dropped, and with it the pass of the current step. The rollout's state is kept.
     """UPDATE state SET record = json_set(json_remove(record, '$.test', '$.snapshot',
     '$.looked_at'), '$.rollout.passed', json('false')) WHERE json_valid(record)""",
 )
@@ -36,13 +36,13 @@ _RESET = (
 _WEBHOOKS = ("CREATE TABLE webhooks (name TEXT PRIMARY KEY, told INTEGER NOT NULL)",)
 
 _SCHEMAS = (_TABLES, _RESET, _CALLS, _WEBHOOKS)
-"""What each schema adds to the one before it."""
+"""What each schema version adds to the one before it."""
 
 SCHEMA = len(_SCHEMAS)
 
 
 class StoreError(NextvecError):
-    """The file cannot be opened or written as things are; its contents may be sound."""
+    """The file cannot be opened or written now. Its contents may be intact."""
 
     code = "store"
 
@@ -52,14 +52,14 @@ class StoreUnreadable(StoreError):
 
 
 class Database:
-    """One connection, held for the process's lifetime. Calls block: use a thread.
+    """One connection for the lifetime of the process. Calls block: use a thread.
 
-    The file is locked while it is open, so that no second service can move the
-    same rollout; the operating system lets go of it when the process dies.
+    The file is locked while it is open, so no second service can change the same rollout. The
+    operating system releases the lock when the process dies.
     """
 
     def __init__(self, path: Path, wait_seconds: float = 5.0) -> None:
-        """`wait_seconds`: for another process that is just letting go of the file."""
+        """`wait_seconds`: how long to wait for another process to release the file."""
         self.path = path
         self._wait = wait_seconds
         self._lock = threading.Lock()
@@ -67,41 +67,41 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """The connection, one thread at a time.
+        """The connection, for one thread at a time.
 
-        Raises `StoreUnreadable` for contents that are damaged or of another
-        schema, `StoreError` where the file cannot be opened or is in use.
+        Raises `StoreUnreadable` if the contents are damaged or have another schema, and
+        `StoreError` if the file cannot be opened or is in use.
         """
         with self._lock, self._errors():
             yield self._open()
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """The same in a transaction: all of the block is on the disk after it, or nothing."""
+        """The same in a durable transaction: all of the block is stored, or nothing."""
         with self.reading() as connection, _transaction(connection):
             yield connection
 
     def set_aside(self) -> Path:
-        """Move an unreadable file out of the way, keeping it; answers where to."""
+        """Rename an unreadable file and return its new path."""
         self.close()
         number = 1
         while (kept := self._beside(f".unreadable-{number}")).exists():
             number += 1
         try:
-            # First: without its log, what is left could be read as an older record.
+            # The file before its log: without the log it could be read as an older record.
             self.path.rename(kept)
             for suffix in ("-wal", "-shm"):
                 with suppress(FileNotFoundError):
                     self._beside(suffix).rename(f"{kept}{suffix}")
         except OSError as error:
             raise StoreError(
-                f"{self.path} is unreadable and cannot be moved aside ({error.strerror}); "
+                f"{self.path} is unreadable and cannot be renamed ({error.strerror}); "
                 "move it yourself or set NEXTVEC_ROLLOUT__DATABASE to another path"
             ) from error
         return kept
 
     def close(self) -> None:
-        """Let go of the file; a later call opens it again."""
+        """Close the file; a later call opens it again."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
@@ -129,21 +129,21 @@ class Database:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """SQLite's errors in the service's words: damage apart from everything else."""
+        """Translate SQLite's errors, and tell damage from other problems."""
         try:
             yield
         except sqlite3.Error as error:
-            # Another extended code may sit in the upper bits.
+            # The upper bits may have an extended code.
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
                 raise StoreUnreadable(f"{self.path}: {error}") from error
             if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise StoreError(
-                    f"{self.path} is in use by another process; stop that one, "
+                    f"{self.path} is in use by another process; stop that process "
                     "or set NEXTVEC_ROLLOUT__DATABASE to another path"
                 ) from error
             raise StoreError(
-                f"{self.path}: {error}; check that the path can be written and the disk has room"
+                f"{self.path}: {error}; check that the path is writable and the disk has space"
             ) from error
 
 
@@ -155,9 +155,9 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if version > SCHEMA or (version == 0 and tables):
-            raise StoreUnreadable(f"{path}: schema {version}; this service reads {SCHEMA}")
+            raise StoreUnreadable(f"{path} has schema {version}, not {SCHEMA}")
         if 0 < version < SCHEMA:
-            log.warning("%s is of an older service: weight and history stay", path)
+            log.warning("%s was written by an older version; weight and history are kept", path)
         for statements in _SCHEMAS[version:]:
             for statement in statements:
                 connection.execute(statement)

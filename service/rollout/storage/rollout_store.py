@@ -14,7 +14,9 @@ from service.rollout.state.record import RolloutRecord
 class RolloutStore(Protocol):
     """The record, the audit log and the stored responses. Calls block: use a thread.
 
-    Every method raises `StoreError` when the storage cannot be used.
+    Every method raises `StoreError` when the storage cannot be used. A store that several
+    processes share also raises it from `save` if another process has saved since `load`; the
+    caller then loads the record again and applies the event to it.
     """
 
     def load(self) -> RolloutRecord | None:

@@ -37,7 +37,9 @@ def files(tmp_path_factory):
 
 
 def plan(provider):
-    return device.DeviceBenchmark(provider, 0.01, 1, batches=(1, 2), claims={5: 2.5, 10: 5.0})
+    return device.DeviceBenchmark(
+        provider, 0.01, 1, batches=(1, 2), context_goals_ms={5: 2.5, 10: 5.0}
+    )
 
 
 def test_every_size_precision_and_place_of_the_state_has_a_row(files):

@@ -8,7 +8,7 @@ import pytest
 
 from loadtest.demo import scenario
 from loadtest.demo.scenario import ACTS, NextAction
-from loadtest.report.request_log import RequestLog
+from loadtest.generator.request_log import RequestLog
 from loadtest.rollout_client import parse_sample
 from service.rollout.analysis.e_process import alpha_share
 from service.rollout.plan.rollout_plan import RolloutPlan

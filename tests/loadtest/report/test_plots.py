@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from loadtest.generator.request_log import RequestLog
 from loadtest.report import plots
-from loadtest.report.request_log import RequestLog
 from loadtest.rollout_client import parse_sample
 from tests.support.rollout_status import status
 

@@ -7,8 +7,8 @@ import math
 import orjson
 import pytest
 
+from loadtest.generator.request_log import RequestLog
 from loadtest.report import summary
-from loadtest.report.request_log import RequestLog
 
 
 def requests():

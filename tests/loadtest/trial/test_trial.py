@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from loadtest.generator.open_loop import OpenLoopDriver
-from loadtest.report.request_log import RequestLog
+from loadtest.generator.request_log import RequestLog
 from loadtest.rollout_client import parse_sample
 from loadtest.trial.trial import PLAN, Trial
 from service.rollout.plan.rollout_plan import RolloutPlan

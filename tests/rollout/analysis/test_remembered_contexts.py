@@ -31,8 +31,6 @@ from service.settings import LimitSettings
 from service.types import Variant
 from tests.support.fakes import DIM, FakeClock, manifest_of
 
-pytestmark = pytest.mark.anyio
-
 CALLERS = 100
 LONGEST = 400
 
@@ -105,8 +103,8 @@ class Trial:
             key = f"caller-{caller}" if self.keyed else None
             await self.dispatch.predict(context, RequestOptions(key, caller=b"c"))
 
-    async def looks(self, weights):
-        """The verdicts of each look, `weights` (basis points) one after the other."""
+    async def runs(self, weights):
+        """The verdicts of each run, `weights` (basis points) one after the other."""
         await self.ask(2)
         evidence = Evidence(self.source.edges)
         before = None
@@ -128,7 +126,7 @@ async def test_equal_versions_are_not_told_apart_by_what_stable_has_seen(grows, 
     """Contexts sent again or one vector longer, with keys and without; also while keys move."""
     trial = Trial(grows=grows, keyed=keyed)
     weights = [500] * 7 + [2500] * 5 + [5000] * 5
-    seen = [verdict async for verdict in trial.looks(weights)]
+    seen = [verdict async for verdict in trial.runs(weights)]
     assert not [verdict for verdict in seen if "FAIL" in verdict.values()]
 
 
@@ -137,5 +135,5 @@ async def test_a_slower_canary_is_still_seen():
     """By callers who stay with their version: it knows of their contexts what stable does of
     its own callers'."""
     trial = Trial(grows=True, keyed=True, factor=1.6)
-    seen = [verdict async for verdict in trial.looks([5000] * 12)]
+    seen = [verdict async for verdict in trial.runs([5000] * 12)]
     assert "FAIL" in {outcome for verdict in seen for outcome in verdict.values()}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from service.rollout.routing.traffic_split import TrafficSplit
@@ -17,57 +15,44 @@ def world(tmp_path):
     made.store.close()
 
 
-def test_a_damaged_canary_never_gets_traffic(world):
-    async def story():
-        world.versions.broken = {"phase-3"}
-        await world.controller.start()
-        await world.controller.changes.start("phase-3", None, "operator")
-        await world.controller.prepared()
-        status = world.controller.status()
-        assert (status["phase"], status["reason"]) == ("RolledBack", "prepare_failed")
-        assert "damaged" in status["message"]
-        assert world.traffic.current == TrafficSplit("phase-2")
-
-    asyncio.run(story())
+async def test_a_damaged_canary_never_gets_traffic(world):
+    world.versions.broken = {"phase-3"}
+    await world.controller.start()
+    await world.controller.changes.start("phase-3", None, "operator")
+    await world.controller.prepared()
+    status = world.controller.status()
+    assert (status["phase"], status["reason"]) == ("RolledBack", "prepare_failed")
+    assert "damaged" in status["message"]
+    assert world.traffic.current == TrafficSplit("phase-2")
 
 
-def test_abort_while_loading_wins_over_the_load(world):
+async def test_abort_while_loading_wins_over_the_load(world):
     """A load that ends after the abort changes nothing."""
-
-    async def story():
-        await world.controller.start()
-        world.versions.gate.clear()
-        await world.controller.changes.start("phase-3", None, "operator")
-        await world.controller.changes.abort(None, "operator", "never mind")
-        assert world.phase == "RolledBack"
-        world.versions.gate.set()
-        await world.controller.prepared()
-        assert world.phase == "RolledBack"
-        assert world.traffic.current == TrafficSplit("phase-2")
-
-    asyncio.run(story())
+    await world.controller.start()
+    world.versions.gate.clear()
+    await world.controller.changes.start("phase-3", None, "operator")
+    await world.controller.changes.abort(None, "operator", "never mind")
+    assert world.phase == "RolledBack"
+    world.versions.gate.set()
+    await world.controller.prepared()
+    assert world.phase == "RolledBack"
+    assert world.traffic.current == TrafficSplit("phase-2")
 
 
-def test_a_kill_while_loading_loads_again(world):
-    async def story():
-        await world.controller.start()
-        world.versions.gate.clear()
-        await world.controller.changes.start("phase-3", None, "operator")
-        world.controller._loader._task.cancel()
-        world.versions.gate.set()
-        await world.restart()
-        await world.controller.prepared()
-        assert world.phase == "WarmingUp"
-
-    asyncio.run(story())
+async def test_a_kill_while_loading_loads_again(world):
+    await world.controller.start()
+    world.versions.gate.clear()
+    await world.controller.changes.start("phase-3", None, "operator")
+    world.controller._loader._task.cancel()
+    world.versions.gate.set()
+    await world.restart()
+    await world.controller.prepared()
+    assert world.phase == "WarmingUp"
 
 
-def test_a_canary_lost_over_a_restart_is_rolled_back(world):
-    async def story():
-        await world.begin()
-        world.versions.broken = {"phase-3"}
-        await world.restart()
-        assert world.phase == "RolledBack"
-        assert world.traffic.current == TrafficSplit("phase-2")
-
-    asyncio.run(story())
+async def test_a_canary_lost_over_a_restart_is_rolled_back(world):
+    await world.begin()
+    world.versions.broken = {"phase-3"}
+    await world.restart()
+    assert world.phase == "RolledBack"
+    assert world.traffic.current == TrafficSplit("phase-2")

@@ -1,4 +1,4 @@
-"""The whole controller under random traffic, verbs, clock jumps, full disks and kills."""
+"""The whole controller under random traffic, requests, clock jumps, full disks and kills."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ acts = st.sampled_from(
 @pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.lists(acts, max_size=25), st.sampled_from([QUICK, SHADOWED]))
-def test_whatever_happens_the_record_holds(story, chosen):
+def test_the_record_stays_consistent_whatever_happens(story, chosen):
     with tempfile.TemporaryDirectory() as folder:
         world = World(Path(folder) / "nextvec.db", chosen)
         try:
@@ -48,7 +48,7 @@ async def live(world: World, story: list[str]) -> None:
         if status["recorded"] and not world.store.full:
             await check_log(world, status)
     world.store.full = False
-    await world.look()
+    await world.tick()
 
 
 async def do(world: World, act: str) -> None:
@@ -89,13 +89,13 @@ async def do(world: World, act: str) -> None:
             world.shadow.ran(copies, faults=3 if act == "faults" else 0, ratio=ratio)
         world.evidence.serve(*serve, canary_faults=30 if act == "faults" else 0)
         try:
-            await world.look({"back": -5000.0, "late": 5000.0}.get(act, 10.0))
+            await world.tick({"back": -5000.0, "late": 5000.0}.get(act, 10.0))
         except StoreError:
             assert world.store.full
 
 
 async def kill(world: World) -> None:
-    """Everything in memory is lost. Never more weight than was recorded."""
+    """Lose everything in memory. The weight afterwards is never above the recorded one."""
     recorded = world.controller.status()["recorded"]
     before, weight = world.controller.status(), world.traffic.current.weight_bp
     await world.restart()
@@ -107,7 +107,7 @@ async def kill(world: World) -> None:
 
 
 async def check_log(world: World, status: dict) -> None:
-    """No gap, in order, ending where the status stands."""
+    """The audit log is in order, has no gap, and ends where the status is."""
     rows = (await world.controller.history(10_000))[::-1]
     assert list(range(1, len(rows) + 1)) == [row["generation"] for row in rows]
     assert len(rows) == status["generation"]

@@ -1,8 +1,7 @@
-"""A kill at every write of a whole rollout, just before it is on the disk and just after."""
+"""A kill at every write of a whole rollout, just before and just after it is stored."""
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from itertools import count, pairwise
 
@@ -21,15 +20,15 @@ ONE_STEP = RolloutPlan.model_validate(
         ],
     }
 )
-LOOKS = 60
+TICKS = 60
 
 
 class Killed(Exception):
-    """The process is gone; what it had in memory with it."""
+    """The process is gone, and its memory with it."""
 
 
 class Doomed:
-    """Kills at write number `number`; `late`: once it is on the disk."""
+    """Kills at write number `number`, before it is stored, or after it with `late`."""
 
     def __init__(self, world: World, number: int, *, late: bool) -> None:
         self.recorded_bp = 0
@@ -37,12 +36,12 @@ class Doomed:
         self.writes = count(1)
         save = world.store.save
 
-        def doomed(record, audit=(), answers=()):
+        def doomed(record, audit=(), responses=()):
             if self.done:
                 raise Killed
             last = next(self.writes) == number
             if not last or late:
-                save(record, audit, answers)
+                save(record, audit, responses)
                 self.recorded_bp = record.rollout.weight_bp
             if last:
                 self.done = True
@@ -52,10 +51,10 @@ class Doomed:
 
 
 async def live(world: World, doom: Doomed | None = None) -> None:
-    """From wherever it stands to the promotion, under healthy traffic, or to its `doom`."""
-    for _ in range(LOOKS):
+    """Continue under healthy traffic to the promotion, or to the kill of `doom`."""
+    for _ in range(TICKS):
         if doom is not None and doom.done:
-            return  # it came in the background, where nobody hears of it
+            return  # the kill came in a background task
         status = world.controller.status()
         if status["stable"] == "phase-3":
             return
@@ -65,13 +64,13 @@ async def live(world: World, doom: Doomed | None = None) -> None:
         if world.traffic.current.shadow:
             world.shadow.ran(120)
         world.evidence.serve([0.1] * 190 + [0.2] * 10, [0.1] * 200)
-        await world.look()
+        await world.tick()
         await world.controller.prepared()
-    pytest.fail(f"not promoted after {LOOKS} looks: {world.controller.status()['message']}")
+    pytest.fail(f"not promoted after {TICKS} ticks: {world.controller.status()['message']}")
 
 
 async def survive(path, number: int, *, late: bool) -> bool:
-    """False if the whole rollout took fewer writes."""
+    """Kill at a write, restart and finish. Returns False if the rollout has fewer writes."""
     world = World(path, ONE_STEP)
     await world.controller.start()
     doom = Doomed(world, number, late=late)
@@ -102,13 +101,9 @@ async def check_log(world: World) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
-def test_the_rollout_goes_on_after_a_kill_at_any_write(tmp_path, late):
-    """To its promotion; never with more weight than the record has, nor with a gap in the log."""
-
-    async def stories():
-        writes = 0
-        while await survive(tmp_path / f"{writes}.db", writes + 1, late=late):
-            writes += 1
-        return writes
-
-    assert asyncio.run(stories()) >= 10
+async def test_the_rollout_goes_on_after_a_kill_at_any_write(tmp_path, late):
+    """It ends in the promotion, never with more weight than recorded or a gap in the log."""
+    writes = 0
+    while await survive(tmp_path / f"{writes}.db", writes + 1, late=late):
+        writes += 1
+    assert writes >= 10

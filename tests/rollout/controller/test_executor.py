@@ -8,7 +8,7 @@ import pytest
 
 from service.rollout.routing.traffic_split import TrafficSplit
 from service.rollout.storage.database import StoreError
-from tests.support.rollout_fakes import World
+from tests.support.rollout_fakes import SHADOWED, World
 
 
 @pytest.fixture
@@ -18,71 +18,75 @@ def world(tmp_path):
     made.store.close()
 
 
-def test_abort_beats_a_promotion_that_is_being_recorded(world):
-    """The weight goes before the abort's turn comes, and the promotion is not finished."""
-
-    async def story():
-        await world.begin()
-        await world.controller.changes.promote(world.controller.generation, "approver", force=True)
-        promote = asyncio.create_task(
-            world.controller.changes.promote(world.controller.generation, "approver", force=True)
-        )
-        while not world.controller._executor.lock.locked():
-            await asyncio.sleep(0)
-        abort = asyncio.create_task(world.controller.changes.abort(None, "operator"))
+async def test_abort_beats_a_promotion_that_is_being_recorded(world):
+    """The canary loses its traffic before the abort gets the lock."""
+    await world.begin()
+    await world.controller.changes.promote(world.controller.generation, "approver", force=True)
+    promote = asyncio.create_task(
+        world.controller.changes.promote(world.controller.generation, "approver", force=True)
+    )
+    while not world.controller._executor.lock.locked():
         await asyncio.sleep(0)
-        assert world.traffic.current == TrafficSplit("phase-2")
-        await asyncio.gather(promote, abort)
-        assert world.phase == "RolledBack"
-        assert world.traffic.current == TrafficSplit("phase-2")
-        assert world.controller.status()["stable"] == "phase-2"
-
-    asyncio.run(story())
-
-
-def test_a_full_disk_cannot_keep_a_bad_canary_in_traffic(world):
-    """The rollback takes effect, says that it is unrecorded, and is recorded later."""
-
-    async def story():
-        await world.begin()
-        world.store.full = True
-        status = await world.slow_looks(10)
-        assert status["phase"] == "RolledBack"
-        assert status["recorded"] is False
-        assert world.traffic.current.weight_bp == 0
-        world.store.full = False
-        assert (await world.look())["recorded"] is True
-        assert (await world.controller.history(1))[0]["to"] == "RolledBack"
-
-    asyncio.run(story())
+    abort = asyncio.create_task(world.controller.changes.abort(None, "operator"))
+    await asyncio.sleep(0)
+    assert world.traffic.current == TrafficSplit("phase-2")
+    await asyncio.gather(promote, abort)
+    assert world.phase == "RolledBack"
+    assert world.traffic.current == TrafficSplit("phase-2")
+    assert world.controller.status()["stable"] == "phase-2"
 
 
-def test_a_weight_that_cannot_be_recorded_is_not_raised(world):
-    async def story():
-        await world.begin()
-        generation = world.controller.generation
-        world.store.full = True
-        with pytest.raises(StoreError):
-            await world.controller.changes.promote(generation, "approver", force=True)
-        assert world.traffic.current.weight_bp == 1000
-        assert world.controller.generation == generation
+async def test_a_full_disk_cannot_keep_a_bad_canary_in_traffic(world):
+    """The rollback takes effect at once; the status shows that it is recorded only later."""
+    await world.begin()
+    world.store.full = True
+    status = await world.slow_ticks(10)
+    assert status["phase"] == "RolledBack"
+    assert status["recorded"] is False
+    assert world.traffic.current.weight_bp == 0
+    world.store.full = False
+    assert (await world.tick())["recorded"] is True
+    assert (await world.controller.history(1))[0]["to"] == "RolledBack"
 
-    asyncio.run(story())
+
+async def test_a_weight_that_cannot_be_recorded_is_not_raised(world):
+    await world.begin()
+    generation = world.controller.generation
+    world.store.full = True
+    with pytest.raises(StoreError):
+        await world.controller.changes.promote(generation, "approver", force=True)
+    assert world.traffic.current.weight_bp == 1000
+    assert world.controller.generation == generation
 
 
-def test_a_cancelled_request_leaves_no_change_half_done(world):
-    async def story():
-        await world.begin()
-        task = asyncio.create_task(
-            world.controller.changes.promote(world.controller.generation, "approver", force=True)
-        )
-        while not world.controller._executor.lock.locked():
-            await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        async with world.controller._executor.lock:
-            assert world.traffic.current.weight_bp == 5000
-            assert world.controller.status()["weight"]["set_percent"] == 50
+async def test_a_cancelled_request_leaves_no_change_half_done(world):
+    await world.begin()
+    task = asyncio.create_task(
+        world.controller.changes.promote(world.controller.generation, "approver", force=True)
+    )
+    while not world.controller._executor.lock.locked():
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with world.controller._executor.lock:
+        assert world.traffic.current.weight_bp == 5000
+        assert world.controller.status()["weight"]["set_percent"] == 50
 
-    asyncio.run(story())
+
+async def test_shadow_copies_of_a_change_that_cannot_be_recorded_still_count(world):
+    """They are taken from the runner only once."""
+    world.use(SHADOWED)
+    await world.controller.start()
+    await world.controller.changes.start("phase-3", None, "operator")
+    await world.controller.prepared()
+    world.shadow.ran(10)
+    await world.tick(10)
+    world.shadow.ran(100)
+    world.store.full = True
+    with pytest.raises(StoreError):
+        await world.tick(10)
+    assert world.traffic.current.shadow
+    world.store.full = False
+    status = await world.tick()
+    assert (1, 100) == (status["step"], status["shadow"]["copies"]["answered"])

@@ -1,8 +1,6 @@
-"""The gate in a rollout: at the start, again once loaded, overridden, and after a restart."""
+"""The gate in a rollout: at the start, after the load, overridden, and after a restart."""
 
 from __future__ import annotations
-
-import asyncio
 
 import pytest
 
@@ -19,13 +17,13 @@ GATE = {"min_hit5": 0.69}
 @pytest.fixture
 def world(tmp_path):
     made = World(tmp_path / "nextvec.db", plan(gate=GATE))
-    say(made, 0.359)
+    set_hit5(made, 0.359)
     yield made
     made.store.close()
 
 
-def say(world, hit5):
-    """What phase-3's manifest tells from now on."""
+def set_hit5(world, hit5):
+    """Set the Hit@5 in phase-3's manifest."""
     report = evaluated(hit5, hit5 - 0.01, hit5 + 0.01)
     world.versions.manifests["phase-3"] = manifest_of("phase-3", 8, "f" * 64, evaluation=report)
 
@@ -34,139 +32,107 @@ def start(world, **options):
     return world.controller.changes.start("phase-3", None, "approver", "why", **options)
 
 
-def test_a_canary_that_misses_is_not_even_loaded(world):
-    """The refusal has the figure, and nothing has begun."""
-
-    async def story():
-        await world.controller.start()
-        with pytest.raises(Conflict, match=r"35.9 % .* 69 % wanted") as refused:
-            await start(world)
-        assert ("gate_missed", 0.359) == (
-            refused.value.code,
-            refused.value.details["missed"][0]["found"],
-        )
-        assert (0, []) == (world.controller.generation, await world.controller.history())
-        assert ["phase-2"] == world.versions.prepared
-
-    asyncio.run(story())
+async def test_a_canary_that_misses_the_gate_is_not_loaded(world):
+    """The error has the figure, and nothing has started."""
+    await world.controller.start()
+    with pytest.raises(Conflict, match=r"35.9 % .* 69 % required") as refused:
+        await start(world)
+    assert ("gate_missed", 0.359) == (
+        refused.value.code,
+        refused.value.details["missed"][0]["found"],
+    )
+    assert (0, []) == (world.controller.generation, await world.controller.history())
+    assert ["phase-2"] == world.versions.prepared
 
 
-def test_a_canary_that_meets_it_starts_override_or_not(world):
-    """And an override that was not needed is not recorded as one."""
-
-    async def story():
-        await world.controller.start()
-        say(world, 0.7)
-        await start(world, override_gate=True)
-        await world.controller.prepared()
-        assert "WarmingUp" == world.phase
-        assert {"overridden": False, "missed": []} == world.controller.status()["gate"]
-
-    asyncio.run(story())
+async def test_a_canary_that_meets_the_gate_starts_with_or_without_an_override(world):
+    """An override that was not needed is not recorded."""
+    await world.controller.start()
+    set_hit5(world, 0.7)
+    await start(world, override_gate=True)
+    await world.controller.prepared()
+    assert "WarmingUp" == world.phase
+    assert {"overridden": False, "missed": []} == world.controller.status()["gate"]
 
 
-def test_a_plan_of_the_starts_own_cannot_loosen_the_services_gate(world):
-    """It can tighten it; without a gate it gets the service's."""
-
-    async def story():
-        await world.controller.start()
-        for own in (plan(), plan(gate={"min_hit5": 0.1})):
-            with pytest.raises(Conflict, match="69 % wanted"):
-                await world.controller.changes.start("phase-3", own, "operator")
-        say(world, 0.7)
-        own = plan(gate={"min_hit5": 0.9})
-        with pytest.raises(Conflict, match="90 % wanted"):
+async def test_the_plan_of_a_start_cannot_loosen_the_services_gate(world):
+    """It can only be stricter; a plan without a gate gets the service's."""
+    await world.controller.start()
+    for own in (plan(), plan(gate={"min_hit5": 0.1})):
+        with pytest.raises(Conflict, match="69 % required"):
             await world.controller.changes.start("phase-3", own, "operator")
-        status = await world.controller.changes.start("phase-3", plan(), "operator")
-        assert Gate(**GATE).model_dump() == status["plan"]["gate"]
-
-    asyncio.run(story())
-
-
-def test_an_override_is_on_record_with_what_was_missed(world):
-    """In the status, in the audit log and across a restart, which does not ask again."""
-
-    async def story():
-        await world.controller.start()
-        await start(world, override_gate=True)
-        await world.controller.prepared()
-        assert "WarmingUp" == world.phase
-        await world.restart()
-        assert "WarmingUp" == world.phase
-        gate = world.controller.status()["gate"]
-        assert (True, [0.359]) == (gate["overridden"], [miss["found"] for miss in gate["missed"]])
-        begun = (await world.controller.history())[-1]
-        assert ("start", "approver", "why") == (begun["reason"], begun["actor"], begun["note"])
-        assert gate["missed"] == begun["gate_missed"]
-        assert "gate overridden: phase-3's Hit@5 is 35.9 %" in begun["message"]
-
-    asyncio.run(story())
+    set_hit5(world, 0.7)
+    own = plan(gate={"min_hit5": 0.9})
+    with pytest.raises(Conflict, match="90 % required"):
+        await world.controller.changes.start("phase-3", own, "operator")
+    status = await world.controller.changes.start("phase-3", plan(), "operator")
+    assert Gate(**GATE).model_dump() == status["plan"]["gate"]
 
 
-def test_the_gate_is_asked_again_of_what_was_loaded(world):
+async def test_an_override_is_recorded_with_what_was_missed(world):
+    """It is in the status and the audit log, and a restart does not check the gate again."""
+    await world.controller.start()
+    await start(world, override_gate=True)
+    await world.controller.prepared()
+    assert "WarmingUp" == world.phase
+    await world.restart()
+    assert "WarmingUp" == world.phase
+    gate = world.controller.status()["gate"]
+    assert (True, [0.359]) == (gate["overridden"], [miss["found"] for miss in gate["missed"]])
+    begun = (await world.controller.history())[-1]
+    assert ("start", "approver", "why") == (begun["reason"], begun["actor"], begun["note"])
+    assert gate["missed"] == begun["gate_missed"]
+    assert "gate overridden: phase-3's Hit@5 is 35.9 %" in begun["message"]
+
+
+async def test_the_gate_is_checked_again_on_what_was_loaded(world):
     """Files that were swapped between the start and the load get no traffic."""
-
-    async def story():
-        await world.controller.start()
-        say(world, 0.7)
-        world.versions.gate.clear()
-        await start(world)
-        say(world, 0.359)
-        world.versions.gate.set()
-        await world.controller.prepared()
-        status = world.controller.status()
-        assert ("RolledBack", "gate_missed") == (status["phase"], status["reason"])
-        assert "35.9 %" in status["message"]
-        assert TrafficSplit("phase-2") == world.traffic.current
-
-    asyncio.run(story())
+    await world.controller.start()
+    set_hit5(world, 0.7)
+    world.versions.gate.clear()
+    await start(world)
+    set_hit5(world, 0.359)
+    world.versions.gate.set()
+    await world.controller.prepared()
+    status = world.controller.status()
+    assert ("RolledBack", "gate_missed") == (status["phase"], status["reason"])
+    assert "35.9 %" in status["message"]
+    assert TrafficSplit("phase-2") == world.traffic.current
 
 
-def test_a_version_swapped_before_a_restart_is_taken_out(world):
-    """All traffic is stable's, and the reason is told."""
-
-    async def story():
-        await world.controller.start()
-        say(world, 0.7)
-        await start(world)
-        await world.controller.prepared()
-        say(world, 0.359)
-        await world.restart()
-        status = world.controller.status()
-        assert ("RolledBack", "gate_missed") == (status["phase"], status["reason"])
-
-    asyncio.run(story())
+async def test_a_version_swapped_before_a_restart_is_rolled_back(world):
+    """Stable has all traffic, and the status has the reason."""
+    await world.controller.start()
+    set_hit5(world, 0.7)
+    await start(world)
+    await world.controller.prepared()
+    set_hit5(world, 0.359)
+    await world.restart()
+    status = world.controller.status()
+    assert ("RolledBack", "gate_missed") == (status["phase"], status["reason"])
 
 
-def test_a_dry_run_and_a_retry_are_held_to_it_as_well(world):
-    """A retry does not inherit an override: it is asked for anew, by a start."""
-
-    async def story():
-        await world.controller.start()
-        with pytest.raises(Conflict, match="69 % wanted"):
-            await start(world, options=ChangeOptions(dry_run=True))
-        await start(world, override_gate=True)
-        await world.controller.prepared()
-        await world.controller.changes.abort(None, "operator")
-        with pytest.raises(Conflict, match="69 % wanted"):
-            await world.controller.changes.retry(world.controller.generation, "operator")
-
-    asyncio.run(story())
+async def test_the_gate_applies_to_a_dry_run_and_a_retry(world):
+    """A retry does not inherit an override; only a new start can override the gate."""
+    await world.controller.start()
+    with pytest.raises(Conflict, match="69 % required"):
+        await start(world, options=ChangeOptions(dry_run=True))
+    await start(world, override_gate=True)
+    await world.controller.prepared()
+    await world.controller.changes.abort(None, "operator")
+    with pytest.raises(Conflict, match="69 % required"):
+        await world.controller.changes.retry(world.controller.generation, "operator")
 
 
-def test_an_undo_asks_no_gate(world):
-    """What was stable once may come back at once."""
-
-    async def story():
-        world.plan = plan()
-        await world.restart()
-        await world.begin()
-        await world.healthy_looks(30)
-        assert "phase-3" == world.controller.status()["stable"]
-        world.plan = plan(gate=GATE)
-        await world.restart()
-        await world.controller.changes.undo(world.controller.generation, "approver")
-        await world.controller.prepared()
-        assert "phase-2" == world.controller.status()["stable"]
-
-    asyncio.run(story())
+async def test_an_undo_needs_no_gate(world):
+    """A version that was stable before needs no gate."""
+    world.plan = plan()
+    await world.restart()
+    await world.begin()
+    await world.healthy_ticks(30)
+    assert "phase-3" == world.controller.status()["stable"]
+    world.plan = plan(gate=GATE)
+    await world.restart()
+    await world.controller.changes.undo(world.controller.generation, "approver")
+    await world.controller.prepared()
+    assert "phase-2" == world.controller.status()["stable"]

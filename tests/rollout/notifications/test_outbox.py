@@ -1,19 +1,21 @@
-"""Webhooks are told everything recorded, at least once, in order, and never in the way."""
+"""Webhooks get every row of the audit log: at least once, in order, without delaying anything."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import threading
-from http.client import InvalidURL
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Queue
 
+import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
 from service.metrics import Metrics
-from service.rollout.notifications.outbox import BACKLOG, GIVE_UP_SECONDS, Outbox
+from service.rollout.notifications.outbox import Outbox
+from service.rollout.notifications.webhook_sender import BACKLOG, GIVE_UP_SECONDS
 from service.rollout.state.record import RolloutRecord
 from service.rollout.state.rollout_state import RolloutState
 from service.rollout.storage.database import Database, StoreError
@@ -90,7 +92,7 @@ class World:
         self.store = SqliteRolloutStore(self.database)
         self.metrics = Metrics(CollectorRegistry(), 10.0)
         self.outbox = Outbox(self.hooks, self.database, self.metrics, self.clock, draw=lambda: 1.0)
-        self.outbox._told.follow(self.outbox._names, self.clock.now)
+        self.outbox._cursor.follow(self.outbox._names, self.clock.now)
 
     def restart(self, *hooks):
         self.database.close()
@@ -113,7 +115,7 @@ class World:
         self.store.save(RolloutRecord(RolloutState("phase-2")), [row] * count)
 
     async def deliver(self, which=0):
-        return await self.outbox.couriers[which].deliver()
+        return await self.outbox.senders[which].deliver()
 
     def counted(self, result, name="127.0.0.1"):
         labels = {"webhook": name, "result": result}
@@ -131,7 +133,7 @@ def world(tmp_path, receiver):
     made.database.close()
 
 
-async def test_what_is_recorded_is_told_in_order_and_signed(world, receiver):
+async def test_rows_are_delivered_in_order_and_signed(world, receiver):
     world.happen(3)
     assert await world.deliver() is None
     assert [1, 2, 3] == receiver.ids
@@ -144,7 +146,7 @@ async def test_what_is_recorded_is_told_in_order_and_signed(world, receiver):
     assert 3 == len(receiver.heard)
 
 
-async def test_a_kill_between_the_record_and_the_telling_loses_nothing(world, receiver):
+async def test_a_kill_between_record_and_delivery_loses_nothing(world, receiver):
     world.happen(2)
     world.restart()
     await world.deliver()
@@ -154,16 +156,14 @@ async def test_a_kill_between_the_record_and_the_telling_loses_nothing(world, re
     assert [1, 2] == receiver.ids
 
 
-async def test_a_kill_after_the_telling_tells_it_again_under_the_same_id(
-    world, receiver, monkeypatch
-):
+async def test_a_kill_after_a_delivery_repeats_it_under_the_same_id(world, receiver, monkeypatch):
     """At least once."""
     world.happen()
 
     def killed(*_):
         raise StoreError("killed")
 
-    monkeypatch.setattr(world.outbox._told, "told", killed)
+    monkeypatch.setattr(world.outbox._cursor, "advance", killed)
     with pytest.raises(StoreError):
         await world.deliver()
     world.restart()
@@ -173,8 +173,8 @@ async def test_a_kill_after_the_telling_tells_it_again_under_the_same_id(
 
 
 @pytest.mark.parametrize("status", [302, 400, 404, 410, 429, 500, 503])
-async def test_what_is_refused_is_tried_again_later_and_later(world, receiver, status, caplog):
-    """A redirect too: it would turn the POST into a GET. The address stays out of the log."""
+async def test_a_refused_delivery_is_retried_with_growing_delays(world, receiver, status, caplog):
+    """Redirects too. The address stays out of the log."""
     receiver.answers = [status] * 10
     world.happen()
     waits = []
@@ -190,23 +190,40 @@ async def test_what_is_refused_is_tried_again_later_and_later(world, receiver, s
     assert "s3cret-path" not in caplog.text
 
 
-async def test_what_the_http_library_says_of_an_address_is_not_logged(tmp_path, caplog):
-    """It quotes the path, which may be all the secret there is."""
+@pytest.mark.parametrize("error", [httpx.InvalidURL, httpx.UnsupportedProtocol])
+async def test_an_error_that_quotes_the_address_is_not_logged(tmp_path, caplog, monkeypatch, error):
+    """The path may be the whole secret."""
 
-    def quote(url, *_):
-        raise InvalidURL(f"cannot be used: {url}")
+    def quote(_client, _method, url, **_):
+        raise error(f"cannot be used: {url}")
 
+    monkeypatch.setattr(httpx.AsyncClient, "stream", quote)
     world = World(tmp_path / "nextvec.db", WebhookSettings(url="http://a.example/s3cret-path"))
-    for courier in world.outbox.couriers:
-        courier._post = quote
     world.happen()
     await world.deliver()
-    assert "InvalidURL" in caplog.text
+    assert error.__name__ in caplog.text
     assert "s3cret-path" not in caplog.text
     world.database.close()
 
 
-async def test_nothing_is_sent_before_its_time(world, receiver):
+async def test_the_address_of_a_delivery_is_not_logged_either(world, caplog):
+    """The HTTP client's own log lines would have it."""
+    with caplog.at_level(logging.DEBUG):
+        world.happen()
+        await world.deliver()
+    assert 1 == world.counted("delivered")
+    assert "s3cret-path" not in caplog.text
+
+
+async def test_a_redirect_is_not_followed(world, receiver):
+    receiver.answers = [302]
+    world.happen()
+    await world.deliver()
+    assert 1 == len(receiver.heard)
+    assert 1 == world.counted("failed")
+
+
+async def test_nothing_is_sent_before_the_retry_is_due(world, receiver):
     receiver.answers = [500]
     world.happen()
     await world.deliver()
@@ -219,14 +236,14 @@ async def test_nothing_is_sent_before_its_time(world, receiver):
     assert [1, 1, 2] == receiver.ids
 
 
-async def test_nobody_listening_is_a_failure_like_any_other(world, receiver):
+async def test_a_refused_connection_is_a_failure(world, receiver):
     receiver.close()
     world.happen()
     assert 1.0 == pytest.approx(await world.deliver())
     assert 1 == world.counted("failed")
 
 
-async def test_a_line_is_given_up_after_a_day_and_the_next_is_told(world, receiver, caplog):
+async def test_a_row_is_dropped_after_a_day_and_the_next_is_delivered(world, receiver, caplog):
     receiver.answers = [500, 500]
     world.happen()
     await world.deliver()
@@ -235,10 +252,10 @@ async def test_a_line_is_given_up_after_a_day_and_the_next_is_told(world, receiv
     await world.deliver()
     assert [1, 1, 2] == receiver.ids
     assert (1, 1) == (world.counted("dropped"), world.counted("delivered"))
-    assert "1 given up" in caplog.text
+    assert "undelivered rows dropped: 1" in caplog.text
 
 
-async def test_after_a_long_silence_an_old_line_is_tried_once_all_the_same(world, receiver):
+async def test_an_old_row_is_tried_once_after_a_long_silence(world, receiver):
     world.happen()
     world.clock.now += 3 * GIVE_UP_SECONDS
     world.restart()
@@ -246,8 +263,8 @@ async def test_after_a_long_silence_an_old_line_is_tried_once_all_the_same(world
     assert [1] == receiver.ids
 
 
-async def test_only_so_many_lines_wait(world, receiver):
-    """The oldest are given up."""
+async def test_the_backlog_is_bounded(world, receiver):
+    """The oldest rows are dropped."""
     world.happen(BACKLOG + 5)
     receiver.answers = [500]
     await world.deliver()
@@ -255,7 +272,7 @@ async def test_only_so_many_lines_wait(world, receiver):
     assert (5, BACKLOG) == (world.counted("dropped"), world.backlog())
 
 
-async def test_a_new_webhook_is_not_told_the_past(world, receiver):
+async def test_a_new_webhook_does_not_get_the_past(world, receiver):
     world.happen(3)
     new = WebhookSettings(url=receiver.url, name="new")
     world.restart(*world.hooks, new)
@@ -265,7 +282,7 @@ async def test_a_new_webhook_is_not_told_the_past(world, receiver):
     assert 1 == world.counted("delivered", "new")
 
 
-async def test_one_that_was_taken_out_and_comes_back_is_new(world, receiver):
+async def test_a_webhook_that_was_removed_and_added_again_is_new(world, receiver):
     hooks = world.hooks
     world.restart(WebhookSettings(url=receiver.url, name="other"))
     world.happen()
@@ -275,30 +292,30 @@ async def test_one_that_was_taken_out_and_comes_back_is_new(world, receiver):
     assert [2] == receiver.ids
 
 
-async def test_a_new_webhook_hears_what_happened_since_the_start(tmp_path, receiver):
-    """For instance that the record was unreadable."""
+async def test_a_new_webhook_gets_what_happened_since_the_start(tmp_path, receiver):
+    """For example that the record was unreadable."""
     world = World(tmp_path / "nextvec.db")
     begun = world.clock.now
     world.happen()
     world.hooks = (WebhookSettings(url=receiver.url),)
     world.database.close()
     world.boot()
-    world.outbox._told.follow([], begun)
-    world.outbox._told.follow(world.outbox._names, begun)
+    world.outbox._cursor.follow([], begun)
+    world.outbox._cursor.follow(world.outbox._names, begun)
     await world.deliver()
     assert [1] == receiver.ids
     world.database.close()
 
 
-async def test_it_tells_by_itself_and_a_slow_receiver_holds_nobody_up(world, receiver):
-    """The record goes on while a request hangs; what is left is told after the next start."""
+async def test_deliveries_run_in_the_background_and_a_slow_receiver_delays_nothing(world, receiver):
+    """The record continues while a request hangs; the rest is delivered after the next start."""
     await world.outbox.start(world.begin)
     world.happen()
-    world.outbox.news()
+    world.outbox.wake()
     assert 1 == await asyncio.to_thread(receiver.arrived.get, timeout=10)
     receiver.gate.clear()
     world.happen()
-    world.outbox.news()
+    world.outbox.wake()
     assert 2 == await asyncio.to_thread(receiver.arrived.get, timeout=10)
     world.happen()
     assert 3 == len(world.store.history(10))
@@ -309,10 +326,10 @@ async def test_it_tells_by_itself_and_a_slow_receiver_holds_nobody_up(world, rec
     assert 3 == receiver.ids[-1]
 
 
-async def test_a_full_disk_does_not_end_the_telling(world, receiver, caplog):
+async def test_a_full_disk_does_not_end_the_deliveries(world, receiver, caplog):
     async def story():
         calls = []
-        due = world.outbox._told.due
+        due = world.outbox._cursor.next
 
         def flaky(name):
             calls.append(name)
@@ -320,13 +337,13 @@ async def test_a_full_disk_does_not_end_the_telling(world, receiver, caplog):
                 raise StoreError("the disk is full")
             return due(name)
 
-        world.outbox._told.due = flaky
+        world.outbox._cursor.next = flaky
         await world.outbox.start(world.begin)
         world.happen()
         while not calls:
             await asyncio.sleep(0)
         while not receiver.heard:
-            world.outbox.news()
+            world.outbox.wake()
             await asyncio.sleep(0.001)
         await world.outbox.close()
 

@@ -56,23 +56,23 @@ def found(gate, stable=STABLE, canary=CANARY):
         ),
     ],
 )
-def test_every_figure_that_is_missed_is_named_and_no_other(gate, expected):
+def test_exactly_the_missed_criteria_are_named(gate, expected):
     """Wanted and found; at the limit itself nothing is missed. 0.313 − 0.411 = −0.098."""
     assert expected == found(gate)
 
 
 @pytest.mark.parametrize(("p95", "misses"), [(1.5, 0), (1.51, 1)])
-def test_a_step_is_held_to_the_figure_measured_at_export(p95, misses):
+def test_the_step_latency_measured_at_export_is_compared(p95, misses):
     canary = version("phase-3", step_latency=step(p95))
-    told = find_misses(Gate(max_step_p95_ms=1.5), STABLE, canary)
-    assert misses == len(told)
-    assert all("1.51 ms at P95 over 500 steps (fp32 on 2 cores)" in t.message for t in told)
+    found = find_misses(Gate(max_step_p95_ms=1.5), STABLE, canary)
+    assert misses == len(found)
+    assert all("1.51 ms at P95 over 500 steps (fp32 on 2 cores)" in t.message for t in found)
 
 
-def test_words_carry_the_interval_and_the_pool():
+def test_the_message_has_the_interval_and_the_pool():
     (miss,) = find_misses(Gate(min_hit5=0.69), STABLE, CANARY)
     assert (
-        "phase-3's Hit@5 is 35.9 % [31.3, 40] on 1000 candidates (eras, random), 69 % wanted"
+        "phase-3's Hit@5 is 35.9 % [31.3, 40] on 1000 candidates (eras, random), 69 % required"
     ) == miss.message
 
 
@@ -130,8 +130,8 @@ def paired(low, metric="hit_at_5", other="0" * 64, window=8):
         (paired(0.0, window=500), [("non_inferiority_margin", 0.025, -0.098)]),
     ],
 )
-def test_a_paired_difference_from_this_very_stable_is_what_counts(report, expected):
-    """Its lower end is held to the margin; another version's or figure's is not taken for it."""
+def test_the_paired_difference_from_this_stable_version_counts(report, expected):
+    """Its lower end is compared with the margin. Another version's or figure's is not used."""
     canary = version("phase-3", report)
     assert expected == found({"non_inferiority_margin": 0.025}, canary=canary)
 
@@ -160,23 +160,23 @@ def test_one_set_in_common_is_enough_to_compare():
 @pytest.mark.parametrize(
     ("report", "says"),
     [
-        (None, "carries no evaluation report"),
+        (None, "has no evaluation report"),
         ({}, "cannot be read (data: Field required"),
         (
             {**evaluated(0.9, 0.9, 0.9), "score": {"window": 8}},
             "cannot be read (sets.0.scores.0.name",
         ),
         (evaluated(float("nan"), 0.9, 0.9), "cannot be read (sets.0.scores.0.hit_at_5.value"),
-        (evaluated(0.9, 0.9, 0.9, window=500), "of another checkpoint or window"),
+        (evaluated(0.9, 0.9, 0.9, window=500), "for another checkpoint or window"),
     ],
 )
-def test_no_report_or_one_of_something_else_is_a_miss_of_each_figure(report, says):
-    """Never a pass; and for stable's report it is one as well."""
-    told = find_misses(
+def test_a_missing_or_foreign_report_misses_every_figure(report, says):
+    """It never passes. The same holds for stable's report."""
+    found = find_misses(
         Gate(min_hit5=0.1, non_inferiority_margin=0.9), STABLE, version("phase-3", report)
     )
-    assert ["min_hit5", "non_inferiority_margin"] == [miss.figure for miss in told]
-    assert all(says in miss.message for miss in told)
+    assert ["min_hit5", "non_inferiority_margin"] == [miss.figure for miss in found]
+    assert all(says in miss.message for miss in found)
     (miss,) = find_misses(Gate(non_inferiority_margin=0.9), version("phase-2", report), CANARY)
     assert miss.message.startswith("phase-2")
     assert says in miss.message
@@ -199,7 +199,7 @@ def test_a_gate_with_a_floor_is_the_stricter_of_both(given, floor, expected):
     assert Gate(**expected) == Gate(**given).with_floor(Gate(**floor))
 
 
-def test_a_refusal_has_words_for_people_and_figures_for_programs():
+def test_the_conflict_has_a_message_for_people_and_figures_for_programs():
     misses = find_misses(Gate(min_hit5=0.69, max_step_p95_ms=1), STABLE, CANARY)
     error = gate_conflict("phase-3", misses)
     assert "gate_missed" == error.code

@@ -1,4 +1,4 @@
-"""A plan's file: YAML or JSON, and what is wrong with it told by file and field."""
+"""Plans from YAML and JSON files, and errors that name the file and the field."""
 
 from __future__ import annotations
 
@@ -37,55 +37,59 @@ WRITTEN = RolloutPlan.model_validate(
     ("name", "text"),
     [("plan.yaml", YAML), ("plan.yml", YAML), ("plan", YAML), ("plan.json", JSON)],
 )
-def test_both_forms_say_the_same(tmp_path, name, text):
+def test_both_formats_give_the_same_plan(tmp_path, name, text):
     path = tmp_path / name
     path.write_text(text)
     assert WRITTEN == load_plan(path)
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
-        ("plan.json", "{", "the file is no JSON: .* line 1"),
+        ("plan.json", "{", "the file is not valid JSON: .* line 1"),
         ("plan.json", '{"alpha": 3}', "alpha: "),
         ("plan.json", '{"alpha": 0.1, "alpha": 0.01}', "'alpha' is given twice"),
         ("plan.json", '{"steps": [{"weight": 9}, {"weight": 3}]}', r"steps\.1\.weight: "),
-        ("plan.json", "[" * 60_000, "no JSON"),
-        ("plan.yaml", "steps: [", "the file is no YAML: line 1, column 9"),
-        ("plan.yaml", "a: b: c", "the file is no YAML: line 1"),
-        ("plan.yaml", "\x07", "the file is no YAML"),
+        ("plan.json", "[" * 60_000, "not valid JSON"),
+        ("plan.yaml", "steps: [", "the file is not valid YAML: line 1, column 9"),
+        ("plan.yaml", "a: b: c", "the file is not valid YAML: line 1"),
+        ("plan.yaml", "\x07", "the file is not valid YAML"),
         ("plan.yaml", "alpha: .nan", "alpha: "),
         ("plan.yaml", "alpha: lots", "alpha: "),
         ("plan.yaml", "alpha: 0.1\nalpha: 0.01", "line 2, column 1: 'alpha' is given twice"),
-        ("plan.yaml", "steps:\n- weight: 9\n- weight: 3", r"steps\.1\.weight: must be over 9"),
+        (
+            "plan.yaml",
+            "steps:\n- weight: 9\n- weight: 3",
+            r"steps\.1\.weight: must exceed the previous weight, 9",
+        ),
         ("plan.yaml", "speed: 3", "speed: "),
         ("plan.yaml", "1: 3", "1: "),
-        ("plan.yaml", "[a]: 3", "no YAML"),
+        ("plan.yaml", "[a]: 3", "not valid YAML"),
         ("plan.yaml", "&a [*a]", "a list"),
-        ("plan.yaml", "!!python/object/apply:os.getpid []", "no YAML"),
+        ("plan.yaml", "!!python/object/apply:os.getpid []", "not valid YAML"),
         ("plan.yaml", "", "empty"),
-        ("plan.yaml", "- weight: 5", "a list; it must hold fields"),
+        ("plan.yaml", "- weight: 5", "a list; it must have fields"),
         ("plan.yaml", "#" * (MAX_BYTES + 1), "bytes"),
     ],
 )
-def test_what_is_wrong_is_told_with_file_and_field(tmp_path, name, text, said):
+def test_an_error_names_the_file_and_the_field(tmp_path, name, text, message):
     path = tmp_path / name
     path.write_text(text)
-    with pytest.raises(Invalid, match=rf"plan\.(json|yaml): .*{said}"):
+    with pytest.raises(Invalid, match=rf"plan\.(json|yaml): .*{message}"):
         load_plan(path)
 
 
 def test_bytes_that_are_no_text(tmp_path):
     path = tmp_path / "plan.yaml"
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(Invalid, match="no YAML"):
+    with pytest.raises(Invalid, match="not valid YAML"):
         load_plan(path)
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(Invalid, match="cannot be read"):
+    with pytest.raises(Invalid, match="cannot read the plan"):
         load_plan(tmp_path / "none.yaml")
-    with pytest.raises(Invalid, match="cannot be read"):
+    with pytest.raises(Invalid, match="cannot read the plan"):
         load_plan(tmp_path)
 
 

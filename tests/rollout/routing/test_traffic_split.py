@@ -32,7 +32,7 @@ def test_a_bucket_is_within_its_range(salt, key):
 
 
 def test_a_bucket_is_the_same_in_every_process():
-    """Literals: a change would move every caller of every running rollout."""
+    """Literals, because a change would move every caller of every running rollout."""
     assert [5449, 4622, 945] == [bucket("s", "a"), bucket("s", "b"), bucket("t", "a")]
     code = "from service.rollout.routing.traffic_split import bucket; print(bucket('s', 'a'))"
     answer = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
@@ -41,7 +41,7 @@ def test_a_bucket_is_the_same_in_every_process():
 
 @given(st.text(), weights, weights)
 def test_a_ramp_only_adds_keys(key, one, other):
-    """Whoever is on the canary at a weight is on it at any higher one."""
+    """A key on the canary at one weight is on it at every higher weight."""
     low, high = sorted((one, other))
     before = TrafficSplit("a", "b", low, "salt").route(key, None, no_draw)
     after = TrafficSplit("a", "b", high, "salt").route(key, None, no_draw)
@@ -57,7 +57,7 @@ def test_the_share_is_the_weight(weight):
 
 
 def test_another_salt_chooses_other_callers():
-    """Nobody is in the first five per cent of every rollout."""
+    """No caller is in the first five per cent of every rollout."""
     keys = [str(i) for i in range(2000)]
     one = {k for k in keys if bucket("one", k) < 500}
     two = {k for k in keys if bucket("two", k) < 500}
@@ -75,7 +75,7 @@ def test_without_a_key_one_is_drawn():
     ("weight", "variant"), [(0, Variant.STABLE), (BASIS_POINTS, Variant.CANARY)]
 )
 @given(key=st.text())
-def test_none_and_all_mean_it(weight, variant, key):
+def test_0_and_100_percent_are_exact(weight, variant, key):
     assert variant is TrafficSplit("a", "b", weight, "s").route(key, None, no_draw).variant
 
 
@@ -93,7 +93,7 @@ def test_an_impossible_split_is_refused(canary, weight):
         TrafficSplit("a", canary, weight)
 
 
-def test_traffic_hands_out_what_was_set():
+def test_the_router_returns_the_split_that_was_set():
     traffic = TrafficRouter(TrafficSplit("a"))
     traffic.set(TrafficSplit("b"))
     assert TrafficSplit("b") == traffic.current

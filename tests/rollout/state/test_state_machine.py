@@ -1,4 +1,4 @@
-"""The state machine under any verbs, verdicts, clock jumps and crashes, in any order."""
+"""The state machine under commands, assessments, clock jumps and crashes in any order."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ samples = st.integers(0, 300)
 
 
 class Story(RuleBasedStateMachine):
-    """One rollout's record, and everything that can happen to it."""
+    """One rollout, and everything that can happen to it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class Story(RuleBasedStateMachine):
 
     @rule()
     def crash(self):
-        """What is on the disk is all there is, and it is the same."""
+        """Only the stored record survives, and it is the same."""
         kept = dump_record(RolloutRecord(self.rollout))
         restarted = load_record(kept).rollout
         assert restarted == self.rollout
@@ -165,7 +165,7 @@ class Story(RuleBasedStateMachine):
 
     @invariant()
     def a_shadow_has_no_weight(self):
-        """And none is cast but by a live shadow step."""
+        """Only a live shadow step has one."""
         split = self.rollout.split()
         present = self.rollout.current_step
         if split.shadow:
@@ -229,7 +229,7 @@ def check_transition(before, event, after, transition):
 
 
 def check_weight(before, event, after):
-    """Only a pass or a person's recorded word raises it or makes the canary stable."""
+    """Only a pass or a person's command raises it or makes the canary stable."""
     raised = after.weight_bp > before.weight_bp
     promoting = after.phase is Phase.PROMOTING is not before.phase
     if promoting or (raised and before.phase in LIVE):
@@ -274,7 +274,7 @@ def check_look(before, event, after, now):
 
 
 def check_fresh(before, event, after):
-    """A plan, new or again, begins with nothing of the evidence before it."""
+    """A start, new or repeated, begins without evidence."""
     blank = RolloutState(before.stable, Phase.PENDING, canary=event.canary, plan=event.plan)
     for name in ("step", "step_since", "warmed", "passed", "warm_up_requests", "errors"):
         assert getattr(blank, name) == getattr(after, name)

@@ -1,4 +1,4 @@
-"""The state machine: a table of its moves, and its invariants under anything at all."""
+"""The state machine: a table of its transitions, and its rules one by one."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def at(phase: Phase, **changes) -> RolloutState:
     return RolloutState("a", phase, **{**base, "step_since": NOW, "warmed": True, **changes})
 
 
-def tick(
+def result(
     outcome=VerdictOutcome.INCONCLUSIVE, canary=1000, stable=1000, requests=50
 ) -> AnalysisResult:
     return AnalysisResult(judgement(outcome, canary, stable), requests)
 
 
 PASS, FAIL, OPEN, ERROR = (
-    tick(outcome)
+    result(outcome)
     for outcome in (
         VerdictOutcome.PASS,
         VerdictOutcome.FAIL,
@@ -71,17 +71,17 @@ WARMING = at(Phase.WARMING_UP, warmed=False)
         (at(Phase.PENDING), LoadFailure("damaged"), 0, "Aborting", "prepare_failed"),
         (WARMING, OPEN, 10, "Progressing", "warmed_up"),
         (WARMING, OPEN, 9, None, None),
-        (WARMING, tick(requests=9), 10, None, None),
+        (WARMING, result(requests=9), 10, None, None),
         (WARMING, PASS, 5, None, None),
         (WARMING, FAIL, 5, "Aborting", "guardrail_failed"),
-        (WARMING, tick(requests=0), 600, "Paused", "no_data"),
+        (WARMING, result(requests=0), 600, "Paused", "no_data"),
         (PROGRESSING, PASS, 10, "Progressing", "step_passed"),
         (PROGRESSING, PASS, 9, None, None),
-        (PROGRESSING, tick(VerdictOutcome.PASS, canary=99), 10, None, None),
-        (PROGRESSING, tick(VerdictOutcome.PASS, stable=99), 10, None, None),
+        (PROGRESSING, result(VerdictOutcome.PASS, canary=99), 10, None, None),
+        (PROGRESSING, result(VerdictOutcome.PASS, stable=99), 10, None, None),
         (PROGRESSING, OPEN, 599, None, None),
         (PROGRESSING, OPEN, 600, "Paused", "inconclusive"),
-        (PROGRESSING, tick(canary=0, stable=0), 600, "Paused", "no_data"),
+        (PROGRESSING, result(canary=0, stable=0), 600, "Paused", "no_data"),
         (PROGRESSING, FAIL, 0, "Aborting", "guardrail_failed"),
         (PROGRESSING, ERROR, 10, None, None),
         (at(Phase.PROGRESSING, step=1), PASS, 10, "Promoting", "plan_passed"),
@@ -94,13 +94,13 @@ WARMING = at(Phase.WARMING_UP, warmed=False)
         ),
         (
             at(Phase.PROGRESSING, plan=plan(on_deadline="abort")),
-            tick(canary=0, stable=0),
+            result(canary=0, stable=0),
             600,
             "Paused",
             "no_data",
         ),
-        (at(Phase.PROGRESSING, plan=SOAK, step=1), tick(stable=0), 10, "Paused", "approval"),
-        (at(Phase.PROGRESSING, plan=SOAK, step=1), tick(canary=0, stable=0), 10, None, None),
+        (at(Phase.PROGRESSING, plan=SOAK, step=1), result(stable=0), 10, "Paused", "approval"),
+        (at(Phase.PROGRESSING, plan=SOAK, step=1), result(canary=0, stable=0), 10, None, None),
         (PROGRESSING, PauseCommand("me"), 0, "Paused", "by_hand"),
         (PROGRESSING, PromoteCommand("me", force=True), 0, "Progressing", "forced"),
         (at(Phase.PROGRESSING, passed=True), PromoteCommand("me"), 0, "Progressing", "promoted"),
@@ -128,8 +128,8 @@ WARMING = at(Phase.WARMING_UP, warmed=False)
         (RolloutState("a", previous="z"), UndoCommand("me"), 0, "Pending", "undo"),
     ],
 )
-def test_moves(rollout, event, after, phase, reason):
-    """From a state, by an event, so many seconds later; None: it stays."""
+def test_transitions(rollout, event, after, phase, reason):
+    """State, event, seconds later, then the target phase and reason; None: no transition."""
     moved, transition = advance(rollout, event, NOW + after)
     if phase is None:
         assert transition is None
@@ -178,7 +178,7 @@ def test_an_illegal_verb_is_refused_and_the_legal_ones_are_listed(rollout, legal
         assert {"legal": sorted(legal), "phase": str(rollout.phase)} == caught.value.details
 
 
-def test_a_promote_without_a_pass_is_a_conflict_of_its_own():
+def test_a_promote_without_a_pass_has_a_conflict_code_of_its_own():
     with pytest.raises(Conflict) as caught:
         advance(PROGRESSING, PromoteCommand("me"), NOW)
     assert "guardrails_not_passed" == caught.value.code
@@ -216,20 +216,20 @@ def test_promotion_and_undo_swap_the_versions():
         (at(Phase.ROLLED_BACK, attempts={"b": 4}, step_since=0.0), AGAIN, 4),
     ],
 )
-def test_trials_of_one_canary_are_counted(rollout, event, attempt):
-    """By whatever word it is started again; one that never had traffic was no trial."""
+def test_attempts_of_one_canary_are_counted(rollout, event, attempt):
+    """By start and by retry alike; a start that never got traffic is not an attempt."""
     assert attempt == advance(rollout, event, NOW)[0].attempt
 
 
 def test_a_clock_set_back_restarts_the_wait():
-    """It neither ends nor never ends."""
+    """The wait neither ends at once nor lasts for ever."""
     rollout, _ = advance(PROGRESSING, OPEN, NOW - 86_400)
     assert advance(rollout, PASS, NOW - 86_400 + 9)[1] is None
     assert advance(rollout, PASS, NOW - 86_400 + 10)[1] is not None
 
 
 def test_starts_of_the_same_canary_are_counted_until_stable_changes():
-    """They share one alpha; another stable is another question."""
+    """They share one alpha, which starts afresh with another stable version."""
     rollout = RolloutState("a")
     for canary, expected in (("b", 1), ("b", 2), ("c", 1), ("b", 3)):
         rollout, _ = advance(rollout, StartCommand(canary, QUICK, "s", "me"), NOW)

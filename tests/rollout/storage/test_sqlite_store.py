@@ -1,4 +1,4 @@
-"""The record and the log: whole or unchanged, whatever happens."""
+"""The record and the audit log: stored together or unchanged, whatever happens."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_record_comes_back_exactly(tmp_path):
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=8, max_size=8), st.floats(0, 1e10))
-def test_floats_lose_nothing(bets, at):
+def test_floats_are_stored_exactly(bets, at):
     process = EProcess(tuple(bets), tuple(bets), peak=bets[0])
     kept = RolloutRecord(
         RolloutState("a", since=at), Evidence(EDGES, {"latency": LatencyState(process)}), None, at
@@ -130,7 +130,7 @@ def damaged(path, sql):
         "PRAGMA user_version = 0",
     ],
 )
-def test_what_is_no_record_is_unreadable(tmp_path, sql):
+def test_other_contents_are_unreadable(tmp_path, sql):
     store = store_at(tmp_path / "nextvec.db")
     store.save(record())
     store.close()
@@ -141,7 +141,7 @@ def test_what_is_no_record_is_unreadable(tmp_path, sql):
 
 
 def older(path, text):
-    """A file as the service left it that had the latency test alone."""
+    """A file of the version that had only the latency guardrail."""
     store = store_at(path)
     store.save(record())
     store.close()
@@ -156,7 +156,7 @@ def older(path, text):
 
 
 def test_the_record_of_an_older_service_keeps_weight_and_phase(tmp_path, caplog):
-    """Its evidence does not fit today's tests: it begins anew, and the log says so."""
+    """Its evidence does not fit the guardrails of today: it is reset, and the log says so."""
     kept = json.loads(dump_record(record()))
     del kept["evidence"], kept["rollout"]["attempts"], kept["rollout"]["plan"]["guardrails"]
     kept["rollout"]["passed"] = True
@@ -164,7 +164,7 @@ def test_the_record_of_an_older_service_keeps_weight_and_phase(tmp_path, caplog)
     store = older(tmp_path / "nextvec.db", json.dumps(kept))
     found = store.load()
     assert RolloutRecord(record().rollout) == found
-    assert "of an older service" in caplog.text
+    assert "older version" in caplog.text
     store.close()
     assert found == store_at(store._database.path).load()
 
@@ -178,7 +178,7 @@ def test_an_older_record_that_is_damaged_is_unreadable(tmp_path):
 
 @pytest.mark.parametrize("junk", [b"junk" * 4096, b"SQLite format 3\0" + b"\xff" * 8192])
 def test_an_unreadable_file_is_kept_aside(tmp_path, junk):
-    """Each under a number of its own."""
+    """Each gets its own number."""
     store = store_at(tmp_path / "nextvec.db")
     for number in (1, 2):
         store._database.path.write_bytes(junk)
@@ -193,7 +193,7 @@ def test_an_unreadable_file_is_kept_aside(tmp_path, junk):
 
 
 def test_a_kill_while_a_file_is_set_aside_brings_no_older_record_back(tmp_path, monkeypatch):
-    """The file without its write-ahead log is a sound one: of the save before."""
+    """Without its write-ahead log, the file is intact but holds the save before."""
     store = store_at(tmp_path / "nextvec.db")
     store.save(record(1))
     store.close()
@@ -218,7 +218,7 @@ def test_a_kill_while_a_file_is_set_aside_brings_no_older_record_back(tmp_path, 
 
 
 def test_a_path_that_cannot_be_opened_is_not_called_unreadable(tmp_path):
-    """Nothing is moved aside for a wrong path."""
+    """A wrong path must not set anything aside."""
     with pytest.raises(StoreError) as caught:
         store_at(tmp_path).load()
     assert not isinstance(caught.value, StoreUnreadable)
@@ -227,8 +227,8 @@ def test_a_path_that_cannot_be_opened_is_not_called_unreadable(tmp_path):
         store_at(tmp_path / "file" / "nextvec.db").load()
 
 
-def test_a_file_of_the_second_schema_is_taken_over(tmp_path):
-    """With its record, evidence and log."""
+def test_a_file_of_schema_2_is_upgraded(tmp_path):
+    """Record, evidence and audit log are kept."""
     store = store_at(tmp_path / "nextvec.db")
     store.save(record(), [{"n": 1}])
     store.close()
@@ -243,24 +243,24 @@ def test_a_file_of_the_second_schema_is_taken_over(tmp_path):
     store.close()
 
 
-def answered(key, answer="ok", actor="me"):
-    return IdempotentResponse(ChangeRequest(actor, key, f"print of {key}"), {"said": answer})
+def response(key, answer="ok", actor="me"):
+    return IdempotentResponse(ChangeRequest(actor, key, f"print of {key}"), {"text": answer})
 
 
-def test_an_answer_is_kept_by_its_caller_and_key(tmp_path):
+def test_a_response_is_stored_by_actor_and_key(tmp_path):
     store = store_at(tmp_path / "nextvec.db")
-    store.save(record(), [], [answered("k", "mine"), answered("k", "yours", actor="you")])
+    store.save(record(), [], [response("k", "mine"), response("k", "yours", actor="you")])
     store.close()
-    assert answered("k", "mine") == store.response("me", "k")
-    assert answered("k", "yours", actor="you") == store.response("you", "k")
+    assert response("k", "mine") == store.response("me", "k")
+    assert response("k", "yours", actor="you") == store.response("you", "k")
     assert store.response("me", "other") is None
     store.close()
 
 
-def test_only_so_many_answers_are_kept(tmp_path):
-    """The oldest go."""
+def test_the_number_of_stored_responses_is_bounded(tmp_path):
+    """The oldest are dropped."""
     store = store_at(tmp_path / "nextvec.db")
-    store.save(record(), [], [answered(str(n)) for n in range(RESPONSES_KEPT + 5)])
+    store.save(record(), [], [response(str(n)) for n in range(RESPONSES_KEPT + 5)])
     assert store.response("me", "4") is None
     assert store.response("me", "5") is not None
     store.close()
@@ -269,10 +269,10 @@ def test_only_so_many_answers_are_kept(tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-from tests.rollout.storage.test_sqlite_store import answered, record, store_at
+from tests.rollout.storage.test_sqlite_store import record, response, store_at
 store = store_at(Path({path!r}))
 for n in range(1, 100_000):
-    store.save(record(n), [{{"n": n}}], [answered(str(n))])
+    store.save(record(n), [{{"n": n}}], [response(str(n))])
     print(n, flush=True)
 """
 
@@ -280,19 +280,19 @@ for n in range(1, 100_000):
 @pytest.mark.slow
 @pytest.mark.parametrize("lines", [1, 7, 40])
 def test_a_kill_at_any_moment_leaves_record_and_log_together(tmp_path, request, lines):
-    """What was reported as saved is there; the log has no gap and matches the record."""
+    """Every save that returned is there; the audit log has no gap and matches the record."""
     path = tmp_path / "nextvec.db"
     code = WRITER.format(path=str(path))
     with subprocess.Popen(
         [sys.executable, "-c", code], cwd=request.config.rootpath, stdout=subprocess.PIPE
     ) as writer:
         for _ in range(lines):
-            said = int(writer.stdout.readline())
+            saved = int(writer.stdout.readline())
         writer.send_signal(signal.SIGKILL)
     store = store_at(path)
     found = store.load()
     log = store.history(100_000)
-    assert said <= found.rollout.generation
+    assert saved <= found.rollout.generation
     assert list(range(found.rollout.generation, 0, -1)) == [row["n"] for row in log]
     assert record(found.rollout.generation) == found
     assert store.response("me", str(found.rollout.generation)) is not None

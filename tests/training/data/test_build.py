@@ -18,7 +18,7 @@ from training.data.texts import TextDocument
 
 
 class HashEmbedder:
-    """A sentence's vector depends on nothing but the sentence; counts what it embeds."""
+    """The vector of a sentence depends only on the sentence; counts the embedded sentences."""
 
     identity = {"name": "hash"}  # noqa: RUF012 - a fake's constant
 
@@ -47,7 +47,7 @@ _DOCUMENTS = [
 
 
 def test_the_data_set_holds_what_the_manifest_says(tmp_path: Path) -> None:
-    """Vectors in reading order, each document's place in them, digests that fit."""
+    """Vectors in reading order, the position of each document, and matching digests."""
     embedder = HashEmbedder()
     manifest = json.loads(build(segment(_DOCUMENTS, embedder), embedder, tmp_path).read_text())
     known = corpus.load(tmp_path / "corpus.npz")
@@ -65,7 +65,7 @@ def test_the_data_set_holds_what_the_manifest_says(tmp_path: Path) -> None:
 
 
 def test_a_broken_off_build_goes_on_where_it_was(tmp_path: Path) -> None:
-    """Nothing is embedded twice, and the result is that of an unbroken build."""
+    """Nothing is embedded twice, and the result equals that of an uninterrupted build."""
     broken = HashEmbedder(killed_after=2)
     with pytest.raises(KeyboardInterrupt):
         build(segment(_DOCUMENTS, broken), broken, tmp_path / "a")
@@ -79,7 +79,7 @@ def test_a_broken_off_build_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 def test_a_half_written_part_is_not_taken(tmp_path: Path) -> None:
-    """What a kill left aside is written over."""
+    """A partial file of a killed build is overwritten."""
     embedder = HashEmbedder()
     segmented = segment(_DOCUMENTS, embedder)
     (tmp_path / "parts").mkdir()

@@ -44,7 +44,7 @@ def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_sentences_come_back_in_their_order_as_unit_vectors(encoder_folder: Path) -> None:
-    """Whatever they were batched with: padding does not count."""
+    """Padding and the other sentences of a batch have no effect."""
     sentences = ["the state of the union is good", "bad", "the union is bad is bad is bad", "good"]
     encoder = SentenceEncoder(encoder_folder, batch=3)
     together = encoder.embed(sentences)
@@ -55,7 +55,7 @@ def test_sentences_come_back_in_their_order_as_unit_vectors(encoder_folder: Path
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
-    """It is named."""
+    """The message names it."""
     with pytest.raises(CorpusError, match="not a sentence encoder"):
         SentenceEncoder(tmp_path)
 
@@ -63,7 +63,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
 def test_the_command_builds_from_a_folder_of_text(
     encoder_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Then takes the result's vectors back by import."""
+    """Afterwards imports the vectors of the result."""
     (tmp_path / "texts").mkdir()
     for name in ("one", "two"):
         text = f"The state of the union {name} is good. The union {name} is good and bad."

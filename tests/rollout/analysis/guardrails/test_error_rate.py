@@ -22,7 +22,7 @@ def measurement(stable=0, stable_failed=0, canary=0, canary_failed=0, **how) -> 
     return Measurement(Counters({"step": arms}), **how)
 
 
-def test_one_look_is_the_formula():
+def test_one_run_is_the_formula():
     """3 of 40 canary and 1 of 60 stable requests failed: w = 0.4, m = 0.01."""
     state = ERRORS.update(ERRORS.initial_state({}), measurement(59, 1, 37, 3))
 
@@ -55,7 +55,7 @@ def test_a_factor_has_a_mean_of_one_at_the_margin(odds, stable_rate, share):
     assert complies < 1 < breaks
 
 
-def test_half_of_the_requests_failing_is_found_in_two_looks_and_never_in_one():
+def test_half_of_the_requests_failing_is_found_in_two_runs_and_never_in_one():
     once = ERRORS.update(ERRORS.initial_state({}), measurement(712, 0, 19, 19))
     assert VerdictOutcome.INCONCLUSIVE is ERRORS.assess(once).outcome
     twice = ERRORS.update(once, measurement(712, 0, 19, 19))
@@ -67,13 +67,13 @@ def test_half_of_the_requests_failing_is_found_in_two_looks_and_never_in_one():
     assert 50 == pytest.approx(verdict.ratio)
 
 
-def test_none_failing_passes_after_enough_of_them():
-    """(1 - m)^n: some 500 of the canary's, and a grid's price."""
-    state, looks = ERRORS.initial_state({}), 0
+def test_a_canary_without_failures_passes_after_enough_requests():
+    """(1 - m)^n: some 500 canary requests, and the price of the grid."""
+    state, runs = ERRORS.initial_state({}), 0
     while ERRORS.assess(state).outcome is not VerdictOutcome.PASS:
         state = ERRORS.update(state, measurement(712, 0, 38, 0))
-        looks += 1
-    assert 460 < 38 * looks < 700
+        runs += 1
+    assert 460 < 38 * runs < 700
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_it_does_not_wait_for_warm_up_or_settling():
     assert ERRORS.update(ERRORS.initial_state({}), measurement(712, 0, 19, 19)) == judged
 
 
-def test_at_100_percent_stables_own_rate_is_what_it_is_held_against():
+def test_at_100_percent_the_canary_is_compared_with_stables_known_rate():
     """Twice stable's 2 %, and the margin: 5 % may fail, and nothing can pass."""
     known = ERRORS.update(ERRORS.initial_state({}), measurement(980, 20, 98, 2))
     held = known
@@ -113,9 +113,9 @@ requests = st.integers(0, 10**7)
 
 
 @given(st.lists(st.tuples(requests, requests, requests, requests, st.booleans()), max_size=8))
-def test_no_counts_lead_to_anything_but_numbers(looks):
+def test_any_counts_give_finite_evidence(runs):
     state = ERRORS.initial_state({})
-    for *counts, canary_only in looks:
+    for *counts, canary_only in runs:
         state = ERRORS.update(state, measurement(*counts, canary_only=canary_only))
         verdict = ERRORS.assess(state)
         assert math.isfinite(verdict.log_fail)

@@ -1,6 +1,6 @@
-"""How often the guardrail is right, by simulation through the very same code.
+"""How often the guardrails are right, simulated with the service's own code.
 
-50 requests a second, a look every 15 s, lognormal latencies; fixed seeds. The
+50 requests a second, a run every 15 s, lognormal latencies; fixed seeds. The
 bounds leave room for chance: an error rate of 1 % shows more than 8 false
 verdicts in 300 rollouts less than once in 200 times.
 """
@@ -29,13 +29,13 @@ def histogram(seconds) -> Counts:
     return Counts(tuple(np.bincount(places, minlength=len(EDGES) + 1).tolist()))
 
 
-def rollout(rng, ratio, *, weights=(0.05,), looks=60, sigma=0.5, drift=0.0, stop_at_pass=False):
-    """(verdict, looks it took) of one simulated rollout, the weight rising in even parts."""
+def rollout(rng, ratio, *, weights=(0.05,), runs=60, sigma=0.5, drift=0.0, stop_at_pass=False):
+    """(verdict, runs it took) of one simulated rollout, the weight rising in even parts."""
     state, weight = LATENCY.initial_state({}), weights[0]
-    for k in range(looks):
-        wanted = weights[k * len(weights) // looks]
-        if wanted != weight:
-            state, weight = state.next_step(), wanted
+    for k in range(runs):
+        planned = weights[k * len(weights) // runs]
+        if planned != weight:
+            state, weight = state.next_step(), planned
         level = np.log(0.05) + drift * np.sin(k / 10)
         canary = rng.binomial(total := rng.poisson(750), weight)
         x = rng.lognormal(level, sigma, total - canary)
@@ -46,18 +46,18 @@ def rollout(rng, ratio, *, weights=(0.05,), looks=60, sigma=0.5, drift=0.0, stop
             return "fail", k + 1
         if stop_at_pass and state.e_process.peak >= LATENCY.bounds.log_pass:
             return "pass", k + 1
-    return "inconclusive", looks
+    return "inconclusive", runs
 
 
 def verdicts(seed, count, ratio, **how):
     rng = np.random.default_rng(seed)
     results = [rollout(rng, ratio, **how) for _ in range(count)]
-    looks = {
+    runs = {
         verdict: sorted(n for v, n in results if v == verdict)
         for verdict in ("fail", "pass", "inconclusive")
     }
-    return {v: len(n) for v, n in looks.items()}, {
-        v: n[len(n) // 2] if n else None for v, n in looks.items()
+    return {v: len(n) for v, n in runs.items()}, {
+        v: n[len(n) // 2] if n else None for v, n in runs.items()
     }
 
 
@@ -103,26 +103,26 @@ def test_a_canary_that_complies_is_not_rolled_back(ratio, how):
 
 @pytest.mark.parametrize(("ratio", "median"), [(1.5, 12), (2.0, 6), (5.0, 4)])
 def test_a_slower_canary_is_found(ratio, median):
-    count, looks = verdicts(2, 50, ratio, looks=120)
+    count, runs = verdicts(2, 50, ratio, runs=120)
     assert 50 == count["fail"]
-    assert looks["fail"] <= median
+    assert runs["fail"] <= median
 
 
 def test_an_identical_canary_passes():
-    count, looks = verdicts(3, 50, 1.0, looks=120, stop_at_pass=True)
+    count, runs = verdicts(3, 50, 1.0, runs=120, stop_at_pass=True)
     assert count["pass"] >= 48
     assert count["fail"] == 0
-    assert looks["pass"] <= 20
+    assert runs["pass"] <= 20
 
 
 def test_a_slower_canary_does_not_pass():
     """ratio 1.3 breaks the rule: a pass is as rare as a false roll back."""
-    count, _ = verdicts(4, 75, 1.3, looks=120, stop_at_pass=True)
+    count, _ = verdicts(4, 75, 1.3, runs=120, stop_at_pass=True)
     assert count["pass"] <= 3
 
 
 def test_a_regression_at_a_later_step_is_found():
-    """Slow only from 50 % on: the evidence of the steps before it does not bury it."""
+    """Slow only from 50 % on, after steps with evidence for it."""
     rng = np.random.default_rng(5)
     found = []
     for _ in range(20):
@@ -142,8 +142,8 @@ def test_a_regression_at_a_later_step_is_found():
     assert max(found) <= 12
 
 
-def test_a_canary_that_stalls_within_one_look_is_not_rolled_back():
-    """All of its requests of that look slow, at the first look that may judge: the worst."""
+def test_a_canary_that_stalls_within_one_run_is_not_rolled_back():
+    """In the first run that judges latency, which is the worst."""
     rng = np.random.default_rng(6)
     found = 0
     for _ in range(50):
@@ -161,14 +161,14 @@ def test_a_canary_that_stalls_within_one_look_is_not_rolled_back():
 ERRORS = make_guardrail(ErrorRateGuardrail)
 
 
-def failing(rng, canary_rate, stable_rate, *, looks=240, weight=0.05, poison=0, swing=0.0):
-    """How a rollout ends that is judged by errors alone, and after how many looks.
+def failing(rng, canary_rate, stable_rate, *, runs=240, weight=0.05, poison=0, swing=0.0):
+    """The outcome of a rollout judged by errors alone, and its number of runs.
 
-    `poison` requests of each look fail whoever gets them; both rates `swing`.
+    `poison` requests of each run fail on either arm; both rates `swing`.
     """
     state = ERRORS.initial_state({})
     passed = None
-    for k in range(looks):
+    for k in range(runs):
         level = 1 + swing * np.sin(k / 10)
         canary = rng.binomial(total := rng.poisson(750), weight)
         fails = rng.binomial(canary, canary_rate * level)
@@ -184,7 +184,7 @@ def failing(rng, canary_rate, stable_rate, *, looks=240, weight=0.05, poison=0, 
             return VerdictOutcome.FAIL, k + 1
         if state.e_process.peak >= ERRORS.bounds.log_pass and passed is None:
             passed = k + 1
-    return (VerdictOutcome.PASS if passed else VerdictOutcome.INCONCLUSIVE), passed or looks
+    return (VerdictOutcome.PASS if passed else VerdictOutcome.INCONCLUSIVE), passed or runs
 
 
 def ends(seed, count, *rates, **how):
@@ -215,12 +215,12 @@ def test_a_canary_that_fails_no_more_than_it_may_is_not_rolled_back(rates, how):
 def test_a_failing_canary_is_found(canary_rate, median):
     found = ends(12, 50, canary_rate, 0.001)
     assert all(outcome is VerdictOutcome.FAIL for outcome, _ in found)
-    assert sorted(looks for _, looks in found)[25] <= median
+    assert sorted(runs for _, runs in found)[25] <= median
 
 
 def test_equal_arms_pass_on_errors_in_five_minutes():
-    found = ends(13, 50, 0.0005, 0.0005, looks=40)
-    assert 25 <= sum(outcome is VerdictOutcome.PASS and looks <= 20 for outcome, looks in found)
+    found = ends(13, 50, 0.0005, 0.0005, runs=40)
+    assert 25 <= sum(outcome is VerdictOutcome.PASS and runs <= 20 for outcome, runs in found)
 
 
 @pytest.mark.parametrize("rates", [(0.011, 0.0), (0.035, 0.02)])

@@ -1,4 +1,4 @@
-"""The arithmetic of the test, with literals; its conditions by name."""
+"""The latency guardrail's arithmetic, with literals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.rollout.analysis.counters import Counters, Counts, CountsByArm, percentile
+from service.rollout.analysis.counters import Counters, Counts, CountsByArm
 from service.rollout.analysis.e_process import EvidenceBounds
 from service.rollout.analysis.guardrails.guardrail import Measurement
 from service.rollout.analysis.guardrails.latency import (
@@ -47,24 +47,24 @@ def known() -> LatencyState:
     return see(LATENCY.initial_state({}), {"step": BASELINE})
 
 
-def test_it_begins_at_no_evidence():
+def test_it_starts_without_evidence():
     assert 0.0 == pytest.approx(LATENCY.initial_state({}).e_process.log_fail())
     assert 0.0 == LATENCY.initial_state({}).e_process.log_pass()
 
 
-def test_one_look_is_the_formula():
+def test_one_run_is_the_formula():
     """a = 3 of 40 canary, b = 5 of 60 stable requests: w = 0.4."""
     a, b, w = 3, 5, 0.4
     state = see(known(), arms(stable=55, stable_slow=5, canary=37, canary_slow=3))
     good = [min(3, (1 / r) ** a / (1 + w * (1 / r - 1)) ** (a + b)) for r in PASS_ODDS]
     bad = [min(200**0.5, r**a / (1 + w * (r - 1)) ** (a + b)) for r in FAIL_ODDS]
     assert math.log(sum(good) / len(PASS_ODDS)) == pytest.approx(state.e_process.log_pass())
-    # 3/4 and the first look's 1/16 were staked; 1/16 for looks and 1/8 for steps are held back.
+    # 3/4 and the first run's 1/16 are placed; 1/16 for runs and 1/8 for steps are reserved.
     fail = (0.75 + 0.0625) * sum(bad) / len(FAIL_ODDS) + 0.0625 + 0.125
     assert math.log(fail) == pytest.approx(state.e_process.log_fail())
 
 
-def test_a_look_cannot_be_worth_more_than_its_clip():
+def test_a_run_cannot_be_worth_more_than_its_clip():
     """However many requests a stall hit."""
     state = see(known(), arms(stable=1000, canary=0, canary_slow=1000))
     assert (math.log(0.8125) + math.log(200) / 2,) * len(FAIL_ODDS) == pytest.approx(
@@ -74,7 +74,7 @@ def test_a_look_cannot_be_worth_more_than_its_clip():
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.01, 1e-9])
-def test_no_look_decides_alone_and_two_that_agree_do(alpha):
+def test_no_run_decides_alone_and_two_that_agree_do(alpha):
     bounds = EvidenceBounds(alpha, alpha)
     latency = LatencyGuardrail(LATENCY.config, LATENCY.parameters, bounds)
     broken = Measurement(Counters(arms(stable=1000, canary_slow=1000)))
@@ -92,8 +92,8 @@ def test_factors_multiply_over_modes_before_the_clip():
     assert [2 * p for p in alone.e_process.passing] == pytest.approx(both.e_process.passing)
 
 
-def test_tau_comes_from_earlier_looks_only():
-    """A look's own stable requests must not choose what it is judged by."""
+def test_tau_comes_from_earlier_runs_only():
+    """A run's own stable requests must not choose its threshold."""
     before = LATENCY.initial_state({})
     state = see(before, arms(stable=1000, canary=10, canary_slow=90))
     assert before.e_process == state.e_process
@@ -110,7 +110,7 @@ def test_tau_comes_from_earlier_looks_only():
         ([FAST] * 90 + [EDGES[-3]] * 10, "an edge"),
     ],
 )
-def test_tau_or_why_there_is_none(stable, expected):
+def test_tau_or_the_reason_for_its_absence(stable, expected):
     state = see(
         LATENCY.initial_state({}), {"step": CountsByArm(bucket_counts(stable), bucket_counts([]))}
     )
@@ -119,7 +119,7 @@ def test_tau_or_why_there_is_none(stable, expected):
 
 
 def test_tau_follows_a_drift():
-    """Older looks fade: stable has been twice as slow for a while."""
+    """Older runs fade once stable has been twice as slow for a while."""
     state = see(
         LATENCY.initial_state({}),
         {"step": CountsByArm(bucket_counts([0.1] * 390), bucket_counts([]))},
@@ -151,22 +151,22 @@ def test_faults_are_marked_whatever_they_took():
     assert 10 == as_faults.strata["step"].step.canary_marked
 
 
-def test_while_latency_is_not_judged_it_holds():
-    """Warm-up and settling; how many may fail meanwhile is another guardrail's."""
+def test_the_evidence_does_not_change_while_latency_is_not_judged():
+    """During warm-up and settling. Failures are judged by another guardrail."""
     before = known()
     after = see(before, arms(stable=100, canary_slow=50, canary_faults=50), latency=False)
     assert before.e_process == after.e_process
-    assert 200 == sum(after.strata["step"].window), "stable's percentile is learned all the same"
+    assert 200 == sum(after.strata["step"].window), "stable's percentile is still measured"
 
 
-def test_equal_faults_in_both_arms_are_not_the_canarys():
+def test_equal_faults_in_both_arms_are_not_blamed_on_the_canary():
     state = known()
     for _ in range(200):
         state = see(state, arms(stable=80, stable_faults=20, canary=80, canary_faults=20))
     assert VerdictOutcome.FAIL is not LATENCY.assess(state).outcome
 
 
-def test_at_100_percent_a_fixed_rate_is_compared_with():
+def test_at_100_percent_the_canary_is_compared_with_a_fixed_rate():
     """10 % are allowed to be slow, twice the percentile's 5 %; nothing can pass."""
     state = known()
     for _ in range(100):
@@ -186,7 +186,7 @@ def test_a_new_step_keeps_the_case_against_and_drops_the_case_for():
     assert 0 == stepped.e_process.log_pass() == stepped.e_process.peak
     assert stepped.e_process.failing >= state.e_process.failing
     assert stepped.e_process.log_fail() == pytest.approx(state.e_process.log_fail()), (
-        "a stake placed is worth the same"
+        "placing a stake does not change its worth"
     )
     assert (0, 0) == (LATENCY.assess(stepped).canary, LATENCY.assess(stepped).stable)
 
@@ -205,24 +205,24 @@ def test_a_pass_once_reached_stays_for_its_step():
 FINE = arms(stable=720, stable_slow=30, canary=248, canary_slow=2)["step"]
 
 
-def of_two_modes(rare: CountsByArm, looks=10) -> LatencyState:
-    """Looks at many steps that are fine and a few contexts."""
+def of_two_modes(rare: CountsByArm, runs=10) -> LatencyState:
+    """Runs on many steps that are fine and a few contexts."""
     state = see(LATENCY.initial_state({}), dict.fromkeys(("step", "prefill"), BASELINE))
-    for _ in range(looks):
+    for _ in range(runs):
         state = see(state, {"step": FINE, "prefill": rare})
     return state
 
 
 def test_a_frequent_mode_that_is_fine_does_not_hide_a_rare_one_that_is_not():
-    """All together they would pass; the bet on the rare mode alone finds it."""
+    """All modes together would pass; the bet on the rare mode alone finds it."""
     slow = arms(stable=39, stable_slow=1, canary=9, canary_slow=3)["step"]
     state = of_two_modes(slow)
     assert VerdictOutcome.PASS is LATENCY.bounds.assess(state.e_process)[0]
     assert VerdictOutcome.FAIL is LATENCY.assess(state).outcome
 
 
-def test_a_mode_that_stands_out_holds_the_pass_back():
-    """Though it has not failed."""
+def test_a_conspicuously_slow_mode_holds_the_pass_back():
+    """It has not failed."""
     doubtful = arms(stable=39, stable_slow=1, canary=11, canary_slow=1)["step"]
     state = of_two_modes(doubtful)
     assert VerdictOutcome.PASS is LATENCY.bounds.assess(state.e_process)[0]
@@ -235,7 +235,7 @@ def test_a_mode_that_stands_out_holds_the_pass_back():
     ("rare", "expected"), [(20, VerdictOutcome.PASS), (80, VerdictOutcome.INCONCLUSIVE)]
 )
 def test_a_mode_that_cannot_be_judged_yet_holds_the_pass_back(rare, expected):
-    """From one request in twenty on: fewer cannot move a P95 by themselves."""
+    """If it has at least one request in twenty: fewer cannot move a P95 by themselves."""
     state = known()
     new = CountsByArm(bucket_counts([]), bucket_counts([FAST] * rare))
     for _ in range(10):
@@ -248,17 +248,17 @@ def test_a_mode_that_cannot_be_judged_yet_holds_the_pass_back(rare, expected):
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=20))
-def test_with_one_mode_the_bets_on_each_mode_cost_nothing(looks):
-    """They are the pooled one."""
+def test_with_one_mode_the_bets_on_each_mode_cost_nothing(runs):
+    """They equal the pooled bet."""
     state = known()
-    for stable_slow, canary_slow in looks:
+    for stable_slow, canary_slow in runs:
         new = arms(stable=90, stable_slow=stable_slow, canary=20, canary_slow=canary_slow)
         state = see(state, new)
     assert state.log_fail() == pytest.approx(state.e_process.log_fail())
 
 
 def test_a_late_regression_is_found_soon():
-    """After an hour of health: fresh stakes, not an hour of unlearning."""
+    """Even after an hour of health, because of the reserved stakes."""
     state = known()
     for _ in range(240):
         state = see(state, arms(stable=354, stable_slow=16, canary=362, canary_slow=8))
@@ -267,7 +267,7 @@ def test_a_late_regression_is_found_soon():
     assert VerdictOutcome.FAIL is LATENCY.assess(state).outcome
 
 
-def test_the_message_has_its_arithmetic():
+def test_the_message_shows_the_arithmetic():
     state = known()
     for _ in range(6):
         state = see(
@@ -293,22 +293,13 @@ def test_the_message_says_what_it_waits_for():
     )
 
 
-def test_figures_for_people():
+def test_the_verdict_has_point_estimates():
     verdict = LATENCY.assess(see(known(), arms(stable=100, canary=100)))
     assert 1.0 == pytest.approx(verdict.ratio)
     assert (100, 100) == (verdict.canary, verdict.stable)
     assert verdict.to_json(required=True)["samples"] == {"canary": 100, "stable": 100}
     empty = LATENCY.assess(LATENCY.initial_state({}))
     assert (None, {"canary": None, "stable": None}) == (empty.ratio, empty.details["p95_seconds"])
-
-
-def test_the_percentile_lies_in_its_bucket_or_is_none():
-    assert percentile(bucket_counts([]), EDGES, 0.95) is None
-    assert percentile(bucket_counts([100.0]), EDGES, 0.95) is None
-    assert percentile(bucket_counts([], faults=5), EDGES, 0.95) is None
-    assert EDGES[0] == percentile(bucket_counts([0.000_01]), EDGES, 0.95)
-    found = percentile(bucket_counts([0.1] * 100), EDGES, 0.95)
-    assert 0.1 / 1.1 < found < 0.1 * 1.1
 
 
 def by_bucket(found, faults):
@@ -333,10 +324,10 @@ counts = st.builds(
         max_size=6,
     )
 )
-def test_no_counts_lead_to_anything_but_numbers(looks):
-    """Whatever comes, the evidence is finite and held back stakes bound it from below."""
+def test_any_counts_give_finite_evidence(runs):
+    """The reserved stakes bound it from below."""
     state = LATENCY.initial_state({})
-    for new, latency, canary_only, stepped in looks:
+    for new, latency, canary_only, stepped in runs:
         state = see(state, {"step": new}, latency=latency, canary_only=canary_only)
         state = state.next_step() if stepped else state
         verdict = LATENCY.assess(state)

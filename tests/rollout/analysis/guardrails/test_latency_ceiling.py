@@ -28,7 +28,7 @@ def measurement(*seconds, mode="step", faults=0, **how) -> Measurement:
     return Measurement(Counters({mode: arms}), **how)
 
 
-def test_one_look_is_the_formula():
+def test_one_run_is_the_formula():
     """Of 100 requests 8 are over 10 ms and 13 over 5 ms, where 5 may be."""
     state = CEILING.update(
         CEILING.initial_state({}), measurement(*[0.001] * 87, *[0.008] * 5, *[0.02] * 6, faults=2)
@@ -44,7 +44,7 @@ def test_one_look_is_the_formula():
 @pytest.mark.parametrize(
     ("seconds", "expected"), [(0.004, "pass"), (0.008, "inconclusive"), (0.02, "fail")]
 )
-def test_within_the_aim_it_passes_over_the_bound_it_fails_and_between_neither(seconds, expected):
+def test_it_passes_within_the_aim_and_fails_above_the_limit(seconds, expected):
     state = CEILING.initial_state({})
     for _ in range(20):
         state = CEILING.update(state, measurement(*[seconds] * 50))
@@ -54,7 +54,7 @@ def test_within_the_aim_it_passes_over_the_bound_it_fails_and_between_neither(se
     assert verdict.message.startswith(f"{expected}: ln E ")
 
 
-def test_bounds_are_rounded_to_the_edges_that_favour_neither_verdict():
+def test_limits_are_rounded_to_the_edges_that_favour_neither_verdict():
     """The message shows the edges. 10.05 ms is above the configured limit, but not its edge."""
     verdict = CEILING.assess(
         CEILING.update(CEILING.initial_state({}), measurement(*[0.01005] * 20))
@@ -69,7 +69,7 @@ def test_bounds_are_rounded_to_the_edges_that_favour_neither_verdict():
     assert 0.005 / 1.0955 < mode["aim_seconds"] <= 0.005
 
 
-def test_a_bound_beyond_the_buckets_is_what_the_deadline_makes_of_it():
+def test_a_limit_beyond_the_buckets_counts_failed_requests():
     """The last edge lies above every request that was answered at all."""
     bounds = {Mode.STEP: LatencyLimits(aim_seconds=0.000_1, roll_back_seconds=99.0)}
     ceiling = make_guardrail(LatencyCeilingGuardrail, enabled=True, modes=bounds)
@@ -86,7 +86,7 @@ def test_a_bound_beyond_the_buckets_is_what_the_deadline_makes_of_it():
         Measurement(Counters()),
     ],
 )
-def test_what_it_has_no_bound_or_no_canary_for_it_does_not_judge(new):
+def test_modes_without_limits_or_canary_requests_are_not_judged(new):
     assert CEILING.initial_state({}) == CEILING.update(CEILING.initial_state({}), new)
 
 

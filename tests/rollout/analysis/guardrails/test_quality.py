@@ -29,10 +29,10 @@ QUALITY = make_guardrail(QualityGuardrail)
 
 def keys(**by_share: int) -> KeyCounts:
     """`keys(none=3, half=1, all=2)`."""
-    wanted = {"none": 0.0, "half": 0.5, "all": 1.0}
+    share_of = {"none": 0.0, "half": 0.5, "all": 1.0}
     counts = [0] * len(SHARES)
     for name, count in by_share.items():
-        counts[SHARES.index(wanted[name])] = count
+        counts[SHARES.index(share_of[name])] = count
     return KeyCounts(tuple(counts))
 
 
@@ -42,8 +42,8 @@ def measurement(stable=None, canary=None, **how) -> Measurement:
     )
 
 
-def updated(state, *looks, guardrail=QUALITY):
-    for one in looks:
+def updated(state, *runs, guardrail=QUALITY):
+    for one in runs:
         state = guardrail.update(state, one)
     return state
 
@@ -52,7 +52,7 @@ GOOD = measurement(keys(none=4, all=15), keys(all=1))
 BAD = measurement(keys(none=4, all=15), keys(none=1))
 
 
-def test_one_look_is_the_formula():
+def test_one_run_is_the_formula():
     """Of 10 stable keys 6 had all hits, of 2 canary keys one; theta is the prior's 0.4."""
     state = updated(
         QUALITY.initial_state({}), measurement(keys(none=4, all=6), keys(none=1, all=1))
@@ -70,7 +70,7 @@ def test_one_look_is_the_formula():
 
     mean = sum(map(good, BET_SIZES)) / len(BET_SIZES)
     assert math.log(mean) == pytest.approx(state.e_process.log_pass())
-    # The wager's stakes: 3/4 at the start, half of an eighth for this look, the rest held.
+    # Stakes: 3/4 at the start, half of an eighth for this run; the rest is reserved.
     mean = sum(map(fail, BET_SIZES)) / len(BET_SIZES)
     assert math.log((0.75 + 0.0625) * mean + 0.1875) == pytest.approx(state.e_process.log_fail())
 
@@ -110,8 +110,8 @@ arms = st.builds(KeyCountsByArm, shares, shares)
 
 
 @given(st.lists(arms, min_size=1, max_size=6), st.floats(0.05, 0.99))
-def test_it_never_breaks_and_never_says_both(seen, kept):
-    """Whatever the keys: finite figures, and no evidence for a pass and a fail at once."""
+def test_any_keys_give_finite_evidence_for_at_most_one_verdict(seen, kept):
+    """Never for a pass and a fail at once."""
     guardrail = make_guardrail(QualityGuardrail, kept=kept)
     state = guardrail.initial_state({})
     for new in seen:
@@ -124,7 +124,7 @@ def test_it_never_breaks_and_never_says_both(seen, kept):
 
 @given(arms, st.integers(0, len(SHARES) - 1))
 def test_a_better_canary_never_looks_worse(new, at):
-    """One more of its keys with nothing but hits, in place of one with fewer."""
+    """If one of its keys gets only hits instead of fewer."""
     if not (new.canary.counts[at] and new.stable.total):
         return
     counts = list(new.canary.counts)
@@ -136,7 +136,7 @@ def test_a_better_canary_never_looks_worse(new, at):
         assert _pass_factor(better, part, 0.5, 0.8) >= _pass_factor(new, part, 0.5, 0.8) - 1e-9
 
 
-def test_a_canary_without_hits_fails_in_words_and_numbers():
+def test_a_canary_without_hits_fails_with_its_arithmetic():
     state = updated(QUALITY.initial_state({}), *[BAD] * 12)
     verdict = QUALITY.assess(state)
     assert VerdictOutcome.FAIL is verdict.outcome
@@ -149,13 +149,13 @@ def test_a_canary_without_hits_fails_in_words_and_numbers():
     assert 0.8 == verdict.threshold
 
 
-def test_one_as_good_passes():
+def test_an_equal_canary_passes():
     mixed = [GOOD, GOOD, GOOD, GOOD, BAD]
     state = updated(QUALITY.initial_state({}), *mixed * 40)
     assert VerdictOutcome.PASS is QUALITY.assess(state).outcome
 
 
-def test_one_look_never_decides():
+def test_one_run_never_decides():
     """However many keys it has."""
     once = updated(QUALITY.initial_state({}), measurement(keys(all=2000), keys(none=2000)))
     assert VerdictOutcome.INCONCLUSIVE is QUALITY.assess(once).outcome
@@ -173,7 +173,7 @@ def test_one_look_never_decides():
     ],
     ids=["no keys", "no canary keys", "no stable keys", "no stable arm"],
 )
-def test_without_both_arms_it_holds(nothing):
+def test_without_both_arms_there_is_no_evidence(nothing):
     """No data neither passes nor fails."""
     state = updated(QUALITY.initial_state({}), *[nothing] * 50)
     assert QUALITY.initial_state({}).e_process == state.e_process
@@ -181,7 +181,7 @@ def test_without_both_arms_it_holds(nothing):
 
 
 def test_a_step_is_tested_by_itself_at_its_share_of_alpha():
-    """The same keys speak again: what was against the canary is not counted twice."""
+    """The same keys count again, so the evidence of earlier steps is not carried over."""
     state = QUALITY.initial_state({})
     bounds = []
     for _ in range(3):
@@ -194,22 +194,22 @@ def test_a_step_is_tested_by_itself_at_its_share_of_alpha():
 
 
 def test_a_step_without_keys_spends_nothing():
-    """As a shadow step, whose canary answers nobody."""
+    """Such as a shadow step."""
     assert (
         QUALITY.initial_state({}) == updated(QUALITY.initial_state({}), measurement()).next_step()
     )
 
 
-def test_a_restart_counts_as_one_more_step_if_keys_had_spoken():
-    """They may all speak again."""
-    spoken = updated(QUALITY.initial_state({}), *[BAD] * 5)
-    again = updated(spoken, measurement(restarted=True))
+def test_a_restart_counts_as_one_more_step_if_keys_were_scored():
+    """All keys may count again."""
+    scored = updated(QUALITY.initial_state({}), *[BAD] * 5)
+    again = updated(scored, measurement(restarted=True))
     assert QualityState(1) == again
     assert QualityState(0) == updated(QUALITY.initial_state({}), measurement(restarted=True))
 
 
-def test_theta_is_known_before_the_look():
-    """The first look uses the prior alone, the second one the first."""
+def test_theta_is_known_before_the_run():
+    """The first run uses the prior alone, the second one the first."""
     first = updated(QUALITY.initial_state({}), measurement(keys(all=4), keys(all=1)))
     second = updated(first, measurement(keys(all=4), keys(all=1)))
     new = KeyCountsByArm(keys(all=4), keys(all=1))
@@ -219,7 +219,7 @@ def test_theta_is_known_before_the_look():
 
 
 @pytest.mark.parametrize(
-    ("required", "looks", "binding"),
+    ("required", "runs", "binding"),
     [
         ("with_evidence", 9, False),
         ("with_evidence", 10, True),
@@ -227,10 +227,10 @@ def test_theta_is_known_before_the_look():
         (True, 10, False),
     ],
 )
-def test_it_binds_once_enough_keys_have_spoken(required, looks, binding):
-    """Stateless traffic without labels says nothing, and must not hold a rollout."""
+def test_it_binds_once_enough_keys_are_scored(required, runs, binding):
+    """Stateless traffic without labels gives no evidence and must not hold a rollout."""
     guardrail = make_guardrail(QualityGuardrail, required=required, enough_keys=10)
-    state = updated(guardrail.initial_state({}), *[GOOD] * looks, guardrail=guardrail)
+    state = updated(guardrail.initial_state({}), *[GOOD] * runs, guardrail=guardrail)
     assert binding is guardrail.assess(state).binding
 
 

@@ -55,6 +55,6 @@ def first_value(value):
         (changed(lambda r: r["data"]["result"][0]["metric"].pop("le")), "not a Prometheus"),
     ],
 )
-def test_what_is_no_evidence_is_an_error_with_its_reason(body, expected):
+def test_an_invalid_response_is_an_error_with_its_reason(body, expected):
     with pytest.raises(EvidenceError, match=expected):
         parse_response(body, EDGES)

@@ -1,4 +1,4 @@
-"""BodyBudget: what parses, what means nothing, and what is too much."""
+"""Bodies of `/v1`: valid, invalid and too large ones."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def test_models_stand_beside_rules_on_both_sets(
 
 
 def test_differences_are_paired_and_named(saved: Path, small_file: Path, tmp_path: Path) -> None:
-    """Later model less earlier one, every model less every rule, every metric."""
+    """Later model minus earlier one, every model minus every rule, for every metric."""
     report = _evaluate(small_file, tmp_path / "out", str(saved), f"{saved}:20")
     one = report["sets"][0]
     value = {score["name"]: score["hit_at_5"]["value"] for score in one["scores"]}
@@ -122,7 +122,7 @@ def test_what_was_trained_on_is_withheld(
 def test_what_was_trained_on_is_scored_when_asked_for(
     model: MemoryAugmentedGRU, small: Corpus, small_file: Path, tmp_path: Path
 ) -> None:
-    """And still says so."""
+    """The report still says so."""
     leaky = _save(model, small, tmp_path / "leaky.safetensors", "eras")
     out = tmp_path / "out"
     report = _evaluate(small_file, out, str(leaky), "--include-seen")
@@ -135,7 +135,7 @@ def test_what_was_trained_on_is_scored_when_asked_for(
 def test_a_model_that_saw_both_sets_is_refused(
     model: MemoryAugmentedGRU, small: Corpus, small_file: Path, tmp_path: Path
 ) -> None:
-    """Naming the documents."""
+    """The message names the documents."""
     path = tmp_path / "all.safetensors"
     checkpoint.save(model, path, {"window": "8", **held_out.metadata(small, "none", "digest")})
     with pytest.raises(SystemExit, match=r"eras: 2 of 2 \(document 7, document 15\); latest: 2"):
@@ -243,7 +243,7 @@ def test_reports_on_the_same_pool_compare(
 def test_reports_on_different_pools_do_not_compare(
     plain: Path, tmp_path: Path, options: list[str], says: str
 ) -> None:
-    """Two pools give two figures for one model; the difference would be the pools'."""
+    """Two pools give two scores for one model; the difference would come from the pools."""
     _evaluate(plain / "data.npz", tmp_path, str(plain / "tiny.safetensors"), *options)
     reports = [str(folder / "report.json") for folder in (plain, tmp_path)]
     with pytest.raises(SystemExit, match=says):
@@ -270,7 +270,7 @@ def test_reports_on_different_pools_do_not_compare(
     ],
 )
 def test_a_damaged_report_is_refused(plain: Path, tmp_path: Path, spoil: object, says: str) -> None:
-    """With its name."""
+    """The message names it."""
     for name in ("report.json", "report.npz"):
         shutil.copy(plain / name, tmp_path)
     spoil(tmp_path)  # type: ignore[operator]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import zlib
 
@@ -13,53 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.fakes import FakeEngine, fault, unit_vectors
-
-MODEL = "/v2/models/next-vector"
-LENGTH = "Inference-Header-Content-Length"
-CONTEXT = unit_vectors(5)
-
-
-def infer_json(vectors, **request):
-    tensor = {
-        "name": "vectors",
-        "shape": list(vectors.shape),
-        "datatype": "FP32",
-        "data": vectors.tolist(),
-    }
-    return {"content": orjson.dumps({"inputs": [tensor], **request})}
-
-
-def infer_binary(vectors, *, headers=None, **request):
-    raw = vectors.astype("<f4").tobytes()
-    tensor = {
-        "name": "vectors",
-        "shape": list(vectors.shape),
-        "datatype": "FP32",
-        "parameters": {"binary_data_size": len(raw)},
-    }
-    request = {"parameters": {"binary_data_output": True}, **request}
-    header = orjson.dumps({"inputs": [tensor], **request})
-    return {"content": header + raw, "headers": {LENGTH: str(len(header)), **(headers or {})}}
-
-
-def output_of(answer):
-    """The tensor in an answer of either form."""
-    assert answer.status_code == 200, answer.text
-    length = answer.headers.get(LENGTH)
-    head = answer.content if length is None else answer.content[: int(length)]
-    (output,) = orjson.loads(head)["outputs"]
-    if length is None:
-        values = np.array(output["data"], np.float32)
-    else:
-        values = np.frombuffer(answer.content[int(length) :], "<f4")
-    return values.reshape(output["shape"])
-
-
-async def infer(service, vectors, path=MODEL, *, headers=None, **parameters):
-    """One call with these parameters; the answer."""
-    return await service.client.post(
-        f"{path}/infer", **infer_json(vectors, parameters=parameters), headers=headers
-    )
+from tests.support.open_inference import (
+    CONTEXT,
+    LENGTH,
+    MODEL,
+    infer,
+    infer_binary,
+    infer_json,
+    output_of,
+)
 
 
 @pytest.mark.parametrize("form", [infer_json, infer_binary])
@@ -224,93 +185,6 @@ async def test_a_deadline_of_the_callers_own_is_not_the_versions_fault(service):
     assert {"timeout": 0, "cancelled": 1} == counted
 
 
-# --- sequences ---
-
-
-async def test_a_sequence_grows_on_the_server(service):
-    """Each part is answered as if all of it had been sent; the end forgets it."""
-    vectors = unit_vectors(7)
-    parts = [(0, 4, {"sequence_start": True}), (4, 5, {}), (5, 7, {"sequence_end": True})]
-    for first, last, flags in parts:
-        answer = await infer(service, vectors[first:last], sequence_id=42, **flags)
-        expected = FakeEngine().expected(vectors[:last])[None]
-        np.testing.assert_allclose(expected, output_of(answer), atol=1e-6)
-    assert [4, 1, 2] == [sum(b) for b in service.engines["phase-2"].batches[-3:]]
-    assert 404 == (await service.client.get("/v1/sessions/42")).status_code
-    late = await infer(service, vectors[:1], sequence_id=42)
-    assert (404, "session_not_found") == (late.status_code, late.json()["code"])
-    assert 0 == await service.metric("nextvec_sessions")
-
-
-async def test_a_start_forgets_what_was_there(service):
-    """Also while other requests of the sequence wait."""
-    vectors = unit_vectors(6)
-    await infer(service, vectors[:3], sequence_id="a", sequence_start=True)
-    answer = await infer(service, vectors[3:], sequence_id="a", sequence_start=True)
-    np.testing.assert_allclose(
-        FakeEngine().expected(vectors[3:])[None], output_of(answer), atol=1e-6
-    )
-    assert 3 == (await service.client.get("/v1/sessions/a")).json()["length"]
-
-
-async def test_a_start_that_fails_leaves_the_sequence_as_it_was(service):
-    vectors = unit_vectors(4)
-    await infer(service, vectors[:3], sequence_id="a", sequence_start=True)
-    service.engines["phase-2"].faults.append(fault())
-    failed = await infer(service, vectors, sequence_id="a", sequence_start=True)
-    assert 500 == failed.status_code
-    answer = await infer(service, vectors[3:], sequence_id="a")
-    np.testing.assert_allclose(FakeEngine().expected(vectors)[None], output_of(answer), atol=1e-6)
-
-
-def waiting(service, session_id):
-    """How many appends are at the session or wait for it."""
-    store = service.app.state.services.dispatch._sessions
-    session = store._new.get(session_id)
-    return 0 if session is None else session.users
-
-
-async def test_requests_sent_without_waiting_run_in_order(service):
-    """A start, its continuation and an end that follow each other at once."""
-    vectors = unit_vectors(5)
-    engine = service.engines["phase-2"]
-    engine.gate.clear()
-    flags = [{"sequence_start": True}, {}, {}, {}, {"sequence_end": True}]
-    calls = []
-    for position, flag in enumerate(flags):
-        work = infer(service, vectors[position : position + 1], sequence_id=1, **flag)
-        calls.append(asyncio.create_task(work))
-        while waiting(service, "1") <= position:  # until it has reached the session
-            await asyncio.sleep(0)
-    engine.gate.set()
-    for position, answer in enumerate(await asyncio.gather(*calls)):
-        expected = FakeEngine().expected(vectors[: position + 1])[None]
-        np.testing.assert_allclose(expected, output_of(answer), atol=1e-6)
-
-
-async def test_an_evicted_sequence_is_gone_and_can_start_again(service):
-    """410 tells its caller to prime it again."""
-    await infer(service, CONTEXT, sequence_id=5, sequence_start=True)
-    service.clock.advance(3600)
-    gone = await infer(service, CONTEXT, sequence_id=5)
-    assert (410, "session_gone") == (gone.status_code, gone.json()["code"])
-    again = await infer(service, CONTEXT, sequence_id=5, sequence_start=True)
-    assert 200 == again.status_code
-
-
-async def test_a_sequence_on_a_version_of_its_own_can_be_looked_at(service):
-    """Its session has no variant."""
-    path = f"{MODEL}/versions/phase-3"
-    await infer(service, CONTEXT, path, sequence_id=8, sequence_start=True)
-    session = (await service.client.get("/v1/sessions/8")).json()
-    assert (None, "phase-3", 5) == (session["variant"], session["version"], session["length"])
-    moved = await infer(service, unit_vectors(1, seed=9), sequence_id=8)
-    assert "phase-2" == moved.headers["x-model-version"]
-
-
-# --- what is refused ---
-
-
 def wrong(change, **headers):
     call = infer_json(CONTEXT)
     call["content"] = change(call["content"])
@@ -400,6 +274,7 @@ async def test_while_it_drains_it_says_so(service):
     assert (503, {"name": "next-vector", "ready": False}) == (ready.status_code, ready.json())
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     content=st.binary(max_size=60)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest.report.request_log import server_timing
+from loadtest.generator.request_log import server_timing
 
 
 @pytest.mark.parametrize(

@@ -1,35 +1,31 @@
-"""What a webhook says of a transition, and how it is signed. Pure.
+"""A transition as a webhook receives it: the message and its signature. Pure.
 
-The body is a message as Slack takes it, with the facts beside it for programs.
-Signatures follow the Standard Webhooks specification (standardwebhooks.com), so
-that its libraries verify them: `webhook-id`, `webhook-timestamp`, and
-`webhook-signature: v1,` with base64(HMAC-SHA256(secret, "id.timestamp.body")).
+The body is a Slack message with fields for programs beside it. Signatures follow the Standard
+Webhooks specification (standardwebhooks.com), so every library for it can verify them.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+import standardwebhooks
 
-# What Slack takes of a header, a field and a text, with room for the escapes.
+# Slack's limits for a header, a field and a text, with room for the escapes.
 _HEADER, _FIELD, _TEXT = 150, 1900, 2800
 
 
-def identity(row: Mapping[str, Any]) -> str:
-    """The same for every delivery of a transition, and for no other one."""
+def message_id(row: Mapping[str, Any]) -> str:
+    """The same for every delivery of a transition, and different for any other transition."""
     return f"nextvec-{row['id']}-{round(row['at'] * 1000)}"
 
 
 def body(row: Mapping[str, Any]) -> bytes:
-    """The message for a line of the audit log, as JSON."""
+    """The message for a row of the audit log, as JSON."""
     headline = _headline(row)
-    why = _cut(row["message"], _TEXT)
+    why = _shorten(row["message"], _TEXT)
     note = f" – {row['note']}" if row["note"] else ""
     at = datetime.fromtimestamp(row["at"], UTC).isoformat(timespec="milliseconds")
     fields = {
@@ -48,7 +44,7 @@ def body(row: Mapping[str, Any]) -> bytes:
                 {
                     "type": "section",
                     "fields": [
-                        {"type": "mrkdwn", "text": f"*{name}*\n{_escape(_cut(value, _FIELD))}"}
+                        {"type": "mrkdwn", "text": f"*{name}*\n{_escape(_shorten(value, _FIELD))}"}
                         for name, value in fields.items()
                     ],
                 },
@@ -64,22 +60,23 @@ def body(row: Mapping[str, Any]) -> bytes:
 def headers(
     row: Mapping[str, Any], content: bytes, key: bytes | None, now: float
 ) -> dict[str, str]:
-    """For one delivery at `now`, epoch seconds; signed where there is a `key`."""
-    told = {
+    """The headers of one delivery at `now`, in epoch seconds; signed if there is a `key`."""
+    identity = message_id(row)
+    fields = {
         "Content-Type": "application/json",
         "User-Agent": "nextvec",
-        "webhook-id": identity(row),
+        "webhook-id": identity,
         "webhook-timestamp": str(int(now)),
     }
     if key is not None:
-        told["webhook-signature"] = signature(key, told["webhook-id"], int(now), content)
-    return told
+        fields["webhook-signature"] = sign(key, identity, int(now), content)
+    return fields
 
 
-def signature(key: bytes, identity: str, timestamp: int, content: bytes) -> str:
-    """`timestamp` in whole epoch seconds."""
-    signed = b".".join((identity.encode(), str(timestamp).encode(), content))
-    return f"v1,{base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()}"
+def sign(key: bytes, identity: str, timestamp: int, content: bytes) -> str:
+    """The value of `webhook-signature`; `timestamp` is in whole epoch seconds."""
+    at = datetime.fromtimestamp(timestamp, UTC)
+    return standardwebhooks.Webhook(key).sign(identity, at, content.decode())
 
 
 def _headline(row: Mapping[str, Any]) -> str:
@@ -96,10 +93,10 @@ def _share(percent: float) -> str:
     return f"gets {percent:g} % of new requests" if percent else "runs on copies of requests"
 
 
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def _shorten(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def _escape(text: str) -> str:
-    """So that nobody's words become a mention or a link."""
+    """Escape what Slack would read as a mention or a link."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

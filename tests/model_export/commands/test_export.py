@@ -242,7 +242,7 @@ def test_a_set_the_model_was_trained_on_is_left_out_of_the_manifest(
 def test_another_checkpoints_report_is_refused(
     saved: Path, tmp_path: Path, write: object, says: str
 ) -> None:
-    """And nothing is published with it."""
+    """Nothing is published."""
     report = tmp_path / "report.json"
     write(report, sha256(saved))  # type: ignore[operator]
     with pytest.raises(SystemExit, match=says):
@@ -264,7 +264,7 @@ def test_a_bad_checkpoint_leaves_nothing(model: MemoryAugmentedGRU, tmp_path: Pa
 def test_a_graph_that_differs_leaves_nothing(
     saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Parity is a gate."""
+    """Without parity nothing is published."""
     monkeypatch.setattr(parity, "BOUND", 0.0)
     with pytest.raises(SystemExit, match="the graph differs from PyTorch"):
         _export(saved, tmp_path / "models")

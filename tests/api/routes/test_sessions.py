@@ -105,8 +105,8 @@ async def test_appends_of_several_vectors_at_once_are_never_interleaved(start):
 
 
 async def test_an_evicted_session_is_gone_until_primed_again(start):
-    """For want of room as for its age: 410, and position 0 begins anew. It is no version's
-    error: those count against a canary."""
+    """An expired or evicted session gives 410 until position 0 is sent. The 410 does not count
+    as an error of the version, which would be evidence against a canary."""
     async with start(sessions={"max_bytes": 2500}) as service:
         for session in ("a", "b"):
             await append(service, unit_vectors(1), session=session)
@@ -144,7 +144,7 @@ async def test_a_session_can_be_looked_at_and_forgotten(service):
 
 
 async def test_an_expired_session_is_gone_until_primed_again(service):
-    """410; then position 0 begins it anew."""
+    """The response is 410; an append at position 0 then starts the session again."""
     await append(service, unit_vectors(3), position=0)
     service.clock.advance(10**6)
     answer = await append(service, unit_vectors(1), position=3)

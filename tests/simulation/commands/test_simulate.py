@@ -15,7 +15,7 @@ def simulate(tmp_path, *arguments):
     return main(["simulate", *SMALL, "--out", str(tmp_path / "out"), *arguments])
 
 
-def test_it_writes_figures_words_and_a_picture(tmp_path, capsys):
+def test_it_writes_json_markdown_and_a_plot(tmp_path, capsys):
     arguments = ["--canary-ratio", "1", "--canary-ratio", "5", "--weight", "5", "--compare"]
     assert 0 == simulate(tmp_path, *arguments)
     out = tmp_path / "out"
@@ -47,7 +47,7 @@ def test_a_plan_and_a_latency_file_are_taken(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--weight", "10", "5"], "steps.1.weight: must be over 10"),
+        (["--weight", "10", "5"], "steps.1.weight: must exceed the previous weight, 10"),
         (["--weight", "100"], "below 100"),
         (["--weight", "5", "--plan", "x.json"], "exclude each other"),
         (["--latency", "nowhere"], "report.json, or a copy of /metrics"),
@@ -55,7 +55,7 @@ def test_a_plan_and_a_latency_file_are_taken(tmp_path):
         (["--interval", "300"], "shorter than two evaluations"),
     ],
 )
-def test_what_cannot_be_played_is_refused(tmp_path, arguments, expected):
+def test_invalid_input_is_refused(tmp_path, arguments, expected):
     with pytest.raises(SystemExit, match=expected):
         simulate(tmp_path, *arguments)
     assert not (tmp_path / "out").exists()

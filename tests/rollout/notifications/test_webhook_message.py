@@ -1,15 +1,17 @@
-"""What a webhook is told: a message for people, facts for programs, and a signature."""
+"""The message of a webhook: text for people, fields for programs, and a signature."""
 
 from __future__ import annotations
 
 import json
 import re
+import time
 from base64 import b64decode
 from pathlib import Path
 
 import pytest
+import standardwebhooks
 
-from service.rollout.notifications import webhook
+from service.rollout.notifications import webhook_message
 
 ROOT = Path(__file__).parents[3]
 ROW = {
@@ -32,9 +34,9 @@ ROW = {
 
 
 def test_the_message_says_what_why_and_who():
-    told = json.loads(webhook.body(ROW))
-    assert "nextvec: phase-3 is rolled back: phase-2 has all traffic" == told["text"]
-    header, section, why = told["blocks"]
+    message = json.loads(webhook_message.body(ROW))
+    assert "nextvec: phase-3 is rolled back: phase-2 has all traffic" == message["text"]
+    header, section, why = message["blocks"]
     assert "nextvec: phase-3 is rolled back" == header["text"]["text"]
     fields = [field["text"] for field in section["fields"]]
     assert "*Phase*\nProgressing → RolledBack" in fields
@@ -42,28 +44,30 @@ def test_the_message_says_what_why_and_who():
     assert "phase-2 has all traffic" == why["text"]["text"]
 
 
-def test_the_facts_are_the_audit_logs():
-    told = json.loads(webhook.body(ROW))
-    assert ROW == told["data"]
-    assert "rollout.transition" == told["type"]
-    assert "2023-11-14T22:13:20.250+00:00" == told["timestamp"]
+def test_the_data_is_the_row_of_the_audit_log():
+    message = json.loads(webhook_message.body(ROW))
+    assert ROW == message["data"]
+    assert "rollout.transition" == message["type"]
+    assert "2023-11-14T22:13:20.250+00:00" == message["timestamp"]
 
 
-def test_nobodys_words_become_a_mention():
+def test_no_text_becomes_a_mention():
     """Slack reads <!channel> as one."""
-    shown = json.dumps(json.loads(webhook.body(ROW))["blocks"])
+    shown = json.dumps(json.loads(webhook_message.body(ROW))["blocks"])
     assert "&lt;!channel&gt; &amp; co" in shown
     assert "<!channel>" not in shown
 
 
 def test_a_long_message_is_cut_where_slack_would_refuse_it():
-    told = json.loads(webhook.body({**ROW, "message": "x" * 10_000, "note": "y" * 10_000}))
-    assert len(told["blocks"][2]["text"]["text"]) <= 3000
-    assert all(len(field["text"]) <= 2000 for field in told["blocks"][1]["fields"])
+    message = json.loads(
+        webhook_message.body({**ROW, "message": "x" * 10_000, "note": "y" * 10_000})
+    )
+    assert len(message["blocks"][2]["text"]["text"]) <= 3000
+    assert all(len(field["text"]) <= 2000 for field in message["blocks"][1]["fields"])
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "headline"),
     [
         ({"to": "Healthy", "stable": "phase-3", "canary": None}, "phase-3 is stable"),
         ({"to": "Paused", "reason": "no_data"}, "the rollout of phase-3 is paused (no_data)"),
@@ -73,41 +77,53 @@ def test_a_long_message_is_cut_where_slack_would_refuse_it():
         ({"to": "Healthy", "from": None, "canary": None}, "phase-2 is stable"),
     ],
 )
-def test_each_transition_has_a_headline(changes, said):
-    assert f"nextvec: {said}" in json.loads(webhook.body({**ROW, **changes}))["text"]
+def test_each_transition_has_a_headline(changes, headline):
+    assert f"nextvec: {headline}" in json.loads(webhook_message.body({**ROW, **changes}))["text"]
 
 
 def test_the_signature_is_the_specifications():
     """The example that Standard Webhooks libraries are tested with."""
     key = b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     content = b'{"test": 2432232314}'
-    signed = webhook.signature(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, content)
+    signed = webhook_message.sign(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, content)
     assert "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=" == signed
 
 
-def test_an_id_is_of_one_transition_and_stays():
-    assert webhook.identity(ROW) == webhook.identity(dict(ROW))
+def test_an_id_belongs_to_one_transition_and_stays():
+    assert webhook_message.message_id(ROW) == webhook_message.message_id(dict(ROW))
     others = [{**ROW, "id": 13}, {**ROW, "at": ROW["at"] + 1}]
-    assert webhook.identity(ROW) not in [webhook.identity(row) for row in others]
+    assert webhook_message.message_id(ROW) not in [
+        webhook_message.message_id(row) for row in others
+    ]
 
 
 def test_without_a_key_nothing_is_signed():
-    assert "webhook-signature" not in webhook.headers(ROW, b"{}", None, 5.0)
+    assert "webhook-signature" not in webhook_message.headers(ROW, b"{}", None, 5.0)
 
 
-def test_the_documentations_receiver_verifies_it(monkeypatch):
+def test_the_receiver_in_the_documentation_verifies_it(monkeypatch):
     """And refuses another body, an old one, and another secret."""
     page = (ROOT / "docs/how-to/run-a-rollout.md").read_text()
     code = re.search(r"```python\n(.*?def verify.*?)```", page, re.DOTALL)[1]
     scope = {}
     exec(code, scope)
     monkeypatch.setattr(scope["time"], "time", lambda: 1_700_000_100.0)
-    verify, content = scope["verify"], webhook.body(ROW)
+    verify, content = scope["verify"], webhook_message.body(ROW)
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-    headers = webhook.headers(ROW, content, b64decode(secret[6:]), 1_700_000_000.9)
+    headers = webhook_message.headers(ROW, content, b64decode(secret[6:]), 1_700_000_000.9)
     assert verify(secret, headers, content)
     assert not verify(secret, headers, content + b" ")
     assert not verify("whsec_" + secret[6:].swapcase(), headers, content)
     assert not verify(secret, {**headers, "webhook-timestamp": "1700000001"}, content)
     monkeypatch.setattr(scope["time"], "time", lambda: 1_700_000_400.0)
     assert not verify(secret, headers, content)
+
+
+def test_the_librarys_receiver_verifies_it():
+    """At the present, because the library reads the system's clock."""
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    content = webhook_message.body(ROW)
+    headers = webhook_message.headers(ROW, content, b64decode(secret[6:]), time.time())
+    assert json.loads(content) == standardwebhooks.Webhook(secret).verify(content, headers)
+    with pytest.raises(standardwebhooks.WebhookVerificationError):
+        standardwebhooks.Webhook(secret).verify(content + b" ", headers)

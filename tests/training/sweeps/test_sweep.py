@@ -69,7 +69,7 @@ def test_positions_are_the_pools_and_have_a_past(setting: SweepSetting, small: C
 
 
 def test_the_context_sweep_reaches_the_models_own_figure(setting: SweepSetting) -> None:
-    """At its window; a rule's context is cut as well, and the longest is the reference."""
+    """Rules are truncated as well; the longest context is the reference."""
     found = _series(context.sweep(setting, _silent, 1, (1, 3, WINDOW)))
     assert ["1", "3", "6"] == [point.label for point in found["tiny"]]
     assert _own_hit(setting) == found["tiny"][-1].hit_at_5.value
@@ -81,7 +81,7 @@ def test_the_context_sweep_reaches_the_models_own_figure(setting: SweepSetting) 
 
 
 def test_more_candidates_never_help(setting: SweepSetting, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pools lie within each other, and the last holds every vector."""
+    """Each pool contains the smaller ones, and the last has every vector."""
     monkeypatch.setattr(pools, "SIZES", (5, 15, 1000))
     for points in _series(pools.sweep(setting, _silent, 1)).values():
         values = [point.hit_at_5.value for point in points]
@@ -91,7 +91,7 @@ def test_more_candidates_never_help(setting: SweepSetting, monkeypatch: pytest.M
 
 
 def test_the_policy_sweep_starts_from_exact(setting: SweepSetting) -> None:
-    """Rules know no policy."""
+    """Rules have no policy."""
     found = _series(policy.sweep(setting, _silent, 1))
     assert list(policy.POLICIES) == [point.label for point in found["tiny"]]
     assert _own_hit(setting) == found["tiny"][0].hit_at_5.value
@@ -127,7 +127,7 @@ def test_the_reach_sweep_loses_nothing_beyond_a_rules_reach(setting: SweepSettin
 
 
 def test_a_perturbed_context_is_what_it_says(model: MemoryAugmentedGRU, small: Corpus) -> None:
-    """Each by hand: the whole, the last `d`, and the vector `d` back replaced."""
+    """Each equals a separate pass: whole, the last `d` only, and one vector replaced."""
     contexts = small.vectors[:14].reshape(7, 2, 768)
     foreign = small.vectors[100:102]
     whole, changed = reach.perturbed(model, contexts, foreign, (1, 3, 7))
@@ -178,7 +178,7 @@ def saved(model: MemoryAugmentedGRU, small: Corpus, tmp_path: Path) -> Path:
 def test_the_command_writes_tables_and_pictures(
     saved: Path, small_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A sweep each, with what was held the same."""
+    """One report for each sweep, with the constants."""
     monkeypatch.setattr(context, "LENGTHS", (2, WINDOW))
     out = tmp_path / "out"
     options = ["--data", str(small_file), "--out", str(out), "--pool", "30", "--positions", "9"]
@@ -195,7 +195,7 @@ def test_the_command_writes_tables_and_pictures(
 def test_a_sweep_on_what_was_trained_on_is_refused(
     saved: Path, small_file: Path, tmp_path: Path
 ) -> None:
-    """Naming the documents."""
+    """The message names the documents."""
     options = ["--data", str(small_file), "--out", str(tmp_path / "out"), "--pool", "30"]
     with pytest.raises(SystemExit, match=r"1 of the 2 documents .* latest \(document 14\)"):
         main(["evaluate", str(saved), *options, "--sweep", "pool", "--set", "latest"])

@@ -1,0 +1,120 @@
+"""Delivers the audit log to one webhook: in order, at least once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal
+
+from service.clock import Clock
+from service.metrics import Metrics
+from service.rollout.notifications import webhook_message
+from service.rollout.notifications.webhook_client import DeliveryError
+from service.rollout.storage.database import StoreError
+from service.rollout.storage.delivery_cursor import DeliveryCursor
+from service.settings import WebhookSettings
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY_SECONDS = 1.0
+LONGEST_RETRY_SECONDS = 300.0
+GIVE_UP_SECONDS = 86_400.0
+"""A row this old is dropped when its delivery fails again."""
+
+BACKLOG = 1000
+"""Rows that may wait for a webhook. Beyond that, the oldest are dropped."""
+
+Result = Literal["delivered", "failed", "dropped"]
+Post = Callable[[str, Mapping[str, str], bytes], Awaitable[None]]
+
+
+class WebhookSender:
+    """One webhook's deliveries, a row at a time. `wake` says that there is a new row."""
+
+    def __init__(
+        self,
+        settings: WebhookSettings,
+        cursor: DeliveryCursor,
+        metrics: Metrics,
+        clock: Clock,
+        *,
+        post: Post,
+        draw: Callable[[], float],
+    ) -> None:
+        """`post` delivers and raises `DeliveryError`; `draw` returns a random number 0..1."""
+        self.wake = asyncio.Event()
+        self._name = settings.label
+        self._url = settings.url.get_secret_value()
+        self._key = settings.key
+        self._cursor = cursor
+        self._metrics = metrics
+        self._clock = clock
+        self._post = post
+        self._draw = draw
+        self._failures = 0
+        self._not_before = 0.0
+        metrics.expect_webhook(self._name)
+
+    async def run(self) -> None:
+        """Deliver what is pending, then wait for a new row or for the next try; for ever."""
+        while True:
+            self.wake.clear()
+            try:
+                wait = await self.deliver()
+            except StoreError as error:
+                log.warning("webhook %s: %s", self._name, error)
+                wait = LONGEST_RETRY_SECONDS
+            try:
+                await asyncio.wait_for(self.wake.wait(), wait)
+            except TimeoutError:
+                continue
+
+    async def deliver(self) -> float | None:
+        """Deliver every pending row.
+
+        Returns the seconds until the next try, or None if nothing is left.
+        """
+        while (pending := await asyncio.to_thread(self._cursor.next, self._name)) is not None:
+            self._metrics.webhook_backlog.labels(self._name).set(pending.behind + 1)
+            number = pending.row["id"]
+            if pending.behind >= BACKLOG:
+                skipped = pending.behind + 1 - BACKLOG
+                await self._advance(number + skipped - 1, "dropped", skipped)
+                continue
+            wait = self._not_before - self._clock.monotonic()
+            if wait > 0:
+                return wait
+            if await self._send(pending.row):
+                await self._advance(number, "delivered")
+            elif self._clock.time() - pending.row["at"] >= GIVE_UP_SECONDS:
+                await self._advance(number, "dropped")
+        self._metrics.webhook_backlog.labels(self._name).set(0)
+        return None
+
+    async def _advance(self, number: int, result: Result, count: int = 1) -> None:
+        await asyncio.to_thread(self._cursor.advance, self._name, number)
+        self._metrics.webhook_deliveries.labels(self._name, result).inc(count)
+        self._failures, self._not_before = 0, 0.0
+        if result == "dropped":
+            log.error(
+                "webhook %s: undelivered rows dropped: %d, up to row %d", self._name, count, number
+            )
+
+    async def _send(self, row: Mapping[str, Any]) -> bool:
+        content = webhook_message.body(row)
+        headers = webhook_message.headers(row, content, self._key, self._clock.time())
+        try:
+            await self._post(self._url, headers, content)
+        except DeliveryError as error:
+            self._schedule_retry(error)
+            return False
+        return True
+
+    def _schedule_retry(self, error: DeliveryError) -> None:
+        longest = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0 ** min(self._failures, 20))
+        wait = longest * (0.5 + 0.5 * self._draw())
+        self._failures += 1
+        self._not_before = self._clock.monotonic() + wait
+        self._metrics.webhook_deliveries.labels(self._name, "failed").inc()
+        log.warning("webhook %s: %s; the next try is in %.0f s", self._name, error, wait)
