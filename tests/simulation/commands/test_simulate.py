@@ -47,7 +47,7 @@ def test_a_plan_and_a_latency_file_are_taken(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--weight", "10", "5"], "steps.1.weight: must be over 10"),
+        (["--weight", "10", "5"], "steps.1.weight: must exceed the previous weight, 10"),
         (["--weight", "100"], "below 100"),
         (["--weight", "5", "--plan", "x.json"], "exclude each other"),
         (["--latency", "nowhere"], "report.json, or a copy of /metrics"),
