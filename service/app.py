@@ -155,7 +155,7 @@ def create_app(
         summary="Next-vector predictions from a stable and a canary version.",
         lifespan=lifespan,
     )
-    errors.install(app)
+    errors.add_handlers(app)
     for module in (
         predict,
         sessions,

@@ -38,8 +38,8 @@ class EngineSettings(_FrozenModel):
     )
     intra_op_threads: PositiveInt = Field(
         1,
-        description="ONNX Runtime threads of each version. A GRU step is too small to gain from "
-        "more than one.",
+        description="ONNX Runtime threads of each version. Two make a single session faster and "
+        "many sessions slower.",
     )
     precision: Literal["auto", "fp32", "int8", "fp16"] = Field(
         "auto",

@@ -1,1 +1,1 @@
-"""Rollouts played offline through the service's own guardrail and state machine."""
+"""Rollouts simulated offline with the service's own guardrails and state machine."""

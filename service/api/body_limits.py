@@ -17,26 +17,26 @@ class BodyBudget:
         self.limits = limits
         self._held = 0
 
-    def take(self, size: int, received: int) -> None:
+    def reserve(self, size: int, received: int) -> None:
         """Count `size` more bytes of a body of which `received` bytes have arrived in all.
 
-        Raises `TooLarge` or `QueueFull`. The bytes are counted even then, until `give_back`.
+        Raises `TooLarge` or `QueueFull`. The bytes are counted even then, until `release`.
         """
         self._held += size
         if received > self.limits.max_body_bytes:
-            raise self.too_large()
+            raise self.too_large_error()
         if self._held > self.limits.max_held_bytes:
             raise QueueFull("too many large requests at once; retry later", 1.0)
 
-    def give_back(self, size: int) -> None:
+    def release(self, size: int) -> None:
         """Stop counting `size` bytes."""
         self._held -= size
 
-    def too_large(self) -> TooLarge:
+    def too_large_error(self) -> TooLarge:
         """Return the error for a body that is, or declares itself, too large."""
         return TooLarge(f"the body is larger than {self.limits.max_body_bytes} bytes")
 
-    def late(self) -> Malformed:
+    def timeout_error(self) -> Malformed:
         """Return the error for a body that stalled."""
         return Malformed("the body did not arrive in time", code="body_timeout")
 
@@ -68,22 +68,22 @@ class BodyLimitMiddleware:
             if complete:  # only a disconnect can follow, at any time
                 return await receive()
             if declared > limits.max_body_bytes:
-                raise self._bodies.too_large()
+                raise self._bodies.too_large_error()
             try:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError as error:
-                raise self._bodies.late() from error
+                raise self._bodies.timeout_error() from error
             size = len(message.get("body", b""))
             received += size
-            self._bodies.take(size, received)
+            self._bodies.reserve(size, received)
             complete = not message.get("more_body", False)
             return message
 
         try:
             await self._app(scope, receive_within_limits, send)
         finally:
-            self._bodies.give_back(received)
+            self._bodies.release(received)
 
 
 def _declared(scope: Scope) -> int:

@@ -65,7 +65,7 @@ class Connection(HttpToolsProtocol):
             else:
                 self._refuse(400, f"not HTTP/1.1: {error}", "malformed")
         else:
-            self._after(len(data))
+            self._apply_limits(len(data))
 
     def _feed(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -74,11 +74,11 @@ class Connection(HttpToolsProtocol):
                 self.parser.feed_data(rest)
             except httptools.HttpParserUpgrade as upgrade:
                 rest = rest[upgrade.args[0] :]
-                self._decline()
+                self._decline_upgrade()
             else:
                 return
 
-    def _decline(self) -> None:
+    def _decline_upgrade(self) -> None:
         """Continue in HTTP/1.1 after an offer to upgrade, which Java's client makes first.
 
         The parser would treat everything after such a head, the body included, as the
@@ -93,7 +93,7 @@ class Connection(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
         self.parser.feed_data(b"%s %s HTTP/1.1\r\n%s\r\n" % (method, self.url, lines))
 
-    def _after(self, count: int) -> None:
+    def _apply_limits(self, count: int) -> None:
         """Apply the limits to an incomplete request after `count` more bytes."""
         answered = self.cycle is None or self.cycle.response_complete
         if not self._before_head_end and answered:
@@ -121,26 +121,26 @@ class Connection(HttpToolsProtocol):
         self._before_head_end = self._head_open = False
         self._disarm_head_timer()
         if not self.parser.should_upgrade():
-            self.begin()
+            self.handle_head()
 
-    def begin(self) -> None:
+    def handle_head(self) -> None:
         """Answer the request over ASGI, now that its head is complete."""
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._body_came, self._head_bytes = True, 0
-        self.take(body)
+        self.handle_body(body)
 
-    def take(self, piece: bytes) -> None:
+    def handle_body(self, piece: bytes) -> None:
         """Handle a piece of the body."""
         super().on_body(piece)
 
     def on_message_complete(self) -> None:
         self._before_head_end = True
         if not self.parser.should_upgrade():
-            self.completed()
+            self.handle_end()
 
-    def completed(self) -> None:
+    def handle_end(self) -> None:
         """Handle the end of the request."""
         super().on_message_complete()
 

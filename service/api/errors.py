@@ -52,7 +52,7 @@ def status_of(error: errors.NextvecError) -> int:
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
-def install(app: FastAPI) -> None:
+def add_handlers(app: FastAPI) -> None:
     """Make `app` answer every error with the body of the contract."""
     app.add_exception_handler(errors.NextvecError, _nextvec_error)
     app.add_exception_handler(RequestValidationError, _validation_error)

@@ -61,35 +61,35 @@ class Exchange:
 
     message_event: Final = _UnusedEvent()
 
-    def __init__(self, work: Handler, headers: list[tuple[bytes, bytes]], query: bytes) -> None:
+    def __init__(self, handler: Handler, headers: list[tuple[bytes, bytes]], query: bytes) -> None:
         self.keep_alive = True
         self.disconnected = False
         self.more_body = True
         self.response_started = self.response_complete = False
-        self.work = work
+        self.handler = handler
         self.headers = headers
         self.query = query
         self.began = time.perf_counter()
         self.parts: list[bytes] = []
-        self.held = 0
-        self.late: asyncio.TimerHandle | None = None
+        self.held_bytes = 0
+        self.body_timer: asyncio.TimerHandle | None = None
         self.task: asyncio.Task[None] | None = None
 
 
 class FastPath(Connection):
     """A connection that answers predictions without the framework."""
 
-    def begin(self) -> None:
+    def handle_head(self) -> None:
         """Take the fast path if the request allows it, else ASGI."""
-        work = self._work()
-        if work is None:
-            super().begin()
+        handler = self._handler()
+        if handler is None:
+            super().handle_head()
             return
-        exchange = Exchange(work, self.headers, self.url.partition(b"?")[2])
+        exchange = Exchange(handler, self.headers, self.url.partition(b"?")[2])
         exchange.keep_alive = self.parser.should_keep_alive()
         self.cycle = exchange  # type: ignore[assignment]  # it has the attributes that the protocol uses
 
-    def _work(self) -> Handler | None:
+    def _handler(self) -> Handler | None:
         """Return the handler of a request that can be answered here, or None."""
         if self.parser.get_method() != b"POST" or self.parser.get_http_version() != "1.1":
             return None
@@ -103,44 +103,46 @@ class FastPath(Connection):
             return None
         return _route(self.url.partition(b"?")[0])
 
-    def take(self, piece: bytes) -> None:
+    def handle_body(self, piece: bytes) -> None:
         exchange = self.cycle
         if not isinstance(exchange, Exchange):
-            super().take(piece)
+            super().handle_body(piece)
             return
         if exchange.response_complete:
             return
         exchange.parts.append(piece)
-        exchange.held += len(piece)
+        exchange.held_bytes += len(piece)
         try:
-            self.services.bodies.take(len(piece), exchange.held)
+            self.services.bodies.reserve(len(piece), exchange.held_bytes)
         except NextvecError as error:
             self._fail(exchange, error)
 
-    def completed(self) -> None:
-        super().completed()
+    def handle_end(self) -> None:
+        super().handle_end()
         exchange = self.cycle
         if isinstance(exchange, Exchange) and not exchange.response_complete:
-            if exchange.late is not None:
-                exchange.late.cancel()
+            if exchange.body_timer is not None:
+                exchange.body_timer.cancel()
             exchange.task = self.loop.create_task(self._serve(exchange))
             self.tasks.add(exchange.task)
             exchange.task.add_done_callback(self.tasks.discard)
 
-    def _after(self, count: int) -> None:
-        super()._after(count)
+    def _apply_limits(self, count: int) -> None:
+        super()._apply_limits(count)
         exchange = self.cycle
-        if isinstance(exchange, Exchange) and exchange.more_body and exchange.late is None:
+        if isinstance(exchange, Exchange) and exchange.more_body and exchange.body_timer is None:
             bodies = self.services.bodies
             patience = bodies.limits.body_timeout_seconds
-            exchange.late = self.loop.call_later(patience, self._fail, exchange, bodies.late())
+            exchange.body_timer = self.loop.call_later(
+                patience, self._fail, exchange, bodies.timeout_error()
+            )
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         exchange = self.cycle
         if isinstance(exchange, Exchange):
-            if exchange.late is not None:
-                exchange.late.cancel()
+            if exchange.body_timer is not None:
+                exchange.body_timer.cancel()
             if exchange.task is not None:
                 exchange.task.cancel()  # the caller disconnected
             self._release(exchange)
@@ -150,7 +152,7 @@ class FastPath(Connection):
         state: dict[str, object] = {"request_id": identity}
         try:
             self.services.check_accepting()
-            reply = await exchange.work(self._call(exchange, identity))
+            reply = await exchange.handler(self._call(exchange, identity))
         except NextvecError as error:
             self._answer(exchange, state, *errors.render_error(error, state))
         except asyncio.CancelledError:
@@ -208,5 +210,5 @@ class FastPath(Connection):
         self.on_response_complete()
 
     def _release(self, exchange: Exchange) -> None:
-        self.services.bodies.give_back(exchange.held)
-        exchange.held, exchange.parts = 0, []
+        self.services.bodies.release(exchange.held_bytes)
+        exchange.held_bytes, exchange.parts = 0, []

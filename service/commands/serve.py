@@ -89,8 +89,8 @@ def run_service(
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    # A thread that renders metrics or parses JSON holds the interpreter for this long
-    # before another one runs. The default of 5 ms is longer than an engine step.
+    # The engine's thread waits this long for the interpreter while the event loop is busy.
+    # The default of 5 ms is longer than an engine step (ADR 23).
     sys.setswitchinterval(0.000_5)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(create(settings), settings))

@@ -12,8 +12,6 @@ from service.api.http_call import HttpCall, cancel_on_disconnect
 from service.api.services import Services
 from service.errors import Cancelled
 
-pytestmark = pytest.mark.anyio
-
 
 @pytest.mark.parametrize(
     ("query", "expected"),

@@ -21,8 +21,6 @@ from service.settings import LimitSettings
 from service.types import Variant
 from tests.support.fakes import DIM, FakeClock, FakeEngine, fault, manifest_of, unit_vectors
 
-pytestmark = pytest.mark.anyio
-
 ALL_STABLE = TrafficSplit("phase-2", "phase-3", 0, "salt")
 ALL_CANARY = TrafficSplit("phase-2", "phase-3", 10_000, "salt")
 

@@ -57,8 +57,8 @@ def test_predictions_treated_as_independent_would_roll_back_healthy_canaries():
 
 
 def test_an_identical_canary_passes():
-    played = simulate_quality_rollouts(replace(SHORT, length=10.0), PLAN, 20, (4,))
-    assert sum(p.passed is not None for p in played) >= 19
+    rollouts = simulate_quality_rollouts(replace(SHORT, length=10.0), PLAN, 20, (4,))
+    assert sum(p.passed is not None for p in rollouts) >= 19
 
 
 def test_a_plan_without_the_guardrail_cannot_be_simulated():

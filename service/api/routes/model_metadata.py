@@ -75,7 +75,7 @@ def statistics(
     `answered` maps versions to the time of their last answer, in epoch seconds. Copying
     tensors is part of the inference and not measured separately.
     """
-    nothing = _figure(DurationTotal(0, 0.0))
+    nothing = _statistic(DurationTotal(0, 0.0))
     return {
         "model_stats": [
             {
@@ -85,11 +85,11 @@ def statistics(
                 "inference_count": used.inference.count,
                 "execution_count": used.runs,
                 "inference_stats": {
-                    "success": _figure(used.succeeded),
-                    "fail": _figure(used.failed),
-                    "queue": _figure(used.queue),
+                    "success": _statistic(used.succeeded),
+                    "fail": _statistic(used.failed),
+                    "queue": _statistic(used.queue),
                     "compute_input": nothing,
-                    "compute_infer": _figure(used.inference),
+                    "compute_infer": _statistic(used.inference),
                     "compute_output": nothing,
                     "cache_hit": nothing,
                     "cache_miss": nothing,
@@ -101,5 +101,5 @@ def statistics(
     }
 
 
-def _figure(total: DurationTotal) -> dict[str, int]:
+def _statistic(total: DurationTotal) -> dict[str, int]:
     return {"count": total.count, "ns": int(total.seconds * 1e9)}

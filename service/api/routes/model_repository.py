@@ -47,7 +47,7 @@ async def unload(
 ) -> dict[str, str]:
     """Unload a version; 409 if the rollout needs it."""
     version = await _version(request, services)
-    part = _part(services, version)
+    part = _rollout_part(services, version)
     if part is not None:
         raise Conflict(f"{version} is {part}: it cannot be unloaded", code="version_in_use")
     await services.registry.unload(version)
@@ -55,7 +55,7 @@ async def unload(
     return _state(model, version, ready=False)
 
 
-def _part(services: Services, version: str) -> str | None:
+def _rollout_part(services: Services, version: str) -> str | None:
     """Return the part that `version` plays in the rollout, or None."""
     status = services.controller.status()
     if version == status["stable"]:

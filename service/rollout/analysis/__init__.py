@@ -1,1 +1,1 @@
-"""Guardrail analysis: evidence in, an assessment out."""
+"""The guardrail analysis: it reads evidence and returns an assessment."""

@@ -2,63 +2,61 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from service.rollout.analysis.baseline import WINDOW_SECONDS, Baseline
 from tests.support.rollout_fakes import FakeEvidence, bucket_counts
 
 
-def observe(evidence, baseline, times, *, stable="a", each=10, seconds=0.1):
+async def observe(evidence, baseline, times, *, stable="a", each=10, seconds=0.1):
     for now in times:
         evidence.serve([seconds] * each)
-        asyncio.run(baseline.observe(stable, float(now)))
+        await baseline.observe(stable, float(now))
 
 
-def test_it_covers_the_last_ten_to_twenty_minutes():
+async def test_it_covers_the_last_ten_to_twenty_minutes():
     evidence = FakeEvidence()
     baseline = Baseline(evidence)
-    observe(evidence, baseline, range(0, 7200, 15))
+    await observe(evidence, baseline, range(0, 7200, 15))
     found = baseline.counts("a")["step"].total
     assert WINDOW_SECONDS / 15 * 10 <= found <= 2 * WINDOW_SECONDS / 15 * 10
 
 
-def test_it_follows_the_load():
+async def test_it_follows_the_load():
     evidence = FakeEvidence()
     baseline = Baseline(evidence)
-    observe(evidence, baseline, range(0, 3600, 15))
-    observe(evidence, baseline, range(3600, 5400, 15), seconds=0.4)
+    await observe(evidence, baseline, range(0, 3600, 15))
+    await observe(evidence, baseline, range(3600, 5400, 15), seconds=0.4)
     found = baseline.counts("a")["step"]
     assert bucket_counts([0.4] * found.total) == found
 
 
-def test_there_is_none_before_the_first_observation_or_for_another_version():
+async def test_there_is_none_before_the_first_observation_or_for_another_version():
     evidence = FakeEvidence()
     baseline = Baseline(evidence)
     assert {} == baseline.counts("a")
-    observe(evidence, baseline, range(0, 600, 15))
+    await observe(evidence, baseline, range(0, 600, 15))
     assert {} == baseline.counts("b")
-    observe(evidence, baseline, [600], stable="b")
+    await observe(evidence, baseline, [600], stable="b")
     assert {} == baseline.counts("a")
     assert 0 == baseline.counts("b")["step"].total
 
 
-def test_a_rollout_or_unreadable_counters_end_it():
+async def test_a_rollout_or_unreadable_counters_end_it():
     evidence = FakeEvidence()
     baseline = Baseline(evidence)
-    observe(evidence, baseline, range(0, 600, 15))
+    await observe(evidence, baseline, range(0, 600, 15))
     baseline.forget()
     assert {} == baseline.counts("a")
-    observe(evidence, baseline, [615, 630])
+    await observe(evidence, baseline, [615, 630])
     assert 10 == baseline.counts("a")["step"].total
     evidence.error = OSError("gone")
-    asyncio.run(baseline.observe("a", 645.0))
+    await baseline.observe("a", 645.0)
     assert {} == baseline.counts("a")
 
 
-def test_a_restarted_process_counts_from_zero():
+async def test_a_restarted_process_counts_from_zero():
     evidence = FakeEvidence()
     baseline = Baseline(evidence)
-    observe(evidence, baseline, range(0, 300, 15))
+    await observe(evidence, baseline, range(0, 300, 15))
     evidence.restart()
-    observe(evidence, baseline, [300], each=7)
+    await observe(evidence, baseline, [300], each=7)
     assert 7 == baseline.counts("a")["step"].total

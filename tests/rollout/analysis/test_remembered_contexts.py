@@ -31,8 +31,6 @@ from service.settings import LimitSettings
 from service.types import Variant
 from tests.support.fakes import DIM, FakeClock, manifest_of
 
-pytestmark = pytest.mark.anyio
-
 CALLERS = 100
 LONGEST = 400
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 import pytest
@@ -62,12 +61,12 @@ def test_other_buckets_start_the_evidence_again(caplog):
 
 
 @pytest.mark.parametrize(("problem", "text"), [(OSError("gone"), "gone"), (OSError(), "OSError")])
-def test_an_exception_is_an_error_and_leaves_the_evidence_unchanged(problem, text):
+async def test_an_exception_is_an_error_and_leaves_the_evidence_unchanged(problem, text):
     source = FakeEvidence()
-    baseline = asyncio.run(start_analysis(source, ROLLOUT, {}, now=1.0))
+    baseline = await start_analysis(source, ROLLOUT, {}, now=1.0)
     record = RolloutRecord(ROLLOUT, baseline.evidence, baseline.snapshot, baseline.analysed_at)
     source.error = problem
-    result = asyncio.run(run_analysis(source, record, now=9.0, started_at=0.0))
+    result = await run_analysis(source, record, now=9.0, started_at=0.0)
     assert VerdictOutcome.ERROR is result.assessment.outcome
     assert f"error: {text}" in result.assessment.message
     assert (record.evidence, record.snapshot, 1.0) == (
@@ -77,8 +76,8 @@ def test_an_exception_is_an_error_and_leaves_the_evidence_unchanged(problem, tex
     )
 
 
-def test_without_counters_at_the_start_the_first_run_starts_the_count(caplog):
+async def test_without_counters_at_the_start_the_first_run_starts_the_count(caplog):
     source = FakeEvidence()
     source.error = OSError("gone")
-    assert asyncio.run(start_analysis(source, ROLLOUT, {}, now=1.0)) is None
+    assert await start_analysis(source, ROLLOUT, {}, now=1.0) is None
     assert "the first analysis run will try again: gone" in caplog.text

@@ -23,7 +23,7 @@ def seen(count=200, *, ratio=1.0, cosine=0.9, faults=0, mode="step", dropped=0):
 
 
 @pytest.mark.parametrize(
-    ("shown", "step", "outcome", "said"),
+    ("stats", "step", "outcome", "text"),
     [
         (ShadowStats(EDGES), STEP, "inconclusive", "0 of 200 required copies have run"),
         (seen(199), STEP, "inconclusive", "199 of 200 required copies have run"),
@@ -72,10 +72,10 @@ def seen(count=200, *, ratio=1.0, cosine=0.9, faults=0, mode="step", dropped=0):
         (seen(20), PlanStep(shadow=True, min_samples=20), "pass", "20 copies ran"),
     ],
 )
-def test_verdicts(shown, step, outcome, said):
-    verdict = assess_shadow(shown, step)
-    assert (VerdictOutcome(outcome), shown.total) == (verdict.outcome, verdict.canary)
-    assert said in verdict.message
+def test_verdicts(stats, step, outcome, text):
+    verdict = assess_shadow(stats, step)
+    assert (VerdictOutcome(outcome), stats.total) == (verdict.outcome, verdict.canary)
+    assert text in verdict.message
     json.dumps(verdict.to_json(required=True), allow_nan=False)
 
 
@@ -89,8 +89,8 @@ def test_dropped_copies_are_reported_and_are_no_evidence():
 def test_modes_are_kept_apart():
     """A context and a single vector differ by orders of magnitude."""
     both = seen(3).plus(seen(2, mode="prefill", ratio=2)).plus(seen(1))
-    told = {each["mode"]: each for each in both.to_json()["inference"]}
-    assert {"step": 4, "prefill": 2} == {mode: each["pairs"] for mode, each in told.items()}
-    assert 1.0 == pytest.approx(told["step"]["ratio"])
-    assert 2.0 == pytest.approx(told["prefill"]["ratio"], rel=0.1)
+    by_mode = {each["mode"]: each for each in both.to_json()["inference"]}
+    assert {"step": 4, "prefill": 2} == {mode: each["pairs"] for mode, each in by_mode.items()}
+    assert 1.0 == pytest.approx(by_mode["step"]["ratio"])
+    assert 2.0 == pytest.approx(by_mode["prefill"]["ratio"], rel=0.1)
     assert 0.9 == pytest.approx(both.agreement)

@@ -11,7 +11,14 @@ from service.rollout.analysis.verdict import Verdict, VerdictOutcome, assess
 
 def verdict(name, outcome, canary=1000, stable=1000) -> Verdict:
     return Verdict(
-        name, outcome, f"{outcome}: as told", 1.2, 4.6, 4.6, canary=canary, stable=stable
+        name,
+        outcome,
+        f"{outcome}: its arithmetic",
+        1.2,
+        4.6,
+        4.6,
+        canary=canary,
+        stable=stable,
     )
 
 
@@ -37,7 +44,7 @@ def test_verdicts_are_combined(outcomes, required, expected, by):
     found = assess(verdicts, frozenset(required))
     assert (expected, by) == (found.outcome, found.guardrail)
     if by is not None:
-        assert f"{by} {expected}: as told" == found.message
+        assert f"{by} {expected}: its arithmetic" == found.message
 
 
 def test_samples_count_requests_and_no_other_unit():

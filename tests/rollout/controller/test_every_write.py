@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from itertools import count, pairwise
 
@@ -102,13 +101,9 @@ async def check_log(world: World) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
-def test_the_rollout_goes_on_after_a_kill_at_any_write(tmp_path, late):
+async def test_the_rollout_goes_on_after_a_kill_at_any_write(tmp_path, late):
     """It ends in the promotion, never with more weight than recorded or a gap in the log."""
-
-    async def stories():
-        writes = 0
-        while await survive(tmp_path / f"{writes}.db", writes + 1, late=late):
-            writes += 1
-        return writes
-
-    assert asyncio.run(stories()) >= 10
+    writes = 0
+    while await survive(tmp_path / f"{writes}.db", writes + 1, late=late):
+        writes += 1
+    assert writes >= 10

@@ -1,1 +1,1 @@
-"""The guardrails, one a file; `suite` runs them together. Pure: no clock, no I/O."""
+"""The guardrails, one in each file; `suite` runs them together. Pure: no clock, no I/O."""

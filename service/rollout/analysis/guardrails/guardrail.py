@@ -6,7 +6,7 @@ rollout's record; and a subclass of `Guardrail` with the test, its proof and its
 To add one, write that file and add the class to `registry.GUARDRAILS`. The plan, the
 record, the status, the metrics and the simulation all follow the registry.
 
-A guardrail that needs counts which nobody collects yet adds a field to
+A guardrail that needs counts that are not collected yet adds a field to
 `service.rollout.analysis.counters.Counters`, which both sources fill.
 """
 
@@ -96,7 +96,7 @@ class Guardrail(ABC, Generic[ConfigT, StateT]):
     @abstractmethod
     def initial_state(self, baseline: Mapping[str, Counts]) -> StateT:
         """The state before any evidence. `baseline`: stable's requests before the rollout, by
-        mode; empty if nobody counted them."""
+        mode; empty if they were not counted."""
 
     @abstractmethod
     def update(self, state: StateT, measurement: Measurement) -> StateT:

@@ -81,7 +81,7 @@ class StableCounts:
 class InterferenceState:
     """The evidence on all modes together, and what was counted in each.
 
-    `baseline`: stable's requests before the rollout, by mode; empty if nobody counted them.
+    `baseline`: stable's requests before the rollout, by mode; empty if they were not counted.
     """
 
     baseline: Annotated[dict[str, Counts], Field(alias="before")] = field(default_factory=dict)

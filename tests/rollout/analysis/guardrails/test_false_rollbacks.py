@@ -33,9 +33,9 @@ def rollout(rng, ratio, *, weights=(0.05,), runs=60, sigma=0.5, drift=0.0, stop_
     """(verdict, runs it took) of one simulated rollout, the weight rising in even parts."""
     state, weight = LATENCY.initial_state({}), weights[0]
     for k in range(runs):
-        wanted = weights[k * len(weights) // runs]
-        if wanted != weight:
-            state, weight = state.next_step(), wanted
+        planned = weights[k * len(weights) // runs]
+        if planned != weight:
+            state, weight = state.next_step(), planned
         level = np.log(0.05) + drift * np.sin(k / 10)
         canary = rng.binomial(total := rng.poisson(750), weight)
         x = rng.lognormal(level, sigma, total - canary)
@@ -162,9 +162,9 @@ ERRORS = make_guardrail(ErrorRateGuardrail)
 
 
 def failing(rng, canary_rate, stable_rate, *, runs=240, weight=0.05, poison=0, swing=0.0):
-    """How a rollout ends that is judged by errors alone, and after how many runs.
+    """The outcome of a rollout judged by errors alone, and its number of runs.
 
-    `poison` requests of each run fail whoever gets them; both rates `swing`.
+    `poison` requests of each run fail on either arm; both rates `swing`.
     """
     state = ERRORS.initial_state({})
     passed = None

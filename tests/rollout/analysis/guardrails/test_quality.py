@@ -29,10 +29,10 @@ QUALITY = make_guardrail(QualityGuardrail)
 
 def keys(**by_share: int) -> KeyCounts:
     """`keys(none=3, half=1, all=2)`."""
-    wanted = {"none": 0.0, "half": 0.5, "all": 1.0}
+    share_of = {"none": 0.0, "half": 0.5, "all": 1.0}
     counts = [0] * len(SHARES)
     for name, count in by_share.items():
-        counts[SHARES.index(wanted[name])] = count
+        counts[SHARES.index(share_of[name])] = count
     return KeyCounts(tuple(counts))
 
 
@@ -202,8 +202,8 @@ def test_a_step_without_keys_spends_nothing():
 
 def test_a_restart_counts_as_one_more_step_if_keys_were_scored():
     """All keys may count again."""
-    spoken = updated(QUALITY.initial_state({}), *[BAD] * 5)
-    again = updated(spoken, measurement(restarted=True))
+    scored = updated(QUALITY.initial_state({}), *[BAD] * 5)
+    again = updated(scored, measurement(restarted=True))
     assert QualityState(1) == again
     assert QualityState(0) == updated(QUALITY.initial_state({}), measurement(restarted=True))
 

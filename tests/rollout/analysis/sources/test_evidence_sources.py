@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from service.metrics import UNASSIGNED
@@ -39,18 +37,18 @@ class World:
     def observe(self, variant, version, outcome, seconds, mode="step"):
         self.metrics.request_duration.labels(variant, version, mode, outcome).observe(seconds)
 
-    def read_stable(self, stable="a"):
-        return self._patiently(lambda: self.source.read_stable(stable))
+    async def read_stable(self, stable="a"):
+        return await self._patiently(lambda: self.source.read_stable(stable))
 
-    def read(self, stable="a", canary="b"):
-        return self._patiently(lambda: self.source.read(stable, canary))
+    async def read(self, stable="a", canary="b"):
+        return await self._patiently(lambda: self.source.read(stable, canary))
 
-    def _patiently(self, read):
+    async def _patiently(self, read):
         """On a busy machine a scrape may time out: the real server then has no series."""
         for _ in range(5):
             self.settle()
             try:
-                return asyncio.run(read())
+                return await read()
             except EvidenceError as error:
                 last = error
         raise last
@@ -85,11 +83,11 @@ def world(request):
         yield World(PrometheusSource(f"http://127.0.0.1:{port}", EDGES), metrics)
 
 
-def test_new_requests_are_counted_by_arm_and_mode(world):
+async def test_new_requests_are_counted_by_arm_and_mode(world):
     """Durations in their buckets, faults separately, without what is not the version's fault."""
     assert EDGES == world.source.edges
     world.observe("stable", "a", "ok", 0.1)
-    before = world.read()
+    before = await world.read()
     for seconds in (*EDGES, *(edge * 1.01 for edge in EDGES)):
         world.observe("canary", "b", "ok", seconds)
     world.observe("stable", "a", "ok", 0.3, mode="prefill")
@@ -98,59 +96,59 @@ def test_new_requests_are_counted_by_arm_and_mode(world):
         world.observe("stable", "a", outcome, 0.001)
     world.observe("canary", "other", "ok", 0.2)
     world.observe(UNASSIGNED, "b", "ok", 0.2)
-    new = counters_since(before, world.read())
+    new = counters_since(before, await world.read())
     both = [*EDGES, *(edge * 1.01 for edge in EDGES)]
     assert CountsByArm(bucket_counts([0.2], faults=2), bucket_counts(both)) == new.requests["step"]
     assert CountsByArm(bucket_counts([0.3]), bucket_counts([])) == new.requests["prefill"]
     assert CountsByArm(bucket_counts([]), bucket_counts([])) == new.requests["mixed"]
 
 
-def test_time_in_the_engine_is_counted_separately(world):
+async def test_time_in_the_engine_is_counted_separately(world):
     """By arm and mode, and only for randomly assigned requests."""
-    before = world.read()
+    before = await world.read()
     engine = world.metrics.observe_engine
     engine("stable", "a", Mode.STEP, 9.0, 0.1)
     engine("canary", "b", Mode.STEP, 9.0, 0.3)
     engine("canary", "b", Mode.PREFILL, 9.0, 2.0)
     engine(UNASSIGNED, "b", Mode.STEP, 9.0, 5.0)
-    new = counters_since(before, world.read())
+    new = counters_since(before, await world.read())
     assert CountsByArm(bucket_counts([0.1]), bucket_counts([0.3])) == new.inference["step"]
     assert CountsByArm(bucket_counts([]), bucket_counts([2.0])) == new.inference["prefill"]
     assert {0} == {arms.canary.total for arms in new.requests.values()}
 
 
-def test_keys_are_counted_by_their_share_of_hits(world):
+async def test_keys_are_counted_by_their_share_of_hits(world):
     """Each share in its own place, including both ends."""
-    before = world.read()
+    before = await world.read()
     for share in SHARES:
         world.metrics.online_key_share.labels("canary", "b").observe(share)
     world.metrics.online_key_share.labels("stable", "a").observe(1 / 3)
     world.metrics.online_key_share.labels("canary", "other").observe(0.0)
-    new = counters_since(before, world.read()).keys
+    new = counters_since(before, await world.read()).keys
     assert KeyCounts((1,) * len(SHARES)) == new.canary
     assert (1, pytest.approx(1 / 3)) == (new.stable.total, new.stable.mean)
 
 
-def test_stables_requests_are_read_while_there_is_no_canary(world):
-    before = world.read_stable()
+async def test_stables_requests_are_read_while_there_is_no_canary(world):
+    before = await world.read_stable()
     for seconds in (0.1, 0.2):
         world.observe("stable", "a", "ok", seconds)
     world.observe("stable", "a", "timeout", 9.0)
     world.observe("canary", "b", "ok", 0.3)
-    new = {mode: now.since(before[mode]) for mode, now in world.read_stable().items()}
+    new = {mode: now.since(before[mode]) for mode, now in (await world.read_stable()).items()}
     assert bucket_counts([0.1, 0.2], faults=1) == new["step"]
     assert bucket_counts([]) == new["prefill"]
 
 
-def test_without_requests_nothing_is_new(world):
-    before = world.read()
+async def test_without_requests_nothing_is_new(world):
+    before = await world.read()
     blank = bucket_counts([])
     assert {CountsByArm(blank, blank)} == set(
-        counters_since(before, world.read()).requests.values()
+        counters_since(before, await world.read()).requests.values()
     )
 
 
-def test_an_analysis_run_reaches_a_verdict(world):
+async def test_an_analysis_run_reaches_a_verdict(world):
     """Faults are judged from the second run on."""
     rollout = RolloutState("a", Phase.PROGRESSING, canary="b", plan=QUICK, warmed=True)
     record = RolloutRecord(rollout)
@@ -159,7 +157,7 @@ def test_an_analysis_run_reaches_a_verdict(world):
             world.observe("stable", "a", "ok", 0.1)
             world.observe("canary", "b", "error", 0.1)
         world.settle()
-        result = asyncio.run(run_analysis(world.source, record, now=float(now), started_at=0.0))
+        result = await run_analysis(world.source, record, now=float(now), started_at=0.0)
         record = apply(record, result, float(now)).record
         assert (30 if now else 0) == result.canary_requests
     assert VerdictOutcome.FAIL is result.assessment.outcome

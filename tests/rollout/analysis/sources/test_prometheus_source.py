@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from service import app
@@ -38,8 +36,8 @@ class Fleet:
                 metrics.request_duration.labels(variant, version, "step", "ok").observe(seconds)
                 metrics.inference_duration.labels(variant, version, "step").observe(seconds)
 
-    def read(self):
-        return asyncio.run(self.source.read(*self.versions))
+    async def read(self):
+        return await self.source.read(*self.versions)
 
 
 @pytest.fixture
@@ -57,97 +55,97 @@ def new(before, after):
     return arms.canary
 
 
-def test_the_targets_are_added_up(fleet):
+async def test_the_targets_are_added_up(fleet):
     fleet.targets["two"] = new_metrics()
-    before = fleet.read()
+    before = await fleet.read()
     fleet.serve("one", 3)
     fleet.serve("two", 2, 0.5)
-    assert bucket_counts([0.1] * 3 + [0.5] * 2) == new(before, fleet.read())
+    assert bucket_counts([0.1] * 3 + [0.5] * 2) == new(before, await fleet.read())
 
 
-def test_the_first_reading_only_starts_the_count(fleet):
+async def test_the_first_reading_only_starts_the_count(fleet):
     """Older counts were made at other weights."""
     fleet.serve("one", 9)
-    assert bucket_counts([]) == fleet.read().counters.requests["step"].stable
+    assert bucket_counts([]) == (await fleet.read()).counters.requests["step"].stable
 
 
-def test_a_restarted_target_counts_from_zero_and_the_others_continue(fleet):
+async def test_a_restarted_target_counts_from_zero_and_the_others_continue(fleet):
     """Even if some of its buckets already exceed their old value."""
     fleet.targets["two"] = new_metrics()
     fleet.serve("one", 2, 0.5)
     fleet.serve("two", 5)
-    before = fleet.read()
+    before = await fleet.read()
     fleet.targets["one"] = new_metrics()
     fleet.serve("one", 4)
     fleet.serve("two", 1)
-    assert bucket_counts([0.1] * 5) == new(before, fleet.read())
+    assert bucket_counts([0.1] * 5) == new(before, await fleet.read())
 
 
-def test_a_target_that_was_missing_continues_where_it_was(fleet):
+async def test_a_target_that_was_missing_continues_where_it_was(fleet):
     fleet.targets["two"] = new_metrics()
     fleet.serve("two", 5)
-    before = fleet.read()
+    before = await fleet.read()
     away = fleet.targets.pop("two")
-    assert bucket_counts([]) == new(before, fleet.read())
+    assert bucket_counts([]) == new(before, await fleet.read())
     fleet.targets["two"] = away
     fleet.serve("two", 2)
-    assert bucket_counts([0.1] * 2) == new(before, fleet.read())
+    assert bucket_counts([0.1] * 2) == new(before, await fleet.read())
 
 
-def test_a_new_target_counts_from_its_first_reading(fleet):
+async def test_a_new_target_counts_from_its_first_reading(fleet):
     """It may have run before it was scraped."""
-    before = fleet.read()
+    before = await fleet.read()
     fleet.targets["two"] = new_metrics()
     fleet.serve("two", 5)
-    assert bucket_counts([]) == new(before, fleet.read())
+    assert bucket_counts([]) == new(before, await fleet.read())
     fleet.serve("two", 2)
-    assert bucket_counts([0.1] * 2) == new(before, fleet.read())
+    assert bucket_counts([0.1] * 2) == new(before, await fleet.read())
 
 
-def test_another_pair_of_versions_starts_a_new_count(fleet):
-    fleet.read()
+async def test_another_pair_of_versions_starts_a_new_count(fleet):
+    await fleet.read()
     fleet.versions = ("a", "c")
     fleet.serve("one", 7)
-    first = fleet.read()
+    first = await fleet.read()
     assert bucket_counts([]) == first.counters.requests["step"].canary
     fleet.serve("one", 2)
-    assert bucket_counts([0.1] * 2) == new(first, fleet.read())
+    assert bucket_counts([0.1] * 2) == new(first, await fleet.read())
 
 
-def test_a_new_process_counts_nothing_twice(fleet):
+async def test_a_new_process_counts_nothing_twice(fleet):
     """Its source starts from zero with an origin of its own."""
     fleet.serve("one", 5)
-    before = fleet.read()
+    before = await fleet.read()
     fleet.source = PrometheusSource(fleet.url, EDGES)
-    assert bucket_counts([]) == new(before, fleet.read())
+    assert bucket_counts([]) == new(before, await fleet.read())
 
 
-def test_requests_missed_by_an_error_are_counted_later(fleet):
-    before = fleet.read()
+async def test_requests_missed_by_an_error_are_counted_later(fleet):
+    before = await fleet.read()
     fleet.serve("one", 2)
     fleet.body = b"{}"
     with pytest.raises(EvidenceError):
-        fleet.read()
+        await fleet.read()
     fleet.body = None
     fleet.serve("one", 1)
-    assert bucket_counts([0.1] * 3) == new(before, fleet.read())
+    assert bucket_counts([0.1] * 3) == new(before, await fleet.read())
 
 
-def test_an_empty_response_is_an_error_and_not_a_lack_of_requests(fleet):
+async def test_an_empty_response_is_an_error_and_not_a_lack_of_requests(fleet):
     fleet.body = b'{"status": "success", "data": {"resultType": "vector", "result": []}}'
     with pytest.raises(EvidenceError, match=r"no nextvec_request.* for stable a; does it scrape"):
-        fleet.read()
+        await fleet.read()
 
 
-def test_the_first_query_is_for_the_requests(fleet):
-    fleet.read()
+async def test_the_first_query_is_for_the_requests(fleet):
+    await fleet.read()
     assert fleet.paths[0].startswith("/api/v1/query?query=nextvec_request_duration_seconds_bucket")
 
 
-def test_one_arm_alone_is_an_error(fleet):
+async def test_one_arm_alone_is_an_error(fleet):
     fleet.body = vector(fleet.targets, ("a", "other"))
     with pytest.raises(EvidenceError, match="for canary b"):
-        fleet.read()
+        await fleet.read()
 
 
 @pytest.mark.parametrize(
@@ -155,4 +153,4 @@ def test_one_arm_alone_is_an_error(fleet):
 )
 def test_the_settings_choose_the_source(url, expected):
     settings = Settings(rollout={"prometheus_url": url})
-    assert expected is type(app._evidence(settings, new_metrics()))
+    assert expected is type(app._evidence_source(settings, new_metrics()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 from prometheus_client import CollectorRegistry
@@ -23,7 +22,7 @@ def snapshot(stable=(), canary=(), origin="one", faults=0) -> Snapshot:
     return Snapshot(origin, "a", "b", Counters({"step": arms}))
 
 
-def test_the_registry_is_read_by_variant_version_and_mode():
+async def test_the_registry_is_read_by_variant_version_and_mode():
     metrics = Metrics(CollectorRegistry(), 10.0)
     source = RegistrySource(metrics)
     observe(metrics, "stable", "a", "ok", 0.1)
@@ -32,7 +31,7 @@ def test_the_registry_is_read_by_variant_version_and_mode():
     observe(metrics, "canary", "b", "ok", 0.3, mode="prefill")
     observe(metrics, "canary", "other", "ok", 0.2)
     observe(metrics, UNASSIGNED, "b", "ok", 0.2)
-    read = asyncio.run(source.read("a", "b"))
+    read = await source.read("a", "b")
     assert EDGES == source.edges
     assert (
         CountsByArm(bucket_counts([0.1]), bucket_counts([0.2, 100.0]))
@@ -41,21 +40,21 @@ def test_the_registry_is_read_by_variant_version_and_mode():
     assert CountsByArm(bucket_counts([]), bucket_counts([0.3])) == read.counters.requests["prefill"]
 
 
-def test_faults_count_whatever_they_took_and_callers_mistakes_do_not():
+async def test_faults_count_whatever_they_took_and_callers_mistakes_do_not():
     """The duration of a caller who left counts: it waited at least that long."""
     metrics = Metrics(CollectorRegistry(), 10.0)
     for outcome in ("error", "timeout", "invalid", "rejected", "cancelled"):
         observe(metrics, "canary", "b", outcome, 0.001)
-    read = asyncio.run(RegistrySource(metrics).read("a", "b"))
+    read = await RegistrySource(metrics).read("a", "b")
     assert bucket_counts([0.001], faults=2) == read.counters.requests["step"].canary
 
 
-def test_every_duration_falls_into_the_bucket_the_guardrail_thinks_it_does():
+async def test_every_duration_falls_into_the_bucket_the_guardrail_thinks_it_does():
     metrics = Metrics(CollectorRegistry(), 10.0)
     seconds = [*EDGES, *(edge * 1.01 for edge in EDGES)]
     for value in seconds:
         observe(metrics, "canary", "b", "ok", value)
-    read = asyncio.run(RegistrySource(metrics).read("a", "b"))
+    read = await RegistrySource(metrics).read("a", "b")
     assert bucket_counts(seconds) == read.counters.requests["step"].canary
 
 
