@@ -49,7 +49,7 @@ def _fields_at(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
     """The names of the fields of the model to which `path` leads from `model`."""
     models = [model]
     for part in path:
-        found = [m.model_fields[part] for m in models if part in m.model_fields]  # type: ignore[index]  # an index is in no model
+        found = [m.model_fields[part] for m in models if part in m.model_fields]
         # An index, or the key of a mapping, leads into the same annotation.
         models = [each for field in found for each in _models_in(field.annotation)] or models
     return [name for each in models for name in each.model_fields]
