@@ -25,6 +25,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt requirements/build.lock
 	@echo "Installing nextvec with the extras $(EXTRAS); the first time this downloads about 1 GB"
 	$(BIN)/pip install $(PIP_OPTIONS) --require-hashes -r requirements/build.lock
 	$(PYTHON) -m deploy.supply_chain.direct_requirements $(EXTRAS) > $(VENV)/requirements.txt
+	@if grep -q '^torch' $(VENV)/requirements.txt; then \
+	  $(BIN)/pip install $(PIP_OPTIONS) --quiet --no-index --no-deps --require-hashes -r requirements/torch-cpu.txt 2>/dev/null \
+	  && echo "Installed the build of torch without CUDA" \
+	  || echo "pip finds no build of torch without CUDA: installing the package index's build"; fi
 	$(BIN)/pip install $(PIP_OPTIONS) --require-hashes -c constraints.txt -r $(VENV)/requirements.txt
 	$(BIN)/pip install $(PIP_OPTIONS) --no-deps --no-build-isolation -e .
 	@touch $@

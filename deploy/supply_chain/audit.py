@@ -3,8 +3,8 @@
     make audit             # says so and succeeds where the service cannot be reached
     make audit REQUIRE=1   # fails there: for a release
 
-Exit status: 0 nothing known, or not reached; 1 a known vulnerability; 3 not reached, or a package not
-audited, with `--require`.
+Exit status: 0 nothing known, or not reached; 1 a known vulnerability; with `--require`, 3 for not
+reached or for a package that the service does not know.
 """
 
 from __future__ import annotations

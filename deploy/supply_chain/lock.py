@@ -1,4 +1,4 @@
-"""Writes `constraints.txt` and `requirements/*.lock`: every version with the hashes of all its builds.
+"""Writes `constraints.txt` and `requirements/*.lock`: versions with the hashes of all builds.
 
     make lock                  # adds what pyproject.toml has gained; other pins stay
     make lock UPGRADE=numpy    # and upgrades one package
@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import tempfile
@@ -23,14 +22,7 @@ PINNED = ("torch==2.13.0", "ml-dtypes==0.5.4", "onnxruntime==1.31.1")
 ml-dtypes 0.5.4 is the last that tritonclient takes. onnxruntime follows onnxruntime-gpu, which
 the tests ran with. nvidia-cuda-nvrtc follows from torch: 13.0."""
 
-OTHER_BUILDS = {
-    # torch-2.13.0+cpu, CPython 3.11, manylinux_2_28 x86-64: the build without CUDA.
-    "torch==2.13.0": ("6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",),
-}
-"""Hashes of builds that the package index does not list."""
-
 HEADER = "# Written by `make lock`; requirements/README.md says what for.\n"
-ENTRY = re.compile(r"^(?P<pin>[A-Za-z0-9][^\s;]*==\S+)[^\n]*\\\n", re.MULTILINE)
 
 
 def compile_lock(output: Path, *arguments: str, upgrade: list[str]) -> None:
@@ -44,18 +36,7 @@ def compile_lock(output: Path, *arguments: str, upgrade: list[str]) -> None:
     tool = str(Path(sys.executable).with_name("uv"))
     command = [tool, "pip", "compile", *options, *arguments, "--output-file", str(output)]
     subprocess.run(command, cwd=ROOT, check=True)  # noqa: S603
-    output.write_text(HEADER + add_other_builds(output.read_text("utf-8")), "utf-8")
-
-
-def add_other_builds(lock: str) -> str:
-    """Add the hashes of `OTHER_BUILDS` to their packages in the text of a lock."""
-
-    def extended(entry: re.Match[str]) -> str:
-        hashes = OTHER_BUILDS.get(entry["pin"], ())
-        lines = [f"    --hash=sha256:{value} \\\n" for value in hashes if value not in lock]
-        return entry.group() + "".join(lines)
-
-    return ENTRY.sub(extended, lock)
+    output.write_text(HEADER + output.read_text("utf-8"), "utf-8")
 
 
 def main() -> None:

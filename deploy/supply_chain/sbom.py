@@ -1,9 +1,9 @@
 """Writes the bill of materials of the image, CycloneDX 1.6 in JSON, from the image's lock.
 
-    make sbom                          # out/sbom/nextvec-VERSION-linux-amd64.cdx.json, -arm64, with and without CUDA
+    make sbom        # out/sbom/nextvec-VERSION[-cuda]-linux-{amd64,arm64}.cdx.json
 
-It lists the Python packages with the hashes that the build verifies. The system packages are those of the
-base image, which publishes its own. The document is validated against CycloneDX's schema.
+It lists the Python packages with the hashes that the build verifies. The system packages are those
+of the base image. The document is validated against CycloneDX's schema.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ def write_sbom(lock: Path, platform: str, output: Path) -> int:
     options += ["--spec-version", "1.6", "--output-format", "JSON", "--output-reproducible"]
     options += ["--validate", "--output-file", str(output), "-"]
     text = "\n".join(entry.text for entry in packages) + "\n"
-    subprocess.run([tool, "requirements", *options], input=text, text=True, check=True)  # noqa: S603
+    # The lock has no dependency graph, which the tool warns of.
+    quiet = {"PYTHONWARNINGS": "ignore"}
+    subprocess.run(  # noqa: S603
+        [tool, "requirements", *options], input=text, text=True, check=True, env=quiet
+    )
     return len(packages)
 
 

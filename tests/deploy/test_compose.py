@@ -65,6 +65,42 @@ def test_a_service_restarts_is_watched_and_has_no_privileges(name):
 
 
 @each_service
+def test_memory_and_processes_are_bounded(name):
+    service = SERVICES[name]
+
+    assert service["mem_limit"]
+    assert service["memswap_limit"] == service["mem_limit"], "swap would only delay the end"
+    assert service["pids_limit"] <= 512
+
+
+def test_the_memory_limit_leaves_room_beside_the_sessions():
+    limit = SERVICES["service"]["mem_limit"]
+    gigabytes = int(re.fullmatch(r"\$\{NEXTVEC_MEMORY:-(\d+)g\}", limit)[1])
+    sessions = int(SERVICES["service"]["environment"]["NEXTVEC_SESSIONS__MAX_BYTES"])
+
+    assert sessions <= gigabytes * 2**30 // 2
+
+
+def test_both_stages_are_on_the_base_that_the_build_names():
+    assert ["${BASE} AS builder", "${BASE}"] == re.findall(r"^FROM (.+)$", DOCKERFILE, re.MULTILINE)
+
+
+def test_the_image_installs_with_hashes_only():
+    installs = re.findall(r"pip [^&\n]*?(?:install|wheel)\b(?:[^&]|&(?!&))*", DOCKERFILE)
+
+    assert 4 == len(installs)
+    assert all("--require-hashes" in line or "--no-deps" in line for line in installs)
+
+
+@pytest.mark.parametrize("extras", ["", *GPU["services"]["service"]["build"]["args"].values()])
+def test_the_lock_of_each_image_reaches_the_build(extras):
+    lock = f"requirements/image{'-' if extras else ''}{extras}.lock"
+
+    assert (ROOT / lock).is_file()
+    assert "!requirements/*.lock" in (ROOT / ".dockerignore").read_text(encoding="utf-8")
+
+
+@each_service
 def test_mounts_from_the_repository_exist_and_are_read_only(name):
     for mount in SERVICES[name]["volumes"]:
         if isinstance(mount, dict):
