@@ -19,7 +19,7 @@ WORKDIR /src
 
 # Dependencies first: they change less often than the code does. Each is checked
 # against its hash. No pip inside the environment: none is shipped in it.
-COPY requirements/ requirements/
+COPY requirements/*.lock requirements/
 RUN pip install --no-cache-dir --require-hashes -r requirements/build.lock \
     && python -m venv --without-pip /opt/nextvec \
     && pip --python /opt/nextvec/bin/python install --no-cache-dir --require-hashes \
