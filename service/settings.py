@@ -278,6 +278,47 @@ class AdminSettings(_FrozenModel):
         return token
 
 
+class LogSettings(_FrozenModel):
+    """What the service writes to standard error."""
+
+    format: Literal["text", "json"] = Field(
+        "text", description="`text` for people, or `json`: one object a line."
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least severe level that is written."
+    )
+    access_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Share of the requests that get a line in the access log, 0 to 1. Above 0, "
+        "every error response gets one, at most 100 a second; 0 disables the access log.",
+    )
+
+
+class TracingSettings(_FrozenModel):
+    """Traces over OTLP. Needs `pip install 'nextvec[tracing]'`."""
+
+    enabled: bool = Field(
+        default=False, description="Record spans and export them over OTLP (HTTP, protobuf)."
+    )
+    endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^/@]+(/.*)?$",
+        description="Where spans are sent, such as `http://collector:4318/v1/traces`. The default "
+        "is OpenTelemetry's own: the variables `OTEL_EXPORTER_OTLP_…`, then localhost.",
+    )
+    share: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Share of the traces that are recorded, 0 to 1. A valid `traceparent` of the "
+        "caller decides for itself.",
+    )
+
+
 class Settings(BaseSettings):
     """The tree of settings. `NEXTVEC_ENGINE__DEVICE=cuda` sets `engine.device`."""
 
@@ -304,3 +345,5 @@ class Settings(BaseSettings):
     feedback: FeedbackSettings = FeedbackSettings()
     rollout: RolloutSettings = RolloutSettings()
     admin: AdminSettings = AdminSettings()
+    log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()

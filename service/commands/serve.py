@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import signal
 import sys
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from service.api.fast_path import FastPath
 from service.api.services import Services
 from service.app import create_app
 from service.commands.options import examples, new_app
+from service.observability.logging_setup import configure_logging
 from service.settings import Settings
 
 app = new_app()
@@ -84,11 +84,7 @@ def run_service(
             f"nextvec serve: {error}: write lists and nested settings as JSON, "
             "see docs/reference/settings.md"
         ) from error
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    configure_logging(settings.log)
     # The engine's thread waits this long for the interpreter while the event loop is busy.
     # The default of 5 ms is longer than an engine step (ADR 23).
     sys.setswitchinterval(0.000_5)
