@@ -37,7 +37,7 @@ from service.inference.scheduling.scheduler import Scheduler
 from service.metrics import Metrics, new_registry
 from service.observability.access_log import AccessLog
 from service.observability.trace_export import make_tracer
-from service.observability.tracing import Tracing
+from service.observability.tracing import TraceRecorder
 from service.prediction.dispatch import Dispatch
 from service.prediction.shadow_runner import ShadowRunner
 from service.quality.online_scorer import OnlineScorer
@@ -70,7 +70,7 @@ def create_app(
     clock = clock or SystemClock()
     metrics = Metrics(new_registry(), settings.limits.timeout_seconds)
     tracer, flush_traces = make_tracer(settings.tracing)
-    traces = Tracing(tracer)
+    traces = TraceRecorder(tracer)
     access_log = AccessLog(settings.log.access_share, clock.monotonic)
     bodies = BodyBudget(settings.limits)
     registry = Registry(
@@ -118,7 +118,7 @@ def create_app(
             dim=dim,
             compact=settings.sessions.compact_history,
         )
-        scorer = OnlineScorer(metrics, clock, dim, _prediction_store(settings, clock))
+        scorer = OnlineScorer(traffic, metrics, clock, dim, _prediction_store(settings, clock))
         services = Services(
             settings=settings,
             metrics=metrics,

@@ -32,7 +32,9 @@ class RequestContextMiddleware:
     `scope["state"]`; those that are present are sent, on error responses too.
     """
 
-    def __init__(self, app: ASGIApp, *, access_log: AccessLog, traces: tracing.Tracing) -> None:
+    def __init__(
+        self, app: ASGIApp, *, access_log: AccessLog, traces: tracing.TraceRecorder
+    ) -> None:
         self._app = app
         self._access_log = access_log
         self._traces = traces
@@ -79,7 +81,7 @@ class RequestContextMiddleware:
 
 
 def begin(
-    state: RequestScope, given: Iterable[tuple[bytes, bytes]], traces: tracing.Tracing
+    state: RequestScope, given: Iterable[tuple[bytes, bytes]], traces: tracing.TraceRecorder
 ) -> None:
     """Set the request's id and trace in `state`, by the headers that the caller sent.
 

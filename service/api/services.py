@@ -13,7 +13,7 @@ from service.errors import NotReady
 from service.inference.registry import Registry
 from service.metrics import Metrics
 from service.observability.access_log import AccessLog
-from service.observability.tracing import Tracing
+from service.observability.tracing import TraceRecorder
 from service.prediction.dispatch import Dispatch
 from service.rollout.controller.controller import Controller
 from service.settings import Settings
@@ -34,7 +34,7 @@ class Services:
     controller: Controller
     bodies: BodyBudget
     access_log: AccessLog
-    tracing: Tracing
+    tracing: TraceRecorder
     dim: int = 0
     accepting: bool = field(default=False)
     parsing: asyncio.Lock = field(default_factory=asyncio.Lock)

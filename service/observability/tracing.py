@@ -64,7 +64,7 @@ class ActiveSpan:
         self.span.end()
 
 
-class Tracing:
+class TraceRecorder:
     """Begins the traces of one service. Without `tracer` there are none."""
 
     def __init__(self, tracer: otel.Tracer | None = None) -> None:
