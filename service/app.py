@@ -23,6 +23,7 @@ from service.api.routes import (
     open_inference,
     predict,
     sessions,
+    steps,
 )
 from service.api.services import Services
 from service.clock import Clock, SystemClock
@@ -168,6 +169,7 @@ def create_app(
     for module in (
         predict,
         sessions,
+        steps,
         feedback,
         open_inference,
         model_repository,
