@@ -112,7 +112,7 @@ def create_app(
             dim=dim,
             compact=settings.sessions.compact_history,
         )
-        scorer = OnlineScorer(metrics, clock, dim, _prediction_store(settings, clock))
+        scorer = OnlineScorer(traffic, metrics, clock, dim, _prediction_store(settings, clock))
         services = Services(
             settings=settings,
             metrics=metrics,

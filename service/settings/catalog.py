@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import types
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from service.settings.groups import Settings
 from service.settings.values import HttpUrl
+from service.suggestions import nearest_name
 
 PREFIX = "NEXTVEC_"
 FILE_SUFFIX = "_file"
@@ -77,24 +77,10 @@ def groups() -> dict[tuple[str, ...], type[BaseModel]]:
     return dict(_groups(Settings, ()))
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that `name` was most likely meant to be, or None.
-
-    Underscores, hyphens, dots and case do not count.
-    """
-    by_letters = {_letters(each): each for each in known}
-    found = difflib.get_close_matches(_letters(name), by_letters, n=1, cutoff=0.7)
-    return by_letters[found[0]] if found else None
-
-
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean X?`, or nothing."""
-    found = nearest(name, known)
+    found = nearest_name(name, list(known))
     return "" if found is None else f"; did you mean {found}?"
-
-
-def _letters(name: str) -> str:
-    return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 def _walk(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[SettingInfo]:

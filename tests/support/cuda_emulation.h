@@ -77,6 +77,7 @@ inline float exchange(float value, int from) {
   meet(warp.barrier, 32);
   return values[from];
 }
+inline void __syncwarp() { exchange(0, 0); }
 inline float __shfl_sync(unsigned, float value, int from) { return exchange(value, from); }
 inline float __shfl_xor_sync(unsigned, float value, int mask) {
   return exchange(value, (running->thread % 32) ^ mask);

@@ -280,7 +280,9 @@ class ContextLauncher:
 
 
 def _shared_bytes(sizes: Dimensions, width: int) -> int:
-    """States and inputs twice, and layer 0's weights beyond `hidden` inputs."""
+    """States and inputs twice, layer 0's weights beyond `hidden` inputs, 8 constants a unit."""
     return 4 * (
-        2 * width * (sizes.hidden + sizes.dim) + UNITS_PER_BLOCK * 3 * (sizes.dim - sizes.hidden)
+        2 * width * (sizes.hidden + sizes.dim)
+        + UNITS_PER_BLOCK * 3 * (sizes.dim - sizes.hidden)
+        + UNITS_PER_BLOCK * 8
     )

@@ -118,7 +118,7 @@ gru_wave(const float* __restrict__ w0,  // [3H][DIM]      layer 0: of the normal
   const int layer = first + blockIdx.y, tid = threadIdx.x, warp = tid >> 5, lane = tid & 31;
   const int unit = blockIdx.x * 16 + warp * 2;  // and unit + 1
   // [2][NB][HIDDEN_QUADS] states, [2][NB][INPUT_QUADS] inputs, then layer 0's extra weights,
-  // [8 warps][2 units * 3 gates][EXTRA_QUADS][32 lanes].
+  // [8 warps][2 units * 3 gates][EXTRA_QUADS][32 lanes], then constants of the block's units.
   extern __shared__ float4 shared[];
   float4* states = shared;
   float4* inputs = shared + 2 * NB * HIDDEN_QUADS;
@@ -146,11 +146,27 @@ gru_wave(const float* __restrict__ w0,  // [3H][DIM]      layer 0: of the normal
               *(const float4*)(w0 + row * DIM + 4 * (lane + 32 * (j + QUADS_PER_LANE)));
     }
   const int mine = unit + (lane >> 4);  // the unit whose state this lane computes
-  const float* bias = bi + layer * 3 * H + mine;
-  const float* own_bias = bh + layer * 3 * H + mine;
-  const float b_reset = bias[0] + own_bias[0], b_update = bias[H] + own_bias[H];
-  const float b_new = bias[2 * H], b_own = own_bias[2 * H];
+  // A unit's biases, and for layer 0 the sums of its rows of w0: it multiplies by the vectors as
+  // they are and normalises the products, W (d - mean) scale = scale W d + shift (row sums).
+  float* constants = (float*)(inputs + 2 * NB * INPUT_QUADS + BLOCK / 32 * 6 * EXTRA_QUADS * 32) + (mine & 15) * 8;
+  #pragma unroll
+  for (int i = 0; i < 2; i++)
+    #pragma unroll
+    for (int g = 0; g < 3; g++) {
+      float s = 0;
+      if (!layer)
+        for (int j = lane; j < DIM; j += 32) s += w0[(g * H + unit + i) * DIM + j];
+      s = sum_over_warp(s);
+      if (lane == 16 * i) {
+        const int row = layer * 3 * H + g * H + mine;
+        constants[g] = bi[row] + (g < 2 ? bh[row] : 0);
+        constants[4 + g] = s;
+      }
+    }
+  __syncwarp();
+  const float b_own = bh[layer * 3 * H + 2 * H + mine];
 
+  float bias[NB][3];   // of this lane's unit, with the LayerNorm's shift
   float px[NB][2][3];  // this lane's part of what the input gives each gate
   auto read_input = [&](int t) {
     const int p = t & 1;
@@ -164,48 +180,49 @@ gru_wave(const float* __restrict__ w0,  // [3H][DIM]      layer 0: of the normal
     #pragma unroll
     for (int b = 0; b < NB; b++) {
       const float4* row = to + b * quads + lane;
-      float scale = 1, offset = 0;
-      if (!layer) {
-        // LayerNorm; its scale and shift are folded into w0 and bi. Mean and variance in one
-        // pass, of the values less the first one, so that a common offset cancels nothing.
-        const float origin = to[b * quads].x;
-        float s = 0, q = 0;
-        #pragma unroll
-        for (int j = 0; j < QUADS_PER_LANE + EXTRA_QUADS; j++) {
-          float4 v = row[32 * j];
-          v.x -= origin; v.y -= origin; v.z -= origin; v.w -= origin;
-          s += v.x + v.y + v.z + v.w;
-          q += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
-        }
-        s = sum_over_warp(s) * (1.0f / DIM);
-        q = sum_over_warp(q) * (1.0f / DIM);
-        scale = rsqrtf(q - s * s + epsilon);
-        offset = -(origin + s) * scale;
-      }
       #pragma unroll
       for (int i = 0; i < 2; i++)
         #pragma unroll
         for (int g = 0; g < 3; g++) px[b][i][g] = 0;
-      #pragma unroll
-      for (int j = 0; j < QUADS_PER_LANE; j++) {
-        float4 v = row[32 * j];
-        v.x = v.x * scale + offset; v.y = v.y * scale + offset; v.z = v.z * scale + offset; v.w = v.w * scale + offset;
+      if (layer) {
         #pragma unroll
-        for (int i = 0; i < 2; i++)
+        for (int g = 0; g < 3; g++) bias[b][g] = constants[g];
+        #pragma unroll
+        for (int j = 0; j < QUADS_PER_LANE; j++) {
+          const float4 v = row[32 * j];
           #pragma unroll
-          for (int g = 0; g < 3; g++) px[b][i][g] += dot4(&wx[i][g][4 * j], v);
+          for (int i = 0; i < 2; i++)
+            #pragma unroll
+            for (int g = 0; g < 3; g++) px[b][i][g] += dot4(&wx[i][g][4 * j], v);
+        }
+        continue;
       }
-      if (!layer)
+      // LayerNorm; its own scale and shift are folded into w0 and bi. Everything is taken of the
+      // values less the first one, so that a common offset cancels nothing.
+      const float origin = to[b * quads].x;
+      float s = 0, q = 0;
+      #pragma unroll
+      for (int j = 0; j < QUADS_PER_LANE + EXTRA_QUADS; j++) {
+        float4 v = row[32 * j];
+        v.x -= origin; v.y -= origin; v.z -= origin; v.w -= origin;
+        s += v.x + v.y + v.z + v.w;
+        q += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
         #pragma unroll
-        for (int j = 0; j < EXTRA_QUADS; j++) {
-          float4 v = row[32 * (j + QUADS_PER_LANE)];
-          v.x = v.x * scale + offset; v.y = v.y * scale + offset; v.z = v.z * scale + offset; v.w = v.w * scale + offset;
-          #pragma unroll
-          for (int k = 0; k < 6; k++) {
-            float4 c = extra[(k * EXTRA_QUADS + j) * 32 + lane];
+        for (int k = 0; k < 6; k++)
+          if (j < QUADS_PER_LANE) {
+            px[b][k / 3][k % 3] += dot4(&wx[k / 3][k % 3][4 * (j % QUADS_PER_LANE)], v);
+          } else {
+            const float4 c = extra[(k * EXTRA_QUADS + j - QUADS_PER_LANE) * 32 + lane];
             px[b][k / 3][k % 3] += c.x * v.x + c.y * v.y + c.z * v.z + c.w * v.w;
           }
-        }
+      }
+      s = sum_over_warp(s) * (1.0f / DIM);
+      q = sum_over_warp(q) * (1.0f / DIM);
+      const float scale = rsqrtf(q - s * s + epsilon);
+      #pragma unroll
+      for (int g = 0; g < 3; g++) bias[b][g] = constants[g] - s * scale * constants[4 + g];
+      #pragma unroll
+      for (int k = 0; k < 6; k++) px[b][k / 3][k % 3] *= scale;
     }
   };
 
@@ -247,10 +264,10 @@ gru_wave(const float* __restrict__ w0,  // [3H][DIM]      layer 0: of the normal
       }
       const float s = reduce_eight(v, lane);
       const int base = lane & 16;
-      const float reset = sigmoid(__shfl_sync(FULL, s, base) + b_reset);
-      const float update = sigmoid(__shfl_sync(FULL, s, base + 4) + b_update);
+      const float reset = sigmoid(__shfl_sync(FULL, s, base) + bias[b][0]);
+      const float update = sigmoid(__shfl_sync(FULL, s, base + 4) + bias[b][1]);
       const float own = __shfl_sync(FULL, s, base + 8) + b_own;
-      const float fresh = hyperbolic(__shfl_sync(FULL, s, base + 12) + b_new + reset * own);
+      const float fresh = hyperbolic(__shfl_sync(FULL, s, base + 12) + bias[b][2] + reset * own);
       const float before = ((const float*)(to + b * HIDDEN_QUADS))[mine];
       if ((lane & 15) == 0) publish(seq + ((layer * T + t) * NB + b) * H + mine, fresh + update * (before - fresh));
     }

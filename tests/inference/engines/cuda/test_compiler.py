@@ -17,10 +17,10 @@ DEFINITIONS = ("DIM=768", "HIDDEN=512", "SLOTS=2048", "WIDE=1024", "CARRIED=1")
 @pytest.mark.parametrize("name", ["gru_wave", "gru_head"])
 def test_one_row_keeps_its_weights_in_registers(name, architecture):
     """192 of 255 registers a thread are weights; spilling them would put reads into every step."""
-    assert 16 >= max(_spills(compiler.compile_log(name, architecture, [*DEFINITIONS, "NB=1"])))
+    assert 24 >= max(_spills(compiler.compile_log(name, architecture, [*DEFINITIONS, "NB=1"])))
 
 
-@pytest.mark.parametrize(("rows", "bound"), [(2, 16), (4, 160)])
+@pytest.mark.parametrize(("rows", "bound"), [(2, 32), (4, 160)])
 def test_several_rows_spill_little(rows, bound):
     """A few bytes a thread are dearer than none and cheaper than another launch."""
     log = compiler.compile_log("gru_wave", "sm_90", [*DEFINITIONS, f"NB={rows}"])
