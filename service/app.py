@@ -23,6 +23,7 @@ from service.api.routes import (
     open_inference,
     predict,
     sessions,
+    steps,
 )
 from service.api.services import Services
 from service.clock import Clock, SystemClock
@@ -159,6 +160,7 @@ def create_app(
     for module in (
         predict,
         sessions,
+        steps,
         feedback,
         open_inference,
         model_repository,
