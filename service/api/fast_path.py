@@ -43,7 +43,7 @@ def _route(path: bytes) -> tuple[Handler, str] | None:
         return None
     steps_path, session, model, version = (part and part.decode("ascii") for part in found.groups())
     if steps_path:
-        return steps.handle_steps
+        return steps.handle_steps, "/v1/steps"
     if session:
         return partial(sessions.handle_append, session), "/v1/sessions/{session_id}/vectors"
     if model:

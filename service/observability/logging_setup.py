@@ -8,7 +8,7 @@ import threading
 from types import TracebackType
 
 from service.observability.log_format import JsonFormatter, TextFormatter
-from service.settings import LogSettings
+from service.settings.telemetry import LogSettings
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from importlib.metadata import version as installed_version
 from opentelemetry.trace import Tracer
 
 from service.errors import NextvecError
-from service.settings import TracingSettings
+from service.settings.telemetry import TracingSettings
 
 SCOPE = "nextvec"
 
@@ -45,12 +45,13 @@ def make_tracer(settings: TracingSettings) -> tuple[Tracer | None, Callable[[], 
     installed = installed_version("nextvec")
     # `create` also reads OTEL_RESOURCE_ATTRIBUTES and OTEL_SERVICE_NAME, which win.
     resource = Resource.create({"service.version": installed})
-    if resource.attributes.get("service.name", "").__str__().startswith("unknown_service"):
+    if str(resource.attributes["service.name"]).startswith("unknown_service"):
         resource = resource.merge(Resource({"service.name": "nextvec"}))
     provider = TracerProvider(
         resource=resource, sampler=ParentBased(TraceIdRatioBased(settings.share))
     )
     # Without an endpoint the exporter reads OTEL_EXPORTER_OTLP_ENDPOINT.
-    exporter = OTLPSpanExporter(endpoint=settings.endpoint)
+    endpoint = None if settings.endpoint is None else settings.endpoint.get_secret_value()
+    exporter = OTLPSpanExporter(endpoint=endpoint)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider.get_tracer(SCOPE, installed), provider.shutdown

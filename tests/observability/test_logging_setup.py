@@ -9,7 +9,7 @@ import sys
 PROGRAM = """
 import logging, sys, threading, warnings
 from service.observability.logging_setup import configure_logging
-from service.settings import LogSettings
+from service.settings.telemetry import LogSettings
 configure_logging(LogSettings(format="{format}", level="{level}"))
 logging.getLogger("uvicorn.error").info("from the server")
 logging.getLogger("httpx").info("https://user:secret@host/")
