@@ -189,7 +189,7 @@ def _evidence_source(settings: Settings, metrics: Metrics) -> EvidenceSource:
     if rollout.prometheus_url is None:
         return RegistrySource(metrics)
     return PrometheusSource(
-        rollout.prometheus_url, metrics.edges, matchers=rollout.prometheus_matchers
+        rollout.prometheus_url.address, metrics.edges, matchers=rollout.prometheus_matchers
     )
 
 
