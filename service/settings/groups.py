@@ -39,7 +39,8 @@ class EngineSettings(FrozenModel):
     precision: Literal["auto", "fp32", "int8", "fp16"] = Field(
         "auto",
         description="`auto` uses the fastest precision of the version for this device that stays "
-        "within cosine 0.9999 of fp32 (`int8` steps on the CPU, `fp16` on CUDA). Any other value "
+        "within cosine 0.9999 of fp32 (`fp16` on CUDA; on the CPU `int8` steps, for the sizes of "
+        "batch at which they are faster when the version is loaded). Any other value "
         "refuses a version without that precision.",
         examples=["fp32"],
     )
