@@ -49,6 +49,8 @@ def main() -> None:
         everything = ("--all-extras", "pyproject.toml", "--constraints", str(pinned))
         compile_lock(constraints, *everything, upgrade=upgrade)
     fixed = ("pyproject.toml", "--constraints", str(constraints))
+    # A container cannot install the exporter of traces later.
+    fixed = ("--extra=tracing", *fixed)
     compile_lock(requirements / "image.lock", *fixed, upgrade=[])
     compile_lock(requirements / "image-cuda.lock", "--extra=cuda", *fixed, upgrade=[])
     for name in ("build", "supply-chain", "checkov"):
