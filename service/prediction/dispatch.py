@@ -13,6 +13,7 @@ from service.errors import NotFound
 from service.inference.registry import Registry
 from service.inference.scheduling.job import EngineResult
 from service.metrics import Metrics
+from service.observability import request_scope
 from service.prediction.context_runner import ContextRunner
 from service.prediction.deadline import Deadline
 from service.prediction.request import Prediction, RequestOptions
@@ -113,6 +114,7 @@ class Dispatch:
         `Gone` for an evicted one.
         """
         began = self._clock.monotonic()
+        request_scope.note("session", session_id)
         decision = self._router.decide(options, session_id)
         mode = _append_mode(1, vectors)
         restart = begin is SessionStart.RESTART
@@ -188,12 +190,7 @@ class Dispatch:
                 validate_vectors(context, manifest.dimensions.dim, self._max_rows)
             windows = [context[-manifest.context_window :] for context in contexts]
             async with Deadline(self._timeout, options.timeout_seconds):
-                prefixes = await run_all(
-                    [
-                        self._contexts.find_prefix(decision, options.caller, window)
-                        for window in windows
-                    ]
-                )
+                prefixes = await self._contexts.find_prefixes(decision, options.caller, windows)
                 if any(prefix is not None and prefix.behind for prefix in prefixes):
                     # This version would look slow for what only the other one has seen
                     # (ADR 16).
