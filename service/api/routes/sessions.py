@@ -13,7 +13,7 @@ from service.api.codecs import vectors
 from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
 from service.api.schemas import ERRORS, VECTOR_ANSWER, SessionView, vectors_body
 from service.api.services import ReadyServices
-from service.errors import Invalid
+from service.errors import Invalid, quoted
 from service.prediction.request import RequestOptions
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
@@ -64,7 +64,12 @@ async def handle_append(name: str, call: HttpCall) -> HttpReply:
     binary = vectors.wants_binary(headers)
     override = request_headers.variant_override(headers)
     rows, fields = await vectors.parse(
-        headers, call.content, "vectors", services.dim, services.settings.limits.max_rows
+        services.parsing,
+        headers,
+        call.content,
+        "vectors",
+        services.dim,
+        services.settings.limits.max_rows,
     )
     if position is None:
         position = _position(fields.get("position"))
@@ -96,8 +101,12 @@ async def delete(services: ReadyServices, session_id: SessionId) -> None:
 
 
 def _session_id(text: str) -> str:
-    if not _USABLE_ID.match(text):
-        raise Invalid(f"session {text!r} is not 1 to 128 letters, digits, . _ : or -")
+    # Clients remove the path segments "." and ".." before they send a request.
+    if not _USABLE_ID.match(text) or text in {".", ".."}:
+        raise Invalid(
+            f"session {quoted(text)} is not 1 to 128 letters, digits, . _ : or - "
+            "(and neither . nor ..)"
+        )
     return text
 
 
@@ -105,7 +114,7 @@ def _query_position(text: str | None) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise Invalid(f"position is {text!r}, not a number of vectors")
+        raise Invalid(f"position is {quoted(text)}, not a number of vectors")
     return int(text)
 
 
@@ -113,5 +122,5 @@ def _position(value: object) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise Invalid(f"position is {value!r}, not a number of vectors")
+        raise Invalid(f"position is {quoted(value)}, not a number of vectors")
     return value
