@@ -25,9 +25,9 @@ async def server_sent_events(
             event = following.result()
             if event is None:
                 return
-            yield b"id: %b\nevent: %b\ndata: %b\n\n" % (
-                str(event["id"]).encode(),
+            yield b"event: %b\nid: %b\ndata: %b\n\n" % (
                 str(event["event"]).encode(),
+                str(event["id"]).encode(),
                 orjson.dumps(event["data"]),
             )
             following = asyncio.ensure_future(_next(events))
