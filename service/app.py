@@ -24,6 +24,7 @@ from service.api.routes import (
     open_inference,
     predict,
     sessions,
+    steps,
 )
 from service.api.services import Services
 from service.clock import Clock, SystemClock
@@ -113,7 +114,7 @@ def create_app(
             dim=dim,
             compact=settings.sessions.compact_history,
         )
-        scorer = OnlineScorer(metrics, clock, dim, _prediction_store(settings, clock))
+        scorer = OnlineScorer(traffic, metrics, clock, dim, _prediction_store(settings, clock))
         services = Services(
             settings=settings,
             metrics=metrics,
@@ -161,6 +162,7 @@ def create_app(
     for module in (
         predict,
         sessions,
+        steps,
         feedback,
         open_inference,
         model_repository,
@@ -191,7 +193,7 @@ def _evidence_source(settings: Settings, metrics: Metrics) -> EvidenceSource:
     if rollout.prometheus_url is None:
         return RegistrySource(metrics)
     return PrometheusSource(
-        rollout.prometheus_url, metrics.edges, matchers=rollout.prometheus_matchers
+        rollout.prometheus_url.address, metrics.edges, matchers=rollout.prometheus_matchers
     )
 
 

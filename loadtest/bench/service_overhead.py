@@ -70,10 +70,10 @@ def _dispatch(
         compact=compact,
     )
     # Half of the keys each way: the split's hash is part of the cost.
-    split = TrafficSplit(manifest.version, manifest.version, 5000, "bench")
-    scorer = OnlineScorer(metrics, clock, manifest.dimensions.dim)
+    traffic = TrafficRouter(TrafficSplit(manifest.version, manifest.version, 5000, "bench"))
+    scorer = OnlineScorer(traffic, metrics, clock, manifest.dimensions.dim)
     dispatch = Dispatch(
-        TrafficRouter(split),
+        traffic,
         cast("Registry", registry),
         sessions,
         metrics,

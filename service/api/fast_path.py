@@ -22,14 +22,14 @@ from service.api import errors, request_context
 from service.api.codecs.vectors import JSON_TYPE
 from service.api.connection import Connection
 from service.api.http_call import Handler, HttpCall, note_prediction
-from service.api.routes import open_inference, predict, sessions
+from service.api.routes import open_inference, predict, sessions, steps
 from service.errors import NextvecError
 
 logger = logging.getLogger(__name__)
 
 _PATHS = re.compile(
     # Segments without "%": the framework decodes escapes.
-    rb"/v1/predict|/v1/sessions/(?P<session>[!$&-.0-~]+)/vectors"
+    rb"/v1/predict|(?P<steps>/v1/steps)|/v1/sessions/(?P<session>[!$&-.0-~]+)/vectors"
     rb"|/v2/models/(?P<model>[!$&-.0-~]+)(?:/versions/(?P<version>[!$&-.0-~]+))?/infer"
 )
 
@@ -38,7 +38,9 @@ def _route(path: bytes) -> Handler | None:
     found = _PATHS.fullmatch(path)
     if found is None:
         return None
-    session, model, version = (part and part.decode("ascii") for part in found.groups())
+    steps_path, session, model, version = (part and part.decode("ascii") for part in found.groups())
+    if steps_path:
+        return steps.handle_steps
     if session:
         return partial(sessions.handle_append, session)
     if model:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from service.contexts.prefix_cache import Prefix, PrefixCache
 from service.inference.registry import Registry
 from service.inference.scheduling.job import EngineResult
 from service.metrics import Metrics
 from service.prediction.routing import RoutingDecision
-from service.prediction.submission import Submitter
+from service.prediction.submission import Submitter, run_all
 from service.types import Mode, Vectors
 
 
@@ -26,18 +28,23 @@ class ContextRunner:
         self._submitter = submitter
         self._metrics = metrics
 
-    async def find_prefix(
-        self, decision: RoutingDecision, caller: bytes | None, context: Vectors
-    ) -> Prefix | None:
-        """The longest known prefix of `context` `[n, dim]`; None if none is to be looked up."""
-        if self._prefixes is None or caller is None:
-            return None
+    async def find_prefixes(
+        self, decision: RoutingDecision, caller: bytes | None, contexts: Sequence[Vectors]
+    ) -> Sequence[Prefix | None]:
+        """The longest known prefix of each context `[n, dim]`; None without a look-up."""
+        cache = self._prefixes
+        if cache is None or caller is None:
+            return [None] * len(contexts)
         arms = (decision.split.stable, decision.split.canary)
         others = [o.digest for o in self._registry.loaded if o.manifest.version in arms]
-        prefix = await self._prefixes.find(caller, decision.loaded.digest, context, others)
-        self._metrics.prefix_hits.inc(prefix.length)
-        self._metrics.prefix_misses.inc(len(context) - prefix.length)
-        return prefix
+        version = decision.loaded.digest
+        prefixes = await run_all(
+            [cache.find(caller, version, context, others) for context in contexts]
+        )
+        for prefix, context in zip(prefixes, contexts, strict=True):
+            self._metrics.prefix_hits.inc(prefix.length)
+            self._metrics.prefix_misses.inc(len(context) - prefix.length)
+        return prefixes
 
     async def run(
         self, decision: RoutingDecision, context: Vectors, prefix: Prefix | None

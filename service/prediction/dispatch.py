@@ -188,12 +188,7 @@ class Dispatch:
                 validate_vectors(context, manifest.dimensions.dim, self._max_rows)
             windows = [context[-manifest.context_window :] for context in contexts]
             async with Deadline(self._timeout, options.timeout_seconds):
-                prefixes = await run_all(
-                    [
-                        self._contexts.find_prefix(decision, options.caller, window)
-                        for window in windows
-                    ]
-                )
+                prefixes = await self._contexts.find_prefixes(decision, options.caller, windows)
                 if any(prefix is not None and prefix.behind for prefix in prefixes):
                     # This version would look slow for what only the other one has seen
                     # (ADR 16).

@@ -66,10 +66,7 @@ class KeyShares:
 
         `last` means that the key never comes again. `now` is in seconds of a monotonic clock.
         """
-        if split != self._split:
-            self._split = split
-            self._open.clear()
-            self._closed.clear()
+        self._follow(split)
         # The hash differs in every process; it never leaves this one.
         number = hash(key)
         if number in self._closed:
@@ -83,10 +80,21 @@ class KeyShares:
             return self._close(number, known)
         return None
 
-    def close_idle(self, now: float) -> Iterator[KeyShare]:
-        """Close the keys that are idle or over the limit, and return their shares."""
+    def close_idle(self, split: TrafficSplit, now: float) -> Iterator[KeyShare]:
+        """Close the keys that are idle or over the limit, and return their shares.
+
+        Keys that were counted under another split than the current `split` are dropped: their
+        shares are no evidence about it.
+        """
+        self._follow(split)
         for number, known in self._open.expire(now) + self._open.shrink():
             yield self._close(number, known)
+
+    def _follow(self, split: TrafficSplit) -> None:
+        if split != self._split:
+            self._split = split
+            self._open.clear()
+            self._closed.clear()
 
     def _close(self, number: int, known: _OpenKey) -> KeyShare:
         self._closed.put(number, None)

@@ -17,7 +17,7 @@ from service.quality.distractor_pool import DistractorPool
 from service.quality.key_shares import KeyShare, KeyShares
 from service.quality.pending_prediction import PendingPrediction
 from service.quality.prediction_store import PredictionStore
-from service.rollout.routing.traffic_split import TrafficSplit
+from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.types import Vector, Vectors
 from service.validation import validate_vectors
 
@@ -51,8 +51,14 @@ class OnlineScorer:
     """
 
     def __init__(
-        self, metrics: Metrics, clock: Clock, dim: int, labels: PredictionStore | None = None
+        self,
+        traffic: TrafficRouter,
+        metrics: Metrics,
+        clock: Clock,
+        dim: int,
+        labels: PredictionStore | None = None,
     ) -> None:
+        self._traffic = traffic
         self._metrics = metrics
         self._clock = clock
         self._labels = labels
@@ -113,7 +119,7 @@ class OnlineScorer:
         """Score all that is queued, and close the keys that are idle."""
         while self._queue:
             self._score([self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))])
-        for share in self._keys.close_idle(self._clock.monotonic()):
+        for share in self._keys.close_idle(self._traffic.current, self._clock.monotonic()):
             self._observe_share(share)
 
     def _score(self, batch: Sequence[_ScoringJob]) -> None:
@@ -137,7 +143,8 @@ class OnlineScorer:
             if rank <= k:
                 self._metrics.online_hits.labels(prediction.variant, k).inc()
         # Made under an earlier split, or under one without two arms: nothing to compare.
-        if prediction.split != job.split or prediction.split.weight_bp == 0:
+        current = self._traffic.current
+        if not prediction.split == job.split == current or current.weight_bp == 0:
             return
         share = self._keys.count(
             prediction.split,

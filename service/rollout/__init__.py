@@ -1,1 +1,1 @@
-"""Which variant serves whom, and whether the canary may go on."""
+"""Canary rollouts: routing, plan, analysis, state, storage, notifications and controller."""

@@ -114,8 +114,9 @@ def _plan(options: SimulateOptions) -> RolloutPlan:
     if options.weight is not None:
         dwell = options.horizon / len(options.weight)
         # The last step waits for an approval that never comes, while guardrails keep running.
-        steps = [{"weight": weight, "min_dwell_seconds": dwell} for weight in options.weight[:-1]]
-        steps.append({"weight": options.weight[-1], "approval": True})
+        weights = [f"{weight}%" for weight in options.weight]
+        steps = [{"weight": weight, "min_dwell_seconds": dwell} for weight in weights[:-1]]
+        steps.append({"weight": weights[-1], "approval": True})
         fields = {"steps": steps, "deadline_seconds": max(3600.0, 2 * options.horizon)}
     if options.alpha is not None:
         fields["alpha"] = options.alpha

@@ -15,6 +15,7 @@ HOSTS_AND_PATHS = re.compile(
     r"pypi\.org|pythonhosted\.org|registry\.npmjs|deb\.debian\.org|(?<![\w.])/(?:work|root)/\w"
 )
 SYS_PATH = re.compile(r"\bsys\.path\b")
+OTHER_ASYNC_STYLES = re.compile(r"\basyncio\.run\(|\banyio\.run\(|mark\.(?:anyio|asyncio)\b")
 
 
 def found(pattern: re.Pattern[str], among: list[Path]) -> list[str]:
@@ -44,3 +45,9 @@ def test_no_file_names_a_registry_or_a_path_of_one_machine():
 
 def test_no_test_changes_the_path_of_imports():
     assert [] == found(SYS_PATH, [file for file in files() if file.parts[0] == "tests"])
+
+
+def test_async_tests_are_async_functions():
+    """They run on asyncio without a mark (`anyio_mode = "auto"`)."""
+    tests = [file for file in files() if file.name.startswith("test_")]
+    assert [] == found(OTHER_ASYNC_STYLES, tests)

@@ -34,9 +34,9 @@ def test_an_idle_key_is_closed_with_what_it_has():
     count(shares, "a", hit=True, now=0)
     count(shares, "b", hit=True, now=1)
     count(shares, "a", hit=False, now=2)
-    assert [] == list(shares.close_idle(IDLE_SECONDS))
-    assert [1.0] == [share.share for share in shares.close_idle(IDLE_SECONDS + 1)]
-    assert [0.5] == [share.share for share in shares.close_idle(IDLE_SECONDS + 2)]
+    assert [] == list(shares.close_idle(SPLIT, IDLE_SECONDS))
+    assert [1.0] == [share.share for share in shares.close_idle(SPLIT, IDLE_SECONDS + 1)]
+    assert [0.5] == [share.share for share in shares.close_idle(SPLIT, IDLE_SECONDS + 2)]
     assert count(shares, "a", hit=True, now=200, last=True) is None
 
 
@@ -54,7 +54,15 @@ def test_a_new_split_starts_all_keys_over():
     count(shares, "half", hit=True)
     raised = replace(SPLIT, weight_bp=6000)
     assert count(shares, "done", hit=False, split=raised, last=True) is not None
-    assert [] == [s for s in shares.close_idle(1e9) if s.share]
+    assert [] == [s for s in shares.close_idle(raised, 1e9) if s.share]
+
+
+def test_idle_keys_of_an_earlier_split_are_dropped():
+    """Otherwise a new rollout without traffic would begin with the last one's keys."""
+    shares = KeyShares()
+    count(shares, "a", hit=True)
+    assert [] == list(shares.close_idle(replace(SPLIT, salt="the next rollout's"), 1e9))
+    assert [] == list(shares.close_idle(SPLIT, 1e9))
 
 
 def test_an_equal_split_changes_nothing():
@@ -73,6 +81,6 @@ def test_memory_is_bounded(monkeypatch, sent):
     for i in range(100):
         for _ in range(sent):
             count(shares, f"key-{i}", hit=True)
-        list(shares.close_idle(0.0))
+        list(shares.close_idle(SPLIT, 0.0))
     assert len(shares._open) <= 10
     assert len(shares._closed) <= 20

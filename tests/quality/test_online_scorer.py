@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -93,6 +95,19 @@ def test_a_prediction_of_an_earlier_split_does_not_count_for_its_key(clock):
     truth = unit_vectors(1, seed=5)[0]
     for _ in range(2 * KEY_SAMPLE):
         scoring.scorer.offer(prediction(truth, split=SPLIT), truth, ALL_STABLE)
+    scoring.scorer.drain()
+    assert (None, None) == scoring.shares()
+
+
+def test_a_prediction_scored_after_the_split_changed_does_not_count_for_its_key(clock):
+    """It waited in the queue; the new rollout must begin without keys."""
+    scoring = ScorerFixture(clock)
+    truth = unit_vectors(1, seed=5)[0]
+    for _ in range(2 * KEY_SAMPLE):
+        scoring.offer(truth, truth)
+    scoring.traffic.set(replace(SPLIT, salt="the next rollout's"))
+    scoring.scorer.drain()
+    clock.advance(2 * IDLE_SECONDS)
     scoring.scorer.drain()
     assert (None, None) == scoring.shares()
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import numpy as np
 import pytest
 
@@ -30,10 +28,10 @@ QUICK = RolloutPlan.model_validate(
 )
 
 
-def simulate(plan=ONE, *, hold=True, seed=1, **how):
+async def simulate(plan=ONE, *, hold=True, seed=1, **how):
     scenario = Scenario(LATENCY, **how)
     rng = np.random.default_rng(seed)
-    return asyncio.run(play(scenario, SimulatedTraffic.of(scenario), plan, rng, hold=hold))
+    return await play(scenario, SimulatedTraffic.of(scenario), plan, rng, hold=hold)
 
 
 def test_traffic_is_the_distribution_at_the_rate():
@@ -58,71 +56,71 @@ def test_load_drifts_by_the_factor_and_the_rate_ramps():
     assert 150.0 == pytest.approx(traffic.stable[239].sum(), rel=0.01)
 
 
-def test_the_counters_draw_both_arms_by_weight():
+async def test_the_counters_draw_both_arms_by_weight():
     counters = SimulatedSource(SimulatedTraffic.of(Scenario(LATENCY)), np.random.default_rng(0))
     counters.serve(0, 1000.0, 0.2)
-    (arms,) = asyncio.run(counters.read("stable", "canary")).counters.requests.values()
+    (arms,) = (await counters.read("stable", "canary")).counters.requests.values()
     assert (40_000, 10_000) == pytest.approx((arms.stable.total, arms.canary.total), rel=0.05)
 
 
-def test_an_identical_canary_goes_through_the_plan_to_promotion():
+async def test_an_identical_canary_goes_through_the_plan_to_promotion():
     """Approvals are given at once; the step at 100 % has nothing to pass."""
-    found = simulate(QUICK, hold=False)
+    found = await simulate(QUICK, hold=False)
     assert RolloutEnding.PROMOTED is found.ending
     assert 2 == len(found.passes)
     assert found.delay is None
     assert 75 + 30 * 3 < found.at < 3600
 
 
-def test_a_held_weight_is_never_left():
+async def test_a_held_weight_is_never_left():
     """The pass is noted, and the guardrails are still evaluated."""
-    found = simulate()
+    found = await simulate()
     assert (RolloutEnding.UNDECIDED, 3600.0) == (found.ending, found.at)
     assert len(found.passes) == 1
     assert found.passes[0] is not None
 
 
-def test_a_slow_canary_is_rolled_back_by_the_services_own_verdict():
+async def test_a_slow_canary_is_rolled_back_by_the_services_own_verdict():
     """The warm-up, which includes the settling, is not judged: 60 s, then two analysis runs."""
-    found = simulate(ratio=5.0)
+    found = await simulate(ratio=5.0)
     assert RolloutEnding.ROLLED_BACK is found.ending
     assert 60 <= found.judged_from < 90
     assert 30.0 == pytest.approx(found.delay)
     assert (None,) == found.passes
 
 
-def test_faults_are_judged_from_the_first_analysis():
-    found = simulate(error_rate=0.5)
+async def test_faults_are_judged_from_the_first_analysis():
+    found = await simulate(error_rate=0.5)
     assert RolloutEnding.ROLLED_BACK is found.ending
     assert 0 == found.judged_from, "the counters are read before the canary's first request"
     assert found.delay <= 30
 
 
-def test_a_slow_device_is_found_by_stables_past():
+async def test_a_slow_device_is_found_by_stables_past():
     """Both arms are four times as slow with the canary as before it."""
-    assert RolloutEnding.ROLLED_BACK is simulate(slowdown=4.0).ending
-    assert RolloutEnding.UNDECIDED is simulate(slowdown=2.0).ending
+    assert RolloutEnding.ROLLED_BACK is (await simulate(slowdown=4.0)).ending
+    assert RolloutEnding.UNDECIDED is (await simulate(slowdown=2.0)).ending
 
 
-def test_a_short_stall_of_the_canary_is_tolerated():
-    assert RolloutEnding.UNDECIDED is simulate(stall=4.0).ending
+async def test_a_short_stall_of_the_canary_is_tolerated():
+    assert RolloutEnding.UNDECIDED is (await simulate(stall=4.0)).ending
 
 
-def test_a_request_in_a_stall_waits_for_its_end():
+async def test_a_request_in_a_stall_waits_for_its_end():
     traffic = SimulatedTraffic.of(Scenario(LATENCY, stall=10.0))
     assert 1.0 == pytest.approx(traffic.stalled.sum())
     waits = traffic.stalled[:-2].cumsum()
     assert 0.5 == pytest.approx(waits[np.searchsorted(traffic.edges, 5.0)], rel=0.1)
     counters = SimulatedSource(traffic, np.random.default_rng(0))
     counters.serve(0, 1000.0, 0.5, stalled=500.0)
-    (arms,) = asyncio.run(counters.read("stable", "canary")).counters.requests.values()
+    (arms,) = (await counters.read("stable", "canary")).counters.requests.values()
     slow = np.searchsorted(traffic.edges, 1.0)
     assert 0.45 == pytest.approx(arms.canary.slower_than(slow) / arms.canary.total, rel=0.05)
     assert arms.stable.slower_than(slow) / arms.stable.total < 0.001
 
 
-def test_the_same_seed_is_the_same_rollout():
-    assert simulate(ratio=1.5, seed=7) == simulate(ratio=1.5, seed=7)
+async def test_the_same_seed_is_the_same_rollout():
+    assert await simulate(ratio=1.5, seed=7) == await simulate(ratio=1.5, seed=7)
 
 
 def test_the_simulator_and_the_service_decide_with_the_same_functions():

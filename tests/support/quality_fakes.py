@@ -6,7 +6,7 @@ from service.metrics import Metrics, new_registry
 from service.quality.distractor_pool import POOL_SIZE
 from service.quality.online_scorer import OnlineScorer
 from service.quality.pending_prediction import PendingPrediction
-from service.rollout.routing.traffic_split import TrafficSplit
+from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.types import Variant
 from tests.support.fakes import DIM, unit_vectors
 
@@ -24,13 +24,16 @@ class ScorerFixture:
 
     def __init__(self, clock, *, full=True) -> None:
         self.metrics = Metrics(new_registry(), 10.0)
-        self.scorer = OnlineScorer(self.metrics, clock, DIM)
+        self.traffic = TrafficRouter(SPLIT)
+        self.scorer = OnlineScorer(self.traffic, self.metrics, clock, DIM)
         if full:
             for i, vector in enumerate(unit_vectors(POOL_SIZE, seed=99)):
                 self.offer(vector, vector, key=f"before-{i}", split=ALL_STABLE)
             self.scorer.drain()
 
     def offer(self, made, truth, key="key", *, split=SPLIT, **more):
+        """Offer a prediction made and labelled under `split`, which is the current one."""
+        self.traffic.set(split)
         return self.scorer.offer(prediction(made, key, split=split, **more), truth, split)
 
     def count(self, name, **labels):

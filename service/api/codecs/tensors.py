@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from service.api.codecs import json_numbers
+from service.api.codecs import json_numbers, session_ids
 from service.errors import Invalid, Malformed, TooLarge, UnsupportedMediaType, quoted
 from service.types import Vector, Vectors
 
@@ -26,7 +26,6 @@ OUTPUT = "next_vector"
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
 _BINARY_TYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "FP16": np.dtype("<f2")}
-_SEQUENCE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 _LARGEST_ID = 2**64 - 1
 _WINDOW_BITS = {"gzip": 31, "deflate": 15}
 """zlib's `wbits` for each container format: gzip, and zlib, which HTTP calls deflate."""
@@ -230,14 +229,11 @@ def _sequence(parameters: Mapping[str, Any]) -> SequenceStep | None:
         if start or end:
             raise Malformed("sequence_start or sequence_end without a sequence_id")
         return None
-    if isinstance(value, str) and _SEQUENCE_ID.match(value) and value not in {".", ".."}:
+    if isinstance(value, str) and session_ids.is_usable(value):
         return SequenceStep(value, start, end)
     if type(value) is int and 0 < value <= _LARGEST_ID:
         return SequenceStep(str(value), start, end)
-    raise Malformed(
-        "sequence_id is neither a number up to 2^64 - 1 nor 1 to 128 letters, digits, . _ : - "
-        "(and neither . nor ..)"
-    )
+    raise Malformed(f"sequence_id is neither a number up to 2^64 - 1 nor {session_ids.RULE}")
 
 
 def _timeout(parameters: Mapping[str, Any]) -> float | None:

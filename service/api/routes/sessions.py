@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
 from service.api import request_headers
-from service.api.codecs import vectors
+from service.api.codecs import session_ids, vectors
 from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
 from service.api.schemas import ERRORS, VECTOR_ANSWER, SessionView, vectors_body
 from service.api.services import ReadyServices
@@ -18,10 +17,7 @@ from service.prediction.request import RequestOptions
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
 
-_ID = r"^[A-Za-z0-9._:-]{1,128}$"
-_USABLE_ID = re.compile(_ID.replace("$", r"\Z"))
-
-SessionId = Annotated[str, Path(pattern=_ID)]
+SessionId = Annotated[str, Path(pattern=session_ids.PATTERN)]
 
 # `handle_append` parses these itself: the fast path calls it without the framework.
 _PARAMETERS = [
@@ -29,7 +25,7 @@ _PARAMETERS = [
         "name": "session_id",
         "in": "path",
         "required": True,
-        "schema": {"type": "string", "pattern": _ID},
+        "schema": {"type": "string", "pattern": session_ids.PATTERN},
     },
     {"name": "position", "in": "query", "schema": {"type": "integer", "minimum": 0}},
 ]
@@ -101,12 +97,8 @@ async def delete(services: ReadyServices, session_id: SessionId) -> None:
 
 
 def _session_id(text: str) -> str:
-    # Clients remove the path segments "." and ".." before they send a request.
-    if not _USABLE_ID.match(text) or text in {".", ".."}:
-        raise Invalid(
-            f"session {quoted(text)} is not 1 to 128 letters, digits, . _ : or - "
-            "(and neither . nor ..)"
-        )
+    if not session_ids.is_usable(text):
+        raise Invalid(f"session {quoted(text)} is not {session_ids.RULE}")
     return text
 
 

@@ -13,7 +13,7 @@ class InlineSteps:
     """Lets a step run on the event loop if it is short and no other step is pending.
 
     This saves two wake-ups of sleeping threads and two hand-overs of the interpreter's lock
-    (docs/adr/0017). With several callers, the second one comes in the same turn of the loop
+    (ADR 23). With several callers, the second one comes in the same turn of the loop
     or waits already when the first one is done; then the engine's thread runs them together.
 
     `enabled` is false for an engine that runs one batch at a time. Guard it with the

@@ -7,6 +7,8 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 
+import orjson
+
 from service.clock import Clock
 from service.errors import Invalid, NotFound, PreconditionFailed, PreconditionRequired
 from service.rollout.controller.canary_loader import CanaryLoader
@@ -252,6 +254,7 @@ class ChangeHandler:
         """Apply the command, or report what it would do. The caller holds the lock."""
         change = preview(self._executor.record, command, self._clock.time())
         response = status(change.record, recorded=True)
+        _require_json(response)
         if options.dry_run:
             rows = [audit_row(transition, []) for transition in change.transitions]
             return {**response, "dry_run": True, "transitions": rows}
@@ -271,3 +274,11 @@ class ChangeHandler:
             raise PreconditionFailed(
                 f"the rollout is at generation {current}, not {expected}; read the status again"
             )
+
+
+def _require_json(response: Response) -> None:
+    """Raise `Invalid`, before anything has changed, if the status could not be sent."""
+    try:
+        orjson.dumps(response)
+    except TypeError as error:
+        raise Invalid(f"the request has a value that no response can hold: {error}") from error

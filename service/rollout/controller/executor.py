@@ -165,11 +165,14 @@ class ChangeExecutor:
         await asyncio.to_thread(self._store.save, record, rows, responses)
         self._unsaved_rows, self._unsaved_responses, self.recorded = [], [], True
         if rows:
-            self._on_record()
+            _report(self._on_record)
 
     # --- publication ---
 
     def _publish(self, change: Change) -> None:
+        _report(lambda: self._report_transitions(change))
+
+    def _report_transitions(self, change: Change) -> None:
         for transition in change.transitions:
             log.warning(
                 "rollout: %s -> %s (%s): %s",
@@ -186,3 +189,11 @@ class ChangeExecutor:
     def publish_gauges(self) -> None:
         """Set the metrics to the current record."""
         gauges.publish(self._metrics, self._record)
+
+
+def _report(report: Callable[[], None]) -> None:
+    """Run `report`. The change it reports is stored: a failure here must not answer an error."""
+    try:
+        report()
+    except Exception:
+        log.exception("a change of the rollout is stored but could not be reported")

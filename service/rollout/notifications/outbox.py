@@ -54,7 +54,7 @@ class Outbox:
         try:
             await asyncio.to_thread(self._cursor.follow, self._names, begun)
         except StoreError as error:
-            # Webhooks with a cursor are served all the same; none of this stops the service.
+            # Known webhooks are still served, and the service runs without the new ones.
             log.error("new webhooks cannot be served yet: %s", error)  # noqa: TRY400  its text says all
         self._tasks = [asyncio.create_task(s.run(), name="webhook") for s in self.senders]
 

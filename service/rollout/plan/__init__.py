@@ -1,1 +1,1 @@
-"""What a rollout goes through, and the gate that a canary passes before it starts."""
+"""The rollout plan, and the gate before a rollout starts."""

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import Field, ValidationError
 
 from service.errors import Conflict
 from service.evaluation_report import Estimate, EvaluationReport, HeldOutSection, first_error
 from service.manifest import Manifest
+from service.rollout.analysis.guardrails.config import Count, Number, PlanModel
 
 _ROUNDING = 1e-9
 _ONE_RUN = (
@@ -24,25 +25,26 @@ _ONE_RUN = (
 )
 
 
-class Gate(BaseModel):
+class Gate(PlanModel):
     """What the manifests must show before a canary is loaded. A field left out demands nothing."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    min_hit5: float | None = Field(
+    min_hit5: Number | None = Field(
         None, gt=0, le=1, description="The canary's smallest allowed Hit@5, 0..1."
     )
-    non_inferiority_margin: float | None = Field(
+    non_inferiority_margin: Number | None = Field(
         None,
         ge=0,
         lt=1,
         description="How much lower than stable's the canary's Hit@5 may be, 0..1.",
     )
-    min_pool: PositiveInt = Field(
+    min_pool: Count = Field(
         1000, description="Smallest allowed number of candidates in the pool of a Hit@5."
     )
-    max_step_p95_ms: PositiveFloat | None = Field(
-        None, description="The canary's largest allowed P95 of one step in ms, measured at export."
+    max_step_p95_ms: Number | None = Field(
+        None,
+        gt=0,
+        le=1_000_000,
+        description="The canary's largest allowed P95 of one step in ms, measured at export.",
     )
 
     def with_floor(self, floor: Gate | None) -> Gate:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from service.errors import Invalid
 from service.rollout.plan.rollout_plan import RolloutPlan
+from service.suggestions import validation_message
 
 MAX_BYTES = 64 * 1024
 """Ten times the size of a plan with a hundred steps."""
@@ -30,7 +31,9 @@ def load_plan(path: Path | None) -> RolloutPlan:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"
         raise _error(
-            path, f"{field}: {first['msg']}; docs/reference/rollout-plan.md has the fields"
+            path,
+            f"{field}: {validation_message(dict(first), RolloutPlan)}; "
+            "docs/reference/rollout-plan.md has the fields",
         ) from error
 
 
@@ -63,7 +66,11 @@ def _fields(path: Path) -> dict[str, Any]:
 
 
 class _StrictYamlLoader(yaml.SafeLoader):
-    """Safe YAML in which a repeated field is an error, because one of the two would be lost."""
+    """Safe YAML without its traps.
+
+    A repeated field is an error, because one of the two would be lost. So is a number that YAML
+    reads in another base: `010` is 8 and `1:30` is 90.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002  the library's signature
         names = [key.value for key, _ in node.value]
@@ -72,6 +79,26 @@ class _StrictYamlLoader(yaml.SafeLoader):
                 message = f"{key.value!r} is given twice"
                 raise yaml.constructor.ConstructorError(None, None, message, key.start_mark)
         return super().construct_mapping(node, deep)
+
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        """The number, if it is written in decimal digits."""
+        text = node.value.replace("_", "").lower()
+        if node.tag.endswith(":int"):
+            read: int | float = self.construct_yaml_int(node)
+            if text.lstrip("+-") == str(abs(read)):
+                return read
+        else:
+            read = self.construct_yaml_float(node)
+            if ":" not in text:
+                return read
+        message = f"YAML reads {node.value} as {read}; write the number in decimal digits"
+        raise yaml.constructor.ConstructorError(None, None, message, node.start_mark)
+
+
+for _tag in ("int", "float"):
+    _StrictYamlLoader.add_constructor(
+        f"tag:yaml.org,2002:{_tag}", _StrictYamlLoader.construct_number
+    )
 
 
 def _reject_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -17,11 +17,11 @@ from service.rollout.state.events import (
     StartCommand,
     UndoCommand,
 )
-from service.rollout.state.moves import Advance, move, next_step
+from service.rollout.state.moves import StateChange, move, next_step
 from service.rollout.state.rollout_state import RolloutState, legal_verbs, require_legal
 
 
-def execute(rollout: RolloutState, command: Command, now: float) -> Advance:
+def execute(rollout: RolloutState, command: Command, now: float) -> StateChange:
     """The state after `command`. Raises `Conflict` unless it is legal now."""
     require_legal(rollout, command.verb)
     by = {"actor": command.actor, "note": command.note}
@@ -42,7 +42,7 @@ def execute(rollout: RolloutState, command: Command, now: float) -> Advance:
             return move(rollout, Phase.ABORTING, Reason.ABORTED, "aborted by hand", now, **by)
 
 
-def _start(rollout: RolloutState, command: StartCommand, now: float) -> Advance:
+def _start(rollout: RolloutState, command: StartCommand, now: float) -> StateChange:
     fresh = RolloutState(
         stable=rollout.stable,
         phase=rollout.phase,
@@ -74,7 +74,7 @@ def _attempts(rollout: RolloutState, command: StartCommand) -> dict[str, int]:
     return {**rollout.attempts, command.canary: before if before and untried else before + 1}
 
 
-def _undo(rollout: RolloutState, command: UndoCommand, now: float) -> Advance:
+def _undo(rollout: RolloutState, command: UndoCommand, now: float) -> StateChange:
     fresh = RolloutState(
         stable=rollout.stable,
         phase=rollout.phase,
@@ -90,7 +90,7 @@ def _undo(rollout: RolloutState, command: UndoCommand, now: float) -> Advance:
     )
 
 
-def _promote(rollout: RolloutState, command: PromoteCommand, now: float) -> Advance:
+def _promote(rollout: RolloutState, command: PromoteCommand, now: float) -> StateChange:
     """A person may end the dwell early; before the guardrails pass, only by force."""
     if not rollout.passed and not command.force:
         raise Conflict(

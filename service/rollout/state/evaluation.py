@@ -7,14 +7,14 @@ from dataclasses import replace
 from service.rollout.analysis.verdict import Assessment, VerdictOutcome
 from service.rollout.plan.rollout_plan import PlanStep, RolloutPlan
 from service.rollout.state.events import LIVE, AnalysisResult, Phase, Reason
-from service.rollout.state.moves import Advance, move, next_step
+from service.rollout.state.moves import StateChange, move, next_step
 from service.rollout.state.rollout_state import RolloutState
 
 MAX_ERRORS = 3
 """Analysis runs in a row with an error before the rollout pauses."""
 
 
-def evaluate(rollout: RolloutState, result: AnalysisResult, now: float) -> Advance:
+def evaluate(rollout: RolloutState, result: AnalysisResult, now: float) -> StateChange:
     """The state after an analysis run. The first rule that applies decides.
 
     1. A failed guardrail aborts, in a pause too.
@@ -51,7 +51,7 @@ def _count(rollout: RolloutState, step: PlanStep, result: AnalysisResult) -> Rol
     )
 
 
-def _await_resume(rollout: RolloutState, plan: RolloutPlan, now: float) -> Advance:
+def _await_resume(rollout: RolloutState, plan: RolloutPlan, now: float) -> StateChange:
     if now - rollout.since < plan.pause_deadline_seconds:
         return rollout, None
     message = (
@@ -60,14 +60,14 @@ def _await_resume(rollout: RolloutState, plan: RolloutPlan, now: float) -> Advan
     return move(rollout, Phase.ABORTING, Reason.PAUSE_DEADLINE, message, now)
 
 
-def _count_errors(rollout: RolloutState, assessment: Assessment, now: float) -> Advance:
+def _count_errors(rollout: RolloutState, assessment: Assessment, now: float) -> StateChange:
     if rollout.errors < MAX_ERRORS:
         return rollout, None
     message = f"{rollout.errors} analysis runs in a row failed; {assessment.message}"
     return move(rollout, Phase.PAUSED, Reason.EVIDENCE_ERROR, message, now)
 
 
-def _warm_up(rollout: RolloutState, plan: RolloutPlan, now: float) -> Advance:
+def _warm_up(rollout: RolloutState, plan: RolloutPlan, now: float) -> StateChange:
     waited, served = now - rollout.since, rollout.warm_up_requests
     if now - rollout.step_since >= plan.warm_up_seconds and served >= plan.warm_up_requests:
         message = f"warmed up in {waited:.0f} s with {served} requests; step 1 starts"
@@ -81,7 +81,7 @@ def _warm_up(rollout: RolloutState, plan: RolloutPlan, now: float) -> Advance:
 
 def _progress(
     rollout: RolloutState, plan: RolloutPlan, step: PlanStep, assessment: Assessment, now: float
-) -> Advance:
+) -> StateChange:
     if rollout.passed and now - rollout.step_since >= step.min_dwell_seconds:
         if step.approval:
             message = f"step {rollout.step + 1} waits for approval; {assessment.message}"

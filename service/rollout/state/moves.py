@@ -7,7 +7,7 @@ from dataclasses import replace
 from service.rollout.state.events import CONTROLLER, Phase, Reason, Transition
 from service.rollout.state.rollout_state import RolloutState
 
-Advance = tuple[RolloutState, Transition | None]
+StateChange = tuple[RolloutState, Transition | None]
 """The state after an event, and the transition if there was one."""
 
 
@@ -53,7 +53,7 @@ def next_step(
     now: float,
     actor: str = CONTROLLER,
     note: str = "",
-) -> Advance:
+) -> StateChange:
     """Enter the plan's next step, or `Promoting` after the last one."""
     assert rollout.plan is not None
     if rollout.step + 1 == len(rollout.plan.steps):
@@ -73,7 +73,7 @@ def finish(
     stable: str,
     canary: str | None,
     previous: str | None,
-) -> Advance:
+) -> StateChange:
     """Enter a final phase, which keeps the reason that led to it."""
     moved, transition = move(rollout, target, Reason.APPLIED, message, now)
     final = replace(

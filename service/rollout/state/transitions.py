@@ -25,11 +25,11 @@ from service.rollout.state.events import (
     Reason,
     TrafficSwitch,
 )
-from service.rollout.state.moves import Advance, finish, move
+from service.rollout.state.moves import StateChange, finish, move
 from service.rollout.state.rollout_state import RolloutState
 
 
-def advance(rollout: RolloutState, event: Event, now: float) -> Advance:
+def advance(rollout: RolloutState, event: Event, now: float) -> StateChange:
     """The state after `event`, and the transition if there was one.
 
     Raises `Conflict`, which lists the legal verbs, for a command that is not legal now.
@@ -54,7 +54,7 @@ def advance(rollout: RolloutState, event: Event, now: float) -> Advance:
             return execute(rollout, event, now)
 
 
-def _take_canary(rollout: RolloutState, now: float) -> Advance:
+def _take_canary(rollout: RolloutState, now: float) -> StateChange:
     """The canary is loaded: warm it up, or make it stable at once in an undo."""
     if rollout.undoing:
         message = f"{rollout.canary} is loaded and becomes stable"
@@ -67,7 +67,7 @@ def _take_canary(rollout: RolloutState, now: float) -> Advance:
     return move(warming, Phase.WARMING_UP, Reason.PREPARED, message, now)
 
 
-def _end(rollout: RolloutState, now: float) -> Advance:
+def _end(rollout: RolloutState, now: float) -> StateChange:
     """The traffic has followed a promotion or an abort."""
     if rollout.phase is Phase.PROMOTING:
         assert rollout.canary is not None

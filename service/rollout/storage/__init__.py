@@ -1,1 +1,1 @@
-"""The rollout's record and audit log on disk."""
+"""The rollout's record, audit log and delivery cursors in SQLite."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import TypeAdapter
 
+from service.rollout.plan.rollout_plan import STORED
 from service.rollout.state.record import RolloutRecord
 
 _RECORD = TypeAdapter(RolloutRecord)
@@ -16,4 +17,4 @@ def dump_record(record: RolloutRecord) -> str:
 
 def load_record(text: str) -> RolloutRecord:
     """The record from its stored form. Raises `ValidationError` for anything else."""
-    return _RECORD.validate_json(text, strict=True)
+    return _RECORD.validate_json(text, strict=True, context=STORED)

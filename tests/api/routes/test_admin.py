@@ -6,7 +6,7 @@ import pytest
 
 from service.errors import Invalid
 from service.settings import AdminSettings
-from tests.support.fakes import unit_vectors
+from tests.support.fakes import TOKENS, unit_vectors
 
 READS = [("GET", ""), ("GET", "/history")]
 OPERATOR = [("POST", ""), ("POST", "/pause"), ("POST", "/abort"), ("POST", "/retry")]
@@ -55,6 +55,33 @@ def test_a_blank_token_is_refused_at_start(token):
         AdminSettings(approver_token=token)
 
 
+@pytest.mark.parametrize("number", ["9" * 30, "1e300", "-" + "9" * 30, "1e999", "9" * 5000])
+@pytest.mark.parametrize(
+    "plan",
+    [
+        '{"warm_up_requests": %s}',
+        '{"baseline_samples": %s}',
+        '{"deadline_seconds": %s}',
+        '{"pause_deadline_seconds": %s}',
+        '{"settle_seconds": %s}',
+        '{"steps": [{"weight": 5, "min_samples": %s}]}',
+        '{"steps": [{"weight": 5, "min_dwell_seconds": %s}]}',
+        '{"guardrails": {"quality": {"enough_keys": %s}}}',
+        '{"gate": {"min_pool": %s}}',
+        '{"gate": {"max_step_p95_ms": %s}}',
+    ],
+)
+async def test_a_number_without_bounds_is_refused_and_nothing_begins(service, plan, number):
+    content = '{"canary": "phase-3", "plan": %s}' % (plan % number)
+    headers = {"Content-Type": "application/json"}
+    answer = await service.admin("POST", content=content, headers=headers)
+    assert answer.status_code in {400, 422}, answer.text
+    assert len(answer.content) < 2000
+    status = await service.admin("GET")
+    assert (status.status_code, status.json()["phase"]) == (200, "Healthy")
+    assert service.controller.generation == 0
+
+
 async def test_a_rollout_is_started_watched_and_aborted(service):
     """Each change has a generation of its own, told as the ETag."""
     begun = await service.admin("POST", json={"canary": "phase-3", "reason": "longer"})
@@ -94,7 +121,7 @@ async def test_a_change_wants_the_generation_that_was_seen(service, path, header
 @pytest.mark.parametrize("path", ["/pause", "/promote", "/resume", "/retry", "/undo"])
 async def test_a_change_without_a_generation_is_refused(service, path):
     answer = await service.client.post(
-        f"/admin/v1/rollout{path}", headers={"Authorization": "Bearer approver-token"}
+        f"/admin/v1/rollout{path}", headers={"Authorization": f"Bearer {TOKENS['approver']}"}
     )
     assert (answer.status_code, answer.json()["code"]) == (428, "precondition_required")
 

@@ -108,6 +108,14 @@ def test_a_run_leaves_a_report_and_a_picture(service, data, tmp_path, mode):
     assert any(path.startswith("/admin/v1/rollout") for path in service.paths)
 
 
+def test_json_output_is_the_report(service, data, tmp_path, capsys):
+    """Nothing else is printed to standard output."""
+    words = ["--url", service.url, "--rate", 100, "--duration", 0.1, "--data", data]
+    assert run("loadtest", *words, "--out", tmp_path, "-o", "json") == 0
+    report = orjson.loads((tmp_path / "report.json").read_bytes())
+    assert report == orjson.loads(capsys.readouterr().out)
+
+
 def test_too_many_errors_exit_with_1(service, data, tmp_path, capsys):
     """The output has the most frequent error."""
     service.code = 503

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from itertools import pairwise
 from pathlib import Path
@@ -27,11 +26,11 @@ acts = st.sampled_from(
 @pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.lists(acts, max_size=25), st.sampled_from([QUICK, SHADOWED]))
-def test_the_record_stays_consistent_whatever_happens(story, chosen):
+async def test_the_record_stays_consistent_whatever_happens(story, chosen):
     with tempfile.TemporaryDirectory() as folder:
         world = World(Path(folder) / "nextvec.db", chosen)
         try:
-            asyncio.run(live(world, ["start", *story]))
+            await live(world, ["start", *story])
         finally:
             world.store.close()
 

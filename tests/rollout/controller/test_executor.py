@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
+from service.errors import Invalid
 from service.rollout.routing.traffic_split import TrafficSplit
+from service.rollout.state.events import Phase
 from service.rollout.storage.database import StoreError
 from tests.support.rollout_fakes import SHADOWED, World
 
@@ -90,3 +92,36 @@ async def test_shadow_copies_of_a_change_that_cannot_be_recorded_still_count(wor
     world.store.full = False
     status = await world.tick()
     assert (1, 100) == (status["step"], status["shadow"]["copies"]["answered"])
+
+
+@pytest.mark.parametrize("part", ["_on_record", "_feed", "_metrics"])
+async def test_a_stored_start_never_answers_an_error(world, monkeypatch, part):
+    """Whatever reports it may fail: the rollout has begun, and the caller must learn that."""
+    await world.controller.start()
+    monkeypatch.setattr(world.controller._executor, part, None)
+    status = await world.controller.changes.start("phase-3", None, "operator")
+    assert status["phase"] == "Pending"
+    assert world.store.load().rollout.phase is Phase.PENDING
+    await world.controller.prepared()
+    assert world.phase == "WarmingUp"
+
+
+async def test_a_start_that_no_response_can_show_does_not_begin(world):
+    await world.controller.start()
+    huge = world.plan.model_copy(update={"warm_up_requests": 2**70})
+    with pytest.raises(Invalid):
+        await world.controller.changes.start("phase-3", huge, "operator")
+    assert world.phase == "Healthy"
+    assert world.store.load() is None
+
+
+async def test_a_start_that_cannot_be_stored_does_not_begin(world):
+    await world.controller.start()
+    world.store.full = True
+    with pytest.raises(StoreError):
+        await world.controller.changes.start("phase-3", None, "operator")
+    world.store.full = False
+    await world.tick()
+    assert world.phase == "Healthy"
+    await world.restart()
+    assert world.phase == "Healthy"

@@ -30,6 +30,21 @@ def test_it_writes_json_markdown_and_a_plot(tmp_path, capsys):
     assert "(43.9–100.0)" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("arguments", "file"),
+    [
+        (["--canary-ratio", "1", "5", "--weight", "5", "25"], "report.json"),
+        (["--quality", "--hit-ratio", "1"], "quality.json"),
+    ],
+)
+def test_json_output_is_the_report(tmp_path, capsys, arguments, file):
+    """Nothing else is printed to standard output."""
+    assert 0 == simulate(tmp_path, *arguments, "--output", "json")
+    report = json.loads((tmp_path / "out" / file).read_text(encoding="utf-8"))
+    assert report == json.loads(capsys.readouterr().out)
+    assert report["rows"]
+
+
 def test_a_plan_and_a_latency_file_are_taken(tmp_path):
     plan = tmp_path / "plan.json"
     plan.write_text('{"steps": [{"weight": 30}], "alpha": 0.05}')

@@ -44,7 +44,7 @@ from pydantic import Field
 from service.rollout.analysis.counters import Counts, CountsByArm
 from service.rollout.analysis.e_process import EProcess, log_binomial_factor
 from service.rollout.analysis.formatting import format_share
-from service.rollout.analysis.guardrails.config import GuardrailConfig
+from service.rollout.analysis.guardrails.config import GuardrailConfig, Number
 from service.rollout.analysis.guardrails.guardrail import Guardrail, Measurement
 from service.rollout.analysis.verdict import Verdict, VerdictOutcome
 
@@ -58,7 +58,7 @@ class ErrorRateConfig(GuardrailConfig):
     """The canary's share of failed requests, compared with stable's."""
 
     required: bool = Field(default=True, description="Every step needs its pass.")
-    margin: float = Field(
+    margin: Number = Field(
         0.01,
         ge=0.0005,
         le=0.5,

@@ -38,7 +38,7 @@ from service.rollout.analysis.bucket_edges import EDGE_GROWTH, edge_distance, ra
 from service.rollout.analysis.counters import Counts, percentile, percentile_bucket
 from service.rollout.analysis.e_process import EProcess, log_binomial_factor
 from service.rollout.analysis.formatting import format_seconds
-from service.rollout.analysis.guardrails.config import GuardrailConfig
+from service.rollout.analysis.guardrails.config import GuardrailConfig, Number
 from service.rollout.analysis.guardrails.guardrail import Guardrail, Measurement
 from service.rollout.analysis.verdict import Verdict, VerdictOutcome
 
@@ -52,7 +52,7 @@ class InterferenceConfig(GuardrailConfig):
     """Stable's P95 during the rollout over its P95 before."""
 
     required: Literal[False] = Field(default=False, description="Always false: it can only fail.")
-    ratio: float = Field(
+    ratio: Number = Field(
         EDGE_GROWTH**12,
         gt=1,
         le=20,

@@ -29,12 +29,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 
 from service.rollout.analysis.counters import Counts, CountsByArm
 from service.rollout.analysis.e_process import EProcess, log_binomial_factor
 from service.rollout.analysis.formatting import format_count, format_seconds, format_share
-from service.rollout.analysis.guardrails.config import GuardrailConfig, PlanModel
+from service.rollout.analysis.guardrails.config import GuardrailConfig, PlanModel, PositiveSeconds
 from service.rollout.analysis.guardrails.guardrail import Guardrail, Measurement
 from service.rollout.analysis.verdict import Verdict, VerdictOutcome
 from service.types import Mode
@@ -46,8 +46,8 @@ PASS_ODDS = (0.02, 0.2, 0.4, 0.6, 0.75, 0.87)
 class LatencyLimits(PlanModel):
     """The canary's P95 in seconds: what it should be, and what rolls it back."""
 
-    aim_seconds: PositiveFloat = Field(0.005, description="A pass needs a P95 within this.")
-    roll_back_seconds: PositiveFloat = Field(
+    aim_seconds: PositiveSeconds = Field(0.005, description="A pass needs a P95 within this.")
+    roll_back_seconds: PositiveSeconds = Field(
         0.010, description="A P95 above this rolls the canary back."
     )
 

@@ -39,12 +39,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from service.rollout.analysis.counters import Counts, KeyCountsByArm
 from service.rollout.analysis.e_process import EProcess, EvidenceBounds, alpha_share
 from service.rollout.analysis.formatting import format_share
-from service.rollout.analysis.guardrails.config import GuardrailConfig
+from service.rollout.analysis.guardrails.config import Count, GuardrailConfig, Number
 from service.rollout.analysis.guardrails.guardrail import Guardrail, Measurement
 from service.rollout.analysis.verdict import Verdict
 from service.types import SHARES
@@ -64,10 +64,10 @@ class QualityConfig(GuardrailConfig):
         description="Every step needs its pass. `with_evidence`: only once `enough_keys` have "
         "been scored.",
     )
-    kept: float = Field(
+    kept: Number = Field(
         0.8, ge=0.05, le=0.99, description="The part of stable's Hit@5 that the canary must keep."
     )
-    enough_keys: PositiveInt = Field(
+    enough_keys: Count = Field(
         200, description="Scored keys per variant and step from which on its pass is needed."
     )
 

@@ -1,0 +1,70 @@
+"""What every plan must demand at least. Pure.
+
+A person who may start a rollout also chooses its plan. The floor belongs to the service's own
+configuration, so no plan of a request can be looser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+from service.errors import Invalid
+from service.rollout.analysis.guardrails.config import MAX_COUNT, Integer, PlanModel, Seconds
+from service.rollout.plan.rollout_plan import RolloutPlan
+
+
+class PlanFloor(PlanModel):
+    """The least that a plan must demand. The default demands nothing."""
+
+    min_dwell_seconds: Seconds = Field(
+        0.0, description="Smallest allowed `min_dwell_seconds` of a step with a weight."
+    )
+    min_samples: Integer = Field(
+        0,
+        ge=0,
+        le=MAX_COUNT,
+        description="Smallest allowed `min_samples` of a step with a weight.",
+    )
+    required_guardrails: frozenset[str] = Field(
+        frozenset(), description="Guardrails that every step below 100 % must require."
+    )
+    approval: bool = Field(
+        default=False,
+        description="The last step must wait for an approval, so that no plan makes a version "
+        "stable without a person.",
+    )
+
+
+def find_shortfalls(plan: RolloutPlan, floor: PlanFloor) -> tuple[str, ...]:
+    """One message for each field of `plan` that demands less than `floor`."""
+    return tuple(_shortfalls(plan, floor))
+
+
+def require_floor(plan: RolloutPlan, floor: PlanFloor) -> None:
+    """Raise `Invalid` with code `below_floor` for a plan that demands less than `floor`."""
+    found = find_shortfalls(plan, floor)
+    if found:
+        raise Invalid(
+            f"the plan demands less than this service allows: {'; '.join(found)}", "below_floor"
+        )
+
+
+def _shortfalls(plan: RolloutPlan, floor: PlanFloor) -> Iterator[str]:
+    for i, step in enumerate(plan.steps):
+        if step.shadow:
+            continue
+        at = f"plan.steps.{i}"
+        if step.min_dwell_seconds < floor.min_dwell_seconds:
+            yield (
+                f"{at}.min_dwell_seconds is {step.min_dwell_seconds:g}, "
+                f"at least {floor.min_dwell_seconds:g} required"
+            )
+        if step.min_samples < floor.min_samples:
+            yield f"{at}.min_samples is {step.min_samples}, at least {floor.min_samples} required"
+        missing = sorted(floor.required_guardrails - plan.must_pass(i))
+        if missing and not step.takes_all:
+            yield f"{at} does not require the guardrails {', '.join(missing)}"
+    if floor.approval and not plan.steps[-1].approval:
+        yield f"plan.steps.{len(plan.steps) - 1}.approval is false, true required in the last step"
