@@ -23,9 +23,9 @@ from training import baselines
 
 WIDTH = 64
 CASES = (
-    ParityCase.whole(1, 1),
-    ParityCase.whole(3, 100),
-    ParityCase.ragged((500, 1, 7, 100)),
+    ParityCase.in_one_pass(1, 1),
+    ParityCase.in_one_pass(3, 100),
+    ParityCase.of_lengths((500, 1, 7, 100)),
     ParityCase.in_pieces(2, (10, 1, 89)),
 )
 
@@ -46,7 +46,7 @@ def means() -> DecayedMeans:
 
 @pytest.fixture(scope="module")
 def vectors() -> torch.Tensor:
-    return torch.from_numpy(parity.walk(np.random.default_rng(1), time=60, batch=2))
+    return torch.from_numpy(parity.draw_walk(np.random.default_rng(1), time=60, batch=2))
 
 
 def test_one_product_is_the_recurrence(means: DecayedMeans, vectors: torch.Tensor) -> None:
@@ -95,7 +95,7 @@ def test_the_graph_is_the_model(means: DecayedMeans, tmp_path: Path, precision: 
     if precision == "fp32":
         assert parity.measure(means, engine, CASES).max_abs_difference <= 1e-5
         return
-    rows = parity.walk(np.random.default_rng(2), time=1, batch=8)
+    rows = parity.draw_walk(np.random.default_rng(2), time=1, batch=8)
     state = np.zeros((3, 8, WIDTH), np.float32)
     got, _ = engine.run(rows, np.ones(8, np.int32), state)
     with torch.inference_mode():

@@ -16,7 +16,11 @@ from service.manifest import Dimensions
 pytestmark = pytest.mark.slow
 
 Array = NDArray[np.float32]
-SMALL = (ParityCase.whole(2, 3), ParityCase.ragged((5, 1, 3)), ParityCase.in_pieces(1, (3, 1, 4)))
+SMALL = (
+    ParityCase.in_one_pass(2, 3),
+    ParityCase.of_lengths((5, 1, 3)),
+    ParityCase.in_pieces(1, (3, 1, 4)),
+)
 
 
 class TorchEngine:
@@ -44,32 +48,32 @@ class TorchEngine:
         return answer, state
 
 
-class Off(TorchEngine):
+class InexactEngine(TorchEngine):
     def spoil(self, answer: Array, state: Array, lengths: NDArray[np.int32]) -> tuple[Array, Array]:
         return answer + np.float32(2e-4), state
 
 
-class NotANumber(TorchEngine):
+class NanEngine(TorchEngine):
     def spoil(self, answer: Array, state: Array, lengths: NDArray[np.int32]) -> tuple[Array, Array]:
         return answer * np.float32("nan"), state
 
 
-class WrongShape(TorchEngine):
+class NarrowOutputEngine(TorchEngine):
     def spoil(self, answer: Array, state: Array, lengths: NDArray[np.int32]) -> tuple[Array, Array]:
         return answer[:, :1], state
 
 
-class ForgetsTheState(TorchEngine):
+class StatelessEngine(TorchEngine):
     def spoil(self, answer: Array, state: Array, lengths: NDArray[np.int32]) -> tuple[Array, Array]:
         return answer, np.zeros_like(state)
 
 
-class WrongWhenRagged(TorchEngine):
+class RaggedFaultEngine(TorchEngine):
     def spoil(self, answer: Array, state: Array, lengths: NDArray[np.int32]) -> tuple[Array, Array]:
         return (answer[::-1] if len(set(lengths)) > 1 else answer), state
 
 
-class ColdStart(TorchEngine):
+class ColdStartEngine(TorchEngine):
     def run(self, vectors: Array, lengths: NDArray[np.int32], state: Array) -> tuple[Array, Array]:
         return super().run(vectors, lengths, np.zeros_like(state))
 
@@ -105,12 +109,12 @@ def test_the_cases_are_the_ones_promised() -> None:
 @pytest.mark.parametrize(
     ("wrong", "names"),
     [
-        (Off, "batch 2 of 3 vectors in one pass"),
-        (NotANumber, "batch 2 of 3 vectors in one pass"),
-        (WrongShape, "batch 2 of 3 vectors in one pass"),
-        (ForgetsTheState, "batch 2 of 3 vectors in one pass"),
-        (WrongWhenRagged, "lengths 5, 1, 3 in one pass"),
-        (ColdStart, r"batch 1 of 8 vectors in pieces of \(3, 1, 4\)"),
+        (InexactEngine, "batch 2 of 3 vectors in one pass"),
+        (NanEngine, "batch 2 of 3 vectors in one pass"),
+        (NarrowOutputEngine, "batch 2 of 3 vectors in one pass"),
+        (StatelessEngine, "batch 2 of 3 vectors in one pass"),
+        (RaggedFaultEngine, "lengths 5, 1, 3 in one pass"),
+        (ColdStartEngine, r"batch 1 of 8 vectors in pieces of \(3, 1, 4\)"),
     ],
 )
 def test_a_difference_is_refused_with_its_case(
@@ -123,11 +127,11 @@ def test_a_difference_is_refused_with_its_case(
 
 def test_the_vectors_look_like_text() -> None:
     """Unit length, neighbours nearer than strangers, and the same every time."""
-    vectors = parity.walk(np.random.default_rng(0), 60, 2)
+    vectors = parity.draw_walk(np.random.default_rng(0), 60, 2)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=-1), 1, atol=1e-6)
     row = vectors[:, 0]
     neighbours = (row[:-1] * row[1:]).sum(axis=1).mean()
     strangers = (row[:-30] * row[30:]).sum(axis=1).mean()
     assert 0.3 < neighbours < 0.5
     assert neighbours > strangers + 0.1
-    np.testing.assert_array_equal(vectors, parity.walk(np.random.default_rng(0), 60, 2))
+    np.testing.assert_array_equal(vectors, parity.draw_walk(np.random.default_rng(0), 60, 2))

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from model_export.publication import PARTIAL, PublishError, check_absent, staged
+from model_export.publication import PARTIAL, PublishError, check_absent, stage_version
 
 _DIES = """
 import os, sys
 from pathlib import Path
-from model_export.publication import staged
-with staged(Path(sys.argv[1]), "m", "v1") as directory:
+from model_export.publication import stage_version
+with stage_version(Path(sys.argv[1]), "m", "v1") as directory:
     (directory / "model.onnx").write_text("half")
     os._exit(9)
 """
@@ -27,14 +27,14 @@ def _die_between_write_and_rename(models: Path) -> None:
 
 
 def _publish(models: Path, version: str = "v1", content: str = "whole") -> None:
-    with staged(models, "m", version) as directory:
+    with stage_version(models, "m", version) as directory:
         (directory / "model.onnx").write_text(content)
 
 
 def test_what_is_staged_is_published_when_the_block_ends(tmp_path: Path) -> None:
     """Under its version's name, readable by others, with nothing beside it."""
     models = tmp_path / "deep" / "models"
-    with staged(models, "m", "v1") as directory:
+    with stage_version(models, "m", "v1") as directory:
         (directory / "model.onnx").write_text("whole")
         assert not (models / "m" / "v1").exists()
     assert [models / "m" / "v1"] == list((models / "m").iterdir())
@@ -48,7 +48,7 @@ def test_nothing_is_left_when_the_block_raises(tmp_path: Path, error: type[BaseE
     models = tmp_path / "deep" / "models"
 
     def fail() -> None:
-        with staged(models, "m", "v1") as directory:
+        with stage_version(models, "m", "v1") as directory:
             (directory / "model.onnx").write_text("half")
             raise error
 
@@ -60,7 +60,7 @@ def test_nothing_is_left_when_the_block_raises(tmp_path: Path, error: type[BaseE
 def test_versions_already_there_survive_a_failure(tmp_path: Path) -> None:
     """Only what the failed export made is removed."""
     _publish(tmp_path)
-    with pytest.raises(RuntimeError), staged(tmp_path, "m", "v2"):
+    with pytest.raises(RuntimeError), stage_version(tmp_path, "m", "v2"):
         raise RuntimeError
     assert [tmp_path / "m" / "v1"] == list((tmp_path / "m").iterdir())
 
@@ -108,7 +108,7 @@ def test_a_killed_export_can_be_run_again(tmp_path: Path) -> None:
 
 def test_two_exports_of_one_model_do_not_run_together(tmp_path: Path) -> None:
     """Else one would take the other's directory for a leftover."""
-    with staged(tmp_path, "m", "v1") as directory:
+    with stage_version(tmp_path, "m", "v1") as directory:
         with pytest.raises(PublishError, match="another export is writing"):
             _publish(tmp_path, "v2")
         assert directory.is_dir()

@@ -7,7 +7,7 @@ import pytest
 
 from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS
 from model_export import gru_graph, gru_step_graph
-from model_export.parity import walk
+from model_export.parity import draw_walk
 from service.errors import VersionError
 from service.inference.engines.cuda import cuda_engine, driver
 from service.inference.engines.engine_factory import load_engine
@@ -45,7 +45,7 @@ def test_the_engine_is_in_the_precision_chosen(files, engine, wanted, expected):
     """Steps differ with it, whole contexts do not; the provider is the one got."""
     loaded = load_engine(EngineSettings(device="cpu", precision=wanted), files)
     assert ("CPUExecutionProvider", expected) == (loaded.provider, loaded.precision)
-    vectors = walk(np.random.default_rng(1), 4, 1)
+    vectors = draw_walk(np.random.default_rng(1), 4, 1)
     cold = np.zeros((LAYERS, 1, HIDDEN), np.float32)
     for length in (1, 4):
         args = vectors[:length], np.full(1, length, np.int32), cold

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS
-from model_export.parity import walk
+from model_export.parity import draw_walk
 from service.inference.engines.onnx_engine import CPU, OnnxEngine, open_session
 from service.manifest import Dimensions
 
@@ -22,7 +22,7 @@ def test_two_threads_answer_as_one(engine, path):
     """They share each product's columns, not its sums."""
     two = OnnxEngine(path, Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN), threads=2)
     rng = np.random.default_rng(3)
-    vectors = walk(rng, 5, 3)
+    vectors = draw_walk(rng, 5, 3)
     state = rng.uniform(-1, 1, (LAYERS, 3, HIDDEN)).astype(np.float32)
     lengths = np.full(3, 5, np.int32)
     for expected, actual in zip(

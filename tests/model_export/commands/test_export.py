@@ -30,7 +30,7 @@ def saved(model: MemoryAugmentedGRU, tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _short_parity(monkeypatch: pytest.MonkeyPatch) -> None:
     """The full cases have a test of their own."""
-    monkeypatch.setattr(parity.measure, "__defaults__", ((ParityCase.ragged((4, 1)),), _silent))
+    monkeypatch.setattr(parity.measure, "__defaults__", ((ParityCase.of_lengths((4, 1)),), _silent))
     monkeypatch.setattr(session_drift.measure, "__defaults__", (20, _silent))
     monkeypatch.setattr(session_drift.check_equal, "__defaults__", (5, parity.BOUND))
 

@@ -10,12 +10,12 @@ from service.errors import Invalid
 from service.rollout.routing.traffic_split import TrafficSplit
 from service.rollout.state.events import Phase
 from service.rollout.storage.database import StoreError
-from tests.support.rollout_fakes import SHADOWED, World
+from tests.support.rollout_fakes import SHADOWED, RolloutWorld
 
 
 @pytest.fixture
 def world(tmp_path):
-    made = World(tmp_path / "nextvec.db")
+    made = RolloutWorld(tmp_path / "nextvec.db")
     yield made
     made.store.close()
 
