@@ -26,7 +26,7 @@ def same(registry, exposition):
 @pytest.mark.slow
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(SECONDS)), max_size=30))
 def test_it_is_the_librarys_text_after_whatever_was_observed(observed):
-    """ScrapeTarget before, between and after, so that what is kept is never stale."""
+    """Scraped before, between and after, so that what is kept is never stale."""
     registry = new_registry()
     histogram = Histogram("h_seconds", "One\nline", ("of",), buckets=SECONDS, registry=registry)
     counter = Counter("c", "Counted", registry=registry)
