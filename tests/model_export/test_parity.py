@@ -1,4 +1,4 @@
-"""A graph that differs from PyTorch anywhere is refused, and the case is named."""
+"""A graph that differs from PyTorch is refused, and the case is named."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SMALL = (
 
 
 class TorchEngine:
-    """An engine that is the model itself, with an error put where a test wants it."""
+    """An engine that runs the PyTorch model; subclasses spoil its output."""
 
     provider = "PyTorch"
     dimensions = Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN)
@@ -79,7 +79,7 @@ class ColdStartEngine(TorchEngine):
 
 
 def test_the_model_agrees_with_itself(model: MemoryAugmentedGRU) -> None:
-    """The comparison adds no difference of its own worth speaking of."""
+    """The comparison itself adds no significant difference."""
     measured = parity.measure(model, TorchEngine(model), SMALL)
     assert 1e-5 > measured.max_abs_difference
     assert parity.BOUND == measured.bound
@@ -90,7 +90,7 @@ def test_the_model_agrees_with_itself(model: MemoryAugmentedGRU) -> None:
 
 
 def test_the_exported_graph_agrees(model: MemoryAugmentedGRU, engine: Engine) -> None:
-    """Within a tenth of the limit, in each of the export's own cases."""
+    """Within a tenth of the limit, in each of the export's cases."""
     seen: list[str] = []
     measured = parity.measure(model, engine, progress=lambda _done, _total, text: seen.append(text))
     assert 1e-5 > measured.max_abs_difference
@@ -98,7 +98,7 @@ def test_the_exported_graph_agrees(model: MemoryAugmentedGRU, engine: Engine) ->
     assert "done" == seen[-1]
 
 
-def test_the_cases_are_the_ones_promised() -> None:
+def test_the_cases_cover_batches_lengths_and_pieces() -> None:
     """Batches 1, 3 and 8, lengths 1 to 500, ragged rows, and 10 + 1 + 489 for 500."""
     whole = {(len(c.lengths), c.lengths[0]) for c in parity.CASES if not c.is_ragged}
     assert {(b, n) for b in (1, 3, 8) for n in (1, 7, 100, 500)} == whole
@@ -120,13 +120,13 @@ def test_the_cases_are_the_ones_promised() -> None:
 def test_a_difference_is_refused_with_its_case(
     model: MemoryAugmentedGRU, wrong: type[TorchEngine], names: str
 ) -> None:
-    """Answers, states, NaN and shapes are all looked at."""
+    """Predictions, states, NaN and shapes are compared."""
     with pytest.raises(ParityError, match=names):
         parity.measure(model, wrong(model), SMALL)
 
 
 def test_the_vectors_look_like_text() -> None:
-    """Unit length, neighbours nearer than strangers, and the same every time."""
+    """Unit length, neighbours closer than distant vectors, and the same for each seed."""
     vectors = parity.draw_walk(np.random.default_rng(0), 60, 2)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=-1), 1, atol=1e-6)
     row = vectors[:, 0]

@@ -1,4 +1,4 @@
-"""Replays with new inputs show a CUDA graph that captured too much."""
+"""Replays with new inputs reveal a CUDA graph that captured its inputs."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ async def test_a_stored_start_never_answers_an_error(world, monkeypatch, part):
     monkeypatch.setattr(world.controller._executor, part, None)
     status = await world.controller.changes.start("phase-3", None, "operator")
     assert status["phase"] == "Pending"
-    assert world.store.load().rollout.phase is Phase.PENDING
+    assert world.store.load().rollout.canary == "phase-3"
     await world.controller.prepared()
     assert world.phase == "WarmingUp"
 
