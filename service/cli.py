@@ -29,6 +29,9 @@ COMMANDS = {
         "loadtest.commands.demo", "Run the complete demo on this machine: a pass and a rollback."
     ),
     "serve": Subcommand("service.commands.serve", "Start the prediction service."),
+    "config": Subcommand(
+        "service.commands.config", "Check or show the configuration of the service."
+    ),
     "rollout": Subcommand(
         "service.commands.rollout", "Start, watch, promote or abort a rollout of a running service."
     ),

@@ -49,11 +49,14 @@ class HttpCall:
 
 @dataclass(frozen=True, slots=True)
 class HttpReply:
-    """A response with status 200. `prediction` supplies the headers that every response carries."""
+    """A response with status 200.
+
+    `prediction` supplies the headers on variant, version and time; None where there are several.
+    """
 
     content: bytes
     media_type: str
-    prediction: Prediction
+    prediction: Prediction | None
     headers: Mapping[str, str] | None = None
 
 
@@ -72,8 +75,10 @@ async def answer_over_asgi(request: Request, handler: Handler) -> Response:
     return Response(reply.content, 200, reply.headers, media_type=reply.media_type)
 
 
-def note_prediction(state: dict[str, object], prediction: Prediction) -> None:
+def note_prediction(state: dict[str, object], prediction: Prediction | None) -> None:
     """Store in `state` what `request_context.headers` reports: variant, version and timings."""
+    if prediction is None:
+        return
     state["variant"], state["version"] = prediction.route.variant, prediction.route.version
     state["queue"], state["inference"] = prediction.queue_seconds, prediction.inference_seconds
 

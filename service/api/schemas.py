@@ -140,6 +140,60 @@ FEEDBACK: dict[str, Any] = {
     },
 }
 
+STEPS: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["steps"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "steps": {
+                            "type": "array",
+                            "minItems": 1,
+                            "items": {
+                                "type": "object",
+                                "required": ["session", "vector"],
+                                "additionalProperties": False,
+                                "properties": {
+                                    "session": {"type": "string"},
+                                    "vector": _VECTOR,
+                                    "position": {"type": "integer", "minimum": 0},
+                                },
+                            },
+                        }
+                    },
+                }
+            },
+            "application/octet-stream": {
+                "schema": {
+                    "type": "string",
+                    "format": "binary",
+                    "description": "NVS1, rows as uint32, then each row's session (128 bytes) and "
+                    "position (int64), then the vectors as float32.",
+                }
+            },
+        },
+    }
+}
+
+STEPS_ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "One result a row, in the request's order.",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"results": {"type": "array", "items": {"type": "object"}}},
+                }
+            },
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+
 VERSION_IN_PATH: dict[str, Any] = {
     "parameters": [
         {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}}

@@ -19,6 +19,14 @@ OutputFormat = Annotated[
     typer.Option("--output", "-o", help="Print the result as text or as JSON."),
 ]
 
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="Configuration file (NEXTVEC_CONFIG; else nextvec.toml, if it exists).",
+    ),
+]
+
 
 class CommandWithLists(TyperCommand):
     """A command whose repeatable options also take several values: `--weight 5 25 50`."""

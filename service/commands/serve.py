@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -16,14 +17,16 @@ from typing import Annotated
 import typer
 import uvicorn
 from fastapi import FastAPI
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
 
 from service.api.fast_path import FastPath
 from service.api.services import Services
 from service.app import create_app
-from service.commands.options import examples, new_app
+from service.commands.options import ConfigOption, examples, new_app
+from service.observability.logging_setup import configure_logging
 from service.settings import Settings
+from service.settings.loader import load_settings
+
+logger = logging.getLogger(__name__)
 
 app = new_app()
 
@@ -33,6 +36,7 @@ app = new_app()
         "nextvec serve",
         "nextvec serve --stable phase-2 --canary phase-3 --port 9000",
         "NEXTVEC_ENGINE__DEVICE=cuda nextvec serve --models /srv/models",
+        "nextvec serve --config /etc/nextvec/nextvec.toml",
     )
 )
 def serve(
@@ -55,40 +59,31 @@ def serve(
         int | None,
         typer.Option(help="Port to listen on; 0 takes a free one (NEXTVEC_PORT)."),
     ] = None,
+    config: ConfigOption = None,
 ) -> None:
     """Start the prediction service.
 
-    Options override environment variables. Every other setting is an environment
-    variable; docs/reference/settings.md lists them.
+    Options override environment variables, and these override the configuration file.
+    docs/reference/settings.md lists all settings; nextvec config check tests them.
     """
-    run_service(models=models, stable=stable, canary=canary, host=host, port=port)
+    run_service(config=config, models=models, stable=stable, canary=canary, host=host, port=port)
 
 
 def run_service(
-    create: Callable[[Settings], FastAPI] = create_app, **options: Path | str | int | None
+    create: Callable[[Settings], FastAPI] = create_app,
+    config: Path | None = None,
+    **options: Path | str | int | None,
 ) -> None:
     """Serve until SIGINT or SIGTERM. An option that is None leaves its setting unchanged.
 
-    Raises `SystemExit` with a message for an invalid setting, and `NextvecError` when
-    stable cannot be served.
+    Raises `ConfigurationError`, and `NextvecError` when stable cannot be served.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    try:
-        settings = Settings(**given)  # type: ignore[arg-type]  # validated by the model
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise SystemExit(f"nextvec serve: setting {place}: {first['msg']}") from error
-    except SettingsError as error:
-        raise SystemExit(
-            f"nextvec serve: {error}: write lists and nested settings as JSON, "
-            "see docs/reference/settings.md"
-        ) from error
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    loaded = load_settings(os.environ, config=config, options=given)
+    settings = loaded.settings
+    configure_logging(settings.log)
+    for warning in loaded.warnings:
+        logger.warning("%s", warning)
     # The engine's thread waits this long for the interpreter while the event loop is busy.
     # The default of 5 ms is longer than an engine step (ADR 23).
     sys.setswitchinterval(0.000_5)
@@ -122,6 +117,8 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         lifespan="off",
         log_config=None,
         access_log=False,
+        workers=1,  # uvicorn would read WEB_CONCURRENCY
+        forwarded_allow_ips="",  # uvicorn would read FORWARDED_ALLOW_IPS
         proxy_headers=False,  # no route uses the caller's address
         # Requests in flight end at their own deadline; an event stream has none.
         timeout_graceful_shutdown=int(settings.limits.timeout_seconds) + 1,

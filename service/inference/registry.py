@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 
@@ -24,12 +24,17 @@ WARM_UP_STEPS = 8
 
 @dataclass(frozen=True)
 class LoadedVersion:
-    """A version that is ready to serve. `precision` is that of its steps."""
+    """A version that is ready to serve.
+
+    `precision` is that of a single step, `step_precisions` those of larger batches too, where they
+    were chosen by size.
+    """
 
     manifest: Manifest
     provider: str
     precision: Precision
     scheduler: Scheduler
+    step_precisions: Mapping[int, Precision] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
@@ -104,7 +109,12 @@ class Registry:
             scheduler = self._make_scheduler(engine, version)
             scheduler.start(version)
             self._loaded[version] = LoadedVersion(
-                files.manifest, engine.provider, engine.precision, scheduler
+                files.manifest,
+                engine.provider,
+                engine.precision,
+                scheduler,
+                # Only an engine of two graphs has a choice.
+                getattr(engine, "step_precisions", {}),
             )
             self._show(self.loaded)
             logger.info("loaded %s on %s, steps in %s", version, engine.provider, engine.precision)

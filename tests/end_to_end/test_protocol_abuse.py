@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from tests.support.fakes import unit_vectors
+from tests.support.serving import serving
 
 VECTOR = unit_vectors(1, dim=768).tobytes()
 BINARY = b"Content-Type: application/octet-stream\r\n"
@@ -26,8 +27,6 @@ PATIENCE = 0.5
 @pytest.fixture(scope="module")
 def impatient(models, tmp_path_factory):
     """A server with a short body timeout."""
-    from serving import serving  # noqa: PLC0415  as the other fixtures' module has it
-
     folder = tmp_path_factory.mktemp("impatient")
     patience = {"NEXTVEC_LIMITS__BODY_TIMEOUT_SECONDS": str(PATIENCE)}
     with serving(models, folder, **patience) as running:

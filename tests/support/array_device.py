@@ -8,8 +8,10 @@ from tests.support.fakes import DIM, FakeEngine
 
 
 class ArrayDevice:
-    """`states` `[slots, 1, DIM]`; the next steps raise `faults`; `moves` lists the
-    transfers: `("read", slots)` or `("write", slots)`."""
+    """Has `states` `[slots, 1, DIM]`. Each later step raises the next of `faults`.
+
+    `moves` lists the transfers: `("read", slots)` or `("write", slots)`.
+    """
 
     def __init__(self, slots):
         self.slots = slots

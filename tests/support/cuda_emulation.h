@@ -1,7 +1,7 @@
-// Runs the kernel's own source without a GPU: a fiber a thread, on one processor.
+// Runs a kernel's source on one CPU core. Each thread of the kernel is a fiber.
 //
-// A fiber gives way at every barrier, at every exchange between lanes and at every poll of
-// memory, so that all blocks advance together, as blocks that are resident at once do.
+// A fiber yields at every barrier, at every exchange between lanes and at every poll of memory.
+// All blocks therefore make progress together, as resident blocks do on a GPU.
 #pragma once
 #include <cmath>
 #include <csetjmp>
@@ -33,7 +33,7 @@ struct Block {
   Barrier barrier;
   std::vector<Warp> warps;
   std::vector<float4> shared;
-  float room[8];
+  float per_warp[8];
 };
 struct Fiber {
   ucontext_t context;
@@ -49,8 +49,8 @@ struct Fiber {
 inline Fiber* running;
 inline Index grid_size;
 inline jmp_buf scheduler_place;
-// After a fiber's first turn it is resumed by a jump: a context switch is a system call.
-inline void give_way() {
+// Only the first resume uses setcontext, which makes a system call. Later ones use longjmp.
+inline void yield_fiber() {
   if (!_setjmp(running->place)) _longjmp(scheduler_place, 1);
 }
 inline void resume(Fiber& fiber) {
@@ -63,7 +63,7 @@ inline void resume(Fiber& fiber) {
 inline void meet(Barrier& barrier, int count) {
   const long before = barrier.passed;
   if (++barrier.arrived == count) { barrier.arrived = 0; barrier.passed++; return; }
-  while (barrier.passed == before) give_way();
+  while (barrier.passed == before) yield_fiber();
 }
 
 #define threadIdx (Index{running->thread, 0})
@@ -72,7 +72,7 @@ inline void meet(Barrier& barrier, int count) {
 inline void __syncthreads() { meet(running->block->barrier, 256); }
 inline float exchange(float value, int from) {
   Warp& warp = running->block->warps[running->thread / 32];
-  float* values = warp.values[running->exchanges++ & 1];  // two: a fast lane may be one ahead
+  float* values = warp.values[running->exchanges++ & 1];  // two buffers: a lane may be one exchange ahead
   values[running->thread % 32] = value;
   meet(warp.barrier, 32);
   return values[from];
@@ -83,14 +83,14 @@ inline float __shfl_xor_sync(unsigned, float value, int mask) {
   return exchange(value, (running->thread % 32) ^ mask);
 }
 inline void load(const float* address, unsigned& a, unsigned& b, unsigned& c, unsigned& d) {
-  give_way();
+  yield_fiber();
   unsigned words[4];
   std::memcpy(words, address, 16);
   a = words[0]; b = words[1]; c = words[2]; d = words[3];
 }
 inline void prefetch(float4* to, const float* from) { std::memcpy(to, from, 16); }
 inline void end_prefetch() {}
-inline int poll(const int* address) { give_way(); return *address; }
+inline int poll(const int* address) { yield_fiber(); return *address; }
 inline int atomicAdd(int* address, int more) { const int before = *address; *address += more; return before; }
 inline void __threadfence() {}
 inline float __ldcg(const float* address) { return *address; }

@@ -1,7 +1,7 @@
-"""The kernels' driver without a GPU: their own source, compiled for the CPU.
+"""A replacement for the CUDA driver that runs the kernels' source on the CPU.
 
-Memory is the host's. A stream keeps what it is given and does it when it must: what has been
-launched polls for what other streams bring, as on a device, so these go first.
+Device memory is host memory. A stream queues its work until `synchronise`. A launched kernel
+polls for values that other streams copy, so those copies must run before it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _CALL = {
 
 
 class EmulatedDevice:
-    """A device whose blocks are fibers; `multiprocessors` and `shared_bytes` are what it says."""
+    """A device that reports the given `multiprocessors` and `shared_bytes`."""
 
     architecture = "emulated"
     cooperative = True
@@ -44,11 +44,11 @@ class EmulatedDevice:
         self.shared_bytes = shared_bytes
 
     def bind(self) -> None:
-        """Nothing to bind."""
+        """Do nothing: there is no context."""
 
 
 class Buffer:
-    """Host memory, filled with what no test expects."""
+    """Host memory, filled with NaN."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -73,15 +73,14 @@ class PinnedArray:
 
 
 class Stream:
-    """Does what it is given at `synchronise`, or when another stream waits for it.
+    """Runs its queue at `synchronise`, or when another stream waits for it.
 
-    A copy from the host is done at once if it is not behind anything, as a copy engine would
-    beside a kernel that runs.
+    A copy from the host runs at once if the queue is empty, as a copy engine's would beside
+    a running kernel.
     """
 
     def __init__(self) -> None:
         self._queue: list[Callable[[], Any]] = []
-        self._before: list[Stream] = []
 
     def to_device(self, to: int, source: int, size: int) -> None:
         self._copy(to, source, size)
@@ -116,15 +115,17 @@ class Stream:
 
 
 class _Arguments(Arguments):
-    """Arguments as they are at the moment of a launch."""
+    """Arguments that can be copied at the moment of a launch."""
 
     def copy(self) -> Any:
-        self._kept = [type(value)(value.value) for value in self._values]
-        return (ctypes.c_void_p * len(self._kept))(*map(ctypes.addressof, self._kept)), self._kept
+        self._values_at_launch = [type(value)(value.value) for value in self._values]
+        return (ctypes.c_void_p * len(self._values_at_launch))(
+            *map(ctypes.addressof, self._values_at_launch)
+        ), self._values_at_launch
 
 
 class Kernel:
-    """A library built from the kernel's source, called with pointers to its arguments."""
+    """A shared library built from the kernel's source."""
 
     def __init__(
         self, code: bytes, name: str, kinds: Sequence[type[Any]], threads: int, shared_bytes: int
@@ -139,12 +140,12 @@ class Kernel:
 
 
 def build(name: str, definitions: Sequence[str], folder: Path) -> bytes:
-    """The path of a library that runs `<name>.cu` on this processor."""
+    """Compile `<name>.cu` for the CPU. Returns the path of the shared library."""
     source = (SOURCES / f"{name}.cu").read_text()
     source = source.replace(
         "extern __shared__ float4 shared[];",
         "float4* shared = running->block->shared.data();",
-    ).replace("__shared__ float room[WARPS];", "float* room = running->block->room;")
+    ).replace("__shared__ float per_warp[WARPS];", "float* per_warp = running->block->per_warp;")
     call = (
         '\nextern "C" void run(void** a, int blocks, int layers, size_t shared) {\n'
         "  auto F = [&](int i) { return *(float**)a[i]; };\n"
@@ -167,7 +168,7 @@ def build(name: str, definitions: Sequence[str], folder: Path) -> bytes:
 
 
 def install(monkeypatch: Any, folder: Path) -> None:
-    """Let `gru_kernels` use this driver."""
+    """Make `gru_kernels` use this driver."""
     for name in ("Buffer", "PinnedArray", "Stream", "Kernel"):
         monkeypatch.setattr(gru_kernels, name, globals()[name])
     monkeypatch.setattr(

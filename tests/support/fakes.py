@@ -11,7 +11,7 @@ from service.errors import EngineFault
 from service.manifest import Dimensions, Manifest, Parity, sha256
 
 DIM = 4
-TOKENS = {role: f"{role}-token" for role in ("viewer", "operator", "approver")}
+TOKENS = {role: f"{role}-token-of-the-tests" for role in ("viewer", "operator", "approver")}
 DIMENSIONS = Dimensions(dim=DIM, layers=1, hidden=DIM)
 
 

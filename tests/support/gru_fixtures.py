@@ -14,7 +14,7 @@ from service.inference.engines.onnx_engine import OnnxEngine
 
 @pytest.fixture(scope="session")
 def model() -> MemoryAugmentedGRU:
-    """All parameters are random, LayerNorms and biases too, so that any folding error shows."""
+    """Randomises all parameters, LayerNorms and biases included, to expose folding errors."""
     torch.manual_seed(7)
     model = MemoryAugmentedGRU().eval()
     with torch.no_grad():

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from service.api import request_headers
 from service.api.codecs import vectors
+from service.api.codecs.steps import SESSION_ID
 from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
 from service.api.schemas import ERRORS, VECTOR_ANSWER, SessionView, vectors_body
 from service.api.services import ReadyServices
@@ -18,7 +19,7 @@ from service.prediction.request import RequestOptions
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
 
-_ID = r"^[A-Za-z0-9._:-]{1,128}$"
+_ID = SESSION_ID
 _USABLE_ID = re.compile(_ID.replace("$", r"\Z"))
 
 SessionId = Annotated[str, Path(pattern=_ID)]

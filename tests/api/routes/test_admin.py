@@ -6,7 +6,7 @@ import pytest
 
 from service.errors import Invalid
 from service.settings import AdminSettings
-from tests.support.fakes import unit_vectors
+from tests.support.fakes import TOKENS, unit_vectors
 
 READS = [("GET", ""), ("GET", "/history")]
 OPERATOR = [("POST", ""), ("POST", "/pause"), ("POST", "/abort"), ("POST", "/retry")]
@@ -121,7 +121,7 @@ async def test_a_change_wants_the_generation_that_was_seen(service, path, header
 @pytest.mark.parametrize("path", ["/pause", "/promote", "/resume", "/retry", "/undo"])
 async def test_a_change_without_a_generation_is_refused(service, path):
     answer = await service.client.post(
-        f"/admin/v1/rollout{path}", headers={"Authorization": "Bearer approver-token"}
+        f"/admin/v1/rollout{path}", headers={"Authorization": f"Bearer {TOKENS['approver']}"}
     )
     assert (answer.status_code, answer.json()["code"]) == (428, "precondition_required")
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from tests.support.fakes import put_version
+from tests.support.fakes import TOKENS, put_version
 
 MODEL = "/v2/models/next-vector"
 REPOSITORY = "/v2/repository"
 
 
 async def post(service, path, content=None, role="operator", **query):
-    headers = {"Authorization": f"Bearer {role}-token"} if role else {}
+    headers = {"Authorization": f"Bearer {TOKENS.get(role, role)}"} if role else {}
     return await service.client.post(
         f"{REPOSITORY}{path}",
         content=b"" if content is None else orjson.dumps(content),

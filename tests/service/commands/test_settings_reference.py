@@ -8,8 +8,10 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from service.commands.settings_reference import render
+from service.commands.settings_reference import render, to_toml
 from service.settings import Settings, WebhookSettings
+from service.settings.catalog import catalog
+from service.settings.loader import load_settings, value_of
 from tests.support.sources import ROOT
 
 
@@ -41,3 +43,20 @@ def test_every_quantity_has_its_unit(name, field):
     unit = name.rsplit("_", 1)[-1]
     if unit in {"seconds", "bytes"}:
         assert unit in field.description.lower(), name
+
+
+@pytest.mark.parametrize("info", catalog(), ids=lambda info: info.key)
+def test_every_setting_has_an_example_that_is_valid(info, tmp_path, monkeypatch):
+    """In the file as on the page; the example is not the same as no value at all."""
+    monkeypatch.chdir(tmp_path)
+    assert info.field.examples
+    for example in info.field.examples:
+        *above, name = info.path
+        text = to_toml(example)
+        if info.is_secret and isinstance(example, str) and example.startswith("/"):
+            (tmp_path / "secret").write_text("a-secret-of-the-tests")
+            name, text = f"{name}_file", to_toml(str(tmp_path / "secret"))
+        table = f"[{'.'.join(above)}]\n" if above else ""
+        file = tmp_path / "nextvec.toml"
+        file.write_text(f"{table}{name} = {text}\n")
+        assert value_of(load_settings({}, config=file).settings, info) is not None

@@ -1,1 +1,1 @@
-"""Kernels of our own for the GRU on NVIDIA GPUs, and the engine that runs them."""
+"""CUDA kernels for the Memory-Augmented GRU, and the engine that runs them."""

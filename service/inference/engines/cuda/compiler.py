@@ -1,4 +1,4 @@
-"""From a kernel's source to machine code, by NVRTC, with a cache on the disk."""
+"""Compiles kernels with NVRTC and caches the machine code on disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def cache_directory() -> Path:
-    """Where compiled kernels are kept: `nextvec/kernels` in the user's cache directory."""
+    """The folder of compiled kernels: `nextvec/kernels` in the user's cache directory."""
     root = os.environ.get("XDG_CACHE_HOME")
     return (Path(root) if root else Path.home() / ".cache") / "nextvec" / "kernels"
 
@@ -26,11 +26,12 @@ def cache_directory() -> Path:
 def compile_kernel(
     name: str, architecture: str, definitions: Sequence[str], cache: Path | None = None
 ) -> bytes:
-    """The machine code of `<name>.cu` beside this module, for `architecture` (e.g. `sm_90`).
+    """Compile `<name>.cu` in this package for `architecture` (e.g. `sm_90`).
 
-    `definitions` are `NAME=value`. Code compiled before is read from `cache` (by default
-    `cache_directory`), under a digest of everything that decides it; a cache that cannot be
-    read or written only costs the compilation. Raises `CudaError` with the compiler's log.
+    `definitions` are `NAME=value`. The machine code is read from `cache` (default:
+    `cache_directory()`) if it is there. Its file name contains a digest of the source, the
+    options and the compiler's release. If the cache cannot be read or written, the kernel
+    is compiled every time. Raises `CudaError` with the compiler's log.
     """
     source = (resources.files(__package__) / f"{name}.cu").read_bytes()
     options = [
@@ -45,12 +46,12 @@ def compile_kernel(
         return path.read_bytes()
     except OSError:
         code = _compile(source, name, options)
-    _keep(path, code)
+    _write_to_cache(path, code)
     return code
 
 
 def compile_log(name: str, architecture: str, definitions: Sequence[str]) -> str:
-    """What the assembler says of the compiled kernel: registers, shared memory, spills."""
+    """Compile the kernel and return the assembler's report: registers, shared memory, spills."""
     source = (resources.files(__package__) / f"{name}.cu").read_bytes()
     options = [
         f"--gpu-architecture={architecture}",
@@ -80,12 +81,12 @@ def _log(program: object) -> str:
     return log.decode(errors="replace").strip("\0 \n")
 
 
-def _keep(path: Path, code: bytes) -> None:
-    """Write aside and rename: another process may read it at any moment."""
+def _write_to_cache(path: Path, code: bytes) -> None:
+    """Write a temporary file and rename it, so that no other process reads half a kernel."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=path.parent, delete=False) as file:
             file.write(code)
         Path(file.name).replace(path)
     except OSError as error:
-        logger.debug("the compiled kernel is not cached: %s", error)
+        logger.debug("cannot cache the compiled kernel: %s", error)

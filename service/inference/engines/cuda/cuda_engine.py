@@ -1,4 +1,4 @@
-"""The engine on our own kernels: whole contexts and steps of a Memory-Augmented GRU on a GPU."""
+"""The engine that runs contexts and steps of a Memory-Augmented GRU on the CUDA kernels."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ logger = logging.getLogger(__name__)
 
 Float32 = NDArray[np.float32]
 
-BOUND = 1e-5
-"""The largest difference from the exported graph with which the kernels serve."""
+TOLERANCE = 1e-5
+"""The kernels serve a graph only if no output differs from it by more than this."""
 
 _CONTEXT_WIDTH = 2
-"""Contexts side by side: four take twice as long as two."""
+"""The most contexts that run side by side: four would take twice as long as two."""
 
 _CASES = ((1, 1), (1, 2), (1, 7), (2, 2), (33, 1), (130, 3), (500, 2))
-"""Vectors and rows of the comparison at load; the rows differ in length."""
+"""Context lengths and batch sizes that are compared at load. Rows of a batch differ in length."""
 
 
 class CudaEngine:
-    """One version on the kernels, in fp32; up to `most_rows` steps run in one launch.
+    """Runs one version in fp32. One launch runs up to `most_rows` steps.
 
-    Raises `CudaError`.
+    Raises `CudaError` if the kernels cannot be compiled or loaded.
     """
 
     provider = "NextvecCUDA"
@@ -59,18 +59,18 @@ class CudaEngine:
     def run(
         self, vectors: Float32, lengths: NDArray[np.int32], state: Float32
     ) -> tuple[Float32, Float32]:
-        """See `Engine.run`."""
+        """See `Engine.run`. Raises `EngineFault` if the device fails."""
         try:
             self._device.bind()
             if len(vectors) == 1:
-                moved, states = self._run_steps(vectors[0], state)
+                predicted, states = self._run_steps(vectors[0], state)
             else:
-                moved, states = self._run_contexts(vectors, lengths.tolist(), state)
+                predicted, states = self._run_contexts(vectors, lengths.tolist(), state)
         except CudaError as error:
             raise EngineFault(f"the engine failed: {error}") from error
-        # As the graph does, and torch.nn.functional.normalize.
-        norms = np.sqrt(np.einsum("nd,nd->n", moved, moved))[:, None]
-        return moved / np.maximum(norms, np.float32(1e-12)), states
+        # The graph and torch.nn.functional.normalize bound the norm in the same way.
+        norms = np.sqrt(np.einsum("nd,nd->n", predicted, predicted))[:, None]
+        return predicted / np.maximum(norms, np.float32(1e-12)), states
 
     def _run_steps(self, vectors: Float32, state: Float32) -> tuple[Float32, Float32]:
         rows = len(vectors)
@@ -81,56 +81,59 @@ class CudaEngine:
             launcher.run(vectors[at : at + launcher.most], state[:, at : at + launcher.most])
             for at in range(0, rows, launcher.most)
         ]
-        moved, states = zip(*parts, strict=True)
-        return np.concatenate(moved), np.concatenate(states, axis=1)
+        predicted, states = zip(*parts, strict=True)
+        return np.concatenate(predicted), np.concatenate(states, axis=1)
 
     def _run_contexts(
         self, vectors: Float32, lengths: list[int], state: Float32
     ) -> tuple[Float32, Float32]:
         if len(lengths) in self._contexts:
             return self._contexts[len(lengths)].run(vectors, lengths, state)
-        moved = np.empty(vectors.shape[1:], np.float32)
+        predicted = np.empty(vectors.shape[1:], np.float32)
         states = np.empty_like(state)
         for rows in group_rows(lengths, list(self._contexts)):
             longest = lengths[rows[0]]
-            moved[rows], states[:, rows] = self._contexts[len(rows)].run(
+            predicted[rows], states[:, rows] = self._contexts[len(rows)].run(
                 vectors[:longest, rows], [lengths[row] for row in rows], state[:, rows]
             )
-        return moved, states
+        return predicted, states
 
 
 def open_cuda_engine(
     device: CudaDevice, path: Path, sizes: Dimensions, most_rows: int = 32
 ) -> CudaEngine | None:
-    """The graph at `path` on the kernels; None where they cannot serve it, which the log explains.
+    """Open the graph at `path` on the kernels.
 
-    They must answer within `BOUND` of ONNX Runtime on the CPU, at several lengths and rows.
-    Raises `VersionError` where the graph itself cannot be loaded.
+    Returns None, and logs the reason, if the kernels do not support the graph or if their
+    results differ from ONNX Runtime's on the CPU by more than `TOLERANCE`. Raises
+    `VersionError` if the graph cannot be loaded.
     """
     try:
         kernels = GruKernels(device, sizes, *read_weights(path, sizes))
         engine = CudaEngine(kernels, most_rows)
         difference = largest_difference(engine, OnnxEngine(path, sizes))
     except (UnsupportedGraphError, CudaError, EngineFault) as error:
-        logger.warning("%s is served by ONNX Runtime, not by the GRU kernels: %s", path, error)
+        logger.warning("%s runs on ONNX Runtime, not on the GRU kernels: %s", path, error)
         return None
-    if not difference <= BOUND:
+    if not difference <= TOLERANCE:
         logger.error(
-            "%s is served by ONNX Runtime: the GRU kernels differ from it by %.1e, more than %.0e",
+            "%s runs on ONNX Runtime: the GRU kernels differ from it by %.1e, more than %.0e",
             path,
             difference,
-            BOUND,
+            TOLERANCE,
         )
         return None
-    logger.info("%s is served by the GRU kernels, %.1e from the graph", path, difference)
+    logger.info(
+        "%s runs on the GRU kernels; largest difference from the graph: %.1e", path, difference
+    )
     return engine
 
 
 def largest_difference(engine: Engine, graph: Engine) -> float:
-    """Between the two engines' vectors and states over `_CASES`; NaN if any answer has one."""
+    """The largest difference between the two engines' outputs over `_CASES`; NaN if any is NaN."""
     rng = np.random.default_rng(0)
     sizes = graph.dimensions
-    worst = 0.0
+    largest = 0.0
     for time, rows in _CASES:
         vectors = rng.standard_normal((time, rows, sizes.dim)).astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
@@ -139,5 +142,5 @@ def largest_difference(engine: Engine, graph: Engine) -> float:
         for ours, theirs in zip(
             engine.run(vectors, lengths, state), graph.run(vectors, lengths, state), strict=True
         ):
-            worst = float(np.maximum(worst, np.abs(ours - theirs).max()))
-    return worst
+            largest = float(np.maximum(largest, np.abs(ours - theirs).max()))
+    return largest

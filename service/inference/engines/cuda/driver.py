@@ -1,7 +1,7 @@
-"""What the kernels need of the CUDA driver: one device, its memory, its streams.
+"""A thin wrapper of the CUDA driver: one device, its memory, its streams, its kernels.
 
-Beside `compiler` the only module that imports `cuda.bindings`, NVIDIA's own Python
-binding, which is an extra of this package: import it only where CUDA is asked for.
+Only this module and `compiler` import `cuda.bindings`, NVIDIA's Python binding. It comes
+with the extra `cuda`, so import these modules only when CUDA is requested.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from numpy.typing import NDArray
 
 
 class CudaError(Exception):
-    """The driver refused a call, or there is none."""
+    """A call of the driver failed, or no driver is installed."""
 
 
-def check(answer: tuple[Any, ...]) -> Any:
-    """What a call returned beside its status. Raises `CudaError`."""
-    status, *values = answer
+def check(result: tuple[Any, ...]) -> Any:
+    """The values that a call returned with its status. Raises `CudaError` if the call failed."""
+    status, *values = result
     if status.value:
-        raise CudaError(f"CUDA answered {status.name}")
+        raise CudaError(f"a CUDA call failed: {status.name}")
     return values[0] if len(values) == 1 else tuple(values)
 
 
 class CudaDevice:
-    """The first GPU, by its primary context, which ONNX Runtime uses as well.
+    """The first GPU. It uses the primary context, which ONNX Runtime uses as well.
 
-    Raises `CudaError` where there is no driver or no GPU.
+    Raises `CudaError` if there is no driver or no GPU.
     """
 
     def __init__(self) -> None:
         try:
             check(driver.cuInit(0))
-        # The binding loads the driver's library by its first call, and raises what it likes.
+        # The first call loads the driver's library and may raise any exception.
         except Exception as error:
-            raise CudaError(f"no CUDA driver answers: {error}") from error
+            raise CudaError(f"the CUDA driver cannot be loaded: {error}") from error
         self._device = check(driver.cuDeviceGet(0))
         self._context = check(driver.cuDevicePrimaryCtxRetain(self._device))
         self.bind()
@@ -53,7 +53,7 @@ class CudaDevice:
         self.architecture = f"sm_{major}{minor}"
 
     def bind(self) -> None:
-        """Make the device's context the calling thread's."""
+        """Make the device's context current in the calling thread."""
         check(driver.cuCtxSetCurrent(self._context))
 
     def _get(self, attribute: Any) -> int:
@@ -61,7 +61,7 @@ class CudaDevice:
 
 
 class Buffer:
-    """Memory on the device: `address`, and `size` in bytes. Freed with the object."""
+    """`size` bytes of device memory at `address`. Freed with the object."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -70,7 +70,7 @@ class Buffer:
 
     @classmethod
     def of(cls, array: NDArray[Any]) -> Buffer:
-        """A buffer with a copy of `array`."""
+        """A buffer that holds a copy of `array`."""
         array = np.ascontiguousarray(array)
         buffer = cls(array.nbytes)
         check(driver.cuMemcpyHtoD(buffer.address, array.ctypes.data, array.nbytes))
@@ -82,7 +82,7 @@ class Buffer:
 
 
 class PinnedArray:
-    """An array in host memory, of zeros at first, that the device copies from and to by itself."""
+    """A float32 array of zeros in page-locked host memory, for asynchronous copies."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         count = int(np.prod(shape))
@@ -98,35 +98,38 @@ class PinnedArray:
 
 
 class Stream:
-    """Work in order; two streams run side by side."""
+    """Runs its work in order. Different streams run concurrently."""
 
     def __init__(self) -> None:
-        self._stream = check(driver.cuStreamCreate(1))  # 1: does not wait for the default one
-        self._event = check(driver.cuEventCreate(2))  # 2: no times
+        self._stream = check(driver.cuStreamCreate(1))  # CU_STREAM_NON_BLOCKING
+        self._event = check(driver.cuEventCreate(2))  # CU_EVENT_DISABLE_TIMING
 
     def to_device(self, to: int, source: int, size: int) -> None:
-        """Copy `size` bytes from the host's address `source`."""
+        """Copy `size` bytes from the host address `source` to the device address `to`."""
         check(driver.cuMemcpyHtoDAsync(to, source, size, self._stream))
 
     def to_host(self, to: int, source: int, size: int) -> None:
-        """Copy `size` bytes to the host's address `to`."""
+        """Copy `size` bytes from the device address `source` to the host address `to`."""
         check(driver.cuMemcpyDtoHAsync(to, source, size, self._stream))
 
     def copy(self, to: int, source: int, size: int) -> None:
-        """Copy `size` bytes on the device."""
+        """Copy `size` bytes from one device address to another."""
         check(driver.cuMemcpyDtoDAsync(to, source, size, self._stream))
 
     def fill(self, to: int, word: int, count: int) -> None:
-        """Write `count` 32-bit words."""
+        """Write the 32-bit `word` `count` times."""
         check(driver.cuMemsetD32Async(to, word, count, self._stream))
 
     def wait_for(self, other: Stream) -> None:
-        """Go on after what `other` has been given so far."""
+        """Let later work wait for everything that `other` has queued so far."""
         check(driver.cuEventRecord(other._event, other._stream))
         check(driver.cuStreamWaitEvent(self._stream, other._event, 0))
 
     def launch(self, kernel: Kernel, grid: tuple[int, int]) -> None:
-        """Run `kernel` with the arguments it has now, all blocks at once, or be refused."""
+        """Launch `kernel` with its current arguments, all blocks resident at once.
+
+        Raises `CudaError` if the blocks do not fit on the device together.
+        """
         check(
             driver.cuLaunchCooperativeKernel(
                 kernel.function,
@@ -143,12 +146,12 @@ class Stream:
         )
 
     def synchronise(self) -> None:
-        """Wait until all is done. Raises `CudaError` for what has failed since the last wait."""
+        """Wait for all queued work. Raises `CudaError` if any of it failed."""
         check(driver.cuStreamSynchronize(self._stream))
 
 
 class Arguments:
-    """A kernel's arguments, kept where the driver reads them: set by position."""
+    """A kernel's arguments in the memory from which the driver reads them."""
 
     def __init__(self, kinds: Sequence[type[Any]]) -> None:
         self._values = [kind() for kind in kinds]
@@ -157,17 +160,17 @@ class Arguments:
         self.address = ctypes.addressof(self._addresses)
 
     def set_many(self, position: int, addresses: Sequence[int]) -> None:
-        """Give arguments from `position` on their addresses."""
+        """Set consecutive arguments, from `position` on, to `addresses`."""
         for offset, address in enumerate(addresses):
             self._values[position + offset].value = address
 
     def set(self, position: int, value: float) -> None:
-        """Give the argument at `position` its value for the next launches."""
+        """Set the argument at `position` for later launches."""
         self._values[position].value = value
 
 
 class Kernel:
-    """A function of compiled code, for cooperative launches of `threads` a block."""
+    """A compiled kernel for cooperative launches with `threads` threads per block."""
 
     def __init__(
         self, code: bytes, name: str, kinds: Sequence[type[Any]], threads: int, shared_bytes: int

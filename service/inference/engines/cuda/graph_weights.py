@@ -1,9 +1,8 @@
 """The weights of an exported Memory-Augmented GRU, read from its graph.
 
-The graph has every constant folded (`model_export.weight_folding`), which is what the
-kernels multiply by. It is known by the names of its weights; the engine compares the
-kernels' answers with the graph's before it serves by them, so a graph that only looks like
-one is found out.
+The exporter folds constants into the weights (`model_export.weight_folding`); the kernels
+multiply by the folded weights. This module finds them by name. It does not check the
+graph's operators: the engine compares the results of kernels and graph at load.
 """
 
 from __future__ import annotations
@@ -19,19 +18,21 @@ from service.manifest import Dimensions
 Float32 = NDArray[np.float32]
 
 _ALIGNMENT = 128
-"""Sizes that a warp reads in whole float4s."""
+"""A warp reads a row in whole float4s: 32 lanes of 4 floats."""
 
 
 class UnsupportedGraphError(Exception):
-    """The kernels have no form for this graph; it is served by ONNX Runtime."""
+    """The kernels cannot run this graph. ONNX Runtime can."""
 
 
 @dataclass(frozen=True)
 class GruWeights:
-    """Gates in PyTorch's order: reset, update, new.
+    """The weights of the recurrent layers, with gates in PyTorch's order: reset, update, new.
 
-    `w0` `[3 hidden, dim]`, `w` `[layers, 3 hidden, hidden]` (layer 0: zeros), `u` the same,
-    `bi` and `bh` `[layers, 3 hidden]`. `epsilon` is the input LayerNorm's.
+    `w0` `[3 hidden, dim]` multiplies the input of layer 0, `w` `[layers, 3 hidden, hidden]`
+    that of the other layers (zeros for layer 0), `u` `[layers, 3 hidden, hidden]` the state.
+    `bi` and `bh` `[layers, 3 hidden]` are the biases of input and state. `epsilon` belongs to
+    the LayerNorm of the input.
     """
 
     w0: Float32
@@ -44,10 +45,11 @@ class GruWeights:
 
 @dataclass(frozen=True)
 class HeadWeights:
-    """Weights `[outputs, inputs]`.
+    """The weights of the head, each `[outputs, inputs]`.
 
-    `first` and `first_bias` are those of the memory's query, of its products with the slots
-    and of the fusion layer's own part, one under the other; `content` `[hidden, slots]`.
+    `first` and `first_bias` stack three layers that read the state: the memory's query, the
+    query's products with the slots, and the state's part of the fusion layer. `content`
+    `[hidden, slots]` holds the slots' contribution to the fusion layer.
     """
 
     first: Float32
@@ -61,26 +63,26 @@ class HeadWeights:
 
     @property
     def slots(self) -> int:
-        """Slots of the memory."""
+        """The number of memory slots."""
         return int(self.content.shape[1])
 
     @property
-    def wide(self) -> int:
-        """Units between the two output layers."""
+    def expanded(self) -> int:
+        """The number of units between the two output layers."""
         return int(self.expand.shape[0])
 
 
 def read_weights(path: Path, sizes: Dimensions) -> tuple[GruWeights, HeadWeights]:
-    """The weights in the graph at `path`. Raises `UnsupportedGraphError`."""
+    """Read the weights of the graph at `path`. Raises `UnsupportedGraphError`."""
     try:
-        import onnx  # noqa: PLC0415  a part of the extra `cuda`
+        import onnx  # noqa: PLC0415  installed with the extra `cuda`
         from onnx import numpy_helper  # noqa: PLC0415  as above
     except ImportError as error:
         raise UnsupportedGraphError(
             f"{error}: install the package with its extra 'cuda'"
         ) from error
     graph = onnx.load(str(path)).graph
-    found = {tensor.name: tensor for tensor in graph.initializer}
+    initializers = {tensor.name: tensor for tensor in graph.initializer}
     epsilons = {
         node.output[0]: attribute.f
         for node in graph.node
@@ -89,9 +91,9 @@ def read_weights(path: Path, sizes: Dimensions) -> tuple[GruWeights, HeadWeights
     }
 
     def get(name: str, *shape: int) -> Float32:
-        if name not in found:
+        if name not in initializers:
             raise UnsupportedGraphError(f"{path.name} has no weight {name}")
-        array = np.asarray(numpy_helper.to_array(found[name]))
+        array = np.asarray(numpy_helper.to_array(initializers[name]))
         if array.dtype != np.float32 or (shape and array.shape != shape):
             raise UnsupportedGraphError(
                 f"{path.name}: {name} is {array.dtype} {array.shape}, not float32 {shape}"
@@ -129,12 +131,12 @@ def read_weights(path: Path, sizes: Dimensions) -> tuple[GruWeights, HeadWeights
         get("step_bias"),
         _epsilon(epsilons, "fused_normed"),
     )
-    widths = {"dim": dim, "hidden": hidden, "slots": head.slots, "wide": head.wide}
+    widths = {"dim": dim, "hidden": hidden, "slots": head.slots, "expanded": head.expanded}
     for name, width in widths.items():
         if width % _ALIGNMENT:
             raise UnsupportedGraphError(f"{name} is {width}, not a multiple of {_ALIGNMENT}")
     if dim < hidden:
-        raise UnsupportedGraphError(f"vectors of {dim} are narrower than a state of {hidden}")
+        raise UnsupportedGraphError(f"dim {dim} is smaller than hidden {hidden}")
     return gru, head
 
 
@@ -145,6 +147,6 @@ def _epsilon(epsilons: dict[str, float], output: str) -> float:
 
 
 def _gates(stacked: Float32) -> Float32:
-    """From ONNX's order of gates (update, reset, new) to PyTorch's (reset, update, new)."""
+    """Reorder gates from ONNX's order (update, reset, new) to PyTorch's (reset, update, new)."""
     update, reset, new = np.split(stacked, 3)
     return np.concatenate([reset, update, new])

@@ -1,4 +1,4 @@
-"""The kernels with a version's weights on the device: vectors in, predictions and states out."""
+"""Runs the kernels with one version's weights: vectors in, predictions and states out."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from service.manifest import Dimensions
 Float32 = NDArray[np.float32]
 
 UNSET = 0xFFFFFFFF
-"""The NaN that marks what has not been written yet."""
+"""A NaN bit pattern that marks a value as not yet written."""
 
 _THREADS = 256
 _WAVE = [*[c_void_p] * 8, c_int, c_int, c_float, c_void_p]
@@ -40,10 +40,10 @@ _HEAD = [*[c_void_p] * 13, c_int, c_float, c_void_p]
 
 
 class GruKernels:
-    """A version's weights on a device, and how its kernels are launched there.
+    """Holds a version's weights on a device; compiles and launches its kernels.
 
-    Raises `UnsupportedGraphError` where the device is too small for the kernels, and
-    `CudaError`.
+    Raises `UnsupportedGraphError` if the device is too small for the kernels, and
+    `CudaError` if the driver fails.
     """
 
     def __init__(
@@ -51,17 +51,17 @@ class GruKernels:
     ) -> None:
         self.device = device
         self.sizes = sizes
-        self.slots, self.wide = head.slots, head.wide
+        self.slots, self.expanded = head.slots, head.expanded
         self._together = layers_together(sizes.layers, sizes.hidden, device.multiprocessors)
         if not (self._together and device.cooperative):
             raise UnsupportedGraphError(
-                f"the kernel needs {sizes.hidden // UNITS_PER_BLOCK} multiprocessors and "
+                f"the kernels need {sizes.hidden // UNITS_PER_BLOCK} multiprocessors and "
                 f"cooperative launches; the device has {device.multiprocessors}"
             )
         self.widths = tuple(n for n in (4, 2, 1) if _shared_bytes(sizes, n) <= device.shared_bytes)
         if not self.widths:
             raise UnsupportedGraphError(
-                f"the kernel needs {_shared_bytes(sizes, 1)} bytes of shared memory; the device "
+                f"the kernels need {_shared_bytes(sizes, 1)} bytes of shared memory; the device "
                 f"has {device.shared_bytes}"
             )
         self._gru = [Buffer.of(a) for a in (gru.w0, gru.w, gru.u, gru.bi, gru.bh)]
@@ -80,7 +80,11 @@ class GruKernels:
         self._epsilons = gru.epsilon, head.epsilon
 
     def compile_wave(self, width: int, *, carried: bool) -> Kernel:
-        """The stack of layers for `width` rows side by side, its weights already set."""
+        """Compile the recurrent layers for `width` rows side by side, and set their weights.
+
+        `carried`: each row carries its state from vector to vector (a context). Otherwise
+        every group of rows starts from a state of its own (steps).
+        """
         sizes = self.sizes
         definitions = [
             f"DIM={sizes.dim}",
@@ -95,15 +99,15 @@ class GruKernels:
         return kernel
 
     def compile_head(self, width: int) -> Kernel:
-        """The head for `width` rows at a time, its weights already set."""
+        """Compile the head for `width` rows at a time, and set its weights."""
         definitions = [
             f"DIM={self.sizes.dim}",
             f"HIDDEN={self.sizes.hidden}",
             f"NB={width}",
             f"SLOTS={self.slots}",
-            f"WIDE={self.wide}",
+            f"EXPANDED={self.expanded}",
         ]
-        shared = 4 * width * max(self.slots, self.wide, self.sizes.hidden)
+        shared = 4 * width * max(self.slots, self.expanded, self.sizes.hidden)
         code = compile_kernel("gru_head", self.device.architecture, definitions)
         kernel = Kernel(code, "gru_head", _HEAD, _THREADS, shared)
         kernel.arguments.set_many(0, [buffer.address for buffer in self._head])
@@ -111,7 +115,7 @@ class GruKernels:
         return kernel
 
     def launch_wave(self, stream: Stream, wave: Kernel, time: int) -> None:
-        """All layers over `time` vectors, or over as many groups of single steps."""
+        """Run all layers over `time` vectors of a context, or over `time` groups of steps."""
         wave.arguments.set(8, time)
         blocks = self.sizes.hidden // UNITS_PER_BLOCK
         for first in range(0, self.sizes.layers, self._together):
@@ -119,21 +123,21 @@ class GruKernels:
             stream.launch(wave, (blocks, self._together))
 
     def launch_head(self, stream: Stream, head: Kernel, rows: int, hidden: int, last: int) -> None:
-        """The head over `rows` rows: their states at `hidden`, their last vectors at `last`."""
+        """Run the head over `rows` rows: states at `hidden`, last vectors at `last`."""
         head.arguments.set_many(7, [hidden, last])
         head.arguments.set(13, rows)
         stream.launch(head, (self.device.multiprocessors, 1))
 
 
-class _Answers:
-    """Where the head works and answers, for up to `rows` rows."""
+class _HeadOutput:
+    """The head's scratch memory and output, for up to `rows` rows."""
 
     def __init__(self, kernels: GruKernels, rows: int, wave: Kernel, head: Kernel) -> None:
         sizes = kernels.sizes
         self._rows, self._dim = rows, sizes.dim
-        widths = (sizes.dim + kernels.slots + sizes.hidden, sizes.hidden, kernels.wide)
+        widths = (sizes.dim + kernels.slots + sizes.hidden, sizes.hidden, kernels.expanded)
         self._scratch = [Buffer(4 * rows * width) for width in widths]
-        # Behind the predicted rows: whether a wait has failed, how many blocks have arrived.
+        # Two integers follow the predicted rows: `failed` and `arrived`, the count of blocks.
         self._device = Buffer(4 * (rows * sizes.dim + 2))
         self._host = PinnedArray((rows * sizes.dim + 2,))
         self._failed = self._device.address + 4 * rows * sizes.dim
@@ -143,23 +147,23 @@ class _Answers:
         wave.arguments.set(11, self._failed)
 
     def clear(self, stream: Stream) -> None:
-        """Before a launch: nothing has failed, no block has arrived."""
+        """Set `failed` and `arrived` to 0. Call it before each launch."""
         stream.fill(self._failed, 0, 2)
 
     def fetch(self, stream: Stream) -> Float32:
-        """Wait for the stream; last vector + step `[rows, dim]`, to be copied before the next run.
+        """Wait for the stream and return last vector + step, `[rows, dim]`.
 
-        Raises `CudaError`.
+        The next run overwrites the returned array. Raises `CudaError`.
         """
         stream.to_host(self._host.address, self._device.address, self._device.size)
         stream.synchronise()
         if self._host.array.view(np.int32)[-2]:
-            raise CudaError("the kernel waited in vain for another of its blocks")
+            raise CudaError("a block of the kernel timed out waiting for another block")
         return self._host.array[:-2].reshape(self._rows, self._dim)
 
 
 class StepLauncher:
-    """Single steps of up to `most` rows, each from its own state. One thread at a time."""
+    """Runs one step of up to `most` rows, each from its own state. Not thread-safe."""
 
     def __init__(self, kernels: GruKernels, width: int, most: int) -> None:
         sizes = kernels.sizes
@@ -168,15 +172,15 @@ class StepLauncher:
         self._kernels = kernels
         self._wave = kernels.compile_wave(width, carried=False)
         self._head = kernels.compile_head(width)
-        self._answers = _Answers(kernels, self.most, self._wave, self._head)
+        self._output = _HeadOutput(kernels, self.most, self._wave, self._head)
         self._stream = Stream()
         vectors, states = self.most * sizes.dim, sizes.layers * self.most * sizes.hidden
-        # States first: what a run brings in lies together, whatever its rows.
+        # States first, then vectors: one copy sends both, for any number of rows.
         self._in = PinnedArray((states + vectors,))
-        self._given = Buffer(self._in.array.nbytes)
+        self._input = Buffer(self._in.array.nbytes)
         self._out = PinnedArray((states,))
         self._seq = Buffer(4 * states)
-        self._wave.arguments.set_many(5, [self._given.address, 0, self._seq.address])
+        self._wave.arguments.set_many(5, [self._input.address, 0, self._seq.address])
 
     def run(self, vectors: Float32, state: Float32) -> tuple[Float32, Float32]:
         """`vectors` `[rows, dim]`, `state` `[layers, rows, hidden]`.
@@ -189,26 +193,26 @@ class StepLauncher:
         groups = -(-rows // self._width)
         padded = groups * self._width
         states = sizes.layers * padded * sizes.hidden
-        given = self._in.array
-        given[:states].reshape(sizes.layers, padded, sizes.hidden)[:, :rows] = state
-        given[states : states + vectors.size].reshape(vectors.shape)[:] = vectors
-        # What is past the rows is left from other runs, and runs into no row.
-        stream.to_device(self._given.address, self._in.address, 4 * (states + padded * sizes.dim))
-        x = self._given.address + 4 * states
+        values = self._in.array
+        values[:states].reshape(sizes.layers, padded, sizes.hidden)[:, :rows] = state
+        values[states : states + vectors.size].reshape(vectors.shape)[:] = vectors
+        # Padding rows hold values of earlier runs. No row reads another row.
+        stream.to_device(self._input.address, self._in.address, 4 * (states + padded * sizes.dim))
+        x = self._input.address + 4 * states
         self._wave.arguments.set(6, x)
         stream.fill(self._seq.address, UNSET, states)
-        self._answers.clear(stream)
+        self._output.clear(stream)
         kernels.launch_wave(stream, self._wave, groups)
         last_layer = self._seq.address + 4 * (sizes.layers - 1) * padded * sizes.hidden
         kernels.launch_head(stream, self._head, padded, last_layer, x)
         stream.to_host(self._out.address, self._seq.address, 4 * states)
-        moved = self._answers.fetch(stream)
+        predicted = self._output.fetch(stream)
         after = self._out.array[:states].reshape(sizes.layers, padded, sizes.hidden)
-        return moved[:rows].copy(), after[:, :rows].copy()
+        return predicted[:rows].copy(), after[:, :rows].copy()
 
 
 class ContextLauncher:
-    """Whole contexts, `width` side by side. One thread at a time."""
+    """Runs `width` whole contexts side by side. Not thread-safe."""
 
     def __init__(self, kernels: GruKernels, width: int) -> None:
         sizes = kernels.sizes
@@ -216,7 +220,7 @@ class ContextLauncher:
         self._kernels = kernels
         self._wave = kernels.compile_wave(width, carried=True)
         self._head = kernels.compile_head(width)
-        self._answers = _Answers(kernels, width, self._wave, self._head)
+        self._output = _HeadOutput(kernels, width, self._wave, self._head)
         self._compute, self._copies = Stream(), Stream()
         shape = (sizes.layers, width, sizes.hidden)
         self._before, self._after = PinnedArray(shape), PinnedArray(shape)
@@ -242,10 +246,10 @@ class ContextLauncher:
         compute.to_device(self._h0.address, self._before.address, self._h0.size)
         compute.fill(self._x.address, UNSET, time * width * sizes.dim)
         compute.fill(self._seq.address, UNSET, sizes.layers * time * width * sizes.hidden)
-        self._answers.clear(compute)
+        self._output.clear(compute)
         self._copies.wait_for(compute)
         self._kernels.launch_wave(compute, self._wave, time)
-        # The kernel runs already: it reads the vectors as they come.
+        # The kernel is already running and reads each vector as it arrives.
         row = width * sizes.dim
         for part in slices(time):
             np.copyto(self._vectors.array[part], vectors[part])
@@ -255,10 +259,10 @@ class ContextLauncher:
         self._kernels.launch_head(
             compute, self._head, width, self._hidden.address, self._last.address
         )
-        return self._answers.fetch(compute).copy(), self._after.array.copy()
+        return self._output.fetch(compute).copy(), self._after.array.copy()
 
     def _grow(self, time: int) -> None:
-        """Buffers for contexts of `time` vectors, with room to spare."""
+        """Allocate buffers for `time` vectors, rounded up to a power of two."""
         sizes, width = self._kernels.sizes, self._width
         self._time = 1 << (time - 1).bit_length()
         self._vectors = PinnedArray((self._time, width, sizes.dim))
@@ -267,7 +271,7 @@ class ContextLauncher:
         self._wave.arguments.set_many(6, [self._x.address, self._seq.address])
 
     def _copy_ends(self, time: int, lengths: Sequence[int]) -> None:
-        """Copy out the states at each row's end; the head gets the last layer's and the vector."""
+        """Copy the states at each row's end to the host, and the head's inputs to its buffers."""
         sizes, width, compute = self._kernels.sizes, self._width, self._compute
         state, vector = 4 * sizes.hidden, 4 * sizes.dim
         for row, length in enumerate(lengths):
@@ -280,7 +284,11 @@ class ContextLauncher:
 
 
 def _shared_bytes(sizes: Dimensions, width: int) -> int:
-    """States and inputs twice, layer 0's weights beyond `hidden` inputs, 8 constants a unit."""
+    """Shared memory of a block in bytes.
+
+    Two buffers of states and inputs, the weights of layer 0 for inputs beyond `hidden`, and
+    8 constants per unit.
+    """
     return 4 * (
         2 * width * (sizes.hidden + sizes.dim)
         + UNITS_PER_BLOCK * 3 * (sizes.dim - sizes.hidden)

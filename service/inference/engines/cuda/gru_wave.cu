@@ -1,14 +1,15 @@
 // A stack of GRU layers over whole contexts, or over many single steps, in one persistent launch.
 //
-// Every weight stays on its multiprocessor: in registers, and for the part of layer 0's
-// input that is wider than the hidden state in shared memory. Layers run as a wavefront:
-// layer l works on vector t while layer l - 1 works on vector t + 1. There is no barrier
-// between blocks: a value is its own flag. `x` and `seq` are filled with a NaN bit pattern
-// that nobody writes (UNSET), and a reader polls until the pattern is gone. So the kernel
-// may start before the vectors have arrived, and reads them as the copy engine writes them.
+// Every weight stays on its multiprocessor: in registers, or in shared memory for those inputs
+// of layer 0 that exceed the width of the hidden state. Layers run as a wavefront: layer l
+// processes vector t while layer l - 1 processes vector t + 1. Blocks do not synchronise by
+// barriers. Instead the host fills `x` and `seq` with a NaN bit pattern (UNSET) that no writer
+// produces, and a reader polls an address until the pattern is gone. The kernel may therefore
+// start before the vectors have arrived.
 //
-// Whole contexts (CARRIED = 1): NB rows go on from vector to vector. Single steps (CARRIED = 0):
-// T groups of NB rows, each from a state of its own, follow one another through the layers.
+// Whole contexts (CARRIED = 1): NB rows carry their state from vector to vector.
+// Single steps (CARRIED = 0): T groups of NB rows pass through the layers one after the other;
+// each row starts from its own state.
 //
 // A block has 8 warps and computes 16 hidden units of one layer; a warp computes 2 units.
 // A launch covers gridDim.y layers from `first` on; all its blocks must be resident at once
@@ -18,21 +19,21 @@
 // gates in the order reset, update, new.
 //
 // Compile with -DDIM=<width of a vector> -DHIDDEN=<units of a layer> -DNB=<rows side by side>
-// -DCARRIED=<1 or 0>;
-// DIM and HIDDEN are multiples of 128, DIM >= HIDDEN. At HIDDEN = 512 the weights just fit.
+// -DCARRIED=<1 or 0>. DIM and HIDDEN must be multiples of 128, and DIM >= HIDDEN. HIDDEN = 512
+// is the largest width whose weights fit.
 #define H HIDDEN
 #define BLOCK 256
 #define HIDDEN_QUADS (H / 4)
 #define INPUT_QUADS (DIM / 4)
-#define QUADS_PER_LANE (H / 128)                    // of the hidden state
-#define EXTRA_QUADS (DIM / 128 - QUADS_PER_LANE)    // of a vector, beyond those
+#define QUADS_PER_LANE (H / 128)                    // float4s of a state that a lane reads
+#define EXTRA_QUADS (DIM / 128 - QUADS_PER_LANE)    // further float4s of a vector
 #define UNSET 0xFFFFFFFFu
-#define SPIN_LIMIT (1 << 22)                        // about three seconds, then `failed`
+#define SPIN_LIMIT (1 << 22)                        // about three seconds; then `failed` is set
 #define FULL 0xFFFFFFFFu
 
-#ifndef EMULATED  // the test without a GPU brings its own
+#ifndef EMULATED  // tests/support/cuda_emulation.h defines these for the CPU
 #if __CUDA_ARCH__ >= 800
-// Copy 16 bytes to shared memory without waiting for them, past the first-level cache.
+// Copies 16 bytes to shared memory asynchronously, bypassing the L1 cache.
 __device__ __forceinline__ void prefetch(float4* to, const float* from) {
   unsigned address = (unsigned)__cvta_generic_to_shared(to);
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" :: "r"(address), "l"(from) : "memory");
@@ -68,12 +69,12 @@ __device__ __forceinline__ bool is_unset(float4 v) {
 
 __device__ __forceinline__ void publish(float* address, float value) {
   unsigned bits = __float_as_uint(value);
-  if (bits == UNSET) bits = 0x7FC00000u;  // another NaN: a reader must not wait for it
+  if (bits == UNSET) bits = 0x7FC00000u;  // the canonical NaN: readers would wait for UNSET forever
   store(address, bits);
 }
 
 __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + __expf(-x)); }
-__device__ __forceinline__ float hyperbolic(float x) { return 2.0f / (1.0f + __expf(-2.0f * x)) - 1.0f; }
+__device__ __forceinline__ float fast_tanh(float x) { return 2.0f / (1.0f + __expf(-2.0f * x)) - 1.0f; }
 
 __device__ __forceinline__ float sum_over_warp(float v) {
   #pragma unroll
@@ -81,7 +82,7 @@ __device__ __forceinline__ float sum_over_warp(float v) {
   return v;
 }
 
-// Eight values a lane, each summed over the warp; lane l returns the sum of value l >> 2.
+// Sums each of a lane's eight values over the warp. Lane l returns the sum of value l >> 2.
 __device__ __forceinline__ float reduce_eight(float (&v)[8], int lane) {
   #pragma unroll
   for (int i = 0; i < 4; i++) {
@@ -105,20 +106,20 @@ __device__ __forceinline__ float dot4(const float* w, float4 x) {
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK, 1)
-gru_wave(const float* __restrict__ w0,  // [3H][DIM]      layer 0: of the normalised vector
-         const float* __restrict__ w,   // [L][3H][H]     other layers: of the layer below; [0] unused
-         const float* __restrict__ u,   // [L][3H][H]     of the layer's own state
+gru_wave(const float* __restrict__ w0,  // [3H][DIM]      layer 0, of the normalised vector
+         const float* __restrict__ w,   // [L][3H][H]     other layers, of the layer below; [0] is unused
+         const float* __restrict__ u,   // [L][3H][H]     of the layer's state
          const float* __restrict__ bi,  // [L][3H]        biases of the input
          const float* __restrict__ bh,  // [L][3H]        biases of the state
          const float* __restrict__ h0,  // [L][NB][H]     states before the first vector;
-                                        // [L][T][NB][H]  each step's own, CARRIED = 0
-         const float* x,                // [T][NB][DIM]   vectors; UNSET until they arrive
-         float* seq,                    // [L][T][NB][H]  out: states after each vector; all UNSET
+                                        // CARRIED = 0: [L][T][NB][H], one per step
+         const float* x,                // [T][NB][DIM]   vectors, UNSET until they arrive
+         float* seq,                    // [L][T][NB][H]  out: states after each vector, initially UNSET
          int T, int first, float epsilon, int* failed) {
   const int layer = first + blockIdx.y, tid = threadIdx.x, warp = tid >> 5, lane = tid & 31;
   const int unit = blockIdx.x * 16 + warp * 2;  // and unit + 1
-  // [2][NB][HIDDEN_QUADS] states, [2][NB][INPUT_QUADS] inputs, then layer 0's extra weights,
-  // [8 warps][2 units * 3 gates][EXTRA_QUADS][32 lanes], then constants of the block's units.
+  // Layout: states [2][NB][HIDDEN_QUADS]; inputs [2][NB][INPUT_QUADS]; layer 0's extra weights
+  // [8 warps][2 units * 3 gates][EXTRA_QUADS][32 lanes]; constants [16 units][8].
   extern __shared__ float4 shared[];
   float4* states = shared;
   float4* inputs = shared + 2 * NB * HIDDEN_QUADS;
@@ -146,8 +147,9 @@ gru_wave(const float* __restrict__ w0,  // [3H][DIM]      layer 0: of the normal
               *(const float4*)(w0 + row * DIM + 4 * (lane + 32 * (j + QUADS_PER_LANE)));
     }
   const int mine = unit + (lane >> 4);  // the unit whose state this lane computes
-  // A unit's biases, and for layer 0 the sums of its rows of w0: it multiplies by the vectors as
-  // they are and normalises the products, W (d - mean) scale = scale W d + shift (row sums).
+  // A unit's three biases and, for layer 0, the sums of its three rows of w0. Layer 0 multiplies
+  // by the unnormalised vector d and normalises the product afterwards:
+  // W (d - mean) scale = scale W d - scale mean (row sums of W).
   float* constants = (float*)(inputs + 2 * NB * INPUT_QUADS + BLOCK / 32 * 6 * EXTRA_QUADS * 32) + (mine & 15) * 8;
   #pragma unroll
   for (int i = 0; i < 2; i++)
@@ -166,8 +168,8 @@ gru_wave(const float* __restrict__ w0,  // [3H][DIM]      layer 0: of the normal
   __syncwarp();
   const float b_own = bh[layer * 3 * H + 2 * H + mine];
 
-  float bias[NB][3];   // of this lane's unit, with the LayerNorm's shift
-  float px[NB][2][3];  // this lane's part of what the input gives each gate
+  float bias[NB][3];   // biases of this lane's unit, including the LayerNorm's mean
+  float px[NB][2][3];  // this lane's part of the input's contribution to each gate
   auto read_input = [&](int t) {
     const int p = t & 1;
     const int quads = layer ? HIDDEN_QUADS : INPUT_QUADS;
@@ -197,8 +199,8 @@ gru_wave(const float* __restrict__ w0,  // [3H][DIM]      layer 0: of the normal
         }
         continue;
       }
-      // LayerNorm; its own scale and shift are folded into w0 and bi. Everything is taken of the
-      // values less the first one, so that a common offset cancels nothing.
+      // LayerNorm. Its affine scale and shift are folded into w0 and bi. The first value is
+      // subtracted from all of them, so that a large common offset does not cost precision.
       const float origin = to[b * quads].x;
       float s = 0, q = 0;
       #pragma unroll
@@ -226,7 +228,7 @@ gru_wave(const float* __restrict__ w0,  // [3H][DIM]      layer 0: of the normal
     }
   };
 
-  // Layer 0's vectors are known ahead: they are fetched while the state before travels.
+  // Layer 0 does not wait for its input: it prefetches the next vector during the current step.
   auto fetch_ahead = [&](int t) {
     if (layer || t >= T) return;
     float4* to = inputs + (t & 1) * NB * INPUT_QUADS;
@@ -248,7 +250,7 @@ gru_wave(const float* __restrict__ w0,  // [3H][DIM]      layer 0: of the normal
     __syncthreads();
     #pragma unroll
     for (int b = 0; b < NB; b++) {
-      // Per unit: reset, update, the new gate's own part, the new gate's input part.
+      // Per unit: reset, update, the state's part of the new gate, the input's part of it.
       float v[8];
       #pragma unroll
       for (int i = 0; i < 2; i++) {
@@ -267,10 +269,10 @@ gru_wave(const float* __restrict__ w0,  // [3H][DIM]      layer 0: of the normal
       const float reset = sigmoid(__shfl_sync(FULL, s, base) + bias[b][0]);
       const float update = sigmoid(__shfl_sync(FULL, s, base + 4) + bias[b][1]);
       const float own = __shfl_sync(FULL, s, base + 8) + b_own;
-      const float fresh = hyperbolic(__shfl_sync(FULL, s, base + 12) + bias[b][2] + reset * own);
+      const float fresh = fast_tanh(__shfl_sync(FULL, s, base + 12) + bias[b][2] + reset * own);
       const float before = ((const float*)(to + b * HIDDEN_QUADS))[mine];
       if ((lane & 15) == 0) publish(seq + ((layer * T + t) * NB + b) * H + mine, fresh + update * (before - fresh));
     }
-    if (t + 1 < T) read_input(t + 1);  // while the state travels to the other blocks
+    if (t + 1 < T) read_input(t + 1);  // overlaps the propagation of the state to the other blocks
   }
 }

@@ -1,4 +1,4 @@
-"""Which rows run together, and how many layers at a time. Pure."""
+"""Decides which rows run together and how many layers a launch covers. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ UNITS_PER_BLOCK = 16
 
 
 def layers_together(layers: int, hidden: int, multiprocessors: int) -> int:
-    """How many layers one launch covers: the most whose blocks are all resident at once.
+    """The largest divisor of `layers` whose blocks are all resident at once.
 
-    A block fills a multiprocessor. Returns a divisor of `layers`, or 0 where not even one
-    layer fits.
+    A block occupies a whole multiprocessor. Returns 0 if not even one layer fits.
     """
     blocks = hidden // UNITS_PER_BLOCK
     return next(
@@ -21,10 +20,10 @@ def layers_together(layers: int, hidden: int, multiprocessors: int) -> int:
 
 
 def group_rows(lengths: Sequence[int], widths: Sequence[int]) -> list[list[int]]:
-    """The rows of a batch in groups that are run one after the other.
+    """Split the rows of a batch into groups that run one after the other.
 
-    Each group has one of `widths` rows (which contain 1). Rows of like lengths are put
-    together, since a group takes as long as its longest row.
+    The size of each group is one of `widths`, which must contain 1. Rows of similar length
+    share a group, because a group takes as long as its longest row.
     """
     order = sorted(range(len(lengths)), key=lambda row: lengths[row], reverse=True)
     groups = []
@@ -36,7 +35,10 @@ def group_rows(lengths: Sequence[int], widths: Sequence[int]) -> list[list[int]]
 
 
 def slices(time: int, first: int = 64, others: int = 256) -> list[slice]:
-    """How the vectors of a context are sent: a short beginning, which the kernel starts on."""
+    """The slices in which the vectors of a context are copied to the device.
+
+    The first is short, so that the kernel can start early.
+    """
     ends = [*range(first, time, others), time]
     starts = [0, *ends]
     return [slice(start, end) for start, end in zip(starts, ends, strict=False)]

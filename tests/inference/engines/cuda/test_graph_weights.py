@@ -1,4 +1,4 @@
-"""The kernels' weights are read from the graph as it was exported."""
+"""The kernels' weights are read from the exported graph."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def exported(tmp_path_factory):
     return model, path
 
 
-def test_weights_are_those_that_the_export_folded(exported):
-    """Rows of outputs, and gates in PyTorch's order: reset, update, new."""
+def test_weights_equal_the_folded_weights_of_the_export(exported):
+    """Weights are [outputs, inputs]; gates are in PyTorch's order: reset, update, new."""
     model, path = exported
     gru, head = read_weights(path, model.dimensions)
     folded = fold(model)
@@ -37,16 +37,16 @@ def test_weights_are_those_that_the_export_folded(exported):
     np.testing.assert_array_equal(head.first[-512:], folded.fusion.weight.T)
     np.testing.assert_array_equal(head.content, folded.content.T)
     np.testing.assert_array_equal(head.output_bias, folded.output.bias)
-    assert (2048, 1024) == (head.slots, head.wide)
+    assert (2048, 1024) == (head.slots, head.expanded)
 
 
-def test_another_graph_is_refused_by_the_weight_it_lacks(exported, tmp_path):
-    """It is then served by ONNX Runtime, and the log names the weight."""
+def test_a_graph_without_a_weight_is_refused(exported, tmp_path):
+    """The error names the weight. ONNX Runtime then serves the graph."""
     model, path = exported
     proto = onnx.load(str(path))
-    kept = [tensor for tensor in proto.graph.initializer if tensor.name != "content"]
+    remaining = [tensor for tensor in proto.graph.initializer if tensor.name != "content"]
     del proto.graph.initializer[:]
-    proto.graph.initializer.extend(kept)
+    proto.graph.initializer.extend(remaining)
     other = tmp_path / "model.onnx"
     onnx.save(proto, str(other))
     with pytest.raises(UnsupportedGraphError, match="no weight content"):
@@ -54,7 +54,7 @@ def test_another_graph_is_refused_by_the_weight_it_lacks(exported, tmp_path):
 
 
 def test_another_precision_is_refused(exported, tmp_path):
-    """The kernels multiply in fp32."""
+    """The kernels support fp32 only."""
     model, path = exported
     proto = onnx.load(str(path))
     tensor = next(t for t in proto.graph.initializer if t.name == "gru_2_r")

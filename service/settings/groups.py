@@ -1,78 +1,88 @@
-"""All settings: read once at start, then immutable.
+"""The groups of settings, and the tree of all of them.
 
-`docs/reference/settings.md` is generated from the descriptions here
+`docs/reference/settings.md` is generated from the descriptions and examples here
 (`python -m service.commands.settings_reference`); a test compares them.
 """
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    SecretStr,
-    field_validator,
-)
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator
+
+from service.settings.access import AdminSettings
+from service.settings.telemetry import LogSettings, TracingSettings
+from service.settings.values import BaseUrl, ByteCount, FrozenModel, HttpUrl, Seconds, signing_key
+
+VersionName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
-class _FrozenModel(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class EngineSettings(_FrozenModel):
+class EngineSettings(FrozenModel):
     """How the engine runs a version."""
 
     device: Literal["auto", "cuda", "cpu"] = Field(
         "auto",
         description="`auto` uses CUDA if it is available and the CPU otherwise; `cuda` refuses to "
         "start without CUDA.",
+        examples=["cuda"],
     )
-    intra_op_threads: PositiveInt = Field(
+    intra_op_threads: int = Field(
         1,
+        ge=1,
+        le=1024,
         description="ONNX Runtime threads of each version. Two make a single session faster and "
         "many sessions slower.",
+        examples=[2],
     )
     precision: Literal["auto", "fp32", "int8", "fp16"] = Field(
         "auto",
         description="`auto` uses the fastest precision of the version for this device that stays "
-        "within cosine 0.9999 of fp32 (`int8` steps on the CPU, `fp16` on CUDA). Any other value "
+        "within cosine 0.9999 of fp32 (`fp16` on CUDA; on the CPU `int8` steps, for the sizes of "
+        "batch at which they are faster when the version is loaded). Any other value "
         "refuses a version without that precision.",
+        examples=["fp32"],
     )
     device_states: int = Field(
         8192,
         ge=0,
+        le=2**24,
         description="Session states kept on the GPU, 8 KiB each; further ones wait on the host. "
         "0 keeps all on the host; otherwise at least 128. Only for versions exported with "
         "`--fp16`.",
+        examples=[16384],
     )
     cuda_graphs: bool = Field(
         default=False,
         description="On a GPU, replay each step as one CUDA graph. Disabled with an error in the "
         "log if a replay differs from a normal run.",
+        examples=[True],
     )
     gru_kernels: bool = Field(
         default=True,
         description="On a GPU, run a Memory-Augmented GRU on the package's own kernels, in fp32, "
         "if their answers equal the exported graph's when the version is loaded. "
         "Set it to false to run everything on ONNX Runtime.",
+        examples=[False],
     )
-    max_batch: PositiveInt = Field(32, description="Maximum number of requests in one batch.")
-    prefill_chunk: PositiveInt = Field(
+    max_batch: int = Field(
+        32, ge=1, le=65_536, description="Maximum number of requests in one batch.", examples=[64]
+    )
+    prefill_chunk: int = Field(
         500,
+        ge=1,
+        le=10**6,
         description="Vectors of a long context that run before other requests get a turn. Also "
         "the distance between states in the prefix cache.",
+        examples=[250],
     )
-    queue_limit: PositiveInt = Field(
-        256, description="Maximum number of requests that wait for one version; above it, 429."
+    queue_limit: int = Field(
+        256,
+        ge=1,
+        le=10**6,
+        description="Maximum number of requests that wait for one version; above it, 429.",
+        examples=[512],
     )
 
     @field_validator("device_states")
@@ -84,60 +94,84 @@ class EngineSettings(_FrozenModel):
         return states
 
 
-class LimitSettings(_FrozenModel):
+class LimitSettings(FrozenModel):
     """What a caller may send, and how long a request may take."""
 
-    max_rows: PositiveInt = Field(4096, description="Maximum number of vectors in one request.")
-    max_body_bytes: PositiveInt = Field(
-        32 * 1024 * 1024, description="Maximum size of a request's body, in bytes; above it, 413."
+    max_rows: int = Field(
+        4096,
+        ge=1,
+        le=10**6,
+        description="Maximum number of vectors in one request.",
+        examples=[1000],
     )
-    max_held_bytes: PositiveInt = Field(
+    max_body_bytes: ByteCount = Field(
+        32 * 1024 * 1024,
+        gt=0,
+        description="Maximum size of a request's body, in bytes; above it, 413.",
+        examples=[8 * 1024 * 1024],
+    )
+    max_held_bytes: ByteCount = Field(
         256 * 1024 * 1024,
+        gt=0,
         description="Maximum size of all bodies in memory together, in bytes; above it, 429.",
+        examples=[512 * 1024 * 1024],
     )
-    timeout_seconds: PositiveFloat = Field(
-        10.0, description="Deadline of a request, in seconds; after it, 504."
+    timeout_seconds: Seconds = Field(
+        10.0,
+        le=3600,
+        description="Deadline of a request, in seconds; after it, 504.",
+        examples=[2.5],
     )
-    body_timeout_seconds: PositiveFloat = Field(
+    body_timeout_seconds: Seconds = Field(
         30.0,
+        le=3600,
         description="Seconds for the head to arrive, and then for the body. A stalled request is "
         "dropped.",
+        examples=[10.0],
     )
 
 
-class SessionSettings(_FrozenModel):
+class SessionSettings(FrozenModel):
     """The contexts kept on the server."""
 
-    max_bytes: PositiveInt = Field(
+    max_bytes: ByteCount = Field(
         1024 * 1024 * 1024,
+        gt=0,
         description="Memory of all sessions, in bytes; above it the least recently used are "
         "evicted.",
+        examples=[4 * 1024 * 1024 * 1024],
     )
-    ttl_seconds: PositiveFloat = Field(
-        1800.0, description="Seconds after which an idle session expires."
+    ttl_seconds: Seconds = Field(
+        1800.0, description="Seconds after which an idle session expires.", examples=[600.0]
     )
-    history_vectors: PositiveInt = Field(
+    history_vectors: int = Field(
         1000,
+        ge=1,
+        le=10**6,
         description="Number of a session's last vectors that are kept, to move it to another "
         "version. The default is the window of Phase-3.",
+        examples=[500],
     )
     compact_history: bool = Field(
         default=True,
         description="Keep these vectors as 8-bit integers, in a quarter of the memory. "
         "Recomputations from them (after a move, or past the window with `exact`) are then "
         "close, not equal.",
+        examples=[False],
     )
 
 
-class PrefixCacheSettings(_FrozenModel):
+class PrefixCacheSettings(FrozenModel):
     """The cache of states of whole contexts, which makes a resent context cheap."""
 
-    max_bytes: NonNegativeInt = Field(
-        64 * 1024 * 1024, description="Memory of the prefix cache, in bytes; 0 disables it."
+    max_bytes: ByteCount = Field(
+        64 * 1024 * 1024,
+        description="Memory of the prefix cache, in bytes; 0 disables it.",
+        examples=[0],
     )
 
 
-class WebhookSettings(_FrozenModel):
+class WebhookSettings(FrozenModel):
     """A receiver of transitions. Its URL is a secret too: receivers may check nothing else."""
 
     url: SecretStr = Field(description="The http(s) URL that receives each transition by POST.")
@@ -154,18 +188,8 @@ class WebhookSettings(_FrozenModel):
     @field_validator("url")
     @classmethod
     def _valid_url(cls, url: SecretStr) -> SecretStr:
-        text = url.get_secret_value()
-        parts = urlsplit(text)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("must be an http(s) URL with a host")
-        if "@" in parts.netloc:
+        if HttpUrl(url.get_secret_value()).credentials is not None:
             raise ValueError("must not contain a user or password; sign with `secret` instead")
-        if not text.isascii() or not text.isprintable() or " " in text:
-            raise ValueError("must be ASCII without spaces: percent-encode other characters")
-        try:
-            parts.port  # noqa: B018  urlsplit parses the port on access
-        except ValueError:
-            raise ValueError("must have a port from 0 to 65535, or none") from None
         return url
 
     @field_validator("secret")
@@ -191,58 +215,55 @@ class WebhookSettings(_FrozenModel):
         return None if self.secret is None else signing_key(self.secret.get_secret_value())
 
 
-def signing_key(secret: str) -> bytes:
-    """Return the signing key: the decoded base64 of a `whsec_…` secret, else the text itself.
-
-    Raises `ValueError` for invalid base64.
-    """
-    prefix = "whsec_"
-    if not secret.startswith(prefix):
-        return secret.encode()
-    return base64.b64decode(secret.removeprefix(prefix), validate=True)
-
-
-class FeedbackSettings(_FrozenModel):
+class FeedbackSettings(FrozenModel):
     """Predictions of `/v1/predict` that wait for a label."""
 
-    max_bytes: NonNegativeInt = Field(
+    max_bytes: ByteCount = Field(
         64 * 1024 * 1024,
         description="Memory of predictions of `/v1/predict` that wait for a label, in bytes, some "
         "4 KiB each; 0 disables `/v1/feedback`.",
+        examples=[0],
     )
-    ttl_seconds: PositiveFloat = Field(
-        600.0, description="Seconds that a prediction waits for its label."
+    ttl_seconds: Seconds = Field(
+        600.0, description="Seconds that a prediction waits for its label.", examples=[60.0]
     )
 
 
-class RolloutSettings(_FrozenModel):
+class RolloutSettings(FrozenModel):
     """The controller of the rollout, its evidence and its record."""
 
     database: Path = Field(
-        Path("nextvec.db"), description="SQLite file of the rollout's state and audit log."
+        Path("nextvec.db"),
+        description="SQLite file of the rollout's state and audit log.",
+        examples=["/state/nextvec.db"],
     )
     plan: Path | None = Field(
         None,
         description="Plan file (YAML or JSON) for rollouts that are started without a plan.",
+        examples=["/etc/nextvec/plan.yaml"],
     )
-    interval_seconds: PositiveFloat = Field(
-        15.0, description="Seconds between guardrail evaluations."
+    interval_seconds: Seconds = Field(
+        15.0, le=86_400, description="Seconds between guardrail evaluations.", examples=[5.0]
     )
-    prometheus_url: str | None = Field(
+    prometheus_url: BaseUrl | None = Field(
         None,
-        pattern=r"^https?://[^/]",
         description="Prometheus server to read evidence from, instead of this process. It must "
-        "scrape at least once per interval.",
+        "scrape at least once per interval. User info in the URL is used to log in and never "
+        "shown.",
+        examples=["http://prometheus:9090"],
     )
     prometheus_matchers: str = Field(
         'job="nextvec"',
         description="PromQL matchers that select the fleet's series; empty selects all.",
+        examples=['job="nextvec",region="eu"'],
+        json_schema_extra={"may_be_blank": True},
     )
     webhooks: tuple[WebhookSettings, ...] = Field(
         (),
         max_length=16,
         description="JSON list of webhooks that receive transitions: `url`, `secret`, `name`. "
         "See [webhooks](../how-to/run-a-rollout.md#webhooks).",
+        examples=[[{"url": "https://chat.example/T0/B1", "name": "chat"}]],
     )
 
     @field_validator("webhooks")
@@ -255,48 +276,43 @@ class RolloutSettings(_FrozenModel):
         return webhooks
 
 
-class AdminSettings(_FrozenModel):
-    """Bearer tokens. A role includes the roles before it; a role without a token is disabled."""
+class Settings(FrozenModel):
+    """The tree of settings."""
 
-    viewer_token: SecretStr | None = Field(None, description="Token of the role viewer: read.")
-    operator_token: SecretStr | None = Field(
-        None, description="Token of the role operator: also start, retry, pause and abort."
+    models: Path = Field(
+        Path("models"),
+        description="Directory of the model repository: `<models>/<model>/<version>/`.",
+        examples=["/srv/models"],
     )
-    approver_token: SecretStr | None = Field(
+    model: VersionName = Field(
+        "next-vector",
+        description="Name of the model, in the repository and under `/v2`.",
+        examples=["next-vector"],
+    )
+    stable: VersionName = Field(
+        "phase-2",
+        description="Version that is stable until a promotion is recorded.",
+        examples=["phase-2"],
+    )
+    canary: VersionName | None = Field(
         None,
-        description="Token of the role approver: also promote, resume, undo and override the gate.",
+        description="Version to load beside stable, ready for a rollout.",
+        examples=["phase-3"],
     )
-
-    @field_validator("*")
-    @classmethod
-    def _not_blank(cls, token: SecretStr | None) -> SecretStr | None:
-        # A template may pass an unset variable on as "": that must not enable the role.
-        if token is not None and not token.get_secret_value().strip():
-            raise ValueError(
-                "a token must not be blank: leave the variable unset to disable the role"
-            )
-        return token
-
-
-class Settings(BaseSettings):
-    """The tree of settings. `NEXTVEC_ENGINE__DEVICE=cuda` sets `engine.device`."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="NEXTVEC_", env_nested_delimiter="__", frozen=True, extra="forbid"
+    host: str = Field(
+        "127.0.0.1",
+        pattern=r"^[A-Za-z0-9_.:%-]{1,253}$",
+        description="Address or host name to listen on. `0.0.0.0` listens on every IPv4 interface "
+        "and `::` on every interface.",
+        examples=["::"],
     )
-
-    models: Path = Field(Path("models"), description="Path of the model repository.")
-    model: str = Field(
-        "next-vector", description="Name of the model, in the repository and under `/v2`."
+    port: int = Field(
+        8080,
+        ge=0,
+        le=65535,
+        description="Port to listen on; 0 selects a free one.",
+        examples=[9000],
     )
-    stable: str = Field(
-        "phase-2", description="Version that is stable until a promotion is recorded."
-    )
-    canary: str | None = Field(
-        None, description="Version to load beside stable, ready for a rollout."
-    )
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 selects a free one.")
     engine: EngineSettings = EngineSettings()
     limits: LimitSettings = LimitSettings()
     sessions: SessionSettings = SessionSettings()
@@ -304,3 +320,5 @@ class Settings(BaseSettings):
     feedback: FeedbackSettings = FeedbackSettings()
     rollout: RolloutSettings = RolloutSettings()
     admin: AdminSettings = AdminSettings()
+    log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()

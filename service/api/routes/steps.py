@@ -1,0 +1,81 @@
+"""`POST /v1/steps`: one step for each of many sessions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from fastapi import APIRouter, Request, Response
+
+from service.api import request_headers
+from service.api.codecs import steps
+from service.api.codecs.steps import SessionStep
+from service.api.codecs.vectors import wants_binary
+from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
+from service.api.schemas import ERRORS, STEPS, STEPS_ANSWER
+from service.errors import DeadlineExceeded, Invalid, NextvecError
+from service.prediction.dispatch import Dispatch
+from service.prediction.request import Prediction, RequestOptions
+from service.types import Variant
+
+router = APIRouter(prefix="/v1", tags=["sessions"])
+
+_TOGETHER = 128
+"""Rows that wait in the queue at once: several batches, and less than the queue's own limit, which
+other callers share."""
+
+
+@router.post("/steps", openapi_extra=STEPS, responses={**STEPS_ANSWER, **ERRORS})
+async def advance(request: Request) -> Response:
+    """Append one vector to each of many sessions, and predict the next vector of each.
+
+    Every row is answered by itself, in the request's order: a stale position or a lost session
+    fails that row alone. Rows of one session run one after the other. `position` has the meaning
+    that it has for `/v1/sessions/{id}/vectors`. A response is 200 even if all rows failed.
+    """
+    return await answer_over_asgi(request, handle_steps)
+
+
+async def handle_steps(call: HttpCall) -> HttpReply:
+    """Answer `POST /v1/steps`. Raises what `codecs.steps.parse` raises."""
+    services, headers = call.services, call.headers
+    binary = wants_binary(headers)
+    override = request_headers.variant_override(headers)
+    limits = services.settings.limits
+    rows = await steps.parse(headers, call.content, services.dim, limits.max_rows)
+    results = await _advance_all(services.dispatch, rows, override, limits.timeout_seconds)
+    return HttpReply(*steps.render(rows, results, services.dim, binary=binary), None)
+
+
+async def _advance_all(
+    dispatch: Dispatch,
+    rows: Sequence[SessionStep | Invalid],
+    override: Variant | None,
+    timeout_seconds: float,
+) -> list[Prediction | NextvecError]:
+    """The result of every row. Rows not begun within `timeout_seconds` fail with a deadline."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_seconds
+    options = RequestOptions(override=override)
+    results: list[Prediction | NextvecError] = []
+    for begin in range(0, len(rows), _TOGETHER):
+        together = rows[begin : begin + _TOGETHER]
+        if loop.time() >= deadline:
+            results += [
+                DeadlineExceeded(f"not begun within {timeout_seconds:g} s; send fewer rows")
+                for _ in together
+            ]
+            continue
+        results += await asyncio.gather(*[_advance(dispatch, row, options) for row in together])
+    return results
+
+
+async def _advance(
+    dispatch: Dispatch, row: SessionStep | Invalid, options: RequestOptions
+) -> Prediction | NextvecError:
+    if isinstance(row, Invalid):
+        return row
+    try:
+        return await dispatch.append(row.session, row.vector, options, position=row.position)
+    except NextvecError as error:
+        return error

@@ -1,0 +1,34 @@
+"""All settings: a file and the environment, read once at start, then immutable.
+
+| module | has |
+|---|---|
+| `values` | types of values: secrets, URLs, seconds, bytes |
+| `access`, `groups` | the groups of settings, and the tree of all |
+| `catalog` | every setting by its key and its variable |
+| `config_file`, `environment` | what the file and the environment set |
+| `loader` | the settings from all sources, and the source of each value |
+"""
+
+from service.settings.access import AdminSettings
+from service.settings.groups import (
+    EngineSettings,
+    FeedbackSettings,
+    LimitSettings,
+    PrefixCacheSettings,
+    RolloutSettings,
+    SessionSettings,
+    Settings,
+    WebhookSettings,
+)
+
+__all__ = [
+    "AdminSettings",
+    "EngineSettings",
+    "FeedbackSettings",
+    "LimitSettings",
+    "PrefixCacheSettings",
+    "RolloutSettings",
+    "SessionSettings",
+    "Settings",
+    "WebhookSettings",
+]
