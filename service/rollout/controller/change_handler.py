@@ -10,7 +10,13 @@ from dataclasses import replace
 import orjson
 
 from service.clock import Clock
-from service.errors import Invalid, NotFound, PreconditionFailed, PreconditionRequired
+from service.errors import (
+    AbortNotStored,
+    Invalid,
+    NotFound,
+    PreconditionFailed,
+    PreconditionRequired,
+)
 from service.rollout.controller.canary_loader import CanaryLoader
 from service.rollout.controller.completion import run_to_completion
 from service.rollout.controller.executor import ChangeExecutor
@@ -37,16 +43,9 @@ from service.rollout.state.events import (
     Verb,
 )
 from service.rollout.state.rollout_state import RolloutState, legal_verbs, require_legal
-from service.rollout.storage.database import StoreError
 from service.rollout.storage.rollout_store import RolloutStore
 
 Response = dict[str, object]
-
-
-class AbortNotStored(StoreError):
-    """The canary has no traffic any more, but a restart would give it back."""
-
-    code = "abort_not_stored"
 
 
 class ChangeHandler:

@@ -6,8 +6,7 @@ import asyncio
 
 import pytest
 
-from service.errors import Conflict, Invalid
-from service.rollout.controller.change_handler import AbortNotStored
+from service.errors import AbortNotStored, Conflict, Invalid
 from service.rollout.routing.traffic_split import TrafficSplit
 from service.rollout.storage.database import StoreError
 from tests.support.rollout_fakes import SHADOWED, World
