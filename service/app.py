@@ -14,6 +14,7 @@ from fastapi_offline import FastAPIOffline
 
 from service.api import console, errors
 from service.api.body_limits import BodyBudget, BodyLimitMiddleware
+from service.api.methods import MethodsMiddleware
 from service.api.request_context import RequestContextMiddleware
 from service.api.routes import (
     admin,
@@ -36,6 +37,9 @@ from service.inference.registry import Registry
 from service.inference.repository import Repository, VersionFiles
 from service.inference.scheduling.scheduler import Scheduler
 from service.metrics import Metrics, new_registry
+from service.observability.access_log import AccessLog
+from service.observability.trace_export import make_tracer
+from service.observability.tracing import TraceRecorder
 from service.prediction.dispatch import Dispatch
 from service.prediction.shadow_runner import ShadowRunner
 from service.quality.online_scorer import OnlineScorer
@@ -67,6 +71,9 @@ def create_app(
     """
     clock = clock or SystemClock()
     metrics = Metrics(new_registry(), settings.limits.timeout_seconds)
+    tracer, flush_traces = make_tracer(settings.tracing)
+    traces = TraceRecorder(tracer)
+    access_log = AccessLog(settings.log.access_share, clock.monotonic)
     bodies = BodyBudget(settings.limits)
     registry = Registry(
         Repository(settings.models, settings.model),
@@ -131,6 +138,8 @@ def create_app(
             ),
             controller=controller,
             bodies=bodies,
+            access_log=access_log,
+            tracing=traces,
             dim=dim,
         )
         app.state.services = services
@@ -141,6 +150,7 @@ def create_app(
             yield
         finally:
             services.accepting = False
+            services.parsing.close()
             await shadow.close()
             await outbox.close()
             scoring.cancel()
@@ -148,6 +158,7 @@ def create_app(
             await controller.close()
             await ticker
             await registry.close()
+            await asyncio.to_thread(flush_traces)
 
     # The page at /docs includes its scripts, so that browsers need no internet access.
     app = FastAPIOffline(
@@ -169,8 +180,11 @@ def create_app(
         health,
     ):
         app.include_router(module.router)
+    app.router.redirect_slashes = False  # a redirect would lose a proxy's scheme and prefix
     app.add_middleware(BodyLimitMiddleware, bodies=bodies)
-    app.add_middleware(RequestContextMiddleware)  # the outermost: every response gets an id
+    app.add_middleware(MethodsMiddleware, routes=app.router.routes)
+    # The outermost: every response gets an id.
+    app.add_middleware(RequestContextMiddleware, access_log=access_log, traces=traces)
     return app
 
 
@@ -215,5 +229,5 @@ def _scheduler(
         prefill_chunk=settings.engine.prefill_chunk,
         queue_limit=settings.engine.queue_limit,
         patience=settings.limits.timeout_seconds,
-        observe_batch=metrics.batch_size.labels(version).observe,
+        observe_batch=metrics.observe_batch(version),
     )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 
 import numpy as np
 
-from service.errors import NotFound, VersionError
+from service.errors import NotFound, VersionError, quoted
 from service.inference.engines.engine import Engine
 from service.inference.repository import Repository, VersionFiles
 from service.inference.scheduling.scheduler import Scheduler
@@ -24,12 +24,17 @@ WARM_UP_STEPS = 8
 
 @dataclass(frozen=True)
 class LoadedVersion:
-    """A version that is ready to serve. `precision` is that of its steps."""
+    """A version that is ready to serve.
+
+    `precision` is that of a single step, `step_precisions` those of larger batches too, where they
+    were chosen by size.
+    """
 
     manifest: Manifest
     provider: str
     precision: Precision
     scheduler: Scheduler
+    step_precisions: Mapping[int, Precision] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
@@ -67,7 +72,9 @@ class Registry:
         try:
             return self._loaded[version]
         except KeyError:
-            raise NotFound(f"version {version!r} is not loaded", code="version_not_found") from None
+            raise NotFound(
+                f"version {quoted(version)} is not loaded", code="version_not_found"
+            ) from None
 
     @property
     def loaded(self) -> tuple[LoadedVersion, ...]:
@@ -104,7 +111,12 @@ class Registry:
             scheduler = self._make_scheduler(engine, version)
             scheduler.start(version)
             self._loaded[version] = LoadedVersion(
-                files.manifest, engine.provider, engine.precision, scheduler
+                files.manifest,
+                engine.provider,
+                engine.precision,
+                scheduler,
+                # Only an engine of two graphs has a choice.
+                getattr(engine, "step_precisions", {}),
             )
             self._show(self.loaded)
             logger.info("loaded %s on %s, steps in %s", version, engine.provider, engine.precision)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 
 from service.settings.access import AdminSettings
+from service.settings.telemetry import LogSettings, TracingSettings
 from service.settings.values import BaseUrl, ByteCount, FrozenModel, HttpUrl, Seconds, signing_key
 
 VersionName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -38,7 +39,8 @@ class EngineSettings(FrozenModel):
     precision: Literal["auto", "fp32", "int8", "fp16"] = Field(
         "auto",
         description="`auto` uses the fastest precision of the version for this device that stays "
-        "within cosine 0.9999 of fp32 (`int8` steps on the CPU, `fp16` on CUDA). Any other value "
+        "within cosine 0.9999 of fp32 (`fp16` on CUDA; on the CPU `int8` steps, for the sizes of "
+        "batch at which they are faster when the version is loaded). Any other value "
         "refuses a version without that precision.",
         examples=["fp32"],
     )
@@ -318,3 +320,5 @@ class Settings(FrozenModel):
     feedback: FeedbackSettings = FeedbackSettings()
     rollout: RolloutSettings = RolloutSettings()
     admin: AdminSettings = AdminSettings()
+    log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()

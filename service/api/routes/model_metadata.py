@@ -7,7 +7,7 @@ from typing import Any
 
 from service.api.codecs.tensors import INPUT, OUTPUT
 from service.inference.registry import LoadedVersion
-from service.metrics import DurationTotal, Usage
+from service.usage import DurationTotal, Usage
 
 EXTENSIONS = [
     "binary_tensor_data",
@@ -33,6 +33,7 @@ def server(version: str, loaded: Iterable[LoadedVersion]) -> dict[str, Any]:
                 "version": found.manifest.version,
                 "context_window": found.manifest.context_window,
                 "precision": found.precision,
+                "step_precisions": {str(size): p for size, p in found.step_precisions.items()},
                 "provider": found.provider,
             }
             for found in loaded

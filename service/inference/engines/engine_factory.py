@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from functools import partial
 
+from service.clock import SystemClock
 from service.inference.engines.device_engine import DeviceEngine
 from service.inference.engines.engine import Engine
 from service.inference.engines.onnx_engine import CUDA, OnnxEngine
@@ -12,6 +13,7 @@ from service.inference.engines.onnx_pool import open_pool
 from service.inference.engines.precision import choose
 from service.inference.engines.state_pool import StatePool
 from service.inference.engines.step_engine import StepEngine
+from service.inference.engines.step_timing import choose_precisions, time_steps
 from service.inference.repository import VersionFiles
 from service.manifest import MODEL_FP16, STEP_INT8, STEP_POOLED, Precision
 from service.settings import EngineSettings
@@ -43,12 +45,28 @@ def load_engine(settings: EngineSettings, files: VersionFiles) -> Engine:
     full = load(files.graph)
     precision = choose(files.manifest, settings.precision, full.provider)
     if precision == "int8":
-        return StepEngine(full, load(files.graph.with_name(STEP_INT8), precision="int8"))
+        return _open_steps(settings, full, load(files.graph.with_name(STEP_INT8), precision="int8"))
     if precision == "fp16":
         full = load(files.graph.with_name(MODEL_FP16), precision="fp16")
     if full.provider != CUDA or settings.device_states == 0:
         return full
     return with_pool(settings, files, full, precision)
+
+
+def _open_steps(settings: EngineSettings, full: Engine, step: Engine) -> Engine:
+    """Steps in 8 bits; with `auto`, at the sizes of batch at which they are faster here."""
+    if settings.precision != "auto":
+        return StepEngine(full, step)
+    times = time_steps(full, step, SystemClock())
+    precisions = choose_precisions(times, step.precision)
+    logger.info(
+        "steps by size of batch, fp32 and 8 bits in ms: %s",
+        ", ".join(
+            f"{batch}: {1000 * exact:.2f} {1000 * quick:.2f} ({precisions[batch]})"
+            for batch, (exact, quick) in times.items()
+        ),
+    )
+    return StepEngine(full, step, precisions)
 
 
 def _open_kernels(settings: EngineSettings, files: VersionFiles) -> Engine | None:

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
+from service.inference.engines.buckets import BUCKETS, bucket_of
 from service.inference.engines.engine import Engine
+from service.manifest import Precision
 
 
 class StepEngine:
-    """Runs batches of single vectors on `step` and all others on `full`, with shared states."""
+    """Runs steps on `step` and everything else on `full`, with shared states.
 
-    def __init__(self, full: Engine, step: Engine) -> None:
+    With `step_precisions`, by size of batch, steps of a size that has the precision of `full`
+    run there as well.
+    """
+
+    def __init__(
+        self, full: Engine, step: Engine, step_precisions: Mapping[int, Precision] | None = None
+    ) -> None:
         self._full = full
         self._step = step
+        self.step_precisions = step_precisions or dict.fromkeys(BUCKETS, step.precision)
         self.provider = full.provider
-        self.precision = step.precision
+        self.precision = self.step_precisions[BUCKETS[0]]
         self.dimensions = full.dimensions
         self.concurrent = full.concurrent
 
@@ -26,5 +37,10 @@ class StepEngine:
         state: NDArray[np.float32],
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """See `Engine.run`."""
-        engine = self._step if len(vectors) == 1 else self._full
+        engine = self._engine(vectors.shape[1]) if len(vectors) == 1 else self._full
         return engine.run(vectors, lengths, state)
+
+    def _engine(self, rows: int) -> Engine:
+        bucket = bucket_of(min(rows, BUCKETS[-1]))
+        chosen = self.step_precisions[bucket]
+        return self._step if chosen == self._step.precision else self._full
