@@ -9,7 +9,7 @@ from onnx.reference import ReferenceEvaluator
 
 from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS
 from model_export import gru_graph, gru_step_graph
-from model_export.parity import walk
+from model_export.parity import draw_walk
 from service.inference.engines.onnx_engine import OnnxEngine
 from service.manifest import Dimensions
 
@@ -24,7 +24,7 @@ def test_a_step_in_either_precision_agrees_with_the_model(model, tmp_path, preci
     path = tmp_path / "step.onnx"
     path.write_bytes(gru_graph.serialise(gru_step_graph.build(model, precision)))
     rng = np.random.default_rng(1)
-    vectors = walk(rng, 1, 3)
+    vectors = draw_walk(rng, 1, 3)
     state = rng.uniform(-1, 1, (LAYERS, 3, HIDDEN)).astype(np.float32)
     with torch.inference_mode():
         expected, expected_state = model.predict(torch.tensor(vectors), torch.tensor(state))
@@ -38,7 +38,7 @@ def test_contexts_in_fp16_are_close_to_the_model(model, engine, tmp_path):
     """With rows of different lengths. Inputs and outputs stay in fp32."""
     path = tmp_path / "model-fp16.onnx"
     path.write_bytes(gru_graph.serialise(gru_graph.build(model, half=True)))
-    vectors = walk(np.random.default_rng(2), 60, 2)
+    vectors = draw_walk(np.random.default_rng(2), 60, 2)
     args = vectors, np.array([60, 7], np.int32), np.zeros((LAYERS, 2, HIDDEN), np.float32)
     expected, expected_state = engine.run(*args)
     answer, state = OnnxEngine(path, DIMENSIONS, precision="fp16").run(*args)

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
 from model_export import gru_graph
-from model_export.parity import walk
+from model_export.parity import draw_walk
 from model_export.weight_folding import fold
 from service.inference.engines.engine import Engine
 
@@ -38,7 +38,7 @@ def _lengths(*lengths: int) -> NDArray[np.int32]:
 def test_it_agrees_with_the_model_from_a_state(model: MemoryAugmentedGRU, engine: Engine) -> None:
     """Predictions and states, for a batch of warm states."""
     rng = np.random.default_rng(1)
-    vectors, state = walk(rng, 40, 3), _random_state(rng, 3)
+    vectors, state = draw_walk(rng, 40, 3), _random_state(rng, 3)
     answer, end = engine.run(vectors, _lengths(40, 40, 40), state)
     expected_answer, expected_end = _torch(model, vectors, state)
     np.testing.assert_allclose(answer, expected_answer, atol=TOLERANCE, rtol=0)
@@ -50,7 +50,7 @@ def test_a_short_row_ends_at_its_length_and_padding_is_not_read(
 ) -> None:
     """NaN and huge values after a row's end affect no row."""
     rng = np.random.default_rng(2)
-    vectors, state = walk(rng, 20, 3), _random_state(rng, 3)
+    vectors, state = draw_walk(rng, 20, 3), _random_state(rng, 3)
     padded = vectors.copy()
     padded[7:, 1] = np.nan
     padded[1:, 2] = 1e30
@@ -65,7 +65,7 @@ def test_a_short_row_ends_at_its_length_and_padding_is_not_read(
 def test_a_row_does_not_depend_on_its_batch(engine: Engine) -> None:
     """A row alone and in a batch gives the same prediction."""
     rng = np.random.default_rng(3)
-    vectors, state = walk(rng, 12, 8), _random_state(rng, 8)
+    vectors, state = draw_walk(rng, 12, 8), _random_state(rng, 8)
     together, _ = engine.run(vectors, _lengths(*[12] * 8), state)
     alone, _ = engine.run(
         np.ascontiguousarray(vectors[:, 4:5]), _lengths(12), np.ascontiguousarray(state[:, 4:5])
@@ -75,7 +75,7 @@ def test_a_row_does_not_depend_on_its_batch(engine: Engine) -> None:
 
 def test_pieces_on_a_kept_state_equal_one_pass(engine: Engine) -> None:
     """3 + 1 + 16 vectors equal 20."""
-    vectors = walk(np.random.default_rng(4), 20, 2)
+    vectors = draw_walk(np.random.default_rng(4), 20, 2)
     state = np.zeros((LAYERS, 2, HIDDEN), np.float32)
     whole, end = engine.run(vectors, _lengths(20, 20), state)
     for first, last in ((0, 3), (3, 4), (4, 20)):
@@ -87,7 +87,7 @@ def test_pieces_on_a_kept_state_equal_one_pass(engine: Engine) -> None:
 
 def test_predictions_are_unit_vectors(engine: Engine) -> None:
     """Also for inputs of another norm, and for a zero vector."""
-    vectors = 5 * walk(np.random.default_rng(5), 4, 2)
+    vectors = 5 * draw_walk(np.random.default_rng(5), 4, 2)
     vectors[:, 1] = 0
     answer, _ = engine.run(vectors, _lengths(4, 4), np.zeros((LAYERS, 2, HIDDEN), np.float32))
     np.testing.assert_allclose(np.linalg.norm(answer, axis=1), [1, 1], atol=1e-6)

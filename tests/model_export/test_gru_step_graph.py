@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS
 from model_export import gru_graph, gru_step_graph
-from model_export.parity import walk
+from model_export.parity import draw_walk
 from service.inference.engines.onnx_engine import OnnxEngine
 from service.inference.engines.step_engine import StepEngine
 from service.manifest import Dimensions
@@ -41,7 +41,7 @@ def test_a_weight_is_off_by_half_a_level_at_most(seed, inputs, outputs):
 def test_one_step_is_close_to_the_model(model, step):
     """Predictions and states, for a batch of warm states."""
     rng = np.random.default_rng(1)
-    vectors = walk(rng, 1, 3)
+    vectors = draw_walk(rng, 1, 3)
     state = rng.uniform(-1, 1, (LAYERS, 3, HIDDEN)).astype(np.float32)
     with torch.inference_mode():
         expected, expected_state = model.predict(torch.tensor(vectors), torch.tensor(state))
@@ -53,7 +53,7 @@ def test_one_step_is_close_to_the_model(model, step):
 def test_single_vectors_step_and_everything_else_runs_in_full(engine, step):
     """A session can alternate between the two on one state."""
     both = StepEngine(engine, step)
-    vectors = walk(np.random.default_rng(3), 5, 2)
+    vectors = draw_walk(np.random.default_rng(3), 5, 2)
     cold = np.zeros((LAYERS, 2, HIDDEN), np.float32)
     _, state = both.run(vectors[:4], np.full(2, 4, np.int32), cold)
     np.testing.assert_array_equal(engine.run(vectors[:4], np.full(2, 4, np.int32), cold)[1], state)
