@@ -22,7 +22,7 @@ from service.evaluation_report import (
     PoolInfo,
 )
 from training import baselines, held_out, scores
-from training.baselines import BaselineRule
+from training.baselines import Rule
 from training.bootstrap import INTERVAL, DocumentBootstrap
 from training.evaluated_model import EvaluatedModel
 from training.held_out import HeldOutSet
@@ -67,30 +67,39 @@ def evaluate(
     predict: Predict,
     *,
     include_seen: bool,
+    further: Sequence[HeldOutSet] = (),
 ) -> tuple[EvaluationReport, dict[str, SetScores]]:
-    """Score all models and baselines on both held-out sets.
+    """Score all models and baselines on both held-out sets and on `further` ones.
 
     A model's metrics are withheld on a set that it was trained on, unless `include_seen`.
     Raises `CorpusError` if that leaves a model no set, or if a document's text is both held
     out and trained on; `ValueError` if a pool cannot be drawn or a window is longer than a set.
     """
-    both = held_out.sets(corpus)
-    for one in both:
+    every = (*held_out.sets(corpus), *further)
+    _check_names(every)
+    for one in every:
         check_length(models, one)
-    pools = [pool_spec.draw(one) for one in both]
+    pools = [pool_spec.draw(one) for one in every]
     if not include_seen:
         for model in models:
-            _check_a_set_is_left(model, both)
+            _check_a_set_is_left(model, every)
     in_neither = held_out.split(corpus, "both").train
     rules = baselines.all_rules(in_neither.vectors)
     sections, all_scores = [], {}
-    for one, pool in zip(both, pools, strict=True):
+    for one, pool in zip(every, pools, strict=True):
         allowed = [model for model in models if include_seen or not _seen_documents(model, one)]
         set_scores = _score(one, pool, allowed, rules, predict)
         all_scores[one.name] = set_scores
-        sections.append(_section(one, pool, models, rules, set_scores, data.sha256))
+        sections.append(_section(one, pool, models, rules, set_scores, one.digest or data.sha256))
     report = EvaluationReport(data=data, interval=INTERVAL, sets=tuple(sections))
     return report, all_scores
+
+
+def _check_names(every: Sequence[HeldOutSet]) -> None:
+    names = [one.name for one in every]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two sets are called {name}; rename the file of one")
 
 
 def check_length(models: Sequence[EvaluatedModel], one: HeldOutSet) -> None:
@@ -119,7 +128,7 @@ def _score(
     one: HeldOutSet,
     pool: CandidatePool,
     models: Sequence[EvaluatedModel],
-    rules: Sequence[BaselineRule],
+    rules: Sequence[Rule],
     predict: Predict,
 ) -> SetScores:
     stream = one.corpus.vectors
@@ -137,7 +146,7 @@ def _section(
     one: HeldOutSet,
     pool: CandidatePool,
     models: Sequence[EvaluatedModel],
-    rules: Sequence[BaselineRule],
+    rules: Sequence[Rule],
     set_scores: SetScores,
     dataset_sha256: str,
 ) -> HeldOutSection:
@@ -185,7 +194,7 @@ def _model_score(model: EvaluatedModel, one: HeldOutSet) -> ModelScore:
 
 def _differences(
     models: Sequence[EvaluatedModel],
-    rules: Sequence[BaselineRule],
+    rules: Sequence[Rule],
     set_scores: SetScores,
     bootstrap: DocumentBootstrap,
 ) -> list[PairedDifference]:

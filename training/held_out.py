@@ -38,12 +38,16 @@ _YEAR = re.compile(r"\d{4}(?!\d)")
 
 @dataclass(frozen=True)
 class HeldOutSet:
-    """The vectors of one set as a stream; `rows` are their positions in the corpus."""
+    """The vectors of one set as a stream; `rows` are their positions in the corpus.
+
+    `digest` is the SHA-256 of the file, for a set that is not from the evaluated data set.
+    """
 
     name: str
     description: str
     corpus: Corpus
     rows: NDArray[np.int64]
+    digest: str | None = None
 
     @property
     def documents(self) -> tuple[str, ...]:

@@ -18,7 +18,8 @@ from training.bootstrap import INTERVAL
 
 
 def report_markdown(report: EvaluationReport) -> str:
-    parts = [line for section in report.sets for line in _section(section)]
+    parts = _overview(report.sets)
+    parts += [line for section in report.sets for line in _section(section)]
     note = (
         "All rows of a table share one pool, which is both the targets and the candidates. Scores "
         f"on different pools are not comparable. In brackets: {INTERVAL}; differences are paired. "
@@ -27,6 +28,41 @@ def report_markdown(report: EvaluationReport) -> str:
         f"Data: {report.data.file}, sha256 {report.data.sha256[:12]}…."
     )
     return "\n".join([*parts, note, ""])
+
+
+def _overview(sections: Sequence[HeldOutSection]) -> list[str]:
+    """Hit@5 of every row on every set, and of each model less the set's best baseline."""
+    header = ["Hit@5 % on every set, each with its own pool:", ""]
+    header += [f"| | {' | '.join(section.name for section in sections)} |"]
+    header += ["|---|" + "---|" * len(sections)]
+    names = dict.fromkeys((score.name, score.kind) for one in sections for score in one.scores)
+    lines = []
+    for name, _ in names:
+        cells = [_cell("hit_at_5", _estimate(section, name)) for section in sections]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    for name, kind in names:
+        if kind == "model":
+            cells = [_cell("hit_at_5", _less_best(section, name), "+") for section in sections]
+            lines.append(f"| {name} − best baseline of the set | {' | '.join(cells)} |")
+    return [*header, *lines, ""]
+
+
+def _estimate(section: HeldOutSection, name: str) -> Estimate | None:
+    return next((score.hit_at_5 for score in section.scores if score.name == name), None)
+
+
+def _less_best(section: HeldOutSection, model: str) -> Estimate | None:
+    """The paired difference to the baseline that scores best on this set."""
+    rules = [
+        (score.hit_at_5.value, score.name)
+        for score in section.scores
+        if score.kind == "baseline" and score.hit_at_5 is not None
+    ]
+    best = max(rules)[1] if rules else None
+    for item in section.differences:
+        if (item.a, item.b, item.metric) == (model, best, "hit_at_5"):
+            return item.estimate
+    return None
 
 
 def difference_table(items: Sequence[PairedDifference]) -> list[str]:

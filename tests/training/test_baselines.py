@@ -74,9 +74,24 @@ def test_the_decay_fits_the_training_stream() -> None:
 def test_the_rules_are_named_and_the_decay_is_stated() -> None:
     """The same values as in the report."""
     rng = np.random.default_rng(0)
-    *simple, last = baselines.all_rules(_normalised(rng.standard_normal((50, 8))))
+    *simple, last, running = baselines.all_rules(_normalised(rng.standard_normal((50, 8))))
     assert ["repeat the last vector", "mean of the last 2", "mean of the last 5"] == [
         rule.name for rule in simple
     ]
     assert f"decayed centred mean of 20 (decay {last.weights[1]})" == last.name
     assert 20 == len(last.weights)
+    assert running.name == last.name.replace("centred mean", "mean around the running centre")
+    assert running.weights == last.weights
+
+
+def test_the_running_centre_is_the_mean_of_what_came_before() -> None:
+    stream = _normalised(np.random.default_rng(0).standard_normal((30, 8)))
+    targets = np.array([25, 1, 7])
+    rule = baselines.RunningCentreRule("rule", (1.0, 0.5))
+    predicted = rule.predict(stream, targets)
+    for row, target in enumerate((25, 1, 7)):
+        centre = stream[:target].mean(axis=0)
+        expected = stream[0]  # the second vector's centre is the first
+        if target > 1:
+            expected = stream[target - 1] - centre + 0.5 * (stream[target - 2] - centre)
+        np.testing.assert_allclose(predicted[row], expected / np.linalg.norm(expected), atol=1e-5)

@@ -41,7 +41,7 @@ def test_runs_stand_beside_each_other_by_vectors_read(
     """One row a run: vectors and seconds an epoch, speed, total vectors, the best epoch."""
     paths = [_history(tmp_path / f"{name}.json", name) for name in ("dense", "last")]
     out = tmp_path / "out"
-    assert 0 == main(["evaluate", "--curves", *map(str, paths), "--out", str(out)])
+    assert 0 == main(["evaluate", "curves", *map(str, paths), "--out", str(out)])
     printed = capsys.readouterr().out
     assert "| dense | 2 | 1,000 | 10 | 100 | 2,000 | 30.0 | 1,000 |" in printed
     assert "| last | 2 | 1,000 | 10 | 100 | 2,000 | 30.0 | 1,000 |" in printed
@@ -62,7 +62,7 @@ def test_a_run_that_is_not_over_stands_there_by_its_place(
     going = tmp_path / "going.unfinished.pt"
     place = TrainingState(epochs[:1], {}, torch.zeros(0), 1, {}, {}, {})
     CheckpointStore(going, json.dumps(run)).save(place)
-    assert 0 == main(["evaluate", "--curves", str(going), str(ended), "--out", str(tmp_path)])
+    assert 0 == main(["evaluate", "curves", str(going), str(ended), "--out", str(tmp_path)])
     printed = capsys.readouterr().out
     assert "| going (unfinished) | 1 | 1,000 | 10 | 100 | 1,000 | 30.0 | 1,000 |" in printed
 
@@ -83,7 +83,7 @@ def test_runs_that_do_not_compare_are_refused(
     """The message names the file and the reason."""
     paths = [_history(tmp_path / "a.json", "a"), _history(tmp_path / "b.json", "b", **changed)]
     with pytest.raises(SystemExit, match=says):
-        main(["evaluate", "--curves", *map(str, paths), "--out", str(tmp_path / "out")])
+        main(["evaluate", "curves", *map(str, paths), "--out", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
 
 
@@ -91,4 +91,4 @@ def test_runs_that_do_not_compare_are_refused(
 def test_a_missing_history_is_refused(tmp_path: Path, name: str) -> None:
     """The message names it."""
     with pytest.raises(SystemExit, match=f"{name}: not the history"):
-        main(["evaluate", "--curves", str(tmp_path / name)])
+        main(["evaluate", "curves", str(tmp_path / name)])

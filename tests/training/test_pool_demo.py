@@ -43,6 +43,6 @@ def test_half_the_candidates_score_more(monkeypatch: pytest.MonkeyPatch, small: 
 def test_a_short_corpus_is_refused(small_file: Path) -> None:
     """The message says how many vectors are needed, or that a corpus is needed."""
     with pytest.raises(SystemExit, match="needs a corpus of 57501 vectors; this one has 320"):
-        main(["evaluate", "--pool-demo", "--data", str(small_file)])
+        main(["evaluate", "pools", "--data", str(small_file)])
     with pytest.raises(SystemExit, match="pass the data set with --data"):
-        main(["evaluate", "--pool-demo"])
+        main(["evaluate", "pools"])

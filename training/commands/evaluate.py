@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ import typer
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typer.core import TyperGroup
 
 from architectures import checkpoint
 from corpora import corpus
@@ -28,7 +30,7 @@ from service.commands.options import (
 )
 from service.evaluation_report import EvaluationData
 from service.manifest import sha256
-from training import comparison, curves, evaluation, held_out, pool_demo
+from training import comparison, curves, evaluation, further_sets, held_out, pool_demo
 from training.commands import sweeps
 from training.evaluated_model import EvaluatedModel, load_all
 from training.evaluation import PoolSpec
@@ -37,23 +39,47 @@ from training.plots import curves_picture, report_picture
 from training.prediction import predict_exact
 from training.report_markdown import report_markdown
 
-app = new_app()
 
-_SWEEPS_AND_CURVES = "Other analyses"
+class EvaluateGroup(TyperGroup):
+    """Runs `report` if the first argument is not a subcommand."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+            args = ["report", *args]
+        return super().parse_args(ctx, args)
+
+
+app = new_app(cls=EvaluateGroup, no_args_is_help=True)
+
+
+@app.callback(
+    help="Score models and baselines on the same held-out positions.",
+    epilog=examples(
+        "nextvec evaluate report checkpoints/phase-2.safetensors --data out/data/corpus.npz",
+        "nextvec evaluate sweep checkpoints/phase-3.safetensors --data out/data/corpus.npz "
+        "--vary context",
+        "nextvec evaluate compare before/report.json after/report.json",
+    ),
+)
+def _evaluate_group() -> None:
+    """Make the commands below subcommands."""
+
+
+Checkpoints = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="CHECKPOINT:WINDOW",
+        help="Checkpoints to score. The window, in vectors, is optional; without it each "
+        "model reads the window that it was trained with.",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions:
-    """Options of `nextvec evaluate`."""
+class ScoreOptions:
+    """Options of the subcommands that score checkpoints."""
 
-    checkpoints: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="CHECKPOINT:WINDOW",
-            help="Checkpoints to score. The window, in vectors, is optional; without it each "
-            "model reads the window that it was trained with.",
-        ),
-    ] = None
+    checkpoints: Checkpoints = None
     data: Annotated[
         Path | None, typer.Option(help="Data set (.npz), as written by nextvec data.")
     ] = None
@@ -77,75 +103,99 @@ class EvaluateOptions:
             help="Also score models on documents that they were trained on, and mark them.",
         ),
     ] = False
-    sweep: Annotated[
+    output: OutputFormat = "text"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(ScoreOptions):
+    """Options of `nextvec evaluate report`."""
+
+    foreign: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Further text (.npz with vectors_int8 and scale) to score on as a set of its "
+            "own. Takes several values."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions(ScoreOptions):
+    """Options of `nextvec evaluate sweep`."""
+
+    vary: Annotated[
         list[sweeps.SweepName] | None,
         typer.Option(
-            rich_help_panel=_SWEEPS_AND_CURVES,
-            help="Vary one factor: context length, pool size, window policy, position in the "
+            help="The factor: context length, pool size, window policy, position in the "
             "document, or how far back the context reaches. Takes several values.",
         ),
     ] = None
-    set: Annotated[
-        Literal["eras", "latest"],
-        typer.Option(rich_help_panel=_SWEEPS_AND_CURVES, help="Held-out set of a sweep."),
-    ] = "eras"
+    set: Annotated[Literal["eras", "latest"], typer.Option(help="Held-out set.")] = "eras"
     positions: Annotated[
-        int,
-        typer.Option(
-            rich_help_panel=_SWEEPS_AND_CURVES,
-            help="Positions of a sweep; the sweep over positions always uses all.",
-        ),
+        int, typer.Option(help="Positions; the sweep over positions always uses all.")
     ] = 200
-    pool_demo: Annotated[
-        bool,
-        typer.Option(
-            "--pool-demo",
-            rich_help_panel=_SWEEPS_AND_CURVES,
-            help="Show how much Hit@5 of one baseline depends on the pool alone.",
-        ),
-    ] = False
-    compare: Annotated[
-        tuple[Path, Path] | None,
-        typer.Option(
-            rich_help_panel=_SWEEPS_AND_CURVES,
-            help="Compare two report.json files: the second minus the first. Both must use the "
-            "same pools.",
-        ),
-    ] = None
-    curves: Annotated[
-        list[Path] | None,
-        typer.Option(
-            rich_help_panel=_SWEEPS_AND_CURVES,
-            help="Plot Hit@5 against vectors read, for training runs (.history.json or "
-            ".unfinished.pt). Takes several values.",
-        ),
-    ] = None
-    output: OutputFormat = "text"
 
 
 @app.command(
     cls=CommandWithLists,
     epilog=examples(
-        "nextvec evaluate checkpoints/phase-2.safetensors checkpoints/phase-3.safetensors:500 "
-        "--data out/data/corpus.npz",
-        "nextvec evaluate checkpoints/phase-3.safetensors --data out/data/corpus.npz "
-        "--sweep context policy",
-        "nextvec evaluate --compare before/report.json after/report.json",
+        "nextvec evaluate report checkpoints/phase-2.safetensors "
+        "checkpoints/phase-3.safetensors:500 --data out/data/corpus.npz --foreign mine.npz",
     ),
 )
-@with_options(EvaluateOptions)
-def evaluate(options: EvaluateOptions) -> None:
-    """Score models and baselines on the same held-out positions."""
+@with_options(ReportOptions)
+def report(options: ReportOptions) -> None:
+    """Score models and baselines on every held-out set, in one table."""
+    _run(lambda: _report(options, Console(stderr=True)))
+
+
+@app.command(
+    cls=CommandWithLists,
+    epilog=examples(
+        "nextvec evaluate sweep checkpoints/phase-3.safetensors --data out/data/corpus.npz "
+        "--vary context policy",
+    ),
+)
+@with_options(SweepOptions)
+def sweep(options: SweepOptions) -> None:
+    """Vary one factor and hold the others."""
+    _run(lambda: _sweep(options, Console(stderr=True)))
+
+
+@app.command(epilog=examples("nextvec evaluate compare before/report.json after/report.json"))
+def compare(
+    first: Annotated[Path, typer.Argument(help="report.json of the earlier evaluation.")],
+    second: Annotated[Path, typer.Argument(help="report.json of the later one.")],
+) -> None:
+    """Compare two reports on the same pools: the second minus the first."""
+    _run(lambda: print(comparison.compare(first, second)))
+
+
+@app.command("curves", epilog=examples("nextvec evaluate curves a.history.json b.history.json"))
+def training_curves(
+    histories: Annotated[
+        list[Path], typer.Argument(help="Training runs (.history.json or .unfinished.pt).")
+    ],
+    out: Annotated[Path, typer.Option(help="Directory for the picture.")] = Path("out/evaluate"),
+) -> None:
+    """Plot Hit@5 against vectors read."""
+    _run(lambda: _curves(histories, out))
+
+
+@app.command(epilog=examples("nextvec evaluate pools --data out/data/corpus.npz"))
+def pools(
+    data: Annotated[
+        Path | None, typer.Option(help="Data set (.npz), as written by nextvec data.")
+    ] = None,
+) -> None:
+    """Show how much Hit@5 of one baseline depends on the pool alone."""
+    _run(lambda: print(pool_demo.demonstrate(corpus.load(_required(data)))))
+
+
+def _run(command: Callable[[], object]) -> None:
     torch.set_num_threads(1)
     try:
-        if options.compare:
-            print(comparison.compare(*options.compare))
-        elif options.curves:
-            _curves(options.curves, options.out)
-        elif options.pool_demo:
-            print(pool_demo.demonstrate(corpus.load(_required(options.data))))
-        else:
-            _evaluate(options, Console(stderr=True))
+        command()
     except (
         checkpoint.CheckpointError,
         comparison.ComparisonError,
@@ -156,7 +206,7 @@ def evaluate(options: EvaluateOptions) -> None:
         raise SystemExit(f"nextvec evaluate: {error}") from error
 
 
-def _evaluate(options: EvaluateOptions, console: Console) -> None:
+def _inputs(options: ScoreOptions) -> tuple[Path, Corpus, list[EvaluatedModel], PoolSpec]:
     if not options.checkpoints:
         raise ValueError("pass at least one checkpoint")
     data = _required(options.data)
@@ -164,18 +214,31 @@ def _evaluate(options: EvaluateOptions, console: Console) -> None:
     models = load_all(options.checkpoints)
     if options.held_out:
         models = [_with_documents(model, whole, options.held_out) for model in models]
-    pool = PoolSpec(options.pool_kind, options.pool, options.seed)
-    if options.sweep:
-        spec = sweeps.SweepSpec(
-            options.sweep, options.set, options.positions, pool, options.include_seen
-        )
-        sweeps.run(spec, whole, models, options.out, console, options.output)
-        return
+    return data, whole, models, PoolSpec(options.pool_kind, options.pool, options.seed)
+
+
+def _sweep(options: SweepOptions, console: Console) -> None:
+    if not options.vary:
+        raise ValueError("pass what to vary with --vary")
+    _, whole, models, pool = _inputs(options)
+    spec = sweeps.SweepSpec(
+        options.vary, options.set, options.positions, pool, options.include_seen
+    )
+    sweeps.run(spec, whole, models, options.out, console, options.output)
+
+
+def _report(options: ReportOptions, console: Console) -> None:
+    data, whole, models, pool = _inputs(options)
+    longest = max([options.pool, *(model.window for model in models)])
+    further = [
+        *further_sets.genres(data, whole, longest),
+        *(further_sets.foreign(path) for path in options.foreign or ()),
+    ]
 
     def predict(model: EvaluatedModel, one: HeldOutSet, targets: NDArray[np.int64]) -> Vectors:
         return _predict(model, one, targets, console)
 
-    report, all_scores = evaluation.evaluate(
+    found, all_scores = evaluation.evaluate(
         whole,
         EvaluationData(
             file=data.name,
@@ -187,14 +250,15 @@ def _evaluate(options: EvaluateOptions, console: Console) -> None:
         pool,
         predict,
         include_seen=options.include_seen,
+        further=further,
     )
     options.out.mkdir(parents=True, exist_ok=True)
-    text = report_markdown(report)
+    text = report_markdown(found)
     (options.out / "report.md").write_text(text)
     comparison.save_scores(options.out / "report.npz", all_scores)
-    report_picture(report, options.out / "report.png")
+    report_picture(found, options.out / "report.png")
     # Written last: where it exists, the other files do.
-    (options.out / "report.json").write_text(report.model_dump_json(indent=1) + "\n")
+    (options.out / "report.json").write_text(found.model_dump_json(indent=1) + "\n")
     if options.output == "json":
         print_json_file(options.out / "report.json")
         return

@@ -77,7 +77,9 @@ class StagedRecipe:
     - `genre_balance`: 0 draws documents by their length, 1 draws every genre as often.
     - `averaging`: of the weights, per optimizer step; the averaged weights are the result.
     - `validations`: a stage; the best validated weights are kept.
-    - `gate_bias` (Memory-Augmented GRU): the largest initial bias of an update gate.
+    - `initial` (Memory-Augmented GRU): starts as *repeat the last vector*, or as a decayed mean
+      around the text's running centre (`training.running_centre`).
+    - `gate_bias`: the largest initial bias of an update gate of the former.
     - `decays`, `width`, `initial_scale`, `whitening` (Decayed Means): as in a `Recipe`; the
       initial scale of a slow mean may be negative, which takes the text's own centre away.
     """
@@ -108,6 +110,7 @@ class StagedRecipe:
     gradient_clip: Positive = 1.0
     warm_up: CountOrZero = 100
     gate_bias: NonNegative = 5.0
+    initial: Literal["repeat", "running-centre"] = "repeat"
     decays: Annotated[
         tuple[Annotated[float, Field(gt=0, lt=1)], ...],
         Field(strict=False, max_length=LARGEST_STATE),

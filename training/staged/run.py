@@ -12,6 +12,8 @@ from architectures.memory_augmented_gru import SLOTS, MemoryAugmentedGRU
 from architectures.model import NextVectorModel
 from corpora.packed_corpus import PackedCorpus
 from training.initialization import initialize_gru, initialize_means
+from training.running_centre import fit_filter_bank, running_centre_gru
+from training.running_centre_checkpoint import LENGTH, SHARE, WHITENING
 from training.staged.device_corpus import DeviceCorpus, document_weights
 from training.staged.recipe import StagedRecipe
 from training.staged.split import StagedSplit
@@ -23,7 +25,7 @@ POOL = 1000
 """Positions of each validation set that are scored."""
 
 _SAMPLE = 50_000
-"""Vectors that give the centre and the basis of Decayed Means."""
+"""Vectors that give the centre and the principal directions."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,14 @@ def initial_model(train: PackedCorpus, recipe: StagedRecipe) -> NextVectorModel:
     share = document_weights(train, recipe.genre_balance)
     lengths = np.maximum(train.lengths, 1)
     each = (share / lengths)[train.document_id]
-    count = SLOTS if recipe.architecture == MemoryAugmentedGRU.ARCHITECTURE else _SAMPLE
+    plain = (recipe.architecture, recipe.initial) == (MemoryAugmentedGRU.ARCHITECTURE, "repeat")
+    count = SLOTS if plain else _SAMPLE
     rows = rng.choice(len(train), count, replace=len(train) < count, p=each / each.sum())
     vectors = train.vectors(np.sort(rows))
+    if recipe.initial == "running-centre":
+        bank = fit_filter_bank(vectors)
+        mix = bank.initial_mix(SHARE, WHITENING)
+        return running_centre_gru(bank, mix, LENGTH, vectors[:: len(vectors) // SLOTS][:SLOTS])
     if recipe.architecture == MemoryAugmentedGRU.ARCHITECTURE:
         return initialize_gru(vectors, recipe.gate_bias)
     return initialize_means(

@@ -62,7 +62,7 @@ def test_models_stand_beside_rules_on_both_sets(
         names = [score["name"] for score in one["scores"]]
         assert ["tiny (window 8)", "tiny (window 20)", "repeat the last vector"] == names[:3]
         assert ["mean of the last 2", "mean of the last 5"] == names[3:5]
-        assert ["model"] * 2 + ["baseline"] * 4 == [score["kind"] for score in one["scores"]]
+        assert ["model"] * 2 + ["baseline"] * 5 == [score["kind"] for score in one["scores"]]
         assert sha256(saved) == one["scores"][0]["checkpoint_sha256"]
         pool = one["pool"]
         assert ("random", 30, 0) == (pool["kind"], pool["size"], pool["seed"])
@@ -85,7 +85,7 @@ def test_differences_are_paired_and_named(saved: Path, small_file: Path, tmp_pat
     report = _evaluate(small_file, tmp_path / "out", str(saved), f"{saved}:20")
     one = report["sets"][0]
     value = {score["name"]: score["hit_at_5"]["value"] for score in one["scores"]}
-    assert (1 + 2 * 4) * len(METRICS) == len(one["differences"])
+    assert (1 + 2 * 5) * len(METRICS) == len(one["differences"])
     first = one["differences"][0]
     assert ("tiny (window 20)", 20, "tiny (window 8)", 8) == (
         first["a"],
@@ -165,7 +165,12 @@ def test_a_checkpoint_that_names_no_documents_says_so(
         (["{dir}/tiny.safetensors:0"], [], "does not say its window"),
         (["{dir}/tiny.safetensors", "{dir}/tiny.safetensors:8"], [], "given twice"),
         (["{dir}/tiny.safetensors:40"], [], "set eras has 40 vectors: too few to fill the window"),
-        (["{dir}/tiny.safetensors:40"], ["--sweep", "pool"], "too few to fill the window of tiny"),
+        (
+            ["sweep", "{dir}/tiny.safetensors:40"],
+            ["--vary", "pool"],
+            "too few to fill the window of tiny",
+        ),
+        (["sweep", "{dir}/tiny.safetensors"], [], "pass what to vary with --vary"),
         (["{dir}/tiny.safetensors"], ["--pool", "40"], "set eras: .* choose from 1 to 39"),
         (["{dir}/tiny.safetensors"], ["--pool", "0"], "choose from 1 to 39"),
         (["{dir}/tiny.safetensors"], ["--data", "absent.npz"], "not a readable .npz"),
@@ -223,7 +228,7 @@ def test_reports_on_the_same_pool_compare(
     together = _evaluate(data, tmp_path / "both", str(saved), f"{saved}:20")
     capsys.readouterr()
     reports = [str(folder / "report.json") for folder in (plain, tmp_path / "b")]
-    assert 0 == main(["evaluate", "--compare", *reports])
+    assert 0 == main(["evaluate", "compare", *reports])
     printed = capsys.readouterr().out
     for one in together["sets"]:
         gap = next(item for item in one["differences"] if item["metric"] == "hit_at_5")
@@ -247,7 +252,7 @@ def test_reports_on_different_pools_do_not_compare(
     _evaluate(plain / "data.npz", tmp_path, str(plain / "tiny.safetensors"), *options)
     reports = [str(folder / "report.json") for folder in (plain, tmp_path)]
     with pytest.raises(SystemExit, match=says):
-        main(["evaluate", "--compare", *reports])
+        main(["evaluate", "compare", *reports])
 
 
 @pytest.mark.parametrize(
@@ -276,7 +281,7 @@ def test_a_damaged_report_is_refused(plain: Path, tmp_path: Path, spoil: object,
     spoil(tmp_path)  # type: ignore[operator]
     report = str(tmp_path / "report.json")
     with pytest.raises(SystemExit, match=says):
-        main(["evaluate", "--compare", report, report])
+        main(["evaluate", "compare", report, report])
 
 
 def test_a_document_on_both_sides_is_refused(saved: Path, small: Corpus, tmp_path: Path) -> None:

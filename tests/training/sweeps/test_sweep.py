@@ -183,7 +183,7 @@ def test_the_command_writes_tables_and_pictures(
     out = tmp_path / "out"
     options = ["--data", str(small_file), "--out", str(out), "--pool", "30", "--positions", "9"]
     names = ["context", "pool", "policy", "position", "reach"]
-    assert 0 == main(["evaluate", str(saved), *options, "--sweep", *names])
+    assert 0 == main(["evaluate", "sweep", str(saved), *options, "--vary", *names])
     for name in names:
         assert name == json.loads((out / f"sweep-{name}.json").read_text())["name"]
         assert b"\x89PNG" == (out / f"sweep-{name}.png").read_bytes()[:4]
@@ -198,4 +198,4 @@ def test_a_sweep_on_what_was_trained_on_is_refused(
     """The message names the documents."""
     options = ["--data", str(small_file), "--out", str(tmp_path / "out"), "--pool", "30"]
     with pytest.raises(SystemExit, match=r"1 of the 2 documents .* latest \(document 14\)"):
-        main(["evaluate", str(saved), *options, "--sweep", "pool", "--set", "latest"])
+        main(["evaluate", "sweep", str(saved), *options, "--vary", "pool", "--set", "latest"])
