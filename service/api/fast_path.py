@@ -22,6 +22,7 @@ from service.api import errors, request_context
 from service.api.codecs.vectors import JSON_TYPE
 from service.api.connection import Connection
 from service.api.http_call import Handler, HttpCall, note_prediction
+from service.api.parameters import check_headers
 from service.api.routes import open_inference, predict, sessions, steps
 from service.errors import NextvecError
 from service.observability import request_scope, tracing
@@ -163,6 +164,7 @@ class FastPath(Connection):
         identity: str = state["request_id"]
         try:
             self.services.check_accepting()
+            check_headers(exchange.headers)
             reply = await exchange.handler(self._call(exchange, identity))
         except NextvecError as error:
             self._answer(exchange, state, *errors.render_error(error, state))
