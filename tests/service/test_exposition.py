@@ -1,4 +1,4 @@
-"""The metrics page, held to what the library would write."""
+"""The metrics page equals the library's output."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECONDS = (0.0, 0.001, 0.1, 1 / 3, 2.5, 1e9)
 
 
 def same(registry, exposition):
-    """Line for line; the order of metrics is free."""
+    """Compare the lines; metrics may be in any order."""
     expected, actual = (
         sorted(text.decode().splitlines())
         for text in (generate_latest(registry), exposition.render())
@@ -25,8 +25,8 @@ def same(registry, exposition):
 
 @pytest.mark.slow
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(SECONDS)), max_size=30))
-def test_it_is_the_librarys_text_after_whatever_was_observed(observed):
-    """Scraped before, between and after, so that what is kept is never stale."""
+def test_it_equals_the_librarys_text_after_any_observations(observed):
+    """It is read before, during and after, so that a stale cache shows."""
     registry = new_registry()
     histogram = Histogram("h_seconds", "One\nline", ("of",), buckets=SECONDS, registry=registry)
     counter = Counter("c", "Counted", registry=registry)
@@ -54,8 +54,8 @@ def test_a_histogram_without_labels_is_written_too():
     same(registry, exposition)
 
 
-def test_a_label_set_that_comes_back_begins_anew():
-    """Nothing of its first life is left in the text."""
+def test_a_label_set_that_returns_starts_at_zero():
+    """None of its earlier counts remain."""
     registry = CollectorRegistry()
     histogram = Histogram("h", "h", ("version",), registry=registry)
     exposition = Exposition(registry)
@@ -67,8 +67,8 @@ def test_a_label_set_that_comes_back_begins_anew():
     same(registry, exposition)
 
 
-def test_a_bucket_comes_before_the_next_one_and_counts_it_in():
-    """The order within a label set is the format's."""
+def test_buckets_are_ordered_and_cumulative():
+    """The format prescribes the order within a label set."""
     registry = CollectorRegistry()
     histogram = Histogram("h", "h", buckets=(1, 2), registry=registry)
     histogram.observe(1.5)
