@@ -225,5 +225,5 @@ def _scheduler(
         prefill_chunk=settings.engine.prefill_chunk,
         queue_limit=settings.engine.queue_limit,
         patience=settings.limits.timeout_seconds,
-        observe_batch=metrics.batch_size.labels(version).observe,
+        observe_batch=metrics.batch_observer(version),
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from service.api.codecs.tensors import INPUT, OUTPUT
 from service.inference.registry import LoadedVersion
-from service.metrics import DurationTotal, Usage
+from service.version_usage import DurationTotal, VersionUsage
 
 EXTENSIONS = [
     "binary_tensor_data",
@@ -69,7 +69,7 @@ def config(model: str, dim: int) -> dict[str, Any]:
 
 
 def statistics(
-    model: str, usage: Mapping[str, Usage], answered: Mapping[str, float]
+    model: str, usage: Mapping[str, VersionUsage], answered: Mapping[str, float]
 ) -> dict[str, Any]:
     """Return statistics of every version in `usage`.
 

@@ -59,9 +59,8 @@ async def list_models(services: LiveServices) -> dict[str, list[str]]:
     return {"models": [services.settings.model]}
 
 
-# Not async: summing the histograms takes milliseconds, off the event loop.
 @router.get("/models/stats")
-def get_all_statistics(services: LiveServices) -> dict[str, Any]:
+async def get_all_statistics(services: LiveServices) -> dict[str, Any]:
     """Return the statistics of every model, which is the only one."""
     return _statistics(services, services.settings.model, None)
 
@@ -97,7 +96,7 @@ async def get_config(services: LiveServices, model: Model, version: Version) -> 
 
 @router.get("/models/{model}/stats")
 @router.get("/models/{model}/versions/{version}/stats", openapi_extra=VERSION_IN_PATH)
-def get_statistics(services: LiveServices, model: Model, version: Version) -> dict[str, Any]:
+async def get_statistics(services: LiveServices, model: Model, version: Version) -> dict[str, Any]:
     """Return counts and nanoseconds of each loaded version since the service started."""
     return _statistics(services, model, version)
 
