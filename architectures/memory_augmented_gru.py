@@ -95,7 +95,7 @@ class MemoryAugmentedGRU(NextVectorModel):
         # The query of the first read is zero, so its content is the same at every step.
         content = self.memory.read(vectors.new_zeros(1, HIDDEN))
         normed = self.input_norm(vectors)
-        if self.training:
+        if self.training and not vectors.is_cuda:  # cuDNN has a backward pass of its own
             return recurrence.gru(self.gru, self._projected(normed, content[0]), state)
         augmented = torch.cat([normed, content.expand(time, batch, DIM)], dim=-1)
         hidden, next_state = self.gru(augmented, state)

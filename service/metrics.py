@@ -15,7 +15,7 @@ from prometheus_client import (
 
 from service.metrics_page import MetricsPage
 from service.types import SHARES, TIMED, Mode, RequestOutcome, Variant
-from service.version_usage import DurationTotal, VersionUsage
+from service.usage import UsageTotals
 
 _RequestKey = tuple[str, str, Mode, RequestOutcome]
 _EngineKey = tuple[str, str, Mode]
@@ -66,10 +66,10 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry, timeout: float) -> None:
         self.registry = registry
+        self.usage = UsageTotals()
         # Cached, because the library looks up a label set under a lock, in about 12 µs.
-        self._requests: dict[_RequestKey, tuple[Counter, Histogram | None, DurationTotal]] = {}
-        self._engines: dict[_EngineKey, tuple[Histogram, Histogram | None, VersionUsage]] = {}
-        self._usage: dict[str, VersionUsage] = {}
+        self._requests: dict[_RequestKey, tuple[Counter, Histogram | None]] = {}
+        self._engines: dict[_EngineKey, tuple[Histogram, Histogram | None]] = {}
         self._expected: set[str] = set()
         self._unloaded: set[str] = set()
         self.edges = duration_buckets(timeout)
@@ -285,11 +285,11 @@ class Metrics:
             if version in self._unloaded:
                 return
             series = self._requests[key] = self._request_series(*key)
-        count, duration, usage = series
+        count, duration = series
         count.inc()
-        usage.add(seconds)
         if duration is not None:
             duration.observe(seconds, exemplar)
+        self.usage.add_request(version, seconds, succeeded=outcome is RequestOutcome.OK)
 
     def observe_engine(
         self,
@@ -314,28 +314,12 @@ class Metrics:
                 None
                 if variant == UNASSIGNED
                 else self.inference_duration.labels(variant, version, mode.value),
-                self.usage(version),
             )
-        queue, inference, usage = series
+        queue, inference = series
         queue.observe(queue_seconds, exemplar)
-        usage.queue.add(queue_seconds)
-        usage.inference.add(seconds)
         if inference is not None:
             inference.observe(seconds, exemplar)
-
-    def batch_observer(self, version: str) -> Callable[[int], None]:
-        """Return the function that observes the size of each batch of the version."""
-        sizes, usage = self.batch_size.labels(version), self.usage(version)
-
-        def observe(size: int) -> None:
-            sizes.observe(size)
-            usage.runs += 1
-
-        return observe
-
-    def usage(self, version: str) -> VersionUsage:
-        """What `version` has done in all roles since it was loaded."""
-        return self._usage.setdefault(version, VersionUsage())
+        self.usage.add_prediction(version, queue_seconds, seconds)
 
     def show_versions(self, loaded: Iterable[tuple[str, str, str]]) -> None:
         """Set the loaded versions: (version, provider, precision). Forget all others."""
@@ -385,28 +369,33 @@ class Metrics:
             self.online_hits.labels(variant.value, k)
         self.online_key_share.labels(variant.value, version)
 
+    def observe_batch(self, version: str) -> Callable[[int], None]:
+        """A function that observes the size of a batch of `version`, from any thread."""
+        observe = self.batch_size.labels(version).observe
+
+        def observe_size(jobs: int) -> None:
+            observe(jobs)
+            self.usage.add_run(version)
+
+        return observe_size
+
     def _request_series(
         self, variant: str, version: str, mode: Mode, outcome: RequestOutcome
-    ) -> tuple[Counter, Histogram | None, DurationTotal]:
-        """A label set's counter, its histogram if durations are observed, and its total."""
+    ) -> tuple[Counter, Histogram | None]:
+        """A label set's counter, and its histogram if durations are observed."""
         duration = None
         if outcome in TIMED:
             if variant == UNASSIGNED:
                 duration = self.unassigned_duration.labels(version, mode.value)
             else:
                 duration = self.request_duration.labels(variant, version, mode.value)
-        usage = self.usage(version)
-        return (
-            self.requests.labels(variant, version, mode.value, outcome.value),
-            duration,
-            usage.succeeded if outcome is RequestOutcome.OK else usage.failed,
-        )
+        return self.requests.labels(variant, version, mode.value, outcome.value), duration
 
     def _forget(self, version: str) -> None:
         """Remove the series of an unloaded version. Requests that still end are not counted."""
         self._expected.discard(version)
         self._unloaded.add(version)
-        self._usage.pop(version, None)
+        self.usage.forget(version)
         self._requests = {k: kept for k, kept in self._requests.items() if k[1] != version}
         self._engines = {k: kept for k, kept in self._engines.items() if k[1] != version}
         for metric in self._by_version:

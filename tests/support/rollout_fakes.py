@@ -64,13 +64,14 @@ def bucket_counts(seconds: Sequence[float], faults: int = 0) -> Counts:
 
 
 class FakeClock:
-    """A clock that stands still until `now` is set."""
+    """A clock that stands still until `now` is set. `wrong` is the error of its wall clock."""
 
     def __init__(self, now: float = 1_700_000_000.0) -> None:
         self.now = now
+        self.wrong = 0.0
 
     def time(self) -> float:
-        return self.now
+        return self.now + self.wrong
 
     def monotonic(self) -> float:
         return self.now

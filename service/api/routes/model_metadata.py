@@ -7,7 +7,7 @@ from typing import Any
 
 from service.api.codecs.tensors import INPUT, OUTPUT
 from service.inference.registry import LoadedVersion
-from service.version_usage import DurationTotal, VersionUsage
+from service.usage import DurationTotal, Usage
 
 EXTENSIONS = [
     "binary_tensor_data",
@@ -69,7 +69,7 @@ def config(model: str, dim: int) -> dict[str, Any]:
 
 
 def statistics(
-    model: str, usage: Mapping[str, VersionUsage], answered: Mapping[str, float]
+    model: str, usage: Mapping[str, Usage], answered: Mapping[str, float]
 ) -> dict[str, Any]:
     """Return statistics of every version in `usage`.
 

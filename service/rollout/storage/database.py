@@ -35,7 +35,9 @@ _RESET = (
 
 _WEBHOOKS = ("CREATE TABLE webhooks (name TEXT PRIMARY KEY, told INTEGER NOT NULL)",)
 
-_SCHEMAS = (_TABLES, _RESET, _CALLS, _WEBHOOKS)
+_PERMIT = ("ALTER TABLE state ADD COLUMN permit TEXT",)
+
+_SCHEMAS = (_TABLES, _RESET, _CALLS, _WEBHOOKS, _PERMIT)
 """What each schema version adds to the one before it."""
 
 SCHEMA = len(_SCHEMAS)

@@ -104,6 +104,30 @@ async def test_the_configured_stable_counts_until_a_promotion_is_recorded(world)
     assert world.traffic.current == TrafficSplit("phase-3")
 
 
+async def test_another_configured_stable_is_a_change_like_any_other(world):
+    """Status, audit log and generation agree about it."""
+    await world.begin()
+    await world.controller.changes.abort(None, "operator")
+    before = world.controller.generation
+    world.stable = "phase-3"
+    await world.restart()
+    status = world.controller.status()
+    assert (status["phase"], status["stable"], status["canary"]) == ("Healthy", "phase-3", None)
+    assert status["message"] == (
+        "phase-3 is stable by the service's settings; it was phase-2 before"
+    )
+    assert "retry" not in status["legal"]
+    assert status["generation"] == before + 1
+    newest = (await world.controller.history())[0]
+    assert (newest["reason"], newest["from"], newest["to"]) == (
+        "configured",
+        "RolledBack",
+        "Healthy",
+    )
+    await world.restart()
+    assert world.controller.generation == before + 1
+
+
 async def test_an_unreadable_record_means_all_traffic_to_stable(world, caplog):
     """The file is kept; the log and the audit log say so."""
     await world.begin()
