@@ -36,6 +36,9 @@ from service.inference.registry import Registry
 from service.inference.repository import Repository, VersionFiles
 from service.inference.scheduling.scheduler import Scheduler
 from service.metrics import Metrics, new_registry
+from service.observability.access_log import AccessLog
+from service.observability.trace_export import make_tracer
+from service.observability.tracing import TraceRecorder
 from service.prediction.dispatch import Dispatch
 from service.prediction.shadow_runner import ShadowRunner
 from service.quality.online_scorer import OnlineScorer
@@ -67,6 +70,9 @@ def create_app(
     """
     clock = clock or SystemClock()
     metrics = Metrics(new_registry(), settings.limits.timeout_seconds)
+    tracer, flush_traces = make_tracer(settings.tracing)
+    traces = TraceRecorder(tracer)
+    access_log = AccessLog(settings.log.access_share, clock.monotonic)
     bodies = BodyBudget(settings.limits)
     registry = Registry(
         Repository(settings.models, settings.model),
@@ -131,6 +137,8 @@ def create_app(
             ),
             controller=controller,
             bodies=bodies,
+            access_log=access_log,
+            tracing=traces,
             dim=dim,
         )
         app.state.services = services
@@ -148,6 +156,7 @@ def create_app(
             await controller.close()
             await ticker
             await registry.close()
+            await asyncio.to_thread(flush_traces)
 
     # The page at /docs includes its scripts, so that browsers need no internet access.
     app = FastAPIOffline(
@@ -170,7 +179,8 @@ def create_app(
     ):
         app.include_router(module.router)
     app.add_middleware(BodyLimitMiddleware, bodies=bodies)
-    app.add_middleware(RequestContextMiddleware)  # the outermost: every response gets an id
+    # The outermost: every response gets an id.
+    app.add_middleware(RequestContextMiddleware, access_log=access_log, traces=traces)
     return app
 
 

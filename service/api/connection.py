@@ -13,7 +13,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.api.errors import error_body
-from service.api.request_context import request_id
+from service.api.request_context import new_request_id
 from service.api.services import Services
 
 MAX_HEADERS = 100
@@ -175,7 +175,8 @@ class Connection(HttpToolsProtocol):
         if self.pipeline or self.transport.is_closing():
             self.transport.close()
             return
-        content = error_body(message, code, identity := request_id(()))
+        content = error_body(message, code, identity := new_request_id())
+        self.services.access_log.write({"request_id": identity}, "-", "-", status, 0.0)
         self.transport.write(
             STATUS_LINE[status]
             + b"content-type: application/json\r\nx-request-id: %s\r\n" % identity.encode("ascii")

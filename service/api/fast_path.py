@@ -24,6 +24,8 @@ from service.api.connection import Connection
 from service.api.http_call import Handler, HttpCall, note_prediction
 from service.api.routes import open_inference, predict, sessions, steps
 from service.errors import NextvecError
+from service.observability import request_scope, tracing
+from service.observability.request_scope import RequestScope
 
 logger = logging.getLogger(__name__)
 
@@ -34,18 +36,21 @@ _PATHS = re.compile(
 )
 
 
-def _route(path: bytes) -> Handler | None:
+def _route(path: bytes) -> tuple[Handler, str] | None:
+    """Return the handler of a path and the route's template, or None."""
     found = _PATHS.fullmatch(path)
     if found is None:
         return None
     steps_path, session, model, version = (part and part.decode("ascii") for part in found.groups())
     if steps_path:
-        return steps.handle_steps
+        return steps.handle_steps, "/v1/steps"
     if session:
-        return partial(sessions.handle_append, session)
+        return partial(sessions.handle_append, session), "/v1/sessions/{session_id}/vectors"
     if model:
-        return partial(open_inference.handle_infer, model, version or None)
-    return predict.handle_predict
+        handler = partial(open_inference.handle_infer, model, version or None)
+        middle = "/versions/{version}" if version else ""
+        return handler, f"/v2/models/{{model}}{middle}/infer"
+    return predict.handle_predict, "/v1/predict"
 
 
 class _UnusedEvent:
@@ -63,12 +68,15 @@ class Exchange:
 
     message_event: Final = _UnusedEvent()
 
-    def __init__(self, handler: Handler, headers: list[tuple[bytes, bytes]], query: bytes) -> None:
+    def __init__(
+        self, handler: Handler, route: str, headers: list[tuple[bytes, bytes]], query: bytes
+    ) -> None:
         self.keep_alive = True
         self.disconnected = False
         self.more_body = True
         self.response_started = self.response_complete = False
         self.handler = handler
+        self.route = route
         self.headers = headers
         self.query = query
         self.began = time.perf_counter()
@@ -83,16 +91,16 @@ class FastPath(Connection):
 
     def handle_head(self) -> None:
         """Take the fast path if the request allows it, else ASGI."""
-        handler = self._handler()
-        if handler is None:
+        found = self._handler()
+        if found is None:
             super().handle_head()
             return
-        exchange = Exchange(handler, self.headers, self.url.partition(b"?")[2])
+        exchange = Exchange(*found, self.headers, self.url.partition(b"?")[2])
         exchange.keep_alive = self.parser.should_keep_alive()
         self.cycle = exchange  # type: ignore[assignment]  # it has the attributes that the protocol uses
 
-    def _handler(self) -> Handler | None:
-        """Return the handler of a request that can be answered here, or None."""
+    def _handler(self) -> tuple[Handler, str] | None:
+        """Return the handler and the route of a request that can be answered here, or None."""
         if self.parser.get_method() != b"POST" or self.parser.get_http_version() != "1.1":
             return None
         # Behind a pending response, or a caller that does not read, a request waits in
@@ -150,8 +158,9 @@ class FastPath(Connection):
             self._release(exchange)
 
     async def _serve(self, exchange: Exchange) -> None:
-        identity = request_context.request_id(exchange.headers)
-        state: dict[str, object] = {"request_id": identity}
+        state = self._begin(exchange)
+        request_scope.enter(state)
+        identity: str = state["request_id"]
         try:
             self.services.check_accepting()
             reply = await exchange.handler(self._call(exchange, identity))
@@ -159,6 +168,7 @@ class FastPath(Connection):
             self._answer(exchange, state, *errors.render_error(error, state))
         except asyncio.CancelledError:
             self.transport.close()
+            self._record(exchange, state, 499)
             raise
         except Exception:
             logger.exception("request %s failed", identity)
@@ -180,13 +190,27 @@ class FastPath(Connection):
     def _fail(self, exchange: Exchange, error: NextvecError) -> None:
         """Answer before the body is complete, without waiting for the rest."""
         exchange.keep_alive = False
-        state: dict[str, object] = {"request_id": request_context.request_id(exchange.headers)}
+        state = self._begin(exchange)
         self._answer(exchange, state, *errors.render_error(error, state))
+
+    def _begin(self, exchange: Exchange) -> RequestScope:
+        state: RequestScope = {}
+        request_context.begin(state, exchange.headers, self.services.tracing)
+        return state
+
+    def _record(self, exchange: Exchange, state: RequestScope, status: int) -> None:
+        """Write the request's access log line and end its span."""
+        services = self.services
+        if services.access_log.enabled:
+            seconds = time.perf_counter() - exchange.began
+            services.access_log.write(state, "POST", exchange.route, status, seconds)
+        if "trace" in state:
+            tracing.end_request(state, "POST", exchange.route, status)
 
     def _answer(
         self,
         exchange: Exchange,
-        state: dict[str, object],
+        state: RequestScope,
         status: int,
         content: bytes,
         headers: Mapping[str, str],
@@ -194,6 +218,7 @@ class FastPath(Connection):
     ) -> None:
         self._release(exchange)
         if exchange.disconnected or self.transport.is_closing():
+            self._record(exchange, state, 499)
             return
         exchange.response_started = exchange.response_complete = True
         lines = [
@@ -207,6 +232,7 @@ class FastPath(Connection):
             lines.append((b"connection", b"close"))
         head = b"".join([b"%s: %s\r\n" % line for line in lines])
         self.transport.write(b"%s%s\r\n%s" % (STATUS_LINE[status], head, content))
+        self._record(exchange, state, status)
         if not exchange.keep_alive:
             self.transport.close()
         self.on_response_complete()

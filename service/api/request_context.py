@@ -13,6 +13,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.errors import internal_error_body
+from service.observability import request_scope, tracing
+from service.observability.access_log import AccessLog
+from service.observability.request_scope import RequestScope
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +32,12 @@ class RequestContextMiddleware:
     `scope["state"]`; those that are present are sent, on error responses too.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(
+        self, app: ASGIApp, *, access_log: AccessLog, traces: tracing.TraceRecorder
+    ) -> None:
         self._app = app
+        self._access_log = access_log
+        self._traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -38,14 +45,17 @@ class RequestContextMiddleware:
             return
         began = time.perf_counter()
         state = scope.setdefault("state", {})
-        state["request_id"] = request_id(scope["headers"])
+        begin(state, scope["headers"], self._traces)
+        request_scope.enter(state)
 
         started = False
+        status = 499  # unless a response begins: the caller left
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal started
+            nonlocal started, status
             if message["type"] == "http.response.start":
                 started = True
+                status = message["status"]
                 message["headers"] = [
                     *message.get("headers", ()),
                     *headers(state, time.perf_counter() - began),
@@ -63,13 +73,35 @@ class RequestContextMiddleware:
             content = internal_error_body(str(state["request_id"]))
             response = Response(content, 500, media_type="application/json")
             await response(scope, receive, send_with_headers)
+        finally:
+            route = getattr(scope.get("route"), "path", "")
+            path, method = route or scope["path"], scope["method"]
+            self._access_log.write(state, method, path, status, time.perf_counter() - began)
+            tracing.end_request(state, method, route, status)
 
 
-def request_id(given: Iterable[tuple[bytes, bytes]]) -> str:
-    """Return the caller's `X-Request-Id` if it is valid, else a new id."""
+def begin(
+    state: RequestScope, given: Iterable[tuple[bytes, bytes]], traces: tracing.TraceRecorder
+) -> None:
+    """Set the request's id and trace in `state`, by the headers that the caller sent.
+
+    A valid `X-Request-Id` is kept; otherwise the id is new. An invalid `traceparent` is
+    ignored, and so are several of them.
+    """
+    identity = traceparent = None
     for name, value in given:
-        if name == b"x-request-id" and _USABLE_ID.match(value):
-            return value.decode("ascii")
+        if name == b"x-request-id":
+            if identity is None and _USABLE_ID.match(value):
+                identity = value.decode("ascii")
+        elif name == b"traceparent":
+            traceparent = value.decode("latin-1") if traceparent is None else ""
+    state["request_id"] = new_request_id() if identity is None else identity
+    if traceparent is not None or traces.enabled:
+        traces.begin_request(state, traceparent)
+
+
+def new_request_id() -> str:
+    """Return a random request id."""
     return f"{_draw(128):032x}"
 
 

@@ -12,6 +12,8 @@ from service.api.body_limits import BodyBudget
 from service.errors import NotReady
 from service.inference.registry import Registry
 from service.metrics import Metrics
+from service.observability.access_log import AccessLog
+from service.observability.tracing import TraceRecorder
 from service.prediction.dispatch import Dispatch
 from service.rollout.controller.controller import Controller
 from service.settings import Settings
@@ -31,6 +33,8 @@ class Services:
     dispatch: Dispatch
     controller: Controller
     bodies: BodyBudget
+    access_log: AccessLog
+    tracing: TraceRecorder
     dim: int = 0
     accepting: bool = field(default=False)
     parsing: asyncio.Lock = field(default_factory=asyncio.Lock)

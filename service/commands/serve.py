@@ -22,6 +22,7 @@ from service.api.fast_path import FastPath
 from service.api.services import Services
 from service.app import create_app
 from service.commands.options import ConfigOption, examples, new_app
+from service.observability.logging_setup import configure_logging
 from service.settings import Settings
 from service.settings.loader import load_settings
 
@@ -80,11 +81,7 @@ def run_service(
     given = {name: value for name, value in options.items() if value is not None}
     loaded = load_settings(os.environ, config=config, options=given)
     settings = loaded.settings
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    configure_logging(settings.log)
     for warning in loaded.warnings:
         logger.warning("%s", warning)
     # The engine's thread waits this long for the interpreter while the event loop is busy.

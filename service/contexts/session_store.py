@@ -9,6 +9,7 @@ from service.clock import Clock
 from service.contexts.history import History
 from service.contexts.session import Session
 from service.errors import CallerLimited, Gone, NotFound, QueueFull
+from service.observability import tracing
 
 TOMBSTONES = 100_000
 """Ids remembered after eviction, to answer 410 and not 404."""
@@ -272,11 +273,15 @@ class SessionLease:
         self._session: Session | None = None
 
     async def __aenter__(self) -> Session:
+        span = tracing.current()
+        began = tracing.now_ns() if span is not None else 0
         session = self._store.acquire(
             self._session_id, self._position, self._begin, self._owner
         )
         try:
             await session.lock.acquire()
+            if span is not None:
+                span.add("session store", began, tracing.now_ns())
             try:
                 self._store.check(session, self._begin)
             except BaseException:

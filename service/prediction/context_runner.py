@@ -8,6 +8,7 @@ from service.contexts.prefix_cache import Prefix, PrefixCache
 from service.inference.registry import Registry
 from service.inference.scheduling.job import EngineResult
 from service.metrics import Metrics
+from service.observability import tracing
 from service.prediction.routing import RoutingDecision
 from service.prediction.submission import Submitter, run_all
 from service.types import Mode, Vectors
@@ -38,9 +39,13 @@ class ContextRunner:
         arms = (decision.split.stable, decision.split.canary)
         others = [o.digest for o in self._registry.loaded if o.manifest.version in arms]
         version = decision.loaded.digest
+        span = tracing.current()
+        began = tracing.now_ns() if span is not None else 0
         prefixes = await run_all(
             [cache.find(caller, version, context, others) for context in contexts]
         )
+        if span is not None:
+            span.add("prefix cache", began, tracing.now_ns())
         for prefix, context in zip(prefixes, contexts, strict=True):
             self._metrics.prefix_hits.inc(prefix.length)
             self._metrics.prefix_misses.inc(len(context) - prefix.length)

@@ -13,6 +13,7 @@ from service.errors import NotFound
 from service.inference.registry import Registry
 from service.inference.scheduling.job import EngineResult
 from service.metrics import Metrics
+from service.observability import request_scope
 from service.prediction.context_runner import ContextRunner
 from service.prediction.deadline import Deadline
 from service.prediction.request import Prediction, RequestOptions
@@ -113,6 +114,7 @@ class Dispatch:
         `Gone` for an evicted one.
         """
         began = self._clock.monotonic()
+        request_scope.note("session", session_id)
         decision = self._router.decide(options, session_id)
         mode = _append_mode(1, vectors)
         restart = begin is SessionStart.RESTART

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from service.clock import Clock
 from service.inference.scheduling.job import EngineResult
 from service.metrics import Metrics
+from service.observability import tracing
 from service.prediction.routing import RoutingDecision
 from service.types import Mode, State, Vectors
 
@@ -35,8 +36,15 @@ class Submitter:
         **options: Any,
     ) -> EngineResult:
         """Run `vectors` `[n, dim]` from `state`. `options` and errors: as `Scheduler.submit`."""
+        span = tracing.current()
+        began = tracing.now_ns() if span is not None else 0
         result = await decision.loaded.scheduler.submit(vectors, state, **options)
         version = decision.route.version
+        if span is not None:
+            taken = began + int(result.queue_seconds * 1e9)
+            ended = taken + int(result.inference_seconds * 1e9)
+            span.add("queue", began, taken)
+            span.add("engine", taken, ended, version=version, mode=mode.value, vectors=len(vectors))
         self.last_predictions[version] = self._clock.time()
         self._metrics.observe_engine(
             decision.label, version, mode, result.queue_seconds, result.inference_seconds

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 
 from service.settings.access import AdminSettings
+from service.settings.telemetry import LogSettings, TracingSettings
 from service.settings.values import BaseUrl, ByteCount, FrozenModel, HttpUrl, Seconds, signing_key
 
 VersionName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -319,3 +320,5 @@ class Settings(FrozenModel):
     feedback: FeedbackSettings = FeedbackSettings()
     rollout: RolloutSettings = RolloutSettings()
     admin: AdminSettings = AdminSettings()
+    log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()

@@ -1,0 +1,1 @@
+"""Logs and traces: what a person on call reads."""

@@ -1,0 +1,54 @@
+"""Sends every log line of the process, the server's and the libraries' too, one way."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from types import TracebackType
+
+from service.observability.log_format import JsonFormatter, TextFormatter
+from service.settings.telemetry import LogSettings
+
+logger = logging.getLogger(__name__)
+
+QUIET = ("httpx", "httpcore", "opentelemetry", "urllib3")
+"""Libraries that log addresses or every connection below WARNING. An address may be a secret."""
+
+
+def configure_logging(settings: LogSettings) -> None:
+    """Make all loggers write to standard error, in one format and from one level."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter())
+    root = logging.getLogger()
+    # Handlers of other kinds belong to whoever runs the service within a program.
+    root.handlers[:] = [each for each in root.handlers if type(each) is not logging.StreamHandler]
+    root.addHandler(handler)
+    level = logging.getLevelName(settings.level.upper())
+    root.setLevel(level)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        server = logging.getLogger(name)
+        server.handlers.clear()
+        server.propagate = True
+        server.setLevel(logging.NOTSET)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    logging.captureWarnings(capture=True)
+    # Otherwise the interpreter prints these in a format of its own.
+    threading.excepthook = _log_thread_failure
+    sys.excepthook = _log_failure
+
+
+def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
+    name = failure.thread.name if failure.thread is not None else "?"
+    if failure.exc_value is not None:
+        logger.critical("the thread %s failed", name, exc_info=failure.exc_value)
+
+
+def _log_failure(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+        return
+    logger.critical("the process failed", exc_info=(kind, error, trace))
