@@ -14,6 +14,7 @@ from fastapi_offline import FastAPIOffline
 
 from service.api import console, errors
 from service.api.body_limits import BodyBudget, BodyLimitMiddleware
+from service.api.methods import MethodsMiddleware
 from service.api.request_context import RequestContextMiddleware
 from service.api.routes import (
     admin,
@@ -149,6 +150,7 @@ def create_app(
             yield
         finally:
             services.accepting = False
+            services.parsing.close()
             await shadow.close()
             await outbox.close()
             scoring.cancel()
@@ -178,7 +180,9 @@ def create_app(
         health,
     ):
         app.include_router(module.router)
+    app.router.redirect_slashes = False  # a redirect would lose a proxy's scheme and prefix
     app.add_middleware(BodyLimitMiddleware, bodies=bodies)
+    app.add_middleware(MethodsMiddleware, routes=app.router.routes)
     # The outermost: every response gets an id.
     app.add_middleware(RequestContextMiddleware, access_log=access_log, traces=traces)
     return app
@@ -225,5 +229,5 @@ def _scheduler(
         prefill_chunk=settings.engine.prefill_chunk,
         queue_limit=settings.engine.queue_limit,
         patience=settings.limits.timeout_seconds,
-        observe_batch=metrics.batch_size.labels(version).observe,
+        observe_batch=metrics.observe_batch(version),
     )

@@ -6,6 +6,20 @@ do. Only `api.errors` decides its HTTP status.
 
 from __future__ import annotations
 
+QUOTED_CHARACTERS = 80
+"""Characters of a caller's text that a message repeats."""
+
+
+def quoted(value: object) -> str:
+    """Return a caller's value for a message: cut before it is copied, without nested values."""
+    if isinstance(value, dict | list | tuple):
+        return "an object" if isinstance(value, dict) else "a list"
+    if isinstance(value, str) and len(value) > QUOTED_CHARACTERS:
+        return repr(f"{value[:QUOTED_CHARACTERS]}…")
+    if isinstance(value, int) and value.bit_length() > 64:
+        return "a number of more than 64 bits"
+    return repr(value)[:QUOTED_CHARACTERS]
+
 
 class NextvecError(Exception):
     """The base of all errors that the service reports to a caller.
@@ -84,9 +98,15 @@ class TooLarge(NextvecError):
 
 
 class UnsupportedMediaType(NextvecError):
-    """The media type or encoding is not supported."""
+    """The media type or encoding of the body is not supported."""
 
     code = "unsupported_media_type"
+
+
+class NotAcceptable(NextvecError):
+    """No media type that the caller accepts can be sent."""
+
+    code = "not_acceptable"
 
 
 class Invalid(NextvecError):

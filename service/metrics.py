@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from prometheus_client import (
     CollectorRegistry,
@@ -16,6 +15,7 @@ from prometheus_client import (
 
 from service.exposition import Exposition
 from service.types import SHARES, Mode, RequestOutcome, Variant
+from service.usage import UsageTotals
 
 BUCKET_RATIO = math.sqrt(1.2)
 """Two buckets make a factor of 1.2: for every edge τ, 1.2·τ is an edge too."""
@@ -33,25 +33,6 @@ FEEDBACK_RESULTS = ("counted", "repeated", "prediction_not_found", "prediction_g
 """The results of a label; the last two are error codes."""
 
 _COSINES = tuple(round(0.1 * i, 1) for i in range(11))
-
-
-@dataclass(frozen=True)
-class DurationTotal:
-    """A count of events, and their total duration in seconds."""
-
-    count: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What a version has done: requests, predictions, and runs of its engine."""
-
-    succeeded: DurationTotal
-    failed: DurationTotal
-    queue: DurationTotal
-    inference: DurationTotal
-    runs: int
 
 
 def duration_buckets(top: float, bottom: float = 0.000_2) -> tuple[float, ...]:
@@ -76,6 +57,7 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry, timeout: float) -> None:
         self.registry = registry
+        self.usage = UsageTotals()
         # Cached, because the library looks up a label set under a lock, in about 12 µs.
         self._requests: dict[tuple[str, str, Mode, RequestOutcome], Histogram] = {}
         self._engines: dict[tuple[str, str, Mode], tuple[Histogram, Histogram]] = {}
@@ -259,6 +241,7 @@ class Metrics:
             series = self.request_duration.labels(variant, version, mode.value, outcome.value)
             self._requests[key] = series
         series.observe(seconds)
+        self.usage.add_request(version, seconds, succeeded=outcome is RequestOutcome.OK)
 
     def observe_engine(
         self, variant: str, version: str, mode: Mode, queue_seconds: float, seconds: float
@@ -277,6 +260,7 @@ class Metrics:
             self._engines[key] = series
         series[0].observe(queue_seconds)
         series[1].observe(seconds)
+        self.usage.add_prediction(version, queue_seconds, seconds)
 
     def show_versions(self, loaded: Iterable[tuple[str, str, str]]) -> None:
         """Set the loaded versions: (version, provider, precision)."""
@@ -318,28 +302,12 @@ class Metrics:
             self.online_hits.labels(variant.value, k)
         self.online_key_share.labels(variant.value, version)
 
-    def usage(self, version: str) -> Usage:
-        """What `version` has done in all roles since the start. Takes milliseconds."""
+    def observe_batch(self, version: str) -> Callable[[int], None]:
+        """A function that observes the size of a batch of `version`, from any thread."""
+        observe = self.batch_size.labels(version).observe
 
-        def succeeded(labels: dict[str, str]) -> bool:
-            return labels["outcome"] == RequestOutcome.OK
+        def observe_size(jobs: int) -> None:
+            observe(jobs)
+            self.usage.add_run(version)
 
-        return Usage(
-            succeeded=_total(self.request_duration, version, succeeded),
-            failed=_total(self.request_duration, version, lambda of: not succeeded(of)),
-            queue=_total(self.queue_duration, version),
-            inference=_total(self.inference_duration, version),
-            runs=_total(self.batch_size, version).count,
-        )
-
-
-def _total(
-    histogram: Histogram, version: str, wanted: Callable[[dict[str, str]], bool] = lambda _: True
-) -> DurationTotal:
-    found = {"count": 0.0, "sum": 0.0}
-    for metric in histogram.collect():
-        for sample in metric.samples:
-            kind = sample.name.rpartition("_")[2]
-            if kind in found and sample.labels["version"] == version and wanted(sample.labels):
-                found[kind] += sample.value
-    return DurationTotal(int(found["count"]), found["sum"])
+        return observe_size

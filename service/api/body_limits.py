@@ -9,6 +9,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.errors import Malformed, QueueFull, TooLarge
 from service.settings import LimitSettings
 
+SMALL_BODY_BYTES = 64 * 1024
+"""Limit for bodies without contexts: those of the admin API and of the repository."""
+
+_CONTEXT_PATHS = ("/v1/", "/v2/models/")
+
 
 class BodyBudget:
     """The memory of all bodies that are held at once, on both server paths."""
@@ -17,14 +22,21 @@ class BodyBudget:
         self.limits = limits
         self._held = 0
 
-    def reserve(self, size: int, received: int) -> None:
+    def limit(self, path: str) -> int:
+        """Return the largest size of a body that is sent to `path`."""
+        most = self.limits.max_body_bytes
+        return most if path.startswith(_CONTEXT_PATHS) else min(most, SMALL_BODY_BYTES)
+
+    def reserve(self, size: int, received: int, most: int | None = None) -> None:
         """Count `size` more bytes of a body of which `received` bytes have arrived in all.
 
-        Raises `TooLarge` or `QueueFull`. The bytes are counted even then, until `release`.
+        Raises `TooLarge` above `most` bytes (None: `max_body_bytes`), or `QueueFull`. The
+        bytes are counted even then, until `release`.
         """
         self._held += size
-        if received > self.limits.max_body_bytes:
-            raise self.too_large_error()
+        most = self.limits.max_body_bytes if most is None else most
+        if received > most:
+            raise too_large_error(most)
         if self._held > self.limits.max_held_bytes:
             raise QueueFull("too many large requests at once; retry later", 1.0)
 
@@ -32,21 +44,19 @@ class BodyBudget:
         """Stop counting `size` bytes."""
         self._held -= size
 
-    def too_large_error(self) -> TooLarge:
-        """Return the error for a body that is, or declares itself, too large."""
-        return TooLarge(f"the body is larger than {self.limits.max_body_bytes} bytes")
-
     def timeout_error(self) -> Malformed:
         """Return the error for a body that stalled."""
         return Malformed("the body did not arrive in time", code="body_timeout")
 
 
+def too_large_error(most: int) -> TooLarge:
+    """Return the error for a body that is, or declares itself, larger than `most` bytes."""
+    return TooLarge(f"the body is larger than {most} bytes")
+
+
 class BodyLimitMiddleware:
     """ASGI middleware: `receive` raises `TooLarge`, `Malformed` when a body stalls,
     or `QueueFull` when all bodies together take too much memory.
-
-    As middleware it also protects the admin API, whose bodies the framework reads
-    before it checks the token.
     """
 
     def __init__(self, app: ASGIApp, bodies: BodyBudget) -> None:
@@ -57,9 +67,10 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limits = self._bodies.limits
+        most = self._bodies.limit(scope["path"])
         declared = _declared(scope)
-        deadline = asyncio.get_running_loop().time() + limits.body_timeout_seconds
+        patience = self._bodies.limits.body_timeout_seconds
+        deadline = asyncio.get_running_loop().time() + patience
         received = 0
         complete = False
 
@@ -67,8 +78,8 @@ class BodyLimitMiddleware:
             nonlocal received, complete
             if complete:  # only a disconnect can follow, at any time
                 return await receive()
-            if declared > limits.max_body_bytes:
-                raise self._bodies.too_large_error()
+            if declared > most:
+                raise too_large_error(most)
             try:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
@@ -76,7 +87,7 @@ class BodyLimitMiddleware:
                 raise self._bodies.timeout_error() from error
             size = len(message.get("body", b""))
             received += size
-            self._bodies.reserve(size, received)
+            self._bodies.reserve(size, received, most)
             complete = not message.get("more_body", False)
             return message
 
@@ -87,7 +98,7 @@ class BodyLimitMiddleware:
 
 
 def _declared(scope: Scope) -> int:
-    """Return the declared content length, or 0."""
+    """Return the declared content length, or 0. `Connection` bounds its digits."""
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():
             return int(value)

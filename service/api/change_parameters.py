@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from fastapi import Depends, Header, Query, Request
 
 from service.api.security import Role
-from service.errors import Invalid
+from service.errors import Invalid, quoted
 from service.rollout.state.change_request import ChangeOptions, ChangeRequest
 
 _ETAG = re.compile(r'\s*(?:W/)?"?(\d{1,18})"?\s*\Z')
@@ -37,7 +37,7 @@ class ChangeParameters:
             return None
         match = _ETAG.match(given)
         if match is None:
-            raise Invalid(f'If-Match is {given!r}: send the ETag of the status, e.g. "7"')
+            raise Invalid(f'If-Match is {quoted(given)}: send the ETag of the status, e.g. "7"')
         return int(match[1])
 
     async def options(self, role: Role) -> ChangeOptions:

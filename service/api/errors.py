@@ -21,6 +21,7 @@ STATUS: dict[type[errors.NextvecError], int] = {
     errors.Unauthorized: 401,
     errors.Forbidden: 403,
     errors.NotFound: 404,
+    errors.NotAcceptable: 406,
     errors.Conflict: 409,
     errors.Gone: 410,
     errors.PreconditionFailed: 412,
@@ -43,8 +44,12 @@ _CODES = {
     401: "unauthorized",
     404: "not_found",
     405: "method_not_allowed",
+    406: "not_acceptable",
     413: "too_large",
 }
+
+MAX_MESSAGE = 2000
+"""Characters of an error message."""
 
 
 def status_of(error: errors.NextvecError) -> int:
@@ -62,8 +67,11 @@ def add_handlers(app: FastAPI) -> None:
 def error_body(message: str, code: str, request_id: str, **details: object) -> bytes:
     """Return the error body of the contract.
 
-    Lone surrogates from the caller's text are replaced, so that this cannot fail.
+    Lone surrogates from the caller's text are replaced, so that this cannot fail. A long
+    message is cut: it may repeat what the caller sent.
     """
+    if len(message) > MAX_MESSAGE:
+        message = f"{message[:MAX_MESSAGE]}…"
     message = message.encode("utf-8", "replace").decode()
     return orjson.dumps({"error": message, "code": code, "request_id": request_id, **details})
 
@@ -104,7 +112,7 @@ def render_error(
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
+    place = ".".join(str(part)[: errors.QUOTED_CHARACTERS] for part in first["loc"])
     if first["type"] == "json_invalid":
         return _response(request, 400, f"{place}: not JSON: {first['msg']}", "malformed")
     return _response(request, 422, f"{place}: {first['msg']}", "invalid")

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl
 from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
+from service.api.body_limits import too_large_error
 from service.api.services import Services, accepting_services
 from service.errors import Cancelled
 from service.prediction.request import Prediction
@@ -83,12 +84,21 @@ def note_prediction(state: dict[str, object], prediction: Prediction | None) -> 
     state["queue"], state["inference"] = prediction.queue_seconds, prediction.inference_seconds
 
 
-async def read_body(request: Request) -> bytes:
-    """Return the whole body. Raises `Cancelled`, and what `BodyLimitMiddleware` raises."""
+async def read_body(request: Request, most: int | None = None) -> bytes:
+    """Return the whole body, of at most `most` bytes.
+
+    Raises `TooLarge`, `Cancelled`, and what `BodyLimitMiddleware` raises.
+    """
+    parts, received = [], 0
     try:
-        return await request.body()
+        async for part in request.stream():
+            parts.append(part)
+            received += len(part)
+            if most is not None and received > most:
+                raise too_large_error(most)
     except ClientDisconnect as error:
         raise Cancelled("the caller disconnected") from error
+    return b"".join(parts)
 
 
 async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -22,7 +22,10 @@ logger = logging.getLogger(__name__)
 # Ids are not secrets: a pseudo-random generator saves a system call per request.
 _draw = Random().getrandbits  # noqa: S311  see above
 
-_USABLE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}\Z")
+MAX_REQUEST_ID = 128
+"""Characters of a request id."""
+
+_USABLE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,%d}\Z" % MAX_REQUEST_ID)
 
 
 class RequestContextMiddleware:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from hashlib import blake2b
 
-from service.errors import Invalid
+from service.errors import Invalid, quoted
 from service.types import Variant
 
 
@@ -17,7 +17,7 @@ def variant_override(headers: Mapping[str, str]) -> Variant | None:
     try:
         return Variant(wanted)
     except ValueError as error:
-        raise Invalid(f"X-Variant is {wanted!r}; use stable or canary") from error
+        raise Invalid(f"X-Variant is {quoted(wanted)}; use stable or canary") from error
 
 
 def caller_digest(headers: Mapping[str, str]) -> bytes:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from service.api.body_limits import BodyBudget
+from service.api.parsing import ParsingThread
 from service.errors import NotReady
 from service.inference.registry import Registry
 from service.metrics import Metrics
@@ -23,8 +23,7 @@ from service.settings import Settings
 class Services:
     """The parts of one service.
 
-    `accepting` is false before warm-up and while draining. `parsing` is the lock for
-    bodies whose parsing may need much memory.
+    `accepting` is false before warm-up and at the end of a drain.
     """
 
     settings: Settings
@@ -37,7 +36,7 @@ class Services:
     tracing: TraceRecorder
     dim: int = 0
     accepting: bool = field(default=False)
-    parsing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    parsing: ParsingThread = field(default_factory=ParsingThread)
 
     def check_accepting(self) -> None:
         """Raise `NotReady` before warm-up and while draining."""

@@ -11,7 +11,7 @@ from hashlib import sha256
 
 import numpy as np
 
-from service.errors import NotFound, VersionError
+from service.errors import NotFound, VersionError, quoted
 from service.inference.engines.engine import Engine
 from service.inference.repository import Repository, VersionFiles
 from service.inference.scheduling.scheduler import Scheduler
@@ -72,7 +72,9 @@ class Registry:
         try:
             return self._loaded[version]
         except KeyError:
-            raise NotFound(f"version {version!r} is not loaded", code="version_not_found") from None
+            raise NotFound(
+                f"version {quoted(version)} is not loaded", code="version_not_found"
+            ) from None
 
     @property
     def loaded(self) -> tuple[LoadedVersion, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from service.errors import NotFound, VersionError
+from service.errors import NotFound, VersionError, quoted
 from service.manifest import MODEL, NAME, Manifest, sha256
 
 
@@ -68,7 +68,7 @@ class Repository:
         if version not in self.versions():
             there = ", ".join(self.versions()) or "none: export one first"
             raise NotFound(
-                f"there is no version {version!r} in {self._folder} (there are: {there})",
+                f"there is no version {quoted(version)} in {self._folder} (there are: {there})",
                 code="version_not_found",
             )
         path = self._folder / version / NAME

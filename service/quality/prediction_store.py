@@ -6,7 +6,7 @@ from enum import Enum
 
 from service.bounded_store import BoundedStore
 from service.clock import Clock
-from service.errors import Gone, NotFound
+from service.errors import Gone, NotFound, quoted
 from service.quality.pending_prediction import PendingPrediction
 
 OVERHEAD_BYTES = 1024
@@ -71,12 +71,12 @@ class PredictionStore:
             return None
         if fate is _Fate.EXPIRED:
             raise Gone(
-                f"the prediction {request_id!r} is no longer kept; send labels sooner, "
+                f"the prediction {quoted(request_id)} is no longer kept; send labels sooner, "
                 "or raise feedback.ttl_seconds or feedback.max_bytes",
                 "prediction_gone",
             )
         raise NotFound(
-            f"no prediction {request_id!r} waits for a label: send the X-Request-Id of a "
+            f"no prediction {quoted(request_id)} waits for a label: send the X-Request-Id of a "
             "response of /v1/predict that did not set X-Variant, with the same credentials",
             "prediction_not_found",
         )

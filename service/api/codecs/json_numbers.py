@@ -16,6 +16,9 @@ OTHER_VALUES = 1000
 
 _PIECE = 1 << 20
 
+_SLICE = 8192
+"""Numbers that are converted at a time: the interpreter's lock is held for a slice only."""
+
 
 def loads(content: bytes | memoryview, dim: int, max_rows: int) -> Any:
     """Parse JSON of at most `max_rows` vectors of `dim` values and a few options.
@@ -50,7 +53,11 @@ def float32(nested: list[Any]) -> NDArray[np.float32]:
         if set(map(type, nested)) != {list} or len(set(map(len, nested))) != 1:
             raise ValueError("rows of different lengths")
         nested = list(chain.from_iterable(nested))
-    if not set(map(type, nested)) <= {int, float}:
-        raise ValueError("a value that is not a number")
-    with np.errstate(over="ignore"):
-        return np.array(nested, np.float32)
+    numbers = np.empty(len(nested), np.float32)
+    for at in range(0, len(nested), _SLICE):
+        piece = nested[at : at + _SLICE]
+        if not set(map(type, piece)) <= {int, float}:
+            raise ValueError("a value that is not a number")
+        with np.errstate(over="ignore"):
+            numbers[at : at + _SLICE] = piece
+    return numbers

@@ -8,23 +8,20 @@ failed.
 
 from __future__ import annotations
 
-import asyncio
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import orjson
 
 from service.api import errors
-from service.api.codecs import json_numbers
-from service.api.codecs.vectors import BINARY_TYPE, JSON_TYPE, OFF_LOOP_BYTES
-from service.errors import Conflict, Invalid, Malformed, NextvecError, UnsupportedMediaType
+from service.api.codecs import json_numbers, session_ids
+from service.api.codecs.vectors import BINARY_TYPE, JSON_TYPE
+from service.api.parsing import ParsingThread
+from service.errors import Conflict, Invalid, Malformed, NextvecError, UnsupportedMediaType, quoted
 from service.prediction.request import Prediction
 from service.types import Vectors
-
-SESSION_ID = r"^[A-Za-z0-9._:-]{1,128}$"
-_USABLE_ID = re.compile(SESSION_ID.replace("$", r"\Z"))
 
 REQUEST_ROW = np.dtype([("session", "S128"), ("position", "<i8")])
 """A session's id in ASCII, filled up with zero bytes, and its length before the step; -1 if the
@@ -48,7 +45,7 @@ class SessionStep:
 
 
 async def parse(
-    headers: Mapping[str, str], content: bytes, dim: int, max_rows: int
+    parsing: ParsingThread, headers: Mapping[str, str], content: bytes, dim: int, max_rows: int
 ) -> list[SessionStep | Invalid]:
     """Return the rows of a body; an `Invalid` in place of a row that makes no sense by itself.
 
@@ -56,11 +53,11 @@ async def parse(
     """
     kind = headers.get("content-type", JSON_TYPE).partition(";")[0].strip().lower()
     if kind not in {JSON_TYPE, BINARY_TYPE}:
-        raise UnsupportedMediaType(f"content type {kind!r}: send {JSON_TYPE} or {BINARY_TYPE}")
+        raise UnsupportedMediaType(
+            f"content type {quoted(kind)}: send {JSON_TYPE} or {BINARY_TYPE}"
+        )
     read = parse_json if kind == JSON_TYPE else parse_frame
-    if len(content) > OFF_LOOP_BYTES:
-        return await asyncio.to_thread(read, content, dim, max_rows)
-    return read(content, dim, max_rows)
+    return await parsing.run(len(content), partial(read, content, dim, max_rows))
 
 
 def parse_frame(content: bytes, dim: int, max_rows: int) -> list[SessionStep | Invalid]:
@@ -142,11 +139,8 @@ def _json_row(number: int, row: object, dim: int) -> SessionStep | Invalid:
 def _step(
     number: int, session: object, vector: Vectors, position: int | None
 ) -> SessionStep | Invalid:
-    if not isinstance(session, str) or not _USABLE_ID.match(session):
-        return Invalid(
-            f"steps[{number}].session is not 1 to 128 letters, digits, dots, underscores, "
-            "colons or hyphens"
-        )
+    if not isinstance(session, str) or not session_ids.is_usable(session):
+        return Invalid(f"steps[{number}].session is not {session_ids.RULE}")
     return SessionStep(session, vector, position)
 
 

@@ -17,8 +17,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from service.api.codecs import json_numbers
-from service.errors import Invalid, Malformed, TooLarge, UnsupportedMediaType
+from service.api.codecs import json_numbers, session_ids
+from service.errors import Invalid, Malformed, TooLarge, UnsupportedMediaType, quoted
 from service.types import Vector, Vectors
 
 INPUT = "vectors"
@@ -26,7 +26,6 @@ OUTPUT = "next_vector"
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
 _BINARY_TYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "FP16": np.dtype("<f2")}
-_SEQUENCE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 _LARGEST_ID = 2**64 - 1
 _WINDOW_BITS = {"gzip": 31, "deflate": 15}
 """zlib's `wbits` for each container format: gzip, and zlib, which HTTP calls deflate."""
@@ -61,7 +60,9 @@ def decompress(content: bytes, encoding: str, most: int) -> bytes:
     """
     bits = _WINDOW_BITS.get(encoding)
     if bits is None:
-        raise UnsupportedMediaType(f"Content-Encoding is {encoding!r}: send gzip, deflate or none")
+        raise UnsupportedMediaType(
+            f"Content-Encoding is {quoted(encoding)}: send gzip, deflate or none"
+        )
     stream = zlib.decompressobj(bits)
     try:
         plain = stream.decompress(content, most + 1)
@@ -83,7 +84,7 @@ def json_length(header: str | None, size: int) -> int:
     # Limited before int(): parsing thousands of digits is slow.
     length = int(header) if re.fullmatch(r"[0-9]{1,18}", header.strip()) else -1
     if not 0 <= length <= size:
-        raise Malformed(f"{HEADER_LENGTH} is {header[:40]!r} and the body has {size} bytes")
+        raise Malformed(f"{HEADER_LENGTH} is {quoted(header)} and the body has {size} bytes")
     return length
 
 
@@ -160,10 +161,10 @@ def _input(
 
 def _from_binary(rest: memoryview, size: object, datatype: object) -> NDArray[np.float32]:
     if size != len(rest) or isinstance(size, bool):
-        raise Malformed(f"{INPUT}: binary_data_size is {_shown(size)} and {len(rest)} bytes follow")
+        raise Malformed(f"{INPUT}: binary_data_size is {quoted(size)} and {len(rest)} bytes follow")
     dtype = _BINARY_TYPES.get(datatype) if isinstance(datatype, str) else None
     if dtype is None:
-        raise Malformed(f"{INPUT} is {_shown(datatype)}; binary data must be FP32 or FP16")
+        raise Malformed(f"{INPUT} is {quoted(datatype)}; binary data must be FP32 or FP16")
     if len(rest) % dtype.itemsize:
         raise Malformed(f"{INPUT}: {len(rest)} bytes are not {datatype} values")
     # The JSON may have any length: the data after it need not be aligned.
@@ -173,7 +174,7 @@ def _from_binary(rest: memoryview, size: object, datatype: object) -> NDArray[np
 
 def _from_json(data: object, datatype: object) -> NDArray[np.float32]:
     if datatype != "FP32":
-        raise Malformed(f"{INPUT} is {_shown(datatype)}; JSON data must be FP32")
+        raise Malformed(f"{INPUT} is {quoted(datatype)}; JSON data must be FP32")
     if not isinstance(data, list):
         raise Malformed(f"{INPUT} has neither a list of data nor binary_data_size")
     try:
@@ -228,13 +229,11 @@ def _sequence(parameters: Mapping[str, Any]) -> SequenceStep | None:
         if start or end:
             raise Malformed("sequence_start or sequence_end without a sequence_id")
         return None
-    if isinstance(value, str) and _SEQUENCE_ID.match(value):
+    if isinstance(value, str) and session_ids.is_usable(value):
         return SequenceStep(value, start, end)
     if type(value) is int and 0 < value <= _LARGEST_ID:
         return SequenceStep(str(value), start, end)
-    raise Malformed(
-        "sequence_id is neither a number up to 2^64 - 1 nor 1 to 128 letters, digits, . _ : -"
-    )
+    raise Malformed(f"sequence_id is neither a number up to 2^64 - 1 nor {session_ids.RULE}")
 
 
 def _timeout(parameters: Mapping[str, Any]) -> float | None:
@@ -253,7 +252,7 @@ def _only(tensors: object, name: str, what: str) -> Mapping[str, Any]:
         raise Malformed(f"{what} is not a list of tensors")
     for tensor in tensors:
         if tensor.get("name") != name:
-            raise Malformed(f"{what}: {_shown(tensor.get('name'))} is unknown; use {name!r}")
+            raise Malformed(f"{what}: {quoted(tensor.get('name'))} is unknown; use {name!r}")
     if len(tensors) != 1:
         raise Malformed(f"{what} has {len(tensors)} tensors; it takes one, {name!r}")
     found: Mapping[str, Any] = tensors[0]
@@ -283,11 +282,3 @@ def _text(container: Mapping[str, Any], name: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise Malformed(f"{name} is not a string")
     return value
-
-
-def _shown(value: object) -> str:
-    """Return a short text for a message, without the contents of nested values."""
-    if isinstance(value, list | dict):
-        return "a list" if isinstance(value, list) else "an object"
-    shown = repr(value)
-    return shown if len(shown) <= 80 else f"{shown[:80]}…"

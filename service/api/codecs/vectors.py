@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import orjson
 
+from service.api import accept
 from service.api.codecs import json_numbers
-from service.errors import Invalid, Malformed, UnsupportedMediaType
+from service.api.parsing import ParsingThread
+from service.errors import Invalid, Malformed, UnsupportedMediaType, quoted
 from service.prediction.request import Prediction
 from service.types import Vectors
 
 BINARY_TYPE = "application/octet-stream"
 JSON_TYPE = "application/json"
-OFF_LOOP_BYTES = 64 * 1024
-"""Larger JSON bodies are parsed in a thread, so that the event loop keeps serving others."""
+MAX_ACCEPT = 1000
+"""Characters of `Accept` that are read."""
 
 
 async def parse(
-    headers: Mapping[str, str], content: bytes, field: str, dim: int, max_rows: int
+    parsing: ParsingThread,
+    headers: Mapping[str, str],
+    content: bytes,
+    field: str,
+    dim: int,
+    max_rows: int,
 ) -> tuple[Vectors, Mapping[str, Any]]:
     """Return the vectors `[n, dim]` of a JSON or binary body, and the other JSON fields.
 
@@ -29,15 +36,17 @@ async def parse(
     """
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"", "identity"}:
-        raise UnsupportedMediaType(f"content encoding {encoding!r}: send the body uncompressed")
+        raise UnsupportedMediaType(
+            f"content encoding {quoted(encoding)}: send the body uncompressed"
+        )
     kind = headers.get("content-type", JSON_TYPE).partition(";")[0].strip().lower()
     if kind == BINARY_TYPE:
         return parse_binary(content, dim), {}
     if kind != JSON_TYPE:
-        raise UnsupportedMediaType(f"content type {kind!r}: send {JSON_TYPE} or {BINARY_TYPE}")
-    if len(content) > OFF_LOOP_BYTES:
-        return await asyncio.to_thread(parse_json, content, field, dim, max_rows)
-    return parse_json(content, field, dim, max_rows)
+        raise UnsupportedMediaType(
+            f"content type {quoted(kind)}: send {JSON_TYPE} or {BINARY_TYPE}"
+        )
+    return await parsing.run(len(content), partial(parse_json, content, field, dim, max_rows))
 
 
 def parse_binary(content: bytes, dim: int) -> Vectors:
@@ -79,16 +88,14 @@ def text_field(fields: Mapping[str, Any], name: str) -> str | None:
 
 
 def wants_binary(headers: Mapping[str, str]) -> bool:
-    """Return whether `Accept` asks for raw float32. Raises `UnsupportedMediaType`.
+    """Return whether `Accept` prefers raw float32. Raises `NotAcceptable`.
 
     Routes call it before any work starts, so that a refusal changes nothing.
     """
-    accept = headers.get("accept", "*/*")
-    if BINARY_TYPE in accept:
-        return True
-    if not any(kind in accept for kind in ("*/*", "application/*", JSON_TYPE)):
-        raise UnsupportedMediaType(f"Accept is {accept!r}: use {JSON_TYPE} or {BINARY_TYPE}")
-    return False
+    given = headers.get("accept", "*/*")
+    if given == "*/*":
+        return False
+    return accept.choose(given[:MAX_ACCEPT], (JSON_TYPE, BINARY_TYPE)) == BINARY_TYPE
 
 
 def render(

@@ -13,7 +13,7 @@ from importlib.resources import files
 from fastapi import APIRouter, Response
 
 from service.api.schemas import ERRORS
-from service.errors import NotFound
+from service.errors import NotFound, quoted
 
 router = APIRouter(prefix="/console", tags=["console"], responses=ERRORS, include_in_schema=False)
 
@@ -59,7 +59,7 @@ async def page() -> Response:
 async def file(name: str) -> Response:
     """Return a script or the style sheet. Raises `NotFound`."""
     if name not in FILES:
-        raise NotFound(f"the console has no file {name!r}; its page is at /console")
+        raise NotFound(f"the console has no file {quoted(name)}; its page is at /console")
     return Response(_content(name), media_type=FILES[name], headers=HEADERS)
 
 

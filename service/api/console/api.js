@@ -100,7 +100,7 @@ export async function* events(signal) {
     if (done) return;
     const parts = (rest + value).split("\n\n");
     rest = parts.pop();
-    yield* parts.map(parse);
+    yield* parts.map(parse).filter((event) => event.data !== null); // a comment has no data
   }
 }
 

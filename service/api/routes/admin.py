@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from contextlib import suppress
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Header, Query, Response
 from pydantic import ValidationError
+from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 
 from service.api.change_parameters import Change
 from service.api.schemas import ERRORS, StartRequest, VerbRequest
-from service.api.security import Approver, Operator, Role, Viewer
+from service.api.security import Approver, AuthorizedRoute, Operator, Role, Viewer
+from service.api.server_sent_events import server_sent_events
 from service.api.services import LiveServices, ReadyServices
 from service.errors import Forbidden, Invalid, NextvecError
 from service.rollout.state.change_request import ChangeOptions
 
-router = APIRouter(prefix="/admin/v1/rollout", tags=["admin"], responses=ERRORS)
+router = APIRouter(
+    prefix="/admin/v1/rollout", tags=["admin"], responses=ERRORS, route_class=AuthorizedRoute
+)
+
+ABORT_BODY_SECONDS = 1.0
+"""Seconds that an abort waits for its body, which it does not need."""
 
 
 @router.get("")
@@ -96,15 +104,14 @@ async def abort(change: Change, services: LiveServices, role: Operator) -> Respo
     `If-Match` and the body are optional, and an invalid one does not prevent the abort.
     Only a dry run does.
     """
-    try:
-        reason = VerbRequest.model_validate_json(await change.request.body()).reason
-    except (ValidationError, NextvecError):
-        # An invalid, oversized or slow body must not prevent the abort.
-        reason = ""
-    try:
-        options = await change.options(role)
-    except NextvecError:
-        options = ChangeOptions(change.dry_run)
+    # A body that is invalid, too large, slow or cut off must not prevent the abort.
+    reason, options = "", ChangeOptions(change.dry_run)
+    with suppress(ValidationError, NextvecError, ClientDisconnect, TimeoutError):
+        async with asyncio.timeout(ABORT_BODY_SECONDS):
+            content = await change.request.body()
+        with suppress(NextvecError):
+            options = await change.options(role)
+        reason = VerbRequest.model_validate_json(content).reason
     return _status(await services.controller.changes.abort(None, _actor(role), reason, options))
 
 
@@ -153,19 +160,17 @@ async def history(
 
 
 @router.get("/events")
-async def events(services: LiveServices, _role: Viewer) -> StreamingResponse:
-    """Stream server-sent events: the status now, at every evaluation and at every change."""
+async def events(
+    services: LiveServices, _role: Viewer, last_event_id: Annotated[str | None, Header()] = None
+) -> StreamingResponse:
+    """Stream server-sent events: the status now, at every evaluation and at every change.
 
-    async def stream() -> AsyncIterator[bytes]:
-        async for event in services.controller.subscribe():
-            yield b"event: %b\ndata: %b\n\n" % (
-                str(event["event"]).encode(),
-                orjson.dumps(event["data"]),
-            )
-
-    return StreamingResponse(
-        stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
-    )
+    After a lost connection, `Last-Event-ID` brings the events that were missed first. A
+    comment keeps an idle stream open.
+    """
+    stream = server_sent_events(services.controller.subscribe(last_event_id))
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
 
 def _may_override(role: Role, reason: str) -> None:

@@ -9,13 +9,18 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from service.api import http_call, request_headers
+from service.api.body_limits import SMALL_BODY_BYTES
 from service.api.codecs import json_numbers, vectors
+from service.api.request_context import MAX_REQUEST_ID
 from service.api.schemas import ERRORS, FEEDBACK
 from service.api.services import accepting_services
-from service.errors import Invalid, UnsupportedMediaType
+from service.errors import Invalid, UnsupportedMediaType, quoted
 from service.types import Vectors
 
 router = APIRouter(prefix="/v1", tags=["feedback"])
+
+_BYTES_PER_VALUE = 32
+"""Bytes of a number in JSON, with its comma and white space."""
 
 
 @router.post("/feedback", status_code=202, openapi_extra=FEEDBACK, responses=ERRORS)
@@ -29,11 +34,14 @@ async def feedback(request: Request) -> Response:
     prediction, or that it overrode the split; 410 that it is no longer kept.
     """
     services = accepting_services(request)
-    content = await http_call.read_body(request)
+    most = SMALL_BODY_BYTES + _BYTES_PER_VALUE * services.dim
+    content = await http_call.read_body(request, most)
     rows, fields = _label(request, content, services.dim)
     request_id = fields.get("request_id")
     if not isinstance(request_id, str) or not request_id:
         raise Invalid("request_id is missing: send the X-Request-Id of the prediction")
+    if len(request_id) > MAX_REQUEST_ID:
+        raise Invalid(f"request_id has {len(request_id)} characters, not 1 to {MAX_REQUEST_ID}")
     counted = services.dispatch.label(
         request_headers.caller_digest(request.headers), request_id, rows
     )
@@ -51,7 +59,7 @@ def _label(request: Request, content: bytes, dim: int) -> tuple[Vectors, Mapping
         return vectors.parse_binary(content, dim), request.query_params
     if kind != vectors.JSON_TYPE:
         raise UnsupportedMediaType(
-            f"content type {kind!r}: send {vectors.JSON_TYPE} or {vectors.BINARY_TYPE}"
+            f"content type {quoted(kind)}: send {vectors.JSON_TYPE} or {vectors.BINARY_TYPE}"
         )
     parsed = json_numbers.loads(content, dim, 1)
     if not isinstance(parsed, dict) or not isinstance(parsed.get("vector"), list):

@@ -7,7 +7,7 @@ from typing import Any
 
 from service.api.codecs.tensors import INPUT, OUTPUT
 from service.inference.registry import LoadedVersion
-from service.metrics import DurationTotal, Usage
+from service.usage import DurationTotal, Usage
 
 EXTENSIONS = [
     "binary_tensor_data",

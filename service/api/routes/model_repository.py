@@ -10,12 +10,17 @@ from fastapi import APIRouter, Request
 from service.api import http_call
 from service.api.routes.open_inference import Model
 from service.api.schemas import ERRORS
-from service.api.security import Operator
+from service.api.security import AuthorizedRoute, Operator
 from service.api.services import ReadyServices, Services
-from service.errors import Conflict, Malformed
+from service.errors import Conflict, Malformed, quoted
 from service.rollout.state.events import FINAL
 
-router = APIRouter(prefix="/v2/repository", tags=["open inference protocol"], responses=ERRORS)
+router = APIRouter(
+    prefix="/v2/repository",
+    tags=["open inference protocol"],
+    responses=ERRORS,
+    route_class=AuthorizedRoute,
+)
 
 
 @router.post("/index")
@@ -83,7 +88,7 @@ async def _version(request: Request, services: Services) -> str:
         raise Malformed("parameters is not an object")
     for name in parameters:
         if name == "config" or name.startswith("file:"):
-            raise Malformed(f"the parameter {name[:80]!r} is not supported: use nextvec export")
+            raise Malformed(f"the parameter {quoted(name)} is not supported: use nextvec export")
     version = parameters.get("version", request.query_params.get("version"))
     if not isinstance(version, str) or not version:
         there = ", ".join(sorted(services.registry.available())) or "none"

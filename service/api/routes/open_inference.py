@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from importlib.metadata import version as installed_version
 from typing import Annotated, Any
@@ -17,7 +16,7 @@ from service.api.routes.model_metadata import config, metadata, server, statisti
 from service.api.schemas import ERRORS, INFER, VERSION_IN_PATH
 from service.api.services import LiveServices, Services
 from service.contexts.session_store import SessionStart
-from service.errors import Invalid, NotFound
+from service.errors import Invalid, NotFound, quoted
 from service.prediction.request import RequestOptions
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=ERRORS)
@@ -31,7 +30,7 @@ async def known_model(model: str, services: LiveServices) -> str:
 def _known(model: str, services: Services) -> str:
     if model != services.settings.model:
         raise NotFound(
-            f"there is no model {model[:80]!r}; this service has {services.settings.model!r}",
+            f"there is no model {quoted(model)}; this service has {services.settings.model!r}",
             code="model_not_found",
         )
     return model
@@ -59,9 +58,8 @@ async def list_models(services: LiveServices) -> dict[str, list[str]]:
     return {"models": [services.settings.model]}
 
 
-# Not async: summing the histograms takes milliseconds, off the event loop.
 @router.get("/models/stats")
-def get_all_statistics(services: LiveServices) -> dict[str, Any]:
+async def get_all_statistics(services: LiveServices) -> dict[str, Any]:
     """Return the statistics of every model, which is the only one."""
     return _statistics(services, services.settings.model, None)
 
@@ -97,7 +95,7 @@ async def get_config(services: LiveServices, model: Model, version: Version) -> 
 
 @router.get("/models/{model}/stats")
 @router.get("/models/{model}/versions/{version}/stats", openapi_extra=VERSION_IN_PATH)
-def get_statistics(services: LiveServices, model: Model, version: Version) -> dict[str, Any]:
+async def get_statistics(services: LiveServices, model: Model, version: Version) -> dict[str, Any]:
     """Return counts and nanoseconds of each loaded version since the service started."""
     return _statistics(services, model, version)
 
@@ -161,15 +159,11 @@ async def _parse(call: HttpCall) -> tensors.InferRequest:
         length = tensors.json_length(header, len(plain))
         return tensors.parse(plain, length, services.dim, limits.max_rows)
 
-    small = encoding in {"", "identity"} and (
-        tensors.json_length(header, len(content)) <= vectors.OFF_LOOP_BYTES
-    )
-    if small:
-        return work()
-    # Parsed JSON takes many times its size in memory, and the size of a compressed body
-    # is unknown: parse one at a time, so that concurrent requests cannot add up.
-    async with services.parsing:
-        return await asyncio.to_thread(work)
+    # Binary tensors need no parsing; the size of a compressed body is not known yet.
+    size = limits.max_body_bytes
+    if encoding in {"", "identity"}:
+        size = tensors.json_length(header, len(content))
+    return await services.parsing.run(size, work)
 
 
 def _check(services: Services, wanted: tensors.InferRequest) -> None:
@@ -187,6 +181,6 @@ def _statistics(services: Services, model: str, version: str | None) -> dict[str
     names = [found.manifest.version for found in loaded]
     return statistics(
         model,
-        {name: services.metrics.usage(name) for name in names},
+        {name: services.metrics.usage.read(name) for name in names},
         services.dispatch.last_predictions,
     )

@@ -36,7 +36,12 @@ async def handle_predict(call: HttpCall) -> HttpReply:
     binary = vectors.wants_binary(headers)
     override = request_headers.variant_override(headers)
     context, fields = await vectors.parse(
-        headers, call.content, "context", services.dim, services.settings.limits.max_rows
+        services.parsing,
+        headers,
+        call.content,
+        "context",
+        services.dim,
+        services.settings.limits.max_rows,
     )
     key = headers.get("x-routing-key") or vectors.text_field(fields, "key")
     preference = RequestOptions(

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
 from service.api import request_headers
-from service.api.codecs import vectors
-from service.api.codecs.steps import SESSION_ID
+from service.api.codecs import session_ids, vectors
 from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
 from service.api.schemas import ERRORS, VECTOR_ANSWER, SessionView, vectors_body
 from service.api.services import ReadyServices
-from service.errors import Invalid
+from service.errors import Invalid, quoted
 from service.prediction.request import RequestOptions
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
 
-_ID = SESSION_ID
-_USABLE_ID = re.compile(_ID.replace("$", r"\Z"))
-
-SessionId = Annotated[str, Path(pattern=_ID)]
+SessionId = Annotated[str, Path(pattern=session_ids.PATTERN)]
 
 # `handle_append` parses these itself: the fast path calls it without the framework.
 _PARAMETERS = [
@@ -30,7 +25,7 @@ _PARAMETERS = [
         "name": "session_id",
         "in": "path",
         "required": True,
-        "schema": {"type": "string", "pattern": _ID},
+        "schema": {"type": "string", "pattern": session_ids.PATTERN},
     },
     {"name": "position", "in": "query", "schema": {"type": "integer", "minimum": 0}},
 ]
@@ -65,7 +60,12 @@ async def handle_append(name: str, call: HttpCall) -> HttpReply:
     binary = vectors.wants_binary(headers)
     override = request_headers.variant_override(headers)
     rows, fields = await vectors.parse(
-        headers, call.content, "vectors", services.dim, services.settings.limits.max_rows
+        services.parsing,
+        headers,
+        call.content,
+        "vectors",
+        services.dim,
+        services.settings.limits.max_rows,
     )
     if position is None:
         position = _position(fields.get("position"))
@@ -97,8 +97,8 @@ async def delete(services: ReadyServices, session_id: SessionId) -> None:
 
 
 def _session_id(text: str) -> str:
-    if not _USABLE_ID.match(text):
-        raise Invalid(f"session {text!r} is not 1 to 128 letters, digits, . _ : or -")
+    if not session_ids.is_usable(text):
+        raise Invalid(f"session {quoted(text)} is not {session_ids.RULE}")
     return text
 
 
@@ -106,7 +106,7 @@ def _query_position(text: str | None) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise Invalid(f"position is {text!r}, not a number of vectors")
+        raise Invalid(f"position is {quoted(text)}, not a number of vectors")
     return int(text)
 
 
@@ -114,5 +114,5 @@ def _position(value: object) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise Invalid(f"position is {value!r}, not a number of vectors")
+        raise Invalid(f"position is {quoted(value)}, not a number of vectors")
     return value

@@ -42,7 +42,7 @@ async def handle_steps(call: HttpCall) -> HttpReply:
     binary = wants_binary(headers)
     override = request_headers.variant_override(headers)
     limits = services.settings.limits
-    rows = await steps.parse(headers, call.content, services.dim, limits.max_rows)
+    rows = await steps.parse(services.parsing, headers, call.content, services.dim, limits.max_rows)
     results = await _advance_all(services.dispatch, rows, override, limits.timeout_seconds)
     return HttpReply(*steps.render(rows, results, services.dim, binary=binary), None)
 

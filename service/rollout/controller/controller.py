@@ -152,9 +152,12 @@ class Controller:
         """The last `limit` rows of the audit log, newest first. Raises `StoreError`."""
         return await asyncio.to_thread(self._store.history, limit)
 
-    def subscribe(self) -> AsyncIterator[dict[str, object]]:
-        """The current status, then every analysis run and transition, until `close`."""
-        return self._feed.subscribe(lambda: {"event": "status", "data": self.status()})
+    def subscribe(self, last_id: str | None = None) -> AsyncIterator[dict[str, object]]:
+        """The current status, then every analysis run and transition, until `close`.
+
+        Events that were sent after the one called `last_id` come before the status.
+        """
+        return self._feed.subscribe(lambda: {"event": "status", "data": self.status()}, last_id)
 
     async def prepared(self) -> None:
         """Wait for the canary that is being loaded."""

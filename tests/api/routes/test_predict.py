@@ -121,8 +121,8 @@ def typed(kind, content=b"x"):
         ({**raw(unit_vectors(1)), "headers": {**BINARY, "X-Variant": "canary"}}, 404, "no_canary"),
         (
             {**raw(unit_vectors(1)), "headers": {**BINARY, "Accept": "text/html"}},
-            415,
-            "unsupported_media_type",
+            406,
+            "not_acceptable",
         ),
     ],
 )
