@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 
 from service.bounded_store import BoundedStore
@@ -39,9 +40,15 @@ class SessionQuota:
     """
 
     def __init__(
-        self, name: str, max_sessions: int | None = None, max_bytes: int | None = None
+        self,
+        name: str,
+        max_sessions: int | None = None,
+        max_bytes: int | None = None,
+        *,
+        on_refusal: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
+        self._on_refusal = on_refusal
         self.sessions = self.nbytes = 0
         self._max_sessions = max_sessions
         self._max_bytes = max_bytes
@@ -49,12 +56,14 @@ class SessionQuota:
     def check_new(self) -> None:
         """Raise `CallerLimited` if the owner may not begin another session."""
         if self._max_sessions is not None and self.sessions >= self._max_sessions:
+            self._on_refusal()
             raise CallerLimited(
                 f"{self.name} has {self.sessions} sessions, the most that it may have: "
                 "delete some, or wait until they expire",
                 _RETRY_SECONDS,
             )
         if self._max_bytes is not None and self.nbytes >= self._max_bytes:
+            self._on_refusal()
             raise CallerLimited(
                 f"the sessions of {self.name} take {self.nbytes} bytes, the most that they may: "
                 "delete some, or wait until they expire",
@@ -275,9 +284,7 @@ class SessionLease:
     async def __aenter__(self) -> Session:
         span = tracing.current()
         began = tracing.now_ns() if span is not None else 0
-        session = self._store.acquire(
-            self._session_id, self._position, self._begin, self._owner
-        )
+        session = self._store.acquire(self._session_id, self._position, self._begin, self._owner)
         try:
             await session.lock.acquire()
             if span is not None:

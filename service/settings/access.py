@@ -99,7 +99,9 @@ class OidcSettings(FrozenModel):
         given = {name: getattr(self, name) for name in ("issuer", "audience", "jwks_url")}
         missing = [name for name, value in given.items() if value is None]
         if missing and len(missing) < len(given):
-            raise ValueError(f"issuer, audience and jwks_url belong together; {missing[0]} is unset")
+            raise ValueError(
+                f"issuer, audience and jwks_url belong together; {missing[0]} is unset"
+            )
         return self
 
 

@@ -9,6 +9,7 @@ from service.api.access.identity import LoginFailedError
 from service.clock import Clock
 from service.contexts.session_store import SessionQuota
 from service.errors import CallerLimited
+from service.metrics import Metrics
 from service.settings import CallerSettings
 from service.settings.access import ApiKeySettings
 
@@ -47,13 +48,20 @@ class Caller:
     sessions, which belong to it.
     """
 
-    __slots__ = ("_requests", "_vectors", "digest", "name", "quota")
+    __slots__ = ("_metrics", "_requests", "_vectors", "digest", "name", "quota")
 
-    def __init__(self, settings: ApiKeySettings, now: Callable[[], float]) -> None:
+    def __init__(
+        self, settings: ApiKeySettings, metrics: Metrics, now: Callable[[], float]
+    ) -> None:
         self.name = settings.name
+        self._metrics = metrics
+        metrics.expect_caller(settings.name)
         self.digest = hashlib.blake2b(b"key\0" + settings.name.encode(), digest_size=16).digest()
         self.quota = SessionQuota(
-            settings.name, settings.max_sessions, settings.max_session_bytes
+            settings.name,
+            settings.max_sessions,
+            settings.max_session_bytes,
+            on_refusal=metrics.caller_limited.labels(settings.name, "sessions").inc,
         )
         self._requests = _bucket(settings.requests_per_second, now)
         self._vectors = _bucket(settings.vectors_per_second, now)
@@ -71,6 +79,7 @@ class Caller:
             return
         seconds = bucket.take(amount)
         if seconds:
+            self._metrics.caller_limited.labels(self.name, what).inc()
             raise CallerLimited(
                 f"{self.name} has used up its {what} per second: send fewer, or ask for a "
                 "higher limit",
@@ -81,9 +90,9 @@ class Caller:
 class ApiKeys:
     """The configured callers. Keys are kept as digests only."""
 
-    def __init__(self, settings: CallerSettings, clock: Clock) -> None:
+    def __init__(self, settings: CallerSettings, metrics: Metrics, clock: Clock) -> None:
         self._callers = {
-            _digest(each.key.get_secret_value().encode()): Caller(each, clock.monotonic)
+            _digest(each.key.get_secret_value().encode()): Caller(each, metrics, clock.monotonic)
             for each in settings.keys
         }
         self.required = bool(self._callers)

@@ -84,7 +84,9 @@ class FailedLogins:
             )
         if reason == "missing" or count <= FREE_FAILURES:
             return
-        delay = min(FIRST_DELAY_SECONDS * 2 ** min(count - FREE_FAILURES - 1, 16), MAX_DELAY_SECONDS)
+        delay = min(
+            FIRST_DELAY_SECONDS * 2 ** min(count - FREE_FAILURES - 1, 16), MAX_DELAY_SECONDS
+        )
         if self._waiting >= MAX_WAITING:
             raise TooManyFailures("too many failed log-ins: wait before the next one", delay)
         self._waiting += 1

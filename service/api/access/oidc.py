@@ -171,7 +171,9 @@ class OidcVerifier:
             values = claims[self._settings.role_claim]
         given = values if isinstance(values, list) else [values]
         known = self._settings.roles
-        roles = [Role[known[each].upper()] for each in given if isinstance(each, str) and each in known]
+        roles = [
+            Role[known[each].upper()] for each in given if isinstance(each, str) and each in known
+        ]
         if not roles:
             raise LoginFailedError("this token gives no role of this service", "no_role")
         return max(roles)
