@@ -2,32 +2,41 @@
 # nothing else (no torch, no compiler), the second carries it.
 #
 #   docker build -t nextvec .
-#   docker build -t nextvec:gpu --build-arg RUNTIME_EXTRAS=cuda,cudnn .
+#   docker build -t nextvec:gpu --build-arg RUNTIME_EXTRAS=cuda .
 #
-# docs/how-to/operate.md says how to run it.
-FROM python:3.11-slim AS builder
+# docs/how-to/operate.md says how to run it, docs/how-to/release.md how to build a release.
+#
+# A tag can move. A release is built with BASE=python:3.11-slim@sha256:…, as `make image` demands.
+ARG BASE=python:3.11-slim
+FROM ${BASE} AS builder
 
 # ONNX Runtime's GPU wheel also runs on the CPU. On a GPU it needs CUDA 13 and
-# cuDNN 9: either the host image has them, or "cuda,cudnn" brings them as
-# packages (about 2 GB installed).
+# cuDNN 9: either the host image has them, or "cuda" brings them as packages
+# (about 2 GB installed), with what the GRU kernels need.
 ARG RUNTIME_EXTRAS=""
 
-# No pip inside the environment: none is shipped in it.
-RUN python -m venv --without-pip /opt/nextvec
 WORKDIR /src
 
-# Dependencies first: they change less often than the code does.
-COPY pyproject.toml constraints.txt ./
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > requirements.txt \
-    && if [ -n "$RUNTIME_EXTRAS" ]; then echo "onnxruntime-gpu[$RUNTIME_EXTRAS]" >> requirements.txt; fi \
-    && pip --python /opt/nextvec/bin/python install --no-cache-dir -c constraints.txt -r requirements.txt
+# Dependencies first: they change less often than the code does. Each is checked
+# against its hash. No pip inside the environment: none is shipped in it.
+COPY requirements/*.lock requirements/
+RUN pip install --no-cache-dir --require-hashes -r requirements/build.lock \
+    && python -m venv --without-pip /opt/nextvec \
+    && pip --python /opt/nextvec/bin/python install --no-cache-dir --require-hashes \
+        -r "requirements/image${RUNTIME_EXTRAS:+-$RUNTIME_EXTRAS}.lock"
 
-COPY README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE ./
 COPY service/ service/
-RUN pip --python /opt/nextvec/bin/python install --no-cache-dir --no-deps .
+RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /dist . \
+    && pip --python /opt/nextvec/bin/python install --no-cache-dir --no-deps /dist/*.whl
 
 
-FROM python:3.11-slim
+FROM ${BASE}
+
+ARG BASE
+LABEL org.opencontainers.image.title=nextvec \
+    org.opencontainers.image.licenses=Apache-2.0 \
+    org.opencontainers.image.base.name=${BASE}
 
 COPY --from=builder /opt/nextvec /opt/nextvec
 

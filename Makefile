@@ -6,17 +6,31 @@ EXTRAS ?= export,loadtest,dev
 WORKERS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
+TOOLS := .venv-supply-chain/bin
+PIP_OPTIONS := --disable-pip-version-check
+# `make image`: the base image with its digest, as docs/how-to/release.md says.
+BASE ?=
 
 .PHONY: setup demo test test-fast check kserve-client fmt clean
+.PHONY: lock lint-image audit sbom supply-chain image
 
 setup: $(VENV)/.installed
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+# Every package is checked against its hash in constraints.txt. pip does so only for requirements
+# given by themselves, so the project's own folder comes last, without dependencies.
+$(VENV)/.installed: pyproject.toml constraints.txt requirements/build.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nextvec needs Python >= 3.11: make PYTHON=/path/to/python3.11")'
 	@echo "Creating the virtual environment $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 	@echo "Installing nextvec with the extras $(EXTRAS); the first time this downloads about 1 GB"
-	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	$(BIN)/pip install $(PIP_OPTIONS) --require-hashes -r requirements/build.lock
+	$(PYTHON) -m deploy.supply_chain.direct_requirements $(EXTRAS) > $(VENV)/requirements.txt
+	@if grep -q '^torch' $(VENV)/requirements.txt; then \
+	  $(BIN)/pip install $(PIP_OPTIONS) --quiet --no-index --no-deps --require-hashes -r requirements/torch-cpu.txt 2>/dev/null \
+	  && echo "Installed the build of torch without CUDA" \
+	  || echo "pip finds no build of torch without CUDA: installing the package index's build"; fi
+	$(BIN)/pip install $(PIP_OPTIONS) --require-hashes -c constraints.txt -r $(VENV)/requirements.txt
+	$(BIN)/pip install $(PIP_OPTIONS) --no-deps --no-build-isolation -e .
 	@touch $@
 
 demo: setup
@@ -46,9 +60,38 @@ kserve-client: .venv-kserve/.installed
 	.venv-kserve/bin/pip install --disable-pip-version-check -c $< kserve
 	@touch $@
 
+# Locks, audit, bill of materials and linters of the image: docs/how-to/release.md.
+supply-chain: lint-image audit sbom
+
+# Adds what pyproject.toml has gained, and upgrades the packages in UPGRADE.
+lock: .venv-supply-chain/.installed
+	$(TOOLS)/python -m deploy.supply_chain.lock $(UPGRADE)
+
+lint-image: .venv-supply-chain/.installed .venv-checkov/.installed
+	$(TOOLS)/hadolint --failure-threshold style Dockerfile
+	.venv-checkov/bin/checkov --config-file deploy/supply_chain/checkov.yaml
+
+# Known vulnerabilities. With REQUIRE=1 it fails where the vulnerability service cannot be reached.
+audit: .venv-supply-chain/.installed
+	$(TOOLS)/python -m deploy.supply_chain.audit $(if $(REQUIRE),--require)
+
+sbom: .venv-supply-chain/.installed
+	$(TOOLS)/python -m deploy.supply_chain.sbom
+
+# The image of a release, on a base that cannot change.
+image:
+	@echo '$(BASE)' | grep -Eq '@sha256:[0-9a-f]{64}$$' || \
+	  { echo 'make image BASE=python:3.11-slim@sha256:...: docs/how-to/release.md says how to find the digest'; exit 1; }
+	docker build --build-arg BASE=$(BASE) --build-arg RUNTIME_EXTRAS=$(RUNTIME_EXTRAS) -t nextvec:$(or $(TAG),release) .
+
+.venv-supply-chain/.installed .venv-checkov/.installed: .venv-%/.installed: requirements/%.lock
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/pip install $(PIP_OPTIONS) --quiet --require-hashes -r $<
+	@touch $@
+
 fmt: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .venv-kserve build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis out models
+	rm -rf $(VENV) .venv-kserve .venv-checkov .venv-supply-chain build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis out models

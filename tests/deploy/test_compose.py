@@ -65,6 +65,43 @@ def test_a_service_restarts_is_watched_and_has_no_privileges(name):
 
 
 @each_service
+def test_memory_and_processes_are_bounded(name):
+    service = SERVICES[name]
+
+    assert service["mem_limit"]
+    assert service["memswap_limit"] == service["mem_limit"], "swap would only delay the end"
+    assert service["pids_limit"] <= 512
+
+
+def test_the_memory_limit_leaves_room_beside_the_sessions():
+    limit = SERVICES["service"]["mem_limit"]
+    gigabytes = int(re.fullmatch(r"\$\{NEXTVEC_MEMORY:-(\d+)g\}", limit)[1])
+    sessions = int(SERVICES["service"]["environment"]["NEXTVEC_SESSIONS__MAX_BYTES"])
+
+    assert sessions <= gigabytes * 2**30 // 2
+
+
+def test_both_stages_are_on_the_base_that_the_build_names():
+    assert ["${BASE} AS builder", "${BASE}"] == re.findall(r"^FROM (.+)$", DOCKERFILE, re.MULTILINE)
+
+
+def test_the_image_installs_with_hashes_only():
+    steps = re.split(r"&&|^[A-Z]+ ", DOCKERFILE, flags=re.MULTILINE)
+    installs = [step for step in steps if re.search(r"^\s*pip .*?\b(install|wheel)\b", step)]
+
+    assert 4 == len(installs)
+    assert all("--require-hashes" in line or "--no-deps" in line for line in installs)
+
+
+@pytest.mark.parametrize("extras", ["", *GPU["services"]["service"]["build"]["args"].values()])
+def test_the_lock_of_each_image_reaches_the_build(extras):
+    lock = f"requirements/image{'-' if extras else ''}{extras}.lock"
+
+    assert (ROOT / lock).is_file()
+    assert "!requirements/*.lock" in (ROOT / ".dockerignore").read_text(encoding="utf-8")
+
+
+@each_service
 def test_mounts_from_the_repository_exist_and_are_read_only(name):
     for mount in SERVICES[name]["volumes"]:
         if isinstance(mount, dict):
@@ -201,9 +238,19 @@ def test_the_build_context_has_only_what_the_image_copies():
 
 
 def test_the_image_has_no_packages_of_training_and_export():
-    """Only the extras of [project] contain torch, and the image installs none of them."""
-    assert "['project']['dependencies']" in DOCKERFILE
-    assert "optional-dependencies" not in DOCKERFILE
+    """The image installs its locks only, and no lock of an image contains torch."""
+    locks = re.findall(r"install[^&]*?-r \"?(\S+?\.lock)", DOCKERFILE)
+    image = (ROOT / "requirements" / "image.lock").read_text(encoding="utf-8")
+    cuda = (ROOT / "requirements" / "image-cuda.lock").read_text(encoding="utf-8")
+
+    assert [
+        "requirements/build.lock",
+        "requirements/image${RUNTIME_EXTRAS:+-$RUNTIME_EXTRAS}.lock",
+    ] == locks
+    assert not re.search(
+        r"^(?:torch|transformers|pytest|matplotlib|nvidia\S*)==", image, re.MULTILINE
+    )
+    assert not re.search(r"^(?:torch|transformers|pytest|matplotlib)==", cuda, re.MULTILINE)
 
 
 def test_the_runbook_names_the_defaults():

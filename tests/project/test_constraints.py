@@ -1,15 +1,28 @@
-"""constraints.txt: every installed package is pinned, at the version that is installed."""
+"""The locks: every installed package is pinned with hashes, at the version that is installed."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 from importlib.metadata import distributions
 
+import pytest
+
+from deploy.supply_chain.direct_requirements import direct_requirements
+from deploy.supply_chain.markers import MACHINES, entries, entries_for
 from tests.support.sources import ROOT
 
-LINES = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+CONSTRAINTS = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+TORCH_CPU = (ROOT / "requirements" / "torch-cpu.txt").read_text(encoding="utf-8")
+LOCKS = sorted((ROOT / "requirements").glob("*.lock"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}\b")
 OWN = {"nextvec", "pip", "setuptools", "wheel"}
-"""This project, and what a new virtual environment has or a build brings."""
+"""This project, and what requirements/build.lock brings."""
+
+each_lock = pytest.mark.parametrize(
+    "lock", [ROOT / "constraints.txt", *LOCKS], ids=lambda lock: lock.name
+)
 
 
 def canonical(name: str) -> str:
@@ -17,10 +30,12 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def pins() -> dict[str, str]:
-    """The version of each package of constraints.txt."""
-    parts = [line.split(";")[0].split("==") for line in LINES if line and line[0] != "#"]
-    return {canonical(name): version.strip() for name, version in parts}
+def pins(lock: str) -> dict[str, str]:
+    """The version of each package of a lock's text."""
+    return {
+        canonical(entry.requirement.name): str(entry.requirement.specifier).removeprefix("==")
+        for entry in entries(lock)
+    }
 
 
 def test_every_installed_package_is_pinned_at_its_version():
@@ -30,11 +45,57 @@ def test_every_installed_package_is_pinned_at_its_version():
         for found in distributions()
     }
     unpinned = {name: version for name, version in installed.items() if name not in OWN}
+    pinned = pins(CONSTRAINTS)
     assert {} == {
-        name: version for name, version in unpinned.items() if pins().get(name) != version
+        name: version for name, version in unpinned.items() if pinned.get(name) != version
     }
 
 
-def test_constraints_are_sorted_and_named_once():
-    names = [canonical(line.split("==")[0]) for line in LINES if line and line[0] != "#"]
-    assert sorted(set(names)) == names
+def test_everything_that_pyproject_requires_is_pinned_at_a_version_that_it_allows():
+    """After a change of pyproject.toml: `make lock`."""
+    extras = list(PROJECT["optional-dependencies"])
+    pinned = pins(CONSTRAINTS)
+    required = [
+        entry.requirement for entry in entries("\n".join(direct_requirements(PROJECT, extras)))
+    ]
+    assert [] == [
+        str(requirement)
+        for requirement in required
+        if not requirement.specifier.contains(pinned.get(canonical(requirement.name), "0.dev0"))
+    ]
+
+
+@each_lock
+def test_every_pin_has_hashes(lock):
+    """pip refuses a lock of which one entry has none. `make lock` adds them."""
+    for entry in entries(lock.read_text(encoding="utf-8")):
+        assert HASH.search(entry.text), entry.requirement
+        assert ["=="] == [specifier.operator for specifier in entry.requirement.specifier]
+
+
+@each_lock
+def test_a_lock_is_sorted(lock):
+    names = [canonical(entry.requirement.name) for entry in entries(lock.read_text("utf-8"))]
+    assert sorted(names) == names
+
+
+def test_the_build_of_torch_without_cuda_is_of_the_pinned_version():
+    pin = re.search(r"^torch==([\d.]+)\+cpu --hash=sha256:[0-9a-f]{64}$", TORCH_CPU, re.MULTILINE)
+    assert pin[1] == pins(CONSTRAINTS)["torch"]
+
+
+@pytest.mark.parametrize("lock", ["image.lock", "image-cuda.lock"])
+def test_the_image_has_the_versions_that_the_tests_ran_with(lock):
+    image = (ROOT / "requirements" / lock).read_text(encoding="utf-8")
+    assert pins(image).items() <= pins(CONSTRAINTS).items()
+    assert set(HASH.findall(image)) <= set(HASH.findall(CONSTRAINTS))
+
+
+@pytest.mark.parametrize("platform", MACHINES)
+def test_the_image_holds_what_serving_requires_and_nothing_of_training(platform):
+    image = (ROOT / "requirements" / "image.lock").read_text(encoding="utf-8")
+    installed = {canonical(entry.requirement.name) for entry in entries_for(image, platform)}
+    runtime = {"onnxruntime-gpu" if platform == "linux/amd64" else "onnxruntime"}
+    assert runtime == {name for name in installed if name.startswith("onnxruntime")}
+    assert {"fastapi", "uvicorn", "numpy"} <= installed
+    assert not {"torch", "transformers", "pytest", "matplotlib"} & installed

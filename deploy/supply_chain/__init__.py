@@ -1,0 +1,1 @@
+"""Locks, audit and bill of materials of a release."""
