@@ -19,7 +19,7 @@ from typing import Final
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from service.api import errors, request_context
-from service.api.access.api_keys import Caller
+from service.api.access.api_keys import KeyHolder
 from service.api.codecs.vectors import JSON_TYPE
 from service.api.connection import Connection
 from service.api.http_call import Handler, HttpCall, note_prediction
@@ -73,7 +73,7 @@ class Exchange:
         self,
         handler: Handler,
         route: str,
-        caller: Caller | None,
+        caller: KeyHolder | None,
         headers: list[tuple[bytes, bytes]],
         query: bytes,
     ) -> None:
@@ -106,7 +106,7 @@ class FastPath(Connection):
         exchange.keep_alive = self.parser.should_keep_alive()
         self.cycle = exchange  # type: ignore[assignment]  # it has the attributes that the protocol uses
 
-    def _handler(self) -> tuple[Handler, str, Caller | None] | None:
+    def _handler(self) -> tuple[Handler, str, KeyHolder | None] | None:
         """Return handler, route and caller of a request that can be answered here, or None."""
         if self.parser.get_method() != b"POST" or self.parser.get_http_version() != "1.1":
             return None

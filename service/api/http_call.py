@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
-from service.api.access.api_keys import Caller
+from service.api.access.api_keys import KeyHolder
 from service.api.body_limits import too_large_error
 from service.api.request_headers import caller_digest
 from service.api.services import Services, accepting_services
@@ -41,7 +41,7 @@ class HttpCall:
     headers: Mapping[str, str]
     query: str
     content: bytes
-    caller: Caller | None = None
+    caller: KeyHolder | None = None
 
     @property
     def caller_digest(self) -> bytes:
@@ -100,7 +100,7 @@ async def answer_over_asgi(request: Request, handler: Handler) -> Response:
     return Response(reply.content, 200, reply.headers, media_type=reply.media_type)
 
 
-def owner_of(caller: Caller | None) -> SessionQuota | None:
+def owner_of(caller: KeyHolder | None) -> SessionQuota | None:
     """Return whose sessions a caller uses; None: everybody's, where keys are off."""
     return None if caller is None else caller.quota
 

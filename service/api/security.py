@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 
-from service.api.access.api_keys import Caller
+from service.api.access.api_keys import KeyHolder
 from service.api.access.identity import Identity, Role
 from service.api.services import services
 from service.errors import Forbidden, UnsupportedMediaType, quoted
@@ -80,11 +80,11 @@ def _check_json_type(request: Request) -> None:
         )
 
 
-async def _key_holder(request: Request) -> Caller | None:
+async def _key_holder(request: Request) -> KeyHolder | None:
     return await services(request).authenticator.caller(request)
 
 
-KeyHolder = Annotated[Caller | None, Depends(_key_holder)]
+ApiKey = Annotated[KeyHolder | None, Depends(_key_holder)]
 """The holder of the request's API key; None where keys are off."""
 
 KEYED = [Depends(_key_holder)]

@@ -41,7 +41,7 @@ class TokenBucket:
         return 0.0
 
 
-class Caller:
+class KeyHolder:
     """The holder of an API key.
 
     `digest` identifies the caller to the prefix cache and to feedback; `quota` bounds its
@@ -92,12 +92,12 @@ class ApiKeys:
 
     def __init__(self, settings: CallerSettings, metrics: Metrics, clock: Clock) -> None:
         self._callers = {
-            _digest(each.key.get_secret_value().encode()): Caller(each, metrics, clock.monotonic)
+            _digest(each.key.get_secret_value().encode()): KeyHolder(each, metrics, clock.monotonic)
             for each in settings.keys
         }
         self.required = bool(self._callers)
 
-    def find(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller | None:
+    def find(self, headers: Iterable[tuple[bytes, bytes]]) -> KeyHolder | None:
         """Return the caller of a request by its raw headers, or None for no or a wrong key.
 
         Two different keys are no key: which of them counts would be a guess.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import Request
 
 from service.api.access.admin_tokens import AdminTokens
-from service.api.access.api_keys import ApiKeys, Caller, key_failure
+from service.api.access.api_keys import ApiKeys, KeyHolder, key_failure
 from service.api.access.failed_logins import FailedLogins, Surface
 from service.api.access.identity import Identity, LoginFailedError
 from service.api.access.oidc import FetchKeys, OidcVerifier
@@ -57,7 +57,7 @@ class Authenticator:
         found: Identity = state["identity"]
         return found
 
-    async def caller(self, request: Request) -> Caller | None:
+    async def caller(self, request: Request) -> KeyHolder | None:
         """Return the caller of a prediction route, after counting the request.
 
         None if keys are off. Raises `Unauthorized`, `CallerLimited` and `TooManyFailures`.

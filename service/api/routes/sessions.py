@@ -11,7 +11,7 @@ from service.api import request_headers
 from service.api.codecs import session_ids, vectors
 from service.api.http_call import HttpCall, HttpReply, answer_over_asgi, owner_of
 from service.api.schemas import ERRORS, VECTOR_ANSWER, SessionView, vectors_body
-from service.api.security import KeyHolder
+from service.api.security import ApiKey
 from service.api.services import ReadyServices
 from service.errors import Invalid, quoted
 from service.prediction.request import RequestOptions
@@ -80,7 +80,7 @@ async def handle_append(name: str, call: HttpCall) -> HttpReply:
 
 
 @router.get("/{session_id}", responses=ERRORS)
-async def get(services: ReadyServices, session_id: SessionId, caller: KeyHolder) -> SessionView:
+async def get(services: ReadyServices, session_id: SessionId, caller: ApiKey) -> SessionView:
     """Return the session's length and the version that holds its state.
 
     A session of another API key is 404.
@@ -96,7 +96,7 @@ async def get(services: ReadyServices, session_id: SessionId, caller: KeyHolder)
 
 
 @router.delete("/{session_id}", status_code=204, responses=ERRORS)
-async def delete(services: ReadyServices, session_id: SessionId, caller: KeyHolder) -> None:
+async def delete(services: ReadyServices, session_id: SessionId, caller: ApiKey) -> None:
     """Delete the session."""
     await services.dispatch.delete_session(session_id, owner_of(caller))
 
