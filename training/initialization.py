@@ -29,23 +29,27 @@ def initialize(vectors: Vectors, recipe: Recipe) -> NextVectorModel:
 
 
 def _memory_augmented_gru(vectors: Vectors, recipe: Recipe) -> MemoryAugmentedGRU:
-    """Starts as *repeat the last vector*.
-
-    The LayerNorm's shift centres the input, the memory's slots are training vectors, and the
-    output is zero. The biases of the update gates range from 0 to `gate_bias`, so that some
-    units start with a long memory.
-    """
-    model = MemoryAugmentedGRU()
+    """Starts as *repeat the last vector*, with random training vectors in its memory."""
     rng = np.random.default_rng(recipe.seed)
     chosen = rng.choice(len(vectors), SLOTS, replace=len(vectors) < SLOTS)
+    return initialize_gru(vectors[chosen], recipe.gate_bias)
+
+
+def initialize_gru(slots: Vectors, gate_bias: float) -> MemoryAugmentedGRU:
+    """An untrained model that repeats the last vector; `slots` `[SLOTS, dim]` fill its memory.
+
+    The LayerNorm's shift centres the input, and the output is zero. The biases of the update
+    gates range from 0 to `gate_bias`, so that some units start with a long memory.
+    """
+    model = MemoryAugmentedGRU()
     with torch.no_grad():
-        sample = torch.from_numpy(vectors[chosen])
+        sample = torch.from_numpy(slots)
         model.memory.memory.copy_(sample)
         model.input_norm.bias.copy_(-F.layer_norm(sample, [DIM]).mean(dim=0))
         for layer in range(LAYERS):
             # PyTorch stacks the gates reset, update, new; h' = (1 - z) n + z h.
             bias = getattr(model.gru, f"bias_hh_l{layer}")
-            bias[HIDDEN : 2 * HIDDEN] = torch.linspace(0, recipe.gate_bias, HIDDEN)
+            bias[HIDDEN : 2 * HIDDEN] = torch.linspace(0, gate_bias, HIDDEN)
         output = model.output_proj[3]
         assert isinstance(output, nn.Linear)
         output.weight.zero_()

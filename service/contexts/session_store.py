@@ -111,7 +111,7 @@ class SessionStore:
     def get(self, session_id: str, owner: SessionQuota | None = None) -> Session:
         """The session. Raises `NotFound`, also for a session of another owner, or `Gone` if it
         was evicted or has expired."""
-        self._bury(self._sessions.expire(self._clock.monotonic()))
+        self._add_tombstones(self._sessions.expire(self._clock.monotonic()))
         session = self._sessions.get(session_id)
         if session is not None:
             _check_owner(session, owner)
@@ -147,7 +147,7 @@ class SessionStore:
         self._sessions.put(session.id, session, size=size, now=self._clock.monotonic())
         if session.owner is not None:
             _charge(session, size)
-        self._bury(self._sessions.shrink())
+        self._add_tombstones(self._sessions.shrink())
 
     def forget(self, session: Session) -> None:
         """End the session. Appends that wait for its lock find it empty."""
@@ -229,7 +229,7 @@ class SessionStore:
         self._new[session_id] = session
         return session
 
-    def _bury(self, evicted: list[tuple[str, Session]]) -> None:
+    def _add_tombstones(self, evicted: list[tuple[str, Session]]) -> None:
         for session_id, session in evicted:
             _release_quota(session)
             self._tombstones.put(session_id, session.owner)
