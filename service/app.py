@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from service.api import console, errors
+from service.api.access.authenticator import Authenticator
 from service.api.body_limits import BodyBudget, BodyLimitMiddleware
 from service.api.methods import MethodsMiddleware
 from service.api.request_context import RequestContextMiddleware
@@ -139,6 +140,7 @@ def create_app(
             ),
             controller=controller,
             bodies=bodies,
+            authenticator=Authenticator(settings, metrics, clock),
             access_log=access_log,
             tracing=traces,
             dim=dim,

@@ -32,6 +32,12 @@ other version has cached more."""
 HIT_RANKS = (1, 5, 10)
 """The k of Hit@k."""
 
+LOGIN_FAILURES = {
+    "admin": ("missing", "unknown", "invalid", "expired", "no_role"),
+    "predictions": ("missing", "unknown"),
+}
+"""Why a log-in fails, for the admin routes and for predictions."""
+
 FEEDBACK_RESULTS = ("counted", "repeated", "prediction_not_found", "prediction_gone")
 """The results of a label; the last two are error codes."""
 
@@ -229,6 +235,22 @@ class Metrics:
             registry=registry,
         )
 
+        self.failed_logins = Counter(
+            "nextvec_failed_logins_total",
+            "Requests without a valid token or API key.",
+            ("surface", "reason"),
+            registry=registry,
+        )
+        for surface, reasons in LOGIN_FAILURES.items():
+            for reason in reasons:
+                self.failed_logins.labels(surface, reason)
+        self.caller_limited = Counter(
+            "nextvec_caller_limited_total",
+            "Requests of an API key that were refused because of a limit of the key.",
+            ("caller", "limit"),
+            registry=registry,
+        )
+
         self.shadow_copies = Counter(
             "nextvec_shadow_copies_total",
             "Copies of requests that the canary ran in a shadow step, by result.",
@@ -355,6 +377,11 @@ class Metrics:
                     self.shadow_inference.labels(version, mode.value)
             self.batch_size.labels(version)
             self.queue_length.labels(version)
+
+    def expect_caller(self, name: str) -> None:
+        """Create the label sets of an API key's holder at 0."""
+        for limit in ("requests", "vectors", "sessions"):
+            self.caller_limited.labels(name, limit)
 
     def expect_webhook(self, name: str) -> None:
         """Create the webhook's label sets at 0."""

@@ -70,6 +70,7 @@ class Exporter:
         metrics.rollout_weight.labels("stable").set(0.75)
         metrics.guardrail_ratio.labels("latency").set(1.02)
         metrics.show_versions([("phase-3", "CPUExecutionProvider", "int8")])
+        metrics.expect_caller("search")
         metrics.sessions.set(3)
         metrics.session_bytes.set(3 * 8192)
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from service.clock import Clock
 from service.observability.tracing import TraceRecorder
 from service.rollout.analysis.baseline import Baseline
-from service.rollout.analysis.run import run_analysis
 from service.rollout.analysis.shadow_stats import ShadowStats
 from service.rollout.analysis.sources.evidence_source import EvidenceSource
+from service.rollout.controller.analysis_run import run_analysis
 from service.rollout.controller.canary_loader import CanaryLoader
 from service.rollout.controller.completion import run_to_completion
 from service.rollout.controller.executor import ChangeExecutor

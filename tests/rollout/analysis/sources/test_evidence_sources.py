@@ -6,12 +6,12 @@ import pytest
 
 from service.metrics import UNASSIGNED
 from service.rollout.analysis.counters import CountsByArm, KeyCounts
-from service.rollout.analysis.run import run_analysis
 from service.rollout.analysis.sources.evidence_source import counters_since
 from service.rollout.analysis.sources.prometheus_api import EvidenceError
 from service.rollout.analysis.sources.prometheus_source import PrometheusSource
 from service.rollout.analysis.sources.registry_source import RegistrySource
 from service.rollout.analysis.verdict import VerdictOutcome
+from service.rollout.controller.analysis_run import run_analysis
 from service.rollout.state.change import apply
 from service.rollout.state.events import Phase
 from service.rollout.state.record import RolloutRecord
