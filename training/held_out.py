@@ -144,7 +144,7 @@ def metadata(
     no list, neither has this one, because the list would be incomplete.
     """
     source = {"hold_out": hold_out, "dataset_sha256": dataset_sha256}
-    before = frozenset() if start is None else trained_on(start)
+    before = frozenset() if start is None else training_documents(start)
     if before is None:
         return source
     own = names(train)
@@ -153,14 +153,14 @@ def metadata(
 
 def check_start(start: Mapping[str, str], held_out: Corpus | PackedCorpus) -> None:
     """Raise `CorpusError`, naming a document, if the start was trained on held-out documents."""
-    if leaked := seen(trained_on(start), names(held_out)):
+    if leaked := find_seen(training_documents(start), names(held_out)):
         raise CorpusError(
             f"the start was trained on {len(leaked)} of the held-out documents, {leaked[0]} "
             "first; hold out the documents that it held out, or train without --start"
         )
 
 
-def trained_on(checkpoint_metadata: Mapping[str, str]) -> frozenset[str] | None:
+def training_documents(checkpoint_metadata: Mapping[str, str]) -> frozenset[str] | None:
     """The training documents listed in a checkpoint's metadata; None if there is no list.
 
     Raises `CorpusError` if the entry is not a list of names.
@@ -177,7 +177,7 @@ def trained_on(checkpoint_metadata: Mapping[str, str]) -> frozenset[str] | None:
     return frozenset(listed)
 
 
-def seen(trained: frozenset[str] | None, documents: Sequence[str]) -> tuple[str, ...] | None:
+def find_seen(trained: frozenset[str] | None, documents: Sequence[str]) -> tuple[str, ...] | None:
     """The `documents` that were trained on; None if that is unknown."""
     return None if trained is None else tuple(name for name in documents if name in trained)
 

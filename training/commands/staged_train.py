@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from architectures import checkpoint
-from architectures.memory_augmented_gru import MemoryAugmentedGRU
+from architectures.model import NextVectorModel
 from corpora.packed_corpus import open_corpus
 from service.manifest import sha256
 from training import held_out
@@ -37,7 +37,7 @@ def run(options: TrainOptions, path: Path) -> None:
     parts = split(
         packed, options.hold_out, options.hold_out_genre or (), options.validation_genre or ()
     )
-    start, start_metadata = _start(options.start)
+    start, start_metadata = _start(options.start, chosen)
     if start_metadata is not None:
         held_out.check_start(start_metadata, packed.pack(parts.held_out))
     digest = sha256(options.data)
@@ -97,14 +97,16 @@ def write(
     return target
 
 
-def _start(path: Path | None) -> tuple[MemoryAugmentedGRU | None, dict[str, str] | None]:
+def _start(
+    path: Path | None, chosen: StagedRecipe
+) -> tuple[NextVectorModel | None, dict[str, str] | None]:
     if path is None:
         return None, None
     model = checkpoint.load(path)
-    if not isinstance(model, MemoryAugmentedGRU):
+    if chosen.architecture != model.ARCHITECTURE:
         raise checkpoint.CheckpointError(
-            f"{path} has the architecture {model.ARCHITECTURE}: a recipe with stages trains the "
-            f"{MemoryAugmentedGRU.ARCHITECTURE}"
+            f"{path} has the architecture {model.ARCHITECTURE}, but {chosen.name} uses "
+            f"{chosen.architecture}: start from a checkpoint of the same architecture"
         )
     return model, checkpoint.metadata(path)
 

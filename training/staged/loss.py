@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from architectures.decayed_means import DecayedMeans
 from architectures.memory_augmented_gru import MemoryAugmentedGRU
+from architectures.model import NextVectorModel
 from training.staged.device_corpus import DeviceCorpus
 from training.staged.recipe import StagedRecipe
 
@@ -23,7 +25,7 @@ class BatchLoss:
 
 
 def batch_loss(
-    model: MemoryAugmentedGRU,
+    model: NextVectorModel,
     corpus: DeviceCorpus,
     recipe: StagedRecipe,
     window: int,
@@ -45,9 +47,7 @@ def batch_loss(
     time = torch.randint(window, (count, batch), generator=generator, device=corpus.device)
     row = torch.arange(batch, device=corpus.device).expand(count, batch)
     with torch.autocast(corpus.device.type, torch.bfloat16, enabled=bf16):
-        hidden, _ = model.encode(vectors[:-1])
-        step = model.head(hidden[time, row])
-    step = step.float()
+        step = steps_at(model, vectors[:-1], time, row).float()
     predicted = F.normalize(vectors[time, row] + step, dim=-1)
     target = vectors[time + 1, row]
     position = drawn.positions[time + 1, row]
@@ -55,8 +55,9 @@ def batch_loss(
     cosine = (predicted * target).sum(dim=-1)
     length = step.norm(dim=-1)
     total = recipe.cosine_weight * _mean(1 - cosine, usable)
-    excess = (length - recipe.step_limit).clamp(min=0)
-    total = total + recipe.step_weight * _mean(excess.square(), usable)
+    if isinstance(model, MemoryAugmentedGRU):
+        excess = (length - recipe.step_limit).clamp(min=0)
+        total = total + recipe.step_weight * _mean(excess.square(), usable)
     # A moved sequence has no counterpart among the other texts.
     rest = slice(moved, None)
     others = corpus.draw_anywhere(recipe.others, generator)
@@ -73,6 +74,25 @@ def batch_loss(
             predicted, target, position, own_vectors, own, inside, recipe.temperature
         )
     return BatchLoss(total, _mean(cosine.detach(), usable), _mean(length.detach(), usable))
+
+
+def steps_at(model: NextVectorModel, vectors: Tensor, time: Tensor, row: Tensor) -> Tensor:
+    """The step after each `vectors[time, row]` of `[window, batch, dim]`: `[count, batch, dim]`.
+
+    `time` and `row` are `[count, batch]`, and `row` counts the columns.
+    """
+    if isinstance(model, MemoryAugmentedGRU):
+        hidden, _ = model.encode(vectors)
+        return model.head(hidden[time, row])
+    assert isinstance(model, DecayedMeans)
+    # Every mean at every asked place is one product with known weights.
+    age = time[..., None] - torch.arange(len(vectors), device=vectors.device)
+    decay = model.decay[:, None, None, None]
+    weights = torch.where(age >= 0, (1 - decay) * decay ** age.clamp(min=0), 0.0)
+    seen = model.view(vectors)
+    means = torch.einsum("kcbt,tbw->kcbw", weights.to(seen.dtype), seen)
+    directions = model.directions(seen[time, row].flatten(0, 1), means.flatten(1, 2))
+    return model.direction(directions).view(*time.shape, -1) - vectors[time, row]
 
 
 def _among_all(

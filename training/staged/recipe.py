@@ -10,7 +10,11 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
+from architectures.checkpoint import LARGEST_STATE
+from architectures.decayed_means import DecayedMeans
+from architectures.memory_augmented_gru import DIM
 from training.recipe import (
+    Architecture,
     Count,
     CountOrZero,
     NonNegative,
@@ -57,7 +61,7 @@ def _stage(value: object) -> object:
 
 @dataclass(frozen=True, config=_STRICT)
 class StagedRecipe:
-    """The fields of a staged recipe for the Memory-Augmented GRU.
+    """The fields of a staged recipe.
 
     - `positions`: predictions a batch that the loss looks at, and `others`: random training
       vectors that are further candidates.
@@ -73,7 +77,9 @@ class StagedRecipe:
     - `genre_balance`: 0 draws documents by their length, 1 draws every genre as often.
     - `averaging`: of the weights, per optimizer step; the averaged weights are the result.
     - `validations`: a stage; the best validated weights are kept.
-    - `gate_bias`: the largest initial bias of an update gate.
+    - `gate_bias` (Memory-Augmented GRU): the largest initial bias of an update gate.
+    - `decays`, `width`, `initial_scale`, `whitening` (Decayed Means): as in a `Recipe`; the
+      initial scale of a slow mean may be negative, which takes the text's own centre away.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -81,7 +87,7 @@ class StagedRecipe:
         tuple[Annotated[Stage, BeforeValidator(_stage)], ...], Field(strict=False, min_length=1)
     ]
     seed: CountOrZero = 0
-    architecture: Literal["memory-augmented-gru"] = "memory-augmented-gru"
+    architecture: Architecture = "memory-augmented-gru"
     precision: Literal["fp32", "bf16"] = "fp32"
     positions: Count = 6144
     others: CountOrZero = 3072
@@ -102,6 +108,22 @@ class StagedRecipe:
     gradient_clip: Positive = 1.0
     warm_up: CountOrZero = 100
     gate_bias: NonNegative = 5.0
+    decays: Annotated[
+        tuple[Annotated[float, Field(gt=0, lt=1)], ...],
+        Field(strict=False, max_length=LARGEST_STATE),
+    ] = ()
+    width: Annotated[int, Field(gt=0, le=DIM)] = 512
+    initial_scale: Annotated[tuple[float, ...], Field(strict=False)] = ()
+    whitening: Share = 0.0
+
+    @model_validator(mode="after")
+    def _check_architecture(self) -> Self:
+        means = self.architecture == DecayedMeans.ARCHITECTURE
+        if bool(self.decays) != means:
+            raise ValueError(f"decays: {DecayedMeans.ARCHITECTURE} needs some, no other reads them")
+        if self.initial_scale and len(self.initial_scale) != len(self.decays) + 1:
+            raise ValueError("initial_scale: needs one for the last vector and one for each decay")
+        return self
 
     @property
     def window(self) -> int:

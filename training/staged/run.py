@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from architectures.memory_augmented_gru import SLOTS, MemoryAugmentedGRU
+from architectures.model import NextVectorModel
 from corpora.packed_corpus import PackedCorpus
-from training.initialization import initialize_gru
+from training.initialization import initialize_gru, initialize_means
 from training.staged.device_corpus import DeviceCorpus, document_weights
 from training.staged.recipe import StagedRecipe
 from training.staged.split import StagedSplit
@@ -21,12 +22,15 @@ from training.staged.validation import Validator
 POOL = 1000
 """Positions of each validation set that are scored."""
 
+_SAMPLE = 50_000
+"""Vectors that give the centre and the basis of Decayed Means."""
+
 
 @dataclass(frozen=True)
 class StagedResult:
     """The trained model, and what happened on the way."""
 
-    model: MemoryAugmentedGRU
+    model: NextVectorModel
     history: list[dict[str, Any]]
     scale: float
     seconds: float
@@ -47,7 +51,7 @@ def train_staged(
     recipe: StagedRecipe,
     device: torch.device,
     report: Report,
-    start: MemoryAugmentedGRU | None = None,
+    start: NextVectorModel | None = None,
     store: StagedStore | None = None,
 ) -> StagedResult:
     """Train by `recipe` on `device`, from `start`'s weights or newly initialized ones.
@@ -68,15 +72,21 @@ def train_staged(
     return StagedResult(model, trainer.history, trainer.best_scale, trainer.seconds, name)
 
 
-def initial_model(train: PackedCorpus, recipe: StagedRecipe) -> MemoryAugmentedGRU:
-    """The untrained model; its memory holds training vectors, drawn by the documents' weights."""
+def initial_model(train: PackedCorpus, recipe: StagedRecipe) -> NextVectorModel:
+    """The untrained model; its memory or basis comes from vectors drawn by documents' weights."""
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
     share = document_weights(train, recipe.genre_balance)
     lengths = np.maximum(train.lengths, 1)
     each = (share / lengths)[train.document_id]
-    rows = rng.choice(len(train), SLOTS, replace=len(train) < SLOTS, p=each / each.sum())
-    return initialize_gru(train.vectors(np.sort(rows)), recipe.gate_bias)
+    count = SLOTS if recipe.architecture == MemoryAugmentedGRU.ARCHITECTURE else _SAMPLE
+    rows = rng.choice(len(train), count, replace=len(train) < count, p=each / each.sum())
+    vectors = train.vectors(np.sort(rows))
+    if recipe.architecture == MemoryAugmentedGRU.ARCHITECTURE:
+        return initialize_gru(vectors, recipe.gate_bias)
+    return initialize_means(
+        vectors, recipe.decays, recipe.width, recipe.whitening, recipe.initial_scale
+    )
 
 
 def choose_device(name: str) -> torch.device:

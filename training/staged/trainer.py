@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from architectures.memory_augmented_gru import MemoryAugmentedGRU
+from architectures.model import NextVectorModel
 from training.staged.device_corpus import DeviceCorpus
 from training.staged.loss import BatchLoss, batch_loss
 from training.staged.recipe import Stage, StagedRecipe
@@ -29,7 +30,7 @@ Report = Callable[[float, str], None]
 
 
 class StagedTrainer:
-    """Trains a Memory-Augmented GRU through the stages of a recipe.
+    """Trains a model through the stages of a recipe.
 
     Its state is complete between two optimizer steps. The same seed gives the same model on one
     device if every stage is given in epochs, and as far as the device's libraries are
@@ -39,7 +40,7 @@ class StagedTrainer:
 
     def __init__(
         self,
-        model: MemoryAugmentedGRU,
+        model: NextVectorModel,
         corpus: DeviceCorpus,
         recipe: StagedRecipe,
         validator: Validator,
@@ -93,10 +94,10 @@ class StagedTrainer:
         if not self.finished:
             self._validate()
 
-    def finish(self, *, fold: bool = True) -> MemoryAugmentedGRU:
+    def finish(self, *, fold: bool = True) -> NextVectorModel:
         """The model with the best validated weights; with `fold`, its step is scaled."""
         self.model.load_state_dict(self._best)
-        if fold:
+        if fold and isinstance(self.model, MemoryAugmentedGRU):
             fold_scale(self.model, self._best_scale)
         return self.model.eval()
 

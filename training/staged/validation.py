@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from architectures.memory_augmented_gru import MemoryAugmentedGRU
+from architectures.model import NextVectorModel
 from corpora.candidate_pool import draw_pool
 from corpora.corpus import Corpus
+from training.staged.loss import steps_at
 
 SCALES = (0.0, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4)
 """Factors of the step that are compared; 0 is *repeat the last vector*."""
@@ -73,7 +75,7 @@ class Validator:
                 raise ValueError(f"validation set {one.name} has only {total} vectors")
             self._targets.append(draw_pool("random", total, min(pool, total - 1), seed).targets)
 
-    def measure(self, model: MemoryAugmentedGRU, window: int) -> ValidationResult:
+    def measure(self, model: NextVectorModel, window: int) -> ValidationResult:
         """Leaves `model` in evaluation mode."""
         hits = {
             one.name: hits_by_scale(model, stream, targets, window)
@@ -81,23 +83,30 @@ class Validator:
         }
         familiar = [hits[one.name] for one in self._sets if one.familiar]
         foreign = [hits[one.name] for one in self._sets if not one.familiar]
-        return ValidationResult(hits, *choose_scale(familiar, foreign))
+        scalable = isinstance(model, MemoryAugmentedGRU)
+        return ValidationResult(hits, *choose_scale(familiar, foreign, scalable=scalable))
 
 
 def choose_scale(
-    familiar: Sequence[tuple[float, ...]], foreign: Sequence[tuple[float, ...]]
+    familiar: Sequence[tuple[float, ...]],
+    foreign: Sequence[tuple[float, ...]],
+    *,
+    scalable: bool = True,
 ) -> tuple[float, float]:
-    """The scale that is best on the foreign sets at a small cost on the familiar ones."""
+    """The scale that is best on the foreign sets at a small cost on the familiar ones.
+
+    1 for a model that is not `scalable`. Also returns the score at that scale.
+    """
     groups = [np.mean(group, axis=0) for group in (familiar, foreign) if group]
     aim = groups[-1].copy()
     if familiar and foreign:
         aim[groups[0] < groups[0].max() - MOST_COST] = -1
-    best = int(aim.argmax())
+    best = int(aim.argmax()) if scalable else SCALES.index(1.0)
     return SCALES[best], float(np.mean([group[best] for group in groups]))
 
 
 def hits_by_scale(
-    model: MemoryAugmentedGRU, stream: Tensor, targets: NDArray[np.int64], window: int
+    model: NextVectorModel, stream: Tensor, targets: NDArray[np.int64], window: int
 ) -> tuple[float, ...]:
     """Hit@5 among the targets for each of `SCALES`."""
     last, step = predict_steps(model, stream, targets, window)
@@ -119,7 +128,7 @@ def device_ranks(predicted: Tensor, candidates: Tensor) -> NDArray[np.int64]:
 
 @torch.inference_mode()
 def predict_steps(
-    model: MemoryAugmentedGRU, stream: Tensor, targets: NDArray[np.int64], window: int
+    model: NextVectorModel, stream: Tensor, targets: NDArray[np.int64], window: int
 ) -> tuple[Tensor, Tensor]:
     """The vector before each target, and the step from it, both `[n, dim]`.
 
@@ -131,16 +140,17 @@ def predict_steps(
     step = torch.empty_like(last)
     short = np.flatnonzero(targets < window)
     if len(short):
-        hidden, _ = model.encode(stream[: int(targets[short].max()), None])
-        step[short] = model.head(hidden[targets[short] - 1, 0])
+        inputs = stream[: int(targets[short].max()), None]
+        time = torch.from_numpy(targets[short, None] - 1).to(stream.device)
+        step[short] = steps_at(model, inputs, time, torch.zeros_like(time))[:, 0]
     full = np.flatnonzero(targets >= window)
     at_once = max(1, _VECTORS_AT_ONCE // window)
     back = torch.arange(window, device=stream.device)[:, None] - window
     for first in range(0, len(full), at_once):
         rows = full[first : first + at_once]
         positions = torch.from_numpy(targets[rows]).to(stream.device) + back
-        hidden, _ = model.encode(stream[positions])
-        step[rows] = model.head(hidden[-1])
+        row = torch.arange(len(rows), device=stream.device)[None]
+        step[rows] = steps_at(model, stream[positions], torch.full_like(row, window - 1), row)[0]
     return last, step
 
 

@@ -25,7 +25,9 @@ router = APIRouter(
 
 
 @router.post("/index")
-async def index(request: Request, services: ReadyServices, _role: Operator) -> list[dict[str, str]]:
+async def index(
+    request: Request, services: ReadyServices, _caller: Operator
+) -> list[dict[str, str]]:
     """List every version on disk or loaded; with `{"ready": true}` only the loaded ones."""
     content = await _json(request)
     check_near_misses(content, ("ready",), "field")
@@ -36,7 +38,7 @@ async def index(request: Request, services: ReadyServices, _role: Operator) -> l
 
 @router.post("/models/{model}/load", openapi_extra=VERSION_IN_QUERY)
 async def load(
-    request: Request, services: ReadyServices, _role: Operator, model: Model
+    request: Request, services: ReadyServices, _caller: Operator, model: Model
 ) -> dict[str, str]:
     """Load and warm up the version in `parameters.version` or `?version=`.
 
@@ -50,7 +52,7 @@ async def load(
 
 @router.post("/models/{model}/unload", openapi_extra=VERSION_IN_QUERY)
 async def unload(
-    request: Request, services: ReadyServices, _role: Operator, model: Model
+    request: Request, services: ReadyServices, _caller: Operator, model: Model
 ) -> dict[str, str]:
     """Unload a version; 409 if the rollout needs it."""
     version = await _version(request, services)
@@ -58,7 +60,6 @@ async def unload(
     if part is not None:
         raise Conflict(f"{version} is {part}: it cannot be unloaded", code="version_in_use")
     await services.registry.unload(version)
-    services.metrics.queue_length.labels(version).set(0)
     return _state(model, version, ready=False)
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.rollout_fakes import World, plan
+from tests.support.rollout_fakes import RolloutWorld, plan
 
 DAY = 86_400.0
 
 
 @pytest.fixture
 def world(tmp_path):
-    made = World(tmp_path / "nextvec.db")
+    made = RolloutWorld(tmp_path / "nextvec.db")
     yield made
     made.store.close()
 
 
-async def pause(world: World) -> None:
+async def pause(world: RolloutWorld) -> None:
     await world.begin()
     await world.controller.changes.pause(world.controller.generation, "operator")
 

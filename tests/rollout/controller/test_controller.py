@@ -12,7 +12,7 @@ from service.errors import (
 from service.rollout.routing.traffic_split import TrafficSplit
 from service.rollout.storage.database import Database, StoreError
 from service.rollout.storage.sqlite_store import SqliteRolloutStore
-from tests.support.rollout_fakes import World
+from tests.support.rollout_fakes import RolloutWorld
 
 
 def rows_bound(status):
@@ -21,7 +21,7 @@ def rows_bound(status):
 
 @pytest.fixture
 def world(tmp_path):
-    made = World(tmp_path / "nextvec.db")
+    made = RolloutWorld(tmp_path / "nextvec.db")
     yield made
     made.store.close()
 

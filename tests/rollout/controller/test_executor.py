@@ -9,12 +9,12 @@ import pytest
 from service.errors import AbortNotStored, Conflict, Invalid
 from service.rollout.routing.traffic_split import TrafficSplit
 from service.rollout.storage.database import StoreError
-from tests.support.rollout_fakes import SHADOWED, World
+from tests.support.rollout_fakes import SHADOWED, RolloutWorld
 
 
 @pytest.fixture
 def world(tmp_path):
-    made = World(tmp_path / "nextvec.db")
+    made = RolloutWorld(tmp_path / "nextvec.db")
     yield made
     made.store.close()
 

@@ -174,6 +174,25 @@ def test_steps_are_those_of_exact_windows(parts: StagedSplit) -> None:
         assert torch.equal(last[row], stream[target - 1])
 
 
+def test_decayed_means_are_trained_too(parts: StagedSplit) -> None:
+    """Their steps at single places are those of a pass vector by vector; no scale is folded."""
+    recipe = dataclasses.replace(
+        TINY,
+        architecture="decayed-means",
+        decays=(0.5, 0.9),
+        width=32,
+        initial_scale=(1.0, 1.0, -0.2),
+    )
+    result = train_staged(parts, recipe, CPU, _silent)
+    assert result.scale == 1.0
+    stream = torch.from_numpy(make_corpus(1, 30, seed=3).vectors)
+    _, step = predict_steps(result.model, stream, np.array([4, 20]), 12)
+    with torch.inference_mode():
+        short = result.model(stream[:4, None])[0][-1, 0]
+        full = result.model(stream[8:20, None])[0][-1, 0]
+    torch.testing.assert_close(step, torch.stack([short, full]), atol=1e-5, rtol=1e-4)
+
+
 def test_a_scale_must_not_cost_much_at_home() -> None:
     familiar = (0.2,) * 8 + (0.5, 0.49)
     foreign = (0.9,) + (0.3,) * 7 + (0.31, 0.35)
