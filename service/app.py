@@ -88,7 +88,7 @@ def create_app(
     traffic = TrafficRouter(TrafficSplit(settings.stable))
     database = Database(settings.rollout.database)
     shadow = ShadowRunner(traffic, registry, metrics, clock, settings.limits.timeout_seconds)
-    outbox = Outbox(settings.rollout.webhooks, database, metrics, clock)
+    outbox = Outbox(settings.rollout.webhooks, database, metrics, clock, traces=traces)
     controller = Controller(
         traffic=traffic,
         versions=registry,
@@ -101,6 +101,7 @@ def create_app(
         interval_seconds=settings.rollout.interval_seconds,
         on_record=outbox.wake,
         take_shadow_stats=shadow.take,
+        traces=traces,
     )
 
     @asynccontextmanager

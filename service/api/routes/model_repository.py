@@ -58,7 +58,6 @@ async def unload(
     if part is not None:
         raise Conflict(f"{version} is {part}: it cannot be unloaded", code="version_in_use")
     await services.registry.unload(version)
-    services.metrics.queue_length.labels(version).set(0)
     return _state(model, version, ready=False)
 
 
