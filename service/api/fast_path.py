@@ -177,13 +177,10 @@ class FastPath(Connection):
         identity: str = state["request_id"]
         try:
             self.services.check_accepting()
-<<<<<<< HEAD
             check_headers(exchange.headers)
-=======
             if exchange.caller is not None:
                 state["caller"] = exchange.caller.name
                 exchange.caller.take_request()
->>>>>>> main
             reply = await exchange.handler(self._call(exchange, identity))
         except NextvecError as error:
             self._answer(exchange, state, *errors.render_error(error, state))

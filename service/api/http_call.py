@@ -17,11 +17,8 @@ from urllib.parse import parse_qsl
 from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
-<<<<<<< HEAD
 from service.api import parameters
-=======
 from service.api.access.api_keys import KeyHolder
->>>>>>> main
 from service.api.body_limits import too_large_error
 from service.api.request_headers import caller_digest
 from service.api.services import Services, accepting_services

@@ -25,6 +25,7 @@ SINGLE_HEADERS = frozenset(
         b"content-type",
         b"idempotency-key",
         b"if-match",
+        b"x-api-key",
         b"x-routing-key",
         b"x-variant",
     }

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-import hmac
 import json
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from enum import IntEnum
-=======
-from collections.abc import Awaitable, Callable, Coroutine
->>>>>>> main
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
@@ -20,12 +14,7 @@ from starlette.requests import ClientDisconnect
 from service.api.access.api_keys import KeyHolder
 from service.api.access.identity import Identity, Role
 from service.api.services import services
-<<<<<<< HEAD
-from service.errors import Cancelled, Forbidden, Invalid, Unauthorized, UnsupportedMediaType, quoted
-from service.settings import AdminSettings
-=======
-from service.errors import Forbidden, UnsupportedMediaType, quoted
->>>>>>> main
+from service.errors import Cancelled, Forbidden, Invalid, UnsupportedMediaType, quoted
 
 
 async def authorize(request: Request, needed: Role) -> Identity:
@@ -95,7 +84,6 @@ def _check_json_type(request: Request) -> None:
         )
 
 
-<<<<<<< HEAD
 async def _body(request: Request) -> bytes:
     """Return the body, which the framework then reads again. Raises `Cancelled`."""
     try:
@@ -118,10 +106,6 @@ def _check_repeated_fields(content: bytes) -> None:
         json.loads(content, object_pairs_hook=check)
 
 
-Viewer = Annotated[Role, Depends(requires(Role.VIEWER))]
-Operator = Annotated[Role, Depends(requires(Role.OPERATOR))]
-Approver = Annotated[Role, Depends(requires(Role.APPROVER))]
-=======
 async def _key_holder(request: Request) -> KeyHolder | None:
     return await services(request).authenticator.caller(request)
 
@@ -135,4 +119,3 @@ KEYED = [Depends(_key_holder)]
 Viewer = Annotated[Identity, Depends(requires(Role.VIEWER))]
 Operator = Annotated[Identity, Depends(requires(Role.OPERATOR))]
 Approver = Annotated[Identity, Depends(requires(Role.APPROVER))]
->>>>>>> main

@@ -138,18 +138,12 @@ async def handle_infer(model: str, version: str | None, call: HttpCall) -> HttpR
         if override is not None:
             raise Invalid("the path names a version and X-Variant a variant: send only one of them")
     wanted = await _parse(call)
-<<<<<<< HEAD
+    call.count_vectors(sum(len(context) for context in wanted.contexts))
     header = call.headers.get("x-routing-key") or None
     key = parameters.agreed("the routing key", header, wanted.routing_key or None)
-    caller = request_headers.caller_digest(call.headers)
-    preference = RequestOptions(key, override, version, wanted.timeout_seconds, caller)
-=======
-    key = call.headers.get("x-routing-key") or wanted.routing_key
-    call.count_vectors(sum(len(context) for context in wanted.contexts))
     preference = RequestOptions(
         key, override, version, wanted.timeout_seconds, call.caller_digest, owner=call.owner
     )
->>>>>>> main
     _check(services, wanted)
     contexts = list(wanted.contexts)
     if wanted.sequence is None:

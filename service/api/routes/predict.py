@@ -44,13 +44,9 @@ async def handle_predict(call: HttpCall) -> HttpReply:
         services.dim,
         services.settings.limits.max_rows,
     )
-<<<<<<< HEAD
     parameters.check_fields(fields, ("context", "key"))
-    key = vectors.routing_key(headers, fields)
-=======
     call.count_vectors(len(context))
-    key = headers.get("x-routing-key") or vectors.text_field(fields, "key")
->>>>>>> main
+    key = vectors.routing_key(headers, fields)
     preference = RequestOptions(
         key, override, caller=call.caller_digest, request_id=call.request_id
     )

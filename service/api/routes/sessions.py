@@ -69,16 +69,10 @@ async def handle_append(name: str, call: HttpCall) -> HttpReply:
         services.dim,
         services.settings.limits.max_rows,
     )
-<<<<<<< HEAD
     parameters.check_fields(fields, ("vectors", "position", "key"))
     position = parameters.agreed("position", position, _position(fields.get("position")))
-    key = vectors.routing_key(headers, fields)
-=======
-    if position is None:
-        position = _position(fields.get("position"))
     call.count_vectors(len(rows))
-    key = headers.get("x-routing-key") or vectors.text_field(fields, "key")
->>>>>>> main
+    key = vectors.routing_key(headers, fields)
     answer = await services.dispatch.append(
         session_id, rows, RequestOptions(key, override, owner=call.owner), position=position
     )
