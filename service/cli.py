@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
@@ -116,6 +117,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Raises `SystemExit` with a message for an error that a command reports itself.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that cannot show a character gets an escape, not a traceback.
+            stream.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments == ["help"]:
         arguments = ["--help"]
