@@ -9,13 +9,14 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version as installed_version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 
 from service.api import console, errors
 from service.api.access.authenticator import Authenticator
 from service.api.body_limits import BodyBudget, BodyLimitMiddleware
 from service.api.methods import MethodsMiddleware
+from service.api.parameters import check_request
 from service.api.request_context import RequestContextMiddleware
 from service.api.routes import (
     admin,
@@ -169,6 +170,7 @@ def create_app(
         version=installed_version("nextvec"),
         summary="Next-vector predictions from a stable and a canary version.",
         lifespan=lifespan,
+        dependencies=[Depends(check_request)],
     )
     errors.add_handlers(app)
     for module in (
