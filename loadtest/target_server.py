@@ -28,12 +28,18 @@ SMALL_STORES = {
 class TargetServer:
     """Where a server is, its approver token, and its process; None for what is not known.
 
-    `canary` is a version that may be rolled out and aborted."""
+    `canary` is a version that may be rolled out and aborted. `log` is its log.
+    """
 
     url: str
     token: str | None
     pid: int | None
     canary: str | None = None
+    log: Path | None = None
+
+    def count_tracebacks(self) -> int:
+        """Exceptions that nothing handled, in the log of the server; 0 if there is no log."""
+        return self.log.read_text(errors="replace").count("Traceback (most") if self.log else 0
 
 
 @contextmanager
@@ -50,4 +56,4 @@ def started_server(checkpoint: Path, out: Path) -> Iterator[TargetServer]:
             environment.export_version(models, version, checkpoint, log, WINDOW)
     with environment.run_server(models, out, STABLE, CANARY, SMALL_STORES) as server:
         asyncio.run(server.ready(SystemClock(), _READY_SECONDS))
-        yield TargetServer(server.url, server.token, server.process.pid, CANARY)
+        yield TargetServer(server.url, server.token, server.process.pid, CANARY, server.log)

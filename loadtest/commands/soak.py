@@ -103,6 +103,7 @@ def soak(options: SoakOptions) -> None:
                     lambda run: live.update(_table(run, bounds)),
                 )
             )
+            run.tracebacks = target.count_tracebacks()
     except (environment.EnvironmentSetupError, streams.StreamError, ClientError, OSError) as error:
         raise SystemExit(f"nextvec soak: {error}") from error
     (options.out / "soak.json").write_bytes(

@@ -64,6 +64,8 @@ class SoakRun:
     disturbances: Disturbances | None = None
     idle_before: ProcessStats | None = None
     idle_after: ProcessStats | None = None
+    tracebacks: int = 0
+    """In the log of a server that was started for the run."""
     died: bool = False
 
     @property
@@ -90,6 +92,8 @@ class SoakRun:
             found.append("the server ended")
         if failed := sum(n for status, n in self.statuses.items() if status >= 500):
             found.append(f"{failed} answers of 5xx")
+        if self.tracebacks:
+            found.append(f"{self.tracebacks} tracebacks in the server's log")
         if self.statuses[0]:
             found.append(f"{self.statuses[0]} requests without an answer")
         if not any(200 <= status < 300 for status in self.statuses):
