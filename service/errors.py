@@ -153,3 +153,9 @@ class VersionError(NextvecError):
     """A version on disk cannot be served: missing, damaged or of a different shape."""
 
     code = "version_unusable"
+
+
+class AbortNotStored(NextvecError):
+    """An abort is in effect, but a restart would give the canary its traffic back."""
+
+    code = "abort_not_stored"

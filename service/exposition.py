@@ -100,10 +100,10 @@ class _SeriesText:
         counted = [bucket.get() for bucket in self.child._buckets]  # noqa: SLF001  see `Exposition`
         if counted != self._counted:
             # The library updates the sum before the bucket: render both when the bucket changes.
-            self._counted, self._text = counted, self._rendered(counted)
+            self._counted, self._text = counted, self._render_counts(counted)
         return self._text
 
-    def _rendered(self, counted: Sequence[float]) -> bytes:
+    def _render_counts(self, counted: Sequence[float]) -> bytes:
         lines, total, number = [], 0.0, "0.0"
         for line, count in zip(self._buckets, counted, strict=True):
             if count:
@@ -118,7 +118,7 @@ def _line(name: str, labels: dict[str, str]) -> str:
     """Return a sample's line up to its value."""
     if not labels:
         return f"{name} "
-    shown = ",".join(f'{key}="{_escaped(value)}"' for key, value in sorted(labels.items()))
+    shown = ",".join(f'{key}="{_escape(value)}"' for key, value in sorted(labels.items()))
     return f"{name}{{{shown}}} "
 
 
@@ -126,5 +126,5 @@ def _number(value: float) -> str:
     return str(floatToGoString(value))  # type: ignore[no-untyped-call]  # the library's own gap
 
 
-def _escaped(value: str) -> str:
+def _escape(value: str) -> str:
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")

@@ -53,7 +53,7 @@ def measure_device(
     """Measure one row after the other. Raises `VersionError` without the provider."""
     exact: dict[int, Vectors] = {}
     for precision in _CONTEXT_FILES:
-        full = _full(files, precision, benchmark)
+        full = _open_context_engine(files, precision, benchmark)
         if precision == "fp32":
             yield _floor(files, full, benchmark, clock)
         yield from _contexts(full, benchmark, data, clock)
@@ -61,7 +61,9 @@ def measure_device(
         yield from _distances(full, exact, benchmark, data)
 
 
-def _full(files: VersionFiles, precision: Precision, benchmark: DeviceBenchmark) -> OnnxEngine:
+def _open_context_engine(
+    files: VersionFiles, precision: Precision, benchmark: DeviceBenchmark
+) -> OnnxEngine:
     graph = files.graph.with_name(_CONTEXT_FILES[precision])
     sizes = files.manifest.dimensions
     return OnnxEngine(graph, sizes, benchmark.provider, benchmark.threads, precision)
@@ -86,7 +88,7 @@ def _floor(
     """The lower bound of every run: reading one state and nothing else."""
     pool = _pool(files, full, benchmark, graphs=False)
     slot = np.array([PADDING], np.int64)
-    times = _repeated(lambda: pool.read(slot), 1, benchmark, clock)
+    times = _time_repeatedly(lambda: pool.read(slot), 1, benchmark, clock)
     return _row("a run that only reads one state back", times)
 
 
@@ -96,8 +98,10 @@ def _contexts(
     for length, goal_ms in benchmark.context_goals_ms.items():
         for batch in benchmark.batches:
             block = np.stack([data.read(i, 0, length) for i in range(batch)], axis=1)
-            run = partial(full.run, block, np.full(batch, length, np.int32), _cold(full, batch))
-            times = _repeated(run, batch * length, benchmark, clock)
+            run = partial(
+                full.run, block, np.full(batch, length, np.int32), _zero_state(full, batch)
+            )
+            times = _time_repeatedly(run, batch * length, benchmark, clock)
             goal = BenchmarkGoal(goal_ms) if batch == 1 else None
             yield _row(f"context of {length}, batch of {batch}, {full.precision}", times, goal)
 
@@ -114,13 +118,13 @@ def _steps(
             ways["CUDA graph"] = DeviceEngine(full, StatePool(graphed))
     for way, engine in ways.items():
         for batch in benchmark.batches:
-            times = _repeated(_make_step(engine, data, batch), batch, benchmark, clock)
+            times = _time_repeatedly(_make_step(engine, data, batch), batch, benchmark, clock)
             yield _row(f"step, batch of {batch}, {full.precision}, {way}", times)
 
 
 def _make_step(engine: Engine, data: Streams, batch: int) -> Callable[[], object]:
     """A function that runs the next vector of each of `batch` streams from its last state."""
-    states: Sequence[State] = [_cold(engine, 1)[:, 0]] * batch
+    states: Sequence[State] = [_zero_state(engine, 1)[:, 0]] * batch
     lengths = np.ones(batch, np.int32)
     done = 0
 
@@ -140,7 +144,7 @@ def _distances(
     for length in benchmark.context_goals_ms:
         block = np.stack([data.read(i, 0, length) for i in range(benchmark.batches[-1])], axis=1)
         lengths = np.full(block.shape[1], length, np.int32)
-        predicted, _ = full.run(block, lengths, _cold(full, block.shape[1]))
+        predicted, _ = full.run(block, lengths, _zero_state(full, block.shape[1]))
         if length not in exact:
             exact[length] = predicted
             continue
@@ -149,12 +153,12 @@ def _distances(
         yield BenchmarkRow(what, "smallest cosine", cosine, BenchmarkGoal(0.9999, at_least=True))
 
 
-def _cold(engine: Engine, batch: int) -> NDArray[np.float32]:
+def _zero_state(engine: Engine, batch: int) -> NDArray[np.float32]:
     sizes = engine.dimensions
     return np.zeros((sizes.layers, batch, sizes.hidden), np.float32)
 
 
-def _repeated(
+def _time_repeatedly(
     run: Callable[[], object], vectors: int, benchmark: DeviceBenchmark, clock: Clock
 ) -> Timings:
     run()

@@ -66,7 +66,7 @@ class SessionStore:
 
     def get(self, session_id: str) -> Session:
         """The session. Raises `NotFound`, or `Gone` if it was evicted or has expired."""
-        self._bury(self._sessions.expire(self._clock.monotonic()))
+        self._add_tombstones(self._sessions.expire(self._clock.monotonic()))
         session = self._sessions.get(session_id)
         if session is not None:
             return session
@@ -93,7 +93,7 @@ class SessionStore:
         self._tombstones.pop(session.id)
         self._new.pop(session.id, None)
         self._sessions.put(session.id, session, size=session.nbytes, now=self._clock.monotonic())
-        self._bury(self._sessions.shrink())
+        self._add_tombstones(self._sessions.shrink())
 
     def forget(self, session: Session) -> None:
         """End the session. Appends that wait for its lock find it empty."""
@@ -151,7 +151,7 @@ class SessionStore:
         self._new[session_id] = session
         return session
 
-    def _bury(self, evicted: list[tuple[str, Session]]) -> None:
+    def _add_tombstones(self, evicted: list[tuple[str, Session]]) -> None:
         for session_id, _ in evicted:
             self._tombstones.put(session_id, None)
             self._tombstones.shrink()

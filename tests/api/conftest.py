@@ -15,7 +15,7 @@ from tests.support.fakes import TOKENS, FakeClock, FakeEngine, put_version
 
 
 @dataclass
-class Service:
+class ServiceUnderTest:
     """The application, a client of it, and the fakes inside."""
 
     app: object
@@ -90,7 +90,7 @@ def start(models, tmp_path):
             app.router.lifespan_context(app),
             httpx.AsyncClient(transport=transport, base_url="http://test") as client,
         ):
-            yield Service(app, client, engines, clock)
+            yield ServiceUnderTest(app, client, engines, clock)
 
     return begin
 

@@ -26,7 +26,7 @@ TENSOR = {"name": "vectors", "shape": [1, 4], "datatype": "FP32", "data": [1, 0,
 
 
 @dataclass
-class Spied:
+class PathRecorder:
     """The application, and the paths that reached it."""
 
     app: object
@@ -40,7 +40,7 @@ class Spied:
 @asynccontextmanager
 async def listening(service):
     """A client of the service over a socket, and what the framework got to see."""
-    spied = Spied(service.app)
+    spied = PathRecorder(service.app)
     config = server_config(service.app, Settings(port=0))
     config.app = spied
     config.load()

@@ -111,7 +111,7 @@ class Prometheus:
 def exporter():
     source = Exporter()
 
-    class Handler(BaseHTTPRequestHandler):
+    class ExpositionHandler(BaseHTTPRequestHandler):
         def do_GET(self):
             body = source.scrape()
             # A scrape can time out on a busy machine; the next one follows.
@@ -124,7 +124,7 @@ def exporter():
         def log_message(self, *arguments):
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+    with HTTPServer(("127.0.0.1", 0), ExpositionHandler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         yield server.server_port

@@ -27,7 +27,7 @@ WAIT_SECONDS = 60
 def serving(answer):
     """Serve `answer(path)`, a (status, content type, body), and yield the port."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class PrometheusHandler(BaseHTTPRequestHandler):
         def do_GET(self):
             status, kind, body = answer(self.path)
             with contextlib.suppress(ConnectionError):
@@ -39,7 +39,7 @@ def serving(answer):
         def log_message(self, *arguments):
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), PrometheusHandler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
@@ -89,7 +89,7 @@ def vector(targets: dict[str, Metrics], versions=("a", "b")) -> bytes:
     return json.dumps({"status": "success", "data": data}).encode()
 
 
-class Scraped:
+class ScrapeTarget:
     """Metrics as of the last `settle`, for a real Prometheus to scrape."""
 
     def __init__(self):

@@ -46,12 +46,12 @@ class Ticker:
         self._clock = clock
         self._interval = interval_seconds
         self._take_shadow_stats = take_shadow_stats
-        self._started_at = clock.time()
+        self._started = clock.monotonic()
         self._stopping = asyncio.Event()
 
-    def begin(self, started_at: float) -> None:
-        """Note when this process started, in epoch seconds: traffic settles from then on."""
-        self._started_at = started_at
+    def begin(self) -> None:
+        """Note that the process starts now: traffic settles from now on."""
+        self._started = self._clock.monotonic()
 
     async def run(self) -> None:
         """Tick in every interval until `stop`. A tick that raises is logged; ticks continue."""
@@ -83,14 +83,16 @@ class Ticker:
             await self._observe_stable()
 
     async def _analyse(self) -> None:
-        now = self._clock.time()
+        async with self._executor.lock:
+            self._executor.follow_clock()
+        now, uptime = self._clock.time(), self._clock.monotonic() - self._started
         before = self._executor.record
         self._baseline.forget()
         result = await run_analysis(
             self._evidence,
             before,
             now=now,
-            started_at=self._started_at,
+            started_at=now - uptime,
             take_shadow_stats=self._take_shadow_stats,
         )
         async with self._executor.lock:
@@ -104,7 +106,7 @@ class Ticker:
 
     async def _observe_stable(self) -> None:
         """Without a canary in traffic: note stable's counters, and retry an unsaved record."""
-        await self._baseline.observe(self._executor.rollout.stable, self._clock.time())
+        await self._baseline.observe(self._executor.rollout.stable, self._clock.monotonic())
         async with self._executor.lock:
             if not self._executor.recorded and not self._stopping.is_set():
                 await self._executor.retry_save()

@@ -24,7 +24,7 @@ from service.inference.engines.cuda.graph_weights import (
 )
 from service.inference.engines.cuda.launch_plan import (
     UNITS_PER_BLOCK,
-    layers_together,
+    layers_per_launch,
     slices,
 )
 from service.manifest import Dimensions
@@ -52,7 +52,7 @@ class GruKernels:
         self.device = device
         self.sizes = sizes
         self.slots, self.expanded = head.slots, head.expanded
-        self._together = layers_together(sizes.layers, sizes.hidden, device.multiprocessors)
+        self._together = layers_per_launch(sizes.layers, sizes.hidden, device.multiprocessors)
         if not (self._together and device.cooperative):
             raise UnsupportedGraphError(
                 f"the kernels need {sizes.hidden // UNITS_PER_BLOCK} multiprocessors and "
