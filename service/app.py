@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from service.api import console, errors
+from service.api.access.authenticator import Authenticator
 from service.api.body_limits import BodyBudget, BodyLimitMiddleware
 from service.api.methods import MethodsMiddleware
 from service.api.request_context import RequestContextMiddleware
@@ -87,7 +88,7 @@ def create_app(
     traffic = TrafficRouter(TrafficSplit(settings.stable))
     database = Database(settings.rollout.database)
     shadow = ShadowRunner(traffic, registry, metrics, clock, settings.limits.timeout_seconds)
-    outbox = Outbox(settings.rollout.webhooks, database, metrics, clock)
+    outbox = Outbox(settings.rollout.webhooks, database, metrics, clock, traces=traces)
     controller = Controller(
         traffic=traffic,
         versions=registry,
@@ -100,6 +101,7 @@ def create_app(
         interval_seconds=settings.rollout.interval_seconds,
         on_record=outbox.wake,
         take_shadow_stats=shadow.take,
+        traces=traces,
     )
 
     @asynccontextmanager
@@ -138,6 +140,7 @@ def create_app(
             ),
             controller=controller,
             bodies=bodies,
+            authenticator=Authenticator(settings, metrics, clock),
             access_log=access_log,
             tracing=traces,
             dim=dim,

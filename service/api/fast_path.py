@@ -19,6 +19,7 @@ from typing import Final
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from service.api import errors, request_context
+from service.api.access.api_keys import KeyHolder
 from service.api.codecs.vectors import JSON_TYPE
 from service.api.connection import Connection
 from service.api.http_call import Handler, HttpCall, note_prediction
@@ -69,7 +70,12 @@ class Exchange:
     message_event: Final = _UnusedEvent()
 
     def __init__(
-        self, handler: Handler, route: str, headers: list[tuple[bytes, bytes]], query: bytes
+        self,
+        handler: Handler,
+        route: str,
+        caller: KeyHolder | None,
+        headers: list[tuple[bytes, bytes]],
+        query: bytes,
     ) -> None:
         self.keep_alive = True
         self.disconnected = False
@@ -77,6 +83,7 @@ class Exchange:
         self.response_started = self.response_complete = False
         self.handler = handler
         self.route = route
+        self.caller = caller
         self.headers = headers
         self.query = query
         self.began = time.perf_counter()
@@ -99,8 +106,8 @@ class FastPath(Connection):
         exchange.keep_alive = self.parser.should_keep_alive()
         self.cycle = exchange  # type: ignore[assignment]  # it has the attributes that the protocol uses
 
-    def _handler(self) -> tuple[Handler, str] | None:
-        """Return the handler and the route of a request that can be answered here, or None."""
+    def _handler(self) -> tuple[Handler, str, KeyHolder | None] | None:
+        """Return handler, route and caller of a request that can be answered here, or None."""
         if self.parser.get_method() != b"POST" or self.parser.get_http_version() != "1.1":
             return None
         # Behind a pending response, or a caller that does not read, a request waits in
@@ -111,7 +118,13 @@ class FastPath(Connection):
         most = self.services.settings.limits.max_body_bytes
         if self.expect_100_continue or not lengths or int(lengths[0]) > most:
             return None
-        return _route(self.url.partition(b"?")[0])
+        found = _route(self.url.partition(b"?")[0])
+        if found is None:
+            return None
+        keys = self.services.authenticator.api_keys
+        caller = keys.find(self.headers) if keys.required else None
+        # The framework refuses a missing or wrong key, which may take its time.
+        return None if keys.required and caller is None else (*found, caller)
 
     def handle_body(self, piece: bytes) -> None:
         exchange = self.cycle
@@ -163,6 +176,9 @@ class FastPath(Connection):
         identity: str = state["request_id"]
         try:
             self.services.check_accepting()
+            if exchange.caller is not None:
+                state["caller"] = exchange.caller.name
+                exchange.caller.take_request()
             reply = await exchange.handler(self._call(exchange, identity))
         except NextvecError as error:
             self._answer(exchange, state, *errors.render_error(error, state))
@@ -185,7 +201,7 @@ class FastPath(Connection):
         content = parts[0] if len(parts) == 1 else b"".join(parts)
         exchange.parts = []
         query = exchange.query.decode("latin-1")
-        return HttpCall(self.services, identity, headers, query, content)
+        return HttpCall(self.services, identity, headers, query, content, exchange.caller)
 
     def _fail(self, exchange: Exchange, error: NextvecError) -> None:
         """Answer before the body is complete, without waiting for the rest."""

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from service.api.access.authenticator import Authenticator
 from service.api.body_limits import BodyBudget
 from service.api.parsing import ParsingThread
 from service.errors import NotReady
@@ -32,6 +33,7 @@ class Services:
     dispatch: Dispatch
     controller: Controller
     bodies: BodyBudget
+    authenticator: Authenticator
     access_log: AccessLog
     tracing: TraceRecorder
     dim: int = 0

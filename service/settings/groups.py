@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from service.settings.access import AdminSettings
+from service.settings.access import AdminSettings, CallerSettings
 from service.settings.telemetry import LogSettings, TracingSettings
 from service.settings.values import BaseUrl, ByteCount, FrozenModel, HttpUrl, Seconds, signing_key
 
@@ -320,5 +320,6 @@ class Settings(FrozenModel):
     feedback: FeedbackSettings = FeedbackSettings()
     rollout: RolloutSettings = RolloutSettings()
     admin: AdminSettings = AdminSettings()
+    callers: CallerSettings = CallerSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()

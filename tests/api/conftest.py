@@ -74,8 +74,8 @@ def start(models, tmp_path):
             Settings(
                 models=models,
                 canary="phase-3",
-                admin={f"{role}_token": token for role, token in TOKENS.items()},
                 **{
+                    "admin": {f"{role}_token": token for role, token in TOKENS.items()},
                     "rollout": {"database": tmp_path / "state.db"},
                     # Recomputed answers are then equal, not near.
                     "sessions": {"compact_history": False},

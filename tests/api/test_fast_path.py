@@ -193,7 +193,7 @@ async def test_a_caller_who_leaves_is_counted_and_its_place_is_free(service):
         assert (await held).is_success
         assert [[5]] == engine.batches[-1:]
         cancelled = await service.metric(
-            "nextvec_request_duration_seconds_count",
+            "nextvec_requests_total",
             variant="stable",
             version="phase-2",
             mode="prefill",

@@ -43,9 +43,10 @@ async def handle_predict(call: HttpCall) -> HttpReply:
         services.dim,
         services.settings.limits.max_rows,
     )
+    call.count_vectors(len(context))
     key = headers.get("x-routing-key") or vectors.text_field(fields, "key")
     preference = RequestOptions(
-        key, override, caller=request_headers.caller_digest(headers), request_id=call.request_id
+        key, override, caller=call.caller_digest, request_id=call.request_id
     )
     answer = await services.dispatch.predict(context, preference)
     return HttpReply(*vectors.render(answer, {}, binary=binary), answer)

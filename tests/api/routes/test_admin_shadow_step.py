@@ -53,7 +53,7 @@ async def test_copies_are_no_evidence_of_callers_requests(service):
     await call(service, 0)
     labels = {"variant": "canary", "version": "phase-3", "outcome": "ok"}
     for mode in ("prefill", "step"):
-        name = "nextvec_request_duration_seconds_count"
+        name = "nextvec_requests_total"
         assert await service.metric(name, mode=mode, **labels) == 0
     assert (
         await service.metric(

@@ -59,7 +59,7 @@ async def test_a_batch_runs_side_by_side_and_is_one_request(service):
     expected = [FakeEngine().expected(context) for context in contexts]
     np.testing.assert_allclose(expected, output_of(answer), atol=1e-6)
     counted = await service.metric(
-        "nextvec_request_duration_seconds_count",
+        "nextvec_requests_total",
         variant="stable",
         version="phase-2",
         mode="prefill",
@@ -113,7 +113,7 @@ async def test_a_version_in_the_path_goes_past_the_split_and_the_evidence(servic
     assert "stable" == stable.headers["x-variant"]
     counted = {
         (variant, version): await service.metric(
-            "nextvec_request_duration_seconds_count",
+            "nextvec_requests_total",
             variant=variant,
             version=version,
             mode="prefill",
@@ -174,7 +174,7 @@ async def test_a_deadline_of_the_callers_own_is_not_the_versions_fault(service):
     assert (504, "deadline_exceeded") == (answer.status_code, answer.json()["code"])
     counted = {
         outcome: await service.metric(
-            "nextvec_request_duration_seconds_count",
+            "nextvec_requests_total",
             variant="stable",
             version="phase-2",
             mode="prefill",

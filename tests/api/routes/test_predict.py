@@ -61,7 +61,7 @@ async def test_an_override_names_the_variant_and_stays_out_of_the_evidence(servi
     )
     counted = {
         variant: await service.metric(
-            "nextvec_request_duration_seconds_count",
+            "nextvec_requests_total",
             variant=variant,
             version="phase-3",
             mode="prefill",
@@ -70,16 +70,12 @@ async def test_an_override_names_the_variant_and_stays_out_of_the_evidence(servi
         for variant in ("canary", "unassigned")
     }
     assert counted == {"canary": 0, "unassigned": 1}
-    inference = {
-        variant: await service.metric(
-            "nextvec_inference_duration_seconds_count",
-            variant=variant,
-            version="phase-3",
-            mode="prefill",
-        )
-        for variant in ("canary", "unassigned")
-    }
-    assert inference == {"canary": 0, "unassigned": 1}
+    labels = {"version": "phase-3", "mode": "prefill"}
+    for name in ("request", "inference"):
+        series = f"nextvec_{name}_duration_seconds_count"
+        assert await service.metric(series, variant="canary", **labels) == 0
+        assert await service.metric(series, variant="unassigned", **labels) is None
+    assert await service.metric("nextvec_unassigned_duration_seconds_count", **labels) == 1
 
 
 def raw(vectors):
@@ -153,7 +149,7 @@ async def test_an_engine_fault_is_the_services_error(service):
     answer = await service.client.post("/v1/predict", **raw(unit_vectors(2)))
     assert (answer.status_code, answer.json()["code"]) == (500, "engine_fault")
     errors = await service.metric(
-        "nextvec_request_duration_seconds_count",
+        "nextvec_requests_total",
         variant="stable",
         version="phase-2",
         mode="prefill",
@@ -192,7 +188,7 @@ async def test_a_late_answer_is_a_timeout(start):
         answer = await service.client.post("/v1/predict", **raw(unit_vectors(1)))
         service.engines["phase-2"].gate.set()
         timeouts = await service.metric(
-            "nextvec_request_duration_seconds_count",
+            "nextvec_requests_total",
             variant="stable",
             version="phase-2",
             mode="prefill",

@@ -114,7 +114,7 @@ async def test_an_evicted_session_is_gone_until_primed_again(start):
         assert (410, "session_gone") == (answer.status_code, answer.json()["code"])
         again = await append(service, unit_vectors(2), session="a", position=0)
         assert (200, 2) == (again.status_code, again.json()["length"])
-        name, labels = "nextvec_request_duration_seconds_count", {"variant": "stable"}
+        name, labels = "nextvec_requests_total", {"variant": "stable"}
         counted = [
             await service.metric(name, **labels, mode="step", outcome=outcome)
             for outcome in ("invalid", "error")
@@ -224,7 +224,7 @@ async def test_the_deadline_counts_the_wait_behind_earlier_appends(start):
         answers = await asyncio.gather(*(append(service, unit_vectors(1, i)) for i in range(5)))
         engine.gate.set()
         timeouts = await service.metric(
-            "nextvec_request_duration_seconds_count",
+            "nextvec_requests_total",
             variant="stable",
             version="phase-2",
             mode="step",

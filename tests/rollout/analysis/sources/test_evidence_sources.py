@@ -6,17 +6,17 @@ import pytest
 
 from service.metrics import UNASSIGNED
 from service.rollout.analysis.counters import CountsByArm, KeyCounts
-from service.rollout.analysis.run import run_analysis
 from service.rollout.analysis.sources.evidence_source import counters_since
 from service.rollout.analysis.sources.prometheus_api import EvidenceError
 from service.rollout.analysis.sources.prometheus_source import PrometheusSource
 from service.rollout.analysis.sources.registry_source import RegistrySource
 from service.rollout.analysis.verdict import VerdictOutcome
+from service.rollout.controller.analysis_run import run_analysis
 from service.rollout.state.change import apply
 from service.rollout.state.events import Phase
 from service.rollout.state.record import RolloutRecord
 from service.rollout.state.rollout_state import RolloutState
-from service.types import SHARES, Mode
+from service.types import SHARES, Mode, RequestOutcome
 from tests.support.prometheus_fakes import (
     ScrapeTarget,
     new_metrics,
@@ -35,7 +35,8 @@ class EvidenceWorld:
         self.source, self.metrics, self.settle = source, metrics, settle
 
     def observe(self, variant, version, outcome, seconds, mode="step"):
-        self.metrics.request_duration.labels(variant, version, mode, outcome).observe(seconds)
+        ended = RequestOutcome(outcome)
+        self.metrics.observe_request(variant, version, Mode(mode), ended, seconds)
 
     async def read_stable(self, stable="a"):
         return await self._patiently(lambda: self.source.read_stable(stable))
