@@ -19,7 +19,8 @@ class RequestOptions:
     `key` is the routing key. `override` asks for a variant and `version` for a loaded version;
     such requests are not evidence. `timeout_seconds` can only shorten the service's own
     timeout. `caller` identifies the caller to the prefix cache; None: nothing of this request
-    is cached. `request_id` names the prediction for a label that may come.
+    is cached. `request_id` names the prediction for a label that may come. `waited_seconds` have
+    passed since the request arrived; they count for its deadline.
 
     Raises `Invalid` for a key of more than `MAX_KEY` characters.
     """
@@ -30,6 +31,7 @@ class RequestOptions:
     timeout_seconds: float | None = None
     caller: bytes | None = None
     request_id: str | None = None
+    waited_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         if self.key is not None and len(self.key) > MAX_KEY:

@@ -3,7 +3,7 @@
 | module | has |
 |---|---|
 | `values` | types of values: secrets, URLs, seconds, bytes |
-| `access`, `groups` | the groups of settings, and the tree of all |
+| `access`, `http`, `groups` | the groups of settings, and the tree of all |
 | `catalog` | every setting by its key and its variable |
 | `config_file`, `environment` | what the file and the environment set |
 | `loader` | the settings from all sources, and the source of each value |
@@ -20,11 +20,13 @@ from service.settings.groups import (
     Settings,
     WebhookSettings,
 )
+from service.settings.http import HttpSettings
 
 __all__ = [
     "AdminSettings",
     "EngineSettings",
     "FeedbackSettings",
+    "HttpSettings",
     "LimitSettings",
     "PrefixCacheSettings",
     "RolloutSettings",

@@ -80,7 +80,7 @@ async def get_ready(services: LiveServices, model: Model, version: Version) -> J
     if version is not None and version not in services.registry.available():
         services.registry.get(version)
     loaded = {found.manifest.version for found in services.registry.loaded}
-    ready = services.accepting and (version is None or version in loaded)
+    ready = services.ready and (version is None or version in loaded)
     return JSONResponse({"name": model, "ready": ready}, 200 if ready else 503)
 
 
@@ -126,7 +126,14 @@ async def handle_infer(model: str, version: str | None, call: HttpCall) -> HttpR
     wanted = await _parse(call)
     key = call.headers.get("x-routing-key") or wanted.routing_key
     caller = request_headers.caller_digest(call.headers)
-    preference = RequestOptions(key, override, version, wanted.timeout_seconds, caller)
+    preference = RequestOptions(
+        key,
+        override,
+        version,
+        wanted.timeout_seconds,
+        caller,
+        waited_seconds=call.waited_seconds,
+    )
     _check(services, wanted)
     contexts = list(wanted.contexts)
     if wanted.sequence is None:

@@ -45,7 +45,11 @@ async def handle_predict(call: HttpCall) -> HttpReply:
     )
     key = headers.get("x-routing-key") or vectors.text_field(fields, "key")
     preference = RequestOptions(
-        key, override, caller=request_headers.caller_digest(headers), request_id=call.request_id
+        key,
+        override,
+        caller=request_headers.caller_digest(headers),
+        request_id=call.request_id,
+        waited_seconds=call.waited_seconds,
     )
     answer = await services.dispatch.predict(context, preference)
     return HttpReply(*vectors.render(answer, {}, binary=binary), answer)

@@ -71,7 +71,10 @@ async def handle_append(name: str, call: HttpCall) -> HttpReply:
         position = _position(fields.get("position"))
     key = headers.get("x-routing-key") or vectors.text_field(fields, "key")
     answer = await services.dispatch.append(
-        session_id, rows, RequestOptions(key, override), position=position
+        session_id,
+        rows,
+        RequestOptions(key, override, waited_seconds=call.waited_seconds),
+        position=position,
     )
     identity = {"session": session_id, "length": answer.length}
     return HttpReply(*vectors.render(answer, identity, binary=binary), answer)

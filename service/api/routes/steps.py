@@ -16,7 +16,6 @@ from service.api.schemas import ERRORS, STEPS, STEPS_ANSWER
 from service.errors import DeadlineExceeded, Invalid, NextvecError
 from service.prediction.dispatch import Dispatch
 from service.prediction.request import Prediction, RequestOptions
-from service.types import Variant
 
 router = APIRouter(prefix="/v1", tags=["sessions"])
 
@@ -43,20 +42,20 @@ async def handle_steps(call: HttpCall) -> HttpReply:
     override = request_headers.variant_override(headers)
     limits = services.settings.limits
     rows = await steps.parse(services.parsing, headers, call.content, services.dim, limits.max_rows)
-    results = await _advance_all(services.dispatch, rows, override, limits.timeout_seconds)
+    options = RequestOptions(override=override, waited_seconds=call.waited_seconds)
+    results = await _advance_all(services.dispatch, rows, options, limits.timeout_seconds)
     return HttpReply(*steps.render(rows, results, services.dim, binary=binary), None)
 
 
 async def _advance_all(
     dispatch: Dispatch,
     rows: Sequence[SessionStep | Invalid],
-    override: Variant | None,
+    options: RequestOptions,
     timeout_seconds: float,
 ) -> list[Prediction | NextvecError]:
     """The result of every row. Rows not begun within `timeout_seconds` fail with a deadline."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout_seconds
-    options = RequestOptions(override=override)
+    deadline = loop.time() + timeout_seconds - options.waited_seconds
     results: list[Prediction | NextvecError] = []
     for begin in range(0, len(rows), _TOGETHER):
         together = rows[begin : begin + _TOGETHER]
