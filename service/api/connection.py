@@ -21,6 +21,10 @@ MAX_HEAD_BYTES = 64 * 1024
 """Limit for a head that arrives in several pieces; one piece has at most 256 KiB."""
 
 
+UNREAD_BODY_SECONDS = 5.0
+"""Seconds after a response in which the rest of a body may still come. To close at once would
+make the response unreadable for a caller that is still sending."""
+
 MAX_LENGTH_DIGITS = 18
 """Digits of a `Content-Length`."""
 
@@ -78,6 +82,12 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
         if self.cycle is None or self.cycle.response_complete:
             self.services.connections.wait(self)
+        if not self._before_head_end and self.timeout_keep_alive_task is not None:
+            # Nobody reads the rest of the body: it must not keep the connection.
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                min(self.timeout_keep_alive, UNREAD_BODY_SECONDS), self.timeout_keep_alive_handler
+            )
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
