@@ -35,9 +35,9 @@ def load(path: Path) -> NextVectorModel:
     missing, unexpected, of the wrong shape or not finite; the message names the key.
     """
     tensors = _read(path)
-    model = _blank(path, tensors)
+    model = _build_untrained(path, tensors)
     expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    model.load_state_dict(_checked(path, expected, tensors), strict=True)
+    model.load_state_dict(_check_tensors(path, expected, tensors), strict=True)
     return model.eval()
 
 
@@ -81,7 +81,7 @@ def _with_sorted_metadata(file: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + file[end:]
 
 
-def _blank(path: Path, tensors: dict[str, Tensor]) -> NextVectorModel:
+def _build_untrained(path: Path, tensors: dict[str, Tensor]) -> NextVectorModel:
     """An untrained model of the architecture that `path` names, with the sizes of its tensors."""
     name = metadata(path).get(_ARCHITECTURE, MemoryAugmentedGRU.ARCHITECTURE)
     if name == MemoryAugmentedGRU.ARCHITECTURE:
@@ -138,7 +138,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     return dict(tensors)
 
 
-def _checked(
+def _check_tensors(
     path: Path, expected: dict[str, tuple[int, ...]], tensors: dict[str, Tensor]
 ) -> dict[str, Tensor]:
     """The tensors in fp32. Raises `CheckpointError` if they are not the expected ones."""

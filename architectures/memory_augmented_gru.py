@@ -95,13 +95,13 @@ class MemoryAugmentedGRU(NextVectorModel):
         # The query of the first read is zero, so its content is the same at every step.
         content = self.memory.read(vectors.new_zeros(1, HIDDEN))
         normed = self.input_norm(vectors)
-        if self.training:
-            return recurrence.gru(self.gru, self._projected(normed, content[0]), state)
+        if self.training and not vectors.is_cuda:  # cuDNN has its own backward pass
+            return recurrence.gru(self.gru, self._project(normed, content[0]), state)
         augmented = torch.cat([normed, content.expand(time, batch, DIM)], dim=-1)
         hidden, next_state = self.gru(augmented, state)
         return hidden, next_state
 
-    def _projected(self, normed: Tensor, content: Tensor) -> Tensor:
+    def _project(self, normed: Tensor, content: Tensor) -> Tensor:
         """The first layer's input projection; the constant content is projected once."""
         weight, bias = recurrence.parameters(self.gru, "ih", 0)
         constant = F.linear(content, weight[:, DIM:], bias)

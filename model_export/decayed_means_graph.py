@@ -44,10 +44,10 @@ def build(model: DecayedMeans, precision: Literal["fp32", "int8"] = "fp32") -> o
     units = writer.add("Div", [by_row, writer.norm(by_row, "row_length")], "units")
     writer.constant("flat_shape", np.array([0, (sizes.layers + 1) * sizes.hidden], np.int64))
     flat = writer.add("Reshape", [units, "flat_shape"], "flat")
-    mixed = _mixed(writer, model, flat, precision)
+    mixed = _add_mix(writer, model, flat, precision)
     direction = writer.add("Gemm", [mixed, "basis"], "direction", transB=1)
     writer.add("Div", [direction, writer.norm(direction, "length")], "next_vector")
-    return _finished(writer, sizes, precision)
+    return _build_model(writer, sizes, precision)
 
 
 def _means(writer: GraphWriter, model: DecayedMeans, centred: str) -> None:
@@ -98,7 +98,7 @@ def _last_row(writer: GraphWriter, centred: str) -> str:
     return writer.add("GatherElements", [centred, spread], "last", axis=0)
 
 
-def _mixed(writer: GraphWriter, model: DecayedMeans, flat: str, precision: str) -> str:
+def _add_mix(writer: GraphWriter, model: DecayedMeans, flat: str, precision: str) -> str:
     """Add the prediction in the basis, `[batch, width]`."""
     exact = copy.deepcopy(model).double()
     with torch.no_grad():
@@ -122,7 +122,7 @@ def _array(tensor: torch.Tensor) -> NDArray[np.float32]:
     return np.ascontiguousarray(array)
 
 
-def _finished(writer: GraphWriter, sizes: Dimensions, precision: str) -> onnx.ModelProto:
+def _build_model(writer: GraphWriter, sizes: Dimensions, precision: str) -> onnx.ModelProto:
     value = helper.make_tensor_value_info
     state: list[int | str] = [sizes.layers, "batch", sizes.hidden]
     graph = helper.make_graph(

@@ -33,12 +33,12 @@ def write(model: MemoryAugmentedGRU, directory: Path, exact: Engine) -> Engine:
     for name, proto in built.items():
         (directory / name).write_bytes(gru_graph.serialise(proto))
     session_drift.check_equal(
-        exact, _pooled(exact, directory / STEP_POOLED["fp32"]), load_vectors()
+        exact, _open_pooled(exact, directory / STEP_POOLED["fp32"]), load_vectors()
     )
     half = OnnxEngine(directory / MODEL_FP16, exact.dimensions, precision="fp16")
-    return _pooled(half, directory / STEP_POOLED["fp16"])
+    return _open_pooled(half, directory / STEP_POOLED["fp16"])
 
 
-def _pooled(full: Engine, step: Path) -> Engine:
+def _open_pooled(full: Engine, step: Path) -> Engine:
     pool = open_pool(step, full.dimensions, full.provider, MIN_SLOTS)
     return DeviceEngine(full, StatePool(pool))

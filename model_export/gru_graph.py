@@ -75,7 +75,7 @@ def _recurrence(graph: _GRUGraphWriter, weights: FoldedWeights) -> str:
         graph.gru(layer, layer_weights, sequence, states[layer], (output, ends[layer]))
         if output:
             sequence = graph.add("Squeeze", [output, "direction_axis"], f"sequence_{layer + 1}")
-    graph.widened("Concat", ends, "next_state", axis=0)
+    graph.add_widened("Concat", ends, "next_state", axis=0)
     return ends[-1]
 
 
@@ -85,14 +85,14 @@ def _head(graph: _GRUGraphWriter, weights: FoldedWeights, end: str) -> str:
     hidden = graph.add("Squeeze", [end, "layer_axis"], "hidden")
     # cosine(query, slot) = (query . slot / |slot|) / |query|
     # The query's sum of squares can overflow fp16.
-    query = graph.wide_linear(hidden, weights.query, "query")
+    query = graph.add_wide_linear(hidden, weights.query, "query")
     query_norm = graph.norm(query, "query_norm")
-    products = graph.wide_linear(hidden, weights.scores, "products")
+    products = graph.add_wide_linear(hidden, weights.scores, "products")
     cosines = graph.add("Div", [products, query_norm], "cosines")
     attention = graph.add("Softmax", [cosines], "attention", axis=-1)
     graph.weight("content", weights.content)
-    read = graph.widened("MatMul", [graph.narrow(attention), "content"], "read")
-    own = graph.wide_linear(hidden, weights.fusion, "fusion")
+    read = graph.add_widened("MatMul", [graph.narrow(attention), "content"], "read")
+    own = graph.add_wide_linear(hidden, weights.fusion, "fusion")
     fused = graph.add("Gelu", [graph.add("Add", [own, read], "fused_sum")], "fused")
     graph.constant("fused_scale", np.ones(HIDDEN, np.float32))
     normed = graph.add(
@@ -101,9 +101,9 @@ def _head(graph: _GRUGraphWriter, weights: FoldedWeights, end: str) -> str:
         "fused_normed",
         epsilon=weights.fusion_epsilon,
     )
-    expanded = graph.wide_linear(graph.narrow(normed), weights.expand, "expand")
+    expanded = graph.add_wide_linear(graph.narrow(normed), weights.expand, "expand")
     wide = graph.add("Gelu", [expanded], "wide")
-    return graph.wide_linear(graph.narrow(wide), weights.output, "step")
+    return graph.add_wide_linear(graph.narrow(wide), weights.output, "step")
 
 
 def _add_to_last(graph: _GRUGraphWriter, step: str) -> None:
@@ -137,17 +137,17 @@ class _GRUGraphWriter(GraphWriter):
             return value
         return self.add("Cast", [value], f"{value}_narrow", to=TensorProto.FLOAT16)
 
-    def widened(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
+    def add_widened(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
         """Add an operator in the graph's precision, with its output cast to fp32."""
         if not self._half:
             return self.add(operator, inputs, output, **attributes)
         half = self.add(operator, inputs, f"{output}_half", **attributes)
         return self.add("Cast", [half], output, to=TensorProto.FLOAT)
 
-    def wide_linear(self, value: str, layer: Linear, output: str) -> str:
+    def add_wide_linear(self, value: str, layer: Linear, output: str) -> str:
         weight = self.weight(f"{output}_weight", layer.weight)
         bias = self.weight(f"{output}_bias", layer.bias)
-        return self.widened("Gemm", [value, weight, bias], output)
+        return self.add_widened("Gemm", [value, weight, bias], output)
 
     def gru(
         self, number: int, layer: GRULayer, sequence: str, state: str, outputs: tuple[str, str]

@@ -77,7 +77,7 @@ def build_read() -> onnx.ModelProto:
 def build_write() -> onnx.ModelProto:
     """The graph that writes states into the pool: `states`, `slots`, `written` → `next_states`."""
     writer = _StepGraphWriter("fp32")
-    _into_pool(writer, "slots", "written")
+    _write_to_pool(writer, "slots", "written")
     return _plain_model(writer, _WRITE, "write_states")
 
 
@@ -113,10 +113,10 @@ def _gather(writer: _StepGraphWriter) -> None:
 def _scatter(writer: _StepGraphWriter) -> None:
     """Add the write of `next_state` to the pool."""
     rows = writer.add("Transpose", ["next_state"], "next_rows", perm=[1, 0, 2])
-    _into_pool(writer, "targets", rows)
+    _write_to_pool(writer, "targets", rows)
 
 
-def _into_pool(writer: _StepGraphWriter, slots: str, rows: str) -> None:
+def _write_to_pool(writer: _StepGraphWriter, slots: str, rows: str) -> None:
     """Add the write of `rows` to `slots` of the pool, element by element.
 
     ScatterND would be shorter, but on CUDA, ONNX Runtime copies its strides from host memory that
@@ -240,28 +240,28 @@ class _StepGraphWriter(GraphWriter):
     def product(self, value: str, weight: NDArray[np.float32], output: str) -> str:
         """Add `value @ weight`."""
         if self._precision == "int8":
-            return self._quantised_product(value, weight, output)
-        return self._in_precision("MatMul", value, [self._weight(weight, output)], output)
+            return self._add_quantised_product(value, weight, output)
+        return self._add_in_precision("MatMul", value, [self._weight(weight, output)], output)
 
     def linear(self, value: str, layer: Linear, output: str) -> str:
         if self._precision == "int8":
             product = self.product(value, layer.weight, f"{output}_product")
             return self.add("Add", [product, self.constant(f"{output}_bias", layer.bias)], output)
         weights = [self._weight(layer.weight, output), self._weight(layer.bias, f"{output}_bias")]
-        return self._in_precision("Gemm", value, weights, output)
+        return self._add_in_precision("Gemm", value, weights, output)
 
     def _weight(self, weight: NDArray[np.float32], output: str) -> str:
         half = self._precision == "fp16"
         return self.constant(f"{output}_weight", weight.astype(np.float16) if half else weight)
 
-    def _in_precision(self, operator: str, value: str, weights: list[str], output: str) -> str:
+    def _add_in_precision(self, operator: str, value: str, weights: list[str], output: str) -> str:
         if self._precision == "fp32":
             return self.add(operator, [value, *weights], output)
         narrow = self.add("Cast", [value], f"{output}_narrow", to=TensorProto.FLOAT16)
         product = self.add(operator, [narrow, *weights], f"{output}_half")
         return self.add("Cast", [product], output, to=TensorProto.FLOAT)
 
-    def _quantised_product(self, value: str, weight: NDArray[np.float32], output: str) -> str:
+    def _add_quantised_product(self, value: str, weight: NDArray[np.float32], output: str) -> str:
         levels, scales = quantise(weight)
         inputs = [
             value,

@@ -39,7 +39,7 @@ class ParityCase:
     pieces: tuple[int, ...]
 
     @classmethod
-    def whole(cls, batch: int, length: int) -> ParityCase:
+    def in_one_pass(cls, batch: int, length: int) -> ParityCase:
         """`batch` rows of one length, in one pass."""
         return cls((length,) * batch, (length,))
 
@@ -49,7 +49,7 @@ class ParityCase:
         return cls((sum(pieces),) * batch, pieces)
 
     @classmethod
-    def ragged(cls, lengths: tuple[int, ...]) -> ParityCase:
+    def of_lengths(cls, lengths: tuple[int, ...]) -> ParityCase:
         """Rows of different lengths in one pass, padded to the longest."""
         return cls(lengths, (max(lengths),))
 
@@ -72,8 +72,8 @@ class ParityCase:
 
 
 CASES = (
-    *(ParityCase.whole(batch, length) for batch in (1, 3, 8) for length in (1, 7, 100, 500)),
-    ParityCase.ragged((500, 1, 7, 100, 499, 2, 250, 33)),
+    *(ParityCase.in_one_pass(batch, length) for batch in (1, 3, 8) for length in (1, 7, 100, 500)),
+    ParityCase.of_lengths((500, 1, 7, 100, 499, 2, 250, 33)),
     ParityCase.in_pieces(1, (10, 1, 489)),
     ParityCase.in_pieces(3, (10, 1, 489)),
 )
@@ -85,7 +85,7 @@ def cases(window: int) -> tuple[ParityCase, ...]:
         return CASES
     return (
         *CASES,
-        ParityCase.whole(1, window),
+        ParityCase.in_one_pass(1, window),
         ParityCase.in_pieces(1, (window // 2, window - window // 2)),
     )
 
@@ -101,7 +101,7 @@ def measure(
     Compares the prediction and the state of every row after every piece. Raises `ParityError`
     if an element differs by more than `BOUND`.
     """
-    vectors = walk(
+    vectors = draw_walk(
         np.random.default_rng(0),
         time=max(max(case.lengths) for case in cases),
         batch=max(len(case.lengths) for case in cases),
@@ -131,7 +131,7 @@ def measure(
     return Parity(bound=BOUND, max_abs_difference=worst, cases=tuple(results))
 
 
-def walk(rng: np.random.Generator, time: int, batch: int) -> NDArray[np.float32]:
+def draw_walk(rng: np.random.Generator, time: int, batch: int) -> NDArray[np.float32]:
     """Random unit vectors `[time, batch, dim]` with the statistics of text.
 
     As with sentence embeddings, neighbours have a mean cosine of about 0.4 and all vectors share
@@ -176,13 +176,13 @@ def _difference(
             wanted_answer, wanted_state = expected[min(done, length)]
             worst = max(
                 worst,
-                _gap(wanted_answer[row], answer[row]),
-                _gap(wanted_state[:, row], state[:, row]),
+                _largest_difference(wanted_answer[row], answer[row]),
+                _largest_difference(wanted_state[:, row], state[:, row]),
             )
     return worst
 
 
-def _gap(expected: NDArray[np.float32], actual: NDArray[np.float32]) -> float:
+def _largest_difference(expected: NDArray[np.float32], actual: NDArray[np.float32]) -> float:
     """The largest absolute difference; infinite for a different shape or a NaN."""
     if expected.shape != actual.shape or not np.isfinite(actual).all():
         return float("inf")

@@ -26,7 +26,7 @@ def check_absent(models: Path, model: str, version: str) -> None:
 
 
 @contextmanager
-def staged(models: Path, model: str, version: str) -> Iterator[Path]:
+def stage_version(models: Path, model: str, version: str) -> Iterator[Path]:
     """A directory to fill, which becomes `models/<model>/<version>` at the end of the block.
 
     It is a sibling of its destination, so one rename publishes it, after the files are synced to

@@ -29,7 +29,7 @@ def predict_session(
     engine: Engine, stream: Vectors, progress: Callable[[int], None] = lambda _: None
 ) -> Vectors:
     """Predict after each vector of `stream` `[n, dim]`, in single steps from a cold state."""
-    states: Sequence[State] = [_cold(engine)]
+    states: Sequence[State] = [_zero_state(engine)]
     one = np.ones(1, np.int32)
     predicted = np.empty_like(stream)
     for i, row in enumerate(stream):
@@ -125,10 +125,10 @@ def measure(
 
 def _predict_context(engine: Engine, context: Vectors) -> Vectors:
     lengths = np.array([len(context)], np.int32)
-    return advance(engine, context[:, None], lengths, [_cold(engine)])[0]
+    return advance(engine, context[:, None], lengths, [_zero_state(engine)])[0]
 
 
-def _cold(engine: Engine) -> State:
+def _zero_state(engine: Engine) -> State:
     return np.zeros((engine.dimensions.layers, engine.dimensions.hidden), np.float32)
 
 

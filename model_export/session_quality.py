@@ -61,7 +61,7 @@ def exact(
     for batch in each(batches):
         block = np.ascontiguousarray(stream[batch - window + np.arange(window)[:, None]])
         lengths = np.full(len(batch), window, np.int32)
-        predicted.append(engine.run(block, lengths, _cold(engine, len(batch)))[0])
+        predicted.append(engine.run(block, lengths, _zero_state(engine, len(batch)))[0])
     return np.concatenate(predicted)
 
 
@@ -70,7 +70,7 @@ def anchored(step: Engine, stream: Vectors, targets: Targets, window: int) -> Ve
     begins = np.array([starts("anchored", window, int(target))[0] for target in targets])
     anchors = np.unique(begins)
     predicted = np.empty((len(targets), stream.shape[1]), np.float32)
-    state, ones = _cold(step, len(anchors)), np.ones(len(anchors), np.int32)
+    state, ones = _zero_state(step, len(anchors)), np.ones(len(anchors), np.int32)
     for done in range(int((targets - begins).max())):
         # An anchor has no targets past the stream's end, so any row will do.
         rows = stream[np.minimum(anchors + done, len(stream) - 1)]
@@ -140,7 +140,7 @@ def measure(
     return lines
 
 
-def _cold(engine: Engine, batch: int) -> NDArray[np.float32]:
+def _zero_state(engine: Engine, batch: int) -> NDArray[np.float32]:
     return np.zeros((engine.dimensions.layers, batch, engine.dimensions.hidden), np.float32)
 
 
@@ -169,14 +169,14 @@ def _print_all(args: argparse.Namespace) -> None:
         if STEP_INT8 in files.manifest.files:
             steps["int8"] = OnnxEngine(files.graph.with_name(STEP_INT8), files.manifest.dimensions)
         window = files.manifest.context_window
-        for line in measure(full, steps, stream, window, args.pool, _tracked):
+        for line in measure(full, steps, stream, window, args.pool, _show_progress):
             print(
                 f"| {version} | {line.name} | {line.hit_at_5:.1%} | {line.gained}, {line.lost} "
                 f"| {line.mean_cosine:.5f} | {line.min_cosine:.5f} |"
             )
 
 
-def _tracked(batches: list[Targets]) -> Iterator[Targets]:
+def _show_progress(batches: list[Targets]) -> Iterator[Targets]:
     yield from track(batches, "recomputing", transient=True)
 
 

@@ -14,6 +14,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
 from service.api import console, errors
+from service.api.access.authenticator import Authenticator
 from service.api.body_limits import BodyBudget, BodyLimitMiddleware
 from service.api.methods import MethodsMiddleware
 from service.api.request_context import RequestContextMiddleware
@@ -100,7 +101,7 @@ def create_app(
     traffic = TrafficRouter(TrafficSplit(settings.stable))
     database = Database(settings.rollout.database)
     shadow = ShadowRunner(traffic, registry, metrics, clock, settings.limits.timeout_seconds)
-    outbox = Outbox(settings.rollout.webhooks, database, metrics, clock)
+    outbox = Outbox(settings.rollout.webhooks, database, metrics, clock, traces=traces)
     controller = Controller(
         traffic=traffic,
         versions=registry,
@@ -113,6 +114,7 @@ def create_app(
         interval_seconds=settings.rollout.interval_seconds,
         on_record=outbox.wake,
         take_shadow_stats=shadow.take,
+        traces=traces,
     )
 
     @asynccontextmanager
@@ -151,6 +153,7 @@ def create_app(
             ),
             controller=controller,
             bodies=bodies,
+            authenticator=Authenticator(settings, metrics, clock),
             access_log=access_log,
             tracing=traces,
             dim=dim,

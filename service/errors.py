@@ -125,6 +125,18 @@ class QueueFull(NextvecError):
         self.retry_after = retry_after
 
 
+class CallerLimited(QueueFull):
+    """The caller has used up a limit of its API key."""
+
+    code = "caller_limited"
+
+
+class TooManyFailures(QueueFull):
+    """Too many log-ins fail at the same time."""
+
+    code = "too_many_failures"
+
+
 class Cancelled(NextvecError):
     """The caller disconnected."""
 
@@ -153,3 +165,9 @@ class VersionError(NextvecError):
     """A version on disk cannot be served: missing, damaged or of a different shape."""
 
     code = "version_unusable"
+
+
+class AbortNotStored(NextvecError):
+    """An abort is in effect, but a restart would give the canary its traffic back."""
+
+    code = "abort_not_stored"

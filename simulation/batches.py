@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.rollout.plan.rollout_plan import RolloutPlan
-from simulation.play import SimulatedRollout, play
 from simulation.point_estimate_rules import PointEstimateRule, rollback_delay
 from simulation.process_pool import map_in_processes
+from simulation.rollout_simulation import SimulatedRollout, simulate_rollout
 from simulation.scenario import Scenario, SimulatedTraffic
 from simulation.simulation_row import SimulationRow, nextvec_row, point_estimate_row
 
@@ -94,13 +94,13 @@ def simulate_batch(task: BatchTask) -> BatchResult:
                 for _ in range(task.count)
             )
         )
-    return BatchResult(rollouts=tuple(asyncio.run(_play_batch(task, traffic, rng))))
+    return BatchResult(rollouts=tuple(asyncio.run(_simulate_batch(task, traffic, rng))))
 
 
-async def _play_batch(
+async def _simulate_batch(
     task: BatchTask, traffic: SimulatedTraffic, rng: np.random.Generator
 ) -> list[SimulatedRollout]:
     return [
-        await play(task.scenario, traffic, task.plan, rng, hold=task.hold)
+        await simulate_rollout(task.scenario, traffic, task.plan, rng, hold=task.hold)
         for _ in range(task.count)
     ]

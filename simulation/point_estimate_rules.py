@@ -82,7 +82,7 @@ def _windows(counts: Array, width: int) -> Array:
     return sums
 
 
-def _windowed(over: NDArray[np.bool_], interval: float, width: int) -> float | None:
+def _first_window(over: NDArray[np.bool_], interval: float, width: int) -> float | None:
     found = np.flatnonzero(over)
     return float(found[0] + width) * interval if len(found) else None
 
@@ -93,6 +93,6 @@ def _cumulative(over: NDArray[np.bool_], interval: float, width: int) -> float |
 
 
 _RULES: dict[PointEstimateRule, Callable[[NDArray[np.bool_], float, int], float | None]] = {
-    PointEstimateRule.WINDOWED: _windowed,
+    PointEstimateRule.WINDOWED: _first_window,
     PointEstimateRule.CUMULATIVE: _cumulative,
 }

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from simulation.play import RolloutEnding, SimulatedRollout
 from simulation.point_estimate_rules import PointEstimateRule
+from simulation.rollout_simulation import RolloutEnding, SimulatedRollout
 from simulation.scenario import Scenario
 
 NEXTVEC = "nextvec"

@@ -85,7 +85,9 @@ def table(curves: Sequence[LearningCurve]) -> str:
 
 def _load(path: Path) -> LearningCurve:
     try:
-        recipe, epochs, data = _unfinished(path) if path.suffix == ".pt" else _finished(path)
+        recipe, epochs, data = (
+            _read_unfinished(path) if path.suffix == ".pt" else _read_finished(path)
+        )
         history = tuple(EpochMetrics(**epoch) for epoch in epochs)
         of = (str(data["dataset_sha256"]), str(data["hold_out"]), int(recipe["window"]))
         name = str(recipe["name"])
@@ -99,14 +101,14 @@ def _load(path: Path) -> LearningCurve:
     return LearningCurve(name, of, history)
 
 
-def _finished(path: Path) -> tuple[Any, Any, Any]:
+def _read_finished(path: Path) -> tuple[Any, Any, Any]:
     """The recipe, the epochs, and the dataset with its hold-out."""
     content = json.loads(path.read_text())
     return content["recipe"], content["history"], content["data"]
 
 
-def _unfinished(path: Path) -> tuple[Any, Any, Any]:
-    """The same as `_finished`, for a run that is not finished."""
+def _read_unfinished(path: Path) -> tuple[Any, Any, Any]:
+    """The same as `_read_finished`, for a run that is not finished."""
     text, state = checkpoint_store.read(path)
     run = json.loads(text)
     recipe = {**run["recipe"], "name": f"{run['recipe']['name']} (unfinished)"}

@@ -38,7 +38,7 @@ def load(text: str) -> EvaluatedModel:
     if not window.isdecimal() or int(window) < 1:
         raise ValueError(f"{path}: does not say its window; write {path}:500 for a window of 500")
     try:
-        trained_on = held_out.trained_on(metadata)
+        trained_on = held_out.training_documents(metadata)
     except CorpusError as error:
         raise CorpusError(f"{path}: {error}") from error
     name = f"{path.stem} (window {int(window)})"

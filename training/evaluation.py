@@ -85,7 +85,7 @@ def evaluate(
     rules = baselines.all_rules(in_neither.vectors)
     sections, all_scores = [], {}
     for one, pool in zip(both, pools, strict=True):
-        allowed = [model for model in models if include_seen or not _seen(model, one)]
+        allowed = [model for model in models if include_seen or not _seen_documents(model, one)]
         set_scores = _score(one, pool, allowed, rules, predict)
         all_scores[one.name] = set_scores
         sections.append(_section(one, pool, models, rules, set_scores, data.sha256))
@@ -107,7 +107,7 @@ def check_length(models: Sequence[EvaluatedModel], one: HeldOutSet) -> None:
 def check_held_out(models: Sequence[EvaluatedModel], one: HeldOutSet) -> None:
     """Raise `CorpusError`, naming model and documents, if a model was trained on the set."""
     for model in models:
-        if seen := _seen(model, one):
+        if seen := _seen_documents(model, one):
             raise CorpusError(
                 f"{model.name} was trained on {len(seen)} of the {len(one.documents)} "
                 f"documents of the held-out set {one.name} ({_first_names(seen)}); choose the "
@@ -172,7 +172,7 @@ def _section(
 
 
 def _model_score(model: EvaluatedModel, one: HeldOutSet) -> ModelScore:
-    seen = _seen(model, one)
+    seen = _seen_documents(model, one)
     return ModelScore(
         name=model.name,
         kind="model",
@@ -209,7 +209,7 @@ def _differences(
 
 
 def _check_a_set_is_left(model: EvaluatedModel, both: Sequence[HeldOutSet]) -> None:
-    seen = [_seen(model, one) for one in both]
+    seen = [_seen_documents(model, one) for one in both]
     if all(seen):
         details = "; ".join(
             f"{one.name}: {len(names or ())} of {len(one.documents)} ({_first_names(names or ())})"
@@ -221,8 +221,8 @@ def _check_a_set_is_left(model: EvaluatedModel, both: Sequence[HeldOutSet]) -> N
         )
 
 
-def _seen(model: EvaluatedModel, one: HeldOutSet) -> tuple[str, ...] | None:
-    return held_out.seen(model.trained_on, one.documents)
+def _seen_documents(model: EvaluatedModel, one: HeldOutSet) -> tuple[str, ...] | None:
+    return held_out.find_seen(model.trained_on, one.documents)
 
 
 def _first_names(names: Sequence[str], most: int = 3) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpora.corpus import Corpus, CorpusError, CorpusSplit
+from corpora.packed_corpus import PackedCorpus
 
 HoldOut = Literal["eras", "latest", "both"]
 HOLD_OUT: tuple[HoldOut, ...] = ("eras", "latest", "both")
@@ -49,14 +50,14 @@ class HeldOutSet:
         return names(self.corpus)
 
 
-def names(corpus: Corpus) -> tuple[str, ...]:
+def names(corpus: Corpus | PackedCorpus) -> tuple[str, ...]:
     """The documents with vectors in `corpus`, in reading order."""
     return tuple(corpus.documents[index] for index in np.unique(corpus.document_id))
 
 
 def sets(corpus: Corpus) -> tuple[HeldOutSet, HeldOutSet]:
     """The sets `eras` and `latest`."""
-    eras, latest = _masks(corpus)
+    eras, latest = _masks(corpus.documents)
     first = corpus.documents[int(np.argmax(latest))]
     return (
         _chosen(corpus, eras, "eras", "every eighth document"),
@@ -69,8 +70,7 @@ def split(corpus: Corpus, hold_out: HoldOut) -> CorpusSplit:
 
     Raises `CorpusError` if a held-out document is also, in copy, a training document.
     """
-    eras, latest = _masks(corpus)
-    held_out = {"eras": eras, "latest": latest, "both": eras | latest}[hold_out]
+    held_out = mask(corpus.documents, hold_out)
     both = CorpusSplit(train=corpus.of_documents(~held_out), held_out=corpus.of_documents(held_out))
     check_no_copies(both.train, both.held_out)
     return both
@@ -81,15 +81,37 @@ def check_no_copies(train: Corpus, held_out: Corpus) -> None:
 
     Detects copies under other names.
     """
-    if shared := sorted(set(names(train)) & set(names(held_out))):
+    check_keys(
+        KeyedDocuments(_keys(train), train.document_id, train.documents),
+        KeyedDocuments(_keys(held_out), held_out.document_id, held_out.documents),
+    )
+
+
+@dataclass(frozen=True)
+class KeyedDocuments:
+    """Vectors by a hash of each of them, `[n]`, with the documents they are of."""
+
+    keys: NDArray[np.uint64]
+    document_id: NDArray[np.int32]
+    documents: tuple[str, ...]
+
+    @property
+    def present(self) -> set[str]:
+        """The documents that have vectors."""
+        return {self.documents[index] for index in np.unique(self.document_id)}
+
+
+def check_keys(train: KeyedDocuments, held_out: KeyedDocuments) -> None:
+    """Raise `CorpusError` as `check_no_copies` does."""
+    if shared := sorted(train.present & held_out.present):
         raise CorpusError(
             f"document {shared[0]} is both held out and trained on: give each document its own name"
         )
-    if not len(train.vectors) or not len(held_out.vectors):
+    known, keys = train.keys, held_out.keys
+    if not len(known) or not len(keys):
         return
-    known = _keys(train)
     order = np.argsort(known)
-    position = np.searchsorted(known, keys := _keys(held_out), sorter=order)
+    position = np.searchsorted(known, keys, sorter=order)
     match = order[np.minimum(position, len(order) - 1)]
     same = known[match] == keys
     total = np.bincount(held_out.document_id, minlength=len(held_out.documents))
@@ -104,8 +126,17 @@ def check_no_copies(train: Corpus, held_out: Corpus) -> None:
         )
 
 
+def mask(documents: Sequence[str], hold_out: HoldOut) -> NDArray[np.bool_]:
+    """Which of the `documents`, in their order, `hold_out` holds out."""
+    eras, latest = _masks(documents)
+    return {"eras": eras, "latest": latest, "both": eras | latest}[hold_out]
+
+
 def metadata(
-    train: Corpus, hold_out: str, dataset_sha256: str, start: Mapping[str, str] | None = None
+    train: Corpus | PackedCorpus,
+    hold_out: str,
+    dataset_sha256: str,
+    start: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """The metadata of a checkpoint about its training documents.
 
@@ -113,23 +144,23 @@ def metadata(
     no list, neither has this one, because the list would be incomplete.
     """
     source = {"hold_out": hold_out, "dataset_sha256": dataset_sha256}
-    before = frozenset() if start is None else trained_on(start)
+    before = frozenset() if start is None else training_documents(start)
     if before is None:
         return source
     own = names(train)
     return {DOCUMENTS: json.dumps([*own, *sorted(before - set(own))]), **source}
 
 
-def check_start(start: Mapping[str, str], held_out: Corpus) -> None:
+def check_start(start: Mapping[str, str], held_out: Corpus | PackedCorpus) -> None:
     """Raise `CorpusError`, naming a document, if the start was trained on held-out documents."""
-    if leaked := seen(trained_on(start), names(held_out)):
+    if leaked := find_seen(training_documents(start), names(held_out)):
         raise CorpusError(
             f"the start was trained on {len(leaked)} of the held-out documents, {leaked[0]} "
             "first; hold out the documents that it held out, or train without --start"
         )
 
 
-def trained_on(checkpoint_metadata: Mapping[str, str]) -> frozenset[str] | None:
+def training_documents(checkpoint_metadata: Mapping[str, str]) -> frozenset[str] | None:
     """The training documents listed in a checkpoint's metadata; None if there is no list.
 
     Raises `CorpusError` if the entry is not a list of names.
@@ -146,19 +177,19 @@ def trained_on(checkpoint_metadata: Mapping[str, str]) -> frozenset[str] | None:
     return frozenset(listed)
 
 
-def seen(trained: frozenset[str] | None, documents: Sequence[str]) -> tuple[str, ...] | None:
+def find_seen(trained: frozenset[str] | None, documents: Sequence[str]) -> tuple[str, ...] | None:
     """The `documents` that were trained on; None if that is unknown."""
     return None if trained is None else tuple(name for name in documents if name in trained)
 
 
-def _masks(corpus: Corpus) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _masks(documents: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Masks of the documents in `eras` and in `latest`.
 
     `latest` are the documents named after a year from `LATEST_FROM` on. If no name has such a
     year, or all have, it is the last eighth.
     """
-    number = np.arange(len(corpus.documents))
-    years = [_YEAR.match(name) for name in corpus.documents]
+    number = np.arange(len(documents))
+    years = [_YEAR.match(name) for name in documents]
     latest = np.array([year is not None and int(year[0]) >= LATEST_FROM for year in years])
     if not latest.any() or latest.all():
         latest = number >= len(number) - max(1, len(number) // EVERY)
@@ -178,5 +209,10 @@ def _keys(corpus: Corpus) -> NDArray[np.uint64]:
     width = min(4, corpus.vectors.shape[1])
     first[:, :width] = corpus.vectors[:, :width]
     bits = first.view(np.uint64)
+    return mix_bits(bits)
+
+
+def mix_bits(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """One hash for each row of `bits` `[n, 2]`."""
     keys: NDArray[np.uint64] = bits[:, 0] * np.uint64(0x9E3779B97F4A7C15) ^ bits[:, 1]
     return keys

@@ -63,7 +63,7 @@ def report_picture(report: EvaluationReport, path: Path) -> None:
     grid = figure.subplots(len(report.sets), 2, squeeze=False)
     for (left, right), one in zip(grid, report.sets, strict=True):
         _bars(left, one)
-        _forest(right, one)
+        _draw_forest(right, one)
     figure.savefig(path, dpi=100)
 
 
@@ -102,7 +102,7 @@ def _bars(axes: Axes, one: HeldOutSection) -> None:
     axes.grid(axis="x", alpha=0.3)
 
 
-def _forest(axes: Axes, one: HeldOutSection) -> None:
+def _draw_forest(axes: Axes, one: HeldOutSection) -> None:
     """Differences in Hit@5; blue or red if the interval excludes 0."""
     items = _hit_at_5(one)[::-1]
     if not items:

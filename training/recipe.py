@@ -123,7 +123,7 @@ def load(path: Path) -> Recipe:
         content = tomllib.loads(path.read_text("utf-8"))
         return Recipe(**content)
     except ValidationError as error:
-        raise RecipeError(f"{path}: {_fields(error)}") from error
+        raise RecipeError(f"{path}: {describe_fields(error)}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"{path}: {error}") from error
 
@@ -134,10 +134,10 @@ def override(recipe: Recipe, **values: int | None) -> Recipe:
     try:
         return dataclasses.replace(recipe, **given)  # type: ignore[arg-type]
     except ValidationError as error:
-        raise RecipeError(_fields(error)) from error
+        raise RecipeError(describe_fields(error)) from error
 
 
-def _fields(error: ValidationError) -> str:
+def describe_fields(error: ValidationError) -> str:
     """Every wrong field with its message, `window: Input should be greater than 0; …`."""
     messages = []
     for item in error.errors(include_url=False, include_input=False):

@@ -126,7 +126,7 @@ class Trainer:
         self._batches = batch_source(model, split.train.vectors, recipe)
         self._steps_per_epoch = math.ceil(self._batches.batches_per_epoch / recipe.accumulate)
         self._total_steps = self._steps_per_epoch * recipe.epochs
-        _set_dropout(model, recipe.dropout)
+        set_dropout(model, recipe.dropout)
         self._initial_weights = _copy_of_weights(model)
         self._optimizer = torch.optim.AdamW(
             model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
@@ -291,7 +291,7 @@ def _copy_of_weights(model: NextVectorModel) -> Weights:
     return {key: value.clone() for key, value in model.state_dict().items()}
 
 
-def _set_dropout(model: NextVectorModel, dropout: float) -> None:
+def set_dropout(model: NextVectorModel, dropout: float) -> None:
     """Set the recipe's dropout; a checkpoint stores weights only."""
     if isinstance(model, MemoryAugmentedGRU):
         model.gru.dropout = dropout

@@ -20,12 +20,14 @@ from loadtest.streams import Streams
 from service.clock import Clock
 from service.inference.engines.device_engine import DeviceEngine
 from service.inference.engines.engine import Engine
+from service.inference.engines.engine_factory import open_kernels
 from service.inference.engines.onnx_engine import CUDA, OnnxEngine
 from service.inference.engines.onnx_pool import OnnxPool, open_pool
 from service.inference.engines.state_pool import MIN_SLOTS, PADDING, StatePool
 from service.inference.engines.states import advance
 from service.inference.repository import VersionFiles
 from service.manifest import MODEL, MODEL_FP16, STEP_POOLED, Precision
+from service.settings import EngineSettings
 from service.types import State, Vectors
 
 BATCHES = (1, 8, 32)
@@ -52,8 +54,10 @@ def measure_device(
 ) -> Iterator[BenchmarkRow]:
     """Measure one row after the other. Raises `VersionError` without the provider."""
     exact: dict[int, Vectors] = {}
+    if benchmark.provider == "cuda":
+        yield from _kernels(files, benchmark, data, clock)
     for precision in _CONTEXT_FILES:
-        full = _full(files, precision, benchmark)
+        full = _open_context_engine(files, precision, benchmark)
         if precision == "fp32":
             yield _floor(files, full, benchmark, clock)
         yield from _contexts(full, benchmark, data, clock)
@@ -61,7 +65,33 @@ def measure_device(
         yield from _distances(full, exact, benchmark, data)
 
 
-def _full(files: VersionFiles, precision: Precision, benchmark: DeviceBenchmark) -> OnnxEngine:
+def _kernels(
+    files: VersionFiles, benchmark: DeviceBenchmark, data: Streams, clock: Clock
+) -> Iterator[BenchmarkRow]:
+    """The GRU kernels, if they can serve the version here."""
+    engine = open_kernels(EngineSettings(device="cuda"), files)
+    if engine is None:
+        return
+    for length in benchmark.context_goals_ms:
+        for batch in (1, 2):
+            run = _make_context(engine, data, length, batch)
+            times = _time_repeatedly(run, batch * length, benchmark, clock)
+            yield _row(f"context of {length}, batch of {batch}, GRU kernels", times)
+    for batch in benchmark.batches:
+        times = _time_repeatedly(_make_step(engine, data, batch), batch, benchmark, clock)
+        yield _row(f"step, batch of {batch}, GRU kernels", times)
+
+
+def _make_context(engine: Engine, data: Streams, length: int, batch: int) -> Callable[[], object]:
+    """A function that runs one context of `length` in each of `batch` streams."""
+    block = np.stack([data.read(i, 0, length) for i in range(batch)], axis=1)
+    lengths = np.full(batch, length, np.int32)
+    return partial(engine.run, block, lengths, _zero_state(engine, batch))
+
+
+def _open_context_engine(
+    files: VersionFiles, precision: Precision, benchmark: DeviceBenchmark
+) -> OnnxEngine:
     graph = files.graph.with_name(_CONTEXT_FILES[precision])
     sizes = files.manifest.dimensions
     return OnnxEngine(graph, sizes, benchmark.provider, benchmark.threads, precision)
@@ -86,7 +116,7 @@ def _floor(
     """The lower bound of every run: reading one state and nothing else."""
     pool = _pool(files, full, benchmark, graphs=False)
     slot = np.array([PADDING], np.int64)
-    times = _repeated(lambda: pool.read(slot), 1, benchmark, clock)
+    times = _time_repeatedly(lambda: pool.read(slot), 1, benchmark, clock)
     return _row("a run that only reads one state back", times)
 
 
@@ -95,9 +125,8 @@ def _contexts(
 ) -> Iterator[BenchmarkRow]:
     for length, goal_ms in benchmark.context_goals_ms.items():
         for batch in benchmark.batches:
-            block = np.stack([data.read(i, 0, length) for i in range(batch)], axis=1)
-            run = partial(full.run, block, np.full(batch, length, np.int32), _cold(full, batch))
-            times = _repeated(run, batch * length, benchmark, clock)
+            run = _make_context(full, data, length, batch)
+            times = _time_repeatedly(run, batch * length, benchmark, clock)
             goal = BenchmarkGoal(goal_ms) if batch == 1 else None
             yield _row(f"context of {length}, batch of {batch}, {full.precision}", times, goal)
 
@@ -114,13 +143,13 @@ def _steps(
             ways["CUDA graph"] = DeviceEngine(full, StatePool(graphed))
     for way, engine in ways.items():
         for batch in benchmark.batches:
-            times = _repeated(_make_step(engine, data, batch), batch, benchmark, clock)
+            times = _time_repeatedly(_make_step(engine, data, batch), batch, benchmark, clock)
             yield _row(f"step, batch of {batch}, {full.precision}, {way}", times)
 
 
 def _make_step(engine: Engine, data: Streams, batch: int) -> Callable[[], object]:
     """A function that runs the next vector of each of `batch` streams from its last state."""
-    states: Sequence[State] = [_cold(engine, 1)[:, 0]] * batch
+    states: Sequence[State] = [_zero_state(engine, 1)[:, 0]] * batch
     lengths = np.ones(batch, np.int32)
     done = 0
 
@@ -140,7 +169,7 @@ def _distances(
     for length in benchmark.context_goals_ms:
         block = np.stack([data.read(i, 0, length) for i in range(benchmark.batches[-1])], axis=1)
         lengths = np.full(block.shape[1], length, np.int32)
-        predicted, _ = full.run(block, lengths, _cold(full, block.shape[1]))
+        predicted, _ = full.run(block, lengths, _zero_state(full, block.shape[1]))
         if length not in exact:
             exact[length] = predicted
             continue
@@ -149,12 +178,12 @@ def _distances(
         yield BenchmarkRow(what, "smallest cosine", cosine, BenchmarkGoal(0.9999, at_least=True))
 
 
-def _cold(engine: Engine, batch: int) -> NDArray[np.float32]:
+def _zero_state(engine: Engine, batch: int) -> NDArray[np.float32]:
     sizes = engine.dimensions
     return np.zeros((sizes.layers, batch, sizes.hidden), np.float32)
 
 
-def _repeated(
+def _time_repeatedly(
     run: Callable[[], object], vectors: int, benchmark: DeviceBenchmark, clock: Clock
 ) -> Timings:
     run()

@@ -131,13 +131,13 @@ async def _drive(caller: Caller) -> Sequence[float]:
 
 def main() -> None:
     """Measure all clients in turn, several times, and print the medians."""
-    found: dict[str, list[ClientMeasurement]] = {"own": [], "aiohttp": [], "httpx": []}
+    measured: dict[str, list[ClientMeasurement]] = {"own": [], "aiohttp": [], "httpx": []}
     for _ in range(_ROUNDS):
-        for name, measurements in found.items():
+        for name, measurements in measured.items():
             measurements.append(run_fast(measure_client(name)))
     print("| client | CPU ms per request | P50 ms | P95 ms | P95 ms, server frozen 1 s |")
     print("|---|---:|---:|---:|---:|")
-    for name, measurements in found.items():
+    for name, measurements in measured.items():
         columns = zip(*((m.cpu, m.p50, m.p95, m.stalled_p95) for m in measurements), strict=True)
         print(f"| {name} | " + " | ".join(f"{median(c) * 1000:.3g}" for c in columns) + " |")
 

@@ -31,13 +31,13 @@ class ReferenceStep:
         self.history = [self.first.p50]
         """All values of B in seconds, in order."""
 
-    def measure_beside(self, measure: Callable[[], T]) -> tuple[T, float]:
+    def measure_with_reference(self, measure: Callable[[], T]) -> tuple[T, float]:
         """Call `measure`; return its result and the mean of B before and after, in seconds."""
-        before = self._now()
-        found = measure()
-        return found, (before + self._now()) / 2
+        before = self._measure_again()
+        result = measure()
+        return result, (before + self._measure_again()) / 2
 
-    def _now(self) -> float:
+    def _measure_again(self) -> float:
         self.history.append(self._measure().p50)
         return self.history[-1]
 

@@ -75,10 +75,10 @@ class BenchmarkSuite:
             measure = partial(
                 bare_engine.time_steps, engine, self.streams, batch, 300, self.clock, pause=pause
             )
-            yield _time_row(f"bare step, {what}", *reference.measure_beside(measure))
+            yield _time_row(f"bare step, {what}", *reference.measure_with_reference(measure))
 
     def _generator_rows(self, reference: ReferenceStep) -> Iterator[BenchmarkRow]:
-        (alone, many), b = reference.measure_beside(
+        (alone, many), b = reference.measure_with_reference(
             lambda: run_fast(
                 http_service.time_generator(self.streams, self.clock, self.seconds / 2)
             )
@@ -148,7 +148,7 @@ class BenchmarkSuite:
         ) as server:
             target = self._target(server)
             rate = 0.25 / reference.history[-1]
-            (phase_2, phase_3), b = reference.measure_beside(
+            (phase_2, phase_3), b = reference.measure_with_reference(
                 lambda: run_fast(http_service.time_variants(target, rate))
             )
         yield _time_row("step, Phase-2 beside Phase-3", phase_2, b)
@@ -196,12 +196,12 @@ def _step_rows(
 ) -> Iterator[BenchmarkRow]:
     measure = partial(_steps, target, 1)
     what = f"step over HTTP, 1 session, {precision}"
-    yield _time_row(what, *reference.measure_beside(measure), BenchmarkGoal(goals[0]))
+    yield _time_row(what, *reference.measure_with_reference(measure), BenchmarkGoal(goals[0]))
     for count, least in ((8, goals[1]), (32, goals[2])):
         measure = partial(_steps, target, count)
         what = f"steps over HTTP, {count} sessions, {precision}"
         yield _rate_row(
-            what, *reference.measure_beside(measure), BenchmarkGoal(least, at_least=True)
+            what, *reference.measure_with_reference(measure), BenchmarkGoal(least, at_least=True)
         )
 
 
@@ -218,19 +218,19 @@ def _context_rows(
 ) -> Iterator[BenchmarkRow]:
     for length in (500, 1000):
         measure = partial(_contexts, target, (folded, direct), length)
-        (over, alone, traced), b = reference.measure_beside(measure)
+        (over, alone, traced), b = reference.measure_with_reference(measure)
         yield _time_row(f"context of {length}, bare, direct export", traced, b)
         yield _time_row(f"context of {length}, bare, folded", alone, b)
         goal = BenchmarkGoal(1.03) if length == 1000 else None
         what = f"context of {length} over HTTP"
         yield BenchmarkRow(what, "÷ bare folded", over.p50 / alone.p50, goal, over, b)
-    again, b = reference.measure_beside(
+    again, b = reference.measure_with_reference(
         lambda: run_fast(http_service.time_resent_context(target, 1000))
     )
     what = "context of 1000 resent with one new vector"
     yield BenchmarkRow(what, "÷ recomputed", again.p50 / over.p50, BenchmarkGoal(0.05), again, b)
     steady = 0.2 / reference.history[-1]
-    (without, beside, rate), b = reference.measure_beside(
+    (without, beside, rate), b = reference.measure_with_reference(
         lambda: run_fast(http_service.time_steps_beside_contexts(target, steady, 1000))
     )
     yield BenchmarkRow("steps at 0.2 ÷ B a second", "P95 ÷ B", without.p95 / b, times=without, b=b)

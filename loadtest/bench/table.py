@@ -77,7 +77,7 @@ def write(table: BenchmarkTable, folder: Path) -> None:
         "rows": [{**asdict(row), "met": row.met} for row in table.rows],
         "notes": list(table.notes),
     }
-    text = json.dumps(_without_nan(content), indent=2, ensure_ascii=False)
+    text = json.dumps(_replace_nan(content), indent=2, ensure_ascii=False)
     (folder / "bench.json").write_text(text + "\n")
     (folder / "bench.md").write_text(as_markdown(table))
 
@@ -94,10 +94,10 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _without_nan(value: object) -> object:
+def _replace_nan(value: object) -> object:
     """Replace NaN, which JSON does not have, by None."""
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: _replace_nan(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without_nan(item) for item in value]
+        return [_replace_nan(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -101,7 +101,7 @@ def bench(options: BenchOptions) -> None:
     if options.output == "json":
         print_json_file(options.out / "bench.json")
         return
-    console.print(_shown(table))
+    console.print(_render(table))
     for note in table.notes:
         console.print(f"- {note}", markup=False)
     console.print(f"{options.out / 'bench.md'}, bench.json, bench.png")
@@ -118,11 +118,11 @@ def _measure(options: BenchOptions, clock: Clock, console: Console) -> Benchmark
     suite = BenchmarkSuite(
         files, direct, models, options.out, data, clock, options.seconds, options.threads
     )
-    found: list[BenchmarkRow] = []
+    rows: list[BenchmarkRow] = []
     with console.status("measuring") as status:
         reference = ReferenceStep(direct, data, clock)
         for row in suite.rows(reference):
-            found.append(row)
+            rows.append(row)
             status.update(f"measured: {row.what}")
     settings: dict[str, object] = {
         "B_ms": round(median(reference.history) * 1000, 3),
@@ -130,7 +130,7 @@ def _measure(options: BenchOptions, clock: Clock, console: Console) -> Benchmark
         "cores": os.cpu_count(),
         "seconds": options.seconds,
     }
-    return BenchmarkTable(settings, tuple(found), notes(reference))
+    return BenchmarkTable(settings, tuple(rows), notes(reference))
 
 
 def _measure_engine(
@@ -141,10 +141,10 @@ def _measure_engine(
     _export(options, models, "phase-3", console, "--fp16", "--no-int8")
     files = Repository(models, _MODEL).open("phase-3")
     plan = device.DeviceBenchmark(provider, options.seconds, options.threads)
-    found: list[BenchmarkRow] = []
+    rows: list[BenchmarkRow] = []
     with console.status("measuring") as status:
         for row in device.measure_device(files, plan, data, clock):
-            found.append(row)
+            rows.append(row)
             status.update(f"measured: {row.what}")
     settings: dict[str, object] = {
         "provider": provider,
@@ -156,9 +156,9 @@ def _measure_engine(
         "The engine alone, with arrays in host memory. Rates are vectors per second.",
         "Goals: 500 and 1000 vectors in 2.5 and 5 ms, and fp16 within cosine 0.9999 of fp32.",
     ]
-    if provider == "cuda" and not any("CUDA graph" in row.what for row in found):
+    if provider == "cuda" and not any("CUDA graph" in row.what for row in rows):
         lines.append("CUDA graphs failed; the error is above.")
-    return BenchmarkTable(settings, tuple(found), tuple(lines))
+    return BenchmarkTable(settings, tuple(rows), tuple(lines))
 
 
 def _prepare(options: BenchOptions, models: Path, direct: Path, console: Console) -> None:
@@ -187,7 +187,7 @@ def _export(
             environment.export_version(models, version, checkpoint, log, window, *more)
 
 
-def _shown(table: BenchmarkTable) -> Shown:
+def _render(table: BenchmarkTable) -> Shown:
     shown = Shown(box=box.SIMPLE, collapse_padding=True, pad_edge=False)
     for i, heading in enumerate(bench_table.HEADINGS):
         shown.add_column(heading, justify="right" if i in {1, 2, 3, 4, 6, 7} else "left")

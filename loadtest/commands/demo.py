@@ -51,11 +51,11 @@ def demo(
     began = clock.monotonic()
     environment.exit_on_sigterm()
     try:
-        found = _checkpoints(checkpoints)
+        paths = _checkpoints(checkpoints)
         vectors = streams.load(data)
         out.mkdir(parents=True, exist_ok=True)
         models = out / "models"
-        for version, checkpoint in found.items():
+        for version, checkpoint in paths.items():
             _export(models, version, checkpoint, out, console)
         with environment.run_server(models, out) as server:
             with console.status("starting the server"):
@@ -91,14 +91,14 @@ def demo(
 
 
 def _checkpoints(directory: Path) -> dict[str, Path]:
-    found = {name: directory / f"{name}.safetensors" for name in scenario.WINDOWS}
-    for name, path in found.items():
+    paths = {name: directory / f"{name}.safetensors" for name in scenario.WINDOWS}
+    for name, path in paths.items():
         if not path.is_file():
             raise environment.EnvironmentSetupError(
                 f"{path} is missing; run this from the repository's root, name the folder "
                 f"with --checkpoints, or make one with: nextvec train {name}"
             )
-    return found
+    return paths
 
 
 def _export(models: Path, version: str, checkpoint: Path, out: Path, console: Console) -> None:

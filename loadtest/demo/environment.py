@@ -80,7 +80,7 @@ class ServerProcess:
         """Raise `EnvironmentSetupError` if the process has ended."""
         if self.process.poll() is not None:
             raise EnvironmentSetupError(
-                f"the server ended with status {self.process.returncode}:\n{_tail(self.log)}"
+                f"the server ended with status {self.process.returncode}:\n{_read_tail(self.log)}"
             )
 
     async def ready(self, clock: Clock, seconds: float) -> None:
@@ -94,7 +94,7 @@ class ServerProcess:
                         return
                 await asyncio.sleep(0.1)
         raise EnvironmentSetupError(
-            f"the server was not ready within {seconds:.0f} s:\n{_tail(self.log)}"
+            f"the server was not ready within {seconds:.0f} s:\n{_read_tail(self.log)}"
         )
 
 
@@ -171,7 +171,7 @@ def run_server(
 
 def exit_on_sigterm() -> None:
     """Exit on SIGTERM through `SystemExit`, so that `run_server` stops its server."""
-    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGTERM, _exit_on_sigterm)
 
 
 def free_port() -> int:
@@ -188,18 +188,18 @@ def _run(command: list[str], log: Path, failed: str) -> None:
             command, stdout=output, stderr=subprocess.STDOUT, env=_environment({}), check=False
         )
     if done.returncode:
-        raise EnvironmentSetupError(f"{failed}:\n{_tail(log)}")
+        raise EnvironmentSetupError(f"{failed}:\n{_read_tail(log)}")
 
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:
     """The environment without `NEXTVEC_` variables meant for another server, plus `more`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("NEXTVEC_")}
-    return {**kept, **more}
+    others = {name: value for name, value in os.environ.items() if not name.startswith("NEXTVEC_")}
+    return {**others, **more}
 
 
-def _tail(log: Path, lines: int = 15) -> str:
+def _read_tail(log: Path, lines: int = 15) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
-def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
+def _exit_on_sigterm(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(143)

@@ -134,16 +134,16 @@ def choose_rate(act: Act, seconds: float) -> float:
     return min(act.fastest, max(act.slowest, act.load / seconds))
 
 
-def reduced_rate(act: Act, asked: float, alone: float, median: float) -> float | None:
-    """A lower rate than `asked` if requests queue at that rate; None if they do not.
+def reduced_rate(act: Act, requested: float, alone: float, median: float) -> float | None:
+    """A lower rate than `requested` if requests queue at that rate; None if they do not.
 
-    Requests take `alone` seconds on an idle machine and `median` at the rate `asked`. Twice
+    Requests take `alone` seconds on an idle machine and `median` at the rate `requested`. Twice
     as long means that they wait for each other or that the machine is busy. The wait would
     then dominate the comparison of the versions.
     """
-    if median <= 2 * alone or asked <= act.slowest:
+    if median <= 2 * alone or requested <= act.slowest:
         return None
-    return max(act.slowest, asked * 0.6)
+    return max(act.slowest, requested * 0.6)
 
 
 def time_limit(act: Act, elapsed: float) -> float:

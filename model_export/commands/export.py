@@ -168,7 +168,7 @@ def _export(options: ExportOptions, console: Console) -> Manifest:
     figures = None
     if options.evaluation is not None:
         figures = checkpoint_report.for_manifest(options.evaluation, source, options.context_window)
-    with publication.staged(options.models, options.model, options.version) as directory:
+    with publication.stage_version(options.models, options.model, options.version) as directory:
         console.print(f"writing the graph (opset {gru_graph.OPSET}, constants folded)")
         path = directory / MODEL
         path.write_bytes(gru_graph.serialise(graph_factory.build(model)))
@@ -186,7 +186,7 @@ def _export(options: ExportOptions, console: Console) -> Manifest:
                     f"{model.ARCHITECTURE}, whose products are too few to gain by it: leave it out"
                 )
             steps["fp16"] = device_graphs.write(model, directory, engine)
-        precisions = _carried(engine, steps, options.context_window, console)
+        precisions = _measure_drift(engine, steps, options.context_window, console)
         manifest = Manifest(
             model=options.model,
             version=options.version,
@@ -231,7 +231,7 @@ def _measure(model: NextVectorModel, engine: Engine, window: int, console: Conso
         return parity.measure(model, engine, parity.cases(window), progress=show)
 
 
-def _carried(
+def _measure_drift(
     full: Engine, others: Mapping[Precision, Engine], window: int, console: Console
 ) -> dict[Precision, PrecisionInfo]:
     names = ", ".join(("fp32", *others))
@@ -239,11 +239,11 @@ def _carried(
         f"carrying a session over {session_drift.STEPS:,} vectors of the sample in {names}"
     )
     with _bar(console, "session") as show:
-        found = session_drift.measure(full, others, load_vectors(), window, progress=show)
-    for name, carried in found.items():
-        near = "" if carried.drift is None else f", cosine at least {carried.drift.min_cosine:.6f}"
-        console.print(f"{name}: Hit@5 {carried.hits.hit_at_5:.1%}{near}")
-    return found
+        results = session_drift.measure(full, others, load_vectors(), window, progress=show)
+    for name, info in results.items():
+        drift = "" if info.drift is None else f", cosine at least {info.drift.min_cosine:.6f}"
+        console.print(f"{name}: Hit@5 {info.hits.hit_at_5:.1%}{drift}")
+    return results
 
 
 @contextmanager
@@ -260,10 +260,10 @@ def _bar(console: Console, name: str) -> Iterator[Callable[[int, int, str], None
 
 def _tools() -> dict[str, str]:
     """Return the versions of the tools; ONNX Runtime is installed under one of two names."""
-    found = {}
+    results = {}
     for name in _TOOLS:
         try:
-            found[name] = version(name)
+            results[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return results

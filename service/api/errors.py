@@ -34,6 +34,7 @@ STATUS: dict[type[errors.NextvecError], int] = {
     errors.Cancelled: 499,
     errors.EngineFault: 500,
     errors.NotReady: 503,
+    errors.AbortNotStored: 503,
     StoreError: 503,
     errors.DeadlineExceeded: 504,
 }

@@ -19,6 +19,7 @@ from typing import Final
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from service.api import errors, request_context
+from service.api.access.api_keys import KeyHolder
 from service.api.codecs.vectors import JSON_TYPE
 from service.api.connection import Connection
 from service.api.http_call import Handler, HttpCall, note_prediction
@@ -36,8 +37,8 @@ _PATHS = re.compile(
 )
 
 
-_PROBES: Mapping[bytes, tuple[None, str]] = {
-    path.encode(): (None, path) for path in ("/v2/health/live", "/v2/health/ready")
+_PROBES: Mapping[bytes, tuple[None, str, None]] = {
+    path.encode(): (None, path, None) for path in ("/v2/health/live", "/v2/health/ready")
 }
 _BODY_HEADERS = (b"content-length", b"transfer-encoding")
 
@@ -75,7 +76,12 @@ class Exchange:
     message_event: Final = _UnusedEvent()
 
     def __init__(
-        self, handler: Handler | None, route: str, headers: list[tuple[bytes, bytes]], query: bytes
+        self,
+        handler: Handler | None,
+        route: str,
+        caller: KeyHolder | None,
+        headers: list[tuple[bytes, bytes]],
+        query: bytes,
     ) -> None:
         self.keep_alive = True
         self.disconnected = False
@@ -84,6 +90,7 @@ class Exchange:
         self.handler = handler  # None: a health check
         self.method = "GET" if handler is None else "POST"
         self.route = route
+        self.caller = caller
         self.headers = headers
         self.query = query
         self.began = self.arrived = time.perf_counter()
@@ -108,25 +115,38 @@ class FastPath(Connection):
         exchange.keep_alive = self.parser.should_keep_alive() and not self.services.draining
         self.cycle = exchange  # type: ignore[assignment]  # it has the attributes that the protocol uses
 
-    def _handler(self) -> tuple[Handler | None, str] | None:
-        """Return the handler and the route of a request that can be answered here, or None."""
-        method = self.parser.get_method()
-        if method not in {b"POST", b"GET"} or self.parser.get_http_version() != "1.1":
-            return None
+    def _handler(self) -> tuple[Handler | None, str, KeyHolder | None] | None:
+        """Return handler, route and caller of a request that can be answered here, or None."""
         # Behind a pending response, or a caller that does not read, a request waits in
         # the framework's queue.
-        if not (self.cycle is None or self.cycle.response_complete) or self.flow.write_paused:
+        if (
+            self.parser.get_http_version() != "1.1"
+            or not (self.cycle is None or self.cycle.response_complete)
+            or self.flow.write_paused
+        ):
             return None
-        path = self.url.partition(b"?")[0]
         if self.services.settings.http.cors_origins and self._has_header(b"origin"):
             return None  # the framework's middleware answers it
-        if method == b"GET":
-            return None if self._has_header(*_BODY_HEADERS) else _PROBES.get(path)
+        path = self.url.partition(b"?")[0]
+        method = self.parser.get_method()
+        if method == b"POST":
+            return self._prediction(path)
+        if method == b"GET" and not self._has_header(*_BODY_HEADERS):
+            return _PROBES.get(path)
+        return None
+
+    def _prediction(self, path: bytes) -> tuple[Handler, str, KeyHolder | None] | None:
         lengths = [value for name, value in self.headers if name == b"content-length"]
         most = self.services.settings.limits.max_body_bytes
         if self.expect_100_continue or not lengths or int(lengths[0]) > most:
             return None
-        return _route(path)
+        found = _route(path)
+        if found is None:
+            return None
+        keys = self.services.authenticator.api_keys
+        caller = keys.find(self.headers) if keys.required else None
+        # The framework refuses a missing or wrong key, which may take its time.
+        return None if keys.required and caller is None else (*found, caller)
 
     def _has_header(self, *names: bytes) -> bool:
         return any(name in names for name, _value in self.headers)
@@ -208,6 +228,9 @@ class FastPath(Connection):
         try:
             self.services.check_accepting()
             assert exchange.handler is not None
+            if exchange.caller is not None:
+                state["caller"] = exchange.caller.name
+                exchange.caller.take_request()
             reply = await exchange.handler(self._call(exchange, identity))
         except NextvecError as error:
             self._answer(exchange, state, *errors.render_error(error, state))
@@ -230,7 +253,15 @@ class FastPath(Connection):
         content = parts[0] if len(parts) == 1 else b"".join(parts)
         exchange.parts = []
         query = exchange.query.decode("latin-1")
-        return HttpCall(self.services, identity, headers, query, content, exchange.arrived)
+        return HttpCall(
+            self.services,
+            identity,
+            headers,
+            query,
+            content,
+            exchange.caller,
+            exchange.arrived,
+        )
 
     def _fail(self, exchange: Exchange, error: NextvecError) -> None:
         """Answer before the body is complete, without waiting for the rest."""

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from service.api.access.authenticator import Authenticator
 from service.api.body_limits import BodyBudget
 from service.api.connection_limit import ConnectionLimit, largest_number_of_connections
 from service.api.in_flight import InFlightLimit
@@ -35,6 +36,7 @@ class Services:
     dispatch: Dispatch
     controller: Controller
     bodies: BodyBudget
+    authenticator: Authenticator
     access_log: AccessLog
     tracing: TraceRecorder
     dim: int = 0

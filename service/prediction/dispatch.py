@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from service.clock import Clock
 from service.contexts.prefix_cache import PrefixCache
 from service.contexts.session import Session
-from service.contexts.session_store import SessionStart, SessionStore
+from service.contexts.session_store import SessionQuota, SessionStart, SessionStore
 from service.errors import NotFound
 from service.inference.registry import Registry
 from service.inference.scheduling.job import EngineResult
@@ -124,7 +124,7 @@ class Dispatch:
             deadline = Deadline(self._timeout, options.timeout_seconds, options.waited_seconds)
             async with (
                 deadline,
-                self._sessions.use(session_id, position, begin) as session,
+                self._sessions.use(session_id, position, begin, options.owner) as session,
             ):
                 length = 0 if restart else session.length
                 mode = _append_mode(length, vectors)
@@ -174,13 +174,13 @@ class Dispatch:
         self._recorder.succeed(decision, mode, began)
         return prediction
 
-    def session(self, session_id: str) -> Session:
-        """The session, to read. Raises `NotFound` or `Gone`."""
-        return self._sessions.get(session_id)
+    def session(self, session_id: str, owner: SessionQuota | None = None) -> Session:
+        """The owner's session, to read. Raises `NotFound` or `Gone`."""
+        return self._sessions.get(session_id, owner)
 
-    async def delete_session(self, session_id: str) -> None:
-        """Delete the session. Raises `NotFound` or `Gone`."""
-        await self._sessions.delete(session_id)
+    async def delete_session(self, session_id: str, owner: SessionQuota | None = None) -> None:
+        """Delete the owner's session. Raises `NotFound` or `Gone`."""
+        await self._sessions.delete(session_id, owner)
 
     def label(self, caller: bytes, request_id: str, vectors: Vectors) -> bool:
         """Score the prediction of an earlier `predict`. Returns and raises as the scorer's

@@ -9,7 +9,7 @@
 | `loader` | the settings from all sources, and the source of each value |
 """
 
-from service.settings.access import AdminSettings
+from service.settings.access import AdminSettings, CallerSettings
 from service.settings.groups import (
     EngineSettings,
     FeedbackSettings,
@@ -24,6 +24,7 @@ from service.settings.http import HttpSettings
 
 __all__ = [
     "AdminSettings",
+    "CallerSettings",
     "EngineSettings",
     "FeedbackSettings",
     "HttpSettings",

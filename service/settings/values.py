@@ -60,6 +60,12 @@ class HttpUrl:
         """User name and password of the user info, decoded; None without one."""
         return self._credentials
 
+    @property
+    def request_url(self) -> str:
+        """The URL without user info, with its query: only for requests."""
+        query = urlsplit(self._text).query
+        return f"{self._address}?{query}" if query else self._address
+
     def get_secret_value(self) -> str:
         """Return the whole URL."""
         return self._text

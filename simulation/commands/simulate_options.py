@@ -18,7 +18,7 @@ RATIOS = (1.0, 1.1, 1.2, 1.5, 2.0, 5.0)
 _QUALITY = "Quality (sessions instead of latencies)"
 
 
-def _listed(ratios: tuple[float, ...]) -> str:
+def _format_ratios(ratios: tuple[float, ...]) -> str:
     return " ".join(f"{ratio:g}" for ratio in ratios)
 
 
@@ -69,7 +69,7 @@ class SimulateOptions:
             parser=positive,
             metavar="RATIO",
             help="Latency of the canary divided by that of stable. Takes several values. "
-            f"Default: {_listed(RATIOS)}.",
+            f"Default: {_format_ratios(RATIOS)}.",
         ),
     ] = None
     error_rate: Annotated[
@@ -174,6 +174,6 @@ class SimulateOptions:
             metavar="RATIO",
             rich_help_panel=_QUALITY,
             help="Hit@5 of the canary divided by that of stable. Takes several values. "
-            f"Default: {_listed(quality_report.RATIOS)}.",
+            f"Default: {_format_ratios(quality_report.RATIOS)}.",
         ),
     ] = None

@@ -1,4 +1,4 @@
-"""A checkpoint is the model's, whole and finite, or it is refused by name."""
+"""A checkpoint is loaded completely, or refused with the reason."""
 
 from __future__ import annotations
 
@@ -41,8 +41,10 @@ def test_a_good_checkpoint_loads_in_fp32(
         torch.testing.assert_close(value, tensors[key], atol=2e-3, rtol=1e-3)
 
 
-def test_metadata_is_what_was_saved(model: MemoryAugmentedGRU, tmp_path: Path) -> None:
-    """And the architecture; a `.pt` file carries none. As readable as any other new file."""
+def test_metadata_is_stored_with_the_architecture(
+    model: MemoryAugmentedGRU, tmp_path: Path
+) -> None:
+    """A `.pt` file has no metadata. The file gets the usual permissions."""
     path = tmp_path / "a.safetensors"
     checkpoint.save(model, path, {"window": "500"})
     expected = {"architecture": "memory-augmented-gru", "window": "500"}
@@ -54,7 +56,7 @@ def test_metadata_is_what_was_saved(model: MemoryAugmentedGRU, tmp_path: Path) -
 
 
 def test_the_same_model_gives_the_same_file(tmp_path: Path) -> None:
-    """Byte for byte, in whatever order its metadata come, and names that are not ASCII too."""
+    """Byte for byte, in any order of metadata, also with names that are not ASCII."""
     model = DecayedMeans([0.5], width=2)
     said = {key: f"{key} of the Adélie" for key in ["recipe", "window", "best_epoch", "hold_out"]}
     files = [tmp_path / f"{number}.safetensors" for number in range(2)]
@@ -111,7 +113,7 @@ def _integers(tensors: Tensors) -> None:
 def test_a_wrong_tensor_is_refused_by_its_key(
     tensors: Tensors, tmp_path: Path, suffix: str, spoil: Callable[[Tensors], None], says: str
 ) -> None:
-    """Whatever the file's kind."""
+    """In both file formats."""
     spoil(tensors)
     path = tmp_path / f"bad{suffix}"
     if suffix == ".pt":
@@ -123,7 +125,7 @@ def test_a_wrong_tensor_is_refused_by_its_key(
 
 
 class _Code:
-    """Unpickling it would call a function."""
+    """Would call a function when it is unpickled."""
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
         return (Path.touch, (Path("ran"),))
@@ -184,7 +186,7 @@ def test_a_pt_file_of_another_kind_is_refused(
     write: Callable[[Path], None],
     says: str,
 ) -> None:
-    """And nothing in it is run."""
+    """None of its code runs."""
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "bad.pt"
     write(path)
@@ -197,7 +199,7 @@ def test_a_pt_file_of_another_kind_is_refused(
 def test_a_truncated_safetensors_file_is_refused(
     model: MemoryAugmentedGRU, tmp_path: Path, keep: int
 ) -> None:
-    """Wherever it was cut, by `load` and by `metadata`."""
+    """`load` and `metadata` refuse it at any length."""
     path = tmp_path / "cut.safetensors"
     checkpoint.save(model, path, {})
     path.write_bytes(path.read_bytes()[:keep])
@@ -207,7 +209,7 @@ def test_a_truncated_safetensors_file_is_refused(
 
 
 def test_another_suffix_is_refused(tmp_path: Path) -> None:
-    """The suffix says how to read it."""
+    """The suffix selects the format."""
     path = tmp_path / "model.onnx"
     path.touch()
     with pytest.raises(CheckpointError, match=r"ends in .pt or .safetensors"):

@@ -1,4 +1,4 @@
-"""The Decayed Means: one product over a context is the recurrence, in PyTorch and as a graph."""
+"""Decayed Means: one matrix product over a context equals the recurrence, also in the graph."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from training import baselines
 
 WIDTH = 64
 CASES = (
-    ParityCase.whole(1, 1),
-    ParityCase.whole(3, 100),
-    ParityCase.ragged((500, 1, 7, 100)),
+    ParityCase.in_one_pass(1, 1),
+    ParityCase.in_one_pass(3, 100),
+    ParityCase.of_lengths((500, 1, 7, 100)),
     ParityCase.in_pieces(2, (10, 1, 89)),
 )
 
 
 @pytest.fixture(scope="module")
 def means() -> DecayedMeans:
-    """Every weight in play: a constant folded wrongly shows."""
+    """All weights are random, so that every folding error shows."""
     torch.manual_seed(3)
     model = DecayedMeans([0.5, 0.9, 0.99], WIDTH).eval()
     with torch.no_grad():
@@ -46,11 +46,11 @@ def means() -> DecayedMeans:
 
 @pytest.fixture(scope="module")
 def vectors() -> torch.Tensor:
-    return torch.from_numpy(parity.walk(np.random.default_rng(1), time=60, batch=2))
+    return torch.from_numpy(parity.draw_walk(np.random.default_rng(1), time=60, batch=2))
 
 
-def test_one_product_is_the_recurrence(means: DecayedMeans, vectors: torch.Tensor) -> None:
-    """Prediction and state are those of going vector by vector, in one pass and in pieces."""
+def test_one_product_equals_the_recurrence(means: DecayedMeans, vectors: torch.Tensor) -> None:
+    """Prediction and state equal those of single steps, in one pass and in pieces."""
     with torch.inference_mode():
         steps, state = means(vectors)
         whole, after = means.predict(vectors)
@@ -62,18 +62,18 @@ def test_one_product_is_the_recurrence(means: DecayedMeans, vectors: torch.Tenso
     torch.testing.assert_close(after, after_pieces)
 
 
-def test_predictions_are_given_where_they_are_asked_for(
+def test_predictions_at_positions_equal_those_of_shorter_contexts(
     means: DecayedMeans, vectors: torch.Tensor
 ) -> None:
-    """After any vector of any row: those of a context that ends there."""
+    """For any vector of any row."""
     with torch.inference_mode():
         at, _ = means.predict_at(vectors, torch.tensor([9, 59]), torch.tensor([0, 1]))
         torch.testing.assert_close(means.predict(vectors[:10])[0][0], at[0])
         torch.testing.assert_close(means.predict(vectors)[0][1], at[1])
 
 
-def test_untrained_it_can_be_the_rule(vectors: torch.Tensor) -> None:
-    """With one mean and the whole basis it is the decayed centred mean."""
+def test_an_untrained_model_can_equal_the_baseline_rule(vectors: torch.Tensor) -> None:
+    """With one mean and a full basis it is the decayed centred mean."""
     model = DecayedMeans([0.7], DIM).eval()
     stream = vectors[:20, 0].numpy()
     with torch.no_grad():
@@ -86,8 +86,10 @@ def test_untrained_it_can_be_the_rule(vectors: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_the_graph_is_the_model(means: DecayedMeans, tmp_path: Path, precision: str) -> None:
-    """Ragged, in pieces, from a state: within 1e-5 of PyTorch in fp32, near it in 8 bits."""
+def test_the_graph_agrees_with_the_model(
+    means: DecayedMeans, tmp_path: Path, precision: str
+) -> None:
+    """Ragged, in pieces and from a state: within 1e-5 of PyTorch in fp32, close in 8 bits."""
     path = tmp_path / "model.onnx"
     build = graph_factory.build if precision == "fp32" else graph_factory.build_step_int8
     path.write_bytes(gru_graph.serialise(build(means)))
@@ -95,7 +97,7 @@ def test_the_graph_is_the_model(means: DecayedMeans, tmp_path: Path, precision: 
     if precision == "fp32":
         assert parity.measure(means, engine, CASES).max_abs_difference <= 1e-5
         return
-    rows = parity.walk(np.random.default_rng(2), time=1, batch=8)
+    rows = parity.draw_walk(np.random.default_rng(2), time=1, batch=8)
     state = np.zeros((3, 8, WIDTH), np.float32)
     got, _ = engine.run(rows, np.ones(8, np.int32), state)
     with torch.inference_mode():
@@ -105,13 +107,13 @@ def test_the_graph_is_the_model(means: DecayedMeans, tmp_path: Path, precision: 
 
 @pytest.mark.slow
 def test_the_same_weights_give_the_same_bytes(means: DecayedMeans) -> None:
-    """So that a digest says what a version is."""
+    """A digest therefore identifies a version."""
     first, second = (gru_graph.serialise(graph_factory.build(means)) for _ in range(2))
     assert first == second
 
 
-def test_a_checkpoint_says_its_architecture(means: DecayedMeans, tmp_path: Path) -> None:
-    """And is loaded as what it says, as large as it is."""
+def test_a_checkpoint_names_its_architecture(means: DecayedMeans, tmp_path: Path) -> None:
+    """It is loaded with that architecture and its sizes."""
     path = tmp_path / "means.safetensors"
     checkpoint.save(means, path, {"window": "1000"})
     loaded = checkpoint.load(path)
@@ -144,7 +146,7 @@ def test_a_wrong_tensor_is_refused(
 
 
 def test_an_unknown_architecture_is_refused(means: DecayedMeans, tmp_path: Path) -> None:
-    """With those that are known."""
+    """The message lists the known ones."""
     path = tmp_path / "other.safetensors"
     save_file(dict(means.state_dict()), path, metadata={"architecture": "transformer"})
     with pytest.raises(CheckpointError, match="'transformer'; known are memory-augmented-gru and"):
@@ -152,7 +154,7 @@ def test_an_unknown_architecture_is_refused(means: DecayedMeans, tmp_path: Path)
 
 
 def test_the_command_exports_it(means: DecayedMeans, tmp_path: Path) -> None:
-    """The manifest has its architecture, its state's size and its parameters."""
+    """The manifest contains the architecture, the sizes of the state and the parameters."""
     path = tmp_path / "means.safetensors"
     checkpoint.save(means, path, {"window": "1000"})
     command = ["export", str(path), "--version", "m", "--context-window", "1000"]

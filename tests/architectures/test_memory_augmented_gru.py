@@ -1,4 +1,4 @@
-"""The architecture is a file format: its names, shapes and count are fixed."""
+"""The architecture defines a file format: names, shapes and the number of parameters are fixed."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def test_it_has_the_stated_number_of_parameters(model: MemoryAugmentedGRU) -> No
 
 
 def test_the_state_dict_is_the_file_format(model: MemoryAugmentedGRU) -> None:
-    """Every key and shape, and no other."""
+    """It has exactly these keys and shapes."""
     assert {key: tuple(value.shape) for key, value in model.state_dict().items()} == SHAPES
 
 
-def test_a_prediction_is_a_unit_vector_and_a_state(model: MemoryAugmentedGRU) -> None:
-    """`predict` answers for the last vector alone."""
+def test_predict_returns_a_unit_vector_and_a_state(model: MemoryAugmentedGRU) -> None:
+    """For the last vector only."""
     with torch.inference_mode():
         predicted, state = model.predict(torch.randn(3, 2, DIM))
     assert (2, DIM) == tuple(predicted.shape)
@@ -62,7 +62,7 @@ def test_a_prediction_is_a_unit_vector_and_a_state(model: MemoryAugmentedGRU) ->
 
 
 def test_steps_on_a_kept_state_equal_one_pass(model: MemoryAugmentedGRU) -> None:
-    """The state is all that the past leaves behind."""
+    """The state summarises all earlier vectors."""
     vectors = torch.randn(5, 2, DIM)
     with torch.inference_mode():
         whole, end = model(vectors)

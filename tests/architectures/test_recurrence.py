@@ -1,4 +1,4 @@
-"""The training pass of a GRU is `nn.GRU`'s: output, state, gradients and dropout."""
+"""The training pass of the GRU equals `nn.GRU`: output, state, gradients and dropout."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def _ours(gru: nn.GRU, inputs: Tensor, state: Tensor | None) -> tuple[Tensor, Te
 
 
 def _gradients(gru: nn.GRU, inputs: Tensor, state: Tensor, output: Tensor) -> list[Tensor]:
-    """Of a sum that weights every output differently."""
+    """The gradients of a sum that weights each output differently."""
     weights = torch.arange(output.numel(), dtype=output.dtype).sin().view_as(output)
     return list(torch.autograd.grad((weights * output).sum(), [inputs, state, *gru.parameters()]))
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_output_state_and_gradients_are_those_of_torch(dropout: float) -> None:
-    """With the same dropout from the same seed, from a state that is not cold."""
+def test_output_state_and_gradients_equal_torchs(dropout: float) -> None:
+    """From a non-zero state, with the same dropout from the same seed."""
     gru = _gru(dropout)
     inputs = torch.randn(TIME, BATCH, WIDTH).double().requires_grad_()
     state = torch.randn(LAYERS, BATCH, HIDDEN).double().requires_grad_()
@@ -48,15 +48,15 @@ def test_output_state_and_gradients_are_those_of_torch(dropout: float) -> None:
         torch.testing.assert_close(mine, theirs)
 
 
-def test_no_state_is_a_cold_one() -> None:
-    """As for `nn.GRU`."""
+def test_a_missing_state_means_zeros() -> None:
+    """As in `nn.GRU`."""
     gru = _gru(0.0)
     inputs = torch.randn(TIME, BATCH, WIDTH).double()
     torch.testing.assert_close(_ours(gru, inputs, None)[0], gru(inputs)[0])
 
 
-def test_the_model_encodes_alike_in_training_and_out_of_it() -> None:
-    """Without dropout the two passes differ by rounding alone."""
+def test_training_and_inference_passes_agree() -> None:
+    """Without dropout they differ only by rounding."""
     torch.manual_seed(0)
     model = MemoryAugmentedGRU(dropout=0.0)
     vectors = F.normalize(torch.randn(9, 2, DIM), dim=-1)

@@ -1,4 +1,4 @@
-"""A corpus is read whole or refused, naming the place; its split leaks nothing."""
+"""A corpus is read completely or refused with the place of the fault; its split leaks nothing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _replace(name: str, value: np.ndarray) -> Callable[[dict[str, np.ndarray]], 
 
 
 def test_a_good_file_gives_unit_vectors(tmp_path: Path) -> None:
-    """In the file's order, with the documents' names."""
+    """In the order of the file, with the names of the documents."""
     path = tmp_path / "good.npz"
     np.savez(path, **_good())
     read = corpus.load(path, dim=4)
@@ -73,7 +73,7 @@ def test_a_good_file_gives_unit_vectors(tmp_path: Path) -> None:
 def test_a_wrong_array_is_refused(
     tmp_path: Path, spoil: Callable[[dict[str, np.ndarray]], None], says: str
 ) -> None:
-    """With its name, or the row."""
+    """The message names the array or the row."""
     arrays = _good()
     spoil(arrays)
     path = tmp_path / "bad.npz"
@@ -91,7 +91,7 @@ def test_an_empty_corpus_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
-    """Absent, text, a folder, one bare array, or cut short anywhere."""
+    """A missing file, text, a folder, a bare array, a truncated file."""
     whole = tmp_path / "whole.npz"
     np.savez_compressed(whole, **_good())
     content = whole.read_bytes()
@@ -110,7 +110,7 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
 
 
 def test_saving_keeps_directions(tmp_path: Path, small: Corpus) -> None:
-    """Eight bits a value; saving what was read again changes nothing."""
+    """A value takes eight bits. Saving again what was read changes nothing."""
     first, second = tmp_path / "a.npz", tmp_path / "b.npz"
     corpus.save(first, small)
     read = corpus.load(first)

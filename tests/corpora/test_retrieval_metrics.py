@@ -1,4 +1,4 @@
-"""Ranks, Hit@K and pools, by hand."""
+"""Ranks, Hit@K and pools, compared with values computed by hand."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from corpora import candidate_pool, retrieval_metrics
 
 
 def _unit(*angles: float) -> NDArray[np.float32]:
-    """Unit vectors in the plane, in degrees."""
+    """Unit vectors in the plane, from angles in degrees."""
     radians = np.radians(angles)
     return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32)
 
 
 def test_ranks_count_the_candidates_at_least_as_near() -> None:
-    """Candidate i is prediction i's own."""
+    """Candidate i is the target of prediction i."""
     candidates = _unit(0, 10, 90)
     predicted = _unit(1, 1, 40)
     assert [1, 2, 3] == retrieval_metrics.ranks(predicted, candidates).tolist()
 
 
 def test_ties_count_against_the_prediction() -> None:
-    """Two candidates alike share the worse rank; a constant answer to all alike is last."""
+    """Equal candidates share the worst rank, so a constant prediction is last."""
     candidates = _unit(0, 0, 90)
     assert [2, 2, 1] == retrieval_metrics.ranks(candidates, candidates).tolist()
     same = _unit(5, 5, 5)
     assert [3, 3, 3] == retrieval_metrics.ranks(same, same).tolist()
 
 
-def test_an_answer_of_nan_is_last() -> None:
+def test_a_prediction_of_nan_is_last() -> None:
     """A broken model must not score."""
     predicted = np.full((3, 2), np.nan, np.float32)
     assert [3, 3, 3] == retrieval_metrics.ranks(predicted, _unit(0, 45, 90)).tolist()
@@ -40,12 +40,12 @@ def test_an_answer_of_nan_is_last() -> None:
 
 @pytest.mark.parametrize(("k", "share"), [(1, 0.25), (2, 0.5), (5, 0.75), (9, 1.0)])
 def test_hit_at_k_is_the_share_of_ranks_up_to_k(k: int, share: float) -> None:
-    """The k-th itself counts."""
+    """Rank k counts as a hit."""
     assert share == retrieval_metrics.hit_at(np.array([1, 2, 5, 9]), k)
 
 
-def test_a_pool_is_distinct_positions_with_a_past() -> None:
-    """Ascending, from 1 on, the same for the same seed, and it says what it is."""
+def test_a_pool_has_distinct_positions_with_a_context() -> None:
+    """In ascending order from 1 on, the same for the same seed, with its parameters."""
     pool = candidate_pool.random_pool(50, 49, seed=3)
     assert list(range(1, 50)) == pool.targets.tolist()
     assert "49 random positions (seed 3)" == str(pool)
@@ -62,8 +62,8 @@ def test_an_impossible_pool_is_refused(size: int) -> None:
         candidate_pool.random_pool(50, size, seed=0)
 
 
-def test_a_contiguous_pool_is_one_run() -> None:
-    """Somewhere in the stream, with a past."""
+def test_a_contiguous_pool_is_one_span() -> None:
+    """Anywhere in the stream, after the first vector."""
     pool = candidate_pool.draw_pool("contiguous", 50, 10, seed=2)
     assert [1] * 9 == np.diff(pool.targets).tolist()
     assert 1 <= pool.targets[0]
@@ -72,8 +72,8 @@ def test_a_contiguous_pool_is_one_run() -> None:
     assert list(range(1, 50)) == whole.targets.tolist()
 
 
-def test_a_pools_digest_tells_pools_apart() -> None:
-    """By data, by the held-out stream's rows, by kind and by positions; by nothing else."""
+def test_the_digest_identifies_a_pool() -> None:
+    """It depends on the data, the rows, the kind and the positions, and on nothing else."""
     rows = np.arange(100, 150)
     pool = candidate_pool.random_pool(50, 20, seed=0)
     same = candidate_pool.random_pool(50, 20, seed=0).digest("data", rows)
@@ -90,8 +90,8 @@ def test_a_pools_digest_tells_pools_apart() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 29))
-def test_a_rank_among_is_the_count_by_hand(seed: int, size: int) -> None:
-    """Whether the target is a candidate or takes the last one's place."""
+def test_ranks_among_candidates_equal_a_count_by_hand(seed: int, size: int) -> None:
+    """Whether the target is a candidate or replaces the last one."""
     rng = np.random.default_rng(seed)
     stream = rng.standard_normal((30, 8)).astype(np.float32)
     stream /= np.linalg.norm(stream, axis=1, keepdims=True)
@@ -107,8 +107,8 @@ def test_a_rank_among_is_the_count_by_hand(seed: int, size: int) -> None:
         assert 1 + (scores >= stream[target] @ predicted[row] - 1e-6).sum() == ranked[row]
 
 
-def test_ranks_among_the_targets_are_their_ranks() -> None:
-    """The two agree where the pool is the targets."""
+def test_ranks_among_the_targets_equal_ranks() -> None:
+    """The two functions agree if the pool consists of the targets."""
     rng = np.random.default_rng(0)
     stream = rng.standard_normal((40, 8)).astype(np.float32)
     stream /= np.linalg.norm(stream, axis=1, keepdims=True)

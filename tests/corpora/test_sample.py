@@ -8,8 +8,8 @@ from corpora import corpus
 from corpora.sample import SAMPLE
 
 
-def test_the_shipped_sample_is_what_its_readme_says() -> None:
-    """4,000 vectors of twelve documents, and the digest."""
+def test_the_shipped_sample_matches_its_readme() -> None:
+    """4,000 vectors of twelve documents, with the stated digest."""
     shipped = corpus.load(SAMPLE)
     assert (4000, 768) == shipped.vectors.shape
     readme = SAMPLE.with_name("README.md").read_text()

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
-from service.metrics import HIT_RANKS, Metrics
+from service.metrics import HIT_RANKS, UNASSIGNED, Metrics
 from service.rollout.controller import gauges
 from service.types import Mode, RequestOutcome, Variant
 from tests.support import prometheus_server
@@ -70,6 +70,7 @@ class Exporter:
         metrics.rollout_weight.labels("stable").set(0.75)
         metrics.guardrail_ratio.labels("latency").set(1.02)
         metrics.show_versions([("phase-3", "CPUExecutionProvider", "int8")])
+        metrics.expect_caller("search")
         metrics.sessions.set(3)
         metrics.session_bytes.set(3 * 8192)
 
@@ -81,6 +82,7 @@ class Exporter:
                     self.metrics.observe_request(variant, version, mode, RequestOutcome.OK, seconds)
                 for outcome in (RequestOutcome.REJECTED, RequestOutcome.ERROR):
                     self.metrics.observe_request(variant, version, mode, outcome, 0.001)
+                self.metrics.observe_request(UNASSIGNED, version, mode, RequestOutcome.OK, 0.01)
                 self.metrics.observe_engine(variant, version, mode, 0.001, 0.01)
             self.metrics.online_cosine.labels(variant).observe(0.7)
             self.metrics.online_predictions.labels(variant).inc()
@@ -111,7 +113,7 @@ class Prometheus:
 def exporter():
     source = Exporter()
 
-    class Handler(BaseHTTPRequestHandler):
+    class ExpositionHandler(BaseHTTPRequestHandler):
         def do_GET(self):
             body = source.scrape()
             # A scrape can time out on a busy machine; the next one follows.
@@ -124,7 +126,7 @@ def exporter():
         def log_message(self, *arguments):
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+    with HTTPServer(("127.0.0.1", 0), ExpositionHandler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         yield server.server_port

@@ -48,7 +48,7 @@ class SlowEngine(FakeEngine):
 
 
 @dataclass
-class Service:
+class ConsoleService:
     """A service in its own thread; `canary.seconds` slows its canary down."""
 
     url: str
@@ -112,7 +112,7 @@ def service(tmp_path):
             assert thread.is_alive()
             time.sleep(0.02)
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield Service(f"http://127.0.0.1:{port}", engines["phase-3"])
+        yield ConsoleService(f"http://127.0.0.1:{port}", engines["phase-3"])
     finally:
         server.should_exit = True
         thread.join(timeout=20)

@@ -42,7 +42,7 @@ def _evaluate_and_export(folder):
     data = ["--data", str(files("corpora") / "data" / "sample.npz"), "--pool", "60"]
     assert main(["evaluate", *wanted, *data, "--out", str(folder)]) == 0
     # The parity of a graph with its model has tests of its own.
-    short = ((ParityCase.ragged((4, 1)),), lambda _done, _total, _text: None)
+    short = ((ParityCase.of_lengths((4, 1)),), lambda _done, _total, _text: None)
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setattr(parity.measure, "__defaults__", short)
     for version, window in WINDOWS.items():

@@ -1,4 +1,4 @@
-"""The graph answers as the model does, row by row, whatever runs beside a row."""
+"""The graph agrees with the model row by row, whatever the other rows contain."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
 from model_export import gru_graph
-from model_export.parity import walk
+from model_export.parity import draw_walk
 from model_export.weight_folding import fold
 from service.inference.engines.engine import Engine
 
@@ -35,24 +35,22 @@ def _lengths(*lengths: int) -> NDArray[np.int32]:
     return np.array(lengths, np.int32)
 
 
-def test_it_answers_as_the_model_from_a_kept_state(
-    model: MemoryAugmentedGRU, engine: Engine
-) -> None:
-    """Answers and states, for a batch of warm states."""
+def test_it_agrees_with_the_model_from_a_state(model: MemoryAugmentedGRU, engine: Engine) -> None:
+    """Predictions and states, for a batch of warm states."""
     rng = np.random.default_rng(1)
-    vectors, state = walk(rng, 40, 3), _random_state(rng, 3)
+    vectors, state = draw_walk(rng, 40, 3), _random_state(rng, 3)
     answer, end = engine.run(vectors, _lengths(40, 40, 40), state)
     expected_answer, expected_end = _torch(model, vectors, state)
     np.testing.assert_allclose(answer, expected_answer, atol=TOLERANCE, rtol=0)
     np.testing.assert_allclose(end, expected_end, atol=TOLERANCE, rtol=0)
 
 
-def test_a_short_row_answers_at_its_own_end_and_padding_is_not_read(
+def test_a_short_row_ends_at_its_length_and_padding_is_not_read(
     model: MemoryAugmentedGRU, engine: Engine
 ) -> None:
-    """Even NaN and huge values past a row's length reach no row."""
+    """NaN and huge values after a row's end affect no row."""
     rng = np.random.default_rng(2)
-    vectors, state = walk(rng, 20, 3), _random_state(rng, 3)
+    vectors, state = draw_walk(rng, 20, 3), _random_state(rng, 3)
     padded = vectors.copy()
     padded[7:, 1] = np.nan
     padded[1:, 2] = 1e30
@@ -65,9 +63,9 @@ def test_a_short_row_answers_at_its_own_end_and_padding_is_not_read(
 
 
 def test_a_row_does_not_depend_on_its_batch(engine: Engine) -> None:
-    """A row's prediction does not depend on the rest of the batch."""
+    """A row alone and in a batch gives the same prediction."""
     rng = np.random.default_rng(3)
-    vectors, state = walk(rng, 12, 8), _random_state(rng, 8)
+    vectors, state = draw_walk(rng, 12, 8), _random_state(rng, 8)
     together, _ = engine.run(vectors, _lengths(*[12] * 8), state)
     alone, _ = engine.run(
         np.ascontiguousarray(vectors[:, 4:5]), _lengths(12), np.ascontiguousarray(state[:, 4:5])
@@ -76,8 +74,8 @@ def test_a_row_does_not_depend_on_its_batch(engine: Engine) -> None:
 
 
 def test_pieces_on_a_kept_state_equal_one_pass(engine: Engine) -> None:
-    """3 + 1 + 16 vectors, and 20."""
-    vectors = walk(np.random.default_rng(4), 20, 2)
+    """3 + 1 + 16 vectors equal 20."""
+    vectors = draw_walk(np.random.default_rng(4), 20, 2)
     state = np.zeros((LAYERS, 2, HIDDEN), np.float32)
     whole, end = engine.run(vectors, _lengths(20, 20), state)
     for first, last in ((0, 3), (3, 4), (4, 20)):
@@ -87,16 +85,16 @@ def test_pieces_on_a_kept_state_equal_one_pass(engine: Engine) -> None:
     np.testing.assert_allclose(state, end, atol=1e-6, rtol=0)
 
 
-def test_answers_are_unit_vectors(engine: Engine) -> None:
-    """Even for input of another length, and for a zero vector."""
-    vectors = 5 * walk(np.random.default_rng(5), 4, 2)
+def test_predictions_are_unit_vectors(engine: Engine) -> None:
+    """Also for inputs of another norm, and for a zero vector."""
+    vectors = 5 * draw_walk(np.random.default_rng(5), 4, 2)
     vectors[:, 1] = 0
     answer, _ = engine.run(vectors, _lengths(4, 4), np.zeros((LAYERS, 2, HIDDEN), np.float32))
     np.testing.assert_allclose(np.linalg.norm(answer, axis=1), [1, 1], atol=1e-6)
 
 
-def test_the_interface_is_the_contract(graph_bytes: bytes) -> None:
-    """Names, types and dimensions; time and batch are left open."""
+def test_the_interface_is_fixed(graph_bytes: bytes) -> None:
+    """Names, types and dimensions. Time and batch are dynamic."""
     proto = onnx.load_from_string(graph_bytes).graph
 
     def described(values: list[onnx.ValueInfoProto]) -> dict[str, tuple[int, list[str | int]]]:
@@ -120,8 +118,8 @@ def test_the_interface_is_the_contract(graph_bytes: bytes) -> None:
     } == described(list(proto.output))
 
 
-def test_gru_nodes_are_of_the_form_that_runs_on_cuda(graph_bytes: bytes) -> None:
-    """Four, `linear_before_reset`, time-major, with lengths, weights as initializers."""
+def test_gru_nodes_have_the_form_that_cuda_supports(graph_bytes: bytes) -> None:
+    """Four time-major nodes with `linear_before_reset`, lengths, and weights as initializers."""
     proto = onnx.load_from_string(graph_bytes)
     assert [("", gru_graph.OPSET)] == [(o.domain, o.version) for o in proto.opset_import]
     initializers = {tensor.name for tensor in proto.graph.initializer}
@@ -135,7 +133,7 @@ def test_gru_nodes_are_of_the_form_that_runs_on_cuda(graph_bytes: bytes) -> None
 
 
 def test_constants_are_folded(graph_bytes: bytes) -> None:
-    """Half the first layer's input, the slots' other widths and the write gate are gone."""
+    """The constant half of the first input, the width of the slots and the write gate are gone."""
     shapes = {
         tensor.name: tuple(tensor.dims)
         for tensor in onnx.load_from_string(graph_bytes).graph.initializer
@@ -162,8 +160,8 @@ def test_gates_are_reordered_for_onnx(model: MemoryAugmentedGRU) -> None:
     np.testing.assert_array_equal(np.concatenate([update, reset, new])[None], layer.r)
 
 
-def test_folding_leaves_the_model_alone(model: MemoryAugmentedGRU) -> None:
-    """Still fp32, still the same weights."""
+def test_folding_does_not_change_the_model(model: MemoryAugmentedGRU) -> None:
+    """It is still fp32, with the same weights."""
     before = {key: value.clone() for key, value in model.state_dict().items()}
     fold(model)
     for key, value in model.state_dict().items():

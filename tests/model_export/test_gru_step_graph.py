@@ -1,4 +1,4 @@
-"""The step with 8-bit weights: near the model, and refused where it is not near enough."""
+"""The step with 8-bit weights is close to the model, and refused if it is not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS
 from model_export import gru_graph, gru_step_graph
-from model_export.parity import walk
+from model_export.parity import draw_walk
 from service.inference.engines.onnx_engine import OnnxEngine
 from service.inference.engines.step_engine import StepEngine
 from service.manifest import Dimensions
@@ -26,7 +26,7 @@ def step(model, tmp_path_factory):
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([64, 128]), st.integers(1, 5))
 def test_a_weight_is_off_by_half_a_level_at_most(seed, inputs, outputs):
-    """A level is 1/127 of the largest of its block; a block of zeros stays zero."""
+    """A level is 1/127 of the largest value of a block. A block of zeros stays zero."""
     weight = np.random.default_rng(seed).standard_normal((inputs, outputs)).astype(np.float32)
     weight[:64, 0] = 0
     levels, scales = gru_step_graph.quantise(weight)
@@ -38,10 +38,10 @@ def test_a_weight_is_off_by_half_a_level_at_most(seed, inputs, outputs):
     assert (back[:64, 0] == 0).all()
 
 
-def test_one_step_is_near_the_models(model, step):
-    """Answers and states, for a batch of warm states."""
+def test_one_step_is_close_to_the_model(model, step):
+    """Predictions and states, for a batch of warm states."""
     rng = np.random.default_rng(1)
-    vectors = walk(rng, 1, 3)
+    vectors = draw_walk(rng, 1, 3)
     state = rng.uniform(-1, 1, (LAYERS, 3, HIDDEN)).astype(np.float32)
     with torch.inference_mode():
         expected, expected_state = model.predict(torch.tensor(vectors), torch.tensor(state))
@@ -51,9 +51,9 @@ def test_one_step_is_near_the_models(model, step):
 
 
 def test_single_vectors_step_and_everything_else_runs_in_full(engine, step):
-    """On one state: a session goes from one to the other."""
+    """A session can alternate between the two on one state."""
     both = StepEngine(engine, step)
-    vectors = walk(np.random.default_rng(3), 5, 2)
+    vectors = draw_walk(np.random.default_rng(3), 5, 2)
     cold = np.zeros((LAYERS, 2, HIDDEN), np.float32)
     _, state = both.run(vectors[:4], np.full(2, 4, np.int32), cold)
     np.testing.assert_array_equal(engine.run(vectors[:4], np.full(2, 4, np.int32), cold)[1], state)

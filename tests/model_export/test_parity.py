@@ -1,4 +1,4 @@
-"""A graph that differs from PyTorch anywhere is refused, and the case is named."""
+"""A graph that differs from PyTorch is refused, and the case is named."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ from service.manifest import Dimensions
 pytestmark = pytest.mark.slow
 
 Array = NDArray[np.float32]
-SMALL = (ParityCase.whole(2, 3), ParityCase.ragged((5, 1, 3)), ParityCase.in_pieces(1, (3, 1, 4)))
+SMALL = (
+    ParityCase.in_one_pass(2, 3),
+    ParityCase.of_lengths((5, 1, 3)),
+    ParityCase.in_pieces(1, (3, 1, 4)),
+)
 
 
 class TorchEngine:
-    """An engine that is the model itself, with an error put where a test wants it."""
+    """An engine that runs the PyTorch model; subclasses spoil its output."""
 
     provider = "PyTorch"
     dimensions = Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN)
@@ -44,38 +48,38 @@ class TorchEngine:
         return answer, state
 
 
-class Off(TorchEngine):
+class InexactEngine(TorchEngine):
     def spoil(self, answer: Array, state: Array, lengths: NDArray[np.int32]) -> tuple[Array, Array]:
         return answer + np.float32(2e-4), state
 
 
-class NotANumber(TorchEngine):
+class NanEngine(TorchEngine):
     def spoil(self, answer: Array, state: Array, lengths: NDArray[np.int32]) -> tuple[Array, Array]:
         return answer * np.float32("nan"), state
 
 
-class WrongShape(TorchEngine):
+class NarrowOutputEngine(TorchEngine):
     def spoil(self, answer: Array, state: Array, lengths: NDArray[np.int32]) -> tuple[Array, Array]:
         return answer[:, :1], state
 
 
-class ForgetsTheState(TorchEngine):
+class StatelessEngine(TorchEngine):
     def spoil(self, answer: Array, state: Array, lengths: NDArray[np.int32]) -> tuple[Array, Array]:
         return answer, np.zeros_like(state)
 
 
-class WrongWhenRagged(TorchEngine):
+class RaggedFaultEngine(TorchEngine):
     def spoil(self, answer: Array, state: Array, lengths: NDArray[np.int32]) -> tuple[Array, Array]:
         return (answer[::-1] if len(set(lengths)) > 1 else answer), state
 
 
-class ColdStart(TorchEngine):
+class ColdStartEngine(TorchEngine):
     def run(self, vectors: Array, lengths: NDArray[np.int32], state: Array) -> tuple[Array, Array]:
         return super().run(vectors, lengths, np.zeros_like(state))
 
 
 def test_the_model_agrees_with_itself(model: MemoryAugmentedGRU) -> None:
-    """The comparison adds no difference of its own worth speaking of."""
+    """The comparison itself adds no significant difference."""
     measured = parity.measure(model, TorchEngine(model), SMALL)
     assert 1e-5 > measured.max_abs_difference
     assert parity.BOUND == measured.bound
@@ -86,7 +90,7 @@ def test_the_model_agrees_with_itself(model: MemoryAugmentedGRU) -> None:
 
 
 def test_the_exported_graph_agrees(model: MemoryAugmentedGRU, engine: Engine) -> None:
-    """Within a tenth of the limit, in each of the export's own cases."""
+    """Within a tenth of the limit, in each of the export's cases."""
     seen: list[str] = []
     measured = parity.measure(model, engine, progress=lambda _done, _total, text: seen.append(text))
     assert 1e-5 > measured.max_abs_difference
@@ -94,7 +98,7 @@ def test_the_exported_graph_agrees(model: MemoryAugmentedGRU, engine: Engine) ->
     assert "done" == seen[-1]
 
 
-def test_the_cases_are_the_ones_promised() -> None:
+def test_the_cases_cover_batches_lengths_and_pieces() -> None:
     """Batches 1, 3 and 8, lengths 1 to 500, ragged rows, and 10 + 1 + 489 for 500."""
     whole = {(len(c.lengths), c.lengths[0]) for c in parity.CASES if not c.is_ragged}
     assert {(b, n) for b in (1, 3, 8) for n in (1, 7, 100, 500)} == whole
@@ -105,29 +109,29 @@ def test_the_cases_are_the_ones_promised() -> None:
 @pytest.mark.parametrize(
     ("wrong", "names"),
     [
-        (Off, "batch 2 of 3 vectors in one pass"),
-        (NotANumber, "batch 2 of 3 vectors in one pass"),
-        (WrongShape, "batch 2 of 3 vectors in one pass"),
-        (ForgetsTheState, "batch 2 of 3 vectors in one pass"),
-        (WrongWhenRagged, "lengths 5, 1, 3 in one pass"),
-        (ColdStart, r"batch 1 of 8 vectors in pieces of \(3, 1, 4\)"),
+        (InexactEngine, "batch 2 of 3 vectors in one pass"),
+        (NanEngine, "batch 2 of 3 vectors in one pass"),
+        (NarrowOutputEngine, "batch 2 of 3 vectors in one pass"),
+        (StatelessEngine, "batch 2 of 3 vectors in one pass"),
+        (RaggedFaultEngine, "lengths 5, 1, 3 in one pass"),
+        (ColdStartEngine, r"batch 1 of 8 vectors in pieces of \(3, 1, 4\)"),
     ],
 )
 def test_a_difference_is_refused_with_its_case(
     model: MemoryAugmentedGRU, wrong: type[TorchEngine], names: str
 ) -> None:
-    """Answers, states, NaN and shapes are all looked at."""
+    """Predictions, states, NaN and shapes are compared."""
     with pytest.raises(ParityError, match=names):
         parity.measure(model, wrong(model), SMALL)
 
 
 def test_the_vectors_look_like_text() -> None:
-    """Unit length, neighbours nearer than strangers, and the same every time."""
-    vectors = parity.walk(np.random.default_rng(0), 60, 2)
+    """Unit length, neighbours closer than distant vectors, and the same for each seed."""
+    vectors = parity.draw_walk(np.random.default_rng(0), 60, 2)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=-1), 1, atol=1e-6)
     row = vectors[:, 0]
     neighbours = (row[:-1] * row[1:]).sum(axis=1).mean()
     strangers = (row[:-30] * row[30:]).sum(axis=1).mean()
     assert 0.3 < neighbours < 0.5
     assert neighbours > strangers + 0.1
-    np.testing.assert_array_equal(vectors, parity.walk(np.random.default_rng(0), 60, 2))
+    np.testing.assert_array_equal(vectors, parity.draw_walk(np.random.default_rng(0), 60, 2))

@@ -1,4 +1,4 @@
-"""A session carried on fewer bits: how near it stays, where it is worst, and its Hit@5."""
+"""A session in lower precision: how close it stays, where it is worst, and its Hit@5."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from model_export.parity import ParityError
 from tests.support.fakes import DIM, FakeEngine, unit_vectors
 
 
-class Off(FakeEngine):
-    """Answers as its fellow, but for one step, where it is turned by a right angle."""
+class DriftingEngine(FakeEngine):
+    """Turns the prediction of one step by a right angle."""
 
     def __init__(self, at):
         super().__init__()
@@ -25,10 +25,10 @@ class Off(FakeEngine):
 
 
 def test_the_worst_step_is_named():
-    """Counted from 1; its cosine is the smallest."""
+    """Steps are counted from 1. The worst has the smallest cosine."""
     found = session_drift.compare(
         session_drift.predict_session(FakeEngine(), unit_vectors(20)),
-        session_drift.predict_session(Off(7), unit_vectors(20)),
+        session_drift.predict_session(DriftingEngine(7), unit_vectors(20)),
         "CPU",
         floor=-1,
     )
@@ -38,16 +38,16 @@ def test_the_worst_step_is_named():
 
 
 def test_the_state_is_carried():
-    """As a session carries it: the prediction after n vectors reads all n."""
+    """The prediction after n vectors depends on all n."""
     stream = unit_vectors(9)
     carried = session_drift.predict_session(FakeEngine(), stream)
     np.testing.assert_allclose(carried[-1], FakeEngine().expected(stream), rtol=1e-5)
 
 
-@pytest.mark.parametrize("engine", [Off(7), FakeEngine()])
+@pytest.mark.parametrize("engine", [DriftingEngine(7), FakeEngine()])
 def test_a_precision_far_from_fp32_is_not_published(engine):
-    """A NaN neither; the message says which option to leave out."""
-    if not isinstance(engine, Off):
+    """Neither is one with NaN. The message names the option to leave out."""
+    if not isinstance(engine, DriftingEngine):
         engine.poison = True
     with pytest.raises(ParityError, match=r"int8: .* export without --int8"):
         session_drift.measure(FakeEngine(), {"int8": engine}, unit_vectors(20), 20)
@@ -57,7 +57,7 @@ def test_an_unequal_step_is_refused():
     """Element by element; the message states the difference."""
     session_drift.check_equal(FakeEngine(), FakeEngine(), unit_vectors(5))
     with pytest.raises(ParityError, match=r"fp32 step differs .* by .* the limit is 1e-05"):
-        session_drift.check_equal(FakeEngine(), Off(3), unit_vectors(5))
+        session_drift.check_equal(FakeEngine(), DriftingEngine(3), unit_vectors(5))
 
 
 def test_every_precision_is_scored_on_the_same_pool():

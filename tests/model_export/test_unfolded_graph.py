@@ -7,7 +7,7 @@ import torch
 
 from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS
 from model_export import gru_graph, unfolded_graph
-from model_export.parity import walk
+from model_export.parity import draw_walk
 from service.inference.engines.onnx_engine import OnnxEngine
 from service.manifest import Dimensions
 
@@ -18,7 +18,7 @@ def test_it_answers_as_the_model(model, tmp_path):
     path.write_bytes(gru_graph.serialise(unfolded_graph.build(model)))
     engine = OnnxEngine(path, Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN))
     rng = np.random.default_rng(1)
-    vectors = walk(rng, 20, 3)
+    vectors = draw_walk(rng, 20, 3)
     state = rng.uniform(-1, 1, (LAYERS, 3, HIDDEN)).astype(np.float32)
     with torch.inference_mode():
         expected, expected_state = model.predict(torch.tensor(vectors), torch.tensor(state))

@@ -25,7 +25,7 @@ ALL_STABLE = TrafficSplit("phase-2", "phase-3", 0, "salt")
 ALL_CANARY = TrafficSplit("phase-2", "phase-3", 10_000, "salt")
 
 
-class LoadedVersions:
+class RegistryStub:
     """A registry of two versions with fake engines."""
 
     def __init__(self, clock):
@@ -47,10 +47,10 @@ class LoadedVersions:
         return tuple(self.versions.values())
 
 
-class World:
+class DispatchWorld:
     def __init__(self):
         self.clock = FakeClock()
-        self.registry = LoadedVersions(self.clock)
+        self.registry = RegistryStub(self.clock)
         self.schedulers = [loaded.scheduler for loaded in self.registry.loaded]
         self.traffic = TrafficRouter(ALL_STABLE)
         self.metrics = Metrics(new_registry(), 10.0)
@@ -72,9 +72,9 @@ class World:
     def counted(self):
         """The counted requests: {(variant, version, mode, outcome): count}."""
         found = {}
-        for metric in self.metrics.request_duration.collect():
+        for metric in self.metrics.requests.collect():
             for sample in metric.samples:
-                if sample.name.endswith("_count") and sample.value:
+                if sample.name.endswith("_total") and sample.value:
                     labels = ("variant", "version", "mode", "outcome")
                     found[tuple(sample.labels[name] for name in labels)] = int(sample.value)
         return found
@@ -82,7 +82,7 @@ class World:
 
 @asynccontextmanager
 async def new_world():
-    world = World()
+    world = DispatchWorld()
     try:
         yield world
     finally:

@@ -16,7 +16,7 @@ from service.types import Variant
 HALF = TrafficSplit("phase-2", "phase-3", 5000, "salt")
 
 
-class LoadedVersions:
+class RoutableVersions:
     """A registry of these versions."""
 
     def __init__(self, *names):
@@ -36,7 +36,7 @@ def traffic():
 
 @pytest.fixture
 def registry():
-    return LoadedVersions("phase-2", "phase-3", "phase-1")
+    return RoutableVersions("phase-2", "phase-3", "phase-1")
 
 
 @pytest.fixture

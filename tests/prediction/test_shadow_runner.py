@@ -24,7 +24,7 @@ from tests.support.fakes import DIM, FakeClock, FakeEngine, fault, manifest_of, 
 SPLIT = TrafficSplit("phase-2", "phase-3", 0, "salt", shadow=True)
 
 
-class TimedEngine(FakeEngine):
+class ClockedEngine(FakeEngine):
     """Each run takes a second by the clock."""
 
     def __init__(self, clock, decay):
@@ -36,14 +36,14 @@ class TimedEngine(FakeEngine):
         return super().run(vectors, lengths, state)
 
 
-class World:
+class ShadowWorld:
     def __init__(self, window=16, policy="exact"):
         self.clock = FakeClock()
         self.traffic = TrafficRouter(SPLIT)
         self.metrics = Metrics(CollectorRegistry(), 10.0)
         self.engines, self.loaded = {}, {}
         for version, size in (("phase-2", 8), ("phase-3", window)):
-            engine = TimedEngine(self.clock, 0.9)
+            engine = ClockedEngine(self.clock, 0.9)
             scheduler = Scheduler(engine, self.clock, max_batch=8, prefill_chunk=64, queue_limit=8)
             scheduler.start(version)
             manifest = manifest_of(version, size, version, policy)
@@ -87,7 +87,7 @@ class World:
 
 @asynccontextmanager
 async def new_world(**options):
-    world = World(**options)
+    world = ShadowWorld(**options)
     try:
         yield world
     finally:

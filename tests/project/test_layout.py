@@ -17,10 +17,12 @@ ABOUT = {
     "rollout/analysis/sources/test_evidence_sources.py": "what all evidence sources have in common",
     "rollout/analysis/test_remembered_contexts.py": "prefix cache and latency guardrail together",
     "rollout/controller/test_crashes.py": "the controller, killed at any moment",
+    "rollout/controller/test_clock_steps.py": "the controller, while the system clock is set",
     "rollout/controller/test_every_write.py": "the controller, when any one write fails",
     "rollout/controller/test_gate_at_start.py": "gate and controller together",
     "rollout/controller/test_shadow_step.py": "shadow runner and controller together",
     "rollout/state/test_state_machine.py": "invariants of the state machine under any events",
+    "training/staged/test_sampling.py": "corpus on the device, splits and recipes together",
 }
 """Tests of several modules together, and what they test."""
 

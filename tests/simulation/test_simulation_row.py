@@ -6,7 +6,7 @@ import pytest
 
 from simulation import report
 from simulation.latency_distribution import LognormalLatency
-from simulation.play import RolloutEnding, SimulatedRollout
+from simulation.rollout_simulation import RolloutEnding, SimulatedRollout
 from simulation.scenario import Scenario
 from simulation.simulation_row import (
     TimePercentiles,

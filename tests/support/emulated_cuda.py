@@ -47,7 +47,7 @@ class EmulatedDevice:
         """Do nothing: there is no context."""
 
 
-class Buffer:
+class EmulatedBuffer:
     """Host memory, filled with NaN."""
 
     def __init__(self, size: int) -> None:
@@ -57,14 +57,14 @@ class Buffer:
         self.address = self._memory.ctypes.data + offset
 
     @classmethod
-    def of(cls, array: np.ndarray[Any, Any]) -> Buffer:
+    def of(cls, array: np.ndarray[Any, Any]) -> EmulatedBuffer:
         array = np.ascontiguousarray(array)
         buffer = cls(array.nbytes)
         ctypes.memmove(buffer.address, array.ctypes.data, array.nbytes)
         return buffer
 
 
-class PinnedArray:
+class EmulatedPinnedArray:
     """An array at a fixed address."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
@@ -72,7 +72,7 @@ class PinnedArray:
         self.address = self.array.ctypes.data
 
 
-class Stream:
+class EmulatedStream:
     """Runs its queue at `synchronise`, or when another stream waits for it.
 
     A copy from the host runs at once if the queue is empty, as a copy engine's would beside
@@ -95,10 +95,10 @@ class Stream:
         words = (ctypes.c_uint32 * count).from_address(to)
         self._queue.append(lambda: np.frombuffer(words, np.uint32).fill(word))
 
-    def wait_for(self, other: Stream) -> None:
+    def wait_for(self, other: EmulatedStream) -> None:
         other.synchronise()
 
-    def launch(self, kernel: Kernel, grid: tuple[int, int]) -> None:
+    def launch(self, kernel: EmulatedKernel, grid: tuple[int, int]) -> None:
         values = kernel.arguments.copy()
         self._queue.append(lambda: kernel.run(values, grid))
 
@@ -114,7 +114,7 @@ class Stream:
             ctypes.memmove(to, source, size)
 
 
-class _Arguments(Arguments):
+class EmulatedArguments(Arguments):
     """Arguments that can be copied at the moment of a launch."""
 
     def copy(self) -> Any:
@@ -124,7 +124,7 @@ class _Arguments(Arguments):
         ), self._values_at_launch
 
 
-class Kernel:
+class EmulatedKernel:
     """A shared library built from the kernel's source."""
 
     def __init__(
@@ -133,7 +133,7 @@ class Kernel:
         assert threads == 256
         self._run = ctypes.CDLL(code.decode())["run"]
         self._shared = shared_bytes
-        self.arguments = _Arguments(kinds)
+        self.arguments = EmulatedArguments(kinds)
 
     def run(self, values: Any, grid: tuple[int, int]) -> None:
         self._run(values[0], grid[0], grid[1], ctypes.c_size_t(self._shared))
@@ -170,7 +170,7 @@ def build(name: str, definitions: Sequence[str], folder: Path) -> bytes:
 def install(monkeypatch: Any, folder: Path) -> None:
     """Make `gru_kernels` use this driver."""
     for name in ("Buffer", "PinnedArray", "Stream", "Kernel"):
-        monkeypatch.setattr(gru_kernels, name, globals()[name])
+        monkeypatch.setattr(gru_kernels, name, globals()[f"Emulated{name}"])
     monkeypatch.setattr(
         gru_kernels,
         "compile_kernel",

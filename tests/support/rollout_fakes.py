@@ -63,14 +63,15 @@ def bucket_counts(seconds: Sequence[float], faults: int = 0) -> Counts:
     return Counts(tuple(counts), faults)
 
 
-class FakeClock:
-    """A clock that stands still until `now` is set."""
+class SteppingClock:
+    """A clock that stands still until `now` is set. `wrong` is the error of its wall clock."""
 
     def __init__(self, now: float = 1_700_000_000.0) -> None:
         self.now = now
+        self.wrong = 0.0
 
     def time(self) -> float:
-        return self.now
+        return self.now + self.wrong
 
     def monotonic(self) -> float:
         return self.now
@@ -170,12 +171,12 @@ class FlakyStore(SqliteRolloutStore):
         super().save(record, audit, responses)
 
 
-class World:
+class RolloutWorld:
     """A controller with its surroundings; `restart` is a `kill -9` and a new process."""
 
     def __init__(self, path: Path, plan: RolloutPlan = QUICK, stable: str = "phase-2") -> None:
         self.path, self.plan, self.stable = path, plan, stable
-        self.clock = FakeClock()
+        self.clock = SteppingClock()
         self.versions = FakeVersions()
         self.evidence = FakeEvidence()
         self.shadow = FakeShadow()

@@ -45,18 +45,19 @@ def text(file: Path) -> str:
 
 
 @cache
-def modules() -> tuple[Path, ...]:
-    """Every Python file of the packages."""
-    return tuple(file for file in files() if file.suffix == ".py" and file.parts[0] in packages())
+def modules(*, tests: bool = False) -> tuple[Path, ...]:
+    """Every Python file of the packages, and of `tests` too if it is true."""
+    folders = (*packages(), "tests") if tests else packages()
+    return tuple(file for file in files() if file.suffix == ".py" and file.parts[0] in folders)
 
 
 @cache
-def classes() -> dict[str, tuple[Path, ...]]:
+def classes(*, tests: bool = False) -> dict[str, tuple[Path, ...]]:
     """Class names without leading underscores, each with the files that define it."""
-    found: dict[str, tuple[Path, ...]] = {}
-    for file in modules():
+    definitions: dict[str, tuple[Path, ...]] = {}
+    for file in modules(tests=tests):
         for node in ast.walk(ast.parse(text(file))):
             if isinstance(node, ast.ClassDef):
                 name = node.name.lstrip("_")
-                found[name] = (*found.get(name, ()), file)
-    return found
+                definitions[name] = (*definitions.get(name, ()), file)
+    return definitions

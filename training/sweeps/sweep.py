@@ -55,23 +55,23 @@ class Sweep:
         head += ["cosine with its prediction"] if has_cosine else []
         lines = [self.title, "", _line(head), _line(["---"] * len(head))]
         for series in self.series:
-            for label, point in _merged(series.points):
+            for label, point in _merge_equal(series.points):
                 cells = [series.name, label, str(point.positions)]
                 cells += [_percent(point.hit_at_5), _percent(point.gap, "+")]
-                cells += [_plain(point.cosine)] if has_cosine else []
+                cells += [_number(point.cosine)] if has_cosine else []
                 lines.append(_line(cells))
         return "\n".join([*lines, "", f"{self.note} In brackets: {INTERVAL}.", ""])
 
 
-def _merged(points: tuple[SweepPoint, ...]) -> list[tuple[str, SweepPoint]]:
+def _merge_equal(points: tuple[SweepPoint, ...]) -> list[tuple[str, SweepPoint]]:
     """Points with their labels; a point that equals the one before is merged into it."""
-    found: list[tuple[str, str, SweepPoint]] = []
+    merged: list[tuple[str, str, SweepPoint]] = []
     for point in points:
-        if found and replace(found[-1][2], x=point.x, label=point.label) == point:
-            found[-1] = (found[-1][0], point.label, point)
+        if merged and replace(merged[-1][2], x=point.x, label=point.label) == point:
+            merged[-1] = (merged[-1][0], point.label, point)
         else:
-            found.append((point.label, point.label, point))
-    return [(a if a == b else f"{a} … {b}", point) for a, b, point in found]
+            merged.append((point.label, point.label, point))
+    return [(a if a == b else f"{a} … {b}", point) for a, b, point in merged]
 
 
 def _line(cells: list[str]) -> str:
@@ -85,7 +85,7 @@ def _percent(figure: Estimate | None, sign: str = "") -> str:
     return f"{value:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
 
 
-def _plain(figure: Estimate | None) -> str:
+def _number(figure: Estimate | None) -> str:
     if figure is None:
         return "–"
     return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"

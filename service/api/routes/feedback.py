@@ -34,6 +34,7 @@ async def feedback(request: Request) -> Response:
     prediction, or that it overrode the split; 410 that it is no longer kept.
     """
     services = accepting_services(request)
+    caller = await services.authenticator.caller(request)
     most = SMALL_BODY_BYTES + _BYTES_PER_VALUE * services.dim
     content = await http_call.read_body(request, most)
     rows, fields = _label(request, content, services.dim)
@@ -43,7 +44,7 @@ async def feedback(request: Request) -> Response:
     if len(request_id) > MAX_REQUEST_ID:
         raise Invalid(f"request_id has {len(request_id)} characters, not 1 to {MAX_REQUEST_ID}")
     counted = services.dispatch.label(
-        request_headers.caller_digest(request.headers), request_id, rows
+        request_headers.caller_digest(caller, request.headers), request_id, rows
     )
     answer = orjson.dumps({"request_id": request_id, "counted": counted})
     return Response(answer, 202, media_type=vectors.JSON_TYPE)

@@ -24,7 +24,9 @@ router = APIRouter(
 
 
 @router.post("/index")
-async def index(request: Request, services: ReadyServices, _role: Operator) -> list[dict[str, str]]:
+async def index(
+    request: Request, services: ReadyServices, _caller: Operator
+) -> list[dict[str, str]]:
     """List every version on disk or loaded; with `{"ready": true}` only the loaded ones."""
     content = await _json(request)
     loaded = {found.manifest.version for found in services.registry.loaded}
@@ -34,7 +36,7 @@ async def index(request: Request, services: ReadyServices, _role: Operator) -> l
 
 @router.post("/models/{model}/load")
 async def load(
-    request: Request, services: ReadyServices, _role: Operator, model: Model
+    request: Request, services: ReadyServices, _caller: Operator, model: Model
 ) -> dict[str, str]:
     """Load and warm up the version in `parameters.version` or `?version=`.
 
@@ -48,7 +50,7 @@ async def load(
 
 @router.post("/models/{model}/unload")
 async def unload(
-    request: Request, services: ReadyServices, _role: Operator, model: Model
+    request: Request, services: ReadyServices, _caller: Operator, model: Model
 ) -> dict[str, str]:
     """Unload a version; 409 if the rollout needs it."""
     version = await _version(request, services)
@@ -56,7 +58,6 @@ async def unload(
     if part is not None:
         raise Conflict(f"{version} is {part}: it cannot be unloaded", code="version_in_use")
     await services.registry.unload(version)
-    services.metrics.queue_length.labels(version).set(0)
     return _state(model, version, ready=False)
 
 

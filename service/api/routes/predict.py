@@ -43,11 +43,12 @@ async def handle_predict(call: HttpCall) -> HttpReply:
         services.dim,
         services.settings.limits.max_rows,
     )
+    call.count_vectors(len(context))
     key = headers.get("x-routing-key") or vectors.text_field(fields, "key")
     preference = RequestOptions(
         key,
         override,
-        caller=request_headers.caller_digest(headers),
+        caller=call.caller_digest,
         request_id=call.request_id,
         waited_seconds=call.waited_seconds,
     )

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Path, Request, Response
 
 from service.api import request_headers
 from service.api.codecs import session_ids, vectors
-from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
+from service.api.http_call import HttpCall, HttpReply, answer_over_asgi, owner_of
 from service.api.schemas import ERRORS, VECTOR_ANSWER, SessionView, vectors_body
+from service.api.security import ApiKey
 from service.api.services import ReadyServices
 from service.errors import Invalid, quoted
 from service.prediction.request import RequestOptions
@@ -69,11 +70,12 @@ async def handle_append(name: str, call: HttpCall) -> HttpReply:
     )
     if position is None:
         position = _position(fields.get("position"))
+    call.count_vectors(len(rows))
     key = headers.get("x-routing-key") or vectors.text_field(fields, "key")
     answer = await services.dispatch.append(
         session_id,
         rows,
-        RequestOptions(key, override, waited_seconds=call.waited_seconds),
+        RequestOptions(key, override, owner=call.owner, waited_seconds=call.waited_seconds),
         position=position,
     )
     identity = {"session": session_id, "length": answer.length}
@@ -81,9 +83,12 @@ async def handle_append(name: str, call: HttpCall) -> HttpReply:
 
 
 @router.get("/{session_id}", responses=ERRORS)
-async def get(services: ReadyServices, session_id: SessionId) -> SessionView:
-    """Return the session's length and the version that holds its state."""
-    session = services.dispatch.session(session_id)
+async def get(services: ReadyServices, session_id: SessionId, caller: ApiKey) -> SessionView:
+    """Return the session's length and the version that holds its state.
+
+    A session of another API key is 404.
+    """
+    session = services.dispatch.session(session_id, owner_of(caller))
     return SessionView(
         id=session.id,
         length=session.length,
@@ -94,9 +99,9 @@ async def get(services: ReadyServices, session_id: SessionId) -> SessionView:
 
 
 @router.delete("/{session_id}", status_code=204, responses=ERRORS)
-async def delete(services: ReadyServices, session_id: SessionId) -> None:
+async def delete(services: ReadyServices, session_id: SessionId, caller: ApiKey) -> None:
     """Delete the session."""
-    await services.dispatch.delete_session(session_id)
+    await services.dispatch.delete_session(session_id, owner_of(caller))
 
 
 def _session_id(text: str) -> str:

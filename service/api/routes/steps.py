@@ -42,7 +42,10 @@ async def handle_steps(call: HttpCall) -> HttpReply:
     override = request_headers.variant_override(headers)
     limits = services.settings.limits
     rows = await steps.parse(services.parsing, headers, call.content, services.dim, limits.max_rows)
-    options = RequestOptions(override=override, waited_seconds=call.waited_seconds)
+    call.count_vectors(len(rows))
+    options = RequestOptions(
+        override=override, owner=call.owner, waited_seconds=call.waited_seconds
+    )
     results = await _advance_all(services.dispatch, rows, options, limits.timeout_seconds)
     return HttpReply(*steps.render(rows, results, services.dim, binary=binary), None)
 

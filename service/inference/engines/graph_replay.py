@@ -26,7 +26,7 @@ class GraphedDevice(Device, Protocol):
     graphed: bool
 
 
-def stale_buckets(device: GraphedDevice, sizes: Dimensions) -> tuple[int, ...]:
+def find_stale_buckets(device: GraphedDevice, sizes: Dimensions) -> tuple[int, ...]:
     """The buckets whose replays differ from the step run kernel by kernel.
 
     Writes to the first slots of the pool, so the pool must be empty. Leaves `graphed` on.

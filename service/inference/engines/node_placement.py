@@ -13,7 +13,7 @@ _HEAVY = ("GRU", "Gemm", "MatMul")
 """The operators that take the time. Arithmetic on shapes and lengths belongs on the CPU."""
 
 
-def fallen_back(profile: Iterable[Mapping[str, Any]], provider: str) -> tuple[str, ...]:
+def find_fallbacks(profile: Iterable[Mapping[str, Any]], provider: str) -> tuple[str, ...]:
     """Descriptions of the heavy nodes that did not run on `provider`.
 
     `profile` is the list of events that ONNX Runtime writes; events of kernels have the

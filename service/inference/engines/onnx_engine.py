@@ -17,7 +17,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from service.errors import EngineFault, VersionError
-from service.inference.engines.node_placement import fallen_back
+from service.inference.engines.node_placement import find_fallbacks
 from service.manifest import Dimensions, Precision
 
 CUDA = "CUDAExecutionProvider"
@@ -43,7 +43,7 @@ class OnnxEngine:
     ) -> None:
         self.dimensions = dimensions
         self.precision: Precision = precision
-        wanted = _wanted(device)
+        wanted = _requested_provider(device)
         with TemporaryDirectory() as folder:
             profile = Path(folder) / "profile" if wanted == CUDA else None
             self._session = open_session(path, wanted, threads, profile=profile)
@@ -106,7 +106,7 @@ def refuse_fallback(session: ort.InferenceSession, path: Path, provider: str) ->
     Raises `VersionError` if heavy nodes did not run on `provider`.
     """
     events = json.loads(Path(session.end_profiling()).read_bytes())
-    if nodes := fallen_back(events, provider):
+    if nodes := find_fallbacks(events, provider):
         raise VersionError(
             f"{path}: {provider} does not run the whole graph; ONNX Runtime runs "
             f"{'; '.join(nodes)}. Set engine.device to cpu, or install the version of ONNX "
@@ -149,7 +149,7 @@ def open_session(
     return session
 
 
-def _wanted(device: str) -> str:
+def _requested_provider(device: str) -> str:
     """The provider to ask for.
 
     The GPU wheel lists CUDA on any machine, and without a driver it prints an error for each

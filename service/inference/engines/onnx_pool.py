@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from service.errors import EngineFault, VersionError
 from service.inference.engines.buckets import BUCKETS, bucket_of
-from service.inference.engines.graph_replay import stale_buckets
+from service.inference.engines.graph_replay import find_stale_buckets
 from service.inference.engines.onnx_engine import CUDA, open_session
 from service.inference.engines.state_pool import PADDING
 from service.manifest import STATE_READ, STATE_WRITE, Dimensions
@@ -134,12 +134,12 @@ class OnnxPool:
     def read(self, slots: NDArray[np.int64]) -> NDArray[np.float32]:
         """See `Device.read`."""
         bucket = bucket_of(len(slots))
-        return self._reads[bucket].run(None, slots=_padded(slots, bucket))[: len(slots)]
+        return self._reads[bucket].run(None, slots=_pad(slots, bucket))[: len(slots)]
 
     def write(self, slots: NDArray[np.int64], states: NDArray[np.float32]) -> None:
         """See `Device.write`."""
         bucket = bucket_of(len(slots))
-        self._writes[bucket].run(None, slots=_padded(slots, bucket), written=states)
+        self._writes[bucket].run(None, slots=_pad(slots, bucket), written=states)
 
     def step(
         self,
@@ -152,8 +152,8 @@ class OnnxPool:
         predicted = self._steps[bucket].run(
             self._options[bucket] if self.graphed else self._ungraphed,
             vectors=vectors,
-            sources=_padded(sources, bucket),
-            targets=_padded(targets, bucket),
+            sources=_pad(sources, bucket),
+            targets=_pad(targets, bucket),
         )
         return predicted[: len(sources)]
 
@@ -174,7 +174,7 @@ def open_pool(
     if graphs:
         try:
             pool = OnnxPool(step, dimensions, provider, slots, threads=threads, graphed=True)
-            if not (wrong := stale_buckets(pool, dimensions)):
+            if not (wrong := find_stale_buckets(pool, dimensions)):
                 return pool
             sizes = ", ".join(map(str, wrong))
             reason = f"replays of batches of {sizes} return wrong results for new inputs"
@@ -184,7 +184,7 @@ def open_pool(
     return OnnxPool(step, dimensions, provider, slots, threads=threads)
 
 
-def _padded(slots: NDArray[np.int64], bucket: int) -> NDArray[np.int64]:
+def _pad(slots: NDArray[np.int64], bucket: int) -> NDArray[np.int64]:
     """Pad to the size of `bucket`: old slots in the buffer may belong to other sessions now."""
     padded = np.full(bucket, PADDING, np.int64)
     padded[: len(slots)] = slots

@@ -24,7 +24,7 @@ def choose(manifest: Manifest, wanted: Wanted, provider: str) -> Precision:
     """
     faster = _FASTEST.get(provider, ())
     if wanted == "auto":
-        near = (precision for precision in faster if _near(manifest, precision))
+        near = (precision for precision in faster if _is_close_enough(manifest, precision))
         return next(near, "fp32")
     if wanted != "fp32" and wanted not in faster:
         raise VersionError(
@@ -40,7 +40,7 @@ def choose(manifest: Manifest, wanted: Wanted, provider: str) -> Precision:
     return wanted
 
 
-def _near(manifest: Manifest, precision: Precision) -> bool:
+def _is_close_enough(manifest: Manifest, precision: Precision) -> bool:
     carried = manifest.precisions.get(precision)
     if carried is None or carried.drift is None:
         return False

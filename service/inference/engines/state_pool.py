@@ -66,7 +66,7 @@ class PooledState:
         self.nbytes = nbytes
 
     def __array__(self, dtype: Any = None, /) -> NDArray[Any]:
-        return self._fetched() if dtype is None else self._fetched().astype(dtype)
+        return self._fetch() if dtype is None else self._fetch().astype(dtype)
 
     def __del__(self) -> None:
         if self._slot is not None:
@@ -83,7 +83,7 @@ class PooledState:
         self._host, self._slot = state, None
         return slot
 
-    def _fetched(self) -> NDArray[np.float32]:
+    def _fetch(self) -> NDArray[np.float32]:
         if self._host is not None:
             return self._host
         assert self._slot is not None
@@ -140,7 +140,9 @@ class StatePool:
     ) -> tuple[NDArray[np.float32], list[PooledState]]:
         known = [s.slot_in(self) if isinstance(s, PooledState) else None for s in states]
         on_host = [row for row, slot in enumerate(known) if slot is None]
-        room = self._take(len(on_host) + len(states), {slot for slot in known if slot is not None})
+        room = self._take_slots(
+            len(on_host) + len(states), {slot for slot in known if slot is not None}
+        )
         lent, targets = room[: len(on_host)], room[len(on_host) :]
         try:
             if on_host:
@@ -162,7 +164,7 @@ class StatePool:
             self._owners[slot] = ref(state)
         return predicted, after
 
-    def _take(self, count: int, needed: set[int]) -> list[int]:
+    def _take_slots(self, count: int, needed: set[int]) -> list[int]:
         """Take `count` free slots; states in `needed` slots are not moved to the host."""
         self._reclaim()
         short = count - len(self._free)

@@ -25,7 +25,10 @@ class Baseline:
         self._newest: dict[str, Counts] = {}
 
     async def observe(self, stable: str, now: float) -> None:
-        """Read the counters. If they cannot be read, the baseline starts again."""
+        """Read the counters. If they cannot be read, the baseline starts again.
+
+        `now` is in seconds of a monotonic clock.
+        """
         if stable != self._stable:
             self.forget()
             self._stable = stable

@@ -10,7 +10,13 @@ from dataclasses import replace
 import orjson
 
 from service.clock import Clock
-from service.errors import Invalid, NotFound, PreconditionFailed, PreconditionRequired
+from service.errors import (
+    AbortNotStored,
+    Invalid,
+    NotFound,
+    PreconditionFailed,
+    PreconditionRequired,
+)
 from service.rollout.controller.canary_loader import CanaryLoader
 from service.rollout.controller.completion import run_to_completion
 from service.rollout.controller.executor import ChangeExecutor
@@ -175,13 +181,17 @@ class ChangeHandler:
         """Roll the canary back, whatever else is going on and whatever generation was seen.
 
         A stored response is returned only when there is nothing left to abort: an idempotency
-        key must not keep a canary in traffic.
+        key must not keep a canary in traffic. Raises `AbortNotStored` when the abort has taken
+        effect and a restart would undo it.
         """
         command = AbortCommand(actor, reason)
         if Verb.ABORT not in legal_verbs(self._executor.rollout):
             if (stored := await self._stored_response(options)) is not None:
                 return stored
-            require_legal(self._executor.rollout, Verb.ABORT)
+            ended = self._executor.rollout.phase is Phase.ROLLED_BACK
+            if not ended or self._executor.recorded or options.dry_run:
+                require_legal(self._executor.rollout, Verb.ABORT)
+            return await run_to_completion(self._store_abort())
         if options.dry_run:
             async with self._executor.lock:
                 return await self._apply(command, options)
@@ -192,10 +202,26 @@ class ChangeHandler:
         try:
             async with self._executor.lock:
                 if self._executor.rollout.phase is not Phase.ROLLED_BACK:
-                    return await self._apply(command, options)
+                    response = await self._apply(command, options)
+                    self._check_stored()
+                    return {**response, "recorded": self._executor.recorded}
         finally:
             self._executor.restore_canary()
         return self._executor.status()
+
+    async def _store_abort(self) -> Response:
+        """Try again to store an abort or a rollback that is in effect already."""
+        async with self._executor.lock:
+            await self._executor.retry_save()
+            self._check_stored()
+            return self._executor.status()
+
+    def _check_stored(self) -> None:
+        if not self._executor.survives_restart:
+            raise AbortNotStored(
+                "the abort is in effect, but it cannot be stored: a restart would give the canary "
+                "its traffic back; free disk space, and repeat the abort until it succeeds"
+            )
 
     async def _start(
         self,

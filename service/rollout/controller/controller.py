@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 from service.clock import Clock
 from service.metrics import Metrics
+from service.observability.tracing import TraceRecorder
 from service.rollout.analysis.baseline import Baseline
 from service.rollout.analysis.shadow_stats import ShadowStats
 from service.rollout.analysis.sources.evidence_source import EvidenceSource
@@ -19,9 +20,13 @@ from service.rollout.notifications.event_feed import EventFeed
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.rollout.routing.traffic_split import TrafficRouter
 from service.rollout.state.audit import AuditRow
-from service.rollout.state.events import LIVE, Phase, TrafficSwitch
+from service.rollout.state.events import LIVE, LoadFailure, Phase, Reason, TrafficSwitch
 from service.rollout.storage.recovery import recover
 from service.rollout.storage.rollout_store import RolloutStore
+
+_REVOKED = (
+    "it was aborted or rolled back before the service stopped, which could not be stored then"
+)
 
 
 class Controller:
@@ -46,6 +51,7 @@ class Controller:
         interval_seconds: float,
         on_record: Callable[[], None] = lambda: None,
         take_shadow_stats: Callable[[], ShadowStats] | None = None,
+        traces: TraceRecorder | None = None,
     ) -> None:
         """`stable` is the configured version, used until a promotion is recorded.
 
@@ -77,6 +83,7 @@ class Controller:
             clock=clock,
             interval_seconds=interval_seconds,
             take_shadow_stats=take_shadow_stats,
+            traces=traces,
         )
         self.changes = ChangeHandler(
             self._executor,
@@ -96,11 +103,15 @@ class Controller:
         the store cannot be opened. A store that opens and cannot be read is set aside; stable
         then gets all traffic.
         """
-        started_at = self._clock.time()
-        self._ticker.begin(started_at)
-        record = await asyncio.to_thread(recover, self._store, self._configured_stable, started_at)
+        self._ticker.begin()
+        record = await asyncio.to_thread(
+            recover, self._store, self._configured_stable, self._clock.time()
+        )
         self._executor.resume_from(record)
-        rollout = record.rollout
+        if self._store.canary_revoked():
+            async with self._executor.lock:
+                await self._executor.apply(LoadFailure(_REVOKED, Reason.ABORTED))
+        rollout = self._executor.rollout
         await self._versions.prepare(rollout.stable)
         self._loader.expect_metrics(rollout)
         async with self._executor.lock:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from service.clock import Clock
 from service.metrics import Metrics
+from service.observability import tracing
 from service.rollout.controller import gauges
 from service.rollout.controller.status import status
 from service.rollout.notifications.event_feed import EventFeed
@@ -15,7 +16,7 @@ from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.rollout.state.audit import AuditRow
 from service.rollout.state.change import Change, Effect, apply
 from service.rollout.state.change_request import IdempotentResponse
-from service.rollout.state.events import Event, TrafficSwitch
+from service.rollout.state.events import Event, Phase, TrafficSwitch
 from service.rollout.state.record import RolloutRecord
 from service.rollout.state.rollout_state import RolloutState
 from service.rollout.storage.database import StoreError
@@ -23,13 +24,17 @@ from service.rollout.storage.rollout_store import RolloutStore
 
 log = logging.getLogger(__name__)
 
+CLOCK_STEP_SECONDS = 1.0
+"""A smaller difference between the clocks is noise; larger ones are never left to add up."""
+
 
 class ChangeExecutor:
     """Holds the current record and applies events to it, one at a time.
 
     Whoever calls `apply` or `retry_save` holds `lock`. `on_record` is called when the audit log
     has grown, `load_canary` when a canary must be loaded. `recorded` is False while the
-    current record could not be stored.
+    current record could not be stored. `survives_restart` is False while, in addition, a
+    restart would give a canary the traffic that it has lost since.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class ChangeExecutor:
     ) -> None:
         self.lock = asyncio.Lock()
         self.recorded = True
+        self.survives_restart = True
         self.load_canary: Callable[[], None] = lambda: None
         self._record = RolloutRecord(RolloutState(stable))
         self._waiting_aborts = 0
@@ -56,6 +62,7 @@ class ChangeExecutor:
         self._clock = clock
         self._unsaved_rows: list[AuditRow] = []
         self._unsaved_responses: list[IdempotentResponse] = []
+        self._clock_offset = self._offset()
         gauges.create(metrics)
 
     @property
@@ -90,10 +97,23 @@ class ChangeExecutor:
         legal, and `StoreError` when a change that must be stored first cannot be; then nothing
         has changed.
         """
+        self.follow_clock()
         at = self._clock.time() if now is None else now
         change = apply(self._record, event, at)
         for effect in change.effects:
             await self._carry_out(effect, change, responses)
+
+    def follow_clock(self) -> None:
+        """Move the record's times along when the system clock was set, so that the durations
+        that have passed stay what they were. The caller holds the lock."""
+        moved = self._offset() - self._clock_offset
+        if abs(moved) >= CLOCK_STEP_SECONDS:
+            self._clock_offset += moved
+            self._record = self._record.shifted(moved)
+            log.warning("the system clock moved by %+.1f s; the rollout's times follow it", moved)
+
+    def _offset(self) -> float:
+        return self._clock.time() - self._clock.monotonic()
 
     async def _carry_out(
         self, effect: Effect, change: Change, responses: Sequence[IdempotentResponse]
@@ -148,11 +168,28 @@ class ChangeExecutor:
         """Store what has already taken effect, or keep it in memory for the next time."""
         try:
             await self._save(self._record, rows, responses)
-        except StoreError:
+        except (StoreError, OSError, TypeError, ValueError):
             self._unsaved_rows += rows
             self._unsaved_responses += responses
             self.recorded = False
             log.exception("the rollout cannot be stored; it continues from memory")
+            await self._revoke_canary()
+
+    async def _revoke_canary(self) -> None:
+        """Without a canary in traffic, make sure that a restart brings none back."""
+        if self.rollout.phase is not Phase.ROLLED_BACK:
+            return
+        try:
+            await asyncio.to_thread(self._store.revoke_canary)
+        except StoreError:
+            self.survives_restart = False
+            log.critical(
+                "the end of the rollout can be stored nowhere: until it is, a restart would "
+                "give the canary its traffic back; free disk space first",
+                exc_info=True,
+            )
+        else:
+            self.survives_restart = True
 
     async def _save(
         self,
@@ -162,8 +199,10 @@ class ChangeExecutor:
     ) -> None:
         rows = [*self._unsaved_rows, *rows]
         responses = [*self._unsaved_responses, *responses]
-        await asyncio.to_thread(self._store.save, record, rows, responses)
-        self._unsaved_rows, self._unsaved_responses, self.recorded = [], [], True
+        with tracing.child("rollout store", rows=len(rows)):
+            await asyncio.to_thread(self._store.save, record, rows, responses)
+        self._unsaved_rows, self._unsaved_responses = [], []
+        self.recorded = self.survives_restart = True
         if rows:
             _report(self._on_record)
 

@@ -127,12 +127,12 @@ def _misses(gate: Gate, stable: Manifest, canary: Manifest) -> Iterator[GateMiss
                 yield GateMiss("non_inferiority_margin", margin, None, scores)
         else:
             if wanted_hit5 is not None:
-                yield from _too_low(scores, wanted_hit5)
+                yield from _check_hit5(scores, wanted_hit5)
             if margin is not None:
-                yield from _inferior(scores, stable, margin)
+                yield from _check_non_inferiority(scores, stable, margin)
             yield from _pool_too_small(scores, gate.min_pool)
     if gate.max_step_p95_ms is not None:
-        yield from _too_slow(canary, gate.max_step_p95_ms)
+        yield from _check_step_p95(canary, gate.max_step_p95_ms)
 
 
 def _scores(manifest: Manifest) -> _VersionScores | str:
@@ -159,7 +159,7 @@ def _scores(manifest: Manifest) -> _VersionScores | str:
     return _VersionScores(version, *checkpoint, report.data.sha256, sets)
 
 
-def _too_low(scores: _VersionScores, wanted: float) -> Iterator[GateMiss]:
+def _check_hit5(scores: _VersionScores, wanted: float) -> Iterator[GateMiss]:
     """Judged on the report's first set."""
     first = scores.sets[0]
     hit = first.estimate
@@ -182,7 +182,7 @@ def _pool_too_small(scores: _VersionScores, wanted: int) -> Iterator[GateMiss]:
         yield GateMiss("min_pool", wanted, size, message)
 
 
-def _inferior(
+def _check_non_inferiority(
     canary: _VersionScores, stable_manifest: Manifest, margin: float
 ) -> Iterator[GateMiss]:
     """Compare on each set that both versions have a score on; no such set is a miss."""
@@ -199,8 +199,8 @@ def _inferior(
     if not pairs:
         message = (
             f"{canary.version} and {stable.version} were not evaluated on the same pool "
-            f"({_origin(canary)}; {_origin(stable)}), so their Hit@5 cannot be compared: "
-            f"{_ONE_RUN}"
+            f"({_describe_origin(canary)}; {_describe_origin(stable)}), so their Hit@5 cannot be "
+            f"compared: {_ONE_RUN}"
         )
         yield GateMiss("non_inferiority_margin", margin, None, message)
     for ours, theirs in pairs:
@@ -239,12 +239,12 @@ def _candidates(scored: _HitAt5) -> str:
     return f"{pool.size} candidates ({pool.set}, {pool.kind})"
 
 
-def _origin(scores: _VersionScores) -> str:
+def _describe_origin(scores: _VersionScores) -> str:
     pools = " and ".join(f"{_candidates(one)}, seed {one.section.pool.seed}" for one in scores.sets)
     return f"{pools}, of data {scores.data_sha256[:12]}…"
 
 
-def _too_slow(canary: Manifest, wanted: float) -> Iterator[GateMiss]:
+def _check_step_p95(canary: Manifest, wanted: float) -> Iterator[GateMiss]:
     measured = canary.step_latency
     if measured is None:
         message = (

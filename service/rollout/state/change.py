@@ -78,7 +78,7 @@ def apply(record: RolloutRecord, event: Event, now: float) -> Change:
 
     Raises `Conflict` for a command that is not legal now.
     """
-    measured = _with_measurement(record, event)
+    measured = _with_measurement(replace(record, seen_at=now), event)
     rollout, transition = advance(record.rollout, event, now)
     if transition is None:
         unmoved = replace(measured, rollout=rollout)
@@ -145,7 +145,7 @@ def _with_measurement(record: RolloutRecord, event: Event) -> RolloutRecord:
 def _carry_over(record: RolloutRecord, event: Event, rollout: RolloutState) -> RolloutRecord:
     """The record in its new state, with the evidence that is still valid there."""
     if isinstance(event, StartCommand | UndoCommand):
-        return RolloutRecord(rollout)
+        return RolloutRecord(rollout, seen_at=record.seen_at)
     if rollout.step != record.rollout.step and record.evidence is not None:
         return replace(record, rollout=rollout, evidence=record.evidence.next_step())
     return replace(record, rollout=rollout)

@@ -47,7 +47,9 @@ def _count(rollout: RolloutState, step: PlanStep, result: AnalysisResult) -> Rol
         rollout,
         errors=0,
         warm_up_requests=rollout.warm_up_requests + requests,
-        passed=rollout.warmed and _enough(step, assessment) and _compared(step, assessment),
+        passed=rollout.warmed
+        and _has_enough_samples(step, assessment)
+        and _has_passed(step, assessment),
     )
 
 
@@ -92,7 +94,7 @@ def _progress(
     waited = now - rollout.since
     if waited < plan.deadline_seconds:
         return rollout, None
-    if not _enough(step, assessment):
+    if not _has_enough_samples(step, assessment):
         message = (
             f"{assessment.canary} canary and {assessment.stable} stable requests in "
             f"{waited:.0f} s; each needs {step.min_samples}"
@@ -103,13 +105,13 @@ def _progress(
     return move(rollout, target, Reason.INCONCLUSIVE, message, now)
 
 
-def _enough(step: PlanStep, assessment: Assessment) -> bool:
+def _has_enough_samples(step: PlanStep, assessment: Assessment) -> bool:
     """Whether the step has its samples. At 100 % only the canary's count."""
     stable = assessment.stable >= step.min_samples or step.takes_all
     return assessment.canary >= step.min_samples and stable
 
 
-def _compared(step: PlanStep, assessment: Assessment) -> bool:
+def _has_passed(step: PlanStep, assessment: Assessment) -> bool:
     """Whether the guardrails pass; at 100 %, where none can pass, whether none fails.
 
     The plan guarantees that an earlier step compared the versions and that a person

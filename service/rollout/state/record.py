@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from pydantic import Field
@@ -21,7 +21,8 @@ class RolloutRecord:
     `evidence` is the state of every guardrail, `snapshot` the counters that it includes,
     and `analysed_at` when they were read, in epoch seconds. `shadow` belongs to the current
     shadow step, or to the last one. `assessment` is the result of the last analysis run. It
-    is not stored, because a restart computes it from the evidence.
+    is not stored, because a restart computes it from the evidence. `seen_at` is when the last
+    event was applied, in epoch seconds: a restart counts no time after it.
 
     Stored records call `analysed_at` `looked_at`.
     """
@@ -32,3 +33,23 @@ class RolloutRecord:
     analysed_at: Annotated[float | None, Field(alias="looked_at")] = None
     shadow: ShadowStats | None = None
     assessment: Assessment | None = None
+    seen_at: float | None = None
+
+    def shifted(self, seconds: float) -> RolloutRecord:
+        """The record with all times later by `seconds`, so that durations until now are as
+        before although the clock has moved by that much."""
+
+        def later(at: float | None) -> float | None:
+            return at + seconds if at else at
+
+        rollout = replace(
+            self.rollout,
+            since=later(self.rollout.since) or 0.0,
+            step_since=later(self.rollout.step_since) or 0.0,
+        )
+        return replace(
+            self,
+            rollout=rollout,
+            analysed_at=later(self.analysed_at),
+            seen_at=later(self.seen_at),
+        )

@@ -35,7 +35,9 @@ _RESET = (
 
 _WEBHOOKS = ("CREATE TABLE webhooks (name TEXT PRIMARY KEY, told INTEGER NOT NULL)",)
 
-_SCHEMAS = (_TABLES, _RESET, _CALLS, _WEBHOOKS)
+_PERMIT = ("ALTER TABLE state ADD COLUMN permit TEXT",)
+
+_SCHEMAS = (_TABLES, _RESET, _CALLS, _WEBHOOKS, _PERMIT)
 """What each schema version adds to the one before it."""
 
 SCHEMA = len(_SCHEMAS)
@@ -85,14 +87,14 @@ class Database:
         """Rename an unreadable file and return its new path."""
         self.close()
         number = 1
-        while (kept := self._beside(f".unreadable-{number}")).exists():
+        while (kept := self._sibling(f".unreadable-{number}")).exists():
             number += 1
         try:
             # The file before its log: without the log it could be read as an older record.
             self.path.rename(kept)
             for suffix in ("-wal", "-shm"):
                 with suppress(FileNotFoundError):
-                    self._beside(suffix).rename(f"{kept}{suffix}")
+                    self._sibling(suffix).rename(f"{kept}{suffix}")
         except OSError as error:
             raise StoreError(
                 f"{self.path} is unreadable and cannot be renamed ({error.strerror}); "
@@ -107,7 +109,7 @@ class Database:
                 self._connection.close()
                 self._connection = None
 
-    def _beside(self, suffix: str) -> Path:
+    def _sibling(self, suffix: str) -> Path:
         return self.path.with_name(self.path.name + suffix)
 
     def _open(self) -> sqlite3.Connection:

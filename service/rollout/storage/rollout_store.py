@@ -38,6 +38,18 @@ class RolloutStore(Protocol):
         """
         ...
 
+    def revoke_canary(self) -> None:
+        """Make sure that the recorded canary gets no traffic after a restart.
+
+        It is called when an abort or a rollback cannot be saved, so it should work when `save`
+        does not. Raises `StoreError`.
+        """
+        ...
+
+    def canary_revoked(self) -> bool:
+        """Whether the record that was loaded has been revoked since it was saved."""
+        ...
+
     def response(self, actor: str, key: str) -> IdempotentResponse | None:
         """The response stored under an idempotency key, None if there is none."""
         ...

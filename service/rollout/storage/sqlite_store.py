@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from service.rollout.state.audit import AuditRow
 from service.rollout.state.change_request import ChangeRequest, IdempotentResponse
+from service.rollout.state.events import FINAL
 from service.rollout.state.record import RolloutRecord
-from service.rollout.storage.database import Database, StoreUnreadable
+from service.rollout.storage.canary_permit import CanaryPermit
+from service.rollout.storage.database import Database, StoreError, StoreUnreadable
 from service.rollout.storage.record_json import dump_record, load_record
 
 RESPONSES_KEPT = 1000
@@ -27,6 +31,9 @@ class SqliteRolloutStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._permit = CanaryPermit(database.path)
+        self._permit_name: str | None = None
+        self._revoked = False
 
     def load(self) -> RolloutRecord | None:
         """The last record saved; None in a new file.
@@ -35,9 +42,11 @@ class SqliteRolloutStore:
         `StoreError` when the file cannot be opened or is in use.
         """
         with self._database.reading() as connection:
-            found = connection.execute("SELECT record FROM state WHERE id = 1").fetchone()
+            found = connection.execute("SELECT record, permit FROM state WHERE id = 1").fetchone()
         if found is None:
             return None
+        self._permit_name = found[1]
+        self._revoked = found[1] is not None and not self._permit.granted(found[1])
         try:
             return load_record(found[0])
         except ValidationError as error:
@@ -57,13 +66,16 @@ class SqliteRolloutStore:
         Raises `StoreError`; then nothing has changed.
         """
         text = dump_record(record)
+        permit = None if record.rollout.phase in FINAL else self._permit_name or self._grant()
         rows = [(_json(row),) for row in audit]
         calls = [
             (kept.request.actor, kept.request.key, kept.request.fingerprint, _json(kept.response))
             for kept in responses
         ]
         with self._database.writing() as connection:
-            connection.execute("INSERT OR REPLACE INTO state VALUES (1, ?)", (text,))
+            connection.execute(
+                "INSERT OR REPLACE INTO state (id, record, permit) VALUES (1, ?, ?)", (text, permit)
+            )
             connection.executemany("INSERT INTO audit (row) VALUES (?)", rows)
             connection.executemany(
                 "INSERT OR REPLACE INTO calls (actor, key, fingerprint, answer) "
@@ -73,6 +85,27 @@ class SqliteRolloutStore:
             connection.execute(
                 "DELETE FROM calls WHERE id <= (SELECT max(id) FROM calls) - ?", (RESPONSES_KEPT,)
             )
+        self._permit_name = permit
+        if permit is None:
+            with suppress(StoreError):  # nothing depends on a file that is left over
+                self._permit.revoke()
+
+    def revoke_canary(self) -> None:
+        """Make sure that the recorded canary gets no traffic after a restart.
+
+        Takes no disk space. Raises `StoreError`.
+        """
+        self._permit.revoke()
+        self._permit_name = None
+
+    def canary_revoked(self) -> bool:
+        """Whether the record that was loaded has been revoked since it was saved."""
+        return self._revoked
+
+    def _grant(self) -> str:
+        name = secrets.token_hex(8)
+        self._permit.grant(name)
+        return name
 
     def response(self, actor: str, key: str) -> IdempotentResponse | None:
         """The response stored under an idempotency key, None if there is none."""

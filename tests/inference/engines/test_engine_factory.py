@@ -1,4 +1,4 @@
-"""From the files of a version to the engine that the settings ask for."""
+"""The factory opens the engine that the settings select."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS
 from model_export import gru_graph, gru_step_graph
-from model_export.parity import walk
+from model_export.parity import draw_walk
 from service.errors import VersionError
 from service.inference.engines.cuda import cuda_engine, driver
 from service.inference.engines.engine_factory import load_engine
@@ -22,7 +22,7 @@ NEAR = Drift(steps=9, min_cosine=0.99999, worst_step=1, mean_cosine=1.0, provide
 
 @pytest.fixture(scope="module")
 def files(model, graph_bytes, tmp_path_factory):
-    """A version that carries fp32 and int8."""
+    """A version with fp32 and int8."""
     folder = tmp_path_factory.mktemp("version")
     (folder / "model.onnx").write_bytes(graph_bytes)
     (folder / STEP_INT8).write_bytes(gru_graph.serialise(gru_step_graph.build(model)))
@@ -41,11 +41,11 @@ def files(model, graph_bytes, tmp_path_factory):
 @pytest.mark.parametrize(
     ("wanted", "expected"), [("auto", "int8"), ("int8", "int8"), ("fp32", "fp32")]
 )
-def test_the_engine_is_in_the_precision_chosen(files, engine, wanted, expected):
-    """Steps differ with it, whole contexts do not; the provider is the one got."""
+def test_the_engine_runs_in_the_chosen_precision(files, engine, wanted, expected):
+    """The precision changes steps, not whole contexts. The provider is the actual one."""
     loaded = load_engine(EngineSettings(device="cpu", precision=wanted), files)
     assert ("CPUExecutionProvider", expected) == (loaded.provider, loaded.precision)
-    vectors = walk(np.random.default_rng(1), 4, 1)
+    vectors = draw_walk(np.random.default_rng(1), 4, 1)
     cold = np.zeros((LAYERS, 1, HIDDEN), np.float32)
     for length in (1, 4):
         args = vectors[:length], np.full(1, length, np.int32), cold

@@ -1,4 +1,4 @@
-"""Replays with new inputs show a CUDA graph that captured too much."""
+"""Replays with new inputs reveal a CUDA graph that captured its inputs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from service.inference.engines.buckets import BUCKETS
-from service.inference.engines.graph_replay import stale_buckets
+from service.inference.engines.graph_replay import find_stale_buckets
 from tests.support.array_device import ArrayDevice
 from tests.support.fakes import DIM, DIMENSIONS
 
@@ -35,7 +35,7 @@ class FaultyGraphDevice(ArrayDevice):
 def test_sizes_that_replay_old_inputs_are_found(wrong, part):
     """Whichever input was captured."""
     device = FaultyGraphDevice(wrong, part)
-    assert tuple(wrong) == stale_buckets(device, DIMENSIONS)
+    assert tuple(wrong) == find_stale_buckets(device, DIMENSIONS)
     assert device.graphed
 
 
@@ -43,5 +43,5 @@ def test_a_result_that_is_not_finite_is_stale():
     device = FaultyGraphDevice((), "vectors")
     device.states[:] = np.nan
     device.write = lambda _slots, _states: None
-    assert BUCKETS == stale_buckets(device, DIMENSIONS)
+    assert BUCKETS == find_stale_buckets(device, DIMENSIONS)
     assert DIM == device.states.shape[-1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.inference.engines.node_placement import fallen_back
+from service.inference.engines.node_placement import find_fallbacks
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
@@ -27,4 +27,4 @@ def event(name, operator, provider, cat="Node"):
 )
 def test_only_heavy_nodes_count(events, expected):
     """Each one once; arithmetic on lengths belongs on the CPU."""
-    assert expected == fallen_back(events, CUDA)
+    assert expected == find_fallbacks(events, CUDA)

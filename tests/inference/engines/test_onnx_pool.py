@@ -1,4 +1,4 @@
-"""The pool on ONNX Runtime's CPU: what a GPU runs, but for the GPU."""
+"""The state pool on ONNX Runtime's CPU provider, with the graphs that a GPU runs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 
 from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS
 from model_export import gru_graph, gru_step_graph
-from model_export.parity import walk
+from model_export.parity import draw_walk
 from service.errors import VersionError
 from service.inference.engines import onnx_pool
 from service.inference.engines.device_engine import DeviceEngine
 from service.inference.engines.engine_factory import with_pool
-from service.inference.engines.graph_replay import stale_buckets
+from service.inference.engines.graph_replay import find_stale_buckets
 from service.inference.engines.onnx_engine import CPU, CUDA, open_session, refuse_fallback
 from service.inference.engines.state_pool import MIN_SLOTS
 from service.inference.engines.states import advance
@@ -56,15 +56,15 @@ def files(folder):
 
 @pytest.fixture(scope="module")
 def kept(files, engine):
-    """Whole contexts on the plain engine, steps over the pool."""
+    """An engine with contexts in fp32 and steps over the pool."""
     return with_pool(EngineSettings(device_states=MIN_SLOTS), files, engine, "fp32")
 
 
 @pytest.mark.parametrize("batch", [1, 3, 33])
-def test_sessions_answer_as_on_the_plain_path(kept, engine, batch):
-    """A context, steps, more vectors at once, steps: answers and states, at every size."""
+def test_sessions_equal_those_of_the_plain_engine(kept, engine, batch):
+    """Predictions and states agree for contexts, steps and appends of every size."""
     assert isinstance(kept, DeviceEngine)
-    vectors = walk(np.random.default_rng(1), 12, batch)
+    vectors = draw_walk(np.random.default_rng(1), 12, batch)
     plain, pooled = [COLD] * batch, [COLD] * batch
     done = 0
     for count in (4, 1, 1, 4, 1, 1):
@@ -79,29 +79,29 @@ def test_sessions_answer_as_on_the_plain_path(kept, engine, batch):
         np.testing.assert_allclose(one, np.asarray(other), atol=1e-5)
 
 
-def test_the_pool_is_changed_where_it_lies(folder):
-    """Input and output are one buffer: what was not a target is as it was."""
+def test_the_pool_is_updated_in_place(folder):
+    """Input and output share one buffer. Slots that are not targets do not change."""
     device = onnx_pool.OnnxPool(folder / STEP_POOLED["fp32"], DIMENSIONS, CPU, MIN_SLOTS)
     states = np.random.default_rng(2).uniform(-1, 1, (5, LAYERS, HIDDEN)).astype(np.float32)
     slots = np.array([7, 3, 100, 127, 50], np.int64)
     device.write(slots, states)
-    vectors = walk(np.random.default_rng(3), 1, 3)
+    vectors = draw_walk(np.random.default_rng(3), 1, 3)
     device.step(vectors, slots[:3], np.array([8, 9, 10], np.int64))
     np.testing.assert_array_equal(states, device.read(slots))
     assert np.isfinite(device.read(np.array([0, 8, 9, 10], np.int64))).all()
 
 
 def test_replays_are_compared_with_runs(folder):
-    """Here nothing is captured, so that every size holds."""
+    """The CPU captures nothing, so every size passes."""
     device = onnx_pool.OnnxPool(
         folder / STEP_POOLED["fp32"], DIMENSIONS, CPU, MIN_SLOTS, graphed=True
     )
-    assert () == stale_buckets(device, DIMENSIONS)
+    assert () == find_stale_buckets(device, DIMENSIONS)
 
 
-def test_graphs_that_do_not_hold_are_given_up_loudly(folder, monkeypatch, caplog):
-    """And served without."""
-    monkeypatch.setattr(onnx_pool, "stale_buckets", lambda _device, _sizes: (4, 8))
+def test_wrong_replays_disable_graphs_with_an_error(folder, monkeypatch, caplog):
+    """The version is then served without graphs."""
+    monkeypatch.setattr(onnx_pool, "find_stale_buckets", lambda _device, _sizes: (4, 8))
     with caplog.at_level(logging.ERROR):
         device = onnx_pool.open_pool(
             folder / STEP_POOLED["fp32"], DIMENSIONS, CPU, MIN_SLOTS, graphs=True
@@ -112,19 +112,19 @@ def test_graphs_that_do_not_hold_are_given_up_loudly(folder, monkeypatch, caplog
 
 
 def test_a_version_without_the_step_for_a_pool_steps_on_the_host(files, engine):
-    """As do those exported for the CPU alone."""
+    """Versions that were exported for the CPU have no such step."""
     without = VersionFiles(files.manifest.model_copy(update={"files": {}}), files.graph)
     assert engine is with_pool(EngineSettings(), without, engine, "fp32")
 
 
-def test_what_ran_on_the_cpu_is_seen_in_the_profile(folder, tmp_path):
-    """ONNX Runtime's own: on CUDA, GRU nodes that run here would have fallen back."""
+def test_the_profile_shows_nodes_on_the_cpu(folder, tmp_path):
+    """The profile is ONNX Runtime's own. On CUDA these GRU nodes would be fallbacks."""
     path = folder / "model.onnx"
 
     def profiled():
         session = open_session(path, CPU, 1, profile=tmp_path / "profile")
         feeds = {
-            "vectors": walk(np.random.default_rng(4), 2, 1),
+            "vectors": draw_walk(np.random.default_rng(4), 2, 1),
             "lengths": np.array([2], np.int32),
             "state": COLD[:, None],
         }

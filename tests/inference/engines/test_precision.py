@@ -1,4 +1,4 @@
-"""A version runs in the fastest precision near fp32, or in the one asked for."""
+"""A version runs in the fastest precision that is close to fp32, or in the requested one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 def carrying(**cosines):
-    """A version with these precisions and their cosines with fp32."""
+    """The manifest of a version with these precisions and their cosines with fp32."""
     hits = SessionHits(stream_sha256="0" * 64, steps=9, pool=5, seed=0, hit_at_5=0.5)
     built = {"fp32": PrecisionInfo(hits=hits)}
     for precision, cosine in cosines.items():

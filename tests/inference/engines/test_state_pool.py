@@ -37,7 +37,7 @@ def test_a_state_is_copied_to_the_pool_once_and_then_continued():
 
 
 def test_a_step_does_not_change_its_state():
-    """A session loses nothing by a step whose caller has gone."""
+    """A step whose caller has disconnected costs the session nothing."""
     pool = StatePool(ArrayDevice(MIN_SLOTS))
     rows = unit_vectors(3)
     _, (first,) = step(pool, [COLD], [rows[0]])

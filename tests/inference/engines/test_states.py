@@ -29,22 +29,22 @@ def test_rows_continue_from_their_own_states():
 def test_an_engine_that_keeps_states_gets_them_unchanged():
     """They are neither fetched nor stacked."""
 
-    class Keeps(FakeEngine):
+    class StateKeepingEngine(FakeEngine):
         def advance(self, vectors, lengths, states):
             return vectors[-1], ["kept", *states]
 
-    _, after = advance(Keeps(), unit_vectors(1)[:, None], np.ones(1, np.int32), ["a"])
+    _, after = advance(StateKeepingEngine(), unit_vectors(1)[:, None], np.ones(1, np.int32), ["a"])
     assert ["kept", "a"] == after
 
 
 def test_a_result_of_another_shape_is_an_engine_fault():
-    class Short(FakeEngine):
+    class NarrowEngine(FakeEngine):
         def run(self, vectors, lengths, state):
             return super().run(vectors, lengths, state)[0][:, 1:], state
 
     cold = np.zeros((1, DIM), np.float32)
     with pytest.raises(EngineFault, match="the engine returned"):
-        advance(Short(), unit_vectors(1)[:, None], np.ones(1, np.int32), [cold])
+        advance(NarrowEngine(), unit_vectors(1)[:, None], np.ones(1, np.int32), [cold])
 
 
 @pytest.mark.parametrize(

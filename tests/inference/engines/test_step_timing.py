@@ -11,7 +11,7 @@ from service.inference.engines.step_timing import choose_precisions, time_steps
 from tests.support.fakes import FakeClock, FakeEngine
 
 
-class TimedEngine(FakeEngine):
+class ClockedStepEngine(FakeEngine):
     """An engine whose runs take `cost(rows)` seconds of a fake clock."""
 
     def __init__(self, clock, cost, precision="fp32"):
@@ -41,8 +41,8 @@ def test_fp32_replaces_8_bits_only_where_it_is_clearly_faster(exact, quick, expe
 def test_each_size_of_batch_is_measured_on_both_graphs():
     """As on a processor without 8-bit instructions: quicker alone, slower in batches."""
     clock = FakeClock()
-    full = TimedEngine(clock, lambda rows: 0.7 + 0.07 * rows)
-    fast = TimedEngine(clock, lambda rows: 0.2 + 0.13 * rows, "int8")
+    full = ClockedStepEngine(clock, lambda rows: 0.7 + 0.07 * rows)
+    fast = ClockedStepEngine(clock, lambda rows: 0.2 + 0.13 * rows, "int8")
     times = time_steps(full, fast, clock)
     assert list(BUCKETS) == list(times)
     assert (pytest.approx(0.77), pytest.approx(0.33)) == times[1]

@@ -35,7 +35,7 @@ def test_b_is_measured_just_before_and_just_after_a_figure():
         engine.seconds = 0.005
         return "measured"
 
-    found, b = reference.measure_beside(measure)
+    found, b = reference.measure_with_reference(measure)
     assert "measured" == found
     assert b == pytest.approx((0.003 + 0.005) / 2)
     assert reference.history == pytest.approx([0.002, 0.003, 0.005])

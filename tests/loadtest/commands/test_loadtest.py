@@ -16,7 +16,7 @@ from tests.support.rollout_status import status
 pytestmark = pytest.mark.slow
 
 
-class Service(threading.Thread):
+class ServiceThread(threading.Thread):
     """Responds to predictions with `code`, and to readiness and rollout status requests."""
 
     def __init__(self, code=200):
@@ -80,7 +80,7 @@ def data(tmp_path):
 
 @pytest.fixture
 def service():
-    running = Service()
+    running = ServiceThread()
     running.start()
     running.listening.wait()
     yield running

@@ -24,7 +24,7 @@ def fast(monkeypatch):
 
 
 @dataclass
-class FakeDriver:
+class RecordingDriver:
     """A driver whose time advances by a second at each reading."""
 
     time: float = 0.0
@@ -59,7 +59,7 @@ class FakeServer:
 
 async def follow(statuses, seconds=1000.0, server=None):
     """Follow a rollout that started at generation 3; each poll sees the next status."""
-    act_run = ActRun(ACTS[1], FakeDriver(), unloaded_latency=0.1, rate=5.0)
+    act_run = ActRun(ACTS[1], RecordingDriver(), unloaded_latency=0.1, rate=5.0)
     admin = FakeAdmin()
     remaining = [parse_sample(status(**changes), 0.0) for changes in statuses]
 

@@ -12,7 +12,7 @@ from tests.support.fakes import FakeClock
 
 
 @dataclass
-class Caller:
+class FixedCaller:
     """Responds after `seconds` of its clock; the last of `statuses` is repeated."""
 
     clock: FakeClock
@@ -28,7 +28,7 @@ class Caller:
 async def test_a_closed_loop_counts_requests_that_complete_in_its_time():
     """The first tenth is warm-up."""
     clock = FakeClock()
-    times = await closed_loop.run([Caller(clock, 0.5)], 10.0, clock)
+    times = await closed_loop.run([FixedCaller(clock, 0.5)], 10.0, clock)
     assert (20, 0.5, 0.5, 2.0) == (times.count, times.p50, times.p95, times.rate)
 
 
@@ -36,11 +36,11 @@ async def test_a_failed_request_ends_the_loop():
     """The error has the response of the server."""
     clock = FakeClock()
     with pytest.raises(ExceptionGroup) as raised:
-        await closed_loop.run([Caller(clock, 0.5, [200, 500])], 10.0, clock)
+        await closed_loop.run([FixedCaller(clock, 0.5, [200, 500])], 10.0, clock)
     assert raised.group_contains(ClientError, match="status 500: said")
 
 
 async def test_a_loop_without_a_completed_request_is_an_error():
     clock = FakeClock()
     with pytest.raises(ClientError, match="no request completed"):
-        await closed_loop.run([Caller(clock, 100.0)], 10.0, clock)
+        await closed_loop.run([FixedCaller(clock, 100.0)], 10.0, clock)

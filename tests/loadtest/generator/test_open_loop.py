@@ -106,14 +106,14 @@ def test_a_log_has_the_variant_the_version_and_the_servers_own_times():
 def test_a_missing_response_is_logged_and_the_caller_continues():
     """With status 0 and the reason."""
 
-    class Broken:
+    class BrokenCaller:
         calls = 0
 
         async def call(self):
             self.calls += 1
             raise ClientError("closed")
 
-    caller = Broken()
+    caller = BrokenCaller()
     requests = drive([caller], [0.0, 1.0])
     assert caller.calls == 2
     assert [(0, "closed"), (0, "closed")] == [(r.status, r.error) for r in requests]
@@ -122,11 +122,11 @@ def test_a_missing_response_is_logged_and_the_caller_continues():
 
 def test_an_error_status_is_logged_with_the_servers_message():
 
-    class Refusing:
+    class RefusingCaller:
         async def call(self):
             return HttpResponse(429, {}, b'{"code":"queue_full"}')
 
-    (request,) = drive([Refusing()], [0.0])
+    (request,) = drive([RefusingCaller()], [0.0])
     assert (429, '{"code":"queue_full"}', "") == (request.status, request.error, request.variant)
 
 

@@ -1,4 +1,4 @@
-"""`nextvec export` from the command line: a verified version, or nothing and a reason."""
+"""`nextvec export` publishes a verified version, or nothing and prints the reason."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def saved(model: MemoryAugmentedGRU, tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _short_parity(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The full cases have a test of their own."""
-    monkeypatch.setattr(parity.measure, "__defaults__", ((ParityCase.ragged((4, 1)),), _silent))
+    """The full set of cases has its own test."""
+    monkeypatch.setattr(parity.measure, "__defaults__", ((ParityCase.of_lengths((4, 1)),), _silent))
     monkeypatch.setattr(session_drift.measure, "__defaults__", (20, _silent))
     monkeypatch.setattr(session_drift.check_equal, "__defaults__", (5, parity.BOUND))
 
@@ -92,7 +92,7 @@ def _report(path: Path, *sets: dict[str, object], version: int = 2) -> None:
 def test_a_checkpoint_becomes_a_version(
     saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The manifest tells what it is; the graph loads and answers; stdout is one line."""
+    """The manifest is complete, the graph loads and runs, and stdout has one line."""
     assert 0 == _export(saved, tmp_path / "models")
     folder = tmp_path / "models" / "next-vector" / "phase-3"
     files = {"model.onnx", "step-int8.onnx"}
@@ -127,7 +127,7 @@ def test_a_checkpoint_becomes_a_version(
 
 
 def test_the_same_checkpoint_gives_the_same_files(saved: Path, tmp_path: Path) -> None:
-    """Graph and manifest both: nothing in them depends on when or where."""
+    """Graph and manifest contain neither a time nor a place."""
     for name in ("a", "b"):
         assert 0 == _export(saved, tmp_path / name)
     for file in ("model.onnx", "manifest.json"):
@@ -136,7 +136,7 @@ def test_the_same_checkpoint_gives_the_same_files(saved: Path, tmp_path: Path) -
 
 
 def test_a_version_carries_its_precisions_with_their_figures(saved: Path, tmp_path: Path) -> None:
-    """Eight bits unless told otherwise; Hit@5 of each on one pool of one stream."""
+    """int8 is exported by default. Hit@5 of each precision uses one pool of one stream."""
     for name, more in (("a", ()), ("b", ("--no-int8",))):
         assert 0 == _export(saved, tmp_path / name, *more)
     both, plain = (
@@ -162,7 +162,7 @@ def test_a_version_carries_its_precisions_with_their_figures(saved: Path, tmp_pa
 def test_a_version_for_a_gpu_carries_fp16_and_steps_over_a_pool(
     saved: Path, tmp_path: Path
 ) -> None:
-    """With the cosine of a whole context, which runs in fp16 as well."""
+    """The cosine covers a whole context, which runs in fp16 as well."""
     assert 0 == _export(saved, tmp_path, "--fp16", "--no-int8")
     folder = tmp_path / "next-vector" / "phase-3"
     manifest = Manifest.model_validate_json((folder / "manifest.json").read_text())
@@ -182,8 +182,8 @@ def test_a_version_for_a_gpu_carries_fp16_and_steps_over_a_pool(
     assert "CPUExecutionProvider" == half.drift.provider
 
 
-def test_its_evaluation_goes_into_the_manifest(saved: Path, tmp_path: Path) -> None:
-    """With pool and baselines; differences are this checkpoint's less the other's."""
+def test_the_evaluation_is_copied_into_the_manifest(saved: Path, tmp_path: Path) -> None:
+    """With pool and baselines. `a` of each difference is this checkpoint."""
     report = tmp_path / "report.json"
     digest = sha256(saved)
     _report(report, _set("eras", digest, 1000), _set("latest", digest, 1000))
@@ -211,7 +211,7 @@ def test_its_evaluation_goes_into_the_manifest(saved: Path, tmp_path: Path) -> N
 def test_a_set_the_model_was_trained_on_is_left_out_of_the_manifest(
     saved: Path, tmp_path: Path
 ) -> None:
-    """Scores on what it has seen say nothing of what it can do."""
+    """A score on training documents says nothing about new ones."""
     report = tmp_path / "report.json"
     digest = sha256(saved)
     _report(report, _set("eras", digest, 1000, held_out=False), _set("latest", digest, 1000))
@@ -251,7 +251,7 @@ def test_another_checkpoints_report_is_refused(
 
 
 def test_a_bad_checkpoint_leaves_nothing(model: MemoryAugmentedGRU, tmp_path: Path) -> None:
-    """The key is named."""
+    """The message names the key."""
     tensors = dict(model.state_dict())
     del tensors["fusion.3.bias"]
     path = tmp_path / "bad.pt"
@@ -264,7 +264,7 @@ def test_a_bad_checkpoint_leaves_nothing(model: MemoryAugmentedGRU, tmp_path: Pa
 def test_a_graph_that_differs_leaves_nothing(
     saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without parity nothing is published."""
+    """A version without parity is not published."""
     monkeypatch.setattr(parity, "BOUND", 0.0)
     with pytest.raises(SystemExit, match="the graph differs from PyTorch"):
         _export(saved, tmp_path / "models")
@@ -272,7 +272,7 @@ def test_a_graph_that_differs_leaves_nothing(
 
 
 def test_a_version_that_exists_is_refused_before_any_work(tmp_path: Path) -> None:
-    """Even before the checkpoint is looked for."""
+    """Even before the checkpoint is opened."""
     (tmp_path / "next-vector" / "phase-3").mkdir(parents=True)
     with pytest.raises(SystemExit, match="choose another --version or remove it"):
         _export(tmp_path / "absent.pt", tmp_path)
@@ -299,7 +299,7 @@ def test_a_version_that_exists_is_refused_before_any_work(tmp_path: Path) -> Non
 def test_bad_names_and_windows_are_refused_up_front(
     tmp_path: Path, options: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the usage, naming the option."""
+    """With the usage and the name of the option."""
     assert 2 == _export(tmp_path / "absent.pt", tmp_path / "models", *options)
     assert options[0] in capsys.readouterr().err
     assert [] == list(tmp_path.iterdir())

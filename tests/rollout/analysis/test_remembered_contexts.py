@@ -36,7 +36,7 @@ LONGEST = 400
 
 
 @dataclass
-class Slow:
+class SlowScheduler:
     """A scheduler whose engine takes `factor` of what a real one does, by the clock."""
 
     clock: FakeClock
@@ -52,7 +52,7 @@ class Slow:
 
 
 @dataclass
-class Loaded:
+class StaticRegistry:
     """A registry of what is loaded."""
 
     versions: dict[str, LoadedVersion]
@@ -65,7 +65,7 @@ class Loaded:
         return tuple(self.versions.values())
 
 
-class Trial:
+class ContextTraffic:
     """Callers with long contexts, and two versions of which the first has seen them."""
 
     def __init__(self, *, grows, keyed, factor=1.0):
@@ -74,14 +74,17 @@ class Trial:
         metrics = Metrics(new_registry(), 10.0)
         metrics.expect([(Variant.STABLE, "a"), (Variant.CANARY, "b")])
         loaded = {}
-        for version, slow in (("a", Slow(self.clock)), ("b", Slow(self.clock, factor))):
+        for version, slow in (
+            ("a", SlowScheduler(self.clock)),
+            ("b", SlowScheduler(self.clock, factor)),
+        ):
             manifest = manifest_of(version, 1000, version * 64)
             loaded[version] = LoadedVersion(manifest, "none", "fp32", slow)
         self.traffic = TrafficRouter(TrafficSplit("a", "b", 0, "salt"))
         draws = random.Random(1)
         self.dispatch = Dispatch(
             self.traffic,
-            Loaded(loaded),
+            StaticRegistry(loaded),
             SessionStore(self.clock, max_bytes=1, ttl_seconds=1.0, history_vectors=1000, dim=DIM),
             metrics,
             self.clock,
@@ -124,7 +127,7 @@ class Trial:
 @pytest.mark.parametrize("keyed", [False, True])
 async def test_equal_versions_are_not_told_apart_by_what_stable_has_seen(grows, keyed):
     """Contexts sent again or one vector longer, with keys and without; also while keys move."""
-    trial = Trial(grows=grows, keyed=keyed)
+    trial = ContextTraffic(grows=grows, keyed=keyed)
     weights = [500] * 7 + [2500] * 5 + [5000] * 5
     seen = [verdict async for verdict in trial.runs(weights)]
     assert not [verdict for verdict in seen if "FAIL" in verdict.values()]
@@ -134,6 +137,6 @@ async def test_equal_versions_are_not_told_apart_by_what_stable_has_seen(grows, 
 async def test_a_slower_canary_is_still_seen():
     """By callers who stay with their version: it knows of their contexts what stable does of
     its own callers'."""
-    trial = Trial(grows=True, keyed=True, factor=1.6)
+    trial = ContextTraffic(grows=True, keyed=True, factor=1.6)
     seen = [verdict async for verdict in trial.runs([5000] * 12)]
     assert "FAIL" in {outcome for verdict in seen for outcome in verdict.values()}

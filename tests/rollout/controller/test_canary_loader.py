@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from service.rollout.routing.traffic_split import TrafficSplit
-from tests.support.rollout_fakes import World
+from tests.support.rollout_fakes import RolloutWorld
 
 
 @pytest.fixture
 def world(tmp_path):
-    made = World(tmp_path / "nextvec.db")
+    made = RolloutWorld(tmp_path / "nextvec.db")
     yield made
     made.store.close()
 

@@ -15,7 +15,7 @@ from service.errors import (
 )
 from service.rollout.routing.traffic_split import TrafficSplit
 from service.types import Variant
-from tests.support.rollout_fakes import World, plan
+from tests.support.rollout_fakes import RolloutWorld, plan
 
 
 def rows_bound(status):
@@ -24,7 +24,7 @@ def rows_bound(status):
 
 @pytest.fixture
 def world(tmp_path):
-    made = World(tmp_path / "nextvec.db")
+    made = RolloutWorld(tmp_path / "nextvec.db")
     yield made
     made.store.close()
 

@@ -12,7 +12,7 @@ from service.errors import (
 from service.rollout.routing.traffic_split import TrafficSplit
 from service.rollout.storage.database import Database, StoreError
 from service.rollout.storage.sqlite_store import SqliteRolloutStore
-from tests.support.rollout_fakes import World
+from tests.support.rollout_fakes import RolloutWorld
 
 
 def rows_bound(status):
@@ -21,7 +21,7 @@ def rows_bound(status):
 
 @pytest.fixture
 def world(tmp_path):
-    made = World(tmp_path / "nextvec.db")
+    made = RolloutWorld(tmp_path / "nextvec.db")
     yield made
     made.store.close()
 
@@ -102,6 +102,30 @@ async def test_the_configured_stable_counts_until_a_promotion_is_recorded(world)
     world.stable = "phase-3"
     await world.restart()
     assert world.traffic.current == TrafficSplit("phase-3")
+
+
+async def test_another_configured_stable_is_a_change_like_any_other(world):
+    """Status, audit log and generation agree about it."""
+    await world.begin()
+    await world.controller.changes.abort(None, "operator")
+    before = world.controller.generation
+    world.stable = "phase-3"
+    await world.restart()
+    status = world.controller.status()
+    assert (status["phase"], status["stable"], status["canary"]) == ("Healthy", "phase-3", None)
+    assert status["message"] == (
+        "phase-3 is stable by the service's settings; it was phase-2 before"
+    )
+    assert "retry" not in status["legal"]
+    assert status["generation"] == before + 1
+    newest = (await world.controller.history())[0]
+    assert (newest["reason"], newest["from"], newest["to"]) == (
+        "configured",
+        "RolledBack",
+        "Healthy",
+    )
+    await world.restart()
+    assert world.controller.generation == before + 1
 
 
 async def test_an_unreadable_record_means_all_traffic_to_stable(world, caplog):

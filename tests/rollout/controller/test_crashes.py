@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from service.errors import NextvecError
 from service.rollout.storage.database import StoreError
-from tests.support.rollout_fakes import QUICK, SHADOWED, World
+from tests.support.rollout_fakes import QUICK, SHADOWED, RolloutWorld
 
 acts = st.sampled_from(
     [
@@ -28,14 +28,14 @@ acts = st.sampled_from(
 @given(st.lists(acts, max_size=25), st.sampled_from([QUICK, SHADOWED]))
 async def test_the_record_stays_consistent_whatever_happens(story, chosen):
     with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder) / "nextvec.db", chosen)
+        world = RolloutWorld(Path(folder) / "nextvec.db", chosen)
         try:
             await live(world, ["start", *story])
         finally:
             world.store.close()
 
 
-async def live(world: World, story: list[str]) -> None:
+async def live(world: RolloutWorld, story: list[str]) -> None:
     await world.controller.start()
     for act in story:
         await do(world, act)
@@ -50,7 +50,7 @@ async def live(world: World, story: list[str]) -> None:
     await world.tick()
 
 
-async def do(world: World, act: str) -> None:
+async def do(world: RolloutWorld, act: str) -> None:
     controller = world.controller
     world.evidence.error = OSError("gone") if act == "unreadable" else None
     verbs = {
@@ -93,7 +93,7 @@ async def do(world: World, act: str) -> None:
             assert world.store.full
 
 
-async def kill(world: World) -> None:
+async def kill(world: RolloutWorld) -> None:
     """Lose everything in memory. The weight afterwards is never above the recorded one."""
     recorded = world.controller.status()["recorded"]
     before, weight = world.controller.status(), world.traffic.current.weight_bp
@@ -105,7 +105,7 @@ async def kill(world: World) -> None:
         assert weight == world.traffic.current.weight_bp
 
 
-async def check_log(world: World, status: dict) -> None:
+async def check_log(world: RolloutWorld, status: dict) -> None:
     """The audit log is in order, has no gap, and ends where the status is."""
     rows = (await world.controller.history(10_000))[::-1]
     assert list(range(1, len(rows) + 1)) == [row["generation"] for row in rows]

@@ -9,7 +9,7 @@ import pytest
 
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.rollout.routing.traffic_split import TrafficSplit
-from tests.support.rollout_fakes import SHADOWED, World
+from tests.support.rollout_fakes import SHADOWED, RolloutWorld
 
 ONE_STEP = RolloutPlan.model_validate(
     {
@@ -23,14 +23,14 @@ ONE_STEP = RolloutPlan.model_validate(
 TICKS = 60
 
 
-class Killed(Exception):
+class ProcessKill(Exception):
     """The process is gone, and its memory with it."""
 
 
-class Doomed:
+class WriteKiller:
     """Kills at write number `number`, before it is stored, or after it with `late`."""
 
-    def __init__(self, world: World, number: int, *, late: bool) -> None:
+    def __init__(self, world: RolloutWorld, number: int, *, late: bool) -> None:
         self.recorded_bp = 0
         self.done = False
         self.writes = count(1)
@@ -38,19 +38,19 @@ class Doomed:
 
         def doomed(record, audit=(), responses=()):
             if self.done:
-                raise Killed
+                raise ProcessKill
             last = next(self.writes) == number
             if not last or late:
                 save(record, audit, responses)
                 self.recorded_bp = record.rollout.weight_bp
             if last:
                 self.done = True
-                raise Killed
+                raise ProcessKill
 
         world.store.save = doomed
 
 
-async def live(world: World, doom: Doomed | None = None) -> None:
+async def live(world: RolloutWorld, doom: WriteKiller | None = None) -> None:
     """Continue under healthy traffic to the promotion, or to the kill of `doom`."""
     for _ in range(TICKS):
         if doom is not None and doom.done:
@@ -71,10 +71,10 @@ async def live(world: World, doom: Doomed | None = None) -> None:
 
 async def survive(path, number: int, *, late: bool) -> bool:
     """Kill at a write, restart and finish. Returns False if the rollout has fewer writes."""
-    world = World(path, ONE_STEP)
+    world = RolloutWorld(path, ONE_STEP)
     await world.controller.start()
-    doom = Doomed(world, number, late=late)
-    with suppress(Killed):
+    doom = WriteKiller(world, number, late=late)
+    with suppress(ProcessKill):
         await live(world, doom)
     if not doom.done:
         world.store.close()
@@ -92,7 +92,7 @@ async def survive(path, number: int, *, late: bool) -> bool:
     return True
 
 
-async def check_log(world: World) -> None:
+async def check_log(world: RolloutWorld) -> None:
     rows = (await world.controller.history(1000))[::-1]
     assert list(range(1, len(rows) + 1)) == [row["generation"] for row in rows]
     assert len(rows) == world.controller.status()["generation"]

@@ -6,16 +6,15 @@ import asyncio
 
 import pytest
 
-from service.errors import Invalid
+from service.errors import AbortNotStored, Conflict, Invalid
 from service.rollout.routing.traffic_split import TrafficSplit
-from service.rollout.state.events import Phase
 from service.rollout.storage.database import StoreError
-from tests.support.rollout_fakes import SHADOWED, World
+from tests.support.rollout_fakes import SHADOWED, RolloutWorld
 
 
 @pytest.fixture
 def world(tmp_path):
-    made = World(tmp_path / "nextvec.db")
+    made = RolloutWorld(tmp_path / "nextvec.db")
     yield made
     made.store.close()
 
@@ -101,7 +100,7 @@ async def test_a_stored_start_never_answers_an_error(world, monkeypatch, part):
     monkeypatch.setattr(world.controller._executor, part, None)
     status = await world.controller.changes.start("phase-3", None, "operator")
     assert status["phase"] == "Pending"
-    assert world.store.load().rollout.phase is Phase.PENDING
+    assert world.store.load().rollout.canary == "phase-3"
     await world.controller.prepared()
     assert world.phase == "WarmingUp"
 
@@ -125,3 +124,60 @@ async def test_a_start_that_cannot_be_stored_does_not_begin(world):
     assert world.phase == "Healthy"
     await world.restart()
     assert world.phase == "Healthy"
+
+
+async def test_an_acknowledged_abort_survives_a_full_disk_and_a_kill(world):
+    await world.begin()
+    world.store.full = True
+    status = await world.controller.changes.abort(None, "operator", "stop")
+    assert (status["phase"], status["recorded"]) == ("RolledBack", False)
+    await world.restart()
+    assert world.traffic.current == TrafficSplit("phase-2")
+    assert world.phase == "RolledBack"
+    newest, before, *_ = await world.controller.history()
+    assert (newest["to"], before["to"], before["reason"]) == ("RolledBack", "Aborting", "aborted")
+    assert "could not be stored" in before["message"]
+
+
+async def test_a_rollback_survives_a_full_disk_and_a_kill(world):
+    await world.begin()
+    world.store.full = True
+    assert (await world.slow_ticks(10))["phase"] == "RolledBack"
+    await world.restart()
+    assert world.phase == "RolledBack"
+    assert world.traffic.current == TrafficSplit("phase-2")
+
+
+async def test_an_abort_that_nothing_can_keep_is_no_success(world, monkeypatch):
+    """It takes effect all the same, and succeeds when it is repeated with room on the disk."""
+    await world.begin()
+    world.store.full = True
+
+    def revoke():
+        raise StoreError("a read-only file system")
+
+    monkeypatch.setattr(world.store, "revoke_canary", revoke)
+    for _ in range(2):
+        with pytest.raises(AbortNotStored, match="in effect"):
+            await world.controller.changes.abort(None, "operator", "stop")
+        assert world.phase == "RolledBack"
+        assert world.traffic.current == TrafficSplit("phase-2")
+    world.store.full = False
+    status = await world.controller.changes.abort(None, "operator", "again")
+    assert (status["phase"], status["recorded"]) == ("RolledBack", True)
+    with pytest.raises(Conflict):
+        await world.controller.changes.abort(None, "operator")
+    await world.restart()
+    assert world.phase == "RolledBack"
+
+
+async def test_a_start_after_an_abort_that_was_not_recorded(world):
+    """It stores both, and a restart continues it."""
+    await world.begin()
+    world.store.full = True
+    await world.controller.changes.abort(None, "operator")
+    world.store.full = False
+    await world.controller.changes.start("phase-3", None, "operator")
+    await world.controller.prepared()
+    await world.restart()
+    assert world.phase == "WarmingUp"

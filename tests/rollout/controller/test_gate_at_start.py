@@ -9,14 +9,14 @@ from service.rollout.plan.gate import Gate
 from service.rollout.routing.traffic_split import TrafficSplit
 from service.rollout.state.change_request import ChangeOptions
 from tests.support.fakes import evaluated, manifest_of
-from tests.support.rollout_fakes import World, plan
+from tests.support.rollout_fakes import RolloutWorld, plan
 
 GATE = {"min_hit5": 0.69}
 
 
 @pytest.fixture
 def world(tmp_path):
-    made = World(tmp_path / "nextvec.db", plan(gate=GATE))
+    made = RolloutWorld(tmp_path / "nextvec.db", plan(gate=GATE))
     set_hit5(made, 0.359)
     yield made
     made.store.close()

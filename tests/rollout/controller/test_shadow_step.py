@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.rollout_fakes import SHADOWED, World
+from tests.support.rollout_fakes import SHADOWED, RolloutWorld
 
 
 @pytest.fixture
 def world(tmp_path):
-    made = World(tmp_path / "nextvec.db")
+    made = RolloutWorld(tmp_path / "nextvec.db")
     yield made
     made.store.close()
 

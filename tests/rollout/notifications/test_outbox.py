@@ -21,7 +21,7 @@ from service.rollout.state.rollout_state import RolloutState
 from service.rollout.storage.database import Database, StoreError
 from service.rollout.storage.sqlite_store import SqliteRolloutStore
 from service.settings import WebhookSettings
-from tests.support.rollout_fakes import FakeClock
+from tests.support.rollout_fakes import SteppingClock
 
 SECRET = "a secret of tests"
 
@@ -37,7 +37,7 @@ class Receiver:
         self.gate = threading.Event()
         self.gate.set()
 
-        class Handler(BaseHTTPRequestHandler):
+        class WebhookHandler(BaseHTTPRequestHandler):
             def do_POST(self):
                 content = self.rfile.read(int(self.headers["Content-Length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
@@ -54,7 +54,7 @@ class Receiver:
             def log_message(self, *_):
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), WebhookHandler)
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
         self.thread.start()
         self.url = f"http://127.0.0.1:{self.server.server_port}/hook/s3cret-path"
@@ -77,12 +77,12 @@ def receiver():
     made.close()
 
 
-class World:
+class OutboxWorld:
     """A store that rows are written to, and an outbox on it; `restart` is a kill -9."""
 
     def __init__(self, path, *hooks):
         self.path, self.hooks = path, hooks
-        self.clock = FakeClock()
+        self.clock = SteppingClock()
         self.begin = self.clock.now
         self.boot()
 
@@ -128,7 +128,7 @@ class World:
 
 @pytest.fixture
 def world(tmp_path, receiver):
-    made = World(tmp_path / "nextvec.db", WebhookSettings(url=receiver.url, secret=SECRET))
+    made = OutboxWorld(tmp_path / "nextvec.db", WebhookSettings(url=receiver.url, secret=SECRET))
     yield made
     made.database.close()
 
@@ -198,7 +198,9 @@ async def test_an_error_that_quotes_the_address_is_not_logged(tmp_path, caplog, 
         raise error(f"cannot be used: {url}")
 
     monkeypatch.setattr(httpx.AsyncClient, "stream", quote)
-    world = World(tmp_path / "nextvec.db", WebhookSettings(url="http://a.example/s3cret-path"))
+    world = OutboxWorld(
+        tmp_path / "nextvec.db", WebhookSettings(url="http://a.example/s3cret-path")
+    )
     world.happen()
     await world.deliver()
     assert error.__name__ in caplog.text
@@ -294,7 +296,7 @@ async def test_a_webhook_that_was_removed_and_added_again_is_new(world, receiver
 
 async def test_a_new_webhook_gets_what_happened_since_the_start(tmp_path, receiver):
     """For example that the record was unreadable."""
-    world = World(tmp_path / "nextvec.db")
+    world = OutboxWorld(tmp_path / "nextvec.db")
     begun = world.clock.now
     world.happen()
     world.hooks = (WebhookSettings(url=receiver.url),)

@@ -107,7 +107,7 @@ def test_the_audit_row_has_the_verdicts_that_led_to_it():
 def test_a_start_begins_without_evidence():
     before = replace(record(Phase.ROLLED_BACK), assessment=judgement(VerdictOutcome.FAIL))
     change = apply(before, StartCommand("b", QUICK, "t", "me"), NOW)
-    assert RolloutRecord(change.record.rollout) == change.record
+    assert RolloutRecord(change.record.rollout, seen_at=NOW) == change.record
     assert change.audit[0]["evidence"] is None
 
 

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,7 @@ def older(path, text):
     connection.execute("UPDATE state SET record = ?", (text,))
     connection.execute("DROP TABLE calls")
     connection.execute("DROP TABLE webhooks")
+    connection.execute("ALTER TABLE state DROP COLUMN permit")
     connection.execute("PRAGMA user_version = 1")
     connection.commit()
     connection.close()
@@ -233,13 +235,60 @@ def test_a_file_of_schema_2_is_upgraded(tmp_path):
     store.save(record(), [{"n": 1}])
     store.close()
     connection = sqlite3.connect(store._database.path)
-    for statement in ("DROP TABLE calls", "DROP TABLE webhooks", "PRAGMA user_version = 2"):
+    for statement in (
+        "DROP TABLE calls",
+        "DROP TABLE webhooks",
+        "ALTER TABLE state DROP COLUMN permit",
+        "PRAGMA user_version = 2",
+    ):
         connection.execute(statement)
     connection.commit()
     connection.close()
     assert record() == store.load()
     assert store.response("me", "k") is None
     assert 1 == len(store.history(10))
+    store.close()
+
+
+def test_a_rollout_of_an_older_service_is_not_taken_for_a_revoked_one(tmp_path):
+    """It has no permit yet; the next save creates one."""
+    store = older(tmp_path / "nextvec.db", dump_record(record()))
+    found = store.load()
+    assert not store.canary_revoked()
+    store.save(found)
+    assert store._permit.path.is_file()
+    store.load()
+    assert not store.canary_revoked()
+    store.close()
+
+
+def test_a_revoked_canary_is_revoked_for_the_next_process(tmp_path):
+    """Also after another start that could not be saved, and until the next save."""
+    path = tmp_path / "nextvec.db"
+    store = store_at(path)
+    store.save(record(1))
+    store.revoke_canary()
+    store._permit.grant("of a start that was not saved")
+    store.close()
+    again = store_at(path)
+    assert record(1) == again.load()
+    assert again.canary_revoked()
+    again.save(RolloutRecord(replace(record().rollout, phase=Phase.ROLLED_BACK)))
+    again.load()
+    assert not again.canary_revoked()
+    again.save(record(2))
+    again.load()
+    assert not again.canary_revoked()
+    again.close()
+
+
+def test_a_permit_that_cannot_be_written_stops_the_start(tmp_path):
+    store = store_at(tmp_path / "nextvec.db")
+    assert store.load() is None
+    (tmp_path / "nextvec.db.canary").mkdir()
+    with pytest.raises(StoreError, match=r"nextvec\.db\.canary"):
+        store.save(record())
+    assert store.load() is None
     store.close()
 
 

@@ -13,7 +13,9 @@ from transformers import MPNetConfig, MPNetModel, PreTrainedTokenizerFast
 
 from corpora.corpus import CorpusError
 from service.cli import main
+from training.data.bulk_encoder import BulkEncoder
 from training.data.embedder import SentenceEncoder
+from training.data.tokenization import tokenize_shards
 
 _WORDS = ["<s>", "<pad>", "</s>", "[UNK]", "the", "state", "of", "union", "is", "good", "bad"]
 
@@ -77,3 +79,44 @@ def test_the_command_builds_from_a_folder_of_text(
     assert "3 vectors of width 768 in 1 documents" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="two documents are called mine"):
         main([*arguments[:3], str(tmp_path / "mine.npy"), *arguments[3:]])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_shards_of_tokens_give_the_vectors_of_the_sentences(
+    encoder_folder: Path, workers: int
+) -> None:
+    """Tokenized in this process or in others, in batches of similar length, in eight bits."""
+    words = _WORDS[4:]
+    sentences = [" ".join(words[i % 7] for i in range(n, n + 1 + n % 9)) for n in range(40)]
+    encoder = SentenceEncoder(encoder_folder)
+    shards = [sentences[:25], sentences[25:]]
+    bulk = BulkEncoder(encoder)
+    parts = [bulk.embed(part) for part in tokenize_shards(encoder_folder, shards, workers)]
+    packed = np.concatenate([values for values, _ in parts])
+    scale = np.concatenate([scales for _, scales in parts])
+    expected = encoder.embed(sentences)
+    assert packed.dtype == np.int8
+    assert 0.999 < ((packed * scale[:, None]) * expected).sum(1).min()
+
+
+def test_a_device_without_memory_gets_smaller_batches(
+    encoder_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch is halved, the caller is told, and every vector is there."""
+    encoder = SentenceEncoder(encoder_folder)
+    sentences = ["the state of the union is good", "bad", "the union", "good is bad"]
+    (tokens,) = tokenize_shards(encoder_folder, [sentences], 1)
+    notices: list[str] = []
+    bulk = BulkEncoder(encoder, notices.append)
+    pooled = encoder.pooled
+
+    def small(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if len(ids) > 1:
+            raise torch.OutOfMemoryError
+        return pooled(ids, mask)
+
+    monkeypatch.setattr(encoder, "pooled", small)
+    values, scale = bulk.embed(tokens)
+    monkeypatch.undo()
+    assert 0.999 < (values * scale[:, None] * encoder.embed(sentences)).sum(1).min()
+    assert "out of memory" in notices[0]

@@ -15,7 +15,6 @@ from service.inference.engines.cuda.driver import (
     CudaError,
     Kernel,
     PinnedArray,
-    Stream,
 )
 from service.inference.engines.cuda.graph_weights import (
     GruWeights,
@@ -24,9 +23,10 @@ from service.inference.engines.cuda.graph_weights import (
 )
 from service.inference.engines.cuda.launch_plan import (
     UNITS_PER_BLOCK,
-    layers_together,
+    layers_per_launch,
     slices,
 )
+from service.inference.engines.cuda.stream import Stream
 from service.manifest import Dimensions
 
 Float32 = NDArray[np.float32]
@@ -52,7 +52,7 @@ class GruKernels:
         self.device = device
         self.sizes = sizes
         self.slots, self.expanded = head.slots, head.expanded
-        self._together = layers_together(sizes.layers, sizes.hidden, device.multiprocessors)
+        self._together = layers_per_launch(sizes.layers, sizes.hidden, device.multiprocessors)
         if not (self._together and device.cooperative):
             raise UnsupportedGraphError(
                 f"the kernels need {sizes.hidden // UNITS_PER_BLOCK} multiprocessors and "

@@ -8,7 +8,7 @@ UNITS_PER_BLOCK = 16
 """Hidden units that one block of the kernel computes."""
 
 
-def layers_together(layers: int, hidden: int, multiprocessors: int) -> int:
+def layers_per_launch(layers: int, hidden: int, multiprocessors: int) -> int:
     """The largest divisor of `layers` whose blocks are all resident at once.
 
     A block occupies a whole multiprocessor. Returns 0 if not even one layer fits.

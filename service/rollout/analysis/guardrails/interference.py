@@ -61,7 +61,7 @@ class InterferenceConfig(GuardrailConfig):
 
     @field_validator("ratio")
     @classmethod
-    def _on_the_edges(cls, ratio: float) -> float:
+    def _check_edges(cls, ratio: float) -> float:
         if (problem := ratio_problem(ratio)) is not None:
             raise ValueError(problem)
         return ratio

@@ -52,7 +52,7 @@ class LatencyLimits(PlanModel):
     )
 
     @model_validator(mode="after")
-    def _in_order(self) -> Self:
+    def _check_order(self) -> Self:
         if self.aim_seconds > self.roll_back_seconds:
             raise ValueError("aim_seconds must not exceed roll_back_seconds")
         return self

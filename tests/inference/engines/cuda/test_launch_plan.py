@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.inference.engines.cuda.launch_plan import group_rows, layers_together, slices
+from service.inference.engines.cuda.launch_plan import group_rows, layers_per_launch, slices
 
 
 @pytest.mark.parametrize(
@@ -15,12 +15,12 @@ from service.inference.engines.cuda.launch_plan import group_rows, layers_togeth
 )
 def test_layers_together_is_the_most_that_fits(multiprocessors, expected):
     """Four layers of 512 units take 128 blocks, one per multiprocessor."""
-    assert expected == layers_together(4, 512, multiprocessors)
+    assert expected == layers_per_launch(4, 512, multiprocessors)
 
 
 def test_layers_divide_the_stack():
     """Three of four layers would fit, but would leave a launch of one layer."""
-    assert 2 == layers_together(4, 512, 100)
+    assert 2 == layers_per_launch(4, 512, 100)
 
 
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=40))

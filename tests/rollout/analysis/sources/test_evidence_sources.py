@@ -6,19 +6,19 @@ import pytest
 
 from service.metrics import UNASSIGNED
 from service.rollout.analysis.counters import CountsByArm, KeyCounts
-from service.rollout.analysis.run import run_analysis
 from service.rollout.analysis.sources.evidence_source import counters_since
 from service.rollout.analysis.sources.prometheus_api import EvidenceError
 from service.rollout.analysis.sources.prometheus_source import PrometheusSource
 from service.rollout.analysis.sources.registry_source import RegistrySource
 from service.rollout.analysis.verdict import VerdictOutcome
+from service.rollout.controller.analysis_run import run_analysis
 from service.rollout.state.change import apply
 from service.rollout.state.events import Phase
 from service.rollout.state.record import RolloutRecord
 from service.rollout.state.rollout_state import RolloutState
-from service.types import SHARES, Mode
+from service.types import SHARES, Mode, RequestOutcome
 from tests.support.prometheus_fakes import (
-    Scraped,
+    ScrapeTarget,
     new_metrics,
     prometheus,
     serving,
@@ -28,14 +28,15 @@ from tests.support.rollout_fakes import EDGES, QUICK, bucket_counts
 from tests.support.tools import require
 
 
-class World:
+class EvidenceWorld:
     """A source and the metrics it reads; `settle` waits until it can see them."""
 
     def __init__(self, source, metrics, settle=lambda: None):
         self.source, self.metrics, self.settle = source, metrics, settle
 
     def observe(self, variant, version, outcome, seconds, mode="step"):
-        self.metrics.request_duration.labels(variant, version, mode, outcome).observe(seconds)
+        ended = RequestOutcome(outcome)
+        self.metrics.observe_request(variant, version, Mode(mode), ended, seconds)
 
     async def read_stable(self, stable="a"):
         return await self._patiently(lambda: self.source.read_stable(stable))
@@ -57,7 +58,7 @@ class World:
 @pytest.fixture(scope="module")
 def real(tmp_path_factory):
     require("prometheus")
-    scraped = Scraped()
+    scraped = ScrapeTarget()
     folder = tmp_path_factory.mktemp("prometheus")
     with serving(scraped.answer) as port, prometheus(folder, port) as url:
         scraped.url = url
@@ -71,16 +72,16 @@ def real(tmp_path_factory):
 def world(request):
     if request.param == "real server":
         url, scraped = request.getfixturevalue("real")
-        yield World(
+        yield EvidenceWorld(
             PrometheusSource(url, EDGES, matchers='job="nextvec"'), scraped.metrics, scraped.settle
         )
         return
     metrics = new_metrics()
     if request.param == "registry":
-        yield World(RegistrySource(metrics), metrics)
+        yield EvidenceWorld(RegistrySource(metrics), metrics)
         return
     with serving(lambda path: (200, "application/json", vector({"one": metrics}))) as port:
-        yield World(PrometheusSource(f"http://127.0.0.1:{port}", EDGES), metrics)
+        yield EvidenceWorld(PrometheusSource(f"http://127.0.0.1:{port}", EDGES), metrics)
 
 
 async def test_new_requests_are_counted_by_arm_and_mode(world):

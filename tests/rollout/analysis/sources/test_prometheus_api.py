@@ -39,7 +39,7 @@ async def test_a_server_that_sends_byte_by_byte_is_disconnected():
     """Every read is in time, but the whole response is not."""
     disconnected = threading.Event()
 
-    class Dribbling(BaseHTTPRequestHandler):
+    class DribblingHandler(BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200)
             self.end_headers()
@@ -53,7 +53,7 @@ async def test_a_server_that_sends_byte_by_byte_is_disconnected():
         def log_message(self, *arguments):
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Dribbling) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), DribblingHandler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:

@@ -1,7 +1,7 @@
 """One rollout, simulated with the code that the service runs.
 
-`service.rollout.analysis.run.run_analysis` measures and `service.rollout.state.change.apply`
-decides, as in the controller. Simulated are the counters, the clock and the people.
+`run_analysis` measures and `apply` decides, as in the controller. The counters, the clock and
+the people are simulated.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from service.rollout.analysis.run import run_analysis, settled_at, start_analysis
+from service.rollout.controller.analysis_run import run_analysis, settled_at, start_analysis
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.rollout.state.change import Effect, apply
 from service.rollout.state.events import (
@@ -66,7 +66,7 @@ class SimulatedRollout:
         return self.at - self.judged_from
 
 
-async def play(
+async def simulate_rollout(
     scenario: Scenario,
     traffic: SimulatedTraffic,
     plan: RolloutPlan,
@@ -93,7 +93,7 @@ async def play(
         else:
             stalled = min(now, stall + scenario.stall) - max(now - elapsed, stall)
             source.serve(run, elapsed, before.weight_bp / 10_000, max(0.0, stalled))
-        if judged_from is None and _judged(record, plan, scenario):
+        if judged_from is None and _is_judged(record, plan, scenario):
             judged_from = record.analysed_at
         result = await run_analysis(
             source, record, now=now, started_at=0.0, take_shadow_stats=source.take
@@ -103,14 +103,14 @@ async def play(
         _note_pass(passes, before, after, now)
         if after.phase is Phase.ROLLED_BACK:
             return SimulatedRollout(
-                RolloutEnding.ROLLED_BACK, now, judged_from, _closed(passes, before)
+                RolloutEnding.ROLLED_BACK, now, judged_from, _close_step(passes, before)
             )
         if after.phase is Phase.HEALTHY:
             return SimulatedRollout(RolloutEnding.PROMOTED, now, judged_from, tuple(passes))
         elapsed = scenario.interval
         now += elapsed
     return SimulatedRollout(
-        RolloutEnding.UNDECIDED, scenario.horizon, judged_from, _closed(passes, record.rollout)
+        RolloutEnding.UNDECIDED, scenario.horizon, judged_from, _close_step(passes, record.rollout)
     )
 
 
@@ -141,7 +141,7 @@ def _apply(record: RolloutRecord, event: Event, now: float) -> RolloutRecord:
     return change.record
 
 
-def _judged(record: RolloutRecord, plan: RolloutPlan, scenario: Scenario) -> bool:
+def _is_judged(record: RolloutRecord, plan: RolloutPlan, scenario: Scenario) -> bool:
     """Whether the next analysis run counts the canary's fault."""
     if record.analysed_at is None:
         return False
@@ -171,7 +171,7 @@ def _step_number(rollout: RolloutState) -> int:
     return rollout.step - sum(step.shadow for step in rollout.plan.steps[: rollout.step])
 
 
-def _closed(passes: list[float | None], rollout: RolloutState) -> tuple[float | None, ...]:
+def _close_step(passes: list[float | None], rollout: RolloutState) -> tuple[float | None, ...]:
     """With None for the current step, if it has not passed."""
     step = rollout.current_step
     if step is None or step.shadow:

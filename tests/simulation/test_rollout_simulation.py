@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import simulation.play
-from service.rollout.analysis import run
-from service.rollout.controller import canary_loader, executor, ticker
+import simulation.rollout_simulation
+from service.rollout.controller import analysis_run, canary_loader, executor, ticker
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.rollout.state import change
 from simulation.latency_distribution import LognormalLatency
-from simulation.play import RolloutEnding, play
+from simulation.rollout_simulation import RolloutEnding, simulate_rollout
 from simulation.scenario import Scenario, SimulatedTraffic
 from simulation.simulated_source import SimulatedSource
 
@@ -31,7 +30,7 @@ QUICK = RolloutPlan.model_validate(
 async def simulate(plan=ONE, *, hold=True, seed=1, **how):
     scenario = Scenario(LATENCY, **how)
     rng = np.random.default_rng(seed)
-    return await play(scenario, SimulatedTraffic.of(scenario), plan, rng, hold=hold)
+    return await simulate_rollout(scenario, SimulatedTraffic.of(scenario), plan, rng, hold=hold)
 
 
 def test_traffic_is_the_distribution_at_the_rate():
@@ -124,6 +123,14 @@ async def test_the_same_seed_is_the_same_rollout():
 
 
 def test_the_simulator_and_the_service_decide_with_the_same_functions():
-    assert simulation.play.apply is executor.apply is change.apply
-    assert simulation.play.run_analysis is ticker.run_analysis is run.run_analysis
-    assert simulation.play.start_analysis is canary_loader.start_analysis is run.start_analysis
+    assert simulation.rollout_simulation.apply is executor.apply is change.apply
+    assert (
+        simulation.rollout_simulation.run_analysis
+        is ticker.run_analysis
+        is analysis_run.run_analysis
+    )
+    assert (
+        simulation.rollout_simulation.start_analysis
+        is canary_loader.start_analysis
+        is analysis_run.start_analysis
+    )

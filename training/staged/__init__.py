@@ -1,0 +1,1 @@
+"""Training in stages, on a GPU or on the CPU, on a corpus that stays in eight bits."""
