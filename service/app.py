@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version as installed_version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
@@ -17,6 +17,7 @@ from service.api import console, errors
 from service.api.access.authenticator import Authenticator
 from service.api.body_limits import BodyBudget, BodyLimitMiddleware
 from service.api.methods import MethodsMiddleware
+from service.api.parameters import check_request
 from service.api.request_context import RequestContextMiddleware
 from service.api.routes import (
     admin,
@@ -183,6 +184,7 @@ def create_app(
         summary="Next-vector predictions from a stable and a canary version.",
         lifespan=lifespan,
         root_path=settings.http.root_path or "",
+        dependencies=[Depends(check_request)],
     )
     errors.add_handlers(app)
     _add_routes(app)

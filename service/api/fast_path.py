@@ -23,6 +23,7 @@ from service.api.access.api_keys import KeyHolder
 from service.api.codecs.vectors import JSON_TYPE
 from service.api.connection import Connection
 from service.api.http_call import Handler, HttpCall, note_prediction
+from service.api.parameters import check_headers
 from service.api.routes import open_inference, predict, sessions, steps
 from service.errors import NextvecError, QueueFull
 from service.observability import request_scope, tracing
@@ -228,6 +229,7 @@ class FastPath(Connection):
         try:
             self.services.check_accepting()
             assert exchange.handler is not None
+            check_headers(exchange.headers)
             if exchange.caller is not None:
                 state["caller"] = exchange.caller.name
                 exchange.caller.take_request()

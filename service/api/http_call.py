@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl
 from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
+from service.api import parameters
 from service.api.access.api_keys import KeyHolder
 from service.api.body_limits import too_large_error
 from service.api.request_headers import caller_digest
@@ -66,8 +67,13 @@ class HttpCall:
         if self.caller is not None:
             self.caller.take_vectors(count)
 
+    def check_query(self, *known: str) -> None:
+        """Raise `Invalid` unless every query parameter is `known` and has one value."""
+        if self.query:
+            parameters.check_query(self.query, known)
+
     def parameter(self, name: str) -> str | None:
-        """Return the last value of a query parameter, or None."""
+        """Return the value of a query parameter, or None."""
         # Parsing a query costs more than the rest of this class: skip it for the common
         # case of no parameter, or a single alphanumeric one.
         only, _, value = self.query.partition("=")

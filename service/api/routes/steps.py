@@ -37,6 +37,7 @@ async def advance(request: Request) -> Response:
 
 async def handle_steps(call: HttpCall) -> HttpReply:
     """Answer `POST /v1/steps`. Raises what `codecs.steps.parse` raises."""
+    call.check_query()
     services, headers = call.services, call.headers
     binary = wants_binary(headers)
     override = request_headers.variant_override(headers)
