@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+# Before the slow imports: it ends the process on a signal meanwhile.
+from service import early_signals  # noqa: F401
+
+# isort: split
 import importlib
 import sys
 from collections.abc import Sequence
