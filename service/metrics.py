@@ -116,6 +116,11 @@ class Metrics:
             buckets=(1, 2, 4, 8, 16, 32, 64),
             registry=registry,
         )
+        self.refused = Counter(
+            "nextvec_requests_refused_total",
+            "Predictions refused before they were read, because too many were in progress.",
+            registry=registry,
+        )
         self.sessions = Gauge("nextvec_sessions", "Sessions in memory.", registry=registry)
         self.session_bytes = Gauge(
             "nextvec_session_bytes", "Memory of all sessions.", registry=registry

@@ -85,7 +85,7 @@ async def get_ready(services: LiveServices, model: Model, version: Version) -> J
     if version is not None and version not in services.registry.available():
         services.registry.get(version)
     loaded = {found.manifest.version for found in services.registry.loaded}
-    ready = services.accepting and (version is None or version in loaded)
+    ready = services.ready and (version is None or version in loaded)
     return JSONResponse({"name": model, "ready": ready}, 200 if ready else 503)
 
 
@@ -142,7 +142,13 @@ async def handle_infer(model: str, version: str | None, call: HttpCall) -> HttpR
     header = call.headers.get("x-routing-key") or None
     key = parameters.agreed("the routing key", header, wanted.routing_key or None)
     preference = RequestOptions(
-        key, override, version, wanted.timeout_seconds, call.caller_digest, owner=call.owner
+        key,
+        override,
+        version,
+        wanted.timeout_seconds,
+        call.caller_digest,
+        owner=call.owner,
+        waited_seconds=call.waited_seconds,
     )
     _check(services, wanted)
     contexts = list(wanted.contexts)
