@@ -8,9 +8,10 @@ the same handlers, which turn an `HttpCall` into an `HttpReply`.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -43,6 +44,13 @@ class HttpCall:
     query: str
     content: bytes
     caller: KeyHolder | None = None
+    arrived: float = field(default_factory=time.perf_counter)
+    """When the body was complete, by `time.perf_counter`."""
+
+    @property
+    def waited_seconds(self) -> float:
+        """Seconds since the request arrived. The deadline counts from there."""
+        return time.perf_counter() - self.arrived
 
     @property
     def caller_digest(self) -> bytes:
@@ -101,7 +109,11 @@ async def answer_over_asgi(request: Request, handler: Handler) -> Response:
     call = HttpCall(
         services, state["request_id"], request.headers, request.url.query, content, caller
     )
-    reply = await cancel_on_disconnect(request, handler(call))
+    services.in_flight.enter()
+    try:
+        reply = await cancel_on_disconnect(request, handler(call))
+    finally:
+        services.in_flight.leave()
     note_prediction(state, reply.prediction)
     return Response(reply.content, 200, reply.headers, media_type=reply.media_type)
 

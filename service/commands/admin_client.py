@@ -95,21 +95,21 @@ class AdminClient:
             ) from error
         except httpx.RemoteProtocolError as error:
             # The service may have ended in the middle of a response.
-            raise UnreachableError(self._foreign(repr(error))) from error
+            raise UnreachableError(self._describe_failure(repr(error))) from error
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             # Not HTTP, not JSON, or a URL or token that no request can contain.
-            raise SystemExit(self._foreign(repr(error))) from error
+            raise SystemExit(self._describe_failure(repr(error))) from error
         if 300 <= response.status_code < 400:
-            raise SystemExit(f"nextvec rollout: {self._redirect(response)}")
+            raise SystemExit(f"nextvec rollout: {self._describe_redirect(response)}")
         if not response.is_success:
             kind = UnreachableError if response.status_code in _UNREACHABLE else SystemExit
             raise kind(f"nextvec rollout: {_refusal(response)}")
         expected = list if path == "/history" else dict
         if not isinstance(answer, expected) or (expected is dict and "phase" not in answer):
-            raise SystemExit(self._foreign("an unexpected response"))
+            raise SystemExit(self._describe_failure("an unexpected response"))
         return answer
 
-    def _redirect(self, response: httpx.Response) -> str:
+    def _describe_redirect(self, response: httpx.Response) -> str:
         target = escape(response.headers.get("location", "nowhere"))
         return (
             f"{self._base} redirects to {_hide_credentials(target)} (HTTP {response.status_code}). "
@@ -117,7 +117,7 @@ class AdminClient:
             "changed: pass the final address as --url"
         )
 
-    def _foreign(self, problem: str) -> str:
+    def _describe_failure(self, problem: str) -> str:
         return (
             f"nextvec rollout: {escape(problem)} at {self._base}: "
             "check --url and the token; is this a nextvec service?"

@@ -48,7 +48,11 @@ async def handle_predict(call: HttpCall) -> HttpReply:
     call.count_vectors(len(context))
     key = vectors.routing_key(headers, fields)
     preference = RequestOptions(
-        key, override, caller=call.caller_digest, request_id=call.request_id
+        key,
+        override,
+        caller=call.caller_digest,
+        request_id=call.request_id,
+        waited_seconds=call.waited_seconds,
     )
     answer = await services.dispatch.predict(context, preference)
     return HttpReply(*vectors.render(answer, {}, binary=binary), answer)

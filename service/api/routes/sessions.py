@@ -74,7 +74,10 @@ async def handle_append(name: str, call: HttpCall) -> HttpReply:
     call.count_vectors(len(rows))
     key = vectors.routing_key(headers, fields)
     answer = await services.dispatch.append(
-        session_id, rows, RequestOptions(key, override, owner=call.owner), position=position
+        session_id,
+        rows,
+        RequestOptions(key, override, owner=call.owner, waited_seconds=call.waited_seconds),
+        position=position,
     )
     identity = {"session": session_id, "length": answer.length}
     return HttpReply(*vectors.render(answer, identity, binary=binary), answer)
