@@ -9,13 +9,15 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version as installed_version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
 
 from service.api import console, errors
 from service.api.access.authenticator import Authenticator
 from service.api.body_limits import BodyBudget, BodyLimitMiddleware
 from service.api.methods import MethodsMiddleware
+from service.api.parameters import check_request
 from service.api.request_context import RequestContextMiddleware
 from service.api.routes import (
     admin,
@@ -59,6 +61,17 @@ from service.types import Variant
 
 logger = logging.getLogger(__name__)
 
+EXPOSED_HEADERS = (
+    "ETag",
+    "Retry-After",
+    "Server-Timing",
+    "X-Model-Version",
+    "X-Request-Id",
+    "X-Role",
+    "X-Variant",
+)
+"""Response headers that pages of other origins may read."""
+
 EngineFactory = Callable[[VersionFiles], Engine]
 
 
@@ -84,6 +97,7 @@ def create_app(
         lambda loaded: metrics.show_versions(
             (found.manifest.version, found.provider, found.precision) for found in loaded
         ),
+        settings.limits.timeout_seconds,
     )
     traffic = TrafficRouter(TrafficSplit(settings.stable))
     database = Database(settings.rollout.database)
@@ -169,8 +183,16 @@ def create_app(
         version=installed_version("nextvec"),
         summary="Next-vector predictions from a stable and a canary version.",
         lifespan=lifespan,
+        root_path=settings.http.root_path or "",
+        dependencies=[Depends(check_request)],
     )
     errors.add_handlers(app)
+    _add_routes(app)
+    _add_middleware(app, settings, bodies, access_log, traces)
+    return app
+
+
+def _add_routes(app: FastAPI) -> None:
     for module in (
         predict,
         sessions,
@@ -184,11 +206,27 @@ def create_app(
     ):
         app.include_router(module.router)
     app.router.redirect_slashes = False  # a redirect would lose a proxy's scheme and prefix
+
+
+def _add_middleware(
+    app: FastAPI,
+    settings: Settings,
+    bodies: BodyBudget,
+    access_log: AccessLog,
+    traces: TraceRecorder,
+) -> None:
     app.add_middleware(BodyLimitMiddleware, bodies=bodies)
     app.add_middleware(MethodsMiddleware, routes=app.router.routes)
     # The outermost: every response gets an id.
     app.add_middleware(RequestContextMiddleware, access_log=access_log, traces=traces)
-    return app
+    if settings.http.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.http.cors_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED_HEADERS,
+        )
 
 
 async def _prepare_canary(registry: Registry, metrics: Metrics, canary: str) -> None:

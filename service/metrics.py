@@ -1,4 +1,4 @@
-"""Every metric with its name, labels and buckets, in an injected registry."""
+"""The service's metrics with their names, labels and buckets, in an injected registry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from prometheus_client import (
 )
 
 from service.metrics_page import MetricsPage
-from service.types import SHARES, TIMED, Mode, RequestOutcome, Variant
+from service.quality_metrics import QualityMetrics
+from service.rollout_metrics import RolloutMetrics
+from service.types import TIMED, Mode, RequestOutcome, Variant
 from service.usage import UsageTotals
 
 _RequestKey = tuple[str, str, Mode, RequestOutcome]
@@ -25,23 +27,15 @@ BUCKET_RATIO = math.sqrt(1.2)
 
 UNASSIGNED = "unassigned"
 """The `variant` label of requests that are measured but are not evidence: those that
-override the split, those that move a session to another version, and contexts of which the
-other version has cached more."""
+override the split, those that move a session to another version, and contexts whose
+prefix the other version has cached further."""
 
-
-HIT_RANKS = (1, 5, 10)
-"""The k of Hit@k."""
 
 LOGIN_FAILURES = {
     "admin": ("missing", "unknown", "invalid", "expired", "no_role"),
     "predictions": ("missing", "unknown"),
 }
 """Why a log-in fails, for the admin routes and for predictions."""
-
-FEEDBACK_RESULTS = ("counted", "repeated", "prediction_not_found", "prediction_gone")
-"""The results of a label; the last two are error codes."""
-
-_COSINES = tuple(round(0.1 * i, 1) for i in range(11))
 
 
 def duration_buckets(top: float, bottom: float = 0.000_2) -> tuple[float, ...]:
@@ -122,6 +116,11 @@ class Metrics:
             buckets=(1, 2, 4, 8, 16, 32, 64),
             registry=registry,
         )
+        self.refused = Counter(
+            "nextvec_requests_refused_total",
+            "Predictions refused before they were read, because too many were in progress.",
+            registry=registry,
+        )
         self.sessions = Gauge("nextvec_sessions", "Sessions in memory.", registry=registry)
         self.session_bytes = Gauge(
             "nextvec_session_bytes", "Memory of all sessions.", registry=registry
@@ -146,95 +145,6 @@ class Metrics:
         )
         self.prefix_hits = self.prefix_cache.labels("hit")
         self.prefix_misses = self.prefix_cache.labels("miss")
-        self.online_cosine = Histogram(
-            "nextvec_online_cosine",
-            "Cosine of a prediction with the vector that came next; negative values count as 0.",
-            ("variant",),
-            buckets=_COSINES,
-            registry=registry,
-        )
-        self.online_predictions = Counter(
-            "nextvec_online_predictions_total",
-            "Predictions that were ranked among other sessions' vectors.",
-            ("variant",),
-            registry=registry,
-        )
-        self.online_hits = Counter(
-            "nextvec_online_hits_total",
-            "Ranked predictions whose true vector was among the k nearest.",
-            ("variant", "k"),
-            registry=registry,
-        )
-        self.online_key_share = Histogram(
-            "nextvec_online_key_share",
-            "Routing keys by their Hit@5 over their first predictions in a step.",
-            ("variant", "version"),
-            buckets=SHARES,
-            registry=registry,
-        )
-        self.online_dropped = Counter(
-            "nextvec_online_dropped_total",
-            "Predictions that were not scored because the queue was full.",
-            registry=registry,
-        )
-        self.feedback = Counter(
-            "nextvec_feedback_total",
-            "Labels that callers sent.",
-            ("result",),
-            registry=registry,
-        )
-        for result in FEEDBACK_RESULTS:
-            self.feedback.labels(result)
-        self.rollout_info = Gauge(
-            "nextvec_rollout_info",
-            "1 for the current phase and versions.",
-            ("phase", "stable", "canary"),
-            registry=registry,
-        )
-        self.rollout_weight = Gauge(
-            "nextvec_rollout_weight_ratio",
-            "Share of new requests, 0..1.",
-            ("variant",),
-            registry=registry,
-        )
-        self.rollout_transitions = Counter(
-            "nextvec_rollout_transitions_total",
-            "Changes of phase.",
-            ("from", "to", "reason"),
-            registry=registry,
-        )
-        self.guardrail_log_evidence = Gauge(
-            "nextvec_guardrail_log_evidence",
-            "Log evidence (ln E) of the sequential test; it decides at its bound.",
-            ("guardrail", "side"),
-            registry=registry,
-        )
-        self.guardrail_log_bound = Gauge(
-            "nextvec_guardrail_log_bound",
-            "Log bound ln(1/alpha) at which the guardrail decides; 0 while it is off.",
-            ("guardrail", "side"),
-            registry=registry,
-        )
-        self.guardrail_ratio = Gauge(
-            "nextvec_guardrail_ratio",
-            "Last estimate of canary over stable; informative, not used by the verdict.",
-            ("guardrail",),
-            registry=registry,
-        )
-
-        self.webhook_deliveries = Counter(
-            "nextvec_webhook_deliveries_total",
-            "Webhook deliveries: delivered transitions, failed attempts, dropped transitions.",
-            ("webhook", "result"),
-            registry=registry,
-        )
-        self.webhook_backlog = Gauge(
-            "nextvec_webhook_backlog",
-            "Transitions that are not yet delivered to a webhook.",
-            ("webhook",),
-            registry=registry,
-        )
-
         self.failed_logins = Counter(
             "nextvec_failed_logins_total",
             "Requests without a valid token or API key.",
@@ -251,27 +161,8 @@ class Metrics:
             registry=registry,
         )
 
-        self.shadow_copies = Counter(
-            "nextvec_shadow_copies_total",
-            "Copies of requests that the canary ran in a shadow step, by result.",
-            ("result",),
-            registry=registry,
-        )
-        for result in ("answered", "failed", "dropped"):
-            self.shadow_copies.labels(result)
-        self.shadow_inference = Histogram(
-            "nextvec_shadow_inference_duration_seconds",
-            "Time in the engine of copies that were the same work for both versions.",
-            ("version", "mode"),
-            buckets=self.edges[::4],
-            registry=registry,
-        )
-        self.shadow_agreement = Gauge(
-            "nextvec_shadow_agreement_ratio",
-            "Mean cosine of the canary's predictions with stable's in the shadow step, -1..1.",
-            ("version",),
-            registry=registry,
-        )
+        self.quality = QualityMetrics(registry)
+        self.rollout = RolloutMetrics(registry, self.edges)
 
         self.page = MetricsPage(registry)
         self._by_version: tuple[Counter | Gauge | Histogram, ...] = (
@@ -282,9 +173,9 @@ class Metrics:
             self.inference_duration,
             self.batch_size,
             self.queue_length,
-            self.online_key_share,
-            self.shadow_inference,
-            self.shadow_agreement,
+            self.quality.key_share,
+            self.rollout.shadow_inference,
+            self.rollout.shadow_agreement,
         )
 
     def observe_request(
@@ -371,10 +262,9 @@ class Metrics:
                         self.inference_duration.labels(label, version, mode.value)
                 self.queue_duration.labels(label, version)
             if variant is not None:
-                self._expect_online(variant, version)
+                self.quality.expect(variant.value, version)
             if variant is Variant.CANARY:
-                for mode in Mode:
-                    self.shadow_inference.labels(version, mode.value)
+                self.rollout.expect_canary(version)
             self.batch_size.labels(version)
             self.queue_length.labels(version)
 
@@ -382,19 +272,6 @@ class Metrics:
         """Create the label sets of an API key's holder at 0."""
         for limit in ("requests", "vectors", "sessions"):
             self.caller_limited.labels(name, limit)
-
-    def expect_webhook(self, name: str) -> None:
-        """Create the webhook's label sets at 0."""
-        for result in ("delivered", "failed", "dropped"):
-            self.webhook_deliveries.labels(name, result)
-        self.webhook_backlog.labels(name)
-
-    def _expect_online(self, variant: Variant, version: str) -> None:
-        self.online_cosine.labels(variant.value)
-        self.online_predictions.labels(variant.value)
-        for k in HIT_RANKS:
-            self.online_hits.labels(variant.value, k)
-        self.online_key_share.labels(variant.value, version)
 
     def observe_batch(self, version: str) -> Callable[[int], None]:
         """A function that observes the size of a batch of `version`, from any thread."""

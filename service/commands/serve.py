@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -19,7 +18,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.api.fast_path import FastPath
-from service.api.services import Services
+from service.api.server import Server
 from service.app import create_app
 from service.commands.options import ConfigOption, examples, new_app
 from service.observability.logging_setup import configure_logging
@@ -74,7 +73,7 @@ def run_service(
     config: Path | None = None,
     **options: Path | str | int | None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM. An option that is None leaves its setting unchanged.
+    """Serve until SIGINT, SIGTERM or SIGHUP. An option that is None leaves its setting unchanged.
 
     Raises `ConfigurationError`, and `NextvecError` when stable cannot be served.
     """
@@ -98,11 +97,13 @@ async def _serve(app: FastAPI, settings: Settings) -> None:
         # collections, which would otherwise delay requests.
         gc.collect()
         gc.freeze()
-        server = _DrainingServer(app.state.services, server_config(app, settings))
+        server = Server(app.state.services, server_config(app, settings))
         # uvicorn drains and then raises the signal again. A requested stop is not
         # a failure: ignore the second signal.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
+        if sys.platform != "win32":
+            signal.signal(signal.SIGHUP, server.handle_exit)
         await server.serve()
 
 
@@ -120,26 +121,10 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         workers=1,  # uvicorn would read WEB_CONCURRENCY
         forwarded_allow_ips="",  # uvicorn would read FORWARDED_ALLOW_IPS
         proxy_headers=False,  # no route uses the caller's address
+        timeout_keep_alive=settings.http.keep_alive_seconds,  # type: ignore[arg-type]  # any number
         # Requests in flight end at their own deadline; an event stream has none.
         timeout_graceful_shutdown=int(settings.limits.timeout_seconds) + 1,
     )
-
-
-class _DrainingServer(uvicorn.Server):
-    """A server that refuses new requests and ends event streams as soon as it shall stop.
-
-    uvicorn waits until every response is complete; an event stream never completes by itself.
-    """
-
-    def __init__(self, services: Services, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._services = services
-        self._loop = asyncio.get_running_loop()
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._services.accepting = False
-        self._loop.call_soon_threadsafe(self._services.controller.close_subscriptions)
-        super().handle_exit(sig, frame)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

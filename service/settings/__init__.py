@@ -3,7 +3,7 @@
 | module | has |
 |---|---|
 | `values` | types of values: secrets, URLs, seconds, bytes |
-| `access`, `groups` | the groups of settings, and the tree of all |
+| `access`, `http`, `groups` | the groups of settings, and the tree of all |
 | `catalog` | every setting by its key and its variable |
 | `config_file`, `environment` | what the file and the environment set |
 | `loader` | the settings from all sources, and the source of each value |
@@ -20,12 +20,14 @@ from service.settings.groups import (
     Settings,
     WebhookSettings,
 )
+from service.settings.http import HttpSettings
 
 __all__ = [
     "AdminSettings",
     "CallerSettings",
     "EngineSettings",
     "FeedbackSettings",
+    "HttpSettings",
     "LimitSettings",
     "PrefixCacheSettings",
     "RolloutSettings",

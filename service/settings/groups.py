@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 
 from service.settings.access import AdminSettings, CallerSettings
+from service.settings.http import HttpSettings
 from service.settings.telemetry import LogSettings, TracingSettings
 from service.settings.values import BaseUrl, ByteCount, FrozenModel, HttpUrl, Seconds, signing_key
 
@@ -321,5 +322,6 @@ class Settings(FrozenModel):
     rollout: RolloutSettings = RolloutSettings()
     admin: AdminSettings = AdminSettings()
     callers: CallerSettings = CallerSettings()
+    http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()

@@ -79,7 +79,7 @@ def vector(targets: dict[str, Metrics], versions=("a", "b")) -> bytes:
             metrics.request_duration,
             metrics.requests,
             metrics.inference_duration,
-            metrics.online_key_share,
+            metrics.quality.key_share,
         )
         for family in instrument.collect()
         for sample in family.samples

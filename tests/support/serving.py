@@ -83,6 +83,7 @@ def serving(models, folder, *arguments, launcher=(NEXTVEC, "serve"), **environme
         "NEXTVEC_ROLLOUT__INTERVAL_SECONDS": "0.2",
         # Sessions past their window then equal a recomputation exactly.
         "NEXTVEC_SESSIONS__COMPACT_HISTORY": "false",
+        "NEXTVEC_HTTP__DRAIN_SECONDS": "0",
         **tokens(),
         **environment,
     }

@@ -14,14 +14,14 @@ router = APIRouter(tags=["health"])
 @router.get("/v2/health/live")
 async def live(services: LiveServices) -> dict[str, bool]:
     """Report that the process is running."""
-    return {"live": True, "ready": services.accepting}
+    return {"live": True, "ready": services.ready}
 
 
 @router.get("/v2/health/ready")
 async def ready(services: LiveServices) -> JSONResponse:
     """Report whether versions are loaded and warm: 503 before that and while draining."""
-    content = {"live": True, "ready": services.accepting}
-    return JSONResponse(content, 200 if services.accepting else 503)
+    content = {"live": True, "ready": services.ready}
+    return JSONResponse(content, 200 if services.ready else 503)
 
 
 @router.get("/metrics")

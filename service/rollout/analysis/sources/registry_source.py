@@ -66,7 +66,7 @@ class RegistrySource:
         return Counts(_buckets(self._metrics.inference_duration.labels(variant, version, mode)))
 
     def _keys(self, variant: Variant, version: str) -> KeyCounts:
-        by_share = _buckets(self._metrics.online_key_share.labels(variant, version))
+        by_share = _buckets(self._metrics.quality.key_share.labels(variant, version))
         return KeyCounts(by_share[: len(SHARES)])  # the last share is 1, so none lies above it
 
 

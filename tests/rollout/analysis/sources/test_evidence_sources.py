@@ -122,9 +122,9 @@ async def test_keys_are_counted_by_their_share_of_hits(world):
     """Each share in its own place, including both ends."""
     before = await world.read()
     for share in SHARES:
-        world.metrics.online_key_share.labels("canary", "b").observe(share)
-    world.metrics.online_key_share.labels("stable", "a").observe(1 / 3)
-    world.metrics.online_key_share.labels("canary", "other").observe(0.0)
+        world.metrics.quality.key_share.labels("canary", "b").observe(share)
+    world.metrics.quality.key_share.labels("stable", "a").observe(1 / 3)
+    world.metrics.quality.key_share.labels("canary", "other").observe(0.0)
     new = counters_since(before, await world.read()).keys
     assert KeyCounts((1,) * len(SHARES)) == new.canary
     assert (1, pytest.approx(1 / 3)) == (new.stable.total, new.stable.mean)
