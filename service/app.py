@@ -51,6 +51,7 @@ from service.rollout.analysis.sources.registry_source import RegistrySource
 from service.rollout.controller.controller import Controller
 from service.rollout.notifications.outbox import Outbox
 from service.rollout.plan.plan_file import load_plan
+from service.rollout.plan.plan_floor import make_floor
 from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.rollout.storage.database import Database
 from service.rollout.storage.sqlite_store import SqliteRolloutStore
@@ -88,6 +89,7 @@ def create_app(
     traffic = TrafficRouter(TrafficSplit(settings.stable))
     database = Database(settings.rollout.database)
     shadow = ShadowRunner(traffic, registry, metrics, clock, settings.limits.timeout_seconds)
+    plan = load_plan(settings.rollout.plan)
     outbox = Outbox(settings.rollout.webhooks, database, metrics, clock)
     controller = Controller(
         traffic=traffic,
@@ -97,7 +99,8 @@ def create_app(
         metrics=metrics,
         clock=clock,
         stable=settings.stable,
-        plan=load_plan(settings.rollout.plan),
+        plan=plan,
+        floor=make_floor(settings.rollout.floor.model_dump(), plan),
         interval_seconds=settings.rollout.interval_seconds,
         on_record=outbox.wake,
         take_shadow_stats=shadow.take,
@@ -182,12 +185,18 @@ def create_app(
         health,
     ):
         app.include_router(module.router)
+    _add_middleware(app, bodies, access_log, traces)
+    return app
+
+
+def _add_middleware(
+    app: FastAPI, bodies: BodyBudget, access_log: AccessLog, traces: TraceRecorder
+) -> None:
     app.router.redirect_slashes = False  # a redirect would lose a proxy's scheme and prefix
     app.add_middleware(BodyLimitMiddleware, bodies=bodies)
     app.add_middleware(MethodsMiddleware, routes=app.router.routes)
     # The outermost: every response gets an id.
     app.add_middleware(RequestContextMiddleware, access_log=access_log, traces=traces)
-    return app
 
 
 async def _prepare_canary(registry: Registry, metrics: Metrics, canary: str) -> None:

@@ -67,7 +67,7 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        most = self._bodies.limit(scope["path"])
+        most = self._bodies.limit(scope["path"].removeprefix(scope.get("root_path", "")))
         declared = _declared(scope)
         patience = self._bodies.limits.body_timeout_seconds
         deadline = asyncio.get_running_loop().time() + patience

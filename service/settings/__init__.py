@@ -9,10 +9,11 @@
 | `loader` | the settings from all sources, and the source of each value |
 """
 
-from service.settings.access import AdminSettings, CallerSettings
+from service.settings.access import AdminSettings, CallerSettings, ProxySettings, TlsSettings
 from service.settings.groups import (
     EngineSettings,
     FeedbackSettings,
+    FloorSettings,
     LimitSettings,
     PrefixCacheSettings,
     RolloutSettings,
@@ -26,10 +27,13 @@ __all__ = [
     "CallerSettings",
     "EngineSettings",
     "FeedbackSettings",
+    "FloorSettings",
     "LimitSettings",
     "PrefixCacheSettings",
+    "ProxySettings",
     "RolloutSettings",
     "SessionSettings",
     "Settings",
+    "TlsSettings",
     "WebhookSettings",
 ]

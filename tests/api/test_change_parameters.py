@@ -204,7 +204,7 @@ async def test_no_key_keeps_an_abort_from_happening(service, key):
 
 async def test_a_retry_begins_the_same_once_more(service):
     """Canary and plan are those that were rolled back; the attempt counts on."""
-    plan = {"steps": [{"weight": 7}]}
+    plan = {"steps": [{"weight": 7, "approval": True}]}
     await begin(service, plan=plan)
     assert (await service.admin("GET")).json()["attempt"] == 1
     await service.admin("POST", "/abort")
