@@ -9,13 +9,15 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version as installed_version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
 
 from service.api import console, errors
 from service.api.access.authenticator import Authenticator
 from service.api.body_limits import BodyBudget, BodyLimitMiddleware
 from service.api.methods import MethodsMiddleware
+from service.api.parameters import check_request
 from service.api.request_context import RequestContextMiddleware
 from service.api.routes import (
     admin,
@@ -60,6 +62,17 @@ from service.types import Variant
 
 logger = logging.getLogger(__name__)
 
+EXPOSED_HEADERS = (
+    "ETag",
+    "Retry-After",
+    "Server-Timing",
+    "X-Model-Version",
+    "X-Request-Id",
+    "X-Role",
+    "X-Variant",
+)
+"""Response headers that pages of other origins may read."""
+
 EngineFactory = Callable[[VersionFiles], Engine]
 
 
@@ -85,12 +98,13 @@ def create_app(
         lambda loaded: metrics.show_versions(
             (found.manifest.version, found.provider, found.precision) for found in loaded
         ),
+        settings.limits.timeout_seconds,
     )
     traffic = TrafficRouter(TrafficSplit(settings.stable))
     database = Database(settings.rollout.database)
     shadow = ShadowRunner(traffic, registry, metrics, clock, settings.limits.timeout_seconds)
     plan = load_plan(settings.rollout.plan)
-    outbox = Outbox(settings.rollout.webhooks, database, metrics, clock)
+    outbox = Outbox(settings.rollout.webhooks, database, metrics, clock, traces=traces)
     controller = Controller(
         traffic=traffic,
         versions=registry,
@@ -104,6 +118,7 @@ def create_app(
         interval_seconds=settings.rollout.interval_seconds,
         on_record=outbox.wake,
         take_shadow_stats=shadow.take,
+        traces=traces,
     )
 
     @asynccontextmanager
@@ -171,8 +186,16 @@ def create_app(
         version=installed_version("nextvec"),
         summary="Next-vector predictions from a stable and a canary version.",
         lifespan=lifespan,
+        root_path=settings.http.root_path or "",
+        dependencies=[Depends(check_request)],
     )
     errors.add_handlers(app)
+    _add_routes(app)
+    _add_middleware(app, settings, bodies, access_log, traces)
+    return app
+
+
+def _add_routes(app: FastAPI) -> None:
     for module in (
         predict,
         sessions,
@@ -185,18 +208,28 @@ def create_app(
         health,
     ):
         app.include_router(module.router)
-    _add_middleware(app, bodies, access_log, traces)
-    return app
+    app.router.redirect_slashes = False  # a redirect would lose a proxy's scheme and prefix
 
 
 def _add_middleware(
-    app: FastAPI, bodies: BodyBudget, access_log: AccessLog, traces: TraceRecorder
+    app: FastAPI,
+    settings: Settings,
+    bodies: BodyBudget,
+    access_log: AccessLog,
+    traces: TraceRecorder,
 ) -> None:
-    app.router.redirect_slashes = False  # a redirect would lose a proxy's scheme and prefix
     app.add_middleware(BodyLimitMiddleware, bodies=bodies)
     app.add_middleware(MethodsMiddleware, routes=app.router.routes)
     # The outermost: every response gets an id.
     app.add_middleware(RequestContextMiddleware, access_log=access_log, traces=traces)
+    if settings.http.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.http.cors_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED_HEADERS,
+        )
 
 
 async def _prepare_canary(registry: Registry, metrics: Metrics, canary: str) -> None:

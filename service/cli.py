@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+# Before the slow imports: it ends the process on a signal meanwhile.
+from service import early_signals  # noqa: F401
+
+# isort: split
 import importlib
 import sys
 from collections.abc import Sequence
@@ -49,6 +53,12 @@ COMMANDS = {
     ),
     "loadtest": Subcommand(
         "loadtest.commands.loadtest", "Send traffic to a server and report its latencies."
+    ),
+    "soak": Subcommand(
+        "loadtest.commands.soak", "Send mixed load for a long time and check that nothing grows."
+    ),
+    "fuzz": Subcommand(
+        "loadtest.commands.fuzz", "Send malformed input to a server and check that it survives."
     ),
     "simulate": Subcommand(
         "simulation.commands.simulate", "Simulate a plan's rollouts offline and report error rates."

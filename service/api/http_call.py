@@ -8,15 +8,17 @@ the same handlers, which turn an `HttpCall` into an `HttpReply`.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
+from service.api import parameters
 from service.api.access.api_keys import KeyHolder
 from service.api.body_limits import too_large_error
 from service.api.request_headers import caller_digest
@@ -42,6 +44,13 @@ class HttpCall:
     query: str
     content: bytes
     caller: KeyHolder | None = None
+    arrived: float = field(default_factory=time.perf_counter)
+    """When the body was complete, by `time.perf_counter`."""
+
+    @property
+    def waited_seconds(self) -> float:
+        """Seconds since the request arrived. The deadline counts from there."""
+        return time.perf_counter() - self.arrived
 
     @property
     def caller_digest(self) -> bytes:
@@ -58,8 +67,13 @@ class HttpCall:
         if self.caller is not None:
             self.caller.take_vectors(count)
 
+    def check_query(self, *known: str) -> None:
+        """Raise `Invalid` unless every query parameter is `known` and has one value."""
+        if self.query:
+            parameters.check_query(self.query, known)
+
     def parameter(self, name: str) -> str | None:
-        """Return the last value of a query parameter, or None."""
+        """Return the value of a query parameter, or None."""
         # Parsing a query costs more than the rest of this class: skip it for the common
         # case of no parameter, or a single alphanumeric one.
         only, _, value = self.query.partition("=")
@@ -95,7 +109,11 @@ async def answer_over_asgi(request: Request, handler: Handler) -> Response:
     call = HttpCall(
         services, state["request_id"], request.headers, request.url.query, content, caller
     )
-    reply = await cancel_on_disconnect(request, handler(call))
+    services.in_flight.enter()
+    try:
+        reply = await cancel_on_disconnect(request, handler(call))
+    finally:
+        services.in_flight.leave()
     note_prediction(state, reply.prediction)
     return Response(reply.content, 200, reply.headers, media_type=reply.media_type)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
 
 from service.api.access.api_keys import KeyHolder
 from service.api.access.identity import Identity, Role
 from service.api.services import services
-from service.errors import Forbidden, UnsupportedMediaType, quoted
+from service.errors import Cancelled, Forbidden, Invalid, UnsupportedMediaType, quoted
 
 
 async def authorize(request: Request, needed: Role) -> Identity:
@@ -63,6 +66,7 @@ class AuthorizedRoute(APIRoute):
                 await authorize(request, needed)
             if reads_json:
                 _check_json_type(request)
+                _check_repeated_fields(await _body(request))
             return await handle(request)
 
         return check_and_handle
@@ -78,6 +82,28 @@ def _check_json_type(request: Request) -> None:
         raise UnsupportedMediaType(
             f"Content-Type is {quoted(kind)}: send Content-Type: application/json"
         )
+
+
+async def _body(request: Request) -> bytes:
+    """Return the body, which the framework then reads again. Raises `Cancelled`."""
+    try:
+        return await request.body()
+    except ClientDisconnect as error:
+        raise Cancelled("the caller disconnected") from error
+
+
+def _check_repeated_fields(content: bytes) -> None:
+    """Raise `Invalid` for a field that a JSON body has twice, because one would be ignored."""
+
+    def check(pairs: list[tuple[str, object]]) -> None:
+        names = [name for name, _ in pairs]
+        if len(set(names)) < len(names):
+            name = next(name for name in names if names.count(name) > 1)
+            raise Invalid(f"the field {quoted(name)} is given twice", "conflicting_parameter")
+
+    # What is no JSON is reported with its place by the framework.
+    with suppress(ValueError, RecursionError):
+        json.loads(content, object_pairs_hook=check)
 
 
 async def _key_holder(request: Request) -> KeyHolder | None:

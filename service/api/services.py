@@ -9,6 +9,8 @@ from fastapi import Depends, Request
 
 from service.api.access.authenticator import Authenticator
 from service.api.body_limits import BodyBudget
+from service.api.connection_limit import ConnectionLimit, largest_number_of_connections
+from service.api.in_flight import InFlightLimit
 from service.api.parsing import ParsingThread
 from service.errors import NotReady
 from service.inference.registry import Registry
@@ -24,7 +26,8 @@ from service.settings import Settings
 class Services:
     """The parts of one service.
 
-    `accepting` is false before warm-up and at the end of a drain.
+    `accepting` is false before warm-up and at the end of a drain, `draining` is true from the
+    signal to stop.
     """
 
     settings: Settings
@@ -38,7 +41,20 @@ class Services:
     tracing: TraceRecorder
     dim: int = 0
     accepting: bool = field(default=False)
+    draining: bool = field(default=False)
+    connections: ConnectionLimit = field(init=False)
+    in_flight: InFlightLimit = field(init=False)
     parsing: ParsingThread = field(default_factory=ParsingThread)
+
+    def __post_init__(self) -> None:
+        wanted = self.settings.http.max_connections
+        self.connections = ConnectionLimit(largest_number_of_connections(wanted))
+        self.in_flight = InFlightLimit(self.settings.engine, lambda: len(self.registry.loaded))
+
+    @property
+    def ready(self) -> bool:
+        """Whether a load balancer should send requests."""
+        return self.accepting and not self.draining
 
     def check_accepting(self) -> None:
         """Raise `NotReady` before warm-up and while draining."""

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -19,7 +18,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.api.fast_path import FastPath
-from service.api.services import Services
+from service.api.server import Server
 from service.app import create_app
 from service.commands.options import ConfigOption, examples, new_app
 from service.commands.tls import CertificateLoader, certificate_loader
@@ -75,7 +74,7 @@ def run_service(
     config: Path | None = None,
     **options: Path | str | int | None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM. An option that is None leaves its setting unchanged.
+    """Serve until SIGINT, SIGTERM or SIGHUP. An option that is None leaves its setting unchanged.
 
     Raises `ConfigurationError`, and `NextvecError` when stable cannot be served.
     """
@@ -100,12 +99,14 @@ async def _serve(app: FastAPI, settings: Settings, certificate: CertificateLoade
         # collections, which would otherwise delay requests.
         gc.collect()
         gc.freeze()
-        server = _DrainingServer(app.state.services, server_config(app, settings, certificate))
+        server = Server(app.state.services, server_config(app, settings, certificate))
         # uvicorn drains and then raises the signal again. A requested stop is not
         # a failure: ignore the second signal.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
         watch = None if certificate is None else asyncio.create_task(certificate.watch())
+        if sys.platform != "win32":
+            signal.signal(signal.SIGHUP, server.handle_exit)
         await server.serve()
         if watch is not None:
             watch.cancel()
@@ -130,26 +131,10 @@ def server_config(
         proxy_headers=bool(trusted),
         root_path=settings.proxy.root_path,
         ssl_context_factory=None if certificate is None else lambda *_: certificate.context,
+        timeout_keep_alive=settings.http.keep_alive_seconds,  # type: ignore[arg-type]  # any number
         # Requests in flight end at their own deadline; an event stream has none.
         timeout_graceful_shutdown=int(settings.limits.timeout_seconds) + 1,
     )
-
-
-class _DrainingServer(uvicorn.Server):
-    """A server that refuses new requests and ends event streams as soon as it shall stop.
-
-    uvicorn waits until every response is complete; an event stream never completes by itself.
-    """
-
-    def __init__(self, services: Services, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._services = services
-        self._loop = asyncio.get_running_loop()
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._services.accepting = False
-        self._loop.call_soon_threadsafe(self._services.controller.close_subscriptions)
-        super().handle_exit(sig, frame)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

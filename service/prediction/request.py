@@ -21,7 +21,8 @@ class RequestOptions:
     such requests are not evidence. `timeout_seconds` can only shorten the service's own
     timeout. `caller` identifies the caller to the prefix cache; None: nothing of this request
     is cached. `request_id` names the prediction for a label that may come. `owner` is whose
-    session an append is for; None: everybody's.
+    session an append is for; None: everybody's. `waited_seconds` have passed since the request
+    arrived; they count for its deadline.
 
     Raises `Invalid` for a key of more than `MAX_KEY` characters.
     """
@@ -33,6 +34,7 @@ class RequestOptions:
     caller: bytes | None = None
     request_id: str | None = None
     owner: SessionQuota | None = None
+    waited_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         if self.key is not None and len(self.key) > MAX_KEY:

@@ -3,7 +3,7 @@
 | module | has |
 |---|---|
 | `values` | types of values: secrets, URLs, seconds, bytes |
-| `access`, `groups` | the groups of settings, and the tree of all |
+| `access`, `http`, `groups` | the groups of settings, and the tree of all |
 | `catalog` | every setting by its key and its variable |
 | `config_file`, `environment` | what the file and the environment set |
 | `loader` | the settings from all sources, and the source of each value |
@@ -21,6 +21,7 @@ from service.settings.groups import (
     Settings,
     WebhookSettings,
 )
+from service.settings.http import HttpSettings
 
 __all__ = [
     "AdminSettings",
@@ -28,6 +29,7 @@ __all__ = [
     "EngineSettings",
     "FeedbackSettings",
     "FloorSettings",
+    "HttpSettings",
     "LimitSettings",
     "PrefixCacheSettings",
     "ProxySettings",

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 
 from service.settings.access import AdminSettings, CallerSettings, ProxySettings, TlsSettings
+from service.settings.http import HttpSettings
 from service.settings.telemetry import LogSettings, TracingSettings
 from service.settings.values import BaseUrl, ByteCount, FrozenModel, HttpUrl, Seconds, signing_key
 
@@ -358,5 +359,6 @@ class Settings(FrozenModel):
     callers: CallerSettings = CallerSettings()
     tls: TlsSettings = TlsSettings()
     proxy: ProxySettings = ProxySettings()
+    http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()

@@ -84,6 +84,7 @@ def serving(models, folder, *arguments, launcher=(NEXTVEC, "serve"), ca=None, **
         "NEXTVEC_ROLLOUT__INTERVAL_SECONDS": "0.2",
         # Sessions past their window then equal a recomputation exactly.
         "NEXTVEC_SESSIONS__COMPACT_HISTORY": "false",
+        "NEXTVEC_HTTP__DRAIN_SECONDS": "0",
         **tokens(),
         **environment,
     }

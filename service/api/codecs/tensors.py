@@ -18,6 +18,7 @@ import orjson
 from numpy.typing import NDArray
 
 from service.api.codecs import json_numbers, session_ids
+from service.api.parameters import check_near_misses
 from service.errors import Invalid, Malformed, TooLarge, UnsupportedMediaType, quoted
 from service.types import Vector, Vectors
 
@@ -26,6 +27,16 @@ OUTPUT = "next_vector"
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
 _BINARY_TYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "FP16": np.dtype("<f2")}
+_REQUEST_FIELDS = ("id", "inputs", "outputs", "parameters")
+_REQUEST_PARAMETERS = (
+    "binary_data_output",
+    "priority",
+    "routing_key",
+    "sequence_end",
+    "sequence_id",
+    "sequence_start",
+    "timeout",
+)
 _LARGEST_ID = 2**64 - 1
 _WINDOW_BITS = {"gzip": 31, "deflate": 15}
 """zlib's `wbits` for each container format: gzip, and zlib, which HTTP calls deflate."""
@@ -106,6 +117,8 @@ def parse(content: bytes, header_length: int, dim: int, max_rows: int) -> InferR
     if not isinstance(request, dict):
         raise Malformed("the request is not a JSON object")
     parameters = _parameters(request, "the request")
+    check_near_misses(request, _REQUEST_FIELDS, "field")
+    check_near_misses(parameters, _REQUEST_PARAMETERS, "parameter")
     return InferRequest(
         contexts=_input(request, body[header_length:], dim, max_rows),
         binary_output=_wants_binary(request, parameters),

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from service.api import http_call, request_headers
+from service.api import http_call, parameters, request_headers
 from service.api.body_limits import SMALL_BODY_BYTES
 from service.api.codecs import json_numbers, vectors
 from service.api.request_context import MAX_REQUEST_ID
@@ -38,7 +38,10 @@ async def feedback(request: Request) -> Response:
     most = SMALL_BODY_BYTES + _BYTES_PER_VALUE * services.dim
     content = await http_call.read_body(request, most)
     rows, fields = _label(request, content, services.dim)
-    request_id = fields.get("request_id")
+    parameters.check_fields(fields, ("request_id", "vector"))
+    request_id = parameters.agreed(
+        "request_id", fields.get("request_id"), request.query_params.get("request_id")
+    )
     if not isinstance(request_id, str) or not request_id:
         raise Invalid("request_id is missing: send the X-Request-Id of the prediction")
     if len(request_id) > MAX_REQUEST_ID:

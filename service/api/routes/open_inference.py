@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
-from service.api import request_headers
+from service.api import parameters, request_headers
 from service.api.codecs import tensors, vectors
 from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
 from service.api.routes.model_metadata import config, metadata, server, statistics
@@ -85,7 +85,7 @@ async def get_ready(services: LiveServices, model: Model, version: Version) -> J
     if version is not None and version not in services.registry.available():
         services.registry.get(version)
     loaded = {found.manifest.version for found in services.registry.loaded}
-    ready = services.accepting and (version is None or version in loaded)
+    ready = services.ready and (version is None or version in loaded)
     return JSONResponse({"name": model, "ready": ready}, 200 if ready else 503)
 
 
@@ -129,6 +129,7 @@ async def infer(request: Request, model: str, version: Version) -> Response:
 
 async def handle_infer(model: str, version: str | None, call: HttpCall) -> HttpReply:
     """Answer an infer request. Raises what `Dispatch` and `codecs.tensors` raise."""
+    call.check_query()
     services = call.services
     _known(model, services)
     override = request_headers.variant_override(call.headers)
@@ -137,10 +138,17 @@ async def handle_infer(model: str, version: str | None, call: HttpCall) -> HttpR
         if override is not None:
             raise Invalid("the path names a version and X-Variant a variant: send only one of them")
     wanted = await _parse(call)
-    key = call.headers.get("x-routing-key") or wanted.routing_key
     call.count_vectors(sum(len(context) for context in wanted.contexts))
+    header = call.headers.get("x-routing-key") or None
+    key = parameters.agreed("the routing key", header, wanted.routing_key or None)
     preference = RequestOptions(
-        key, override, version, wanted.timeout_seconds, call.caller_digest, owner=call.owner
+        key,
+        override,
+        version,
+        wanted.timeout_seconds,
+        call.caller_digest,
+        owner=call.owner,
+        waited_seconds=call.waited_seconds,
     )
     _check(services, wanted)
     contexts = list(wanted.contexts)

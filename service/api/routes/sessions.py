@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
-from service.api import request_headers
+from service.api import parameters, request_headers
 from service.api.codecs import session_ids, vectors
 from service.api.http_call import HttpCall, HttpReply, answer_over_asgi, owner_of
 from service.api.schemas import ERRORS, VECTOR_ANSWER, SessionView, vectors_body
@@ -57,6 +57,7 @@ async def handle_append(name: str, call: HttpCall) -> HttpReply:
     """Append to the session `name`. Raises what `Dispatch.append` and `codecs.vectors` raise."""
     services, headers = call.services, call.headers
     session_id = _session_id(name)
+    call.check_query("position")
     position = _query_position(call.parameter("position"))
     binary = vectors.wants_binary(headers)
     override = request_headers.variant_override(headers)
@@ -68,12 +69,15 @@ async def handle_append(name: str, call: HttpCall) -> HttpReply:
         services.dim,
         services.settings.limits.max_rows,
     )
-    if position is None:
-        position = _position(fields.get("position"))
+    parameters.check_fields(fields, ("vectors", "position", "key"))
+    position = parameters.agreed("position", position, _position(fields.get("position")))
     call.count_vectors(len(rows))
-    key = headers.get("x-routing-key") or vectors.text_field(fields, "key")
+    key = vectors.routing_key(headers, fields)
     answer = await services.dispatch.append(
-        session_id, rows, RequestOptions(key, override, owner=call.owner), position=position
+        session_id,
+        rows,
+        RequestOptions(key, override, owner=call.owner, waited_seconds=call.waited_seconds),
+        position=position,
     )
     identity = {"session": session_id, "length": answer.length}
     return HttpReply(*vectors.render(answer, identity, binary=binary), answer)

@@ -37,13 +37,16 @@ async def advance(request: Request) -> Response:
 
 async def handle_steps(call: HttpCall) -> HttpReply:
     """Answer `POST /v1/steps`. Raises what `codecs.steps.parse` raises."""
+    call.check_query()
     services, headers = call.services, call.headers
     binary = wants_binary(headers)
     override = request_headers.variant_override(headers)
     limits = services.settings.limits
     rows = await steps.parse(services.parsing, headers, call.content, services.dim, limits.max_rows)
     call.count_vectors(len(rows))
-    options = RequestOptions(override=override, owner=call.owner)
+    options = RequestOptions(
+        override=override, owner=call.owner, waited_seconds=call.waited_seconds
+    )
     results = await _advance_all(services.dispatch, rows, options, limits.timeout_seconds)
     return HttpReply(*steps.render(rows, results, services.dim, binary=binary), None)
 
@@ -56,7 +59,7 @@ async def _advance_all(
 ) -> list[Prediction | NextvecError]:
     """The result of every row. Rows not begun within `timeout_seconds` fail with a deadline."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout_seconds
+    deadline = loop.time() + timeout_seconds - options.waited_seconds
     results: list[Prediction | NextvecError] = []
     for begin in range(0, len(rows), _TOGETHER):
         together = rows[begin : begin + _TOGETHER]

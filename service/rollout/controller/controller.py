@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 from service.clock import Clock
 from service.metrics import Metrics
+from service.observability.tracing import TraceRecorder
 from service.rollout.analysis.baseline import Baseline
 from service.rollout.analysis.shadow_stats import ShadowStats
 from service.rollout.analysis.sources.evidence_source import EvidenceSource
@@ -52,6 +53,7 @@ class Controller:
         floor: PlanFloor = NO_FLOOR,
         on_record: Callable[[], None] = lambda: None,
         take_shadow_stats: Callable[[], ShadowStats] | None = None,
+        traces: TraceRecorder | None = None,
     ) -> None:
         """`stable` is the configured version, used until a promotion is recorded.
 
@@ -84,6 +86,7 @@ class Controller:
             clock=clock,
             interval_seconds=interval_seconds,
             take_shadow_stats=take_shadow_stats,
+            traces=traces,
         )
         self.changes = ChangeHandler(
             self._executor,

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from service.clock import Clock
 from service.metrics import Metrics
+from service.observability import tracing
+from service.observability.tracing import TraceRecorder
 from service.rollout.notifications import webhook_message
 from service.rollout.notifications.webhook_client import DeliveryError
 from service.rollout.storage.database import StoreError
@@ -41,6 +43,7 @@ class WebhookSender:
         *,
         post: Post,
         draw: Callable[[], float],
+        traces: TraceRecorder | None = None,
     ) -> None:
         """`post` delivers and raises `DeliveryError`; `draw` returns a random number 0..1."""
         self.wake = asyncio.Event()
@@ -52,9 +55,16 @@ class WebhookSender:
         self._clock = clock
         self._post = post
         self._draw = draw
+        self._traces = traces or TraceRecorder()
+        self._traceparent: str | None = None
         self._failures = 0
         self._not_before = 0.0
-        metrics.expect_webhook(self._name)
+        metrics.rollout.expect_webhook(self._name)
+
+    def notify(self, traceparent: str | None) -> None:
+        """Wake up for a new row. Deliveries continue the trace that wrote it, if there is one."""
+        self._traceparent = traceparent or self._traceparent
+        self.wake.set()
 
     async def run(self) -> None:
         """Deliver what is pending, then wait for a new row or for the next try; for ever."""
@@ -76,7 +86,7 @@ class WebhookSender:
         Returns the seconds until the next try, or None if nothing is left.
         """
         while (pending := await asyncio.to_thread(self._cursor.next, self._name)) is not None:
-            self._metrics.webhook_backlog.labels(self._name).set(pending.behind + 1)
+            self._metrics.rollout.webhook_backlog.labels(self._name).set(pending.behind + 1)
             number = pending.row["id"]
             if pending.behind >= BACKLOG:
                 skipped = pending.behind + 1 - BACKLOG
@@ -89,12 +99,13 @@ class WebhookSender:
                 await self._advance(number, "delivered")
             elif self._clock.time() - pending.row["at"] >= GIVE_UP_SECONDS:
                 await self._advance(number, "dropped")
-        self._metrics.webhook_backlog.labels(self._name).set(0)
+        self._metrics.rollout.webhook_backlog.labels(self._name).set(0)
+        self._traceparent = None
         return None
 
     async def _advance(self, number: int, result: Result, count: int = 1) -> None:
         await asyncio.to_thread(self._cursor.advance, self._name, number)
-        self._metrics.webhook_deliveries.labels(self._name, result).inc(count)
+        self._metrics.rollout.webhook_deliveries.labels(self._name, result).inc(count)
         self._failures, self._not_before = 0, 0.0
         if result == "dropped":
             log.error(
@@ -105,7 +116,8 @@ class WebhookSender:
         content = webhook_message.body(row)
         headers = webhook_message.headers(row, content, self._key, self._clock.time())
         try:
-            await self._post(self._url, headers, content)
+            with self._traces.root("webhook delivery", self._traceparent):
+                await self._post(self._url, {**headers, **tracing.outgoing_headers()}, content)
         except DeliveryError as error:
             self._schedule_retry(error)
             return False
@@ -116,5 +128,5 @@ class WebhookSender:
         wait = longest * (0.5 + 0.5 * self._draw())
         self._failures += 1
         self._not_before = self._clock.monotonic() + wait
-        self._metrics.webhook_deliveries.labels(self._name, "failed").inc()
+        self._metrics.rollout.webhook_deliveries.labels(self._name, "failed").inc()
         log.warning("webhook %s: %s; the next try is in %.0f s", self._name, error, wait)

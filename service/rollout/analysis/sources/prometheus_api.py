@@ -7,6 +7,7 @@ import asyncio
 import httpx
 
 from service.errors import NextvecError
+from service.observability import tracing
 
 MAX_BYTES = 256 * 1024 * 1024
 """A response has some 0.6 MB for each scraped target. A larger one is not ours."""
@@ -38,8 +39,9 @@ class PrometheusApi:
         total = 2 * self._timeout
         try:
             # httpx bounds each read; a server that sends byte by byte could take any time.
-            async with asyncio.timeout(total):
-                return await self._fetch(query)
+            with tracing.child("GET /api/v1/query", tracing.CLIENT):
+                async with asyncio.timeout(total):
+                    return await self._fetch(query)
         except TimeoutError as error:
             raise EvidenceError(
                 f"Prometheus at {self._url} did not finish its response in {total:g} s"
@@ -58,7 +60,7 @@ class PrometheusApi:
                 f"{self._url}/api/v1/query",
                 params={"query": query},
                 # Uncompressed, so that the bound holds for what is held in memory.
-                headers={"Accept-Encoding": "identity"},
+                headers={"Accept-Encoding": "identity", **tracing.outgoing_headers()},
             ) as response,
         ):
             limit = MAX_BYTES if response.is_success else ERROR_BYTES
