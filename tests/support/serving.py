@@ -28,7 +28,7 @@ def tokens() -> dict[str, str]:
 
 
 @dataclass
-class Server:
+class NextvecProcess:
     """A running `nextvec serve` and a client of it."""
 
     process: subprocess.Popen[str]
@@ -100,7 +100,7 @@ def serving(models, folder, *arguments, launcher=(NEXTVEC, "serve"), ca=None, **
     verify = True if ca is None else ssl.create_default_context(cafile=ca)
     address = f"{'http' if ca is None else 'https'}://127.0.0.1:{port}"
     with httpx.Client(base_url=address, timeout=30, verify=verify) as client:
-        server = Server(process, client, log)
+        server = NextvecProcess(process, client, log)
         try:
             _wait_until_ready(server)
             yield server
