@@ -79,15 +79,15 @@ class AdminClient:
             ) from error
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             # Not HTTP, not JSON, or a URL or token that no request can contain.
-            raise SystemExit(self._foreign(repr(error))) from error
+            raise SystemExit(self._describe_failure(repr(error))) from error
         if not response.is_success:
             raise SystemExit(f"nextvec rollout: {_refusal(response)}")
         expected = list if path == "/history" else dict
         if not isinstance(answer, expected) or (expected is dict and "phase" not in answer):
-            raise SystemExit(self._foreign("an unexpected response"))
+            raise SystemExit(self._describe_failure("an unexpected response"))
         return answer
 
-    def _foreign(self, problem: str) -> str:
+    def _describe_failure(self, problem: str) -> str:
         return (
             f"nextvec rollout: {problem} at {self._base}: "
             "check --url and the token; is this a nextvec service?"

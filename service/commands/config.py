@@ -21,7 +21,7 @@ from service.settings.loader import (
     ConfigurationError,
     LoadedSettings,
     load_settings,
-    shown,
+    mask_secrets,
     value_of,
 )
 
@@ -97,7 +97,7 @@ def _rows(loaded: LoadedSettings) -> list[dict[str, Any]]:
         {
             "key": info.key,
             "variable": info.variable,
-            "value": shown(value_of(loaded.settings, info)),
+            "value": mask_secrets(value_of(loaded.settings, info)),
             "source": loaded.sources.get(info.key, "default"),
         }
         for info in catalog()

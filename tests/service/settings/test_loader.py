@@ -9,7 +9,7 @@ import pytest
 
 from service.settings.catalog import catalog
 from service.settings.environment import OTHER_VARIABLES
-from service.settings.loader import ConfigurationError, load_settings, shown, value_of
+from service.settings.loader import ConfigurationError, load_settings, mask_secrets, value_of
 from tests.support.sources import modules, text
 
 SECRET = "s3cret-s3cret-s3cret"
@@ -300,7 +300,7 @@ def test_no_secret_is_shown():
         ),
     }
     loaded = load_settings(environ)
-    text = json.dumps([shown(value_of(loaded.settings, info)) for info in catalog()])
+    text = json.dumps([mask_secrets(value_of(loaded.settings, info)) for info in catalog()])
     assert SECRET not in text
     assert "http://prometheus:9090" in text
     assert SECRET not in str(loaded)
