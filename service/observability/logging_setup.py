@@ -7,6 +7,7 @@ import sys
 import threading
 from types import TracebackType
 
+from service.observability.line_handler import LineHandler
 from service.observability.log_format import JsonFormatter, TextFormatter
 from service.settings.telemetry import LogSettings
 
@@ -16,13 +17,21 @@ QUIET = ("httpx", "httpcore", "opentelemetry", "urllib3")
 """Libraries that log addresses or every connection below WARNING. An address may be a secret."""
 
 
+_REPLACED = (logging.StreamHandler, LineHandler)
+
+
 def configure_logging(settings: LogSettings) -> None:
     """Make all loggers write to standard error, in one format and from one level."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter())
+    is_json = settings.format == "json"
+    # JSON is UTF-8, whatever the terminal's encoding is.
+    encoding = "utf-8" if is_json else (sys.stderr.encoding or "utf-8")
+    handler = LineHandler(sys.stderr.fileno(), encoding)
+    handler.setFormatter(JsonFormatter() if is_json else TextFormatter())
     root = logging.getLogger()
     # Handlers of other kinds belong to whoever runs the service within a program.
-    root.handlers[:] = [each for each in root.handlers if type(each) is not logging.StreamHandler]
+    for each in [each for each in root.handlers if type(each) in _REPLACED]:
+        root.removeHandler(each)
+        each.close()
     root.addHandler(handler)
     level = logging.getLevelName(settings.level.upper())
     root.setLevel(level)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import socket
+import subprocess
 import threading
 import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.support.fakes import unit_vectors
 from tests.support.ports import free_port
-from tests.support.serving import TOKEN
+from tests.support.serving import NEXTVEC, START_SECONDS, TOKEN
 
 DIM = 768
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -73,6 +76,41 @@ def test_every_line_of_a_bad_day_is_readable_text(serve):
     assert all(line.isprintable() for line in lines)
     assert not any(line.startswith("2026-01-01") for line in lines)
     assert any(f"trace_id={TRACE}" in line and "status=200" in line for line in lines)
+
+
+def test_a_log_that_nobody_reads_stops_no_request(models, tmp_path):
+    """A pipe holds 64 KiB; the requests write several times as much."""
+    reading, writing = os.pipe()
+    port = free_port()
+    command = [NEXTVEC, "serve", "--models", models, "--port", str(port)]
+    environment = {
+        **os.environ,
+        "NEXTVEC_ROLLOUT__DATABASE": str(tmp_path / "state.db"),
+        "NEXTVEC_LOG__ACCESS_SHARE": "1",
+    }
+    process = subprocess.Popen(command, env=environment, stderr=writing)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+            wait_until_ready(client, process)
+            for _ in range(1500):
+                assert client.get("/v2/health/live").status_code == 200
+    finally:
+        process.terminate()
+        assert 0 == process.wait(timeout=30)
+        os.close(reading)
+        os.close(writing)
+
+
+def wait_until_ready(client, process):
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        try:
+            if client.get("/v2/health/ready").status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
 
 
 @contextmanager

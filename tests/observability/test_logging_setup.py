@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -45,6 +46,22 @@ def test_every_line_of_the_process_is_json():
     assert all(event["time"].endswith("Z") for event in events)
     assert "ZeroDivisionError" in events[3]["exception"]
     assert "the end" in events[4]["exception"]
+
+
+def test_json_is_utf_8_whatever_the_terminal_is():
+    program = (
+        "import logging\n"
+        "from service.observability.logging_setup import configure_logging\n"
+        "from service.settings.telemetry import LogSettings\n"
+        "configure_logging(LogSettings(format='json'))\n"
+        "logging.warning('na\\u00efve')\n"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, env=environment
+    )
+
+    assert "naïve" == json.loads(done.stderr)["message"]
 
 
 def test_the_level_decides_what_is_written():

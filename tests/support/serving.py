@@ -27,7 +27,7 @@ def tokens() -> dict[str, str]:
 
 
 @dataclass
-class Server:
+class NextvecProcess:
     """A running `nextvec serve` and a client of it."""
 
     process: subprocess.Popen[str]
@@ -96,7 +96,7 @@ def serving(models, folder, *arguments, launcher=(NEXTVEC, "serve"), **environme
             text=True,
         )
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-        server = Server(process, client, log)
+        server = NextvecProcess(process, client, log)
         try:
             _wait_until_ready(server)
             yield server
