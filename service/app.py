@@ -53,6 +53,7 @@ from service.rollout.analysis.sources.registry_source import RegistrySource
 from service.rollout.controller.controller import Controller
 from service.rollout.notifications.outbox import Outbox
 from service.rollout.plan.plan_file import load_plan
+from service.rollout.plan.plan_floor import make_floor
 from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.rollout.storage.database import Database
 from service.rollout.storage.sqlite_store import SqliteRolloutStore
@@ -102,6 +103,7 @@ def create_app(
     traffic = TrafficRouter(TrafficSplit(settings.stable))
     database = Database(settings.rollout.database)
     shadow = ShadowRunner(traffic, registry, metrics, clock, settings.limits.timeout_seconds)
+    plan = load_plan(settings.rollout.plan)
     outbox = Outbox(settings.rollout.webhooks, database, metrics, clock, traces=traces)
     controller = Controller(
         traffic=traffic,
@@ -111,7 +113,8 @@ def create_app(
         metrics=metrics,
         clock=clock,
         stable=settings.stable,
-        plan=load_plan(settings.rollout.plan),
+        plan=plan,
+        floor=make_floor(settings.rollout.floor.model_dump(), plan),
         interval_seconds=settings.rollout.interval_seconds,
         on_record=outbox.wake,
         take_shadow_stats=shadow.take,

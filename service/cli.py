@@ -10,6 +10,7 @@ from service import early_signals  # noqa: F401
 
 # isort: split
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
@@ -126,6 +127,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Raises `SystemExit` with a message for an error that a command reports itself.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that cannot show a character gets an escape, not a traceback.
+            stream.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments == ["help"]:
         arguments = ["--help"]

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from service.settings.access import AdminSettings, CallerSettings
+from service.settings.access import AdminSettings, CallerSettings, ProxySettings, TlsSettings
 from service.settings.http import HttpSettings
 from service.settings.telemetry import LogSettings, TracingSettings
 from service.settings.values import BaseUrl, ByteCount, FrozenModel, HttpUrl, Seconds, signing_key
@@ -230,6 +230,40 @@ class FeedbackSettings(FrozenModel):
     )
 
 
+class FloorSettings(FrozenModel):
+    """What every plan must demand at least. Only these settings can lower it: a start with a plan
+    below the floor is refused with 422, whatever the caller's role.
+    """
+
+    min_dwell_seconds: float = Field(
+        0.0,
+        ge=0,
+        le=1e7,
+        allow_inf_nan=False,
+        description="Smallest allowed `min_dwell_seconds` of a step with a weight.",
+        examples=[120.0],
+    )
+    min_samples: int = Field(
+        0,
+        ge=0,
+        le=10**9,
+        description="Smallest allowed `min_samples` of a step with a weight.",
+        examples=[500],
+    )
+    required_guardrails: tuple[str, ...] = Field(
+        (),
+        max_length=100,
+        description="Guardrails that every step below 100 % must require.",
+        examples=[["latency", "errors"]],
+    )
+    approval: bool = Field(
+        default=True,
+        description="The last step of a plan must have `approval`, unless an approver starts it: "
+        "an operator alone cannot make a version stable.",
+        examples=[False],
+    )
+
+
 class RolloutSettings(FrozenModel):
     """The controller of the rollout, its evidence and its record."""
 
@@ -259,6 +293,7 @@ class RolloutSettings(FrozenModel):
         examples=['job="nextvec",region="eu"'],
         json_schema_extra={"may_be_blank": True},
     )
+    floor: FloorSettings = FloorSettings()
     webhooks: tuple[WebhookSettings, ...] = Field(
         (),
         max_length=16,
@@ -322,6 +357,8 @@ class Settings(FrozenModel):
     rollout: RolloutSettings = RolloutSettings()
     admin: AdminSettings = AdminSettings()
     callers: CallerSettings = CallerSettings()
+    tls: TlsSettings = TlsSettings()
+    proxy: ProxySettings = ProxySettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()

@@ -6,6 +6,7 @@ import asyncio
 
 import httpx
 
+from service import http_clients
 from service.errors import NextvecError
 from service.observability import tracing
 
@@ -23,16 +24,19 @@ class EvidenceError(NextvecError):
 
 
 class PrometheusApi:
-    """A Prometheus server at `url`.
+    """A Prometheus server at `url`, which may have a user and a password.
 
     `timeout_seconds` bounds connecting and each read; a whole response may take twice as
     long. Redirects are not followed.
     """
 
     def __init__(self, url: str, *, timeout_seconds: float) -> None:
-        self._url = url.rstrip("/")
+        given = httpx.URL(url)
+        self._auth = httpx.BasicAuth(given.username, given.password) if given.userinfo else None
+        # Shown in errors, the status, the audit log and webhooks.
+        self._url = str(http_clients.without_credentials(given)).rstrip("/")
         self._timeout = timeout_seconds
-        self._tls = httpx.create_ssl_context()
+        self._options = http_clients.client_options(given, http_clients.tls_context())
 
     async def query(self, query: str) -> bytes:
         """The response to an instant query. Raises `EvidenceError`."""
@@ -54,7 +58,7 @@ class PrometheusApi:
 
     async def _fetch(self, query: str) -> bytes:
         async with (
-            httpx.AsyncClient(timeout=self._timeout, verify=self._tls) as client,
+            httpx.AsyncClient(timeout=self._timeout, auth=self._auth, **self._options) as client,
             client.stream(
                 "GET",
                 f"{self._url}/api/v1/query",
@@ -69,6 +73,11 @@ class PrometheusApi:
                 body += piece
                 if len(body) > limit:
                     break
+            if response.is_redirect:
+                raise EvidenceError(
+                    f"Prometheus at {self._url} redirects (status {response.status_code}); the "
+                    "redirect is not followed: set rollout.prometheus_url to the final address"
+                )
             if not response.is_success:
                 text = body[:ERROR_BYTES].decode("utf-8", "replace")
                 raise EvidenceError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -78,9 +79,44 @@ async def test_an_error_status_is_quoted_with_its_body():
 async def test_a_redirect_is_not_followed():
     with (
         serving(lambda path: (302, "text/plain", b"elsewhere")) as port,
-        pytest.raises(EvidenceError, match="status 302: elsewhere"),
+        pytest.raises(EvidenceError, match=r"redirects .status 302"),
     ):
         await query(f"http://127.0.0.1:{port}")
+
+
+async def test_a_user_and_a_password_are_sent_and_never_shown():
+    heard = []
+
+    class BasicAuthHandler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            heard.append(self.headers["Authorization"])
+            self.send_response(503)
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), BasicAuthHandler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            with pytest.raises(EvidenceError, match="status 503") as caught:
+                await query(f"http://user:s3cr%40t@127.0.0.1:{server.server_port}/")
+        finally:
+            server.shutdown()
+            thread.join()
+    assert ["Basic " + base64.b64encode(b"user:s3cr@t").decode()] == heard
+    with pytest.raises(EvidenceError, match="did not respond") as missing:
+        await query("http://user:s3cr%40t@127.0.0.1:9")
+    for text in (str(caught.value), str(missing.value), repr(missing.value.__cause__)):
+        assert "s3cr" not in text
+        assert "user" not in text
+
+
+async def test_a_proxy_of_the_environment_is_not_used_for_this_machine(monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with serving(lambda path: (200, "application/json", b"{}")) as port:
+        assert b"{}" == await query(f"http://127.0.0.1:{port}")
 
 
 async def test_a_response_that_is_too_large_is_given_up(monkeypatch):
