@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from service import app
+from service.observability import request_scope
 from service.rollout.analysis.sources import prometheus_api
 from service.rollout.analysis.sources.prometheus_api import (
     EvidenceError,
@@ -194,3 +195,29 @@ async def test_the_settings_say_how_to_log_in(settings, sent, caplog):
 def test_tls_files_that_cannot_be_used_are_named(files):
     with pytest.raises(ConfigurationError, match="/no/"):
         prometheus_tls(RolloutSettings.model_validate(files))
+
+
+async def test_a_query_carries_the_trace_of_the_analysis():
+    headers = []
+
+    class HeaderHandler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            headers.append(self.headers["traceparent"])
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    with ThreadingHTTPServer(("127.0.0.1", 0), HeaderHandler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        with request_scope.entered({"traceparent": parent}):
+            await query(f"http://127.0.0.1:{server.server_port}")
+        await query(f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+        thread.join()
+
+    assert [parent, None] == headers
