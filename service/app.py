@@ -9,12 +9,15 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version as installed_version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
 
 from service.api import console, errors
+from service.api.access.authenticator import Authenticator
 from service.api.body_limits import BodyBudget, BodyLimitMiddleware
 from service.api.methods import MethodsMiddleware
+from service.api.parameters import check_request
 from service.api.request_context import RequestContextMiddleware
 from service.api.routes import (
     admin,
@@ -45,11 +48,13 @@ from service.prediction.shadow_runner import ShadowRunner
 from service.quality.online_scorer import OnlineScorer
 from service.quality.prediction_store import PredictionStore
 from service.rollout.analysis.sources.evidence_source import EvidenceSource
+from service.rollout.analysis.sources.prometheus_api import prometheus_tls
 from service.rollout.analysis.sources.prometheus_source import PrometheusSource
 from service.rollout.analysis.sources.registry_source import RegistrySource
 from service.rollout.controller.controller import Controller
 from service.rollout.notifications.outbox import Outbox
 from service.rollout.plan.plan_file import load_plan
+from service.rollout.plan.plan_floor import make_floor
 from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.rollout.storage.database import Database
 from service.rollout.storage.sqlite_store import SqliteRolloutStore
@@ -57,6 +62,17 @@ from service.settings import Settings
 from service.types import Variant
 
 logger = logging.getLogger(__name__)
+
+EXPOSED_HEADERS = (
+    "ETag",
+    "Retry-After",
+    "Server-Timing",
+    "X-Model-Version",
+    "X-Request-Id",
+    "X-Role",
+    "X-Variant",
+)
+"""Response headers that pages of other origins may read."""
 
 EngineFactory = Callable[[VersionFiles], Engine]
 
@@ -83,11 +99,13 @@ def create_app(
         lambda loaded: metrics.show_versions(
             (found.manifest.version, found.provider, found.precision) for found in loaded
         ),
+        settings.limits.timeout_seconds,
     )
     traffic = TrafficRouter(TrafficSplit(settings.stable))
     database = Database(settings.rollout.database)
     shadow = ShadowRunner(traffic, registry, metrics, clock, settings.limits.timeout_seconds)
-    outbox = Outbox(settings.rollout.webhooks, database, metrics, clock)
+    plan = load_plan(settings.rollout.plan)
+    outbox = Outbox(settings.rollout.webhooks, database, metrics, clock, traces=traces)
     controller = Controller(
         traffic=traffic,
         versions=registry,
@@ -96,10 +114,12 @@ def create_app(
         metrics=metrics,
         clock=clock,
         stable=settings.stable,
-        plan=load_plan(settings.rollout.plan),
+        plan=plan,
+        floor=make_floor(settings.rollout.floor.model_dump(), plan),
         interval_seconds=settings.rollout.interval_seconds,
         on_record=outbox.wake,
         take_shadow_stats=shadow.take,
+        traces=traces,
     )
 
     @asynccontextmanager
@@ -138,6 +158,7 @@ def create_app(
             ),
             controller=controller,
             bodies=bodies,
+            authenticator=Authenticator(settings, metrics, clock),
             access_log=access_log,
             tracing=traces,
             dim=dim,
@@ -166,8 +187,16 @@ def create_app(
         version=installed_version("nextvec"),
         summary="Next-vector predictions from a stable and a canary version.",
         lifespan=lifespan,
+        root_path=settings.http.root_path or "",
+        dependencies=[Depends(check_request)],
     )
     errors.add_handlers(app)
+    _add_routes(app)
+    _add_middleware(app, settings, bodies, access_log, traces)
+    return app
+
+
+def _add_routes(app: FastAPI) -> None:
     for module in (
         predict,
         sessions,
@@ -181,11 +210,27 @@ def create_app(
     ):
         app.include_router(module.router)
     app.router.redirect_slashes = False  # a redirect would lose a proxy's scheme and prefix
+
+
+def _add_middleware(
+    app: FastAPI,
+    settings: Settings,
+    bodies: BodyBudget,
+    access_log: AccessLog,
+    traces: TraceRecorder,
+) -> None:
     app.add_middleware(BodyLimitMiddleware, bodies=bodies)
     app.add_middleware(MethodsMiddleware, routes=app.router.routes)
     # The outermost: every response gets an id.
     app.add_middleware(RequestContextMiddleware, access_log=access_log, traces=traces)
-    return app
+    if settings.http.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.http.cors_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED_HEADERS,
+        )
 
 
 async def _prepare_canary(registry: Registry, metrics: Metrics, canary: str) -> None:
@@ -202,8 +247,13 @@ def _evidence_source(settings: Settings, metrics: Metrics) -> EvidenceSource:
     rollout = settings.rollout
     if rollout.prometheus_url is None:
         return RegistrySource(metrics)
+    token = rollout.prometheus_token
     return PrometheusSource(
-        rollout.prometheus_url.address, metrics.edges, matchers=rollout.prometheus_matchers
+        rollout.prometheus_url.get_secret_value(),
+        metrics.edges,
+        matchers=rollout.prometheus_matchers,
+        token=None if token is None else token.get_secret_value(),
+        tls=prometheus_tls(rollout),
     )
 
 

@@ -125,6 +125,18 @@ class QueueFull(NextvecError):
         self.retry_after = retry_after
 
 
+class CallerLimited(QueueFull):
+    """The caller has used up a limit of its API key."""
+
+    code = "caller_limited"
+
+
+class TooManyFailures(QueueFull):
+    """Too many log-ins fail at the same time."""
+
+    code = "too_many_failures"
+
+
 class Cancelled(NextvecError):
     """The caller disconnected."""
 

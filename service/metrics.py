@@ -1,4 +1,4 @@
-"""Every metric with its name, labels and buckets, in an injected registry."""
+"""The service's metrics with their names, labels and buckets, in an injected registry."""
 
 from __future__ import annotations
 
@@ -13,32 +13,41 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from service.exposition import Exposition
-from service.types import SHARES, Mode, RequestOutcome, Variant
+from service.metrics_page import MetricsPage
+from service.quality_metrics import QualityMetrics
+from service.rollout_metrics import RolloutMetrics
+from service.types import TIMED, Mode, RequestOutcome, Variant
 from service.usage import UsageTotals
+
+_RequestKey = tuple[str, str, Mode, RequestOutcome]
+_EngineKey = tuple[str, str, Mode]
 
 BUCKET_RATIO = math.sqrt(1.2)
 """Two buckets make a factor of 1.2: for every edge τ, 1.2·τ is an edge too."""
 
 UNASSIGNED = "unassigned"
 """The `variant` label of requests that are measured but are not evidence: those that
-override the split, those that move a session to another version, and contexts of which the
-other version has cached more."""
+override the split, those that move a session to another version, and contexts whose
+prefix the other version has cached further."""
 
 
-HIT_RANKS = (1, 5, 10)
-"""The k of Hit@k."""
-
-FEEDBACK_RESULTS = ("counted", "repeated", "prediction_not_found", "prediction_gone")
-"""The results of a label; the last two are error codes."""
-
-_COSINES = tuple(round(0.1 * i, 1) for i in range(11))
+LOGIN_FAILURES = {
+    "admin": ("missing", "unknown", "invalid", "expired", "no_role"),
+    "predictions": ("missing", "unknown"),
+}
+"""Why a log-in fails, for the admin routes and for predictions."""
 
 
 def duration_buckets(top: float, bottom: float = 0.000_2) -> tuple[float, ...]:
     """Geometric edges in seconds from `bottom` to the first one above `top`."""
     count = math.ceil(math.log(top / bottom) / math.log(BUCKET_RATIO)) + 1
     return tuple(bottom * BUCKET_RATIO**i for i in range(count + 1))
+
+
+def coarse_buckets(top: float, bottom: float = 0.000_2) -> tuple[float, ...]:
+    """Edges in seconds a factor of two apart, for durations that no verdict reads."""
+    count = math.ceil(math.log2(top / bottom)) + 1
+    return tuple(bottom * 2.0**i for i in range(count + 1))
 
 
 def new_registry() -> CollectorRegistry:
@@ -59,26 +68,43 @@ class Metrics:
         self.registry = registry
         self.usage = UsageTotals()
         # Cached, because the library looks up a label set under a lock, in about 12 µs.
-        self._requests: dict[tuple[str, str, Mode, RequestOutcome], Histogram] = {}
-        self._engines: dict[tuple[str, str, Mode], tuple[Histogram, Histogram]] = {}
+        self._requests: dict[_RequestKey, tuple[Counter, Histogram | None]] = {}
+        self._engines: dict[_EngineKey, tuple[Histogram, Histogram | None]] = {}
+        self._expected: set[str] = set()
+        self._unloaded: set[str] = set()
         self.edges = duration_buckets(timeout)
+        coarse = coarse_buckets(timeout)
+        self.requests = Counter(
+            "nextvec_requests",
+            "Requests by how they ended.",
+            ("variant", "version", "mode", "outcome"),
+            registry=registry,
+        )
         self.request_duration = Histogram(
             "nextvec_request_duration_seconds",
-            "Time from the arrival of a request's vectors to its prediction.",
-            ("variant", "version", "mode", "outcome"),
+            "Time from the arrival of a request's vectors to its prediction, or to the caller's "
+            "leaving.",
+            ("variant", "version", "mode"),
             buckets=self.edges,
+            registry=registry,
+        )
+        self.unassigned_duration = Histogram(
+            "nextvec_unassigned_duration_seconds",
+            "The same for requests that are not evidence.",
+            ("version", "mode"),
+            buckets=coarse,
             registry=registry,
         )
         self.queue_duration = Histogram(
             "nextvec_queue_duration_seconds",
             "Time a prediction waited for the engine.",
             ("variant", "version"),
-            buckets=self.edges,
+            buckets=coarse,
             registry=registry,
         )
         self.inference_duration = Histogram(
             "nextvec_inference_duration_seconds",
-            "Time in the engine, for the whole batch of the prediction.",
+            "Time in the engine, for the whole batch of a prediction that is evidence.",
             ("variant", "version", "mode"),
             buckets=self.edges,
             registry=registry,
@@ -88,6 +114,11 @@ class Metrics:
             "Jobs that ran in one batch.",
             ("version",),
             buckets=(1, 2, 4, 8, 16, 32, 64),
+            registry=registry,
+        )
+        self.refused = Counter(
+            "nextvec_requests_refused_total",
+            "Predictions refused before they were read, because too many were in progress.",
             registry=registry,
         )
         self.sessions = Gauge("nextvec_sessions", "Sessions in memory.", registry=registry)
@@ -114,159 +145,105 @@ class Metrics:
         )
         self.prefix_hits = self.prefix_cache.labels("hit")
         self.prefix_misses = self.prefix_cache.labels("miss")
-        self.online_cosine = Histogram(
-            "nextvec_online_cosine",
-            "Cosine of a prediction with the vector that came next; negative values count as 0.",
-            ("variant",),
-            buckets=_COSINES,
+        self.failed_logins = Counter(
+            "nextvec_failed_logins_total",
+            "Requests without a valid token or API key.",
+            ("surface", "reason"),
             registry=registry,
         )
-        self.online_predictions = Counter(
-            "nextvec_online_predictions_total",
-            "Predictions that were ranked among other sessions' vectors.",
-            ("variant",),
-            registry=registry,
-        )
-        self.online_hits = Counter(
-            "nextvec_online_hits_total",
-            "Ranked predictions whose true vector was among the k nearest.",
-            ("variant", "k"),
-            registry=registry,
-        )
-        self.online_key_share = Histogram(
-            "nextvec_online_key_share",
-            "Routing keys by their Hit@5 over their first predictions in a step.",
-            ("variant", "version"),
-            buckets=SHARES,
-            registry=registry,
-        )
-        self.online_dropped = Counter(
-            "nextvec_online_dropped_total",
-            "Predictions that were not scored because the queue was full.",
-            registry=registry,
-        )
-        self.feedback = Counter(
-            "nextvec_feedback_total",
-            "Labels that callers sent.",
-            ("result",),
-            registry=registry,
-        )
-        for result in FEEDBACK_RESULTS:
-            self.feedback.labels(result)
-        self.rollout_info = Gauge(
-            "nextvec_rollout_info",
-            "1 for the current phase and versions.",
-            ("phase", "stable", "canary"),
-            registry=registry,
-        )
-        self.rollout_weight = Gauge(
-            "nextvec_rollout_weight_ratio",
-            "Share of new requests, 0..1.",
-            ("variant",),
-            registry=registry,
-        )
-        self.rollout_transitions = Counter(
-            "nextvec_rollout_transitions_total",
-            "Changes of phase.",
-            ("from", "to", "reason"),
-            registry=registry,
-        )
-        self.guardrail_log_evidence = Gauge(
-            "nextvec_guardrail_log_evidence",
-            "Log evidence (ln E) of the sequential test; it decides at its bound.",
-            ("guardrail", "side"),
-            registry=registry,
-        )
-        self.guardrail_log_bound = Gauge(
-            "nextvec_guardrail_log_bound",
-            "Log bound ln(1/alpha) at which the guardrail decides; 0 while it is off.",
-            ("guardrail", "side"),
-            registry=registry,
-        )
-        self.guardrail_ratio = Gauge(
-            "nextvec_guardrail_ratio",
-            "Last estimate of canary over stable; informative, not used by the verdict.",
-            ("guardrail",),
+        for surface, reasons in LOGIN_FAILURES.items():
+            for reason in reasons:
+                self.failed_logins.labels(surface, reason)
+        self.caller_limited = Counter(
+            "nextvec_caller_limited_total",
+            "Requests of an API key that were refused because of a limit of the key.",
+            ("caller", "limit"),
             registry=registry,
         )
 
-        self.webhook_deliveries = Counter(
-            "nextvec_webhook_deliveries_total",
-            "Webhook deliveries: delivered transitions, failed attempts, dropped transitions.",
-            ("webhook", "result"),
-            registry=registry,
-        )
-        self.webhook_backlog = Gauge(
-            "nextvec_webhook_backlog",
-            "Transitions that are not yet delivered to a webhook.",
-            ("webhook",),
-            registry=registry,
-        )
+        self.quality = QualityMetrics(registry)
+        self.rollout = RolloutMetrics(registry, self.edges)
 
-        self.shadow_copies = Counter(
-            "nextvec_shadow_copies_total",
-            "Copies of requests that the canary ran in a shadow step, by result.",
-            ("result",),
-            registry=registry,
+        self.page = MetricsPage(registry)
+        self._by_version: tuple[Counter | Gauge | Histogram, ...] = (
+            self.requests,
+            self.request_duration,
+            self.unassigned_duration,
+            self.queue_duration,
+            self.inference_duration,
+            self.batch_size,
+            self.queue_length,
+            self.quality.key_share,
+            self.rollout.shadow_inference,
+            self.rollout.shadow_agreement,
         )
-        for result in ("answered", "failed", "dropped"):
-            self.shadow_copies.labels(result)
-        self.shadow_inference = Histogram(
-            "nextvec_shadow_inference_duration_seconds",
-            "Time in the engine of copies that were the same work for both versions.",
-            ("version", "mode"),
-            buckets=self.edges,
-            registry=registry,
-        )
-        self.shadow_agreement = Gauge(
-            "nextvec_shadow_agreement_ratio",
-            "Mean cosine of the canary's predictions with stable's in the shadow step, -1..1.",
-            ("version",),
-            registry=registry,
-        )
-
-        self._exposition = Exposition(registry)
-
-    def render(self) -> bytes:
-        """Render the registry in the Prometheus text format."""
-        return self._exposition.render()
 
     def observe_request(
-        self, variant: str, version: str, mode: Mode, outcome: RequestOutcome, seconds: float
+        self,
+        variant: str,
+        version: str,
+        mode: Mode,
+        outcome: RequestOutcome,
+        seconds: float,
+        exemplar: dict[str, str] | None = None,
     ) -> None:
-        """Count one request. `variant` is a variant's name, or `UNASSIGNED`."""
+        """Count one request. `variant` is a variant's name, or `UNASSIGNED`.
+
+        Its duration is observed if the outcome is one of `TIMED`. `exemplar` is the trace
+        that it belongs to.
+        """
         key = (variant, version, mode, outcome)
         series = self._requests.get(key)
         if series is None:
-            series = self.request_duration.labels(variant, version, mode.value, outcome.value)
-            self._requests[key] = series
-        series.observe(seconds)
+            if version in self._unloaded:
+                return
+            series = self._requests[key] = self._request_series(*key)
+        count, duration = series
+        count.inc()
+        if duration is not None:
+            duration.observe(seconds, exemplar)
         self.usage.add_request(version, seconds, succeeded=outcome is RequestOutcome.OK)
 
     def observe_engine(
-        self, variant: str, version: str, mode: Mode, queue_seconds: float, seconds: float
+        self,
+        variant: str,
+        version: str,
+        mode: Mode,
+        queue_seconds: float,
+        seconds: float,
+        exemplar: dict[str, str] | None = None,
     ) -> None:
         """Observe one prediction's time in the queue and in the engine, in seconds.
 
-        `variant` is a variant's name, or `UNASSIGNED`.
+        `variant` is a variant's name, or `UNASSIGNED`; then only the queue is observed.
         """
         key = (variant, version, mode)
         series = self._engines.get(key)
         if series is None:
-            series = (
+            if version in self._unloaded:
+                return
+            series = self._engines[key] = (
                 self.queue_duration.labels(variant, version),
-                self.inference_duration.labels(variant, version, mode.value),
+                None
+                if variant == UNASSIGNED
+                else self.inference_duration.labels(variant, version, mode.value),
             )
-            self._engines[key] = series
-        series[0].observe(queue_seconds)
-        series[1].observe(seconds)
+        queue, inference = series
+        queue.observe(queue_seconds, exemplar)
+        if inference is not None:
+            inference.observe(seconds, exemplar)
         self.usage.add_prediction(version, queue_seconds, seconds)
 
     def show_versions(self, loaded: Iterable[tuple[str, str, str]]) -> None:
-        """Set the loaded versions: (version, provider, precision)."""
+        """Set the loaded versions: (version, provider, precision). Forget all others."""
+        loaded = list(loaded)
         self.version_info.clear()
         for labels in loaded:
             self.version_info.labels(*labels).set(1)
+        versions = {version for version, _, _ in loaded}
+        self._unloaded -= versions
+        for version in self._expected - versions:
+            self._forget(version)
 
     def expect(self, versions: Iterable[tuple[Variant | None, str]]) -> None:
         """Create every label set of these versions at 0, before its first event.
@@ -275,32 +252,26 @@ class Metrics:
         appears at 1 loses its first increment for everybody who computes differences.
         """
         for variant, version in versions:
+            self._expected.add(version)
+            self._unloaded.discard(version)
             for label in [UNASSIGNED] if variant is None else [variant.value, UNASSIGNED]:
                 for mode in Mode:
                     for outcome in RequestOutcome:
-                        self.request_duration.labels(label, version, mode.value, outcome.value)
-                    self.inference_duration.labels(label, version, mode.value)
+                        self._request_series(label, version, mode, outcome)
+                    if label != UNASSIGNED:
+                        self.inference_duration.labels(label, version, mode.value)
                 self.queue_duration.labels(label, version)
             if variant is not None:
-                self._expect_online(variant, version)
+                self.quality.expect(variant.value, version)
             if variant is Variant.CANARY:
-                for mode in Mode:
-                    self.shadow_inference.labels(version, mode.value)
+                self.rollout.expect_canary(version)
             self.batch_size.labels(version)
             self.queue_length.labels(version)
 
-    def expect_webhook(self, name: str) -> None:
-        """Create the webhook's label sets at 0."""
-        for result in ("delivered", "failed", "dropped"):
-            self.webhook_deliveries.labels(name, result)
-        self.webhook_backlog.labels(name)
-
-    def _expect_online(self, variant: Variant, version: str) -> None:
-        self.online_cosine.labels(variant.value)
-        self.online_predictions.labels(variant.value)
-        for k in HIT_RANKS:
-            self.online_hits.labels(variant.value, k)
-        self.online_key_share.labels(variant.value, version)
+    def expect_caller(self, name: str) -> None:
+        """Create the label sets of an API key's holder at 0."""
+        for limit in ("requests", "vectors", "sessions"):
+            self.caller_limited.labels(name, limit)
 
     def observe_batch(self, version: str) -> Callable[[int], None]:
         """A function that observes the size of a batch of `version`, from any thread."""
@@ -311,3 +282,25 @@ class Metrics:
             self.usage.add_run(version)
 
         return observe_size
+
+    def _request_series(
+        self, variant: str, version: str, mode: Mode, outcome: RequestOutcome
+    ) -> tuple[Counter, Histogram | None]:
+        """A label set's counter, and its histogram if durations are observed."""
+        duration = None
+        if outcome in TIMED:
+            if variant == UNASSIGNED:
+                duration = self.unassigned_duration.labels(version, mode.value)
+            else:
+                duration = self.request_duration.labels(variant, version, mode.value)
+        return self.requests.labels(variant, version, mode.value, outcome.value), duration
+
+    def _forget(self, version: str) -> None:
+        """Remove the series of an unloaded version. Requests that still end are not counted."""
+        self._expected.discard(version)
+        self._unloaded.add(version)
+        self.usage.forget(version)
+        self._requests = {k: kept for k, kept in self._requests.items() if k[1] != version}
+        self._engines = {k: kept for k, kept in self._engines.items() if k[1] != version}
+        for metric in self._by_version:
+            metric.remove_by_labels({"version": version})

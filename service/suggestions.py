@@ -36,18 +36,18 @@ def nearest_name(name: str, known: Collection[str]) -> str | None:
     return by_lower[found[0]] if found else None
 
 
-def validation_message(error: Mapping[str, Any], model: type[BaseModel]) -> str:
-    """The message of one of pydantic's errors in `model`; for an unknown field, with the
-    nearest name."""
+def validation_message(error: Mapping[str, Any], annotation: Any) -> str:
+    """The message of one of pydantic's errors in a value of the type `annotation`; for an
+    unknown field, with the nearest name."""
     path: Sequence[str | int] = error["loc"]
     if error["type"] != "extra_forbidden":
-        return str(error["msg"])
-    return describe_unknown("field", str(path[-1]), _fields_at(model, path[:-1]))
+        return str(error["msg"]).removeprefix("Value error, ")
+    return describe_unknown("field", str(path[-1]), _fields_at(annotation, path[:-1]))
 
 
-def _fields_at(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
-    """The names of the fields of the model to which `path` leads from `model`."""
-    models = [model]
+def _fields_at(annotation: Any, path: Sequence[str | int]) -> list[str]:
+    """The names of the fields of the models to which `path` leads."""
+    models = list(_models_in(annotation))
     for part in path:
         found = [m.model_fields[part] for m in models if part in m.model_fields]
         # An index, or the key of a mapping, leads into the same annotation.

@@ -63,3 +63,12 @@ class RequestOutcome(StrEnum):
     ERROR = "error"
     TIMEOUT = "timeout"
     CANCELLED = "cancelled"
+
+
+FAULTS = (RequestOutcome.ERROR, RequestOutcome.TIMEOUT)
+"""The version's own failures, counted whatever they took."""
+
+TIMED = (RequestOutcome.OK, RequestOutcome.CANCELLED)
+"""Counted by their duration. A caller who leaves has waited at least that long. Without
+those requests, a canary so slow that nobody waits for it would look fine. `INVALID` and
+`REJECTED` say nothing about a version and are not evidence."""

@@ -52,7 +52,7 @@ class _VersionTotals:
 
 
 class UsageTotals:
-    """The totals of every version, since the start. Requests are added on the event loop."""
+    """The totals of every version. Requests are added on the event loop."""
 
     def __init__(self) -> None:
         self._versions: defaultdict[str, _VersionTotals] = defaultdict(_VersionTotals)
@@ -74,8 +74,12 @@ class UsageTotals:
         with self._runs_lock:
             self._versions[version].runs += 1
 
+    def forget(self, version: str) -> None:
+        """Drop the totals of an unloaded version."""
+        self._versions.pop(version, None)
+
     def read(self, version: str) -> Usage:
-        """The totals of `version`."""
+        """The totals of `version`, since it was loaded."""
         totals = self._versions.get(version) or _VersionTotals()
         return Usage(
             totals.succeeded.read(),

@@ -113,7 +113,8 @@ def _metrics(path: Path, text: str) -> EmpiricalLatency:
             if (
                 sample.name == f"{_FAMILY}_bucket"
                 and labels["variant"] == Variant.STABLE.value
-                and labels["outcome"] == "ok"
+                # Copies of earlier releases have a series for each outcome.
+                and labels.get("outcome", "ok") == "ok"
             ):
                 buckets = modes.setdefault(labels["mode"], {})
                 edge = float(labels["le"])

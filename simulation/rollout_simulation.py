@@ -1,7 +1,7 @@
 """One rollout, simulated with the code that the service runs.
 
-`service.rollout.analysis.run.run_analysis` measures and `service.rollout.state.change.apply`
-decides, as in the controller. Simulated are the counters, the clock and the people.
+`run_analysis` measures and `apply` decides, as in the controller. The counters, the clock and
+the people are simulated.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from service.rollout.analysis.run import run_analysis, settled_at, start_analysis
+from service.rollout.controller.analysis_run import run_analysis, settled_at, start_analysis
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.rollout.state.change import Effect, apply
 from service.rollout.state.events import (

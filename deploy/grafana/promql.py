@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 ARMS = 'variant=~"stable|canary"'
-# The outcomes whose duration the guardrail measures: a caller that left had waited at
-# least that long.
-TIMED = 'outcome=~"ok|cancelled"'
 FAULTS = 'outcome=~"error|timeout"'
 SERVED = 'outcome=~"ok|cancelled|error|timeout"'
 
@@ -17,13 +14,16 @@ def quantile(q: float, metric: str, by: str = "variant", match: str = ARMS) -> s
 
 
 def answered_quantile(arms: str = ARMS, by: str = "variant", q: float = 0.95) -> str:
-    """The `q`-quantile of the duration of answered requests."""
-    return quantile(q, "nextvec_request_duration_seconds", by, f"{arms}, {TIMED}")
+    """The `q`-quantile of the duration of answered requests, and of those whose caller left.
+
+    A caller that left had waited at least that long.
+    """
+    return quantile(q, "nextvec_request_duration_seconds", by, arms)
 
 
 def request_rate(match: str, by: str) -> str:
     """Requests per second over `$window`, grouped `by` labels."""
-    series = f"nextvec_request_duration_seconds_count{{{match}}}"
+    series = f"nextvec_requests_total{{{match}}}"
     return f"sum by ({by}) (rate({series}[$window]))"
 
 

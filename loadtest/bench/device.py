@@ -20,12 +20,14 @@ from loadtest.streams import Streams
 from service.clock import Clock
 from service.inference.engines.device_engine import DeviceEngine
 from service.inference.engines.engine import Engine
+from service.inference.engines.engine_factory import open_kernels
 from service.inference.engines.onnx_engine import CUDA, OnnxEngine
 from service.inference.engines.onnx_pool import OnnxPool, open_pool
 from service.inference.engines.state_pool import MIN_SLOTS, PADDING, StatePool
 from service.inference.engines.states import advance
 from service.inference.repository import VersionFiles
 from service.manifest import MODEL, MODEL_FP16, STEP_POOLED, Precision
+from service.settings import EngineSettings
 from service.types import State, Vectors
 
 BATCHES = (1, 8, 32)
@@ -52,6 +54,8 @@ def measure_device(
 ) -> Iterator[BenchmarkRow]:
     """Measure one row after the other. Raises `VersionError` without the provider."""
     exact: dict[int, Vectors] = {}
+    if benchmark.provider == "cuda":
+        yield from _kernels(files, benchmark, data, clock)
     for precision in _CONTEXT_FILES:
         full = _open_context_engine(files, precision, benchmark)
         if precision == "fp32":
@@ -59,6 +63,30 @@ def measure_device(
         yield from _contexts(full, benchmark, data, clock)
         yield from _steps(files, full, benchmark, data, clock)
         yield from _distances(full, exact, benchmark, data)
+
+
+def _kernels(
+    files: VersionFiles, benchmark: DeviceBenchmark, data: Streams, clock: Clock
+) -> Iterator[BenchmarkRow]:
+    """The GRU kernels, if they can serve the version here."""
+    engine = open_kernels(EngineSettings(device="cuda"), files)
+    if engine is None:
+        return
+    for length in benchmark.context_goals_ms:
+        for batch in (1, 2):
+            run = _make_context(engine, data, length, batch)
+            times = _time_repeatedly(run, batch * length, benchmark, clock)
+            yield _row(f"context of {length}, batch of {batch}, GRU kernels", times)
+    for batch in benchmark.batches:
+        times = _time_repeatedly(_make_step(engine, data, batch), batch, benchmark, clock)
+        yield _row(f"step, batch of {batch}, GRU kernels", times)
+
+
+def _make_context(engine: Engine, data: Streams, length: int, batch: int) -> Callable[[], object]:
+    """A function that runs one context of `length` in each of `batch` streams."""
+    block = np.stack([data.read(i, 0, length) for i in range(batch)], axis=1)
+    lengths = np.full(batch, length, np.int32)
+    return partial(engine.run, block, lengths, _zero_state(engine, batch))
 
 
 def _open_context_engine(
@@ -97,10 +125,7 @@ def _contexts(
 ) -> Iterator[BenchmarkRow]:
     for length, goal_ms in benchmark.context_goals_ms.items():
         for batch in benchmark.batches:
-            block = np.stack([data.read(i, 0, length) for i in range(batch)], axis=1)
-            run = partial(
-                full.run, block, np.full(batch, length, np.int32), _zero_state(full, batch)
-            )
+            run = _make_context(full, data, length, batch)
             times = _time_repeatedly(run, batch * length, benchmark, clock)
             goal = BenchmarkGoal(goal_ms) if batch == 1 else None
             yield _row(f"context of {length}, batch of {batch}, {full.precision}", times, goal)

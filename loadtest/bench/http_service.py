@@ -64,7 +64,7 @@ async def time_contexts(
     They alternate, so that other work of the machine affects all of them.
     """
     client = await target.ready()
-    found: list[list[float]] = [[] for _ in range(1 + len(engines))]
+    results: list[list[float]] = [[] for _ in range(1 + len(engines))]
     try:
         deadline = target.clock.monotonic() + 2 * target.seconds
         number = 0
@@ -72,15 +72,15 @@ async def time_contexts(
             # A new stream each time, so that the prefix cache does not know it.
             stream = length + number
             caller = StatelessCaller(client, target.streams, stream, length, f"whole-{stream}")
-            found[0].append(await closed_loop.time_request(caller, target.clock))
-            for durations, engine in zip(found[1:], engines, strict=True):
+            results[0].append(await closed_loop.time_request(caller, target.clock))
+            for durations, engine in zip(results[1:], engines, strict=True):
                 durations.append(
                     bare_engine.time_context(engine, target.streams, stream, length, target.clock)
                 )
             number += 1
     finally:
         client.close()
-    return [Timings.of(durations) for durations in found]
+    return [Timings.of(durations) for durations in results]
 
 
 async def time_resent_context(target: BenchmarkTarget, length: int) -> Timings:
@@ -154,11 +154,11 @@ async def time_generator(streams: Streams, clock: Clock, seconds: float) -> tupl
     async with run_null_server(4 * streams.vectors.shape[1]) as (url, _):
         client = HttpClient(url)
         try:
-            found = []
+            results = []
             for count in (1, 32):
                 callers = make_session_callers(client, streams, count, SESSION_LENGTH, "generator")
-                found.append(await closed_loop.run(callers, seconds, clock))
-            return found[0], found[1]
+                results.append(await closed_loop.run(callers, seconds, clock))
+            return results[0], results[1]
         finally:
             client.close()
 

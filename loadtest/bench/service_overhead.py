@@ -22,6 +22,7 @@ from service.inference.scheduling.job import EngineResult
 from service.inference.scheduling.scheduler import Scheduler
 from service.manifest import Manifest
 from service.metrics import Metrics, new_registry
+from service.metrics_page import PageFormat
 from service.prediction.dispatch import Dispatch
 from service.prediction.request import RequestOptions
 from service.quality.online_scorer import OnlineScorer
@@ -30,6 +31,9 @@ from service.settings import LimitSettings
 from service.types import Mode, RequestOutcome, State, Variant, Vectors
 
 _SESSIONS = 64
+
+SCRAPED = PageFormat(openmetrics=True, gzipped=True)
+"""What a Prometheus server asks for."""
 
 
 @dataclass
@@ -111,14 +115,14 @@ def time_scrapes(count: int, clock: Clock) -> Timings:
     metrics = Metrics(new_registry(), LimitSettings().timeout_seconds)
     versions = {Variant.STABLE: "phase-2", Variant.CANARY: "phase-3"}
     metrics.expect(list(versions.items()))
-    metrics.render()
+    metrics.page.render(SCRAPED)
     durations = []
     for _ in range(count):
         for variant, version in versions.items():
             metrics.observe_request(variant, version, Mode.STEP, RequestOutcome.OK, 0.003)
             metrics.observe_engine(variant, version, Mode.STEP, 0.001, 0.002)
         begin = clock.monotonic()
-        metrics.render()
+        metrics.page.render(SCRAPED)
         durations.append(clock.monotonic() - begin)
     return Timings.of(durations)
 

@@ -169,7 +169,7 @@ def find_problems(act: Act, last: RolloutSample, later: Sequence[RequestLog]) ->
     `last` is the status at the end. `later` are the requests that were due after the end.
     """
     found = []
-    wanted = STABLE if act.expected is ActEnding.ROLLED_BACK else CANARY
+    expected_version = STABLE if act.expected is ActEnding.ROLLED_BACK else CANARY
     if act.expected is ActEnding.ROLLED_BACK:
         if last.phase != "RolledBack" or last.reason != "guardrail_failed":
             found.append(f"the guardrail did not roll {CANARY} back: {_describe(last)}")
@@ -178,7 +178,7 @@ def find_problems(act: Act, last: RolloutSample, later: Sequence[RequestLog]) ->
     if last.weight != 0:
         found.append(f"the canary's weight is {last.weight:g} %, not 0")
     failed = [request for request in later if not request.ok]
-    astray = [request for request in later if request.ok and request.version != wanted]
+    astray = [request for request in later if request.ok and request.version != expected_version]
     if not later:
         found.append("no request was due after the end of the rollout")
     if failed:

@@ -72,18 +72,18 @@ class Trial:
 
     def problems(self) -> list[str]:
         """Why the trial did not end as expected; empty if it did."""
-        found = []
+        problems = []
         last = self.last
         if last is None:
             return ["the status of the rollout was never read"]
         if self.rolled_back is not self.expected_rollback:
             reason = last.verdict or last.message
             what = "was not rolled back" if self.expected_rollback else "was rolled back"
-            found.append(f"the canary {what}: {last.phase}: {reason}")
+            problems.append(f"the canary {what}: {last.phase}: {reason}")
         failed = [request for request in self.requests if not request.ok]
         if failed:
-            found.append(f"{len(failed)} requests failed: {failed[0].error}")
-        return found
+            problems.append(f"{len(failed)} requests failed: {failed[0].error}")
+        return problems
 
 
 async def run_trial(

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from fastapi import Depends, Header, Query, Request
 
-from service.api.security import Role
+from service.api.access.identity import Identity
 from service.errors import Invalid, quoted
 from service.rollout.state.change_request import ChangeOptions, ChangeRequest
 
@@ -40,7 +40,7 @@ class ChangeParameters:
             raise Invalid(f'If-Match is {quoted(given)}: send the ETag of the status, e.g. "7"')
         return int(match[1])
 
-    async def options(self, role: Role) -> ChangeOptions:
+    async def options(self, caller: Identity) -> ChangeOptions:
         """Return how the change is to be carried out. Raises `Invalid` for an unusable key."""
         if self.key is None:
             return ChangeOptions(self.dry_run)
@@ -51,7 +51,7 @@ class ChangeParameters:
         url = self.request.url
         parts = [url.path.encode(), url.query.encode(), await self.request.body()]
         digest = hashlib.sha256(b"\0".join(parts)).hexdigest()
-        return ChangeOptions(self.dry_run, ChangeRequest(role.name.lower(), self.key, digest))
+        return ChangeOptions(self.dry_run, ChangeRequest(caller.name, self.key, digest))
 
 
 async def _change_parameters(

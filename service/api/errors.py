@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request
@@ -13,6 +14,7 @@ from starlette.responses import Response
 
 from service import errors
 from service.rollout.storage.database import StoreError
+from service.suggestions import validation_message
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +118,15 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     place = ".".join(str(part)[: errors.QUOTED_CHARACTERS] for part in first["loc"])
     if first["type"] == "json_invalid":
         return _response(request, 400, f"{place}: not JSON: {first['msg']}", "malformed")
-    return _response(request, 422, f"{place}: {first['msg']}", "invalid")
+    return _response(request, 422, f"{place}: {_message(request, first)}", "invalid")
+
+
+def _message(request: Request, error: dict[str, Any]) -> str:
+    """The message of a validation error, with the nearest name for an unknown field."""
+    field = getattr(request.scope["route"], "body_field", None)
+    if field is None or error["loc"][0] != "body":
+        return str(error["msg"])
+    return validation_message({**error, "loc": error["loc"][1:]}, field.field_info.annotation)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -14,16 +14,18 @@ import re
 import time
 from collections.abc import Mapping
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from service.api import errors, request_context
+from service.api.access.api_keys import KeyHolder
 from service.api.codecs.vectors import JSON_TYPE
 from service.api.connection import Connection
 from service.api.http_call import Handler, HttpCall, note_prediction
+from service.api.parameters import check_headers
 from service.api.routes import open_inference, predict, sessions, steps
-from service.errors import NextvecError
+from service.errors import NextvecError, QueueFull
 from service.observability import request_scope, tracing
 from service.observability.request_scope import RequestScope
 
@@ -34,6 +36,12 @@ _PATHS = re.compile(
     rb"/v1/predict|(?P<steps>/v1/steps)|/v1/sessions/(?P<session>[!$&-.0-~]+)/vectors"
     rb"|/v2/models/(?P<model>[!$&-.0-~]+)(?:/versions/(?P<version>[!$&-.0-~]+))?/infer"
 )
+
+
+_PROBES: Mapping[bytes, tuple[None, str, None]] = {
+    path.encode(): (None, path, None) for path in ("/v2/health/live", "/v2/health/ready")
+}
+_BODY_HEADERS = (b"content-length", b"transfer-encoding")
 
 
 def _route(path: bytes) -> tuple[Handler, str] | None:
@@ -69,17 +77,24 @@ class Exchange:
     message_event: Final = _UnusedEvent()
 
     def __init__(
-        self, handler: Handler, route: str, headers: list[tuple[bytes, bytes]], query: bytes
+        self,
+        handler: Handler | None,
+        route: str,
+        caller: KeyHolder | None,
+        headers: list[tuple[bytes, bytes]],
+        query: bytes,
     ) -> None:
         self.keep_alive = True
         self.disconnected = False
         self.more_body = True
         self.response_started = self.response_complete = False
-        self.handler = handler
+        self.handler = handler  # None: a health check
+        self.method = "GET" if handler is None else "POST"
         self.route = route
+        self.caller = caller
         self.headers = headers
         self.query = query
-        self.began = time.perf_counter()
+        self.began = self.arrived = time.perf_counter()
         self.parts: list[bytes] = []
         self.held_bytes = 0
         self.body_timer: asyncio.TimerHandle | None = None
@@ -94,24 +109,48 @@ class FastPath(Connection):
         found = self._handler()
         if found is None:
             super().handle_head()
+            if self.services.draining:
+                self.cycle.keep_alive = False
             return
         exchange = Exchange(*found, self.headers, self.url.partition(b"?")[2])
-        exchange.keep_alive = self.parser.should_keep_alive()
+        exchange.keep_alive = self.parser.should_keep_alive() and not self.services.draining
         self.cycle = exchange  # type: ignore[assignment]  # it has the attributes that the protocol uses
 
-    def _handler(self) -> tuple[Handler, str] | None:
-        """Return the handler and the route of a request that can be answered here, or None."""
-        if self.parser.get_method() != b"POST" or self.parser.get_http_version() != "1.1":
-            return None
+    def _handler(self) -> tuple[Handler | None, str, KeyHolder | None] | None:
+        """Return handler, route and caller of a request that can be answered here, or None."""
         # Behind a pending response, or a caller that does not read, a request waits in
         # the framework's queue.
-        if not (self.cycle is None or self.cycle.response_complete) or self.flow.write_paused:
+        if (
+            self.parser.get_http_version() != "1.1"
+            or not (self.cycle is None or self.cycle.response_complete)
+            or self.flow.write_paused
+        ):
             return None
+        if self.services.settings.http.cors_origins and self._has_header(b"origin"):
+            return None  # the framework's middleware answers it
+        path = self.url.partition(b"?")[0]
+        method = self.parser.get_method()
+        if method == b"POST":
+            return self._prediction(path)
+        if method == b"GET" and not self._has_header(*_BODY_HEADERS):
+            return _PROBES.get(path)
+        return None
+
+    def _prediction(self, path: bytes) -> tuple[Handler, str, KeyHolder | None] | None:
         lengths = [value for name, value in self.headers if name == b"content-length"]
         most = self.services.settings.limits.max_body_bytes
         if self.expect_100_continue or not lengths or int(lengths[0]) > most:
             return None
-        return _route(self.url.partition(b"?")[0])
+        found = _route(path)
+        if found is None:
+            return None
+        keys = self.services.authenticator.api_keys
+        caller = keys.find(self.headers) if keys.required else None
+        # The framework refuses a missing or wrong key, which may take its time.
+        return None if keys.required and caller is None else (*found, caller)
+
+    def _has_header(self, *names: bytes) -> bool:
+        return any(name in names for name, _value in self.headers)
 
     def handle_body(self, piece: bytes) -> None:
         exchange = self.cycle
@@ -133,9 +172,18 @@ class FastPath(Connection):
         if isinstance(exchange, Exchange) and not exchange.response_complete:
             if exchange.body_timer is not None:
                 exchange.body_timer.cancel()
+            if exchange.handler is None:
+                self._answer_probe(exchange)
+                return
+            try:
+                self.services.in_flight.enter()
+            except QueueFull as error:
+                self._refuse_early(exchange, error)
+                return
+            exchange.arrived = time.perf_counter()
             exchange.task = self.loop.create_task(self._serve(exchange))
             self.tasks.add(exchange.task)
-            exchange.task.add_done_callback(self.tasks.discard)
+            exchange.task.add_done_callback(self._finish)
 
     def _apply_limits(self, count: int) -> None:
         super()._apply_limits(count)
@@ -149,13 +197,34 @@ class FastPath(Connection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        exchange = self.cycle
-        if isinstance(exchange, Exchange):
-            if exchange.body_timer is not None:
-                exchange.body_timer.cancel()
-            if exchange.task is not None:
-                exchange.task.cancel()  # the caller disconnected
-            self._release(exchange)
+        if isinstance(self.cycle, Exchange):
+            self.abandon(self.cycle)
+
+    def abandon(self, cycle: Any) -> None:
+        super().abandon(cycle)
+        if isinstance(cycle, Exchange):
+            if cycle.body_timer is not None:
+                cycle.body_timer.cancel()
+            if cycle.task is not None:
+                cycle.task.cancel()
+            self._release(cycle)
+
+    def _finish(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        self.services.in_flight.leave()
+
+    def _answer_probe(self, exchange: Exchange) -> None:
+        """Answer a health check at once: nothing that waits for its turn can delay it."""
+        ready = self.services.ready
+        status = 200 if ready or exchange.route.endswith("live") else 503
+        content = b'{"live":true,"ready":%b}' % (b"true" if ready else b"false")
+        self._answer(exchange, self._begin(exchange), status, content, {})
+
+    def _refuse_early(self, exchange: Exchange, error: QueueFull) -> None:
+        """Refuse a request that nothing is known of but its path, at little cost."""
+        self.services.metrics.refused.inc()
+        state = self._begin(exchange)
+        self._answer(exchange, state, *errors.render_error(error, state))
 
     async def _serve(self, exchange: Exchange) -> None:
         state = self._begin(exchange)
@@ -163,6 +232,11 @@ class FastPath(Connection):
         identity: str = state["request_id"]
         try:
             self.services.check_accepting()
+            assert exchange.handler is not None
+            check_headers(exchange.headers)
+            if exchange.caller is not None:
+                state["caller"] = exchange.caller.name
+                exchange.caller.take_request()
             reply = await exchange.handler(self._call(exchange, identity))
         except NextvecError as error:
             self._answer(exchange, state, *errors.render_error(error, state))
@@ -185,7 +259,15 @@ class FastPath(Connection):
         content = parts[0] if len(parts) == 1 else b"".join(parts)
         exchange.parts = []
         query = exchange.query.decode("latin-1")
-        return HttpCall(self.services, identity, headers, query, content)
+        return HttpCall(
+            self.services,
+            identity,
+            headers,
+            query,
+            content,
+            exchange.caller,
+            exchange.arrived,
+        )
 
     def _fail(self, exchange: Exchange, error: NextvecError) -> None:
         """Answer before the body is complete, without waiting for the rest."""
@@ -203,9 +285,9 @@ class FastPath(Connection):
         services = self.services
         if services.access_log.enabled:
             seconds = time.perf_counter() - exchange.began
-            services.access_log.write(state, "POST", exchange.route, status, seconds)
+            services.access_log.write(state, exchange.method, exchange.route, status, seconds)
         if "trace" in state:
-            tracing.end_request(state, "POST", exchange.route, status)
+            tracing.end_request(state, exchange.method, exchange.route, status)
 
     def _answer(
         self,

@@ -8,17 +8,22 @@ the same handlers, which turn an `HttpCall` into an `HttpReply`.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
+from service.api import parameters
+from service.api.access.api_keys import KeyHolder
 from service.api.body_limits import too_large_error
+from service.api.request_headers import caller_digest
 from service.api.services import Services, accepting_services
+from service.contexts.session_store import SessionQuota
 from service.errors import Cancelled
 from service.prediction.request import Prediction
 
@@ -30,6 +35,7 @@ class HttpCall:
     """A request.
 
     `headers` maps lower-case names to the first value of each; `query` is the raw query string.
+    `caller` is the holder of its API key, or None where keys are off.
     """
 
     services: Services
@@ -37,9 +43,37 @@ class HttpCall:
     headers: Mapping[str, str]
     query: str
     content: bytes
+    caller: KeyHolder | None = None
+    arrived: float = field(default_factory=time.perf_counter)
+    """When the body was complete, by `time.perf_counter`."""
+
+    @property
+    def waited_seconds(self) -> float:
+        """Seconds since the request arrived. The deadline counts from there."""
+        return time.perf_counter() - self.arrived
+
+    @property
+    def caller_digest(self) -> bytes:
+        """16 bytes that identify the caller to the prefix cache and to feedback."""
+        return caller_digest(self.caller, self.headers)
+
+    @property
+    def owner(self) -> SessionQuota | None:
+        """Whose sessions the request uses; None: everybody's."""
+        return owner_of(self.caller)
+
+    def count_vectors(self, count: int) -> None:
+        """Count the request's vectors for its caller. Raises `CallerLimited`."""
+        if self.caller is not None:
+            self.caller.take_vectors(count)
+
+    def check_query(self, *known: str) -> None:
+        """Raise `Invalid` unless every query parameter is `known` and has one value."""
+        if self.query:
+            parameters.check_query(self.query, known)
 
     def parameter(self, name: str) -> str | None:
-        """Return the last value of a query parameter, or None."""
+        """Return the value of a query parameter, or None."""
         # Parsing a query costs more than the rest of this class: skip it for the common
         # case of no parameter, or a single alphanumeric one.
         only, _, value = self.query.partition("=")
@@ -68,12 +102,25 @@ Handler = Callable[[HttpCall], Coroutine[Any, Any, HttpReply]]
 async def answer_over_asgi(request: Request, handler: Handler) -> Response:
     """Run `handler` for a framework request, and cancel it when the caller disconnects."""
     services = accepting_services(request)
+    # Before the body: who may not call must not make the service read and hold megabytes.
+    caller = await services.authenticator.caller(request)
     content = await read_body(request)
     state = request.scope["state"]
-    call = HttpCall(services, state["request_id"], request.headers, request.url.query, content)
-    reply = await cancel_on_disconnect(request, handler(call))
+    call = HttpCall(
+        services, state["request_id"], request.headers, request.url.query, content, caller
+    )
+    services.in_flight.enter()
+    try:
+        reply = await cancel_on_disconnect(request, handler(call))
+    finally:
+        services.in_flight.leave()
     note_prediction(state, reply.prediction)
     return Response(reply.content, 200, reply.headers, media_type=reply.media_type)
+
+
+def owner_of(caller: KeyHolder | None) -> SessionQuota | None:
+    """Return whose sessions a caller uses; None: everybody's, where keys are off."""
+    return None if caller is None else caller.quota
 
 
 def note_prediction(state: dict[str, object], prediction: Prediction | None) -> None:

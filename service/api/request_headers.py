@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from hashlib import blake2b
 
+from service.api.access.api_keys import KeyHolder
 from service.errors import Invalid, quoted
 from service.types import Variant
 
@@ -20,12 +21,14 @@ def variant_override(headers: Mapping[str, str]) -> Variant | None:
         raise Invalid(f"X-Variant is {quoted(wanted)}; use stable or canary") from error
 
 
-def caller_digest(headers: Mapping[str, str]) -> bytes:
-    """Return a 16-byte digest of the caller's credentials.
+def caller_digest(caller: KeyHolder | None, headers: Mapping[str, str]) -> bytes:
+    """Return 16 bytes that identify the caller: its API key's holder, else its credentials.
 
     Cached contexts are shared only between callers with the same digest. Callers
-    without credentials share one. The credentials are not verified here: a proxy in
-    front of the service may do that.
+    without credentials share one. Where API keys are off, the credentials are not
+    verified here: a proxy in front of the service may do that.
     """
+    if caller is not None:
+        return caller.digest
     credentials = (headers.get(name, "") for name in ("authorization", "x-api-key"))
     return blake2b("\n".join(credentials).encode(), digest_size=16).digest()

@@ -200,6 +200,12 @@ VERSION_IN_PATH: dict[str, Any] = {
     ]
 }
 
+VERSION_IN_QUERY: dict[str, Any] = {
+    "parameters": [
+        {"name": "version", "in": "query", "required": False, "schema": {"type": "string"}}
+    ]
+}
+
 INFER: dict[str, Any] = {
     "requestBody": {
         "required": True,

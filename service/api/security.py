@@ -1,70 +1,41 @@
-"""Bearer tokens and their roles."""
+"""What the admin routes require: a role, and JSON where they read a body."""
 
 from __future__ import annotations
 
-import hmac
+import json
 from collections.abc import Awaitable, Callable, Coroutine
-from enum import IntEnum
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
 
+from service.api.access.api_keys import KeyHolder
+from service.api.access.identity import Identity, Role
 from service.api.services import services
-from service.errors import Forbidden, Unauthorized, UnsupportedMediaType, quoted
-from service.settings import AdminSettings
+from service.errors import Cancelled, Forbidden, Invalid, UnsupportedMediaType, quoted
 
 
-class Role(IntEnum):
-    """The role of a token. Each role includes the ones before it."""
+async def authorize(request: Request, needed: Role) -> Identity:
+    """Return who calls.
 
-    VIEWER = 1
-    OPERATOR = 2
-    APPROVER = 3
-
-
-def role_of(token: str, admin: AdminSettings) -> Role | None:
-    """Return the highest role with this token, or None."""
-    found = None
-    for role, secret in (
-        (Role.VIEWER, admin.viewer_token),
-        (Role.OPERATOR, admin.operator_token),
-        (Role.APPROVER, admin.approver_token),
-    ):
-        # Compared in constant time, so that response times do not reveal a prefix.
-        if secret is not None and hmac.compare_digest(
-            token.encode(), secret.get_secret_value().encode()
-        ):
-            found = role
+    Raises what `Authenticator.identify` raises, and `Forbidden` for a role below `needed`.
+    """
+    found = await services(request).authenticator.identify(request)
+    if found.role < needed:
+        raise Forbidden(f"this requires the role {needed.label}, not {found.role.label}")
     return found
 
 
-def role_of_request(request: Request, needed: Role) -> Role:
-    """Return the role of the request's token.
+def requires(needed: Role) -> Callable[[Request], Awaitable[Identity]]:
+    """Return a dependency that admits `needed` and higher roles and returns who calls.
 
-    Raises `Unauthorized` for a missing or unknown token, and `Forbidden` for a role below
-    `needed`.
-    """
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    token = token.strip(" \t")
-    if scheme.lower() != "bearer" or not token:
-        raise Unauthorized("send Authorization: Bearer <token>")
-    role = role_of(token, services(request).settings.admin)
-    if role is None:
-        raise Unauthorized("this token is unknown")
-    if role < needed:
-        raise Forbidden(f"this requires the role {needed.name.lower()}, not {role.name.lower()}")
-    return role
-
-
-def requires(needed: Role) -> Callable[[Request], Awaitable[Role]]:
-    """Return a dependency that admits `needed` and higher roles and returns the caller's role.
-
-    It raises what `role_of_request` raises.
+    It raises what `authorize` raises.
     """
 
-    async def check(request: Request) -> Role:
-        return role_of_request(request, needed)
+    async def check(request: Request) -> Identity:
+        return await authorize(request, needed)
 
     _NEEDED[check] = needed
     return check
@@ -92,9 +63,10 @@ class AuthorizedRoute(APIRoute):
 
         async def check_and_handle(request: Request) -> Response:
             if needed is not None:
-                role_of_request(request, needed)
+                await authorize(request, needed)
             if reads_json:
                 _check_json_type(request)
+                _check_repeated_fields(await _body(request))
             return await handle(request)
 
         return check_and_handle
@@ -112,6 +84,38 @@ def _check_json_type(request: Request) -> None:
         )
 
 
-Viewer = Annotated[Role, Depends(requires(Role.VIEWER))]
-Operator = Annotated[Role, Depends(requires(Role.OPERATOR))]
-Approver = Annotated[Role, Depends(requires(Role.APPROVER))]
+async def _body(request: Request) -> bytes:
+    """Return the body, which the framework then reads again. Raises `Cancelled`."""
+    try:
+        return await request.body()
+    except ClientDisconnect as error:
+        raise Cancelled("the caller disconnected") from error
+
+
+def _check_repeated_fields(content: bytes) -> None:
+    """Raise `Invalid` for a field that a JSON body has twice, because one would be ignored."""
+
+    def check(pairs: list[tuple[str, object]]) -> None:
+        names = [name for name, _ in pairs]
+        if len(set(names)) < len(names):
+            name = next(name for name in names if names.count(name) > 1)
+            raise Invalid(f"the field {quoted(name)} is given twice", "conflicting_parameter")
+
+    # What is no JSON is reported with its place by the framework.
+    with suppress(ValueError, RecursionError):
+        json.loads(content, object_pairs_hook=check)
+
+
+async def _key_holder(request: Request) -> KeyHolder | None:
+    return await services(request).authenticator.caller(request)
+
+
+ApiKey = Annotated[KeyHolder | None, Depends(_key_holder)]
+"""The holder of the request's API key; None where keys are off."""
+
+KEYED = [Depends(_key_holder)]
+"""Dependencies of a route that only checks the API key."""
+
+Viewer = Annotated[Identity, Depends(requires(Role.VIEWER))]
+Operator = Annotated[Identity, Depends(requires(Role.OPERATOR))]
+Approver = Annotated[Identity, Depends(requires(Role.APPROVER))]

@@ -7,7 +7,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from service.api.access.authenticator import Authenticator
 from service.api.body_limits import BodyBudget
+from service.api.connection_limit import ConnectionLimit, largest_number_of_connections
+from service.api.in_flight import InFlightLimit
 from service.api.parsing import ParsingThread
 from service.errors import NotReady
 from service.inference.registry import Registry
@@ -23,7 +26,8 @@ from service.settings import Settings
 class Services:
     """The parts of one service.
 
-    `accepting` is false before warm-up and at the end of a drain.
+    `accepting` is false before warm-up and at the end of a drain, `draining` is true from the
+    signal to stop.
     """
 
     settings: Settings
@@ -32,11 +36,25 @@ class Services:
     dispatch: Dispatch
     controller: Controller
     bodies: BodyBudget
+    authenticator: Authenticator
     access_log: AccessLog
     tracing: TraceRecorder
     dim: int = 0
     accepting: bool = field(default=False)
+    draining: bool = field(default=False)
+    connections: ConnectionLimit = field(init=False)
+    in_flight: InFlightLimit = field(init=False)
     parsing: ParsingThread = field(default_factory=ParsingThread)
+
+    def __post_init__(self) -> None:
+        wanted = self.settings.http.max_connections
+        self.connections = ConnectionLimit(largest_number_of_connections(wanted))
+        self.in_flight = InFlightLimit(self.settings.engine, lambda: len(self.registry.loaded))
+
+    @property
+    def ready(self) -> bool:
+        """Whether a load balancer should send requests."""
+        return self.accepting and not self.draining
 
     def check_accepting(self) -> None:
         """Raise `NotReady` before warm-up and while draining."""
@@ -58,7 +76,7 @@ def accepting_services(request: Request) -> Services:
 
 
 # Coroutines, because the framework would run plain functions in a thread.
-async def _live(request: Request) -> Services:
+async def _live_services(request: Request) -> Services:
     return services(request)
 
 
@@ -66,5 +84,5 @@ async def _ready(request: Request) -> Services:
     return accepting_services(request)
 
 
-LiveServices = Annotated[Services, Depends(_live)]
+LiveServices = Annotated[Services, Depends(_live_services)]
 ReadyServices = Annotated[Services, Depends(_ready)]

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -19,9 +18,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.api.fast_path import FastPath
-from service.api.services import Services
+from service.api.server import Server
 from service.app import create_app
 from service.commands.options import ConfigOption, examples, new_app
+from service.commands.tls import CertificateLoader, certificate_loader
 from service.observability.logging_setup import configure_logging
 from service.settings import Settings
 from service.settings.loader import load_settings
@@ -74,7 +74,7 @@ def run_service(
     config: Path | None = None,
     **options: Path | str | int | None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM. An option that is None leaves its setting unchanged.
+    """Serve until SIGINT, SIGTERM or SIGHUP. An option that is None leaves its setting unchanged.
 
     Raises `ConfigurationError`, and `NextvecError` when stable cannot be served.
     """
@@ -87,27 +87,36 @@ def run_service(
     # The engine's thread waits this long for the interpreter while the event loop is busy.
     # The default of 5 ms is longer than an engine step (ADR 23).
     sys.setswitchinterval(0.000_5)
+    certificate = certificate_loader(settings.tls)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(create(settings), settings))
+        runner.run(_serve(create(settings), settings, certificate))
 
 
-async def _serve(app: FastAPI, settings: Settings) -> None:
+async def _serve(app: FastAPI, settings: Settings, certificate: CertificateLoader | None) -> None:
     """Load the versions, then listen. A failure to load is reported without a traceback."""
     async with app.router.lifespan_context(app):
         # Objects that exist now live until the end: exclude them from later
         # collections, which would otherwise delay requests.
         gc.collect()
         gc.freeze()
-        server = _DrainingServer(app.state.services, server_config(app, settings))
+        server = Server(app.state.services, server_config(app, settings, certificate))
         # uvicorn drains and then raises the signal again. A requested stop is not
         # a failure: ignore the second signal.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
+        watch = None if certificate is None else asyncio.create_task(certificate.watch())
+        if sys.platform != "win32":
+            signal.signal(signal.SIGHUP, server.handle_exit)
         await server.serve()
+        if watch is not None:
+            watch.cancel()
 
 
-def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+def server_config(
+    app: FastAPI, settings: Settings, certificate: CertificateLoader | None = None
+) -> uvicorn.Config:
     """Return uvicorn's configuration for `app`, whose lifespan has begun."""
+    trusted = list(settings.proxy.trusted)
     return uvicorn.Config(
         app,
         http=partial(FastPath, app.state.services),  # type: ignore[arg-type]  # uvicorn only calls it
@@ -118,28 +127,14 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         workers=1,  # uvicorn would read WEB_CONCURRENCY
-        forwarded_allow_ips="",  # uvicorn would read FORWARDED_ALLOW_IPS
-        proxy_headers=False,  # no route uses the caller's address
+        forwarded_allow_ips=trusted,  # without it, uvicorn reads FORWARDED_ALLOW_IPS
+        proxy_headers=bool(trusted),
+        root_path=settings.proxy.root_path,
+        ssl_context_factory=None if certificate is None else lambda *_: certificate.context,
+        timeout_keep_alive=settings.http.keep_alive_seconds,  # type: ignore[arg-type]  # any number
         # Requests in flight end at their own deadline; an event stream has none.
         timeout_graceful_shutdown=int(settings.limits.timeout_seconds) + 1,
     )
-
-
-class _DrainingServer(uvicorn.Server):
-    """A server that refuses new requests and ends event streams as soon as it shall stop.
-
-    uvicorn waits until every response is complete; an event stream never completes by itself.
-    """
-
-    def __init__(self, services: Services, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._services = services
-        self._loop = asyncio.get_running_loop()
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._services.accepting = False
-        self._loop.call_soon_threadsafe(self._services.controller.close_subscriptions)
-        super().handle_exit(sig, frame)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

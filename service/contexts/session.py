@@ -53,7 +53,8 @@ class Session:
     `graph_digest` names the graph that made them: a version exported again under its old
     name has another one. `users` counts the appends that hold `lock` or wait for it; a
     session in use is never evicted. `pending` is the prediction that the next vector scores;
-    it belongs to the online scorer.
+    it belongs to the online scorer. `owner` is the caller whose session it is, with `charged`
+    bytes of its quota; None: everybody's.
     """
 
     id: str
@@ -67,6 +68,8 @@ class Session:
     pending: Any = None
     users: int = 0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    owner: Any = None
+    charged: int = 0
 
     def repeated(self, vectors: Vectors, position: int) -> Vector:
         """The stored prediction, if `vectors` at `position` repeat the last append.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 
 from service.bounded_store import BoundedStore
 from service.clock import Clock
 from service.contexts.history import History
 from service.contexts.session import Session
-from service.errors import Gone, NotFound, QueueFull
+from service.errors import CallerLimited, Gone, NotFound, QueueFull
 from service.observability import tracing
 
 TOMBSTONES = 100_000
@@ -19,12 +20,55 @@ MAX_USERS = 32
 so more of them would only hold memory."""
 
 
+_RETRY_SECONDS = 10.0
+"""What an owner with too many sessions is told to wait."""
+
+
 class SessionStart(Enum):
     """Whether an append may begin a session."""
 
     IF_UNKNOWN = "begin an unknown session; an evicted one only at position 0"
     RESTART = "begin a session whether or not it exists; drop what it held"
     NEVER = "the session must exist"
+
+
+class SessionQuota:
+    """The owner of sessions, and the bounds of what it may keep. None sets no bound.
+
+    A session belongs to the owner that began it; to others it does not exist. Without an
+    owner, None, a session belongs to everybody.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        max_sessions: int | None = None,
+        max_bytes: int | None = None,
+        *,
+        on_refusal: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.name = name
+        self._on_refusal = on_refusal
+        self.sessions = self.nbytes = 0
+        self._max_sessions = max_sessions
+        self._max_bytes = max_bytes
+
+    def check_new(self) -> None:
+        """Raise `CallerLimited` if the owner may not begin another session."""
+        if self._max_sessions is not None and self.sessions >= self._max_sessions:
+            self._on_refusal()
+            raise CallerLimited(
+                f"{self.name} has {self.sessions} sessions, the most that it may have: "
+                "delete some, or wait until they expire",
+                _RETRY_SECONDS,
+            )
+        if self._max_bytes is not None and self.nbytes >= self._max_bytes:
+            self._on_refusal()
+            raise CallerLimited(
+                f"the sessions of {self.name} take {self.nbytes} bytes, the most that they may: "
+                "delete some, or wait until they expire",
+                _RETRY_SECONDS,
+            )
 
 
 class SessionStore:
@@ -51,7 +95,7 @@ class SessionStore:
         self._sessions: BoundedStore[str, Session] = BoundedStore(
             max_size=max_bytes, max_age=ttl_seconds, is_pinned=lambda session: session.users > 0
         )
-        self._tombstones: BoundedStore[str, None] = BoundedStore(max_size=TOMBSTONES)
+        self._tombstones: BoundedStore[str, SessionQuota | None] = BoundedStore(max_size=TOMBSTONES)
         # New sessions whose first append has not succeeded yet: concurrent first appends
         # must share one session.
         self._new: dict[str, Session] = {}
@@ -64,13 +108,15 @@ class SessionStore:
         """Memory of all sessions."""
         return self._sessions.size
 
-    def get(self, session_id: str) -> Session:
-        """The session. Raises `NotFound`, or `Gone` if it was evicted or has expired."""
+    def get(self, session_id: str, owner: SessionQuota | None = None) -> Session:
+        """The session. Raises `NotFound`, also for a session of another owner, or `Gone` if it
+        was evicted or has expired."""
         self._add_tombstones(self._sessions.expire(self._clock.monotonic()))
         session = self._sessions.get(session_id)
         if session is not None:
+            _check_owner(session, owner)
             return session
-        if session_id in self._tombstones:
+        if session_id in self._tombstones and self._tombstones.get(session_id) is owner:
             raise Gone(
                 f"session {session_id!r} has expired or was evicted; "
                 "send its whole context again with position 0"
@@ -78,40 +124,57 @@ class SessionStore:
         raise _unknown(session_id)
 
     def use(
-        self, session_id: str, position: int | None, begin: SessionStart = SessionStart.IF_UNKNOWN
+        self,
+        session_id: str,
+        position: int | None,
+        begin: SessionStart = SessionStart.IF_UNKNOWN,
+        owner: SessionQuota | None = None,
     ) -> SessionLease:
         """Lock the session for one append, in order of arrival; use it with `async with`.
 
         An unknown id begins a new session, unless `position` is more than 0. An evicted one
-        begins again only at `position` 0. Raises as `get` does, and `QueueFull`. A new
-        session is stored by the first `keep`.
+        begins again only at `position` 0. Raises as `get` does, `QueueFull`, and
+        `CallerLimited` if the owner may begin no other session. A new session is stored by
+        the first `keep`.
         """
-        return SessionLease(self, session_id, position, begin)
+        return SessionLease(self, session_id, position, begin, owner)
 
     def keep(self, session: Session) -> None:
         """Store the session as it is now, and evict others to make room for it."""
         self._tombstones.pop(session.id)
         self._new.pop(session.id, None)
-        self._sessions.put(session.id, session, size=session.nbytes, now=self._clock.monotonic())
+        size = session.nbytes
+        self._sessions.put(session.id, session, size=size, now=self._clock.monotonic())
+        if session.owner is not None:
+            _charge(session, size)
         self._add_tombstones(self._sessions.shrink())
 
     def forget(self, session: Session) -> None:
         """End the session. Appends that wait for its lock find it empty."""
         if self._sessions.get(session.id) is session:
             self._sessions.pop(session.id)
+        if session.owner is not None:
+            _charge(session, 0)
         session.clear()
         self._new[session.id] = session
 
-    async def delete(self, session_id: str) -> None:
+    async def delete(self, session_id: str, owner: SessionQuota | None = None) -> None:
         """Delete the session after the appends that came before. Raises as `get` does."""
-        self.get(session_id)
-        async with self.use(session_id, None) as session:
+        self.get(session_id, owner)
+        async with self.use(session_id, None, owner=owner) as session:
             if session.length:
                 self._sessions.pop(session_id)
+                _release_quota(session)
 
-    def acquire(self, session_id: str, position: int | None, begin: SessionStart) -> Session:
+    def acquire(
+        self,
+        session_id: str,
+        position: int | None,
+        begin: SessionStart,
+        owner: SessionQuota | None,
+    ) -> Session:
         """Count one more user of the session. For `SessionLease`."""
-        session = self._find(session_id, position, begin)
+        session = self._find(session_id, position, begin, owner)
         if session.users >= MAX_USERS:
             raise QueueFull(
                 f"{session.users} appends to session {session_id!r} are already waiting", 1.0
@@ -134,27 +197,63 @@ class SessionStore:
         session.users -= 1
         if session.users == 0 and self._new.get(session.id) is session:
             del self._new[session.id]
+            _release_quota(session)
 
-    def _find(self, session_id: str, position: int | None, begin: SessionStart) -> Session:
-        if session_id in self._new:
-            return self._new[session_id]
+    def _find(
+        self,
+        session_id: str,
+        position: int | None,
+        begin: SessionStart,
+        owner: SessionQuota | None,
+    ) -> Session:
+        taken = self._new.get(session_id)
+        if taken is not None:
+            _check_owner(taken, owner)
+            return taken
         try:
-            return self.get(session_id)
+            return self.get(session_id, owner)
         except Gone:
             if position != 0 and begin is not SessionStart.RESTART:
                 raise
         except NotFound:
             if position or begin is SessionStart.NEVER:
                 raise
+        other = self._sessions.get(session_id)
+        if other is not None:
+            _check_owner(other, owner)
+        if owner is not None:
+            owner.check_new()
+            owner.sessions += 1
         history = History(self._history_vectors, self._dim, compact=self._compact)
-        session = Session(session_id, history)
+        session = Session(session_id, history, owner=owner)
         self._new[session_id] = session
         return session
 
     def _add_tombstones(self, evicted: list[tuple[str, Session]]) -> None:
-        for session_id, _ in evicted:
-            self._tombstones.put(session_id, None)
+        for session_id, session in evicted:
+            _release_quota(session)
+            self._tombstones.put(session_id, session.owner)
             self._tombstones.shrink()
+
+
+def _check_owner(session: Session, owner: SessionQuota | None) -> None:
+    if session.owner is not owner:
+        # As for an id that nobody has: whether it exists is the owner's affair.
+        raise _unknown(session.id)
+
+
+def _charge(session: Session, size: int) -> None:
+    """Count `size` bytes for the session's owner, in place of what was counted before."""
+    if session.owner is not None:
+        session.owner.nbytes += size - session.charged
+        session.charged = size
+
+
+def _release_quota(session: Session) -> None:
+    """Give back what the session takes of its owner's quota, once."""
+    if session.owner is not None:
+        _charge(session, 0)
+        session.owner.sessions -= 1
 
 
 def _unknown(session_id: str) -> NotFound:
@@ -168,18 +267,24 @@ class SessionLease:
     """
 
     def __init__(
-        self, store: SessionStore, session_id: str, position: int | None, begin: SessionStart
+        self,
+        store: SessionStore,
+        session_id: str,
+        position: int | None,
+        begin: SessionStart,
+        owner: SessionQuota | None,
     ) -> None:
         self._store = store
         self._session_id = session_id
         self._position = position
         self._begin = begin
+        self._owner = owner
         self._session: Session | None = None
 
     async def __aenter__(self) -> Session:
         span = tracing.current()
         began = tracing.now_ns() if span is not None else 0
-        session = self._store.acquire(self._session_id, self._position, self._begin)
+        session = self._store.acquire(self._session_id, self._position, self._begin, self._owner)
         try:
             await session.lock.acquire()
             if span is not None:

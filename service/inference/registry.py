@@ -48,7 +48,8 @@ class Registry:
 
     `make_engine` loads a graph, and `make_scheduler(engine, version)` makes its scheduler.
     `history_vectors` is the longest context window that can be served. `show` is called with
-    the loaded versions whenever they change.
+    the loaded versions whenever they change. `drain_seconds` is the longest that an unload waits
+    for requests.
     """
 
     def __init__(
@@ -58,7 +59,9 @@ class Registry:
         make_scheduler: Callable[[Engine, str], Scheduler],
         history_vectors: int,
         show: Callable[[Sequence[LoadedVersion]], None] = lambda _loaded: None,
+        drain_seconds: float = 10.0,
     ) -> None:
+        self._drain_seconds = drain_seconds
         self._show = show
         self._repository = repository
         self._make_engine = make_engine
@@ -122,14 +125,16 @@ class Registry:
             logger.info("loaded %s on %s, steps in %s", version, engine.provider, engine.precision)
 
     async def unload(self, version: str) -> None:
-        """Unload the version: its engine finishes its batch, waiting jobs are refused.
+        """Unload the version, once the requests that use it are answered.
 
-        New requests do not find it from the start of the call. Raises `NotFound`.
+        New requests do not find it from the start of the call. A request that takes longer
+        than `drain_seconds` is refused. Raises `NotFound`.
         """
         loaded = self.get(version)
         del self._loaded[version]
-        self._show(self.loaded)
+        await loaded.scheduler.drain(self._drain_seconds)
         await loaded.scheduler.close()
+        self._show(self.loaded)
         logger.info("unloaded %s", version)
 
     async def close(self) -> None:

@@ -22,6 +22,13 @@ _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\ufff9-\ufffb]"
 )
 
+MAX_TEXT = 2048
+"""Characters of a message and of a field. Container runtimes split lines of 16 KiB, and half a
+JSON object is not an event."""
+
+MAX_TRACEBACK = 6144
+"""Characters of a traceback: the last ones, which name the error."""
+
 _NAMED = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 _PLAIN_VALUE = re.compile(r"[^\s\"=]+\Z")
@@ -36,8 +43,14 @@ def fields(**values: object) -> dict[str, Any]:
 
 
 def escape(text: str) -> str:
-    """Return `text` with every character escaped that could forge a line or hide text."""
-    return _UNSAFE.sub(_escape_one, text)
+    """Return `text` with every character escaped that could forge a line or hide text.
+
+    Text beyond `MAX_TEXT` characters is cut off.
+    """
+    escaped = _UNSAFE.sub(_escape_one, text[: MAX_TEXT + 1])
+    if len(escaped) <= MAX_TEXT:
+        return escaped
+    return f"{escaped[:MAX_TEXT]}… ({len(text)} characters)"
 
 
 def _escape_one(match: re.Match[str]) -> str:
@@ -118,7 +131,10 @@ def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str |
         parts.append(formatter.formatException(record.exc_info))
     if record.stack_info:
         parts.append(record.stack_info)
-    return "\n".join(parts) or None
+    text = "\n".join(parts)
+    if len(text) > MAX_TRACEBACK:
+        text = f"…\n{text[-MAX_TRACEBACK:]}"
+    return text or None
 
 
 def _quoted(value: object) -> str:

@@ -9,8 +9,9 @@ from contextvars import ContextVar
 from typing import Any
 
 RequestScope = dict[str, Any]
-"""`request_id`, and once known `trace_id`, `variant`, `version` and `session` (its id);
-`trace`, `traceparent` and `exemplar` belong to `tracing`.
+"""`request_id`, and once known `trace_id`, `caller` (the name of the holder of the key or token),
+`variant`, `version` and `session` (its id); `trace`, `traceparent` and `exemplar` belong to
+`tracing`.
 
 It is the `state` of the ASGI scope, so that routes and log lines read the same values.
 """
@@ -38,6 +39,13 @@ def current() -> RequestScope | None:
     return _current.get()
 
 
+def separate() -> None:
+    """Give the current task a copy of the scope, because it answers one part of the request."""
+    scope = _current.get()
+    if scope is not None:
+        _current.set(dict(scope))
+
+
 def note(name: str, value: object) -> None:
     """Store a value in the current scope, if there is one."""
     scope = _current.get()
@@ -57,7 +65,7 @@ def session_hash(session_id: str) -> str:
 def logged_values(scope: RequestScope) -> dict[str, object]:
     """Return what log lines show of a request; its session only as a hash."""
     found: dict[str, object] = {}
-    for name in ("request_id", "trace_id", "variant", "version"):
+    for name in ("request_id", "trace_id", "caller", "variant", "version"):
         value = scope.get(name)
         if value is not None:
             found[name] = value

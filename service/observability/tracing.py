@@ -147,6 +147,12 @@ def current() -> ActiveSpan | None:
     return None if scope is None else scope.get("trace")
 
 
+def exemplar() -> dict[str, str] | None:
+    """Return the labels of an exemplar in the current trace; None if nobody records it."""
+    scope = request_scope.current()
+    return None if scope is None else scope.get("exemplar")
+
+
 def now_ns() -> int:
     """Return the time of a span's edge, in nanoseconds since the epoch."""
     return time.time_ns()

@@ -52,11 +52,20 @@ class ContextRunner:
         return prefixes
 
     async def run(
-        self, decision: RoutingDecision, context: Vectors, prefix: Prefix | None
+        self,
+        decision: RoutingDecision,
+        context: Vectors,
+        prefix: Prefix | None,
+        patience: float | None = None,
     ) -> EngineResult:
-        """Run what `prefix` does not cover, and keep the new states. Raises as the scheduler."""
+        """Run what `prefix` does not cover, and keep the new states.
+
+        `patience` is as for `Scheduler.submit`, and so are the errors.
+        """
         if prefix is None or self._prefixes is None:
-            return await self._submitter.submit(decision, Mode.PREFILL, context, None, exact=True)
+            return await self._submitter.submit(
+                decision, Mode.PREFILL, context, None, exact=True, patience=patience
+            )
         result = await self._submitter.submit(
             decision,
             Mode.PREFILL,
@@ -65,6 +74,7 @@ class ContextRunner:
             offset=prefix.length,
             keep_states=True,
             exact=True,
+            patience=patience,
         )
         self._prefixes.keep(prefix, result.states)
         return result

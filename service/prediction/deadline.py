@@ -15,14 +15,21 @@ class CallerDeadlineExceeded(DeadlineExceeded):
 class Deadline:
     """Raises `DeadlineExceeded` if the block takes longer than the service's `timeout`.
 
-    A caller's own, shorter timeout raises `CallerDeadlineExceeded`. Both are in seconds. A
-    class, because a generator-based context manager costs several times as much.
+    A caller's own, shorter timeout raises `CallerDeadlineExceeded`. Both are in seconds, and
+    count from the arrival of the request, which was `waited` seconds ago. A class, because a
+    generator-based context manager costs several times as much.
     """
 
-    def __init__(self, timeout: float, caller_timeout: float | None) -> None:
+    def __init__(self, timeout: float, caller_timeout: float | None, waited: float = 0.0) -> None:
         self._seconds = min(timeout, caller_timeout or timeout)
         self._is_callers = self._seconds < timeout
-        self._timeout = asyncio.timeout(self._seconds)
+        self._timeout = asyncio.timeout(max(0.0, self._seconds - waited))
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the deadline, within the block."""
+        when = self._timeout.when()
+        return 0.0 if when is None else when - asyncio.get_running_loop().time()
 
     async def __aenter__(self) -> None:
         await self._timeout.__aenter__()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from service.clock import Clock
 from service.contexts.prefix_cache import PrefixCache
 from service.contexts.session import Session
-from service.contexts.session_store import SessionStart, SessionStore
+from service.contexts.session_store import SessionQuota, SessionStart, SessionStore
 from service.errors import NotFound
 from service.inference.registry import Registry
 from service.inference.scheduling.job import EngineResult
@@ -118,11 +118,13 @@ class Dispatch:
         decision = self._router.decide(options, session_id)
         mode = _append_mode(1, vectors)
         restart = begin is SessionStart.RESTART
+        held = decision.loaded.scheduler.enter()
         try:
             validate_vectors(vectors, decision.loaded.manifest.dimensions.dim, self._max_rows)
+            deadline = Deadline(self._timeout, options.timeout_seconds, options.waited_seconds)
             async with (
-                Deadline(self._timeout, options.timeout_seconds),
-                self._sessions.use(session_id, position, begin) as session,
+                deadline,
+                self._sessions.use(session_id, position, begin, options.owner) as session,
             ):
                 length = 0 if restart else session.length
                 mode = _append_mode(length, vectors)
@@ -145,7 +147,13 @@ class Dispatch:
                         decision = decision.without_evidence()
                     results = await run_all(
                         [
-                            self._submitter.submit(decision, mode, run.vectors, run.state)
+                            self._submitter.submit(
+                                decision,
+                                mode,
+                                run.vectors,
+                                run.state,
+                                patience=deadline.seconds_left,
+                            )
                             for run in plan.runs
                         ]
                     )
@@ -161,16 +169,18 @@ class Dispatch:
         except BaseException as error:
             self._recorder.fail(decision, mode, began, error)
             raise
+        finally:
+            held.leave()
         self._recorder.succeed(decision, mode, began)
         return prediction
 
-    def session(self, session_id: str) -> Session:
-        """The session, to read. Raises `NotFound` or `Gone`."""
-        return self._sessions.get(session_id)
+    def session(self, session_id: str, owner: SessionQuota | None = None) -> Session:
+        """The owner's session, to read. Raises `NotFound` or `Gone`."""
+        return self._sessions.get(session_id, owner)
 
-    async def delete_session(self, session_id: str) -> None:
-        """Delete the session. Raises `NotFound` or `Gone`."""
-        await self._sessions.delete(session_id)
+    async def delete_session(self, session_id: str, owner: SessionQuota | None = None) -> None:
+        """Delete the owner's session. Raises `NotFound` or `Gone`."""
+        await self._sessions.delete(session_id, owner)
 
     def label(self, caller: bytes, request_id: str, vectors: Vectors) -> bool:
         """Score the prediction of an earlier `predict`. Returns and raises as the scorer's
@@ -184,12 +194,14 @@ class Dispatch:
     ) -> tuple[list[Prediction], RoutingDecision]:
         began = self._clock.monotonic()
         decision = self._router.decide(options)
+        held = decision.loaded.scheduler.enter()
         try:
             manifest = decision.loaded.manifest
             for context in contexts:
                 validate_vectors(context, manifest.dimensions.dim, self._max_rows)
             windows = [context[-manifest.context_window :] for context in contexts]
-            async with Deadline(self._timeout, options.timeout_seconds):
+            deadline = Deadline(self._timeout, options.timeout_seconds, options.waited_seconds)
+            async with deadline:
                 prefixes = await self._contexts.find_prefixes(decision, options.caller, windows)
                 if any(prefix is not None and prefix.behind for prefix in prefixes):
                     # This version would look slow for what only the other one has seen
@@ -197,7 +209,7 @@ class Dispatch:
                     decision = decision.without_evidence()
                 results = await run_all(
                     [
-                        self._contexts.run(decision, window, prefix)
+                        self._contexts.run(decision, window, prefix, deadline.seconds_left)
                         for window, prefix in zip(windows, prefixes, strict=True)
                     ]
                 )
@@ -207,6 +219,8 @@ class Dispatch:
         except BaseException as error:
             self._recorder.fail(decision, Mode.PREFILL, began, error)
             raise
+        finally:
+            held.leave()
         self._recorder.succeed(decision, Mode.PREFILL, began)
         return [_prediction(result, decision.route) for result in results], decision
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from service.contexts.session_store import SessionQuota
 from service.errors import Invalid
 from service.rollout.routing.traffic_split import Route
 from service.types import Variant, Vector
@@ -19,7 +20,9 @@ class RequestOptions:
     `key` is the routing key. `override` asks for a variant and `version` for a loaded version;
     such requests are not evidence. `timeout_seconds` can only shorten the service's own
     timeout. `caller` identifies the caller to the prefix cache; None: nothing of this request
-    is cached. `request_id` names the prediction for a label that may come.
+    is cached. `request_id` names the prediction for a label that may come. `owner` is whose
+    session an append is for; None: everybody's. `waited_seconds` have passed since the request
+    arrived; they count for its deadline.
 
     Raises `Invalid` for a key of more than `MAX_KEY` characters.
     """
@@ -30,6 +33,8 @@ class RequestOptions:
     timeout_seconds: float | None = None
     caller: bytes | None = None
     request_id: str | None = None
+    owner: SessionQuota | None = None
+    waited_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         if self.key is not None and len(self.key) > MAX_KEY:

@@ -16,6 +16,7 @@ from service.errors import (
     QueueFull,
 )
 from service.metrics import Metrics
+from service.observability import tracing
 from service.prediction.deadline import CallerDeadlineExceeded
 from service.prediction.routing import RoutingDecision
 from service.types import Mode, RequestOutcome
@@ -58,7 +59,7 @@ class RequestRecorder:
         record = RequestRecord(
             decision.label, decision.route.version, mode, outcome, self._clock.monotonic() - began
         )
-        self._metrics.observe_request(*record)
+        self._metrics.observe_request(*record, tracing.exemplar())
 
 
 def outcome_of(error: BaseException) -> RequestOutcome:

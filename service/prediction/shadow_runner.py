@@ -211,17 +211,17 @@ class ShadowRunner:
             stable, canary = copy.stable.inference_seconds, first.inference_seconds
             modes = count_copy(self._metrics.edges, copy.mode.value, stable, canary)
             version = copy.canary.manifest.version
-            self._metrics.shadow_inference.labels(version, copy.mode.value).observe(canary)
+            self._metrics.rollout.shadow_inference.labels(version, copy.mode.value).observe(canary)
         cosine = _cosine(first.vector, copy.stable.vector)
         stats = ShadowStats(self._metrics.edges, modes, answered=1, cosine_sum=cosine)
         self._count(copy, stats, "answered")
 
     def _count(self, copy: _ShadowCopy, stats: ShadowStats, result: str) -> None:
-        self._metrics.shadow_copies.labels(result).inc()
+        self._metrics.rollout.shadow_copies.labels(result).inc()
         self._add(copy.split, stats)
 
     def _drop(self, split: TrafficSplit) -> None:
-        self._metrics.shadow_copies.labels("dropped").inc()
+        self._metrics.rollout.shadow_copies.labels("dropped").inc()
         self._add(split, ShadowStats(self._metrics.edges, dropped=1))
 
     def _add(self, split: TrafficSplit, stats: ShadowStats) -> None:

@@ -47,7 +47,12 @@ class Submitter:
             span.add("engine", taken, ended, version=version, mode=mode.value, vectors=len(vectors))
         self.last_predictions[version] = self._clock.time()
         self._metrics.observe_engine(
-            decision.label, version, mode, result.queue_seconds, result.inference_seconds
+            decision.label,
+            version,
+            mode,
+            result.queue_seconds,
+            result.inference_seconds,
+            tracing.exemplar(),
         )
         return result
 

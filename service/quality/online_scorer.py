@@ -12,11 +12,12 @@ import numpy as np
 
 from service.clock import Clock
 from service.errors import Gone, NotFound, QueueFull
-from service.metrics import HIT_RANKS, Metrics
+from service.metrics import Metrics
 from service.quality.distractor_pool import DistractorPool
 from service.quality.key_shares import KeyShare, KeyShares
 from service.quality.pending_prediction import PendingPrediction
 from service.quality.prediction_store import PredictionStore
+from service.quality_metrics import HIT_RANKS
 from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.types import Vector, Vectors
 from service.validation import validate_vectors
@@ -72,7 +73,7 @@ class OnlineScorer:
         `truth` `[dim]` is copied, because it may be a view of a large body.
         """
         if len(self._queue) >= MAX_WAITING:
-            self._metrics.online_dropped.inc()
+            self._metrics.quality.dropped.inc()
             return False
         self._queue.append(_ScoringJob(prediction, truth.copy(), split))
         return True
@@ -93,16 +94,16 @@ class OnlineScorer:
         try:
             prediction = self._labels.find(caller, request_id)
         except (NotFound, Gone) as error:
-            self._metrics.feedback.labels(error.code).inc()
+            self._metrics.quality.feedback.labels(error.code).inc()
             raise
         if prediction is None:
-            self._metrics.feedback.labels("repeated").inc()
+            self._metrics.quality.feedback.labels("repeated").inc()
             return False
         validate_vectors(vectors, len(prediction.vector), 1)
         if not self.offer(prediction, vectors[0], split):
             raise QueueFull("too many predictions wait to be scored; send the label again", 1.0)
         self._labels.mark_labeled(caller, request_id)
-        self._metrics.feedback.labels("counted").inc()
+        self._metrics.quality.feedback.labels("counted").inc()
         return True
 
     async def run(self) -> None:
@@ -132,16 +133,16 @@ class OnlineScorer:
         now = self._clock.monotonic()
         for job, cosine, rank in zip(batch, cosines.tolist(), ranks.tolist(), strict=True):
             # Not below 0: a histogram's sum must not fall, or it looks like a restart.
-            self._metrics.online_cosine.labels(job.prediction.variant).observe(max(0.0, cosine))
+            self._metrics.quality.cosine.labels(job.prediction.variant).observe(max(0.0, cosine))
             if rank:
                 self._count_rank(job, rank, now)
 
     def _count_rank(self, job: _ScoringJob, rank: int, now: float) -> None:
         prediction = job.prediction
-        self._metrics.online_predictions.labels(prediction.variant).inc()
+        self._metrics.quality.predictions.labels(prediction.variant).inc()
         for k in HIT_RANKS:
             if rank <= k:
-                self._metrics.online_hits.labels(prediction.variant, k).inc()
+                self._metrics.quality.hits.labels(prediction.variant, k).inc()
         # Made under an earlier split, or under one without two arms: nothing to compare.
         current = self._traffic.current
         if not prediction.split == job.split == current or current.weight_bp == 0:
@@ -159,4 +160,4 @@ class OnlineScorer:
             self._observe_share(share)
 
     def _observe_share(self, share: KeyShare) -> None:
-        self._metrics.online_key_share.labels(share.variant, share.version).observe(share.share)
+        self._metrics.quality.key_share.labels(share.variant, share.version).observe(share.share)

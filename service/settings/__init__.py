@@ -3,16 +3,17 @@
 | module | has |
 |---|---|
 | `values` | types of values: secrets, URLs, seconds, bytes |
-| `access`, `groups` | the groups of settings, and the tree of all |
+| `access`, `http`, `groups` | the groups of settings, and the tree of all |
 | `catalog` | every setting by its key and its variable |
 | `config_file`, `environment` | what the file and the environment set |
 | `loader` | the settings from all sources, and the source of each value |
 """
 
-from service.settings.access import AdminSettings
+from service.settings.access import AdminSettings, CallerSettings, ProxySettings, TlsSettings
 from service.settings.groups import (
     EngineSettings,
     FeedbackSettings,
+    FloorSettings,
     LimitSettings,
     PrefixCacheSettings,
     RolloutSettings,
@@ -20,15 +21,21 @@ from service.settings.groups import (
     Settings,
     WebhookSettings,
 )
+from service.settings.http import HttpSettings
 
 __all__ = [
     "AdminSettings",
+    "CallerSettings",
     "EngineSettings",
     "FeedbackSettings",
+    "FloorSettings",
+    "HttpSettings",
     "LimitSettings",
     "PrefixCacheSettings",
+    "ProxySettings",
     "RolloutSettings",
     "SessionSettings",
     "Settings",
+    "TlsSettings",
     "WebhookSettings",
 ]

@@ -60,6 +60,12 @@ class HttpUrl:
         """User name and password of the user info, decoded; None without one."""
         return self._credentials
 
+    @property
+    def request_url(self) -> str:
+        """The URL without user info, with its query: only for requests."""
+        query = urlsplit(self._text).query
+        return f"{self._address}?{query}" if query else self._address
+
     def get_secret_value(self) -> str:
         """Return the whole URL."""
         return self._text
@@ -114,6 +120,16 @@ def _without_query(url: HttpUrl) -> HttpUrl:
 
 BaseUrl = Annotated[HttpUrl, AfterValidator(_without_query)]
 """An `HttpUrl` to which paths are added."""
+
+
+def _sendable(secret: SecretStr) -> SecretStr:
+    if re.fullmatch(r"[\x21-\x7e]+", secret.get_secret_value()) is None:
+        raise ValueError("must be visible ASCII characters without blanks or line ends")
+    return secret
+
+
+Credential = Annotated[SecretStr, AfterValidator(_sendable)]
+"""A token that another service has made."""
 
 
 def _valid_token(secret: SecretStr) -> SecretStr:

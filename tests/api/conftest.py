@@ -16,7 +16,7 @@ from tests.support.fakes import TOKENS, FakeClock, FakeEngine, put_version
 
 @dataclass
 class ServiceUnderTest:
-    """The application, a client of it, and the fakes inside."""
+    """The application, its client, and the fakes inside."""
 
     app: object
     client: httpx.AsyncClient
@@ -37,7 +37,7 @@ class ServiceUnderTest:
         )
 
     async def copied(self):
-        """Until the canary's copy of the last request is done, and rested from."""
+        """Wait until the canary's copy of the last request, and the rest after it, are over."""
         shadow = self.app.state.services.dispatch._shadow
         if shadow._running is not None:
             await asyncio.gather(shadow._running, return_exceptions=True)
@@ -64,7 +64,7 @@ def models(tmp_path):
 
 @pytest.fixture
 def start(models, tmp_path):
-    """Begin a service; further settings as keywords."""
+    """Start a service; keywords are settings."""
 
     @asynccontextmanager
     async def begin(**settings):
@@ -74,8 +74,8 @@ def start(models, tmp_path):
             Settings(
                 models=models,
                 canary="phase-3",
-                admin={f"{role}_token": token for role, token in TOKENS.items()},
                 **{
+                    "admin": {f"{role}_token": token for role, token in TOKENS.items()},
                     "rollout": {"database": tmp_path / "state.db"},
                     # Recomputed answers are then equal, not near.
                     "sessions": {"compact_history": False},

@@ -1,4 +1,4 @@
-"""Bodies that are too large or never end, on every route."""
+"""Bodies that are too large or never end."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def stalled():
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("content", [b" " * 1001, endless], ids=["declared", "chunked"])
 async def test_a_body_over_the_limit_is_too_large(start, route, content):
-    """Whether its length is declared or found out while it arrives."""
+    """With a declared length or without."""
     async with start(limits={"max_body_bytes": 1000}) as service:
         body = content() if callable(content) else content
         answer = await service.client.post(route, content=body, headers=HEADERS)
@@ -43,8 +43,8 @@ async def test_a_body_over_the_limit_is_too_large(start, route, content):
 
 
 @pytest.mark.parametrize("route", ROUTES)
-async def test_a_body_that_stalls_is_given_up(start, route):
-    """It costs its caller an error and the service nothing."""
+async def test_a_stalled_body_is_dropped(start, route):
+    """The caller gets an error."""
     async with start(limits={"body_timeout_seconds": 0.01}) as service:
         answer = await service.client.post(route, content=stalled(), headers=HEADERS)
     assert (answer.status_code, answer.json()["code"]) == (400, "body_timeout")

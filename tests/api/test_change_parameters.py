@@ -14,7 +14,7 @@ async def begin(service, **body):
 
 
 async def everything(service):
-    """What a verb could change."""
+    """All state that an action could change."""
     seen = (await service.admin("GET")).json()
     return seen, (await service.admin("GET", "/history")).json()
 
@@ -28,9 +28,9 @@ async def test_a_dry_run_of_a_start_says_what_would_come_of_it(service):
     answer = await service.admin("POST", json=body, params=DRY)
     assert answer.status_code == 200
     assert "etag" not in answer.headers
-    told = answer.json()
-    assert (told["dry_run"], told["phase"], told["canary"]) == (True, "Pending", "phase-3")
-    (move,) = told["transitions"]
+    preview = answer.json()
+    assert (preview["dry_run"], preview["phase"], preview["canary"]) == (True, "Pending", "phase-3")
+    (move,) = preview["transitions"]
     assert (move["from"], move["to"], move["note"]) == ("Healthy", "Pending", "why not")
     assert before == await everything(service)
 
@@ -43,17 +43,17 @@ async def test_a_dry_run_of_a_start_says_what_would_come_of_it(service):
         ("promote", {"force": "true"}, ["Promoting", "Healthy"]),
     ],
 )
-async def test_a_dry_run_goes_as_far_as_the_verb_would(service, verb, query, targets):
-    """And then the verb itself goes there."""
+async def test_a_dry_run_shows_the_result_of_the_action(service, verb, query, targets):
+    """The action itself then has that result."""
     await begin(service, plan={"steps": [{"weight": 50}]})
     await service.admin("POST", "/pause")
     before = await everything(service)
-    told = (await service.admin("POST", f"/{verb}", params={**query, **DRY})).json()
-    assert [move["to"] for move in told["transitions"]] == targets
+    preview = (await service.admin("POST", f"/{verb}", params={**query, **DRY})).json()
+    assert [move["to"] for move in preview["transitions"]] == targets
     assert before == await everything(service)
     done = (await service.admin("POST", f"/{verb}", params=query)).json()
-    assert done["phase"] == told["phase"] == targets[-1]
-    assert (done["generation"], done["weight"]) == (told["generation"], told["weight"])
+    assert done["phase"] == preview["phase"] == targets[-1]
+    assert (done["generation"], done["weight"]) == (preview["generation"], preview["weight"])
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,8 @@ async def test_a_dry_run_needs_the_role_of_its_verb(service):
 # --- idempotency keys ---
 
 
-async def test_a_start_sent_again_is_answered_again(service):
-    """Byte for byte, and only one rollout has begun."""
+async def test_a_repeated_start_returns_the_stored_response(service):
+    """Byte for byte. Only one rollout starts."""
     body = {"canary": "phase-3"}
     first = await service.admin("POST", json=body, headers=KEY)
     await service.controller.prepared()
@@ -153,8 +153,8 @@ async def test_keys_of_two_roles_do_not_meet(service):
     assert (answer.status_code, answer.json()["phase"]) == (200, "Paused")
 
 
-async def test_a_refusal_is_not_kept(service):
-    """Nothing has changed, so that the same request may find another answer later."""
+async def test_a_refusal_is_not_stored(service):
+    """Nothing has changed, so the same request may succeed later."""
     answer = await service.admin("POST", "/pause", headers=KEY)
     assert answer.status_code == 409
     await begin(service)
@@ -187,8 +187,8 @@ async def test_an_abort_sent_again_is_answered_again(service):
 
 
 @pytest.mark.parametrize("key", ["4f2c", "two words", "used"])
-async def test_no_key_keeps_an_abort_from_happening(service, key):
-    """Neither one that an earlier abort had, nor a bad one, nor another verb's."""
+async def test_no_key_prevents_an_abort(service, key):
+    """Neither the key of an earlier abort, nor an invalid one, nor that of another action."""
     await begin(service)
     await service.admin("POST", "/abort", headers=KEY)
     headers = {"Idempotency-Key": "used"}
@@ -202,17 +202,17 @@ async def test_no_key_keeps_an_abort_from_happening(service, key):
 # --- retry ---
 
 
-async def test_a_retry_begins_the_same_once_more(service):
-    """Canary and plan are those that were rolled back; the attempt counts on."""
-    plan = {"steps": [{"weight": 7}]}
+async def test_a_retry_starts_the_same_canary_and_plan(service):
+    """The count of attempts increases."""
+    plan = {"steps": [{"weight": 7, "approval": True}]}
     await begin(service, plan=plan)
     assert (await service.admin("GET")).json()["attempt"] == 1
     await service.admin("POST", "/abort")
     again = await service.admin("POST", "/retry", role="operator", json={"reason": "mended"})
     assert again.status_code == 202
-    told = again.json()
-    assert (told["phase"], told["canary"], told["attempt"]) == ("Pending", "phase-3", 2)
-    assert [step["weight"] for step in told["plan"]["steps"]] == [7]
+    preview = again.json()
+    assert (preview["phase"], preview["canary"], preview["attempt"]) == ("Pending", "phase-3", 2)
+    assert [step["weight"] for step in preview["plan"]["steps"]] == [7]
     await service.controller.prepared()
     rows = (await service.admin("GET", "/history")).json()
     assert [row["reason"] for row in rows[:2]] == ["prepared", "retry"]

@@ -1,4 +1,4 @@
-"""`/console`: what is served, and what keeps a stranger's text from becoming code."""
+"""`/console`: its files, and the protection against injected code."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from service.api.console import FILES, PAGE
 FOLDER = Path(str(files("service.api.console")))
 
 
-async def test_the_page_is_html_and_open_to_all_for_it_says_nothing(service):
-    """The token is asked for by the page; all figures come from the admin API."""
+async def test_the_page_is_public_and_contains_no_data(service):
+    """The page asks for the token and reads all figures from the admin API."""
     answer = await service.client.get("/console")
     assert (200, "text/html; charset=utf-8") == (
         answer.status_code,
@@ -26,7 +26,7 @@ async def test_the_page_is_html_and_open_to_all_for_it_says_nothing(service):
 
 @pytest.mark.parametrize("path", ["/console", *(f"/console/{name}" for name in FILES)])
 async def test_nothing_from_elsewhere_and_nothing_inline_may_run(service, path):
-    """The policy names no host, no inline code, and refuses text parsed as HTML."""
+    """The policy names no host, allows no inline code, and refuses text parsed as HTML."""
     headers = (await service.client.get(path)).headers
     policy = dict(
         part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";")
@@ -63,8 +63,8 @@ async def test_nothing_else_is_served(service, name):
     assert (404, "not_found") == (answer.status_code, answer.json()["code"])
 
 
-def test_the_page_needs_nothing_but_what_is_listed():
-    """Every script and sheet that is named is served, and all that is served is named."""
+def test_the_page_loads_exactly_the_listed_files():
+    """Every named script and style sheet is served, and every served file is named."""
     text = {name: (FOLDER / name).read_text() for name in (*FILES, PAGE)}
     named = set(re.findall(r'(?:href|src)="console/([^"]+)"', text[PAGE]))
     for content in text.values():
@@ -87,8 +87,8 @@ def test_text_is_never_parsed_as_html_and_no_other_host_is_named(name):
     assert not re.search(r"\son[a-z]+=", content)
 
 
-async def test_the_status_tells_the_callers_role(service):
-    """By which the page knows what its person may ask for."""
+async def test_the_status_contains_the_callers_role(service):
+    """The page needs it to enable actions."""
     for role in ("viewer", "operator", "approver"):
         answer = await service.admin("GET", role=role)
         assert role == answer.headers["x-role"]

@@ -1,4 +1,4 @@
-"""The lane of predictions: what it answers is what the framework's way answers."""
+"""The fast path answers predictions exactly as the ASGI route does."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TENSOR = {"name": "vectors", "shape": [1, 4], "datatype": "FP32", "data": [1, 0,
 
 @dataclass
 class PathRecorder:
-    """The application, and the paths that reached it."""
+    """The application, and the paths of the requests that reached it."""
 
     app: object
     paths: list[str] = field(default_factory=list)
@@ -39,7 +39,7 @@ class PathRecorder:
 
 @asynccontextmanager
 async def listening(service):
-    """A client of the service over a socket, and what the framework got to see."""
+    """A client of the service over a socket, and the requests that reached the framework."""
     spied = PathRecorder(service.app)
     config = server_config(service.app, Settings(port=0))
     config.app = spied
@@ -54,14 +54,14 @@ async def listening(service):
 
 
 def hold(engine):
-    """From here on it holds every run, and says when it has begun one."""
+    """Hold every later run, and signal when one has begun."""
     while engine.entered.acquire(blocking=False):
         pass  # those of the warm-up
     engine.gate.clear()
 
 
-def told(answer):
-    """What an answer says, but for its own id and time."""
+def comparable(answer):
+    """The response without its request id and timings."""
     headers = dict(answer.headers)
     identity = headers.pop("x-request-id")
     headers["server-timing"] = re.sub(r"=[\d.]+", "", headers["server-timing"])
@@ -98,20 +98,20 @@ def told(answer):
         ("/v2/models/next-vector/versions/none/infer", {"json": {"inputs": [TENSOR]}}),
     ],
 )  # fmt: skip
-async def test_both_ways_say_the_same(start, path, sent):
-    """Status, headers and body, of answers and of errors alike."""
+async def test_both_paths_give_the_same_response(start, path, sent):
+    """Status, headers and body, of predictions and of errors."""
     async with start() as service:
-        expected = told(await service.client.post(path, **sent))
+        expected = comparable(await service.client.post(path, **sent))
     async with start() as service, listening(service) as (client, seen, _):
-        assert expected == told(await client.post(path, **sent))
+        assert expected == comparable(await client.post(path, **sent))
         assert seen == []
 
 
 @pytest.mark.parametrize(
     ("problem", "status"), [(fault(), 500), (RuntimeError("a bug"), 500)], ids=["engine", "bug"]
 )
-async def test_a_fault_is_answered_and_the_connection_goes_on(service, problem, status):
-    """The version's own, or one nobody foresaw."""
+async def test_a_fault_is_answered_and_the_connection_stays_open(service, problem, status):
+    """An engine fault, or an unexpected exception."""
     async with listening(service) as (client, _, _):
         service.engines["phase-2"].faults.append(problem)
         answer = await client.post("/v1/predict", content=CONTEXT, headers=BINARY)
@@ -121,7 +121,7 @@ async def test_a_fault_is_answered_and_the_connection_goes_on(service, problem, 
 
 
 async def test_a_bug_in_a_route_is_an_internal_error(service, monkeypatch):
-    """With its id, and nothing of its words."""
+    """The response contains the request id, but not the message of the exception."""
 
     async def broken(_call):
         raise KeyError("secret")
@@ -135,8 +135,8 @@ async def test_a_bug_in_a_route_is_an_internal_error(service, monkeypatch):
         assert seen == []
 
 
-async def test_what_is_unusual_goes_the_frameworks_way(service):
-    """Chunks, escapes in the path, other methods."""
+async def test_unusual_requests_take_the_asgi_route(service):
+    """Chunked bodies, escapes in the path, other methods."""
 
     async def chunks():
         yield CONTEXT[:7]
@@ -152,16 +152,16 @@ async def test_what_is_unusual_goes_the_frameworks_way(service):
         assert len(seen) == 4
 
 
-async def test_a_service_that_drains_says_so(service):
-    """503, before anything is done."""
+async def test_a_draining_service_answers_503(service):
+    """Before any work."""
     async with listening(service) as (client, _, _):
         service.app.state.services.accepting = False
         answer = await client.post("/v1/predict", content=CONTEXT, headers=BINARY)
         assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
 
 
-async def test_bodies_of_the_lane_count_among_those_held(start):
-    """And are let go of with their answers."""
+async def test_bodies_of_the_fast_path_count_towards_the_limit(start):
+    """They are released with their responses."""
     async with (
         start(limits={"max_held_bytes": 200}) as service,
         listening(service) as (client, _, _),
@@ -175,7 +175,7 @@ async def test_bodies_of_the_lane_count_among_those_held(start):
 
 
 async def test_a_caller_who_leaves_is_counted_and_its_place_is_free(service):
-    """Its request is dropped before the engine gets it, and its bytes are let go."""
+    """The request is dropped before the engine gets it, and its bytes are released."""
     engine: FakeEngine = service.engines["phase-2"]
     async with listening(service) as (client, _, _):
         hold(engine)
@@ -193,7 +193,7 @@ async def test_a_caller_who_leaves_is_counted_and_its_place_is_free(service):
         assert (await held).is_success
         assert [[5]] == engine.batches[-1:]
         cancelled = await service.metric(
-            "nextvec_request_duration_seconds_count",
+            "nextvec_requests_total",
             variant="stable",
             version="phase-2",
             mode="prefill",
@@ -202,7 +202,7 @@ async def test_a_caller_who_leaves_is_counted_and_its_place_is_free(service):
         assert cancelled == 1
 
 
-async def test_draining_waits_for_the_answers_that_are_owed(service):
+async def test_draining_waits_for_pending_responses(service):
     """The connection then closes."""
     engine = service.engines["phase-2"]
     async with listening(service) as (client, _, server):

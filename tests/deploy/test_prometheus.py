@@ -15,7 +15,8 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
-from service.metrics import HIT_RANKS, Metrics
+from service.metrics import UNASSIGNED, Metrics
+from service.quality_metrics import HIT_RANKS
 from service.rollout.controller import gauges
 from service.types import Mode, RequestOutcome, Variant
 from tests.support import prometheus_server
@@ -65,11 +66,12 @@ class Exporter:
         self.metrics = Metrics(self.registry, timeout=10.0)
         gauges.create(self.metrics)
         metrics = self.metrics
-        metrics.rollout_info.labels("Progressing", *VERSIONS.values()).set(1)
-        metrics.rollout_weight.labels("canary").set(0.25)
-        metrics.rollout_weight.labels("stable").set(0.75)
-        metrics.guardrail_ratio.labels("latency").set(1.02)
+        metrics.rollout.info.labels("Progressing", *VERSIONS.values()).set(1)
+        metrics.rollout.weight.labels("canary").set(0.25)
+        metrics.rollout.weight.labels("stable").set(0.75)
+        metrics.rollout.guardrail_ratio.labels("latency").set(1.02)
         metrics.show_versions([("phase-3", "CPUExecutionProvider", "int8")])
+        metrics.expect_caller("search")
         metrics.sessions.set(3)
         metrics.session_bytes.set(3 * 8192)
 
@@ -81,12 +83,13 @@ class Exporter:
                     self.metrics.observe_request(variant, version, mode, RequestOutcome.OK, seconds)
                 for outcome in (RequestOutcome.REJECTED, RequestOutcome.ERROR):
                     self.metrics.observe_request(variant, version, mode, outcome, 0.001)
+                self.metrics.observe_request(UNASSIGNED, version, mode, RequestOutcome.OK, 0.01)
                 self.metrics.observe_engine(variant, version, mode, 0.001, 0.01)
-            self.metrics.online_cosine.labels(variant).observe(0.7)
-            self.metrics.online_predictions.labels(variant).inc()
+            self.metrics.quality.cosine.labels(variant).observe(0.7)
+            self.metrics.quality.predictions.labels(variant).inc()
             for k in HIT_RANKS:
-                self.metrics.online_hits.labels(variant, k).inc()
-            self.metrics.online_key_share.labels(variant, version).observe(0.5)
+                self.metrics.quality.hits.labels(variant, k).inc()
+            self.metrics.quality.key_share.labels(variant, version).observe(0.5)
             self.metrics.batch_size.labels(version).observe(4)
             self.metrics.queue_length.labels(version).set(1)
         return generate_latest(self.registry)

@@ -36,9 +36,7 @@ def test_a_quantile_without_groups_keeps_the_bucket_only():
 
 
 def test_a_request_rate_counts_requests_per_group():
-    expected = (
-        'sum by (outcome) (rate(nextvec_request_duration_seconds_count{outcome="ok"}[$window]))'
-    )
+    expected = 'sum by (outcome) (rate(nextvec_requests_total{outcome="ok"}[$window]))'
 
     assert expected == promql.request_rate('outcome="ok"', "outcome")
 

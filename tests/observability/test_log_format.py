@@ -91,6 +91,19 @@ def test_a_line_names_its_request_and_no_session_id(formatter):
 
 
 @each_formatter
+def test_a_line_fits_what_container_runtimes_keep_whole(formatter):
+    """They split lines of 16 KiB."""
+    with pytest.raises(ValueError, match="could not convert") as raised:
+        float("y" * 50_000)
+    line = formatter.format(
+        record("\u2028" * 50_000, extra=fields(a="漢" * 50_000), error=raised.value)
+    )
+
+    assert all(len(part.encode()) < 16_384 for part in line.split("\n"))
+    assert "could not convert" in line or "…" in line
+
+
+@each_formatter
 def test_a_wrong_log_call_loses_no_line(formatter):
     assert "3 of %d" in formatter.format(record("3 of %d", "x"))
 

@@ -72,9 +72,9 @@ class DispatchWorld:
     def counted(self):
         """The counted requests: {(variant, version, mode, outcome): count}."""
         found = {}
-        for metric in self.metrics.request_duration.collect():
+        for metric in self.metrics.requests.collect():
             for sample in metric.samples:
-                if sample.name.endswith("_count") and sample.value:
+                if sample.name.endswith("_total") and sample.value:
                     labels = ("variant", "version", "mode", "outcome")
                     found[tuple(sample.labels[name] for name in labels)] = int(sample.value)
         return found

@@ -52,24 +52,27 @@ def test_an_errors_outcome(error, expected):
     assert outcome_of(error) is expected
 
 
-def count(metrics, **labels):
-    labels = {"version": "phase-3", "mode": "step", **labels}
-    name = "nextvec_request_duration_seconds"
-    return tuple(
-        metrics.registry.get_sample_value(f"{name}_{kind}", labels) for kind in ("count", "sum")
+def value(metrics, name, **labels):
+    return metrics.registry.get_sample_value(
+        f"nextvec_{name}", {"version": "phase-3", "mode": "step", **labels}
     )
 
 
 def test_a_request_is_counted_once_under_its_decision():
+    """A fault has no duration: it counts whatever it took."""
     metrics, clock = Metrics(new_registry(), 10.0), FakeClock()
     recorder = RequestRecorder(metrics, clock)
     began = clock.monotonic()
     clock.advance(2.0)
     recorder.succeed(DECISION, Mode.STEP, began)
     recorder.fail(DECISION.without_evidence(), Mode.STEP, began, KeyError())
-    assert count(metrics, variant="canary", outcome="ok") == (1.0, 2.0)
-    assert count(metrics, variant="unassigned", outcome="error") == (1.0, 2.0)
-    assert count(metrics, variant="canary", outcome="error") == (None, None)
+    recorder.fail(DECISION.without_evidence(), Mode.STEP, began, asyncio.CancelledError())
+    assert value(metrics, "requests_total", variant="canary", outcome="ok") == 1
+    assert value(metrics, "requests_total", variant="unassigned", outcome="error") == 1
+    assert value(metrics, "requests_total", variant="canary", outcome="error") is None
+    for kind, expected in (("count", 1), ("sum", 2.0)):
+        assert value(metrics, f"request_duration_seconds_{kind}", variant="canary") == expected
+        assert value(metrics, f"unassigned_duration_seconds_{kind}") == expected
 
 
 def test_an_error_says_who_was_to_answer():

@@ -9,7 +9,8 @@ from tests.support.sources import files, text
 
 THIS = Path("tests/project/test_texts.py")
 HABITS = re.compile(
-    r"\banew\b|\bas it must\b|\bones than\b|\bforesee\w*|\bwhereof\b", re.IGNORECASE
+    r"(?<![a-z])anew(?![a-z])|\bas it must\b|\bones than\b|(?<![a-z])fores(?:ee|aw)\w*|\bwhereof\b",
+    re.IGNORECASE,
 )
 HOSTS_AND_PATHS = re.compile(
     r"pypi\.org|pythonhosted\.org|registry\.npmjs|deb\.debian\.org|(?<![\w.])/(?:work|root)/\w"
@@ -31,6 +32,7 @@ def found(pattern: re.Pattern[str], among: list[Path]) -> list[str]:
 
 def test_the_search_finds_what_it_looks_for():
     assert HABITS.search("It is tried Anew.")
+    assert HABITS.search("test_it_begins_anew")
     assert HOSTS_AND_PATHS.search("cd /work/main")
     assert not HOSTS_AND_PATHS.search("tests/work/main and ./root/x")
 

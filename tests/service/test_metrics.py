@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from service.metrics import UNASSIGNED, Metrics, duration_buckets
-from service.types import Mode, RequestOutcome, Variant
+from service.types import TIMED, Mode, RequestOutcome, Variant
 
 
 def test_one_point_two_times_an_edge_is_an_edge():
@@ -45,5 +45,31 @@ def test_expected_series_begin_at_zero():
                     "mode": mode.value,
                     "outcome": outcome.value,
                 }
-                name = "nextvec_request_duration_seconds_count"
+                name = "nextvec_requests_total"
                 assert registry.get_sample_value(name, labels) == 0
+
+
+def test_only_answered_and_abandoned_requests_have_a_duration():
+    """Faults, invalid and rejected requests are counted only."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, 10.0)
+    for outcome in RequestOutcome:
+        metrics.observe_request("canary", "phase-3", Mode.STEP, outcome, 0.5)
+    labels = {"variant": "canary", "version": "phase-3", "mode": "step"}
+    name = "nextvec_request_duration_seconds_count"
+    assert registry.get_sample_value(name, labels) == len(TIMED)
+    for outcome in RequestOutcome:
+        found = registry.get_sample_value("nextvec_requests_total", {**labels, "outcome": outcome})
+        assert found == 1
+
+
+def test_requests_that_outlive_their_version_make_no_series():
+    """They end after the version was unloaded."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, 10.0)
+    metrics.expect([(Variant.CANARY, "phase-3")])
+    metrics.show_versions([])
+    metrics.observe_request("canary", "phase-3", Mode.STEP, RequestOutcome.ERROR, 0.5)
+    metrics.observe_engine("canary", "phase-3", Mode.STEP, 0.1, 0.2)
+    samples = [sample for family in registry.collect() for sample in family.samples]
+    assert [] == [sample for sample in samples if sample.labels.get("version") == "phase-3"]

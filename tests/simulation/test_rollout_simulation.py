@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import simulation.rollout_simulation
-from service.rollout.analysis import run
-from service.rollout.controller import canary_loader, executor, ticker
+from service.rollout.controller import analysis_run, canary_loader, executor, ticker
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.rollout.state import change
 from simulation.latency_distribution import LognormalLatency
@@ -125,9 +124,13 @@ async def test_the_same_seed_is_the_same_rollout():
 
 def test_the_simulator_and_the_service_decide_with_the_same_functions():
     assert simulation.rollout_simulation.apply is executor.apply is change.apply
-    assert simulation.rollout_simulation.run_analysis is ticker.run_analysis is run.run_analysis
+    assert (
+        simulation.rollout_simulation.run_analysis
+        is ticker.run_analysis
+        is analysis_run.run_analysis
+    )
     assert (
         simulation.rollout_simulation.start_analysis
         is canary_loader.start_analysis
-        is run.start_analysis
+        is analysis_run.start_analysis
     )

@@ -61,7 +61,9 @@ def registered() -> dict[str, set[str]]:
     registry = CollectorRegistry()
     metrics = Metrics(registry, timeout=10.0)
     labels: dict[str, set[str]] = {}
-    instruments = [i for i in vars(metrics).values() if hasattr(i, "_labelnames")]
+    groups = (metrics, metrics.quality, metrics.rollout)
+    values = [value for group in groups for value in vars(group).values()]
+    instruments = [value for value in values if hasattr(value, "_labelnames")]
     for instrument in instruments:
         own = set(instrument._labelnames) | ALWAYS
         for family in instrument.describe():

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from service.metrics import Metrics
 from service.rollout.analysis.sources.prometheus_response import (
+    FAULT_METRIC,
     INFERENCE_METRIC,
     KEY_METRIC,
     REQUEST_METRIC,
@@ -55,7 +56,8 @@ def new_metrics() -> Metrics:
     for variant, version in (("stable", "a"), ("canary", "b")):
         for mode in Mode:
             for outcome in RequestOutcome:
-                metrics.request_duration.labels(variant, version, mode, outcome)
+                metrics.requests.labels(variant, version, mode, outcome)
+            metrics.request_duration.labels(variant, version, mode)
             metrics.inference_duration.labels(variant, version, mode)
     return metrics
 
@@ -73,17 +75,18 @@ def vector(targets: dict[str, Metrics], versions=("a", "b")) -> bytes:
             "value": [1.7e9, str(int(sample.value))],
         }
         for instance, metrics in targets.items()
-        for histogram in (
+        for instrument in (
             metrics.request_duration,
+            metrics.requests,
             metrics.inference_duration,
-            metrics.online_key_share,
+            metrics.quality.key_share,
         )
-        for family in histogram.collect()
+        for family in instrument.collect()
         for sample in family.samples
-        if sample.name in {REQUEST_METRIC, INFERENCE_METRIC, KEY_METRIC}
+        if sample.name in {REQUEST_METRIC, FAULT_METRIC, INFERENCE_METRIC, KEY_METRIC}
         and (sample.labels["variant"], sample.labels["version"])
         in zip(("stable", "canary"), versions, strict=True)
-        and sample.labels.get("outcome", "ok") in {"ok", "cancelled", "error", "timeout"}
+        and sample.labels.get("outcome", "error") in {"error", "timeout"}
     ]
     data = {"resultType": "vector", "result": result}
     return json.dumps({"status": "success", "data": data}).encode()

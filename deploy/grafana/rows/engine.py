@@ -60,8 +60,12 @@ def _execution() -> list[Builder[Panel]]:
             "Queue length",
             8,
             "Requests that wait. At the setting engine.queue_limit the service refuses new "
-            "requests with 429.",
-            [query("sum by (version) (nextvec_queue_length)", "{{version}}")],
+            "requests with 429. When too many predictions are in progress, it refuses them before "
+            "it reads them.",
+            [
+                query("sum by (version) (nextvec_queue_length)", "{{version}}"),
+                query("sum(rate(nextvec_requests_refused_total[$window]))", "refused per second"),
+            ],
             {},
         ),
     ]

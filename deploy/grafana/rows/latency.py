@@ -6,7 +6,7 @@ from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models.dashboard import Panel
 
 from deploy.grafana.panels import HUES, heatmap_panel, query, time_series
-from deploy.grafana.promql import ARMS, TIMED, answered_quantile
+from deploy.grafana.promql import ARMS, answered_quantile, quantile
 
 # From light to dark, so that all lines of a variant have the same hue.
 _QUANTILE_SHADES = {"P50": "light-", "P95": "", "P99": "dark-"}
@@ -22,8 +22,14 @@ def panels() -> list[Builder[Panel]]:
             "prefill is a whole context, step is one vector from a kept state, mixed is several "
             "vectors from a kept state. Compare the variants within a mode, as the guardrail "
             "does: a different mix of modes changes the P95 of all requests although nothing "
-            "became slower.",
-            [query(answered_quantile(by="variant, mode"), "{{variant}} {{mode}}")],
+            "became slower. 'unassigned' requests are not evidence.",
+            [
+                query(answered_quantile(by="variant, mode"), "{{variant}} {{mode}}"),
+                query(
+                    quantile(0.95, "nextvec_unassigned_duration_seconds", "mode", ""),
+                    "unassigned {{mode}}",
+                ),
+            ],
             {
                 f"{variant} {mode}": f"{shade}{hue}"
                 for variant, hue in HUES.items()
@@ -36,7 +42,7 @@ def panels() -> list[Builder[Panel]]:
             "Requests by duration, both variants together. Two bands are two modes or two "
             "versions. A band that rises shows that a queue builds up.",
             "sum by (le) (increase(nextvec_request_duration_seconds_bucket"
-            f"{{{ARMS}, {TIMED}}}[$__rate_interval]))",
+            f"{{{ARMS}}}[$__rate_interval]))",
         ),
     ]
 

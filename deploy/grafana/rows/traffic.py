@@ -60,4 +60,20 @@ def panels() -> list[Builder[Panel]]:
             ],
             {"rejected": RED, "timeout": "purple", "cancelled": GREY},
         ).unit("reqps"),
+        time_series(
+            "Refused callers",
+            12,
+            "Requests without a valid token or API key, by reason (401), and requests of an API "
+            "key above one of its limits (429). The log names the addresses of failed log-ins.",
+            [
+                query(
+                    "sum by (surface, reason) (rate(nextvec_failed_logins_total[$window]))",
+                    "{{surface}}: {{reason}} token",
+                ),
+                query(
+                    "sum by (caller, limit) (rate(nextvec_caller_limited_total[$window]))",
+                    "{{caller}}: {{limit}}",
+                ),
+            ],
+        ).unit("reqps"),
     ]

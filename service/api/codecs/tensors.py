@@ -18,6 +18,7 @@ import orjson
 from numpy.typing import NDArray
 
 from service.api.codecs import json_numbers, session_ids
+from service.api.parameters import check_near_misses
 from service.errors import Invalid, Malformed, TooLarge, UnsupportedMediaType, quoted
 from service.types import Vector, Vectors
 
@@ -26,6 +27,16 @@ OUTPUT = "next_vector"
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
 _BINARY_TYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "FP16": np.dtype("<f2")}
+_REQUEST_FIELDS = ("id", "inputs", "outputs", "parameters")
+_REQUEST_PARAMETERS = (
+    "binary_data_output",
+    "priority",
+    "routing_key",
+    "sequence_end",
+    "sequence_id",
+    "sequence_start",
+    "timeout",
+)
 _LARGEST_ID = 2**64 - 1
 _WINDOW_BITS = {"gzip": 31, "deflate": 15}
 """zlib's `wbits` for each container format: gzip, and zlib, which HTTP calls deflate."""
@@ -106,6 +117,8 @@ def parse(content: bytes, header_length: int, dim: int, max_rows: int) -> InferR
     if not isinstance(request, dict):
         raise Malformed("the request is not a JSON object")
     parameters = _parameters(request, "the request")
+    check_near_misses(request, _REQUEST_FIELDS, "field")
+    check_near_misses(parameters, _REQUEST_PARAMETERS, "parameter")
     return InferRequest(
         contexts=_input(request, body[header_length:], dim, max_rows),
         binary_output=_wants_binary(request, parameters),
@@ -143,7 +156,7 @@ def render(
 def _input(
     request: Mapping[str, Any], rest: memoryview, dim: int, max_rows: int
 ) -> NDArray[np.float32]:
-    tensor = _only(request.get("inputs"), INPUT, "inputs")
+    tensor = _require_single(request.get("inputs"), INPUT, "inputs")
     parameters = _parameters(tensor, INPUT)
     datatype, shape = tensor.get("datatype"), _shape(tensor.get("shape"))
     if "shared_memory_region" in parameters:
@@ -213,7 +226,7 @@ def _wants_binary(request: Mapping[str, Any], parameters: Mapping[str, Any]) -> 
     default = _flag(parameters, "binary_data_output", default=False)
     if not request.get("outputs"):
         return default
-    tensor = _only(request["outputs"], OUTPUT, "outputs")
+    tensor = _require_single(request["outputs"], OUTPUT, "outputs")
     wanted = _parameters(tensor, OUTPUT)
     for unsupported in ("classification", "shared_memory_region"):
         if wanted.get(unsupported):
@@ -246,7 +259,7 @@ def _timeout(parameters: Mapping[str, Any]) -> float | None:
     return value / 1e6 or None
 
 
-def _only(tensors: object, name: str, what: str) -> Mapping[str, Any]:
+def _require_single(tensors: object, name: str, what: str) -> Mapping[str, Any]:
     """Return the only tensor of a list, which must be named `name`."""
     if not isinstance(tensors, list) or not all(isinstance(t, dict) for t in tensors):
         raise Malformed(f"{what} is not a list of tensors")

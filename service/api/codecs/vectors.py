@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from service.api import accept
+from service.api import accept, parameters
 from service.api.codecs import json_numbers
 from service.api.parsing import ParsingThread
 from service.errors import Invalid, Malformed, UnsupportedMediaType, quoted
@@ -85,6 +85,12 @@ def text_field(fields: Mapping[str, Any], name: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise Invalid(f"{name} is not a string")
     return value
+
+
+def routing_key(headers: Mapping[str, str], fields: Mapping[str, Any]) -> str | None:
+    """Return the routing key of the header or the JSON. Raises `Invalid` if both differ."""
+    header = headers.get("x-routing-key") or None
+    return parameters.agreed("the routing key", header, text_field(fields, "key") or None)
 
 
 def wants_binary(headers: Mapping[str, str]) -> bool:

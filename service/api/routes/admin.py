@@ -12,9 +12,10 @@ from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 
+from service.api.access.identity import Role
 from service.api.change_parameters import Change
 from service.api.schemas import ERRORS, StartRequest, VerbRequest
-from service.api.security import Approver, AuthorizedRoute, Operator, Role, Viewer
+from service.api.security import Approver, AuthorizedRoute, Operator, Viewer
 from service.api.server_sent_events import server_sent_events
 from service.api.services import LiveServices, ReadyServices
 from service.errors import Forbidden, Invalid, NextvecError
@@ -29,44 +30,45 @@ ABORT_BODY_SECONDS = 1.0
 
 
 @router.get("")
-async def status(services: LiveServices, role: Viewer) -> Response:
+async def status(services: LiveServices, caller: Viewer) -> Response:
     """Return phase, weight and the evidence of each guardrail. `X-Role` is the caller's role."""
     answer = _status(services.controller.status())
-    answer.headers["X-Role"] = role.name.lower()
+    answer.headers["X-Role"] = caller.role.label
     return answer
 
 
 @router.post("", status_code=202)
 async def start(
-    change: Change, services: ReadyServices, role: Operator, wanted: StartRequest
+    change: Change, services: ReadyServices, caller: Operator, wanted: StartRequest
 ) -> Response:
     """Start a rollout. The response comes at once; the canary loads and warms up after it.
 
     A canary that fails the plan's gate is refused, with every check that it failed.
     """
     if wanted.override_gate:
-        _may_override(role, wanted.reason)
-    options = await change.options(role)
+        _may_override(caller.role, wanted.reason)
+    options = await change.options(caller)
     answer = await services.controller.changes.start(
         wanted.canary,
         wanted.plan,
-        actor=_actor(role),
+        actor=caller.name,
         reason=wanted.reason,
         expected_generation=change.generation,
         options=options,
         override_gate=wanted.override_gate,
+        may_approve=caller.may_approve,
     )
     return _status(answer, 200 if options.dry_run else 202)
 
 
 @router.post("/retry", status_code=202)
 async def retry(
-    change: Change, services: ReadyServices, role: Operator, body: VerbRequest | None = None
+    change: Change, services: ReadyServices, caller: Operator, body: VerbRequest | None = None
 ) -> Response:
     """Start the rolled-back canary again, with the same plan."""
-    options = await change.options(role)
+    options = await change.options(caller)
     answer = await services.controller.changes.retry(
-        change.generation, _actor(role), _reason(body), options
+        change.generation, caller.name, _reason(body), options, may_approve=caller.may_approve
     )
     return _status(answer, 200 if options.dry_run else 202)
 
@@ -75,7 +77,7 @@ async def retry(
 async def promote(
     change: Change,
     services: ReadyServices,
-    role: Approver,
+    caller: Approver,
     body: VerbRequest | None = None,
     *,
     force: Annotated[bool, Query()] = False,
@@ -85,7 +87,7 @@ async def promote(
     With `force`, guardrails need not have passed; the audit log records it.
     """
     answer = await services.controller.changes.promote(
-        change.generation, _actor(role), _reason(body), await change.options(role), force=force
+        change.generation, caller.name, _reason(body), await change.options(caller), force=force
     )
     return _status(answer)
 
@@ -98,7 +100,7 @@ async def promote(
         }
     },
 )
-async def abort(change: Change, services: LiveServices, role: Operator) -> Response:
+async def abort(change: Change, services: LiveServices, caller: Operator) -> Response:
     """Send all traffic to stable now.
 
     `If-Match` and the body are optional, and an invalid one does not prevent the abort.
@@ -110,50 +112,50 @@ async def abort(change: Change, services: LiveServices, role: Operator) -> Respo
         async with asyncio.timeout(ABORT_BODY_SECONDS):
             content = await change.request.body()
         with suppress(NextvecError):
-            options = await change.options(role)
+            options = await change.options(caller)
         reason = VerbRequest.model_validate_json(content).reason
-    return _status(await services.controller.changes.abort(None, _actor(role), reason, options))
+    return _status(await services.controller.changes.abort(None, caller.name, reason, options))
 
 
 @router.post("/pause")
 async def pause(
-    change: Change, services: ReadyServices, role: Operator, body: VerbRequest | None = None
+    change: Change, services: ReadyServices, caller: Operator, body: VerbRequest | None = None
 ) -> Response:
     """Hold the weight; guardrails keep running."""
-    options = await change.options(role)
+    options = await change.options(caller)
     answer = await services.controller.changes.pause(
-        change.generation, _actor(role), _reason(body), options
+        change.generation, caller.name, _reason(body), options
     )
     return _status(answer)
 
 
 @router.post("/resume")
 async def resume(
-    change: Change, services: ReadyServices, role: Approver, body: VerbRequest | None = None
+    change: Change, services: ReadyServices, caller: Approver, body: VerbRequest | None = None
 ) -> Response:
     """Continue after a pause."""
-    options = await change.options(role)
+    options = await change.options(caller)
     answer = await services.controller.changes.resume(
-        change.generation, _actor(role), _reason(body), options
+        change.generation, caller.name, _reason(body), options
     )
     return _status(answer)
 
 
 @router.post("/undo")
 async def undo(
-    change: Change, services: ReadyServices, role: Approver, body: VerbRequest | None = None
+    change: Change, services: ReadyServices, caller: Approver, body: VerbRequest | None = None
 ) -> Response:
     """Restore the stable version from before the last promotion."""
-    options = await change.options(role)
+    options = await change.options(caller)
     answer = await services.controller.changes.undo(
-        change.generation, _actor(role), _reason(body), options
+        change.generation, caller.name, _reason(body), options
     )
     return _status(answer)
 
 
 @router.get("/history")
 async def history(
-    services: LiveServices, _role: Viewer, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    services: LiveServices, _caller: Viewer, limit: Annotated[int, Query(ge=1, le=1000)] = 100
 ) -> list[dict[str, Any]]:
     """Return the audit log, newest entry first."""
     return await services.controller.history(limit)
@@ -161,7 +163,7 @@ async def history(
 
 @router.get("/events")
 async def events(
-    services: LiveServices, _role: Viewer, last_event_id: Annotated[str | None, Header()] = None
+    services: LiveServices, _caller: Viewer, last_event_id: Annotated[str | None, Header()] = None
 ) -> StreamingResponse:
     """Stream server-sent events: the status now, at every evaluation and at every change.
 
@@ -175,7 +177,7 @@ async def events(
 
 def _may_override(role: Role, reason: str) -> None:
     if role < Role.APPROVER:
-        raise Forbidden(f"override_gate requires the role approver, not {role.name.lower()}")
+        raise Forbidden(f"override_gate requires the role approver, not {role.label}")
     if not reason.strip():
         raise Invalid("override_gate requires a reason for the audit log")
 
@@ -186,10 +188,6 @@ def _status(content: dict[str, Any], code: int = 200) -> Response:
     if "dry_run" not in content:
         headers["ETag"] = f'"{content["generation"]}"'
     return Response(orjson.dumps(content), code, headers, media_type="application/json")
-
-
-def _actor(role: Role) -> str:
-    return role.name.lower()
 
 
 def _reason(body: VerbRequest | None) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from service.api import http_call, request_headers
+from service.api import http_call, parameters, request_headers
 from service.api.body_limits import SMALL_BODY_BYTES
 from service.api.codecs import json_numbers, vectors
 from service.api.request_context import MAX_REQUEST_ID
@@ -34,16 +34,20 @@ async def feedback(request: Request) -> Response:
     prediction, or that it overrode the split; 410 that it is no longer kept.
     """
     services = accepting_services(request)
+    caller = await services.authenticator.caller(request)
     most = SMALL_BODY_BYTES + _BYTES_PER_VALUE * services.dim
     content = await http_call.read_body(request, most)
     rows, fields = _label(request, content, services.dim)
-    request_id = fields.get("request_id")
+    parameters.check_fields(fields, ("request_id", "vector"))
+    request_id = parameters.agreed(
+        "request_id", fields.get("request_id"), request.query_params.get("request_id")
+    )
     if not isinstance(request_id, str) or not request_id:
         raise Invalid("request_id is missing: send the X-Request-Id of the prediction")
     if len(request_id) > MAX_REQUEST_ID:
         raise Invalid(f"request_id has {len(request_id)} characters, not 1 to {MAX_REQUEST_ID}")
     counted = services.dispatch.label(
-        request_headers.caller_digest(request.headers), request_id, rows
+        request_headers.caller_digest(caller, request.headers), request_id, rows
     )
     answer = orjson.dumps({"request_id": request_id, "counted": counted})
     return Response(answer, 202, media_type=vectors.JSON_TYPE)

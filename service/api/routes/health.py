@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-from prometheus_client import CONTENT_TYPE_LATEST
+from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from service.api.services import LiveServices
+from service.metrics_page import choose_format
 
 router = APIRouter(tags=["health"])
 
@@ -14,20 +14,26 @@ router = APIRouter(tags=["health"])
 @router.get("/v2/health/live")
 async def live(services: LiveServices) -> dict[str, bool]:
     """Report that the process is running."""
-    return {"live": True, "ready": services.accepting}
+    return {"live": True, "ready": services.ready}
 
 
 @router.get("/v2/health/ready")
 async def ready(services: LiveServices) -> JSONResponse:
     """Report whether versions are loaded and warm: 503 before that and while draining."""
-    content = {"live": True, "ready": services.accepting}
-    return JSONResponse(content, 200 if services.accepting else 503)
+    content = {"live": True, "ready": services.ready}
+    return JSONResponse(content, 200 if services.ready else 503)
 
 
-# Not async: the framework renders some ten thousand lines in a thread, off the event loop.
 @router.get("/metrics")
-def metrics(services: LiveServices) -> Response:
-    """Return the metrics in Prometheus text format."""
+async def metrics(request: Request, services: LiveServices) -> Response:
+    """Return the metrics, as OpenMetrics or in Prometheus' text format, by `Accept`."""
     for loaded in services.registry.loaded:
         services.metrics.queue_length.labels(loaded.manifest.version).set(loaded.scheduler.waiting)
-    return Response(services.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+    form = choose_format(
+        ",".join(request.headers.getlist("accept")),
+        ",".join(request.headers.getlist("accept-encoding")),
+    )
+    headers = {"Content-Type": form.media_type, "Vary": "Accept, Accept-Encoding"}
+    if form.gzipped:
+        headers["Content-Encoding"] = "gzip"
+    return Response(await services.metrics.page.read(form), headers=headers)

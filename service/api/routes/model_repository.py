@@ -8,8 +8,9 @@ import orjson
 from fastapi import APIRouter, Request
 
 from service.api import http_call
+from service.api.parameters import agreed, check_near_misses
 from service.api.routes.open_inference import Model
-from service.api.schemas import ERRORS
+from service.api.schemas import ERRORS, VERSION_IN_QUERY
 from service.api.security import AuthorizedRoute, Operator
 from service.api.services import ReadyServices, Services
 from service.errors import Conflict, Malformed, quoted
@@ -24,17 +25,20 @@ router = APIRouter(
 
 
 @router.post("/index")
-async def index(request: Request, services: ReadyServices, _role: Operator) -> list[dict[str, str]]:
+async def index(
+    request: Request, services: ReadyServices, _caller: Operator
+) -> list[dict[str, str]]:
     """List every version on disk or loaded; with `{"ready": true}` only the loaded ones."""
     content = await _json(request)
+    check_near_misses(content, ("ready",), "field")
     loaded = {found.manifest.version for found in services.registry.loaded}
     names = loaded if content.get("ready") is True else loaded | services.registry.available()
     return [_state(services.settings.model, name, ready=name in loaded) for name in sorted(names)]
 
 
-@router.post("/models/{model}/load")
+@router.post("/models/{model}/load", openapi_extra=VERSION_IN_QUERY)
 async def load(
-    request: Request, services: ReadyServices, _role: Operator, model: Model
+    request: Request, services: ReadyServices, _caller: Operator, model: Model
 ) -> dict[str, str]:
     """Load and warm up the version in `parameters.version` or `?version=`.
 
@@ -46,9 +50,9 @@ async def load(
     return _state(model, version, ready=True)
 
 
-@router.post("/models/{model}/unload")
+@router.post("/models/{model}/unload", openapi_extra=VERSION_IN_QUERY)
 async def unload(
-    request: Request, services: ReadyServices, _role: Operator, model: Model
+    request: Request, services: ReadyServices, _caller: Operator, model: Model
 ) -> dict[str, str]:
     """Unload a version; 409 if the rollout needs it."""
     version = await _version(request, services)
@@ -56,7 +60,6 @@ async def unload(
     if part is not None:
         raise Conflict(f"{version} is {part}: it cannot be unloaded", code="version_in_use")
     await services.registry.unload(version)
-    services.metrics.queue_length.labels(version).set(0)
     return _state(model, version, ready=False)
 
 
@@ -83,13 +86,15 @@ def _state(model: str, version: str, *, ready: bool) -> dict[str, str]:
 
 async def _version(request: Request, services: Services) -> str:
     content = await _json(request)
+    check_near_misses(content, ("parameters",), "field")
     parameters = content.get("parameters") or {}
     if not isinstance(parameters, dict):
         raise Malformed("parameters is not an object")
     for name in parameters:
         if name == "config" or name.startswith("file:"):
             raise Malformed(f"the parameter {quoted(name)} is not supported: use nextvec export")
-    version = parameters.get("version", request.query_params.get("version"))
+    check_near_misses(parameters, ("version",), "parameter")
+    version = agreed("version", parameters.get("version"), request.query_params.get("version"))
     if not isinstance(version, str) or not version:
         there = ", ".join(sorted(services.registry.available())) or "none"
         raise Malformed(

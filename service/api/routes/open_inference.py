@@ -9,11 +9,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
-from service.api import request_headers
+from service.api import parameters, request_headers
 from service.api.codecs import tensors, vectors
 from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
 from service.api.routes.model_metadata import config, metadata, server, statistics
 from service.api.schemas import ERRORS, INFER, VERSION_IN_PATH
+from service.api.security import KEYED
 from service.api.services import LiveServices, Services
 from service.contexts.session_store import SessionStart
 from service.errors import Invalid, NotFound, quoted
@@ -24,10 +25,10 @@ router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=ERR
 
 async def known_model(model: str, services: LiveServices) -> str:
     """Return the model in the path. Raises `NotFound` unless it is the model of this service."""
-    return _known(model, services)
+    return _require_known(model, services)
 
 
-def _known(model: str, services: Services) -> str:
+def _require_known(model: str, services: Services) -> str:
     if model != services.settings.model:
         raise NotFound(
             f"there is no model {quoted(model)}; this service has {services.settings.model!r}",
@@ -46,26 +47,30 @@ Model = Annotated[str, Depends(known_model)]
 Version = Annotated[str | None, Depends(_version_in_path)]
 
 
-@router.get("")
+@router.get("", dependencies=KEYED)
 async def get_server(services: LiveServices) -> dict[str, Any]:
     """Return the server's metadata and its loaded versions."""
     return server(installed_version("nextvec"), services.registry.loaded)
 
 
-@router.get("/models")
+@router.get("/models", dependencies=KEYED)
 async def list_models(services: LiveServices) -> dict[str, list[str]]:
     """Return the names of the models: this service has one."""
     return {"models": [services.settings.model]}
 
 
-@router.get("/models/stats")
+@router.get("/models/stats", dependencies=KEYED)
 async def get_all_statistics(services: LiveServices) -> dict[str, Any]:
     """Return the statistics of every model, which is the only one."""
     return _statistics(services, services.settings.model, None)
 
 
-@router.get("/models/{model}")
-@router.get("/models/{model}/versions/{version}", openapi_extra=VERSION_IN_PATH)
+@router.get("/models/{model}", dependencies=KEYED)
+@router.get(
+    "/models/{model}/versions/{version}",
+    openapi_extra=VERSION_IN_PATH,
+    dependencies=KEYED,
+)
 async def get_metadata(services: LiveServices, model: Model, version: Version) -> dict[str, Any]:
     """Return the input and output tensors and the loaded versions."""
     if version is not None:
@@ -80,12 +85,16 @@ async def get_ready(services: LiveServices, model: Model, version: Version) -> J
     if version is not None and version not in services.registry.available():
         services.registry.get(version)
     loaded = {found.manifest.version for found in services.registry.loaded}
-    ready = services.accepting and (version is None or version in loaded)
+    ready = services.ready and (version is None or version in loaded)
     return JSONResponse({"name": model, "ready": ready}, 200 if ready else 503)
 
 
-@router.get("/models/{model}/config")
-@router.get("/models/{model}/versions/{version}/config", openapi_extra=VERSION_IN_PATH)
+@router.get("/models/{model}/config", dependencies=KEYED)
+@router.get(
+    "/models/{model}/versions/{version}/config",
+    openapi_extra=VERSION_IN_PATH,
+    dependencies=KEYED,
+)
 async def get_config(services: LiveServices, model: Model, version: Version) -> dict[str, Any]:
     """Return the metadata as a Triton model configuration."""
     if version is not None:
@@ -93,8 +102,12 @@ async def get_config(services: LiveServices, model: Model, version: Version) -> 
     return config(model, services.dim)
 
 
-@router.get("/models/{model}/stats")
-@router.get("/models/{model}/versions/{version}/stats", openapi_extra=VERSION_IN_PATH)
+@router.get("/models/{model}/stats", dependencies=KEYED)
+@router.get(
+    "/models/{model}/versions/{version}/stats",
+    openapi_extra=VERSION_IN_PATH,
+    dependencies=KEYED,
+)
 async def get_statistics(services: LiveServices, model: Model, version: Version) -> dict[str, Any]:
     """Return counts and nanoseconds of each loaded version since the service started."""
     return _statistics(services, model, version)
@@ -116,17 +129,27 @@ async def infer(request: Request, model: str, version: Version) -> Response:
 
 async def handle_infer(model: str, version: str | None, call: HttpCall) -> HttpReply:
     """Answer an infer request. Raises what `Dispatch` and `codecs.tensors` raise."""
+    call.check_query()
     services = call.services
-    _known(model, services)
+    _require_known(model, services)
     override = request_headers.variant_override(call.headers)
     if version is not None:
         services.registry.get(version)
         if override is not None:
             raise Invalid("the path names a version and X-Variant a variant: send only one of them")
     wanted = await _parse(call)
-    key = call.headers.get("x-routing-key") or wanted.routing_key
-    caller = request_headers.caller_digest(call.headers)
-    preference = RequestOptions(key, override, version, wanted.timeout_seconds, caller)
+    call.count_vectors(sum(len(context) for context in wanted.contexts))
+    header = call.headers.get("x-routing-key") or None
+    key = parameters.agreed("the routing key", header, wanted.routing_key or None)
+    preference = RequestOptions(
+        key,
+        override,
+        version,
+        wanted.timeout_seconds,
+        call.caller_digest,
+        owner=call.owner,
+        waited_seconds=call.waited_seconds,
+    )
     _check(services, wanted)
     contexts = list(wanted.contexts)
     if wanted.sequence is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from service.api import request_headers
+from service.api import parameters, request_headers
 from service.api.codecs import vectors
 from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
 from service.api.schemas import ERRORS, VECTOR_ANSWER, vectors_body
@@ -32,6 +32,7 @@ async def predict(request: Request) -> Response:
 
 async def handle_predict(call: HttpCall) -> HttpReply:
     """Answer `POST /v1/predict`. Raises what `Dispatch.predict` and `codecs.vectors` raise."""
+    call.check_query()
     services, headers = call.services, call.headers
     binary = vectors.wants_binary(headers)
     override = request_headers.variant_override(headers)
@@ -43,9 +44,15 @@ async def handle_predict(call: HttpCall) -> HttpReply:
         services.dim,
         services.settings.limits.max_rows,
     )
-    key = headers.get("x-routing-key") or vectors.text_field(fields, "key")
+    parameters.check_fields(fields, ("context", "key"))
+    call.count_vectors(len(context))
+    key = vectors.routing_key(headers, fields)
     preference = RequestOptions(
-        key, override, caller=request_headers.caller_digest(headers), request_id=call.request_id
+        key,
+        override,
+        caller=call.caller_digest,
+        request_id=call.request_id,
+        waited_seconds=call.waited_seconds,
     )
     answer = await services.dispatch.predict(context, preference)
     return HttpReply(*vectors.render(answer, {}, binary=binary), answer)

@@ -7,10 +7,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
-from service.api import request_headers
+from service.api import parameters, request_headers
 from service.api.codecs import session_ids, vectors
-from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
+from service.api.http_call import HttpCall, HttpReply, answer_over_asgi, owner_of
 from service.api.schemas import ERRORS, VECTOR_ANSWER, SessionView, vectors_body
+from service.api.security import ApiKey
 from service.api.services import ReadyServices
 from service.errors import Invalid, quoted
 from service.prediction.request import RequestOptions
@@ -56,6 +57,7 @@ async def handle_append(name: str, call: HttpCall) -> HttpReply:
     """Append to the session `name`. Raises what `Dispatch.append` and `codecs.vectors` raise."""
     services, headers = call.services, call.headers
     session_id = _session_id(name)
+    call.check_query("position")
     position = _query_position(call.parameter("position"))
     binary = vectors.wants_binary(headers)
     override = request_headers.variant_override(headers)
@@ -67,20 +69,27 @@ async def handle_append(name: str, call: HttpCall) -> HttpReply:
         services.dim,
         services.settings.limits.max_rows,
     )
-    if position is None:
-        position = _position(fields.get("position"))
-    key = headers.get("x-routing-key") or vectors.text_field(fields, "key")
+    parameters.check_fields(fields, ("vectors", "position", "key"))
+    position = parameters.agreed("position", position, _position(fields.get("position")))
+    call.count_vectors(len(rows))
+    key = vectors.routing_key(headers, fields)
     answer = await services.dispatch.append(
-        session_id, rows, RequestOptions(key, override), position=position
+        session_id,
+        rows,
+        RequestOptions(key, override, owner=call.owner, waited_seconds=call.waited_seconds),
+        position=position,
     )
     identity = {"session": session_id, "length": answer.length}
     return HttpReply(*vectors.render(answer, identity, binary=binary), answer)
 
 
 @router.get("/{session_id}", responses=ERRORS)
-async def get(services: ReadyServices, session_id: SessionId) -> SessionView:
-    """Return the session's length and the version that holds its state."""
-    session = services.dispatch.session(session_id)
+async def get(services: ReadyServices, session_id: SessionId, caller: ApiKey) -> SessionView:
+    """Return the session's length and the version that holds its state.
+
+    A session of another API key is 404.
+    """
+    session = services.dispatch.session(session_id, owner_of(caller))
     return SessionView(
         id=session.id,
         length=session.length,
@@ -91,9 +100,9 @@ async def get(services: ReadyServices, session_id: SessionId) -> SessionView:
 
 
 @router.delete("/{session_id}", status_code=204, responses=ERRORS)
-async def delete(services: ReadyServices, session_id: SessionId) -> None:
+async def delete(services: ReadyServices, session_id: SessionId, caller: ApiKey) -> None:
     """Delete the session."""
-    await services.dispatch.delete_session(session_id)
+    await services.dispatch.delete_session(session_id, owner_of(caller))
 
 
 def _session_id(text: str) -> str:

@@ -14,9 +14,9 @@ from service.api.codecs.vectors import wants_binary
 from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
 from service.api.schemas import ERRORS, STEPS, STEPS_ANSWER
 from service.errors import DeadlineExceeded, Invalid, NextvecError
+from service.observability import request_scope
 from service.prediction.dispatch import Dispatch
 from service.prediction.request import Prediction, RequestOptions
-from service.types import Variant
 
 router = APIRouter(prefix="/v1", tags=["sessions"])
 
@@ -38,25 +38,29 @@ async def advance(request: Request) -> Response:
 
 async def handle_steps(call: HttpCall) -> HttpReply:
     """Answer `POST /v1/steps`. Raises what `codecs.steps.parse` raises."""
+    call.check_query()
     services, headers = call.services, call.headers
     binary = wants_binary(headers)
     override = request_headers.variant_override(headers)
     limits = services.settings.limits
     rows = await steps.parse(services.parsing, headers, call.content, services.dim, limits.max_rows)
-    results = await _advance_all(services.dispatch, rows, override, limits.timeout_seconds)
+    call.count_vectors(len(rows))
+    options = RequestOptions(
+        override=override, owner=call.owner, waited_seconds=call.waited_seconds
+    )
+    results = await _advance_all(services.dispatch, rows, options, limits.timeout_seconds)
     return HttpReply(*steps.render(rows, results, services.dim, binary=binary), None)
 
 
 async def _advance_all(
     dispatch: Dispatch,
     rows: Sequence[SessionStep | Invalid],
-    override: Variant | None,
+    options: RequestOptions,
     timeout_seconds: float,
 ) -> list[Prediction | NextvecError]:
     """The result of every row. Rows not begun within `timeout_seconds` fail with a deadline."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout_seconds
-    options = RequestOptions(override=override)
+    deadline = loop.time() + timeout_seconds - options.waited_seconds
     results: list[Prediction | NextvecError] = []
     for begin in range(0, len(rows), _TOGETHER):
         together = rows[begin : begin + _TOGETHER]
@@ -73,6 +77,7 @@ async def _advance_all(
 async def _advance(
     dispatch: Dispatch, row: SessionStep | Invalid, options: RequestOptions
 ) -> Prediction | NextvecError:
+    request_scope.separate()  # each row has a session of its own
     if isinstance(row, Invalid):
         return row
     try:

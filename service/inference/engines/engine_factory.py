@@ -33,7 +33,7 @@ def load_engine(settings: EngineSettings, files: VersionFiles) -> Engine:
         settings.device != "cpu"
         and settings.gru_kernels
         and settings.precision in ("auto", "fp32")
-        and (engine := _open_kernels(settings, files)) is not None
+        and (engine := open_kernels(settings, files)) is not None
     ):
         return engine
     load = partial(
@@ -69,7 +69,7 @@ def _open_steps(settings: EngineSettings, full: Engine, step: Engine) -> Engine:
     return StepEngine(full, step, precisions)
 
 
-def _open_kernels(settings: EngineSettings, files: VersionFiles) -> Engine | None:
+def open_kernels(settings: EngineSettings, files: VersionFiles) -> Engine | None:
     """The version on the GRU kernels; None where there is no GPU or they cannot serve it.
 
     Without a GPU nobody needs to hear of them, unless one was demanded.

@@ -45,13 +45,15 @@ def _is_fresh(
     targets = sources[::-1]
     shape = (bucket, sizes.layers, sizes.hidden)
     starts = [rng.uniform(-1, 1, shape).astype(np.float32) for _ in range(2)]
-    found = []
+    outputs = []
     for device.graphed in (False, True):
         for i in (0, 0, 0, 1):
             device.write(sources[i], starts[i])
             answer = device.step(inputs[i], sources[i], targets[i])
-        found.append((answer, device.read(targets[1])))
-    return all(np.allclose(one, other, atol=_TOLERANCE) for one, other in zip(*found, strict=True))
+        outputs.append((answer, device.read(targets[1])))
+    return all(
+        np.allclose(one, other, atol=_TOLERANCE) for one, other in zip(*outputs, strict=True)
+    )
 
 
 def _vectors(sizes: Dimensions, bucket: int, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -19,12 +19,12 @@ def find_fallbacks(profile: Iterable[Mapping[str, Any]], provider: str) -> tuple
     `profile` is the list of events that ONNX Runtime writes; events of kernels have the
     operator and the provider among their arguments.
     """
-    found = {}
+    fallbacks = {}
     for event in profile:
         arguments = event.get("args", {})
         operator, where = arguments.get("op_name"), arguments.get("provider")
         heavy = isinstance(operator, str) and any(name in operator for name in _HEAVY)
         if event.get("cat") == "Node" and heavy and where and where != provider:
             name = str(event.get("name", operator)).removesuffix("_kernel_time")
-            found[name] = f"{name} on {where}"
-    return tuple(found.values())
+            fallbacks[name] = f"{name} on {where}"
+    return tuple(fallbacks.values())

@@ -55,13 +55,13 @@ class _BoundGraph:
             self._binding.bind_ortvalue_output(name, value)
             self._output = value
 
-    def run(self, options: ort.RunOptions | None, **given: _Array) -> NDArray[np.float32]:
-        """Run on `given`: each array replaces the start of its buffer along the batch axis.
+    def run(self, options: ort.RunOptions | None, **inputs: _Array) -> NDArray[np.float32]:
+        """Run on `inputs`: each array replaces the start of its buffer along the batch axis.
 
         The rest of the buffer stays. Returns a copy of the whole output.
         """
         try:
-            for name, array in given.items():
+            for name, array in inputs.items():
                 value, staging = self._inputs[name]
                 if name == "vectors":
                     staging[:, : array.shape[1]] = array

@@ -140,15 +140,15 @@ class StatePool:
     ) -> tuple[NDArray[np.float32], list[PooledState]]:
         known = [s.slot_in(self) if isinstance(s, PooledState) else None for s in states]
         on_host = [row for row, slot in enumerate(known) if slot is None]
-        room = self._take_slots(
+        free = self._take_slots(
             len(on_host) + len(states), {slot for slot in known if slot is not None}
         )
-        lent, targets = room[: len(on_host)], room[len(on_host) :]
+        staging, targets = free[: len(on_host)], free[len(on_host) :]
         try:
             if on_host:
                 arrays = np.stack([np.asarray(states[row], np.float32) for row in on_host])
-                self._device.write(np.array(lent, np.int64), arrays)
-            filled = dict(zip(on_host, lent, strict=True))
+                self._device.write(np.array(staging, np.int64), arrays)
+            filled = dict(zip(on_host, staging, strict=True))
             sources = [filled.get(row, slot) for row, slot in enumerate(known)]
             predicted = self._device.step(
                 vectors, np.array(sources, np.int64), np.array(targets, np.int64)
@@ -157,7 +157,7 @@ class StatePool:
             self._free.extend(targets)
             raise
         finally:
-            self._free.extend(lent)
+            self._free.extend(staging)
         nbytes = states[0].nbytes
         after = [PooledState(self, slot, nbytes) for slot in targets]
         for slot, state in zip(targets, after, strict=True):
@@ -176,15 +176,15 @@ class StatePool:
         return [self._free.pop() for _ in range(count)]
 
     def _oldest(self, count: int, needed: set[int]) -> Iterable[PooledState]:
-        found = []
+        oldest = []
         for slot, owner in self._owners.items():
             state = owner()
             # None: the state has just been dropped, and its slot is about to be released.
             if state is not None and slot not in needed:
-                found.append(state)
-                if len(found) == count:
+                oldest.append(state)
+                if len(oldest) == count:
                     break
-        return found
+        return oldest
 
     def _spill(self, states: Iterable[PooledState]) -> None:
         chosen = [(state, slot) for state in states if (slot := state.slot_in(self)) is not None]

@@ -10,6 +10,9 @@ SECONDS_PER_JOB = 0.01
 SECONDS_PER_VECTOR = 0.0003
 """Estimate for a context on a CPU, before the first one."""
 
+SAFETY = 0.8
+"""Share of a caller's patience in which a context is expected to end."""
+
 SMOOTHING = 0.1
 """Weight of the newest batch in the moving averages."""
 
@@ -35,20 +38,30 @@ class Admission:
                 retry_after=waiting * self._seconds_per_job,
             )
 
-    def check_context(self, vectors_ahead: int) -> None:
-        """Raise `QueueFull` for a context that would miss its deadline behind others.
+    def check_context(
+        self, vectors: int, ahead: int, beside: int, patience: float | None = None
+    ) -> None:
+        """Raise `QueueFull` for a context that would miss its deadline.
 
-        It would take the engine's time from contexts that can be answered in time.
+        It would take the engine's time from contexts that can be answered in time. It has
+        `vectors`; `ahead` vectors of other contexts come first, and up to `beside` contexts
+        that come later may run side by side with it, of which each takes as much time as
+        itself. It must end within `SAFETY` of `patience`, the seconds that its caller waits
+        (None: the longest). With nothing ahead, a context is never refused: the estimate
+        may be wrong, and only a run can correct it.
         """
-        late = vectors_ahead * self._seconds_per_vector - self._patience
-        if late > 0:
+        longest = self._patience if patience is None else min(patience, self._patience)
+        expected = (ahead + vectors * (1 + beside)) * self._seconds_per_vector
+        late = expected - SAFETY * longest
+        if ahead and late > 0:
             raise QueueFull(
-                f"{vectors_ahead} vectors of other contexts come first; try again later",
+                f"{ahead} vectors of other contexts come first: this one would take "
+                f"{expected:.2g} s; try again later",
                 retry_after=late,
             )
 
     def observe(self, jobs: int, vectors: int, seconds: float, *, contexts: bool) -> None:
-        """Note that a batch of `jobs` with `vectors` in all took `seconds` in the engine."""
+        """Note that a batch of `jobs` with `vectors` in all took `seconds`."""
         self._seconds_per_job += SMOOTHING * (seconds / jobs - self._seconds_per_job)
         if contexts:
             self._seconds_per_vector += SMOOTHING * (seconds / vectors - self._seconds_per_vector)

@@ -33,9 +33,13 @@ class BatchRunner:
         self._admission = admission
         self._observe_batch = observe_batch
 
-    def run(self, jobs: Sequence[Job], chunk: int) -> list[tuple[Job, EngineResult | Exception]]:
+    def run(
+        self, jobs: Sequence[Job], chunk: int, since: float | None = None
+    ) -> list[tuple[Job, EngineResult | Exception]]:
         """Run up to `chunk` vectors of each job; return the outcomes of the finished ones.
 
+        `since` is when these jobs could have run, if other work came between; admission
+        then counts the time from there.
         If anything goes wrong, all jobs of the batch end with the error. The thread that
         called must live on: it is the only one for its kind of work.
         """
@@ -44,8 +48,9 @@ class BatchRunner:
             seconds = run_batch(self._engine, self._clock, jobs, chunk)
             self._observe_batch(len(jobs))
             vectors = left - sum(job.remaining for job in jobs)
-            self._admission.observe(len(jobs), vectors, seconds, contexts=chunk > 1)
             now = self._clock.monotonic()
+            took = seconds if since is None else now - since
+            self._admission.observe(len(jobs), vectors, took, contexts=chunk > 1)
             return [(job, _result(job, now)) for job in jobs if not job.remaining]
         except Exception as error:
             logger.exception("the engine failed")

@@ -17,7 +17,7 @@ class JobQueue:
 
     def __init__(self, max_steps: int, max_prefills: int) -> None:
         self._max_steps = max_steps
-        self._max_prefills = max_prefills
+        self.max_prefills = max_prefills
         self.steps: deque[Job] = deque()
         self.prefills: deque[Job] = deque()
         # In the engine for one chunk, and then back at the head of their queue.
@@ -32,6 +32,11 @@ class JobQueue:
     def prefill_vectors(self) -> int:
         """Vectors of contexts that are still to run, those in the engine included."""
         return sum(job.remaining for job in (*self._running_prefills, *self.prefills))
+
+    @property
+    def prefill_jobs(self) -> int:
+        """Contexts that are not finished, those in the engine included."""
+        return len(self._running_prefills) + len(self.prefills)
 
     def add(self, job: Job) -> None:
         """Queue the job behind the others of its kind."""
@@ -49,7 +54,7 @@ class JobQueue:
 
     def take_prefills(self) -> list[Job]:
         """The next batch of prefills. Call `put_back` after its chunk has run."""
-        taken = _take(self.prefills, self._max_prefills)
+        taken = _take(self.prefills, self.max_prefills)
         self._running_prefills = taken
         return taken
 

@@ -15,6 +15,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -74,6 +75,10 @@ class Scheduler:
             threading.Condition(self._lock) if engine.concurrent else self._step_added
         )
         self._closed = False
+        # The end of the last chunk if contexts still waited then. For the thread that runs them.
+        self._waiting_since: float | None = None
+        self._users = 0
+        self._unused: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads: list[threading.Thread] = []
 
@@ -112,12 +117,14 @@ class Scheduler:
         offset: int = 0,
         keep_states: bool = False,
         exact: bool = False,
+        patience: float | None = None,
     ) -> EngineResult:
         """Run `vectors` `[n, dim]` from `state`, or from a cold state if None.
 
         `offset` is the number of context vectors that `state` stands for. `keep_states` asks
         for the states after each chunk. `exact` asks for the precision of whole contexts, even
-        where single steps run in fewer bits.
+        where single steps run in fewer bits. `patience` is the number of seconds in which the
+        caller needs the result, if fewer than the scheduler's own.
 
         Raises `QueueFull`, `EngineFault`, `NotReady`. A cancelled call, by a deadline or
         because its caller has gone, drops the job.
@@ -135,7 +142,7 @@ class Scheduler:
                 raise NotReady(_UNLOADED)
             self._admission.check_queue(self._queue.waiting)
             if len(vectors) > 1:
-                self._admission.check_context(self._queue.prefill_vectors)
+                self._check_context(len(vectors), patience)
                 self._queue.add(job)
                 self._prefill_added.notify()
             elif not exact and self._inline.begin(len(self._queue.steps)):
@@ -151,6 +158,29 @@ class Scheduler:
             if job.future.cancelled():
                 with self._lock:
                     self._queue.withdraw(job)
+
+    def enter(self) -> Scheduler:
+        """Count a request that may submit jobs, until it calls `leave`. For `drain`."""
+        self._users += 1
+        return self
+
+    def leave(self) -> None:
+        """Count a request less."""
+        self._users -= 1
+        if self._unused is not None and not self._users:
+            self._unused.set()
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until no request uses the scheduler, or for `seconds`."""
+        if self._users:
+            self._unused = asyncio.Event()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._unused.wait(), seconds)
+
+    def _check_context(self, vectors: int, patience: float | None) -> None:
+        side_by_side = self._queue.max_prefills
+        beside = side_by_side - 1 - self._queue.prefill_jobs % side_by_side
+        self._admission.check_context(vectors, self._queue.prefill_vectors, beside, patience)
 
     def _run_inline(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
         """Run a step on the event loop's own thread."""
@@ -202,9 +232,11 @@ class Scheduler:
         with self._lock:
             prefills = self._queue.take_prefills()
         if prefills:
-            self._settle(self._runner.run(prefills, self._prefill_chunk))
+            self._settle(self._runner.run(prefills, self._prefill_chunk, self._waiting_since))
             with self._lock:
                 self._queue.put_back(prefills)
+                more = bool(self._queue.prefills)
+            self._waiting_since = self._clock.monotonic() if more else None
 
     def _refuse_prefills(self) -> None:
         # Contexts that were between two chunks when the scheduler closed.

@@ -9,8 +9,8 @@ from service.clock import Clock
 from service.errors import NextvecError
 from service.metrics import Metrics
 from service.rollout.analysis.baseline import Baseline
-from service.rollout.analysis.run import start_analysis
 from service.rollout.analysis.sources.evidence_source import EvidenceSource
+from service.rollout.controller.analysis_run import start_analysis
 from service.rollout.controller.executor import ChangeExecutor
 from service.rollout.controller.versions import VersionsPort
 from service.rollout.plan import gate

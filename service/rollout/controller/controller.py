@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 from service.clock import Clock
 from service.metrics import Metrics
+from service.observability.tracing import TraceRecorder
 from service.rollout.analysis.baseline import Baseline
 from service.rollout.analysis.shadow_stats import ShadowStats
 from service.rollout.analysis.sources.evidence_source import EvidenceSource
@@ -16,6 +17,7 @@ from service.rollout.controller.executor import ChangeExecutor
 from service.rollout.controller.ticker import Ticker
 from service.rollout.controller.versions import VersionsPort
 from service.rollout.notifications.event_feed import EventFeed
+from service.rollout.plan.plan_floor import NO_FLOOR, PlanFloor
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.rollout.routing.traffic_split import TrafficRouter
 from service.rollout.state.audit import AuditRow
@@ -48,13 +50,16 @@ class Controller:
         stable: str,
         plan: RolloutPlan,
         interval_seconds: float,
+        floor: PlanFloor = NO_FLOOR,
         on_record: Callable[[], None] = lambda: None,
         take_shadow_stats: Callable[[], ShadowStats] | None = None,
+        traces: TraceRecorder | None = None,
     ) -> None:
         """`stable` is the configured version, used until a promotion is recorded.
 
-        `plan` is the default plan of a start. `on_record` is called when the audit log has
-        grown. `take_shadow_stats` returns the statistics of shadow copies since its last call.
+        `plan` is the default plan of a start, and `floor` what every plan must demand.
+        `on_record` is called when the audit log has grown. `take_shadow_stats` returns the
+        statistics of shadow copies since its last call.
         """
         self._versions = versions
         self._store = store
@@ -81,6 +86,7 @@ class Controller:
             clock=clock,
             interval_seconds=interval_seconds,
             take_shadow_stats=take_shadow_stats,
+            traces=traces,
         )
         self.changes = ChangeHandler(
             self._executor,
@@ -89,6 +95,8 @@ class Controller:
             store=store,
             clock=clock,
             default_plan=plan,
+            floor=floor,
+            interval_seconds=interval_seconds,
         )
 
     # --- life ---

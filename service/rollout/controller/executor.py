@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from service.clock import Clock
 from service.metrics import Metrics
+from service.observability import tracing
 from service.rollout.controller import gauges
 from service.rollout.controller.status import status
 from service.rollout.notifications.event_feed import EventFeed
@@ -198,7 +199,8 @@ class ChangeExecutor:
     ) -> None:
         rows = [*self._unsaved_rows, *rows]
         responses = [*self._unsaved_responses, *responses]
-        await asyncio.to_thread(self._store.save, record, rows, responses)
+        with tracing.child("rollout store", rows=len(rows)):
+            await asyncio.to_thread(self._store.save, record, rows, responses)
         self._unsaved_rows, self._unsaved_responses = [], []
         self.recorded = self.survives_restart = True
         if rows:

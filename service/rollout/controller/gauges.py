@@ -16,17 +16,17 @@ from service.types import Variant
 def create(metrics: Metrics) -> None:
     """Create every label set at 0, so that an alert sees the first rollback as a rise."""
     for source, target, reason in TRANSITIONS:
-        metrics.rollout_transitions.labels(source, target, reason)
+        metrics.rollout.transitions.labels(source, target, reason)
     for name in GUARDRAIL_NAMES:
         for side in ("fail", "pass"):
-            metrics.guardrail_log_evidence.labels(name, side)
-            metrics.guardrail_log_bound.labels(name, side)
+            metrics.rollout.guardrail_log_evidence.labels(name, side)
+            metrics.rollout.guardrail_log_bound.labels(name, side)
 
 
 def count(metrics: Metrics, transitions: Iterable[Transition]) -> None:
     """Count each transition."""
     for moved in transitions:
-        metrics.rollout_transitions.labels(moved.source, moved.target, moved.reason).inc()
+        metrics.rollout.transitions.labels(moved.source, moved.target, moved.reason).inc()
 
 
 def publish(metrics: Metrics, record: RolloutRecord) -> None:
@@ -36,24 +36,27 @@ def publish(metrics: Metrics, record: RolloutRecord) -> None:
     that is off stays at 0.
     """
     rollout, assessment = record.rollout, record.assessment
-    metrics.rollout_info.clear()
-    metrics.rollout_info.labels(rollout.phase, rollout.stable, rollout.canary or "").set(1)
+    metrics.rollout.info.clear()
+    metrics.rollout.info.labels(rollout.phase, rollout.stable, rollout.canary or "").set(1)
     weight = rollout.weight_bp / BASIS_POINTS
-    metrics.rollout_weight.labels(Variant.CANARY).set(weight)
-    metrics.rollout_weight.labels(Variant.STABLE).set(1 - weight)
+    metrics.rollout.weight.labels(Variant.CANARY).set(weight)
+    metrics.rollout.weight.labels(Variant.STABLE).set(1 - weight)
     verdicts = {verdict.name: verdict for verdict in assessment.verdicts} if assessment else {}
-    metrics.guardrail_ratio.clear()
-    metrics.shadow_agreement.clear()
+    metrics.rollout.guardrail_ratio.clear()
+    metrics.rollout.shadow_agreement.clear()
     if rollout.canary is not None and SHADOW in verdicts:
         agreement = verdicts[SHADOW].details["agreement"]
         if isinstance(agreement, float):
-            metrics.shadow_agreement.labels(rollout.canary).set(agreement)
+            metrics.rollout.shadow_agreement.labels(rollout.canary).set(agreement)
     for name in GUARDRAIL_NAMES:
         verdict = verdicts.get(name)
-        evidence, bound = metrics.guardrail_log_evidence, metrics.guardrail_log_bound
+        evidence, bound = (
+            metrics.rollout.guardrail_log_evidence,
+            metrics.rollout.guardrail_log_bound,
+        )
         evidence.labels(name, "fail").set(verdict.log_fail if verdict else 0)
         evidence.labels(name, "pass").set(verdict.log_pass if verdict else 0)
         bound.labels(name, "fail").set(verdict.fail_bound if verdict else 0)
         bound.labels(name, "pass").set(verdict.pass_bound if verdict else 0)
         if verdict is not None and verdict.ratio is not None:
-            metrics.guardrail_ratio.labels(name).set(verdict.ratio)
+            metrics.rollout.guardrail_ratio.labels(name).set(verdict.ratio)

@@ -7,10 +7,11 @@ import logging
 from collections.abc import Callable
 
 from service.clock import Clock
+from service.observability.tracing import TraceRecorder
 from service.rollout.analysis.baseline import Baseline
-from service.rollout.analysis.run import run_analysis
 from service.rollout.analysis.shadow_stats import ShadowStats
 from service.rollout.analysis.sources.evidence_source import EvidenceSource
+from service.rollout.controller.analysis_run import run_analysis
 from service.rollout.controller.canary_loader import CanaryLoader
 from service.rollout.controller.completion import run_to_completion
 from service.rollout.controller.executor import ChangeExecutor
@@ -26,7 +27,7 @@ class Ticker:
     `take_shadow_stats` returns the statistics of shadow copies since its last call.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the controller passes every collaborator by name
         self,
         executor: ChangeExecutor,
         loader: CanaryLoader,
@@ -37,6 +38,7 @@ class Ticker:
         clock: Clock,
         interval_seconds: float,
         take_shadow_stats: Callable[[], ShadowStats] | None = None,
+        traces: TraceRecorder | None = None,
     ) -> None:
         self._executor = executor
         self._loader = loader
@@ -46,6 +48,7 @@ class Ticker:
         self._clock = clock
         self._interval = interval_seconds
         self._take_shadow_stats = take_shadow_stats
+        self._traces = traces or TraceRecorder()
         self._started = clock.monotonic()
         self._stopping = asyncio.Event()
 
@@ -83,6 +86,10 @@ class Ticker:
             await self._observe_stable()
 
     async def _analyse(self) -> None:
+        with self._traces.root("rollout analysis"):
+            await self._analyse_traced()
+
+    async def _analyse_traced(self) -> None:
         async with self._executor.lock:
             self._executor.follow_clock()
         now, uptime = self._clock.time(), self._clock.monotonic() - self._started

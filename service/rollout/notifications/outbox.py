@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 
 from service.clock import Clock
 from service.metrics import Metrics
+from service.observability import tracing
+from service.observability.tracing import TraceRecorder
 from service.rollout.notifications.webhook_client import WebhookClient
 from service.rollout.notifications.webhook_sender import Post, WebhookSender
 from service.rollout.storage.database import Database, StoreError
@@ -35,13 +37,16 @@ class Outbox:
         *,
         post: Post | None = None,
         draw: Callable[[], float] = random.random,
+        traces: TraceRecorder | None = None,
     ) -> None:
         """`post` delivers one message; the default is over HTTP. `draw` spreads the retries."""
         self._cursor = DeliveryCursor(database)
         self._names = [webhook.label for webhook in webhooks]
         post = post or WebhookClient().post
         self.senders = [
-            WebhookSender(webhook, self._cursor, metrics, clock, post=post, draw=draw)
+            WebhookSender(
+                webhook, self._cursor, metrics, clock, post=post, draw=draw, traces=traces
+            )
             for webhook in webhooks
         ]
         self._tasks: list[asyncio.Task[None]] = []
@@ -59,9 +64,10 @@ class Outbox:
         self._tasks = [asyncio.create_task(s.run(), name="webhook") for s in self.senders]
 
     def wake(self) -> None:
-        """Look for new rows in the audit log."""
+        """Look for new rows in the audit log, which belong to the current trace."""
+        traceparent = tracing.outgoing_headers().get("traceparent")
         for sender in self.senders:
-            sender.wake.set()
+            sender.notify(traceparent)
 
     async def close(self) -> None:
         """Stop. The rows that are pending are delivered after the next start."""

@@ -1,4 +1,4 @@
-"""The codec of `/v2`: what goes in comes out, and what lies is refused."""
+"""The codec of `/v2`: valid messages round-trip, contradictory ones are refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MOST = 2000
 
 
 def tensor(vectors=CONTEXT, **changes):
-    """The input as JSON; a change of None leaves a key out."""
+    """The input as JSON. A change to None removes the key."""
     fields = {
         "name": "vectors",
         "shape": list(vectors.shape),
@@ -43,7 +43,7 @@ def json_request(vectors=CONTEXT, *, request=None, **changes):
 
 
 def binary_request(raw, *, request=None, size=None, **changes):
-    """The JSON's length, and the JSON with `raw` behind it."""
+    """The length of the JSON, and the JSON followed by `raw`."""
     announced = {"binary_data_size": len(raw) if size is None else size}
     changes = {"data": None, "parameters": announced, **changes}
     header = json_request(request=request, **changes)
@@ -64,8 +64,8 @@ finite = st_numpy.arrays(
 
 @pytest.mark.slow
 @given(finite, st.booleans(), st.booleans(), st.text(max_size=10))
-def test_json_tensors_come_back_as_they_were(contexts, nested, batched, request_id):
-    """Nested or flat, with its batch or without."""
+def test_json_tensors_round_trip(contexts, nested, batched, request_id):
+    """Nested or flat, with or without a batch dimension."""
     if not batched:
         contexts = contexts[:1]
     shape = contexts.shape if batched else contexts.shape[1:]
@@ -76,8 +76,8 @@ def test_json_tensors_come_back_as_they_were(contexts, nested, batched, request_
 
 
 @given(finite, st.integers(0, 7))
-def test_binary_tensors_come_back_as_they_were(contexts, padding):
-    """Wherever the JSON ends: tensors need not begin on a boundary."""
+def test_binary_tensors_round_trip(contexts, padding):
+    """The JSON may have any length: tensors need no alignment."""
     length, content = binary_request(
         contexts.astype("<f4").tobytes(), shape=list(contexts.shape), request={"x": "y" * padding}
     )
@@ -102,8 +102,8 @@ def test_a_raw_body_is_the_one_input_and_is_answered_in_kind():
 
 @pytest.mark.slow
 @given(finite.map(lambda contexts: contexts[:, 0]), st.booleans(), st.none() | st.text(max_size=9))
-def test_an_answer_says_what_it_holds(vectors, binary, request_id):
-    """Read again by the protocol's rules it gives the vectors."""
+def test_a_response_describes_its_content(vectors, binary, request_id):
+    """Read by the rules of the protocol, it contains the vectors."""
     body, length = render("m", "v", request_id, list(vectors), binary=binary)
     content = orjson.loads(body[:length])
     (output,) = content["outputs"]
@@ -135,8 +135,8 @@ def test_an_answer_says_what_it_holds(vectors, binary, request_id):
         ({}, [{"classification": 0}], False),
     ],
 )
-def test_an_outputs_own_form_goes_over_the_requests(parameters, outputs, expected):
-    """As the binary tensor extension has it."""
+def test_the_form_of_an_output_overrides_that_of_the_request(parameters, outputs, expected):
+    """As the binary tensor extension specifies."""
     request = {"parameters": parameters}
     if outputs is not None:
         request["outputs"] = [{"name": "next_vector", "parameters": wanted} for wanted in outputs]
@@ -159,7 +159,7 @@ def test_an_outputs_own_form_goes_over_the_requests(parameters, outputs, expecte
     ],
 )
 def test_a_sequence_is_named_by_number_or_text(parameters, expected):
-    """0 and the empty text are no sequence."""
+    """0 and the empty text mean no sequence."""
     assert expected == parse_json(request={"parameters": parameters}).sequence
 
 
@@ -169,8 +169,8 @@ def test_a_timeout_is_in_microseconds(given_, expected):
     assert expected == parse_json(request=request).timeout_seconds
 
 
-def test_keys_that_are_not_known_are_tolerated():
-    """kserve sends the model's name along; priority is not acted on."""
+def test_unknown_keys_are_ignored():
+    """kserve sends the name of the model. `priority` has no effect."""
     got = parse_json(
         request={"model_name": "m", "parameters": {"priority": 3, "routing_key": "k", "x": [1]}}
     )
@@ -215,7 +215,7 @@ def test_keys_that_are_not_known_are_tolerated():
     ],
 )
 def test_an_input_that_breaks_the_protocol_is_refused(changes, error, said):
-    """400; a shape that the data have and no context can have is 422."""
+    """With 400; with 422 if the shape fits the data but is not a context."""
     with pytest.raises(error, match=said):
         parse_json(**changes)
 
@@ -352,8 +352,8 @@ near_requests = st.fixed_dictionaries(
     st.binary(max_size=40),
     st.none() | st.integers(-5, 200),
 )
-def test_arbitrary_bytes_are_the_callers_mistake(content, rest, header):
-    """Whatever comes, it is a request or an error below 500."""
+def test_arbitrary_bytes_never_cause_a_server_error(content, rest, header):
+    """They are a request or an error below 500."""
     body = content + rest
     try:
         length = json_length(None if header is None else str(header), len(body))
@@ -382,6 +382,6 @@ def test_deep_nesting_is_refused_at_little_cost():
 
 
 def test_one_long_text_among_numbers_does_not_swell_the_array():
-    """Numpy would make room in every element for the longest text."""
+    """NumPy would reserve space for the longest text in each element."""
     with pytest.raises(Malformed, match="not a number"):
         parse_json(data=["x" * 1_000_000] + [1.0] * 7_000, shape=[7_001])

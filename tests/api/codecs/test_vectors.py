@@ -1,4 +1,4 @@
-"""Bodies of `/v1`: valid, invalid and too large ones."""
+"""Bodies of `/v1`: valid, invalid and too large."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.support.fakes import unit_vectors
 
 
 @given(st.lists(st.lists(st.floats(width=32, allow_nan=False), min_size=3, max_size=3)))
-def test_binary_rows_come_back_as_they_were(rows):
-    """Little-endian float32, row after row."""
+def test_binary_rows_round_trip(rows):
+    """Little-endian float32, row by row."""
     vectors = np.array(rows, "<f4").reshape(-1, 3)
     np.testing.assert_array_equal(vectors, parse_binary(vectors.tobytes(), 3))
 
@@ -65,6 +65,6 @@ def test_a_number_beyond_float32_becomes_an_infinity_for_the_next_check():
     "content", [b"[" + b"[]," * 5000 + b"0]", b"[" * 2000, b'{"context": [[%s]]}' % (b"1," * 5000)]
 )
 def test_json_of_too_many_values_is_refused_before_it_is_parsed(content):
-    """Making millions of lists would hold up every other caller."""
+    """Parsing millions of lists would block all other callers."""
     with pytest.raises(Invalid, match="more than the 9 vectors of 2"):
         parse_json(content, "context", 2, 9)

@@ -1,4 +1,4 @@
-"""`/admin/v1/rollout`: who may do what, when, and having seen what."""
+"""`/admin/v1/rollout`: roles, legal actions and expected generations."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def start_body(path):
     "authorization",
     [None, "", "Bearer", "Bearer ", "Bearer nobody", "Basic dmlld2Vy", b"Bearer \xa0"],
 )
-async def test_without_a_known_token_nothing_is_told_or_done(service, method, path, authorization):
-    """401, which names the scheme; the state is as before."""
+async def test_an_unknown_token_is_refused(service, method, path, authorization):
+    """401, which names the scheme. The state does not change."""
     headers = {} if authorization is None else {"Authorization": authorization}
     answer = await service.client.request(
         method, f"/admin/v1/rollout{path}", headers=headers, **start_body(path)
@@ -42,7 +42,7 @@ async def test_without_a_known_token_nothing_is_told_or_done(service, method, pa
     ],
 )
 async def test_a_role_that_is_too_low_is_forbidden(service, role, method, path):
-    """403; the state is as before."""
+    """403. The state does not change."""
     answer = await service.admin(method, path, role=role, **start_body(path))
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
     assert service.controller.generation == 0
@@ -50,7 +50,7 @@ async def test_a_role_that_is_too_low_is_forbidden(service, role, method, path):
 
 @pytest.mark.parametrize("token", ["", " ", "\t"])
 def test_a_blank_token_is_refused_at_start(token):
-    """An unset variable that a template passed on must not open a role."""
+    """A template may pass on an unset variable; it must not enable the role."""
     with pytest.raises(ValueError, match="blank"):
         AdminSettings(approver_token=token)
 
@@ -83,7 +83,7 @@ async def test_a_number_without_bounds_is_refused_and_nothing_begins(service, pl
 
 
 async def test_a_rollout_is_started_watched_and_aborted(service):
-    """Each change has a generation of its own, told as the ETag."""
+    """Each change has its own generation, which is the ETag."""
     begun = await service.admin("POST", json={"canary": "phase-3", "reason": "longer"})
     assert begun.status_code == 202
     assert begun.headers["etag"] == f'"{begun.json()["generation"]}"'
@@ -138,8 +138,8 @@ async def test_a_change_without_a_generation_is_refused(service, path):
         {"content": bytes(17 << 20), "headers": {"Idempotency-Key": "once"}},
     ],
 )
-async def test_nothing_in_the_request_can_keep_an_abort_from_happening(service, options):
-    """It beats everything."""
+async def test_nothing_in_the_request_can_prevent_an_abort(service, options):
+    """An abort overrides everything else."""
     await service.admin("POST", json={"canary": "phase-3"})
     await service.controller.prepared()
     answer = await service.admin("POST", "/abort", **options)
@@ -154,7 +154,7 @@ async def test_an_illegal_verb_lists_the_legal_ones(service, path):
 
 
 async def test_a_promotion_before_the_guardrails_pass_is_refused_unless_forced(service):
-    """And a forced one says so in the audit log."""
+    """The audit log records a forced one."""
     plan = {"steps": [{"weight": 50, "approval": True}]}
     await service.admin("POST", json={"canary": "phase-3", "plan": plan})
     await service.controller.prepared()
@@ -206,8 +206,8 @@ async def test_a_promotion_before_the_guardrails_pass_is_refused_unless_forced(s
         ),
     ],
 )
-async def test_a_start_that_makes_no_sense_names_the_field(service, body, status, place):
-    """And starts nothing."""
+async def test_an_invalid_start_is_refused_by_field(service, body, status, place):
+    """Nothing is started."""
     answer = await service.admin("POST", json=body)
     assert answer.status_code == status
     assert place in answer.json()["error"]
@@ -221,7 +221,7 @@ async def test_a_start_that_is_no_json_is_malformed(service):
 
 
 async def test_a_plan_in_a_file_is_refused_at_start_with_its_field(start, tmp_path):
-    """Before anything is served."""
+    """Before the service answers requests."""
     (tmp_path / "plan.yaml").write_text("alpha: 2")
     with pytest.raises(Invalid, match=r"plan\.yaml: alpha"):
         async with start(
@@ -239,8 +239,8 @@ async def test_a_start_without_a_plan_takes_the_files(start, tmp_path):
         assert [step["weight"] for step in begun.json()["plan"]["steps"]] == [7]
 
 
-async def test_half_a_character_is_refused_in_the_form(service):
-    """An error's own path must not fail on what it quotes."""
+async def test_a_lone_surrogate_is_refused_as_an_error(service):
+    """Quoting it must not break the error response."""
     answer = await service.admin(
         "POST",
         content=b'{"canary": "\\ud800"}',

@@ -1,4 +1,4 @@
-"""The offline gate over HTTP: 409 with every figure, and an approver's override."""
+"""The offline gate over HTTP: 409 with every figure, and the override of an approver."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import pytest
 from tests.support.fakes import evaluated, put_version
 
 PLAN = {
-    "steps": [{"weight": 10}],
+    "steps": [{"weight": 10, "approval": True}],
     "gate": {"min_hit5": 0.69, "non_inferiority_margin": 0.01, "max_step_p95_ms": 5},
 }
 
 
 @pytest.fixture
 def models(tmp_path):
-    """Phase-3 is no better than Phase-2, as the shipped checkpoints are."""
+    """Phase-3 does not beat Phase-2, as in the shipped checkpoints."""
     reports = {"phase-2": (0.366, 0.316, 0.411), "phase-3": (0.359, 0.313, 0.400)}
     for version, figures in reports.items():
         report = evaluated(*figures, window=8)
@@ -27,7 +27,7 @@ async def begin(service, role="operator", plan=PLAN, **body):
 
 
 async def test_a_start_that_misses_the_gate_is_refused_with_every_figure(service):
-    """Words for people, figures for programs; nothing has begun."""
+    """Text for people and figures for programs. Nothing has started."""
     answer = await begin(service)
     assert (409, "gate_missed") == (answer.status_code, answer.json()["code"])
     assert [
@@ -71,7 +71,7 @@ async def test_a_gate_that_is_met_lets_it_through(service):
 
 
 async def test_the_gate_of_the_services_plan_file_holds_for_every_start(start, tmp_path):
-    """Also for a start with a plan of its own that has none."""
+    """Also for a start whose own plan has no gate."""
     (tmp_path / "plan.json").write_text('{"gate": {"min_hit5": 0.69}}')
     rollout = {"database": tmp_path / "other.db", "plan": tmp_path / "plan.json"}
     async with start(rollout=rollout) as service:

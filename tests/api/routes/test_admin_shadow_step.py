@@ -1,4 +1,4 @@
-"""A shadow step over HTTP: real requests, their copies, and callers who notice nothing."""
+"""A shadow step over HTTP: requests are copied, and callers do not notice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ async def begin(service):
 
 
 async def call(service, number):
-    """A session's step and a whole context; the copy of each is waited for and rested from."""
+    """Send a step and a whole context; wait for the copy of each and for the rest after it."""
     vectors = unit_vectors(3, seed=number)
     answers = []
     for path, body in (
@@ -30,7 +30,7 @@ async def call(service, number):
 
 
 async def test_callers_get_stable_and_the_canary_gets_copies(service):
-    """Then it gets its weight; status and metrics say what the copies showed."""
+    """Then the canary gets its weight. Status and metrics show the results of the copies."""
     await begin(service)
     await service.controller.tick()
     for number in range(12):
@@ -47,13 +47,13 @@ async def test_callers_get_stable_and_the_canary_gets_copies(service):
     assert await service.metric("nextvec_shadow_copies_total", result="answered") == 24
 
 
-async def test_copies_are_no_evidence_of_callers_requests(service):
-    """Nothing of them is under variant="canary"."""
+async def test_copies_are_not_counted_as_requests(service):
+    """No series has variant="canary"."""
     await begin(service)
     await call(service, 0)
     labels = {"variant": "canary", "version": "phase-3", "outcome": "ok"}
     for mode in ("prefill", "step"):
-        name = "nextvec_request_duration_seconds_count"
+        name = "nextvec_requests_total"
         assert await service.metric(name, mode=mode, **labels) == 0
     assert (
         await service.metric(

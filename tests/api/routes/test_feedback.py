@@ -1,4 +1,4 @@
-"""`POST /v1/feedback`, and what sessions tell by themselves, from outside."""
+"""`POST /v1/feedback`, and the labels that sessions provide themselves."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def label(service, request_id, vector, **headers):
 
 
 async def scored(service, count, variant="stable"):
-    """Wait until so many predictions have been scored."""
+    """Wait until `count` predictions have been scored."""
     name = "nextvec_online_cosine_count"
     async with asyncio.timeout(10):
         while await service.metric(name, variant=variant) != count:
@@ -43,7 +43,7 @@ async def scored(service, count, variant="stable"):
 
 
 async def test_a_label_is_scored(service):
-    """The label is the prediction itself here, so its cosine is 1."""
+    """The label equals the prediction, so its cosine is 1."""
     vector = await ask(service, "call-1")
     answer = await label(service, "call-1", 3 * vector)
     assert (202, {"request_id": "call-1", "counted": True}) == (answer.status_code, answer.json())
@@ -53,7 +53,7 @@ async def test_a_label_is_scored(service):
 
 
 async def test_a_label_in_raw_float32(service):
-    """The request id is then in the query."""
+    """The query contains the request id."""
     vector = await ask(service, "call-1")
     answer = await service.client.post(
         "/v1/feedback?request_id=call-1", content=vector.tobytes(), headers=BINARY
@@ -78,7 +78,7 @@ async def test_an_id_that_was_made_up_is_not_found(service):
 
 
 async def test_another_caller_cannot_label_it(service):
-    """Callers are told apart by their credentials."""
+    """Callers are identified by their credentials."""
     vector = await ask(service, "call-1", Authorization="Bearer mine")
     assert 404 == (await label(service, "call-1", vector)).status_code
     mine = await label(service, "call-1", vector, Authorization="Bearer mine")
@@ -93,8 +93,8 @@ async def test_a_label_that_comes_too_late_is_410(start):
     assert (410, "prediction_gone") == (answer.status_code, answer.json()["code"])
 
 
-async def test_a_prediction_past_the_split_takes_no_label(service):
-    """It is no evidence: its caller chose the variant."""
+async def test_a_prediction_outside_the_split_takes_no_label(service):
+    """It is not evidence, because its caller chose the variant."""
     vector = await ask(service, "call-1", **{"X-Variant": "stable"})
     assert 404 == (await label(service, "call-1", vector)).status_code
 
@@ -155,7 +155,7 @@ async def test_raw_bytes_that_are_no_vector_are_refused(service, content, kind, 
 
 
 async def test_a_sessions_next_vector_is_its_label(service):
-    """Every prediction but the last of each session has one."""
+    """Every prediction of a session except the last has a label."""
     vectors = unit_vectors(6)
     for i, vector in enumerate(vectors):
         for session in ("a", "b"):
@@ -169,7 +169,7 @@ async def test_a_sessions_next_vector_is_its_label(service):
 
 
 async def test_a_repeated_append_is_scored_once(service):
-    """A retry brings nothing new."""
+    """A retry contains no new vector."""
     first, second = unit_vectors(2)
     for position, vector in ((0, first), (1, second), (1, second), (1, second)):
         answer = await service.client.post(
@@ -181,8 +181,8 @@ async def test_a_repeated_append_is_scored_once(service):
     await scored(service, 1)
 
 
-async def test_of_several_vectors_the_first_is_the_truth(service):
-    """The prediction was of what follows at once."""
+async def test_the_first_of_several_vectors_is_the_label(service):
+    """The prediction was for the vector that follows directly."""
     context = unit_vectors(3)
     url = "/v1/sessions/s/vectors"
     answer = await service.client.post(url, content=context.tobytes(), headers=BINARY)
@@ -194,7 +194,7 @@ async def test_of_several_vectors_the_first_is_the_truth(service):
 
 
 async def test_with_enough_sessions_hits_are_counted(service):
-    """The pool holds the other sessions' vectors; one that is right is a hit among them."""
+    """The pool contains other sessions' vectors, so a correct prediction is a hit."""
     for i in range(DISTRACTORS + 5):
         vectors = unit_vectors(2, seed=i)
         for vector in vectors:
@@ -209,7 +209,7 @@ async def test_with_enough_sessions_hits_are_counted(service):
 
 
 async def test_a_prediction_counts_for_the_variant_that_made_it(service):
-    """Whoever answers when its truth comes; the first on another version is no evidence."""
+    """Even if another variant answers next. The first prediction after a move is no evidence."""
 
     async def append(vector):
         answer = await service.client.post(

@@ -1,4 +1,4 @@
-"""`/v2`: what it tells of itself, and its repository of versions."""
+"""`/v2`: metadata of server, model and versions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tests.support.fakes import DIM, put_version, unit_vectors
 MODEL = "/v2/models/next-vector"
 
 
-async def test_the_server_lists_what_it_implements(service):
-    """And what it has loaded."""
+async def test_the_server_lists_its_extensions(service):
+    """And the loaded versions."""
     content = (await service.client.get("/v2")).json()
     assert "nextvec" == content["name"]
     assert {
@@ -33,8 +33,8 @@ async def test_health_says_both_words(service):
 
 
 @pytest.mark.parametrize("path", [MODEL, f"{MODEL}/versions/phase-3"])
-async def test_the_model_says_what_it_takes_and_gives(service, path):
-    """The width is the loaded versions'; -1 is any size."""
+async def test_the_model_describes_inputs_and_outputs(service, path):
+    """The width is that of the loaded versions; -1 means any size."""
     assert {
         "name": "next-vector",
         "versions": ["phase-2", "phase-3"],
@@ -86,8 +86,8 @@ async def infer(service, count, **headers):
     return await service.client.post(f"{MODEL}/infer", json=request, headers=headers)
 
 
-async def test_statistics_count_what_was_done(service):
-    """Per loaded version; failures apart."""
+async def test_statistics_count_requests(service):
+    """For each loaded version, with failures separate."""
     for _ in range(3):
         await infer(service, 2)
     await service.client.post(
@@ -133,11 +133,13 @@ async def test_the_api_page_and_the_protocol_report_the_installed_version(servic
 
 
 async def test_the_openapi_page_has_every_parameter_of_a_path(service):
-    """The version too, which no route's signature names."""
+    """Also the version, which is in no route's signature."""
     paths = (await service.client.get("/openapi.json")).json()["paths"]
     of_v2 = {path: verbs for path, verbs in paths.items() if path.startswith("/v2")}
     assert 18 == len(of_v2)
     for path, verbs in of_v2.items():
         expected = {part[1:-1] for part in path.split("/") if part.startswith("{")}
         for operation in verbs.values():
-            assert expected == {p["name"] for p in operation.get("parameters", [])}
+            assert expected == {
+                p["name"] for p in operation.get("parameters", []) if p["in"] == "path"
+            }

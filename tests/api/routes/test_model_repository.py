@@ -37,8 +37,8 @@ async def test_the_repository_needs_an_operator(service, path, role, status):
     assert "application/json" == answer.headers["content-type"]
 
 
-async def test_the_index_says_what_is_loaded(service, models):
-    """All on disk, or the ready ones when asked."""
+async def test_the_index_shows_which_versions_are_ready(service, models):
+    """It lists all versions on disk, or the ready ones on request."""
     put_version(models, "phase-4")
     states = {"phase-2": "READY", "phase-3": "READY", "phase-4": "UNAVAILABLE"}
     everything = (await post(service, "/index")).json()
@@ -49,7 +49,7 @@ async def test_the_index_says_what_is_loaded(service, models):
 
 
 async def test_a_version_can_be_unloaded_and_loaded_again(service):
-    """By the parameter or the query; loading what is loaded changes nothing."""
+    """By the parameter or the query. Loading a loaded version changes nothing."""
     path = f"{MODEL}/versions/phase-3"
     assert 200 == (await post(service, UNLOAD, named("phase-3"))).status_code
     assert 404 == (await service.client.get(path)).status_code
@@ -72,7 +72,7 @@ async def test_what_a_rollout_needs_is_not_unloaded(service):
 
 
 async def test_the_version_before_a_promotion_stays(service):
-    """For an undo."""
+    """An undo needs it."""
     await service.admin("POST", json={"canary": "phase-3"})
     await service.controller.prepared()
     for _ in range(20):
@@ -104,14 +104,14 @@ async def test_the_version_before_a_promotion_stays(service):
     ],
 )
 async def test_what_cannot_be_loaded_is_refused(service, path, content, status, code):
-    """And changes nothing."""
+    """Nothing changes."""
     answer = await post(service, path, content)
     assert (status, code) == (answer.status_code, answer.json()["code"])
     assert 2 == len((await post(service, "/index", {"ready": True})).json())
 
 
 async def test_a_damaged_version_is_not_loaded(service, models):
-    """Its digest says so: 422."""
+    """422, because its digest differs."""
     folder = put_version(models, "phase-4")
     (folder / "model.onnx").write_bytes(b"other")
     answer = await post(service, LOAD, named("phase-4"))

@@ -1,4 +1,4 @@
-"""`/v2` from outside, over fake engines."""
+"""`/v2` over HTTP, over fake engines."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from tests.support.open_inference import (
 
 
 @pytest.mark.parametrize("form", [infer_json, infer_binary])
-async def test_a_context_is_answered_in_the_form_asked_for(service, form):
-    """With the id, the model, the version, and what every answer carries."""
+async def test_a_context_is_answered_in_the_requested_form(service, form):
+    """With the id, model and version, and the headers of every prediction."""
     call = form(CONTEXT, id="call-7")
     answer = await service.client.post(f"{MODEL}/infer", **call)
     np.testing.assert_allclose(FakeEngine().expected(CONTEXT)[None], output_of(answer), atol=1e-6)
@@ -44,7 +44,7 @@ async def test_a_context_is_answered_in_the_form_asked_for(service, form):
 
 
 async def test_a_raw_body_is_answered_in_binary(service):
-    """With a header length of 0 there is no JSON to announce anything."""
+    """A header length of 0 means that there is no JSON."""
     answer = await service.client.post(
         f"{MODEL}/infer", content=CONTEXT.astype("<f4").tobytes(), headers={LENGTH: "0"}
     )
@@ -53,13 +53,13 @@ async def test_a_raw_body_is_answered_in_binary(service):
 
 
 async def test_a_batch_runs_side_by_side_and_is_one_request(service):
-    """One answer each, in order, by one variant; `[batch, dim]`."""
+    """One prediction each, in order, by one variant: `[batch, dim]`."""
     contexts = np.stack([unit_vectors(4, seed) for seed in range(3)])
     answer = await service.client.post(f"{MODEL}/infer", **infer_binary(contexts))
     expected = [FakeEngine().expected(context) for context in contexts]
     np.testing.assert_allclose(expected, output_of(answer), atol=1e-6)
     counted = await service.metric(
-        "nextvec_request_duration_seconds_count",
+        "nextvec_requests_total",
         variant="stable",
         version="phase-2",
         mode="prefill",
@@ -69,7 +69,7 @@ async def test_a_batch_runs_side_by_side_and_is_one_request(service):
 
 
 async def test_one_failing_context_fails_its_batch(service):
-    """Its caller gets an error and not a part of an answer."""
+    """The caller gets an error, never a partial response."""
     contexts = np.stack([unit_vectors(1, seed) for seed in range(40)])  # more than one run takes
     service.engines["phase-2"].faults.append(fault())
     answer = await service.client.post(f"{MODEL}/infer", **infer_binary(contexts))
@@ -77,8 +77,8 @@ async def test_one_failing_context_fails_its_batch(service):
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-async def test_a_compressed_body_is_taken(service, encoding):
-    """The JSON's length is counted before compression."""
+async def test_a_compressed_body_is_accepted(service, encoding):
+    """The length of the JSON counts uncompressed bytes."""
     call = infer_binary(CONTEXT, headers={"Content-Encoding": encoding})
     compress = {"gzip": gzip.compress, "deflate": zlib.compress}[encoding]
     call["content"] = compress(call["content"])
@@ -87,7 +87,7 @@ async def test_a_compressed_body_is_taken(service, encoding):
 
 
 async def test_large_json_is_parsed_off_the_loop(start):
-    """It is answered as a small one is."""
+    """The response is the same as for small JSON."""
     context = unit_vectors(2000)
     async with start() as service:
         call = infer_json(context)
@@ -102,7 +102,7 @@ async def test_large_json_is_parsed_off_the_loop(start):
 
 
 async def test_a_version_in_the_path_goes_past_the_split_and_the_evidence(service):
-    """Any loaded version; counted as unassigned. Outside the split there is no variant to name."""
+    """Any loaded version, counted as unassigned. A version outside the split has no variant."""
     answer = await infer(service, CONTEXT, f"{MODEL}/versions/phase-3")
     np.testing.assert_allclose(
         FakeEngine(0.9).expected(CONTEXT)[None], output_of(answer), atol=1e-6
@@ -113,7 +113,7 @@ async def test_a_version_in_the_path_goes_past_the_split_and_the_evidence(servic
     assert "stable" == stable.headers["x-variant"]
     counted = {
         (variant, version): await service.metric(
-            "nextvec_request_duration_seconds_count",
+            "nextvec_requests_total",
             variant=variant,
             version=version,
             mode="prefill",
@@ -146,7 +146,7 @@ async def test_an_override_works_as_elsewhere(service):
 
 
 async def test_the_same_key_gets_the_same_variant_by_header_or_parameter(service):
-    """As `/v1` has it."""
+    """The same variant as under `/v1`."""
     await service.admin("POST", json={"canary": "phase-3"})
     await service.controller.prepared()
     for key in "abcdefgh":
@@ -160,21 +160,21 @@ async def test_the_same_key_gets_the_same_variant_by_header_or_parameter(service
 
 
 async def test_a_version_that_is_not_loaded_makes_no_series(service):
-    """404; a caller's word does not become a label."""
+    """404. Text from a caller never becomes a label."""
     answer = await infer(service, CONTEXT, f"{MODEL}/versions/phase-9")
     assert (404, "version_not_found") == (answer.status_code, answer.json()["code"])
     assert "phase-9" not in (await service.client.get("/metrics")).text
 
 
 async def test_a_deadline_of_the_callers_own_is_not_the_versions_fault(service):
-    """504, and counted as a caller who left."""
+    """504, counted as a cancelled request."""
     service.engines["phase-2"].gate.clear()
     answer = await infer(service, CONTEXT, timeout=1000)
     service.engines["phase-2"].gate.set()
     assert (504, "deadline_exceeded") == (answer.status_code, answer.json()["code"])
     counted = {
         outcome: await service.metric(
-            "nextvec_request_duration_seconds_count",
+            "nextvec_requests_total",
             variant="stable",
             version="phase-2",
             mode="prefill",
@@ -247,7 +247,7 @@ ONE = [[1.0, 0, 0, 0]]
     ],
 )
 async def test_bad_input_gets_its_status_and_the_protocols_form(start, call, status, code):
-    """`error`, under exactly `application/json`, and nothing reaches the engine."""
+    """`error`, with the media type `application/json`. Nothing reaches the engine."""
     limits = {"max_rows": 32, "max_body_bytes": 1200}
     async with start(limits=limits, engine={"queue_limit": 8}) as service:
         before = len(service.engines["phase-2"].batches)
@@ -259,7 +259,7 @@ async def test_bad_input_gets_its_status_and_the_protocols_form(start, call, sta
 
 
 async def test_a_version_and_a_variant_at_once_are_refused(service):
-    """They may contradict each other."""
+    """They could contradict each other."""
     answer = await infer(
         service, CONTEXT, f"{MODEL}/versions/phase-2", headers={"X-Variant": "stable"}
     )
@@ -289,7 +289,7 @@ async def test_while_it_drains_it_says_so(service):
     encoding=st.sampled_from([None, "gzip", "deflate", "identity"]),
 )
 async def test_arbitrary_bytes_never_give_a_server_error(service, content, length, encoding):
-    """A caller's mistake is a caller's error, whatever it is."""
+    """The status is below 500."""
     headers = {LENGTH: length, "Content-Encoding": encoding}
     answer = await service.client.post(
         f"{MODEL}/infer",

@@ -11,7 +11,7 @@ from tests.support.open_inference import CONTEXT, MODEL, infer, output_of
 
 
 async def test_a_sequence_grows_on_the_server(service):
-    """Each part is answered as if all of it had been sent; the end forgets it."""
+    """Each part gets the prediction of the whole context. The end forgets the sequence."""
     vectors = unit_vectors(7)
     parts = [(0, 4, {"sequence_start": True}), (4, 5, {}), (5, 7, {"sequence_end": True})]
     for first, last, flags in parts:
@@ -25,7 +25,7 @@ async def test_a_sequence_grows_on_the_server(service):
     assert 0 == await service.metric("nextvec_sessions")
 
 
-async def test_a_start_forgets_what_was_there(service):
+async def test_a_start_drops_the_previous_context(service):
     """Also while other requests of the sequence wait."""
     vectors = unit_vectors(6)
     await infer(service, vectors[:3], sequence_id="a", sequence_start=True)
@@ -47,14 +47,14 @@ async def test_a_start_that_fails_leaves_the_sequence_as_it_was(service):
 
 
 def waiting(service, session_id):
-    """How many appends are at the session or wait for it."""
+    """The number of appends that use the session or wait for it."""
     store = service.app.state.services.dispatch._sessions
     session = store._new.get(session_id)
     return 0 if session is None else session.users
 
 
 async def test_requests_sent_without_waiting_run_in_order(service):
-    """A start, its continuation and an end that follow each other at once."""
+    """A start, a continuation and an end that are sent together."""
     vectors = unit_vectors(5)
     engine = service.engines["phase-2"]
     engine.gate.clear()
@@ -72,7 +72,7 @@ async def test_requests_sent_without_waiting_run_in_order(service):
 
 
 async def test_an_evicted_sequence_is_gone_and_can_start_again(service):
-    """410 tells its caller to prime it again."""
+    """410 tells the caller to send the context again."""
     await infer(service, CONTEXT, sequence_id=5, sequence_start=True)
     service.clock.advance(3600)
     gone = await infer(service, CONTEXT, sequence_id=5)
@@ -81,7 +81,7 @@ async def test_an_evicted_sequence_is_gone_and_can_start_again(service):
     assert 200 == again.status_code
 
 
-async def test_a_sequence_on_a_version_of_its_own_can_be_looked_at(service):
+async def test_a_sequence_on_a_named_version_can_be_read(service):
     """Its session has no variant."""
     path = f"{MODEL}/versions/phase-3"
     await infer(service, CONTEXT, path, sequence_id=8, sequence_start=True)

@@ -1,4 +1,4 @@
-"""`POST /v1/predict`, from outside."""
+"""`POST /v1/predict` over HTTP."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BINARY = {"Content-Type": "application/octet-stream"}
 
 
 async def test_json_in_json_out(service):
-    """The prediction, who made it, and where the time went."""
+    """The prediction, its variant and version, and the timings."""
     context = unit_vectors(5)
     answer = await service.client.post(
         "/v1/predict", json={"context": context.tolist()}, headers={"X-Request-Id": "call-1"}
@@ -30,7 +30,7 @@ async def test_json_in_json_out(service):
 
 
 async def test_binary_in_binary_out(service):
-    """Raw little-endian float32 both ways."""
+    """Little-endian float32 in both directions."""
     context = unit_vectors(5)
     answer = await service.client.post(
         "/v1/predict",
@@ -43,7 +43,7 @@ async def test_binary_in_binary_out(service):
 
 
 async def test_a_version_reads_its_last_window(service):
-    """More than the window is allowed and makes no difference."""
+    """Vectors before the window are allowed and have no effect."""
     context = unit_vectors(50)
     answer = await service.client.post("/v1/predict", content=context.tobytes(), headers=BINARY)
     expected = FakeEngine().expected(context[-8:])
@@ -51,7 +51,7 @@ async def test_a_version_reads_its_last_window(service):
 
 
 async def test_an_override_names_the_variant_and_stays_out_of_the_evidence(service):
-    """Its duration is counted as unassigned, the whole and that in the engine."""
+    """Its total duration and its time in the engine are counted as unassigned."""
     await service.admin("POST", json={"canary": "phase-3"})
     await service.controller.prepared()
     await service.client.post(
@@ -61,7 +61,7 @@ async def test_an_override_names_the_variant_and_stays_out_of_the_evidence(servi
     )
     counted = {
         variant: await service.metric(
-            "nextvec_request_duration_seconds_count",
+            "nextvec_requests_total",
             variant=variant,
             version="phase-3",
             mode="prefill",
@@ -70,16 +70,12 @@ async def test_an_override_names_the_variant_and_stays_out_of_the_evidence(servi
         for variant in ("canary", "unassigned")
     }
     assert counted == {"canary": 0, "unassigned": 1}
-    inference = {
-        variant: await service.metric(
-            "nextvec_inference_duration_seconds_count",
-            variant=variant,
-            version="phase-3",
-            mode="prefill",
-        )
-        for variant in ("canary", "unassigned")
-    }
-    assert inference == {"canary": 0, "unassigned": 1}
+    labels = {"version": "phase-3", "mode": "prefill"}
+    for name in ("request", "inference"):
+        series = f"nextvec_{name}_duration_seconds_count"
+        assert await service.metric(series, variant="canary", **labels) == 0
+        assert await service.metric(series, variant="unassigned", **labels) is None
+    assert await service.metric("nextvec_unassigned_duration_seconds_count", **labels) == 1
 
 
 def raw(vectors):
@@ -127,7 +123,7 @@ def typed(kind, content=b"x"):
     ],
 )
 async def test_bad_input_gets_its_status_and_the_errors_form(start, request_, status, code):
-    """And costs the engine nothing."""
+    """Nothing reaches the engine."""
     async with start(limits={"max_rows": 32, "max_body_bytes": 1000}) as service:
         before = len(service.engines["phase-2"].batches)
         answer = await service.client.post("/v1/predict", **request_)
@@ -153,7 +149,7 @@ async def test_an_engine_fault_is_the_services_error(service):
     answer = await service.client.post("/v1/predict", **raw(unit_vectors(2)))
     assert (answer.status_code, answer.json()["code"]) == (500, "engine_fault")
     errors = await service.metric(
-        "nextvec_request_duration_seconds_count",
+        "nextvec_requests_total",
         variant="stable",
         version="phase-2",
         mode="prefill",
@@ -162,7 +158,7 @@ async def test_an_engine_fault_is_the_services_error(service):
     assert errors == 1
 
 
-async def test_a_full_queue_says_when_to_come_back(start):
+async def test_a_full_queue_answers_with_a_retry_time(start):
     """429 with Retry-After."""
     async with start(engine={"queue_limit": 1}) as service:
         engine = service.engines["phase-2"]
@@ -186,13 +182,13 @@ async def test_a_full_queue_says_when_to_come_back(start):
 
 
 async def test_a_late_answer_is_a_timeout(start):
-    """504, counted as the version's."""
+    """504, counted as the version's failure."""
     async with start(limits={"timeout_seconds": 0.01}) as service:
         service.engines["phase-2"].gate.clear()
         answer = await service.client.post("/v1/predict", **raw(unit_vectors(1)))
         service.engines["phase-2"].gate.set()
         timeouts = await service.metric(
-            "nextvec_request_duration_seconds_count",
+            "nextvec_requests_total",
             variant="stable",
             version="phase-2",
             mode="prefill",
@@ -202,7 +198,7 @@ async def test_a_late_answer_is_a_timeout(start):
 
 
 async def test_before_it_is_ready_and_while_it_drains_it_says_so(service):
-    """503; health stays answered."""
+    """503. The health routes still answer."""
     service.app.state.services.accepting = False
     answer = await service.client.post("/v1/predict", **raw(unit_vectors(1)))
     assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
@@ -211,16 +207,16 @@ async def test_before_it_is_ready_and_while_it_drains_it_says_so(service):
     assert (ready.status_code, ready.json()) == (503, {"live": True, "ready": False})
 
 
-async def test_an_error_names_the_variant_that_was_to_answer(service):
-    """So that errors can be told apart by version from outside."""
+async def test_an_error_names_the_variant_that_was_chosen(service):
+    """Callers can count errors by version."""
     service.engines["phase-2"].faults.append(fault())
     answer = await service.client.post("/v1/predict", **raw(unit_vectors(2)))
     assert answer.status_code == 500
     assert (answer.headers["x-variant"], answer.headers["x-model-version"]) == ("stable", "phase-2")
 
 
-async def test_what_nobody_foresaw_is_answered_in_the_form_too(service, monkeypatch, caplog):
-    """With the id that the log has it under."""
+async def test_an_unexpected_exception_has_the_form_of_an_error(service, monkeypatch, caplog):
+    """With the request id under which it is logged."""
 
     async def broken(*_args):
         raise ZeroDivisionError

@@ -1,4 +1,4 @@
-"""A whole context sent again: the same answer, for the price of what is new."""
+"""A whole context sent again: the same prediction, at the cost of the new vectors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def ran(service):
 
 
 async def test_a_context_with_one_more_vector_is_one_step(start):
-    """Up to the window, and always the recomputed answer."""
+    """Up to the window. The prediction always equals the recomputed one."""
     vectors = unit_vectors(8)
     async with start(engine=ENGINE) as service:
         ran(service)
@@ -45,7 +45,7 @@ async def test_a_context_with_one_more_vector_is_one_step(start):
 
 
 async def test_the_same_context_again_runs_from_its_last_block(start):
-    """It is run, not remembered: what is sent over and over still tells how fast a version is."""
+    """At least one vector runs, so a repeated request still measures the speed of the version."""
     vectors = unit_vectors(8)
     async with start(engine=ENGINE) as service:
         first = await predict(service, vectors)
@@ -54,8 +54,8 @@ async def test_the_same_context_again_runs_from_its_last_block(start):
         assert [2] == ran(service)
 
 
-async def test_an_inference_request_of_the_open_protocol_shares_what_is_known(start):
-    """The same contexts, whichever protocol brought them."""
+async def test_both_protocols_share_the_prefix_cache(start):
+    """A context of `/v1` is known to `/v2`."""
     vectors = unit_vectors(8)
     tensor = {"name": "vectors", "shape": [1, 8, DIM], "datatype": "FP32"}
     content = {"inputs": [{**tensor, "data": vectors.ravel().tolist()}]}
@@ -71,7 +71,7 @@ async def test_an_inference_request_of_the_open_protocol_shares_what_is_known(st
 
 @pytest.mark.slow
 async def test_past_the_window_the_beginning_has_changed_and_nothing_is_known(start):
-    """The version reads the last eight: that is another context, and is recomputed."""
+    """The window has moved: the last eight vectors are a new context and are recomputed."""
     vectors = unit_vectors(9)
     async with start(engine=ENGINE) as service:
         await predict(service, vectors[:8])
@@ -93,7 +93,7 @@ async def test_past_the_window_the_beginning_has_changed_and_nothing_is_known(st
     ],
 )
 async def test_only_the_same_credentials_share(start, one, other, shared):
-    """How long an answer takes must not tell what another caller has sent."""
+    """Otherwise response times would reveal what another caller has sent."""
     vectors = unit_vectors(8)
     async with start(engine=ENGINE) as service:
         await predict(service, vectors[:7], **one)
@@ -110,8 +110,8 @@ async def test_it_can_be_turned_off(start):
             assert [3, 3, 2] == ran(service)
 
 
-async def test_an_answer_that_was_nan_is_not_remembered(start):
-    """The next caller is served from a cold state."""
+async def test_a_state_with_nan_is_not_cached(start):
+    """The next caller starts from a cold state."""
     vectors = unit_vectors(8)
     async with start(engine=ENGINE) as service:
         service.engines["phase-2"].poison = True

@@ -1,4 +1,4 @@
-"""`/v1/sessions`, from outside: a kept state answers as recomputation does."""
+"""`/v1/sessions` over HTTP: a kept state gives the prediction of a recomputed context."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def next_vector(answer):
 
 
 @pytest.mark.parametrize("pieces", [[1] * 12, [5, 1, 1, 1], [8, 1], [3, 9, 2], [20, 1]])
-async def test_a_session_answers_as_recomputing_its_last_window(service, pieces):
-    """Within the window and past it, whatever the pieces."""
+async def test_a_session_predicts_as_its_recomputed_window(service, pieces):
+    """Within the window and past it, for vectors sent in any pieces."""
     vectors = unit_vectors(sum(pieces))
     position = 0
     for size in pieces:
@@ -40,7 +40,7 @@ async def test_a_session_answers_as_recomputing_its_last_window(service, pieces)
 
 
 async def test_a_compact_history_is_exact_within_the_window_and_near_past_it(start):
-    """By default vectors are kept in 8 bits: what is recomputed from them is off a little."""
+    """Vectors are kept in 8 bits by default, so recomputed predictions differ slightly."""
     vectors = unit_vectors(20)
     async with start(sessions={}) as service:
         for number in range(20):
@@ -50,8 +50,8 @@ async def test_a_compact_history_is_exact_within_the_window_and_near_past_it(sta
             np.testing.assert_allclose(expected, next_vector(answer), atol=apart)
 
 
-async def test_a_repeat_of_the_last_append_is_answered_again(service):
-    """It changes nothing; the caller cannot know that its first try arrived."""
+async def test_a_repeated_append_returns_the_stored_prediction(service):
+    """Nothing changes. A caller cannot know whether its first attempt arrived."""
     vectors = unit_vectors(4)
     first = await append(service, vectors[:3], position=0)
     again = await append(service, vectors[:3], position=0)
@@ -63,8 +63,8 @@ async def test_a_repeat_of_the_last_append_is_answered_again(service):
 
 
 @pytest.mark.parametrize("position", [0, 2, 4, 99])
-async def test_any_other_position_is_a_conflict_that_tells_the_true_one(service, position):
-    """Position 0 too, when the vectors are not those of the last append."""
+async def test_another_position_is_a_conflict_with_the_true_position(service, position):
+    """Also position 0, unless the vectors repeat the last append."""
     await append(service, unit_vectors(3), position=0)
     answer = await append(service, unit_vectors(3, seed=9), position=position)
     assert (answer.status_code, answer.json()["code"]) == (409, "position_mismatch")
@@ -72,7 +72,7 @@ async def test_any_other_position_is_a_conflict_that_tells_the_true_one(service,
 
 
 async def test_a_failed_append_leaves_the_session_as_it_was(service):
-    """The same append then succeeds."""
+    """The same append succeeds afterwards."""
     vectors = unit_vectors(4)
     await append(service, vectors[:3], position=0)
     service.engines["phase-2"].faults.append(fault())
@@ -83,8 +83,8 @@ async def test_a_failed_append_leaves_the_session_as_it_was(service):
     np.testing.assert_allclose(expected, next_vector(answer), atol=1e-5)
 
 
-async def test_appends_at_once_run_one_after_the_other(service):
-    """Without a position in order of arrival; with the same one the rest conflict."""
+async def test_concurrent_appends_run_in_order(service):
+    """Without positions in order of arrival. With equal positions all but one conflict."""
     answers = await asyncio.gather(*(append(service, unit_vectors(1, i)) for i in range(5)))
     assert sorted(answer.json()["length"] for answer in answers) == [1, 2, 3, 4, 5]
     answers = await asyncio.gather(
@@ -94,7 +94,7 @@ async def test_appends_at_once_run_one_after_the_other(service):
 
 
 async def test_appends_of_several_vectors_at_once_are_never_interleaved(start):
-    """Though the engine runs contexts in pieces: one append's vectors, then the other's."""
+    """The engine runs contexts in chunks; each append's vectors stay together."""
     first, second, last = unit_vectors(6, 1), unit_vectors(6, 2), unit_vectors(1, 3)
     async with start(engine={"prefill_chunk": 2}, stable="phase-3") as service:
         answers = await asyncio.gather(append(service, first), append(service, second))
@@ -114,7 +114,7 @@ async def test_an_evicted_session_is_gone_until_primed_again(start):
         assert (410, "session_gone") == (answer.status_code, answer.json()["code"])
         again = await append(service, unit_vectors(2), session="a", position=0)
         assert (200, 2) == (again.status_code, again.json()["length"])
-        name, labels = "nextvec_request_duration_seconds_count", {"variant": "stable"}
+        name, labels = "nextvec_requests_total", {"variant": "stable"}
         counted = [
             await service.metric(name, **labels, mode="step", outcome=outcome)
             for outcome in ("invalid", "error")
@@ -123,7 +123,7 @@ async def test_an_evicted_session_is_gone_until_primed_again(start):
 
 
 async def test_a_routing_key_is_bounded(service):
-    """It is kept with the prediction, one for each that waits for its truth."""
+    """Each prediction that waits for its label keeps one."""
     body = {"vectors": unit_vectors(1).tolist()}
     answers = [
         await service.client.post("/v1/sessions/s/vectors", json={**body, "key": "k" * length})
@@ -132,8 +132,8 @@ async def test_a_routing_key_is_bounded(service):
     assert [200, 422] == [answer.status_code for answer in answers]
 
 
-async def test_a_session_can_be_looked_at_and_forgotten(service):
-    """A forgotten one is unknown, not gone."""
+async def test_a_session_can_be_read_and_deleted(service):
+    """A deleted session is not found, rather than gone."""
     await append(service, unit_vectors(3))
     found = (await service.client.get("/v1/sessions/s")).json()
     assert (found["length"], found["variant"], found["version"]) == (3, "stable", "phase-2")
@@ -155,7 +155,7 @@ async def test_an_expired_session_is_gone_until_primed_again(service):
 
 
 async def test_an_unknown_session_with_a_position_is_not_found(service):
-    """Its caller believes in a context that is not there."""
+    """Its caller expects a context that does not exist."""
     answer = await append(service, unit_vectors(1), position=7)
     assert (answer.status_code, answer.json()["code"]) == (404, "session_not_found")
 
@@ -167,7 +167,7 @@ async def test_a_name_outside_the_allowed_letters_is_invalid(service, name):
 
 
 async def test_a_session_moves_to_another_version_with_its_context(service):
-    """The new version is primed from the kept vectors; the caller notices nothing."""
+    """The new version is primed from the kept vectors. The caller does not notice."""
     vectors = unit_vectors(12)
     await append(service, vectors[:11], position=0)
     answer = await service.client.post(
@@ -192,7 +192,7 @@ async def test_a_session_moves_to_another_version_with_its_context(service):
 
 
 async def test_a_session_that_moved_moves_back_after_an_abort(service):
-    """What the canary read is not lost to stable, and positions go on."""
+    """Stable gets the vectors that the canary read. Positions continue."""
     vectors = unit_vectors(6)
     await append(service, vectors[:3], position=0)
     await service.admin("POST", json={"canary": "phase-3"})
@@ -217,14 +217,14 @@ async def test_the_metrics_know_how_many_sessions_there_are(service):
 
 
 async def test_the_deadline_counts_the_wait_behind_earlier_appends(start):
-    """All of them are over at the same time, not one after the other."""
+    """All of them end at the same time, not one after the other."""
     async with start(limits={"timeout_seconds": 0.05}) as service:
         engine = service.engines["phase-2"]
         engine.gate.clear()
         answers = await asyncio.gather(*(append(service, unit_vectors(1, i)) for i in range(5)))
         engine.gate.set()
         timeouts = await service.metric(
-            "nextvec_request_duration_seconds_count",
+            "nextvec_requests_total",
             variant="stable",
             version="phase-2",
             mode="step",
@@ -235,7 +235,7 @@ async def test_the_deadline_counts_the_wait_behind_earlier_appends(start):
 
 
 async def test_too_many_appends_to_one_session_at_once_are_refused(service):
-    """Each waits for the one before it; more of them would only hold memory."""
+    """They run one at a time, so waiting ones only take memory."""
     engine = service.engines["phase-2"]
     engine.gate.clear()
     tasks = [asyncio.create_task(append(service, unit_vectors(1, i))) for i in range(40)]
@@ -250,7 +250,7 @@ async def test_too_many_appends_to_one_session_at_once_are_refused(service):
     "pieces", [[1] * 30, [5, 1, 1, 1, 9, 1, 1, 1, 1], [20, 1, 1, 20, 1], [3] * 9]
 )
 async def test_anchored_answers_from_its_anchor_and_recomputes_nothing(start, models, pieces):
-    """From the first multiple of half a window that is at most a window back."""
+    """The anchor is the first multiple of half a window that is at most one window back."""
     shutil.rmtree(models / "next-vector" / "phase-2")
     put_version(models, "phase-2", window=8, policy="anchored")
     vectors = unit_vectors(sum(pieces))

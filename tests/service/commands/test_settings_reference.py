@@ -10,9 +10,22 @@ from pydantic.fields import FieldInfo
 
 from service.commands.settings_reference import render, to_toml
 from service.settings import Settings, WebhookSettings
+from service.settings.access import AdminTokenSettings, ApiKeySettings
 from service.settings.catalog import catalog
 from service.settings.loader import load_settings, value_of
 from tests.support.sources import ROOT
+
+MODELS = (Settings, WebhookSettings, ApiKeySettings, AdminTokenSettings)
+TOGETHER = {
+    "issuer",
+    "audience",
+    "jwks_url",
+    "certificate",
+    "key",
+    "prometheus_certificate",
+    "prometheus_key",
+}
+"""Settings that are only valid with each other."""
 
 
 def fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
@@ -30,7 +43,7 @@ def test_the_page_is_the_generated_one():
     assert render() == page.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("name", "field"), [*fields(Settings), *fields(WebhookSettings)])
+@pytest.mark.parametrize(("name", "field"), [each for model in MODELS for each in fields(model)])
 def test_every_description_is_a_sentence(name, field):
     assert field.description, name
     assert field.description[0].isupper() or field.description[0] == "`", name
@@ -57,6 +70,17 @@ def test_every_setting_has_an_example_that_is_valid(info, tmp_path, monkeypatch)
             (tmp_path / "secret").write_text("a-secret-of-the-tests")
             name, text = f"{name}_file", to_toml(str(tmp_path / "secret"))
         table = f"[{'.'.join(above)}]\n" if above else ""
+        if info.path[-1] in TOGETHER:
+            others = [
+                other
+                for other in catalog()
+                if other.path[:-1] == info.path[:-1] and {other.path[-1], name} <= TOGETHER
+            ]
+            table += "".join(
+                f"{other.path[-1]} = {to_toml(other.field.examples[0])}\n"
+                for other in others
+                if other != info
+            )
         file = tmp_path / "nextvec.toml"
         file.write_text(f"{table}{name} = {text}\n")
         assert value_of(load_settings({}, config=file).settings, info) is not None

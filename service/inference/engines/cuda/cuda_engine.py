@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,8 @@ class CudaEngine:
     def __init__(self, kernels: GruKernels, most_rows: int = 32) -> None:
         self.dimensions = kernels.sizes
         self._device = kernels.device
+        # The device's context is a property of a thread: load and serve in different ones.
+        self._thread = 0
         widest = kernels.widths[0]
         self._steps = [
             StepLauncher(kernels, width, most_rows if width == widest else width)
@@ -61,7 +64,9 @@ class CudaEngine:
     ) -> tuple[Float32, Float32]:
         """See `Engine.run`. Raises `EngineFault` if the device fails."""
         try:
-            self._device.bind()
+            if (thread := threading.get_ident()) != self._thread:
+                self._device.bind()
+                self._thread = thread
             if len(vectors) == 1:
                 predicted, states = self._run_steps(vectors[0], state)
             else:

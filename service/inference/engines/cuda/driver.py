@@ -1,6 +1,6 @@
-"""A thin wrapper of the CUDA driver: one device, its memory, its streams, its kernels.
+"""A thin wrapper of the CUDA driver: one device, its memory, its kernels.
 
-Only this module and `compiler` import `cuda.bindings`, NVIDIA's Python binding. It comes
+Only this module, `stream` and `compiler` import `cuda.bindings`, NVIDIA's Python binding. It comes
 with the extra `cuda`, so import these modules only when CUDA is requested.
 """
 
@@ -97,59 +97,6 @@ class PinnedArray:
             driver.cuMemFreeHost(self.address)
 
 
-class Stream:
-    """Runs its work in order. Different streams run concurrently."""
-
-    def __init__(self) -> None:
-        self._stream = check(driver.cuStreamCreate(1))  # CU_STREAM_NON_BLOCKING
-        self._event = check(driver.cuEventCreate(2))  # CU_EVENT_DISABLE_TIMING
-
-    def to_device(self, to: int, source: int, size: int) -> None:
-        """Copy `size` bytes from the host address `source` to the device address `to`."""
-        check(driver.cuMemcpyHtoDAsync(to, source, size, self._stream))
-
-    def to_host(self, to: int, source: int, size: int) -> None:
-        """Copy `size` bytes from the device address `source` to the host address `to`."""
-        check(driver.cuMemcpyDtoHAsync(to, source, size, self._stream))
-
-    def copy(self, to: int, source: int, size: int) -> None:
-        """Copy `size` bytes from one device address to another."""
-        check(driver.cuMemcpyDtoDAsync(to, source, size, self._stream))
-
-    def fill(self, to: int, word: int, count: int) -> None:
-        """Write the 32-bit `word` `count` times."""
-        check(driver.cuMemsetD32Async(to, word, count, self._stream))
-
-    def wait_for(self, other: Stream) -> None:
-        """Let later work wait for everything that `other` has queued so far."""
-        check(driver.cuEventRecord(other._event, other._stream))
-        check(driver.cuStreamWaitEvent(self._stream, other._event, 0))
-
-    def launch(self, kernel: Kernel, grid: tuple[int, int]) -> None:
-        """Launch `kernel` with its current arguments, all blocks resident at once.
-
-        Raises `CudaError` if the blocks do not fit on the device together.
-        """
-        check(
-            driver.cuLaunchCooperativeKernel(
-                kernel.function,
-                grid[0],
-                grid[1],
-                1,
-                kernel.threads,
-                1,
-                1,
-                kernel.shared_bytes,
-                self._stream,
-                kernel.arguments.address,
-            )
-        )
-
-    def synchronise(self) -> None:
-        """Wait for all queued work. Raises `CudaError` if any of it failed."""
-        check(driver.cuStreamSynchronize(self._stream))
-
-
 class Arguments:
     """A kernel's arguments in the memory from which the driver reads them."""
 
@@ -176,15 +123,16 @@ class Kernel:
         self, code: bytes, name: str, kinds: Sequence[type[Any]], threads: int, shared_bytes: int
     ) -> None:
         self._module = check(driver.cuModuleLoadData(code))
-        self.function = check(driver.cuModuleGetFunction(self._module, name.encode()))
+        function = check(driver.cuModuleGetFunction(self._module, name.encode()))
         attribute = driver.CUfunction_attribute
         check(
             driver.cuFuncSetAttribute(
-                self.function,
+                function,
                 attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
                 shared_bytes,
             )
         )
+        self.function = int(function)
         self.threads = threads
         self.shared_bytes = shared_bytes
         self.arguments = Arguments(kinds)

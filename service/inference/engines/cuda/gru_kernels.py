@@ -15,7 +15,6 @@ from service.inference.engines.cuda.driver import (
     CudaError,
     Kernel,
     PinnedArray,
-    Stream,
 )
 from service.inference.engines.cuda.graph_weights import (
     GruWeights,
@@ -27,6 +26,7 @@ from service.inference.engines.cuda.launch_plan import (
     layers_per_launch,
     slices,
 )
+from service.inference.engines.cuda.stream import Stream
 from service.manifest import Dimensions
 
 Float32 = NDArray[np.float32]

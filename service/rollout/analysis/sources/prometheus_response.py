@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from service.rollout.analysis.sources.evidence_source import FAULTS, TIMED
 from service.rollout.analysis.sources.prometheus_api import EvidenceError
-from service.types import SHARES, Variant
+from service.types import FAULTS, SHARES, Variant
 
 REQUEST_METRIC = "nextvec_request_duration_seconds_bucket"
 INFERENCE_METRIC = "nextvec_inference_duration_seconds_bucket"
+FAULT_METRIC = "nextvec_requests_total"
 KEY_METRIC = "nextvec_online_key_share_bucket"
 
 _OWN_LABELS = frozenset({"__name__", "variant", "version", "mode", "outcome", "le"})
-_COUNTED_OUTCOMES = f',outcome=~"{"|".join(outcome.value for outcome in (*TIMED, *FAULTS))}"'
+_FAULTS_ONLY = f',outcome=~"{"|".join(FAULTS)}"'
 
 Target = frozenset[tuple[str, str]]
 """The labels that identify a scraped process: job, instance and what the server adds."""
@@ -30,22 +30,27 @@ Reading = dict[Target, dict[Series, tuple[int, ...]]]
 
 
 def counters_query(stable: str, canary: str, matchers: str) -> str:
-    """The query for both arms' buckets of requests, inference and keys."""
-    arms = ((Variant.STABLE, stable), (Variant.CANARY, canary))
+    """The query for both arms' buckets of requests, inference and keys, and their faults."""
+    # One selector for all buckets of an arm: `or` ignores a series' name, so it would drop
+    # the buckets of inference, whose labels equal those of the requests.
     return " or ".join(
-        _selector(metric, outcomes, variant, version, matchers)
-        for metric, outcomes in (
-            (REQUEST_METRIC, _COUNTED_OUTCOMES),
-            (INFERENCE_METRIC, ""),
-            (KEY_METRIC, ""),
+        selector
+        for variant, version in ((Variant.STABLE, stable), (Variant.CANARY, canary))
+        for selector in (
+            _selector(
+                (REQUEST_METRIC, INFERENCE_METRIC, KEY_METRIC), "", variant, version, matchers
+            ),
+            _selector((FAULT_METRIC,), _FAULTS_ONLY, variant, version, matchers),
         )
-        for variant, version in arms
     )
 
 
 def stable_query(stable: str, matchers: str) -> str:
-    """The query for the buckets of stable's requests."""
-    return _selector(REQUEST_METRIC, _COUNTED_OUTCOMES, Variant.STABLE, stable, matchers)
+    """The query for the buckets of stable's requests, and for its faults."""
+    return " or ".join(
+        _selector((metric,), outcomes, Variant.STABLE, stable, matchers)
+        for metric, outcomes in ((REQUEST_METRIC, ""), (FAULT_METRIC, _FAULTS_ONLY))
+    )
 
 
 def parse_response(body: bytes, edges: Sequence[float]) -> Reading:
@@ -75,7 +80,7 @@ def require_both_arms(reading: Reading, stable: str, canary: str) -> None:
     """
     present = {(metric, variant) for series in reading.values() for metric, variant, _, _ in series}
     for variant, version in ((Variant.STABLE, stable), (Variant.CANARY, canary)):
-        for metric in (REQUEST_METRIC, INFERENCE_METRIC):
+        for metric in (REQUEST_METRIC, FAULT_METRIC, INFERENCE_METRIC):
             if (metric, variant.value) not in present:
                 raise EvidenceError(
                     f"Prometheus has no {metric} for {variant.value} {version}; does it scrape "
@@ -84,10 +89,16 @@ def require_both_arms(reading: Reading, stable: str, canary: str) -> None:
                 )
 
 
-def _selector(metric: str, outcomes: str, variant: Variant, version: str, matchers: str) -> str:
+def _selector(
+    metrics: Sequence[str], outcomes: str, variant: Variant, version: str, matchers: str
+) -> str:
     more = f",{matchers}" if matchers else ""
+    names = "|".join(metrics)
     # PromQL strings use Go's escapes, which include JSON's.
-    return f'{metric}{{variant="{variant.value}",version={json.dumps(version)}{outcomes}{more}}}'
+    return (
+        f'{{__name__=~"{names}",variant="{variant.value}",version={json.dumps(version)}'
+        f"{outcomes}{more}}}"
+    )
 
 
 def _buckets_by_series(result: Sequence[Any]) -> dict[tuple[Target, Series], dict[float, float]]:
@@ -98,12 +109,16 @@ def _buckets_by_series(result: Sequence[Any]) -> dict[tuple[Target, Series], dic
         target = frozenset(item for item in labels.items() if item[0] not in _OWN_LABELS)
         metric = labels["__name__"]
         mode = "" if metric == KEY_METRIC else labels["mode"]
-        outcome = labels["outcome"] if metric == REQUEST_METRIC else ""
+        outcome = labels["outcome"] if metric == FAULT_METRIC else ""
         series = (metric, labels["variant"], mode, outcome)
         buckets = found.setdefault((target, series), {})
-        edge = float(labels["le"])
+        # A counter is read as a histogram of one bucket.
+        edge = math.inf if metric == FAULT_METRIC else float(labels["le"])
         if edge in buckets:
-            raise EvidenceError(f"{_series_name(target, series)} has the bucket le={edge:g} twice")
+            raise EvidenceError(
+                f"{_series_name(target, series)} has the bucket le={edge:g} twice; do all "
+                "replicas run the same release?"
+            )
         buckets[edge] = float(sample["value"][1])
     return found
 
@@ -112,7 +127,7 @@ def _counts(
     target: Target, series: Series, buckets: Mapping[float, float], edges: Sequence[float]
 ) -> tuple[int, ...]:
     """The differences of the cumulative buckets, which must be those that the service writes."""
-    expected = [*(SHARES if series[0] == KEY_METRIC else edges), math.inf]
+    expected = [*_finite_edges(series[0], edges), math.inf]
     actual = sorted(buckets)
     if len(actual) != len(expected) or not all(
         math.isclose(a, b, rel_tol=1e-9) for a, b in zip(actual, expected, strict=True)
@@ -131,6 +146,12 @@ def _counts(
     if any(b < a for a, b in pairwise(values)):
         raise EvidenceError(f"{_series_name(target, series)} has buckets that decrease with le")
     return tuple(int(b - a) for a, b in pairwise([0.0, *values]))
+
+
+def _finite_edges(metric: str, edges: Sequence[float]) -> Sequence[float]:
+    if metric == FAULT_METRIC:
+        return ()
+    return SHARES if metric == KEY_METRIC else edges
 
 
 def _series_name(target: Target, series: Series) -> str:

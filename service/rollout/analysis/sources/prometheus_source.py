@@ -8,7 +8,9 @@ restart. So this source keeps the last reading of each target and adds up the in
 
 - the first reading of a pair of versions, and the first of a target, only mark where
   counting starts, because older counts were made at other weights;
-- a target of which any bucket went down has restarted, so all it holds is new;
+- a target of which any of stable's buckets went down has restarted, so all it holds is new;
+- if only the canary's went down, the target has loaded the canary again, so all of the
+  canary's is new;
 - a target that is missing for a while continues from where it was.
 
 Both arms of a target come from one scrape, so they cover the same time. A response that is
@@ -19,8 +21,9 @@ an `error`, which neither passes nor fails.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from service.rollout.analysis.counters import (
     Counters,
@@ -29,9 +32,10 @@ from service.rollout.analysis.counters import (
     KeyCounts,
     KeyCountsByArm,
 )
-from service.rollout.analysis.sources.evidence_source import FAULTS, TIMED, Snapshot
+from service.rollout.analysis.sources.evidence_source import Snapshot
 from service.rollout.analysis.sources.prometheus_api import PrometheusApi
 from service.rollout.analysis.sources.prometheus_response import (
+    FAULT_METRIC,
     INFERENCE_METRIC,
     KEY_METRIC,
     REQUEST_METRIC,
@@ -42,7 +46,7 @@ from service.rollout.analysis.sources.prometheus_response import (
     require_both_arms,
     stable_query,
 )
-from service.types import SHARES, Mode, Variant
+from service.types import FAULTS, SHARES, Mode, Variant
 
 
 class PrometheusSource:
@@ -59,8 +63,10 @@ class PrometheusSource:
         *,
         matchers: str = "",
         timeout_seconds: float = 5.0,
+        token: str | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._api = PrometheusApi(url, timeout_seconds=timeout_seconds)
+        self._api = PrometheusApi(url, timeout_seconds=timeout_seconds, token=token, tls=tls)
         self._edges = tuple(edges)
         self._matchers = matchers
         self._totals = _IncrementTotals(self._edges)
@@ -106,13 +112,12 @@ class _IncrementTotals:
             if last is None:
                 self._last[target] = now
                 continue
-            restarted = any(_decreased(last[name], now[name]) for name in last.keys() & now.keys())
+            kept = {name: old for name, old in last.items() if name[1] not in _reset(last, now)}
             for name, counts in now.items():
                 # A series that a known target did not have has since started from zero.
-                zero = (0,) * len(counts)
-                old = zero if restarted else last.get(name, zero)
+                old = kept.get(name, (0,) * len(counts))
                 self._add(name, tuple(b - a for a, b in zip(old, counts, strict=True)))
-            self._last[target] = now if restarted else last | now
+            self._last[target] = kept | now
         return Counters(
             requests={
                 mode.value: CountsByArm(
@@ -142,13 +147,8 @@ class _IncrementTotals:
         self._totals[name] = tuple(t + n for t, n in zip(totals, counts, strict=True))
 
     def _requests(self, variant: Variant, mode: Mode) -> Counts:
-        timed, faults = (
-            [self._total(REQUEST_METRIC, variant, mode, outcome) for outcome in outcomes]
-            for outcomes in (TIMED, FAULTS)
-        )
-        return Counts(
-            tuple(sum(column) for column in zip(*timed, strict=True)), sum(map(sum, faults))
-        )
+        faults = (sum(self._total(FAULT_METRIC, variant, mode, outcome)) for outcome in FAULTS)
+        return Counts(self._total(REQUEST_METRIC, variant, mode), sum(faults))
 
     def _keys(self, variant: Variant) -> KeyCounts:
         counts = self._totals.get((KEY_METRIC, variant.value, "", ""))
@@ -158,6 +158,16 @@ class _IncrementTotals:
         self, metric: str, variant: Variant, mode: Mode, outcome: str = ""
     ) -> tuple[int, ...]:
         return self._totals.get((metric, variant.value, mode.value, str(outcome)), self._zero)
+
+
+def _reset(
+    last: Mapping[Series, tuple[int, ...]], now: Mapping[Series, tuple[int, ...]]
+) -> set[str]:
+    """The variants whose counts a target began again between two readings."""
+    reset = {name[1] for name in last.keys() & now.keys() if _decreased(last[name], now[name])}
+    # Stable is never unloaded: the process has restarted, even if the canary's counts are
+    # already higher than before.
+    return {*Variant} if Variant.STABLE in reset else reset
 
 
 def _decreased(before: tuple[int, ...], now: tuple[int, ...]) -> bool:

@@ -15,8 +15,8 @@ from service.rollout.analysis.counters import (
     KeyCounts,
     KeyCountsByArm,
 )
-from service.rollout.analysis.sources.evidence_source import FAULTS, TIMED, Snapshot
-from service.types import SHARES, Mode, RequestOutcome, Variant
+from service.rollout.analysis.sources.evidence_source import Snapshot
+from service.types import FAULTS, SHARES, Mode, Variant
 
 
 class RegistrySource:
@@ -31,7 +31,7 @@ class RegistrySource:
         return self._metrics.edges
 
     async def read(self, stable: str, canary: str) -> Snapshot:
-        # Some 1500 counters: off the event loop, where requests are waiting.
+        # Some 1500 values: off the event loop, where requests are waiting.
         return await asyncio.to_thread(self._read, stable, canary)
 
     async def read_stable(self, stable: str) -> dict[str, Counts]:
@@ -58,20 +58,15 @@ class RegistrySource:
         return Snapshot(self._origin, stable, canary, counters)
 
     def _requests(self, variant: Variant, version: str, mode: Mode) -> Counts:
-        def buckets(outcome: RequestOutcome) -> tuple[int, ...]:
-            return _buckets(self._metrics.request_duration.labels(variant, version, mode, outcome))
-
-        timed = [buckets(outcome) for outcome in TIMED]
-        faults = [buckets(outcome) for outcome in FAULTS]
-        return Counts(
-            tuple(sum(column) for column in zip(*timed, strict=True)), sum(map(sum, faults))
-        )
+        durations = self._metrics.request_duration.labels(variant, version, mode)
+        faults = (self._metrics.requests.labels(variant, version, mode, each) for each in FAULTS)
+        return Counts(_buckets(durations), sum(map(_count, faults)))
 
     def _inference(self, variant: Variant, version: str, mode: Mode) -> Counts:
         return Counts(_buckets(self._metrics.inference_duration.labels(variant, version, mode)))
 
     def _keys(self, variant: Variant, version: str) -> KeyCounts:
-        by_share = _buckets(self._metrics.online_key_share.labels(variant, version))
+        by_share = _buckets(self._metrics.quality.key_share.labels(variant, version))
         return KeyCounts(by_share[: len(SHARES)])  # the last share is 1, so none lies above it
 
 
@@ -84,3 +79,13 @@ def _buckets(series: Any) -> tuple[int, ...]:
         if sample.name.endswith("_bucket")
     ]
     return tuple(b - a for a, b in zip([0, *cumulative], cumulative, strict=False))
+
+
+def _count(series: Any) -> int:
+    """One counter's value."""
+    return sum(
+        int(sample.value)
+        for metric in series.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_total")
+    )

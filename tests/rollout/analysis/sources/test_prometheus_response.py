@@ -7,7 +7,14 @@ import json
 import pytest
 
 from service.rollout.analysis.sources.prometheus_api import EvidenceError
-from service.rollout.analysis.sources.prometheus_response import counters_query, parse_response
+from service.rollout.analysis.sources.prometheus_response import (
+    FAULT_METRIC,
+    INFERENCE_METRIC,
+    KEY_METRIC,
+    REQUEST_METRIC,
+    counters_query,
+    parse_response,
+)
 from tests.support.prometheus_fakes import new_metrics, vector
 from tests.support.rollout_fakes import EDGES
 
@@ -16,7 +23,9 @@ def test_the_query_asks_for_raw_counters_of_both_arms():
     query = counters_query('pha"se', "b", 'job="x"')
     assert 'variant="stable",version="pha\\"se",' in query
     assert 'variant="canary",version="b",' in query
-    assert 6 == query.count(',job="x"}')
+    assert 4 == query.count(',job="x"}')
+    for metric in (REQUEST_METRIC, FAULT_METRIC, INFERENCE_METRIC, KEY_METRIC):
+        assert 2 == query.count(metric)
     assert "increase" not in query
 
 

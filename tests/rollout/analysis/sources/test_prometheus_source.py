@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 import pytest
 
 from service import app
@@ -10,6 +12,7 @@ from service.rollout.analysis.sources.prometheus_api import EvidenceError
 from service.rollout.analysis.sources.prometheus_source import PrometheusSource
 from service.rollout.analysis.sources.registry_source import RegistrySource
 from service.settings import Settings
+from service.types import FAULTS, Variant
 from tests.support.prometheus_fakes import new_metrics, serving, vector
 from tests.support.rollout_fakes import EDGES, bucket_counts
 
@@ -33,8 +36,10 @@ class Fleet:
         metrics = self.targets[name]
         for _ in range(count):
             for variant, version in zip(("stable", "canary"), self.versions, strict=True):
-                metrics.request_duration.labels(variant, version, "step", "ok").observe(seconds)
+                metrics.request_duration.labels(variant, version, "step").observe(seconds)
                 metrics.inference_duration.labels(variant, version, "step").observe(seconds)
+                for outcome in FAULTS:
+                    metrics.requests.labels(variant, version, "step", outcome)
 
     async def read(self):
         return await self.source.read(*self.versions)
@@ -79,6 +84,24 @@ async def test_a_restarted_target_counts_from_zero_and_the_others_continue(fleet
     fleet.serve("one", 4)
     fleet.serve("two", 1)
     assert bucket_counts([0.1] * 5) == new(before, await fleet.read())
+
+
+async def test_a_target_that_loads_the_canary_again_has_not_restarted(fleet):
+    """Its series of stable, which has thousands of requests, continue."""
+    fleet.serve("one", 5000)
+    before = await fleet.read()
+    metrics = fleet.targets["one"]
+    versions = [("a", "CPU", "fp32"), ("b", "CPU", "fp32")]
+    metrics.expect([(Variant.STABLE, "a"), (Variant.CANARY, "b")])
+    metrics.show_versions(versions[:1])
+    with pytest.raises(EvidenceError, match="for canary b"):
+        await fleet.read()
+    metrics.show_versions(versions)
+    metrics.expect([(Variant.CANARY, "b")])
+    fleet.serve("one", 3)
+    arms = counters_since(before, await fleet.read()).requests["step"]
+    assert bucket_counts([0.1] * 3) == arms.stable
+    assert bucket_counts([0.1] * 3) == arms.canary
 
 
 async def test_a_target_that_was_missing_continues_where_it_was(fleet):
@@ -139,7 +162,9 @@ async def test_an_empty_response_is_an_error_and_not_a_lack_of_requests(fleet):
 
 async def test_the_first_query_is_for_the_requests(fleet):
     await fleet.read()
-    assert fleet.paths[0].startswith("/api/v1/query?query=nextvec_request_duration_seconds_bucket")
+    address, _, query = fleet.paths[0].partition("?query=")
+    assert "/api/v1/query" == address
+    assert unquote(query).startswith('{__name__=~"nextvec_request_duration_seconds_bucket|')
 
 
 async def test_one_arm_alone_is_an_error(fleet):

@@ -10,11 +10,12 @@ from service.metrics import UNASSIGNED, Metrics
 from service.rollout.analysis.counters import Counters, Counts, CountsByArm
 from service.rollout.analysis.sources.evidence_source import Snapshot, counters_since
 from service.rollout.analysis.sources.registry_source import RegistrySource
+from service.types import Mode, RequestOutcome
 from tests.support.rollout_fakes import EDGES, bucket_counts
 
 
 def observe(metrics, variant, version, outcome, seconds, mode="step"):
-    metrics.request_duration.labels(variant, version, mode, outcome).observe(seconds)
+    metrics.observe_request(variant, version, Mode(mode), RequestOutcome(outcome), seconds)
 
 
 def snapshot(stable=(), canary=(), origin="one", faults=0) -> Snapshot:

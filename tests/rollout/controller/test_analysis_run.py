@@ -8,9 +8,14 @@ import pytest
 
 from service.rollout.analysis.counters import Counters, CountsByArm
 from service.rollout.analysis.guardrails.suite import GuardrailSuite
-from service.rollout.analysis.run import judge_snapshot, run_analysis, settled_at, start_analysis
 from service.rollout.analysis.sources.evidence_source import Snapshot
 from service.rollout.analysis.verdict import VerdictOutcome
+from service.rollout.controller.analysis_run import (
+    judge_snapshot,
+    run_analysis,
+    settled_at,
+    start_analysis,
+)
 from service.rollout.state.events import Phase
 from service.rollout.state.record import RolloutRecord
 from service.rollout.state.rollout_state import RolloutState

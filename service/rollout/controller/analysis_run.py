@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+from service.observability import tracing
 from service.rollout.analysis.counters import Counts
 from service.rollout.analysis.guardrails.guardrail import Measurement
 from service.rollout.analysis.guardrails.suite import GuardrailSuite
@@ -68,10 +69,12 @@ async def run_analysis(
     assert rollout.canary is not None
     suite = GuardrailSuite.of(plan, source.edges, rollout.attempt)
     try:
-        snapshot = await source.read(rollout.stable, rollout.canary)
-        result = judge_snapshot(
-            record, suite, snapshot, edges=source.edges, now=now, started_at=started_at
-        )
+        with tracing.child("evidence", stable=rollout.stable, canary=rollout.canary):
+            snapshot = await source.read(rollout.stable, rollout.canary)
+        with tracing.child("verdict", step=rollout.step):
+            result = judge_snapshot(
+                record, suite, snapshot, edges=source.edges, now=now, started_at=started_at
+            )
         if plan.steps[rollout.step].shadow and take_shadow_stats is not None:
             result = _add_copies(record, result, take_shadow_stats())
     except Exception as error:

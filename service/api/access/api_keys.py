@@ -1,0 +1,132 @@
+"""Callers of the prediction routes and their limits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+
+from service.api.access.identity import LoginFailedError
+from service.clock import Clock
+from service.contexts.session_store import SessionQuota
+from service.errors import CallerLimited
+from service.metrics import Metrics
+from service.settings import CallerSettings
+from service.settings.access import ApiKeySettings
+
+
+class TokenBucket:
+    """A rate limit: `rate` units a second on average, with one second's worth at once.
+
+    One request may take more than a second's worth: the debt is waited for by the next one.
+    """
+
+    __slots__ = ("_at", "_burst", "_level", "_now", "_rate")
+
+    def __init__(self, rate: float, now: Callable[[], float]) -> None:
+        self._rate = rate
+        self._burst = max(rate, 1.0)
+        self._level = self._burst
+        self._now = now
+        self._at = now()
+
+    def take(self, amount: float) -> float:
+        """Take `amount` and return 0, or take nothing and return the seconds to wait."""
+        now = self._now()
+        self._level = min(self._burst, self._level + (now - self._at) * self._rate)
+        self._at = now
+        wanted = min(amount, self._burst)
+        if self._level < wanted:
+            return (wanted - self._level) / self._rate
+        self._level -= amount
+        return 0.0
+
+
+class KeyHolder:
+    """The holder of an API key.
+
+    `digest` identifies the caller to the prefix cache and to feedback; `quota` bounds its
+    sessions, which belong to it.
+    """
+
+    __slots__ = ("_metrics", "_requests", "_vectors", "digest", "name", "quota")
+
+    def __init__(
+        self, settings: ApiKeySettings, metrics: Metrics, now: Callable[[], float]
+    ) -> None:
+        self.name = settings.name
+        self._metrics = metrics
+        metrics.expect_caller(settings.name)
+        self.digest = hashlib.blake2b(b"key\0" + settings.name.encode(), digest_size=16).digest()
+        self.quota = SessionQuota(
+            settings.name,
+            settings.max_sessions,
+            settings.max_session_bytes,
+            on_refusal=metrics.caller_limited.labels(settings.name, "sessions").inc,
+        )
+        self._requests = _bucket(settings.requests_per_second, now)
+        self._vectors = _bucket(settings.vectors_per_second, now)
+
+    def take_request(self) -> None:
+        """Count one request. Raises `CallerLimited`."""
+        self._take(self._requests, 1, "requests")
+
+    def take_vectors(self, count: int) -> None:
+        """Count the vectors of a request. Raises `CallerLimited`."""
+        self._take(self._vectors, count, "vectors")
+
+    def _take(self, bucket: TokenBucket | None, amount: int, what: str) -> None:
+        if bucket is None:
+            return
+        seconds = bucket.take(amount)
+        if seconds:
+            self._metrics.caller_limited.labels(self.name, what).inc()
+            raise CallerLimited(
+                f"{self.name} has used up its {what} per second: send fewer, or ask for a "
+                "higher limit",
+                seconds,
+            )
+
+
+class ApiKeys:
+    """The configured callers. Keys are kept as digests only."""
+
+    def __init__(self, settings: CallerSettings, metrics: Metrics, clock: Clock) -> None:
+        self._callers = {
+            _digest(each.key.get_secret_value().encode()): KeyHolder(each, metrics, clock.monotonic)
+            for each in settings.keys
+        }
+        self.required = bool(self._callers)
+
+    def find(self, headers: Iterable[tuple[bytes, bytes]]) -> KeyHolder | None:
+        """Return the caller of a request by its raw headers, or None for no or a wrong key.
+
+        Two different keys are no key: which of them counts would be a guess.
+        """
+        found: set[bytes] = set()
+        for name, value in headers:
+            if name == b"x-api-key":
+                found.add(value.strip())
+            elif name == b"authorization":
+                scheme, _, token = value.partition(b" ")
+                if scheme.lower() == b"bearer":
+                    found.add(token.strip())
+        if len(found) != 1:
+            return None
+        return self._callers.get(_digest(found.pop()))
+
+
+def key_failure(headers: Mapping[str, str]) -> LoginFailedError:
+    """Return the failure of a request for which `ApiKeys.find` found no caller."""
+    if "x-api-key" not in headers and "authorization" not in headers:
+        return LoginFailedError(
+            "send an API key: Authorization: Bearer <key>, or X-API-Key: <key>", "missing"
+        )
+    return LoginFailedError("this API key is unknown", "unknown")
+
+
+def _bucket(rate: float | None, now: Callable[[], float]) -> TokenBucket | None:
+    return None if rate is None else TokenBucket(rate, now)
+
+
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()

@@ -1,0 +1,80 @@
+"""The server: it listens, and drains before it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from types import FrameType
+
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+
+from service.api.listener import Listener, bind
+from service.api.services import Services
+
+logger = logging.getLogger(__name__)
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server with a listener that accepts in bursts, and with a visible drain.
+
+    SIGTERM and SIGHUP begin a drain: readiness fails at once, and for `drain_seconds` all
+    requests are still served. Then the listener closes, open requests are answered and the
+    process ends. SIGINT, or a second signal, skips the wait.
+    """
+
+    def __init__(self, services: Services, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._services = services
+        self._loop = asyncio.get_running_loop()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen. Ends the process if the address cannot be used."""
+        if sys.platform == "win32":  # its event loop cannot watch a listening socket
+            await super().startup(sockets)
+            return
+        config = self.config
+        try:
+            bound = sockets or await bind(config.host, config.port)
+        except OSError as error:
+            logger.error("cannot listen on %s port %s: %s", config.host, config.port, error)  # noqa: TRY400  an expected error
+            sys.exit(STARTUP_FAILURE)
+        await self.lifespan.startup()
+        self.servers = [
+            Listener(bound, self._make_protocol, self._services.connections, config.ssl)  # type: ignore[list-item]  # has what uvicorn calls
+        ]
+        self._log_started_message(bound)
+        self.started = True
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        config = self.config
+        return config.http_protocol_class(  # type: ignore[call-arg]  # as uvicorn calls it
+            config=config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  a signal handler
+        """Drain, or stop at once; see the class."""
+        services = self._services
+        seconds = services.settings.http.drain_seconds
+        if self.should_exit:
+            self.force_exit = sig == signal.SIGINT
+        elif sig == signal.SIGINT or services.draining or not seconds:
+            self._loop.call_soon_threadsafe(self._stop)
+        else:
+            services.draining = True
+            logger.info("draining: serving for %g s more while readiness fails", seconds)
+            self._loop.call_soon_threadsafe(self._loop.call_later, seconds, self._stop)
+
+    def _stop(self) -> None:
+        """Close the listener and answer what is open. An event stream would never end by itself."""
+        self._services.draining = True
+        self._services.controller.close_subscriptions()
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer the open requests, then refuse new ones on connections that are still open."""
+        self._services.accepting = False
+        await super().shutdown(sockets)

@@ -1,0 +1,128 @@
+"""The page of a registry: its format by the caller's headers, rendered off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+RENDER_SHARE = 0.1
+"""Share of the time that rendering may take: anybody may ask for the page, at any rate."""
+
+MAX_BUDGET_SECONDS = 2.0
+"""Rendering that may happen at once, after a time without scrapes."""
+
+_GZIP_LEVEL = 1
+"""Some 20 times smaller in a few milliseconds; the higher levels take several times as long."""
+
+
+class PageFormat(NamedTuple):
+    """The format of a page."""
+
+    openmetrics: bool
+    gzipped: bool
+
+    @property
+    def media_type(self) -> str:
+        """The `Content-Type` of the page."""
+        return OPENMETRICS if self.openmetrics else TEXT
+
+
+PLAIN = PageFormat(openmetrics=False, gzipped=False)
+
+
+class MetricsPage:
+    """The page of one registry.
+
+    One page is rendered at a time, because rendering takes the interpreter from requests.
+    Scrapes that arrive meanwhile share the next page of their format. When rendering has
+    taken more than `RENDER_SHARE` of the time, scrapes get the last page again.
+    """
+
+    def __init__(
+        self, registry: CollectorRegistry, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._registry = registry
+        self._monotonic = monotonic
+        self._rendering = asyncio.Lock()
+        self._next: dict[PageFormat, asyncio.Task[bytes]] = {}
+        self._last: dict[PageFormat, bytes] = {}
+        self._budget = MAX_BUDGET_SECONDS
+        self._refilled = monotonic()
+
+    async def read(self, form: PageFormat) -> bytes:
+        """Return the page, rendered after the call unless there are too many calls."""
+        if self._is_spent() and form in self._last:
+            return self._last[form]
+        pending = self._next.get(form)
+        if pending is None:
+            pending = self._next[form] = asyncio.create_task(self._read_next(form))
+        # Shielded, because other scrapes may wait for the same page.
+        return await asyncio.shield(pending)
+
+    async def _read_next(self, form: PageFormat) -> bytes:
+        async with self._rendering:
+            # What changes from here on may not be on this page.
+            del self._next[form]
+            began = self._monotonic()
+            page = self._last[form] = await asyncio.to_thread(self.render, form)
+            self._budget -= self._monotonic() - began
+            return page
+
+    def _is_spent(self) -> bool:
+        now = self._monotonic()
+        more = (now - self._refilled) * RENDER_SHARE
+        self._budget = min(MAX_BUDGET_SECONDS, self._budget + more)
+        self._refilled = now
+        return self._budget <= 0
+
+    def render(self, form: PageFormat) -> bytes:
+        """Render the page now, in this thread."""
+        generate = generate_openmetrics if form.openmetrics else generate_latest
+        page: bytes = generate(self._registry)
+        return gzip.compress(page, _GZIP_LEVEL, mtime=0) if form.gzipped else page
+
+
+def choose_format(accept: str, accept_encoding: str) -> PageFormat:
+    """Choose by the headers `Accept` and `Accept-Encoding`; the text format by default.
+
+    OpenMetrics is chosen if the caller names it and does not prefer `text/plain`.
+    """
+    types = _weights(accept)
+    wanted = types.get("application/openmetrics-text", 0.0)
+    plain = types.get("text/plain", 0.0)
+    encodings = _weights(accept_encoding)
+    zipped = encodings.get("gzip", encodings.get("x-gzip", encodings.get("*", 0.0)))
+    return PageFormat(openmetrics=0 < wanted >= plain, gzipped=zipped > 0)
+
+
+def _weights(header: str) -> dict[str, float]:
+    """Each name of an `Accept…` header with its highest weight."""
+    found: dict[str, float] = {}
+    for item in header.lower().split(","):
+        name, *parameters = (part.strip() for part in item.split(";"))
+        weight = 1.0
+        for parameter in parameters:
+            key, _, value = parameter.partition("=")
+            if key.strip() == "q":
+                weight = _number(value.strip())
+        if name:
+            found[name] = max(weight, found.get(name, 0.0))
+    return found
+
+
+def _number(text: str) -> float:
+    """A weight, 0..1; 0 for what is not a weight."""
+    try:
+        weight = float(text)
+    except ValueError:
+        return 0.0
+    return weight if 0 <= weight <= 1 else 0.0

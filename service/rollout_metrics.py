@@ -1,0 +1,96 @@
+"""The metrics of a rollout: its state, its guardrails, shadow copies and webhooks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from service.types import Mode
+
+
+class RolloutMetrics:
+    """The metrics of a rollout. `edges` are the bucket edges of durations, in seconds."""
+
+    def __init__(self, registry: CollectorRegistry, edges: Sequence[float]) -> None:
+        self.info = Gauge(
+            "nextvec_rollout_info",
+            "1 for the current phase and versions.",
+            ("phase", "stable", "canary"),
+            registry=registry,
+        )
+        self.weight = Gauge(
+            "nextvec_rollout_weight_ratio",
+            "Share of new requests, 0..1.",
+            ("variant",),
+            registry=registry,
+        )
+        self.transitions = Counter(
+            "nextvec_rollout_transitions_total",
+            "Changes of phase.",
+            ("from", "to", "reason"),
+            registry=registry,
+        )
+        self.guardrail_log_evidence = Gauge(
+            "nextvec_guardrail_log_evidence",
+            "Log evidence (ln E) of the sequential test; it decides at its bound.",
+            ("guardrail", "side"),
+            registry=registry,
+        )
+        self.guardrail_log_bound = Gauge(
+            "nextvec_guardrail_log_bound",
+            "Log bound ln(1/alpha) at which the guardrail decides; 0 while it is off.",
+            ("guardrail", "side"),
+            registry=registry,
+        )
+        self.guardrail_ratio = Gauge(
+            "nextvec_guardrail_ratio",
+            "Last estimate of canary over stable; informative, not used by the verdict.",
+            ("guardrail",),
+            registry=registry,
+        )
+
+        self.webhook_deliveries = Counter(
+            "nextvec_webhook_deliveries_total",
+            "Webhook deliveries: delivered transitions, failed attempts, dropped transitions.",
+            ("webhook", "result"),
+            registry=registry,
+        )
+        self.webhook_backlog = Gauge(
+            "nextvec_webhook_backlog",
+            "Transitions that are not yet delivered to a webhook.",
+            ("webhook",),
+            registry=registry,
+        )
+        self.shadow_copies = Counter(
+            "nextvec_shadow_copies_total",
+            "Copies of requests that the canary ran in a shadow step, by result.",
+            ("result",),
+            registry=registry,
+        )
+        for result in ("answered", "failed", "dropped"):
+            self.shadow_copies.labels(result)
+        self.shadow_inference = Histogram(
+            "nextvec_shadow_inference_duration_seconds",
+            "Time in the engine of copies that were the same work for both versions.",
+            ("version", "mode"),
+            buckets=edges[::4],
+            registry=registry,
+        )
+        self.shadow_agreement = Gauge(
+            "nextvec_shadow_agreement_ratio",
+            "Mean cosine of the canary's predictions with stable's in the shadow step, -1..1.",
+            ("version",),
+            registry=registry,
+        )
+
+    def expect_canary(self, version: str) -> None:
+        """Create the label sets of a canary's shadow copies at 0."""
+        for mode in Mode:
+            self.shadow_inference.labels(version, mode.value)
+
+    def expect_webhook(self, name: str) -> None:
+        """Create the webhook's label sets at 0."""
+        for result in ("delivered", "failed", "dropped"):
+            self.webhook_deliveries.labels(name, result)
+        self.webhook_backlog.labels(name)

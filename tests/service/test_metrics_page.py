@@ -1,0 +1,118 @@
+"""The page: its format, its size, and one rendering at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from service.metrics_page import (
+    MAX_BUDGET_SECONDS,
+    PLAIN,
+    RENDER_SHARE,
+    MetricsPage,
+    PageFormat,
+    choose_format,
+)
+from tests.support.fakes import FakeClock
+
+OPENMETRICS = PageFormat(openmetrics=True, gzipped=False)
+GZIPPED = PageFormat(openmetrics=False, gzipped=True)
+PROMETHEUS = (
+    "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+    "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+)
+
+
+@pytest.mark.parametrize(
+    ("accept", "encoding", "expected"),
+    [
+        ("", "", PLAIN),
+        ("*/*", "identity", PLAIN),
+        ("text/html,*/*;q=0.8", "br", PLAIN),
+        (PROMETHEUS, "gzip", PageFormat(openmetrics=True, gzipped=True)),
+        ("Application/OpenMetrics-Text; version=1.0.0", "", OPENMETRICS),
+        ("application/openmetrics-text;q=0", "gzip;q=0", PLAIN),
+        ("application/openmetrics-text;q=0.5, text/plain", "", PLAIN),
+        ("application/openmetrics-text;version=x;q=y", "gzip;q=2", PLAIN),
+        ("", "deflate, *;q=0.1", GZIPPED),
+        ("", "GZIP; Q=1.0", GZIPPED),
+        (",;,", ";q=1,,", PLAIN),
+    ],
+)
+def test_the_caller_chooses_the_format(accept, encoding, expected):
+    assert expected == choose_format(accept, encoding)
+
+
+def new_page(clock=None):
+    registry = CollectorRegistry()
+    clock = clock or FakeClock()
+    return Counter("things", "Things.", registry=registry), MetricsPage(registry, clock.monotonic)
+
+
+def test_openmetrics_ends_with_its_mark_and_can_be_parsed():
+    counter, page = new_page()
+    counter.inc(3, {"trace_id": "abc"})
+    text = page.render(OPENMETRICS).decode()
+    (family,) = text_string_to_metric_families(text)
+
+    assert text.endswith("# EOF\n")
+    assert {"trace_id": "abc"} == family.samples[0].exemplar.labels
+
+
+def test_a_compressed_page_is_the_same_page():
+    _, page = new_page()
+
+    assert page.render(PLAIN) == gzip.decompress(page.render(GZIPPED))
+
+
+async def test_scrapes_at_once_share_a_page_that_is_newer_than_their_call():
+    counter, page = new_page()
+    rendered = []
+    render = page.render
+    page.render = lambda form: rendered.append(form) or render(form)
+    first = asyncio.create_task(page.read(PLAIN))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # the first page is being rendered
+    counter.inc()
+    others = [asyncio.create_task(page.read(PLAIN)) for _ in range(20)]
+    await first
+    pages = await asyncio.gather(*others)
+
+    assert 2 == len(rendered)
+    assert all(b"things_total 1.0" in each for each in pages)
+
+
+async def test_a_scrape_that_is_given_up_does_not_take_the_page_from_others():
+    _, page = new_page()
+    leaving, staying = (asyncio.create_task(page.read(PLAIN)) for _ in range(2))
+    await asyncio.sleep(0)
+    leaving.cancel()
+
+    assert b"things_total" in await staying
+
+
+async def test_scrapes_without_end_do_not_take_the_interpreter():
+    """They get the last page again, until a share of the time has passed."""
+    clock = FakeClock()
+    counter, page = new_page(clock)
+    render = page.render
+
+    def slowly(form):
+        clock.advance(1.0)
+        return render(form)
+
+    page.render = slowly
+    rendered = 0
+    while clock.now < FakeClock().now + 100:
+        counter.inc()
+        before = clock.now
+        await page.read(PLAIN)
+        rendered += clock.now > before
+        clock.advance(0.05)
+
+    assert rendered <= MAX_BUDGET_SECONDS + 100 * RENDER_SHARE + 1
+    assert rendered > 100 * RENDER_SHARE / 2
