@@ -12,7 +12,7 @@ PIP_OPTIONS := --disable-pip-version-check
 BASE ?=
 
 .PHONY: setup demo test test-fast check kserve-client fmt clean
-.PHONY: lock lint-image audit sbom supply-chain image
+.PHONY: soak fuzz lock lint-image audit sbom supply-chain image
 
 setup: $(VENV)/.installed
 
@@ -50,6 +50,18 @@ test: check
 # The tests that take less than about a second each.
 test-fast: setup
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not slow and not end_to_end'
+
+# Minutes of mixed load; `nextvec soak --help` for a server of one's own.
+SOAK_MINUTES ?= 10
+soak: setup
+	$(BIN)/nextvec soak --minutes $(SOAK_MINUTES)
+
+# Seconds of malformed input for a server, and examples for each parser.
+FUZZ_SECONDS ?= 120
+FUZZ_EXAMPLES ?= 1000
+fuzz: setup
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest tests/api/codecs/test_parser_fuzz.py
+	$(BIN)/nextvec fuzz --seconds $(FUZZ_SECONDS)
 
 # An environment for KServe's client, which pins an older protobuf and python-dateutil
 # than this project; some 450 MB. Without it one test is skipped.

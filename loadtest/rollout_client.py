@@ -10,6 +10,8 @@ from typing import Any
 
 import httpx
 
+from service.http_clients import client_options, tls_context
+
 _ROUTE = "/admin/v1/rollout"
 _TIMEOUT_SECONDS = 30.0
 
@@ -89,6 +91,7 @@ class RolloutClient:
             headers={"Authorization": f"Bearer {token}"},
             timeout=_TIMEOUT_SECONDS,
             transport=transport,
+            **client_options(httpx.URL(url), tls_context()),
         )
 
     async def status(self) -> RolloutSample:
@@ -117,7 +120,7 @@ class RolloutClient:
             response = await self._http.request(method, path, **content)
         except httpx.HTTPError as error:
             raise AdminError(f"{method} {path}: {str(error) or type(error).__name__}") from error
-        if response.is_error:
+        if not response.is_success:
             raise AdminError(
                 f"{method} {path}: status {response.status_code}: {response.text[:500]}"
             )

@@ -48,11 +48,13 @@ from service.prediction.shadow_runner import ShadowRunner
 from service.quality.online_scorer import OnlineScorer
 from service.quality.prediction_store import PredictionStore
 from service.rollout.analysis.sources.evidence_source import EvidenceSource
+from service.rollout.analysis.sources.prometheus_api import prometheus_tls
 from service.rollout.analysis.sources.prometheus_source import PrometheusSource
 from service.rollout.analysis.sources.registry_source import RegistrySource
 from service.rollout.controller.controller import Controller
 from service.rollout.notifications.outbox import Outbox
 from service.rollout.plan.plan_file import load_plan
+from service.rollout.plan.plan_floor import make_floor
 from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.rollout.storage.database import Database
 from service.rollout.storage.sqlite_store import SqliteRolloutStore
@@ -102,6 +104,7 @@ def create_app(
     traffic = TrafficRouter(TrafficSplit(settings.stable))
     database = Database(settings.rollout.database)
     shadow = ShadowRunner(traffic, registry, metrics, clock, settings.limits.timeout_seconds)
+    plan = load_plan(settings.rollout.plan)
     outbox = Outbox(settings.rollout.webhooks, database, metrics, clock, traces=traces)
     controller = Controller(
         traffic=traffic,
@@ -111,7 +114,8 @@ def create_app(
         metrics=metrics,
         clock=clock,
         stable=settings.stable,
-        plan=load_plan(settings.rollout.plan),
+        plan=plan,
+        floor=make_floor(settings.rollout.floor.model_dump(), plan),
         interval_seconds=settings.rollout.interval_seconds,
         on_record=outbox.wake,
         take_shadow_stats=shadow.take,
@@ -243,8 +247,13 @@ def _evidence_source(settings: Settings, metrics: Metrics) -> EvidenceSource:
     rollout = settings.rollout
     if rollout.prometheus_url is None:
         return RegistrySource(metrics)
+    token = rollout.prometheus_token
     return PrometheusSource(
-        rollout.prometheus_url.address, metrics.edges, matchers=rollout.prometheus_matchers
+        rollout.prometheus_url.get_secret_value(),
+        metrics.edges,
+        matchers=rollout.prometheus_matchers,
+        token=None if token is None else token.get_secret_value(),
+        tls=prometheus_tls(rollout),
     )
 
 

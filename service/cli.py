@@ -10,6 +10,7 @@ from service import early_signals  # noqa: F401
 
 # isort: split
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
@@ -53,6 +54,12 @@ COMMANDS = {
     ),
     "loadtest": Subcommand(
         "loadtest.commands.loadtest", "Send traffic to a server and report its latencies."
+    ),
+    "soak": Subcommand(
+        "loadtest.commands.soak", "Send mixed load for a long time and check that nothing grows."
+    ),
+    "fuzz": Subcommand(
+        "loadtest.commands.fuzz", "Send malformed input to a server and check that it survives."
     ),
     "simulate": Subcommand(
         "simulation.commands.simulate", "Simulate a plan's rollouts offline and report error rates."
@@ -120,6 +127,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Raises `SystemExit` with a message for an error that a command reports itself.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that cannot show a character gets an escape, not a traceback.
+            stream.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments == ["help"]:
         arguments = ["--help"]

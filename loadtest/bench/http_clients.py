@@ -79,7 +79,9 @@ async def open_caller(name: str, url: str) -> AsyncIterator[Caller]:
     """A caller over the client `name`: own, httpx or aiohttp."""
     if name == "httpx":
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-        async with httpx.AsyncClient(base_url=url, limits=limits, timeout=30.0) as client:
+        async with httpx.AsyncClient(
+            base_url=url, limits=limits, timeout=30.0, trust_env=False
+        ) as client:
             yield HttpxCaller(client)
     elif name == "aiohttp":
         connector = aiohttp.TCPConnector(limit=0)

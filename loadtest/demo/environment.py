@@ -86,7 +86,7 @@ class ServerProcess:
     async def ready(self, clock: Clock, seconds: float) -> None:
         """Wait until the server is ready. Raises `EnvironmentSetupError` after `seconds`."""
         until = clock.monotonic() + seconds
-        async with httpx.AsyncClient(base_url=self.url, timeout=5.0) as client:
+        async with httpx.AsyncClient(base_url=self.url, timeout=5.0, trust_env=False) as client:
             while clock.monotonic() < until:
                 self.check()
                 with suppress(httpx.HTTPError):

@@ -68,7 +68,7 @@ class BodyLimitMiddleware:
             await self._app(scope, receive, send)
             return
         most = self._bodies.limit(scope["path"].removeprefix(scope.get("root_path", "")))
-        declared = _declared(scope)
+        declared = _declared_length(scope)
         patience = self._bodies.limits.body_timeout_seconds
         deadline = asyncio.get_running_loop().time() + patience
         received = 0
@@ -97,7 +97,7 @@ class BodyLimitMiddleware:
             self._bodies.release(received)
 
 
-def _declared(scope: Scope) -> int:
+def _declared_length(scope: Scope) -> int:
     """Return the declared content length, or 0. `Connection` bounds its digits."""
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():

@@ -7,6 +7,7 @@ text. Here, a connection that is refused gets the error body of the contract.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any
 
 import httptools
@@ -60,6 +61,9 @@ class Connection(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         # Nothing more is read: pending requests are answered, then the connection closes.
         self._closing = False
+        # Requests that are not answered though the next one has arrived, oldest first.
+        # uvicorn tells only the newest request that the caller has disconnected.
+        self._earlier: deque[Any] = deque()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
@@ -71,6 +75,14 @@ class Connection(HttpToolsProtocol):
         self._disarm_head_timer()
         self.services.connections.remove(self)
         super().connection_lost(exc)
+        while self._earlier:
+            self.abandon(self._earlier.popleft())
+
+    def abandon(self, cycle: Any) -> None:
+        """Stop a request whose caller has disconnected."""
+        if not cycle.response_complete:
+            cycle.disconnected = True
+        cycle.message_event.set()
 
     def evict(self) -> None:
         """Close the connection to make room; its next request is not complete."""
@@ -176,6 +188,10 @@ class Connection(HttpToolsProtocol):
 
     def handle_head(self) -> None:
         """Answer the request over ASGI, now that its head is complete."""
+        while self._earlier and self._earlier[0].response_complete:
+            self._earlier.popleft()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._earlier.append(self.cycle)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

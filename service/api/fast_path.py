@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Mapping
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
@@ -204,13 +204,17 @@ class FastPath(Connection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        exchange = self.cycle
-        if isinstance(exchange, Exchange):
-            if exchange.body_timer is not None:
-                exchange.body_timer.cancel()
-            if exchange.task is not None:
-                exchange.task.cancel()  # the caller disconnected
-            self._release(exchange)
+        if isinstance(self.cycle, Exchange):
+            self.abandon(self.cycle)
+
+    def abandon(self, cycle: Any) -> None:
+        super().abandon(cycle)
+        if isinstance(cycle, Exchange):
+            if cycle.body_timer is not None:
+                cycle.body_timer.cancel()
+            if cycle.task is not None:
+                cycle.task.cancel()
+            self._release(cycle)
 
     def _finish(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)

@@ -40,7 +40,7 @@ async def check_request(request: Request) -> None:
     """
     check_headers(request.headers.raw)
     if request.url.query:
-        check_query(request.url.query, _declared(request.scope["route"]))
+        check_query(request.url.query, _declared_parameters(request.scope["route"]))
 
 
 def check_query(query: str, known: Collection[str]) -> None:
@@ -98,7 +98,7 @@ def agreed(name: str, first: T | None, second: T | None) -> T | None:
     return second if first is None else first
 
 
-def _declared(route: object) -> Collection[str]:
+def _declared_parameters(route: object) -> Collection[str]:
     """The names of the query parameters of a route."""
     if not isinstance(route, APIRoute):
         return ()

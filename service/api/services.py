@@ -78,7 +78,7 @@ def accepting_services(request: Request) -> Services:
 
 
 # Coroutines, because the framework would run plain functions in a thread.
-async def _live(request: Request) -> Services:
+async def _live_services(request: Request) -> Services:
     return services(request)
 
 
@@ -86,5 +86,5 @@ async def _ready(request: Request) -> Services:
     return accepting_services(request)
 
 
-LiveServices = Annotated[Services, Depends(_live)]
+LiveServices = Annotated[Services, Depends(_live_services)]
 ReadyServices = Annotated[Services, Depends(_ready)]

@@ -14,14 +14,17 @@ from rich.table import Table
 from rich.text import Text
 
 from service.commands.options import ConfigOption, OutputFormat, examples, new_app
+from service.commands.tls import certificate_loader
 from service.errors import NextvecError
+from service.rollout.analysis.sources.prometheus_api import prometheus_tls
 from service.rollout.plan.plan_file import load_plan
+from service.rollout.plan.plan_floor import make_floor
 from service.settings.catalog import catalog
 from service.settings.loader import (
     ConfigurationError,
     LoadedSettings,
     load_settings,
-    shown,
+    mask_secrets,
     value_of,
 )
 
@@ -97,7 +100,7 @@ def _rows(loaded: LoadedSettings) -> list[dict[str, Any]]:
         {
             "key": info.key,
             "variable": info.variable,
-            "value": shown(value_of(loaded.settings, info)),
+            "value": mask_secrets(value_of(loaded.settings, info)),
             "source": loaded.sources.get(info.key, "default"),
         }
         for info in catalog()
@@ -122,7 +125,13 @@ def _file_problems(loaded: LoadedSettings) -> list[str]:
     if not Path(settings.models).is_dir():
         problems.append(f"models: {settings.models} is not a directory")
     try:
-        load_plan(settings.rollout.plan)
+        plan = load_plan(settings.rollout.plan)
+        make_floor(settings.rollout.floor.model_dump(), plan)
     except NextvecError as error:
         problems.append(f"rollout.plan: {error}")
+    try:
+        certificate_loader(settings.tls)
+        prometheus_tls(settings.rollout)
+    except ConfigurationError as error:
+        problems += error.problems
     return problems

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.live import Live
 
+from service.commands import rollout_watch
 from service.commands.admin_client import AdminClient
 from service.commands.options import OutputFormat, examples, new_app
 from service.commands.rollout_view import history_view, preview_lines, status_view
+from service.commands.terminal import print_result
 from service.errors import Invalid
 from service.rollout.plan.plan_file import load_plan
-
-WATCH_SECONDS = 1.0
 
 Reason = Annotated[str, typer.Option(help="Why; the audit log keeps it.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Preview the change without making it.")]
@@ -47,8 +45,16 @@ def _connect(
             help="Bearer token; its role decides what is allowed.",
         ),
     ] = "",
+    ca: Annotated[
+        Path | None,
+        typer.Option(
+            "--ca",
+            help="PEM file of the authorities to trust for https; the default is SSL_CERT_FILE "
+            "or the usual ones.",
+        ),
+    ] = None,
 ) -> None:
-    context.obj = (url, token)
+    context.obj = (url, token, ca)
 
 
 @app.command(epilog=examples("nextvec rollout status", "nextvec rollout status --output json"))
@@ -56,22 +62,23 @@ def status(
     context: typer.Context,
     *,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Refresh every second until interrupted.")
+        bool,
+        typer.Option(
+            "--watch",
+            help="Refresh every second until interrupted; into a pipe, print a line per change.",
+        ),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Same as --output json.")] = False,
     output: OutputFormat = "text",
 ) -> None:
     """Show phase, weights, and the evidence of each guardrail."""
-    client, console = _client(context), Console()
+    client = _client(context)
     if json or output == "json":
-        console.print_json(data=client.status())
-    elif not watch:
-        console.print(status_view(client.status()))
+        Console().print_json(data=client.status(), ensure_ascii=True)
+    elif watch:
+        rollout_watch.watch(client)
     else:
-        with Live(status_view(client.status()), console=console, auto_refresh=False) as live:
-            while True:
-                time.sleep(WATCH_SECONDS)
-                live.update(status_view(client.status()), refresh=True)
+        Console().print(status_view(client.status()))
 
 
 @app.command(epilog=examples("nextvec rollout history --limit 5"))
@@ -83,7 +90,7 @@ def history(
     """Show the audit log, newest entry first."""
     rows = _client(context).history(limit)
     if output == "json":
-        Console().print_json(data=rows)
+        Console().print_json(data=rows, ensure_ascii=True)
     else:
         Console().print(history_view(rows))
 
@@ -186,18 +193,21 @@ def _change(context: typer.Context, name: str, reason: str, output: str, **optio
 
 
 def _print_change(answer: dict[str, Any], output: str) -> None:
-    console = Console()
-    if output == "json":
-        console.print_json(data=answer)
-        return
-    console.print(status_view(answer))
-    for line in preview_lines(answer):
-        console.print(line)
+    def show(console: Console) -> None:
+        if output == "json":
+            console.print_json(data=answer, ensure_ascii=True)
+            return
+        console.print(status_view(answer))
+        for line in preview_lines(answer):
+            console.print(line)
+
+    made = "the preview succeeded" if "dry_run" in answer else "the change was made"
+    print_result(show, f"nextvec rollout: {made}")
 
 
 def _client(context: typer.Context) -> AdminClient:
-    url, token = context.obj
-    return AdminClient(url, token)
+    url, token, ca = context.obj
+    return AdminClient(url, token, ca)
 
 
 def _plan(path: Path) -> object:

@@ -21,6 +21,7 @@ from service.api.fast_path import FastPath
 from service.api.server import Server
 from service.app import create_app
 from service.commands.options import ConfigOption, examples, new_app
+from service.commands.tls import CertificateLoader, certificate_loader
 from service.observability.logging_setup import configure_logging
 from service.settings import Settings
 from service.settings.loader import load_settings
@@ -86,29 +87,36 @@ def run_service(
     # The engine's thread waits this long for the interpreter while the event loop is busy.
     # The default of 5 ms is longer than an engine step (ADR 23).
     sys.setswitchinterval(0.000_5)
+    certificate = certificate_loader(settings.tls)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(create(settings), settings))
+        runner.run(_serve(create(settings), settings, certificate))
 
 
-async def _serve(app: FastAPI, settings: Settings) -> None:
+async def _serve(app: FastAPI, settings: Settings, certificate: CertificateLoader | None) -> None:
     """Load the versions, then listen. A failure to load is reported without a traceback."""
     async with app.router.lifespan_context(app):
         # Objects that exist now live until the end: exclude them from later
         # collections, which would otherwise delay requests.
         gc.collect()
         gc.freeze()
-        server = Server(app.state.services, server_config(app, settings))
+        server = Server(app.state.services, server_config(app, settings, certificate))
         # uvicorn drains and then raises the signal again. A requested stop is not
         # a failure: ignore the second signal.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
+        watch = None if certificate is None else asyncio.create_task(certificate.watch())
         if sys.platform != "win32":
             signal.signal(signal.SIGHUP, server.handle_exit)
         await server.serve()
+        if watch is not None:
+            watch.cancel()
 
 
-def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+def server_config(
+    app: FastAPI, settings: Settings, certificate: CertificateLoader | None = None
+) -> uvicorn.Config:
     """Return uvicorn's configuration for `app`, whose lifespan has begun."""
+    trusted = list(settings.proxy.trusted)
     return uvicorn.Config(
         app,
         http=partial(FastPath, app.state.services),  # type: ignore[arg-type]  # uvicorn only calls it
@@ -119,8 +127,10 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         workers=1,  # uvicorn would read WEB_CONCURRENCY
-        forwarded_allow_ips="",  # uvicorn would read FORWARDED_ALLOW_IPS
-        proxy_headers=False,  # no route uses the caller's address
+        forwarded_allow_ips=trusted,  # without it, uvicorn reads FORWARDED_ALLOW_IPS
+        proxy_headers=bool(trusted),
+        root_path=settings.proxy.root_path,
+        ssl_context_factory=None if certificate is None else lambda *_: certificate.context,
         timeout_keep_alive=settings.http.keep_alive_seconds,  # type: ignore[arg-type]  # any number
         # Requests in flight end at their own deadline; an event stream has none.
         timeout_graceful_shutdown=int(settings.limits.timeout_seconds) + 1,

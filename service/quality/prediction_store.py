@@ -85,12 +85,12 @@ class PredictionStore:
         """Note that the label was counted: further labels change nothing."""
         key = (caller, request_id)
         self._kept.pop(key)
-        self._bury(key, _Fate.LABELED)
+        self._add_tombstone(key, _Fate.LABELED)
 
     def _evict(self) -> None:
         for key, _ in self._kept.expire(self._clock.monotonic()) + self._kept.shrink():
-            self._bury(key, _Fate.EXPIRED)
+            self._add_tombstone(key, _Fate.EXPIRED)
 
-    def _bury(self, key: PredictionKey, fate: _Fate) -> None:
+    def _add_tombstone(self, key: PredictionKey, fate: _Fate) -> None:
         self._tombstones.put(key, fate)
         self._tombstones.shrink()

@@ -9,10 +9,11 @@
 | `loader` | the settings from all sources, and the source of each value |
 """
 
-from service.settings.access import AdminSettings, CallerSettings
+from service.settings.access import AdminSettings, CallerSettings, ProxySettings, TlsSettings
 from service.settings.groups import (
     EngineSettings,
     FeedbackSettings,
+    FloorSettings,
     LimitSettings,
     PrefixCacheSettings,
     RolloutSettings,
@@ -27,11 +28,14 @@ __all__ = [
     "CallerSettings",
     "EngineSettings",
     "FeedbackSettings",
+    "FloorSettings",
     "HttpSettings",
     "LimitSettings",
     "PrefixCacheSettings",
+    "ProxySettings",
     "RolloutSettings",
     "SessionSettings",
     "Settings",
+    "TlsSettings",
     "WebhookSettings",
 ]

@@ -7,15 +7,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
-from service.settings.access import AdminSettings, CallerSettings
+from service.settings.access import AdminSettings, CallerSettings, ProxySettings, TlsSettings
 from service.settings.http import HttpSettings
 from service.settings.telemetry import LogSettings, TracingSettings
-from service.settings.values import BaseUrl, ByteCount, FrozenModel, HttpUrl, Seconds, signing_key
+from service.settings.values import (
+    BaseUrl,
+    ByteCount,
+    Credential,
+    FrozenModel,
+    HttpUrl,
+    Seconds,
+    signing_key,
+)
 
 VersionName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
@@ -230,6 +238,40 @@ class FeedbackSettings(FrozenModel):
     )
 
 
+class FloorSettings(FrozenModel):
+    """What every plan must demand at least. Only these settings can lower it: a start with a plan
+    below the floor is refused with 422, whatever the caller's role.
+    """
+
+    min_dwell_seconds: float = Field(
+        0.0,
+        ge=0,
+        le=1e7,
+        allow_inf_nan=False,
+        description="Smallest allowed `min_dwell_seconds` of a step with a weight.",
+        examples=[120.0],
+    )
+    min_samples: int = Field(
+        0,
+        ge=0,
+        le=10**9,
+        description="Smallest allowed `min_samples` of a step with a weight.",
+        examples=[500],
+    )
+    required_guardrails: tuple[str, ...] = Field(
+        (),
+        max_length=100,
+        description="Guardrails that every step below 100 % must require.",
+        examples=[["latency", "errors"]],
+    )
+    approval: bool = Field(
+        default=True,
+        description="The last step of a plan must have `approval`, unless an approver starts it: "
+        "an operator alone cannot make a version stable.",
+        examples=[False],
+    )
+
+
 class RolloutSettings(FrozenModel):
     """The controller of the rollout, its evidence and its record."""
 
@@ -253,12 +295,34 @@ class RolloutSettings(FrozenModel):
         "shown.",
         examples=["http://prometheus:9090"],
     )
+    prometheus_token: Credential | None = Field(
+        None,
+        description="Bearer token for that server, in place of user info in its URL.",
+        examples=["/run/secrets/prometheus-token"],
+    )
+    prometheus_ca: Path | None = Field(
+        None,
+        description="PEM file with the authorities that may have signed that server's "
+        "certificate; by default those of the system.",
+        examples=["/etc/nextvec/prometheus-ca.crt"],
+    )
+    prometheus_certificate: Path | None = Field(
+        None,
+        description="PEM file with the certificate by which the service logs in to that server.",
+        examples=["/etc/nextvec/prometheus-client.crt"],
+    )
+    prometheus_key: Path | None = Field(
+        None,
+        description="PEM file with the key of that certificate, without a password.",
+        examples=["/etc/nextvec/prometheus-client.key"],
+    )
     prometheus_matchers: str = Field(
         'job="nextvec"',
         description="PromQL matchers that select the fleet's series; empty selects all.",
         examples=['job="nextvec",region="eu"'],
         json_schema_extra={"may_be_blank": True},
     )
+    floor: FloorSettings = FloorSettings()
     webhooks: tuple[WebhookSettings, ...] = Field(
         (),
         max_length=16,
@@ -266,6 +330,15 @@ class RolloutSettings(FrozenModel):
         "See [webhooks](../how-to/run-a-rollout.md#webhooks).",
         examples=[[{"url": "https://chat.example/T0/B1", "name": "chat"}]],
     )
+
+    @model_validator(mode="after")
+    def _one_way_to_log_in(self) -> Self:
+        url = self.prometheus_url
+        if url is not None and url.credentials is not None and self.prometheus_token is not None:
+            raise ValueError("prometheus_url has user info and prometheus_token is set: set one")
+        if (self.prometheus_certificate is None) != (self.prometheus_key is None):
+            raise ValueError("prometheus_certificate and prometheus_key belong together")
+        return self
 
     @field_validator("webhooks")
     @classmethod
@@ -322,6 +395,8 @@ class Settings(FrozenModel):
     rollout: RolloutSettings = RolloutSettings()
     admin: AdminSettings = AdminSettings()
     callers: CallerSettings = CallerSettings()
+    tls: TlsSettings = TlsSettings()
+    proxy: ProxySettings = ProxySettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()

@@ -98,18 +98,18 @@ def value_of(settings: Settings, info: SettingInfo) -> Any:
     return value
 
 
-def shown(value: Any) -> Any:
+def mask_secrets(value: Any) -> Any:
     """Return a value in a form for JSON, without its secrets."""
     if isinstance(value, SecretStr):
         return HIDDEN
     if isinstance(value, HttpUrl | Path):
         return str(value)
     if isinstance(value, BaseModel):
-        return {name: shown(getattr(value, name)) for name in type(value).model_fields}
+        return {name: mask_secrets(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, Mapping):
-        return {str(name): shown(each) for name, each in value.items()}
+        return {str(name): mask_secrets(each) for name, each in value.items()}
     if isinstance(value, tuple | list):
-        return [shown(each) for each in value]
+        return [mask_secrets(each) for each in value]
     return value
 
 

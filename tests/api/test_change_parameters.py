@@ -204,7 +204,7 @@ async def test_no_key_prevents_an_abort(service, key):
 
 async def test_a_retry_starts_the_same_canary_and_plan(service):
     """The count of attempts increases."""
-    plan = {"steps": [{"weight": 7}]}
+    plan = {"steps": [{"weight": 7, "approval": True}]}
     await begin(service, plan=plan)
     assert (await service.admin("GET")).json()["attempt"] == 1
     await service.admin("POST", "/abort")

@@ -7,7 +7,7 @@ import pytest
 from service.api.connection_limit import ConnectionLimit, largest_number_of_connections
 
 
-class Connection:
+class FakeConnection:
     def __init__(self, limit):
         self.limit, self.evicted = limit, False
         self.admitted = limit.add(self)
@@ -23,24 +23,24 @@ def limit():
 
 
 def test_the_connection_that_waited_longest_makes_room(limit):
-    first, second, third = (Connection(limit) for _ in range(3))
+    first, second, third = (FakeConnection(limit) for _ in range(3))
     limit.wait(first)
-    newcomer = Connection(limit)
+    newcomer = FakeConnection(limit)
     assert newcomer.admitted
     assert (first.evicted, second.evicted, third.evicted) == (False, True, False)
     assert len(limit) == 3
 
 
 def test_a_request_that_is_answered_is_never_cut_off(limit):
-    busy = [Connection(limit) for _ in range(3)]
+    busy = [FakeConnection(limit) for _ in range(3)]
     for connection in busy:
         limit.answer(connection)
-    newcomer = Connection(limit)
+    newcomer = FakeConnection(limit)
     assert not newcomer.admitted
     assert not any(connection.evicted for connection in busy)
     limit.wait(busy[1])
     limit.remove(newcomer)
-    assert Connection(limit).admitted
+    assert FakeConnection(limit).admitted
     assert busy[1].evicted
 
 

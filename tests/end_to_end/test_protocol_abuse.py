@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import struct
 from contextlib import closing
 
 import numpy as np
@@ -255,6 +256,23 @@ def test_a_caller_that_closes_midway_is_dropped(wire, sent):
     wire.send(request(VECTOR)[:sent])
     wire.socket.shutdown(socket.SHUT_WR)
     closed(wire)
+
+
+@pytest.mark.parametrize("kind", ["fast path", "framework"])
+def test_a_caller_that_leaves_while_requests_wait_in_its_pipeline_is_dropped(server, kind):
+    """Whatever the running request does then, it is no fault: the log has no traceback."""
+    reset = struct.pack("ii", 1, 0)
+    context = VECTOR * 40
+    chunked = head(b"Transfer-Encoding: chunked", BINARY.strip())
+    chunked += b"%x\r\n%s\r\n0\r\n\r\n" % (len(context), context)
+    single = request(context) if kind == "fast path" else chunked
+    for _ in range(30):
+        with closing(Wire(server)) as wire:
+            wire.send(single * 5)
+            assert wire.answer()[0] == 200
+            wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+    server.predict(unit_vectors(1, dim=768))
+    assert "Traceback" not in server.log.read_text()
 
 
 def test_a_stalled_body_times_out(impatient):

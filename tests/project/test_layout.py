@@ -13,6 +13,7 @@ SUBJECTS = {"deploy", "end_to_end", "project", "support"}
 """Folders whose tests are not those of one module each; their docstrings state the subject."""
 
 ABOUT = {
+    "api/codecs/test_parser_fuzz.py": "all parsers of bodies, on arbitrary bytes",
     "rollout/analysis/guardrails/test_false_rollbacks.py": "error rates of all guardrails",
     "rollout/analysis/sources/test_evidence_sources.py": "what all evidence sources have in common",
     "rollout/analysis/test_remembered_contexts.py": "prefix cache and latency guardrail together",

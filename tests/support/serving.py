@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -27,7 +28,7 @@ def tokens() -> dict[str, str]:
 
 
 @dataclass
-class Server:
+class NextvecProcess:
     """A running `nextvec serve` and a client of it."""
 
     process: subprocess.Popen[str]
@@ -74,7 +75,7 @@ class Server:
 
 
 @contextmanager
-def serving(models, folder, *arguments, launcher=(NEXTVEC, "serve"), **environment):
+def serving(models, folder, *arguments, launcher=(NEXTVEC, "serve"), ca=None, **environment):
     """Run `nextvec serve` until the block ends, with its state and log in `folder`."""
     port = free_port()
     log = folder / "server.log"
@@ -95,8 +96,11 @@ def serving(models, folder, *arguments, launcher=(NEXTVEC, "serve"), **environme
             stderr=output,
             text=True,
         )
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-        server = Server(process, client, log)
+    # A path of a certificate to trust: the server then speaks HTTPS.
+    verify = True if ca is None else ssl.create_default_context(cafile=ca)
+    address = f"{'http' if ca is None else 'https'}://127.0.0.1:{port}"
+    with httpx.Client(base_url=address, timeout=30, verify=verify) as client:
+        server = NextvecProcess(process, client, log)
         try:
             _wait_until_ready(server)
             yield server

@@ -30,6 +30,9 @@ MEMORY_SECONDS = 900.0
 FREE_FAILURES = 5
 """Failures of an address that are answered at once."""
 
+LOGGED_FAILURES = 20
+"""Failures of an address of which each has a line in the log."""
+
 FIRST_DELAY_SECONDS = 0.1
 MAX_DELAY_SECONDS = 3.0
 MAX_WAITING = 64
@@ -72,8 +75,8 @@ class FailedLogins:
         """
         self._metrics.failed_logins.labels(surface, reason).inc()
         count = self._count(address)
-        # Five lines, then one each time the number doubles: nobody can fill the disk.
-        if count <= FREE_FAILURES or count & (count - 1) == 0:
+        # After that, a line each time the number doubles: nobody can fill the disk.
+        if count <= LOGGED_FAILURES or count & (count - 1) == 0:
             logger.warning(
                 "failed log-in (%s, %s token) from %s, failure %d of this address, request %s",
                 surface,

@@ -31,6 +31,11 @@ class Identity:
     name: str
     role: Role
 
+    @property
+    def may_approve(self) -> bool:
+        """Whether this is an approver."""
+        return self.role >= Role.APPROVER
+
 
 class LoginFailedError(Exception):
     """A token was not accepted. The message is for the caller and never quotes the token."""

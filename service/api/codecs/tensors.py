@@ -156,7 +156,7 @@ def render(
 def _input(
     request: Mapping[str, Any], rest: memoryview, dim: int, max_rows: int
 ) -> NDArray[np.float32]:
-    tensor = _only(request.get("inputs"), INPUT, "inputs")
+    tensor = _require_single(request.get("inputs"), INPUT, "inputs")
     parameters = _parameters(tensor, INPUT)
     datatype, shape = tensor.get("datatype"), _shape(tensor.get("shape"))
     if "shared_memory_region" in parameters:
@@ -226,7 +226,7 @@ def _wants_binary(request: Mapping[str, Any], parameters: Mapping[str, Any]) -> 
     default = _flag(parameters, "binary_data_output", default=False)
     if not request.get("outputs"):
         return default
-    tensor = _only(request["outputs"], OUTPUT, "outputs")
+    tensor = _require_single(request["outputs"], OUTPUT, "outputs")
     wanted = _parameters(tensor, OUTPUT)
     for unsupported in ("classification", "shared_memory_region"):
         if wanted.get(unsupported):
@@ -259,7 +259,7 @@ def _timeout(parameters: Mapping[str, Any]) -> float | None:
     return value / 1e6 or None
 
 
-def _only(tensors: object, name: str, what: str) -> Mapping[str, Any]:
+def _require_single(tensors: object, name: str, what: str) -> Mapping[str, Any]:
     """Return the only tensor of a list, which must be named `name`."""
     if not isinstance(tensors, list) or not all(isinstance(t, dict) for t in tensors):
         raise Malformed(f"{what} is not a list of tensors")

@@ -56,6 +56,7 @@ async def start(
         expected_generation=change.generation,
         options=options,
         override_gate=wanted.override_gate,
+        may_approve=caller.may_approve,
     )
     return _status(answer, 200 if options.dry_run else 202)
 
@@ -67,7 +68,7 @@ async def retry(
     """Start the rolled-back canary again, with the same plan."""
     options = await change.options(caller)
     answer = await services.controller.changes.retry(
-        change.generation, caller.name, _reason(body), options
+        change.generation, caller.name, _reason(body), options, may_approve=caller.may_approve
     )
     return _status(answer, 200 if options.dry_run else 202)
 

@@ -25,10 +25,10 @@ router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=ERR
 
 async def known_model(model: str, services: LiveServices) -> str:
     """Return the model in the path. Raises `NotFound` unless it is the model of this service."""
-    return _known(model, services)
+    return _require_known(model, services)
 
 
-def _known(model: str, services: Services) -> str:
+def _require_known(model: str, services: Services) -> str:
     if model != services.settings.model:
         raise NotFound(
             f"there is no model {quoted(model)}; this service has {services.settings.model!r}",
@@ -131,7 +131,7 @@ async def handle_infer(model: str, version: str | None, call: HttpCall) -> HttpR
     """Answer an infer request. Raises what `Dispatch` and `codecs.tensors` raise."""
     call.check_query()
     services = call.services
-    _known(model, services)
+    _require_known(model, services)
     override = request_headers.variant_override(call.headers)
     if version is not None:
         services.registry.get(version)

@@ -23,6 +23,7 @@ from service.rollout.controller.executor import ChangeExecutor
 from service.rollout.controller.status import status
 from service.rollout.controller.versions import VersionsPort
 from service.rollout.plan.gate import gate_conflict
+from service.rollout.plan.plan_floor import PlanFloor, require_floor
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.rollout.state.audit import audit_row
 from service.rollout.state.change import preview
@@ -66,6 +67,8 @@ class ChangeHandler:
         store: RolloutStore,
         clock: Clock,
         default_plan: RolloutPlan,
+        floor: PlanFloor,
+        interval_seconds: float,
     ) -> None:
         self._executor = executor
         self._loader = loader
@@ -73,6 +76,8 @@ class ChangeHandler:
         self._store = store
         self._clock = clock
         self._default_plan = default_plan
+        self._floor = floor
+        self._interval_seconds = interval_seconds
 
     async def start(
         self,
@@ -84,12 +89,15 @@ class ChangeHandler:
         options: ChangeOptions = DEFAULT_OPTIONS,
         *,
         override_gate: bool = False,
+        may_approve: bool = False,
     ) -> Response:
         """Start a rollout. Returns in `Pending`; the canary is loaded in the background.
 
         The gate of `plan` can be stricter than the default plan's, not looser.
         `override_gate` starts a canary that misses the gate; the audit log keeps what it
-        missed. Also raises `Conflict` with code `gate_missed`, `Invalid` when the canary is
+        missed. `may_approve` says whether the actor is an approver, who may start a plan
+        without an approval. Also raises `Invalid` with code `below_floor` for a plan below the
+        service's floor, `Conflict` with code `gate_missed`, `Invalid` when the canary is
         the stable version, `NotFound` when it is not in the repository, and `VersionError`
         when its manifest is damaged.
         """
@@ -99,7 +107,13 @@ class ChangeHandler:
             return StartCommand(canary, plan or self._default_plan, salt, actor, reason)
 
         return await run_to_completion(
-            self._start(command, expected_generation, options, override_gate=override_gate)
+            self._start(
+                command,
+                expected_generation,
+                options,
+                override_gate=override_gate,
+                may_approve=may_approve,
+            )
         )
 
     async def retry(
@@ -108,6 +122,8 @@ class ChangeHandler:
         actor: str,
         reason: str = "",
         options: ChangeOptions = DEFAULT_OPTIONS,
+        *,
+        may_approve: bool = False,
     ) -> Response:
         """Start the canary that was rolled back again, with the same plan. Raises as `start`."""
 
@@ -119,7 +135,9 @@ class ChangeHandler:
             salt = secrets.token_hex(16)
             return StartCommand(last.canary, last.plan, salt, actor, reason, retry=True)
 
-        return await run_to_completion(self._start(command, expected_generation, options))
+        return await run_to_completion(
+            self._start(command, expected_generation, options, may_approve=may_approve)
+        )
 
     async def promote(
         self,
@@ -230,6 +248,7 @@ class ChangeHandler:
         options: ChangeOptions,
         *,
         override_gate: bool = False,
+        may_approve: bool = False,
     ) -> Response:
         async with self._executor.lock:
             if (stored := await self._stored_response(options)) is not None:
@@ -241,10 +260,21 @@ class ChangeHandler:
             require_legal(rollout, Verb.START)
             self._check_canary(command.canary, rollout.stable)
             plan = command.plan.with_floor(self._default_plan.gate)
+            self._check_deadline(plan)
+            require_floor(plan, self._floor.without_approval() if may_approve else self._floor)
             missed = await self._loader.gate_misses(plan, command.canary)
             if missed and not override_gate:
                 raise gate_conflict(command.canary, missed)
             return await self._apply(replace(command, plan=plan, missed=missed), options)
+
+    def _check_deadline(self, plan: RolloutPlan) -> None:
+        if plan.deadline_seconds <= self._interval_seconds:
+            raise Invalid(
+                f"plan.deadline_seconds is {plan.deadline_seconds:g}; it must be above "
+                f"rollout.interval_seconds, {self._interval_seconds:g}, because a step that is "
+                "never evaluated cannot end",
+                "plan",
+            )
 
     def _check_canary(self, canary: str, stable: str) -> None:
         if canary == stable:

@@ -17,6 +17,7 @@ from service.rollout.controller.executor import ChangeExecutor
 from service.rollout.controller.ticker import Ticker
 from service.rollout.controller.versions import VersionsPort
 from service.rollout.notifications.event_feed import EventFeed
+from service.rollout.plan.plan_floor import NO_FLOOR, PlanFloor
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.rollout.routing.traffic_split import TrafficRouter
 from service.rollout.state.audit import AuditRow
@@ -49,14 +50,16 @@ class Controller:
         stable: str,
         plan: RolloutPlan,
         interval_seconds: float,
+        floor: PlanFloor = NO_FLOOR,
         on_record: Callable[[], None] = lambda: None,
         take_shadow_stats: Callable[[], ShadowStats] | None = None,
         traces: TraceRecorder | None = None,
     ) -> None:
         """`stable` is the configured version, used until a promotion is recorded.
 
-        `plan` is the default plan of a start. `on_record` is called when the audit log has
-        grown. `take_shadow_stats` returns the statistics of shadow copies since its last call.
+        `plan` is the default plan of a start, and `floor` what every plan must demand.
+        `on_record` is called when the audit log has grown. `take_shadow_stats` returns the
+        statistics of shadow copies since its last call.
         """
         self._versions = versions
         self._store = store
@@ -92,6 +95,8 @@ class Controller:
             store=store,
             clock=clock,
             default_plan=plan,
+            floor=floor,
+            interval_seconds=interval_seconds,
         )
 
     # --- life ---

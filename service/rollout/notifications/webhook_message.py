@@ -13,6 +13,8 @@ from typing import Any
 import orjson
 import standardwebhooks
 
+from service.observability.log_format import escape
+
 # Slack's limits for a header, a field and a text, with room for the escapes.
 _HEADER, _FIELD, _TEXT = 150, 1900, 2800
 
@@ -25,7 +27,7 @@ def message_id(row: Mapping[str, Any]) -> str:
 def body(row: Mapping[str, Any]) -> bytes:
     """The message for a row of the audit log, as JSON."""
     headline = _headline(row)
-    why = _shorten(row["message"], _TEXT)
+    why = _shorten(escape(row["message"]), _TEXT)
     note = f" – {row['note']}" if row["note"] else ""
     at = datetime.fromtimestamp(row["at"], UTC).isoformat(timespec="milliseconds")
     fields = {
@@ -40,11 +42,17 @@ def body(row: Mapping[str, Any]) -> bytes:
         {
             "text": _escape(f"{headline}: {why}"),
             "blocks": [
-                {"type": "header", "text": {"type": "plain_text", "text": headline[:_HEADER]}},
+                {
+                    "type": "header",
+                    "text": {"type": "plain_text", "text": escape(headline)[:_HEADER]},
+                },
                 {
                     "type": "section",
                     "fields": [
-                        {"type": "mrkdwn", "text": f"*{name}*\n{_escape(_shorten(value, _FIELD))}"}
+                        {
+                            "type": "mrkdwn",
+                            "text": f"*{name}*\n{_escape(_shorten(escape(value), _FIELD))}",
+                        }
                         for name, value in fields.items()
                     ],
                 },

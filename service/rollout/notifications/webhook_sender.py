@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from service.clock import Clock
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 300.0
+LONGEST_RETRY_AFTER_SECONDS = 3600.0
+"""The longest wait that a webhook's `Retry-After` can ask for."""
+
 GIVE_UP_SECONDS = 86_400.0
 """A row this old is dropped when its delivery fails again."""
 
@@ -59,6 +63,7 @@ class WebhookSender:
         self._traceparent: str | None = None
         self._failures = 0
         self._not_before = 0.0
+        self._clock_offset = clock.time() - clock.monotonic()
         metrics.rollout.expect_webhook(self._name)
 
     def notify(self, traceparent: str | None) -> None:
@@ -97,7 +102,7 @@ class WebhookSender:
                 return wait
             if await self._send(pending.row):
                 await self._advance(number, "delivered")
-            elif self._clock.time() - pending.row["at"] >= GIVE_UP_SECONDS:
+            elif self._age(pending.row) >= GIVE_UP_SECONDS:
                 await self._advance(number, "dropped")
         self._metrics.rollout.webhook_backlog.labels(self._name).set(0)
         self._traceparent = None
@@ -123,10 +128,32 @@ class WebhookSender:
             return False
         return True
 
+    def _age(self, row: Mapping[str, Any]) -> float:
+        """Seconds since the row was written, whatever the system clock was set to since."""
+        steady = self._clock_offset + self._clock.monotonic()
+        return float(min(self._clock.time(), steady) - row["at"])
+
     def _schedule_retry(self, error: DeliveryError) -> None:
         longest = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0 ** min(self._failures, 20))
         wait = longest * (0.5 + 0.5 * self._draw())
+        wanted = retry_after_seconds(error.retry_after, self._clock.time())
+        wait = min(max(wait, wanted), LONGEST_RETRY_AFTER_SECONDS)
         self._failures += 1
         self._not_before = self._clock.monotonic() + wait
         self._metrics.rollout.webhook_deliveries.labels(self._name, "failed").inc()
         log.warning("webhook %s: %s; the next try is in %.0f s", self._name, error, wait)
+
+
+def retry_after_seconds(header: str | None, now: float) -> float:
+    """The wait that a `Retry-After` asks for, in seconds or as a date; 0 for anything else.
+
+    `now` is in epoch seconds.
+    """
+    text = (header or "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:18])
+    try:
+        at = parsedate_to_datetime(text)
+        return max(0.0, at.timestamp() - now)
+    except (ValueError, OverflowError):
+        return 0.0

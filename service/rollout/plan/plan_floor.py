@@ -6,13 +6,15 @@ configuration, so no plan of a request can be looser.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from pydantic import Field
+from pydantic import Field, ValidationError, field_validator
 
 from service.errors import Invalid
 from service.rollout.analysis.guardrails.config import MAX_COUNT, Integer, PlanModel, Seconds
+from service.rollout.analysis.guardrails.registry import GUARDRAIL_NAMES
 from service.rollout.plan.rollout_plan import RolloutPlan
+from service.suggestions import describe_unknown
 
 
 class PlanFloor(PlanModel):
@@ -35,6 +37,36 @@ class PlanFloor(PlanModel):
         description="The last step must wait for an approval, so that no plan makes a version "
         "stable without a person.",
     )
+
+    def without_approval(self) -> PlanFloor:
+        """This floor for a person who may approve."""
+        return self.model_copy(update={"approval": False})
+
+    @field_validator("required_guardrails")
+    @classmethod
+    def _known(cls, names: frozenset[str]) -> frozenset[str]:
+        for name in sorted(names - set(GUARDRAIL_NAMES)):
+            raise ValueError(describe_unknown("guardrail", name, GUARDRAIL_NAMES))
+        return names
+
+
+NO_FLOOR = PlanFloor()
+
+
+def make_floor(values: Mapping[str, object], plan: RolloutPlan) -> PlanFloor:
+    """Return the floor of the configuration, whose own `plan` must meet it.
+
+    The approval is left to each start: the role of the person who starts decides it. Raises
+    `Invalid`.
+    """
+    try:
+        floor = PlanFloor.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise Invalid(f"rollout.floor.{field}: {first['msg']}", "below_floor") from error
+    require_floor(plan, floor.without_approval())
+    return floor
 
 
 def find_shortfalls(plan: RolloutPlan, floor: PlanFloor) -> tuple[str, ...]:
@@ -59,12 +91,22 @@ def _shortfalls(plan: RolloutPlan, floor: PlanFloor) -> Iterator[str]:
         if step.min_dwell_seconds < floor.min_dwell_seconds:
             yield (
                 f"{at}.min_dwell_seconds is {step.min_dwell_seconds:g}, "
-                f"at least {floor.min_dwell_seconds:g} required"
+                f"at least {floor.min_dwell_seconds:g} required "
+                "(rollout.floor.min_dwell_seconds)"
             )
         if step.min_samples < floor.min_samples:
-            yield f"{at}.min_samples is {step.min_samples}, at least {floor.min_samples} required"
+            yield (
+                f"{at}.min_samples is {step.min_samples}, at least {floor.min_samples} required "
+                "(rollout.floor.min_samples)"
+            )
         missing = sorted(floor.required_guardrails - plan.must_pass(i))
         if missing and not step.takes_all:
-            yield f"{at} does not require the guardrails {', '.join(missing)}"
+            yield (
+                f"{at} does not require the guardrails {', '.join(missing)} "
+                "(rollout.floor.required_guardrails)"
+            )
     if floor.approval and not plan.steps[-1].approval:
-        yield f"plan.steps.{len(plan.steps) - 1}.approval is false, true required in the last step"
+        yield (
+            f"plan.steps.{len(plan.steps) - 1}.approval is false, true required in the last step "
+            "unless an approver starts the rollout (rollout.floor.approval)"
+        )

@@ -7,7 +7,7 @@ import pytest
 from tests.support.fakes import evaluated, put_version
 
 PLAN = {
-    "steps": [{"weight": 10}],
+    "steps": [{"weight": 10, "approval": True}],
     "gate": {"min_hit5": 0.69, "non_inferiority_margin": 0.01, "max_step_p95_ms": 5},
 }
 

@@ -15,7 +15,11 @@ from prometheus_client import CollectorRegistry
 
 from service.metrics import Metrics
 from service.rollout.notifications.outbox import Outbox
-from service.rollout.notifications.webhook_sender import BACKLOG, GIVE_UP_SECONDS
+from service.rollout.notifications.webhook_sender import (
+    BACKLOG,
+    GIVE_UP_SECONDS,
+    LONGEST_RETRY_AFTER_SECONDS,
+)
 from service.rollout.state.record import RolloutRecord
 from service.rollout.state.rollout_state import RolloutState
 from service.rollout.storage.database import Database, StoreError
@@ -32,6 +36,7 @@ class Receiver:
     def __init__(self):
         receiver = self
         self.answers = []
+        self.retry_after = None
         self.heard = []
         self.arrived = Queue()
         self.gate = threading.Event()
@@ -48,6 +53,8 @@ class Receiver:
                 self.send_response(status)
                 if 300 <= status < 400:
                     self.send_header("Location", "/elsewhere")
+                if receiver.retry_after is not None:
+                    self.send_header("Retry-After", receiver.retry_after)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
@@ -101,7 +108,7 @@ class OutboxWorld:
 
     def happen(self, count=1):
         row = {
-            "at": self.clock.now,
+            "at": self.clock.time(),
             "actor": "controller",
             "reason": "step_passed",
             "note": "",
@@ -223,6 +230,41 @@ async def test_a_redirect_is_not_followed(world, receiver):
     await world.deliver()
     assert 1 == len(receiver.heard)
     assert 1 == world.counted("failed")
+
+
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [
+        ("120", 120),
+        ("0", 1),
+        ("999999999999", LONGEST_RETRY_AFTER_SECONDS),
+        ("Tue, 14 Nov 2023 22:14:50 GMT", 90),
+        ("Tue, 14 Nov 2000 22:14:50 GMT", 1),
+        ("-5", 1),
+        ("soon", 1),
+        ("", 1),
+    ],
+)
+async def test_a_receivers_wait_is_honoured_within_bounds(world, receiver, header, wait):
+    world.clock.now = 1_700_000_000.0
+    receiver.answers = [503]
+    receiver.retry_after = header
+    world.happen()
+    assert wait == pytest.approx(await world.deliver())
+
+
+@pytest.mark.parametrize("step", [3 * GIVE_UP_SECONDS, -3 * GIVE_UP_SECONDS])
+async def test_a_change_of_the_system_clock_drops_no_row(world, receiver, step):
+    receiver.answers = [500] * 3
+    world.happen()
+    await world.deliver()
+    world.clock.wrong = step
+    world.happen()
+    world.clock.now += 10
+    await world.deliver()
+    world.clock.now += 10
+    await world.deliver()
+    assert 0 == (world.counted("dropped") or 0)
 
 
 async def test_nothing_is_sent_before_the_retry_is_due(world, receiver):

@@ -58,6 +58,15 @@ def test_no_text_becomes_a_mention():
     assert "<!channel>" not in shown
 
 
+def test_control_characters_are_shown_escaped():
+    """A webhook's text may end in a terminal."""
+    shown = webhook_message.body({**ROW, "note": "\x1b[2J\u202e\n*x*", "message": "\x07"})
+    texts = json.dumps(json.loads(shown)["blocks"])
+    assert r"\\x1b[2J\\u202e\\n*x*" in texts
+    assert r"\\x07" in texts
+    assert r"\u001b" not in texts
+
+
 def test_a_long_message_is_cut_where_slack_would_refuse_it():
     message = json.loads(
         webhook_message.body({**ROW, "message": "x" * 10_000, "note": "y" * 10_000})

@@ -78,8 +78,47 @@ def test_a_redirect_is_refused(answering, action):
     """The other address would receive the token and the change."""
     other = answering(http(b'{"phase": "Healthy"}'))
     redirect = b"HTTP/1.1 307 X\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % other.encode()
-    with pytest.raises(SystemExit, match="nextvec rollout: HTTP 307"):
+    with pytest.raises(SystemExit, match=r"HTTP 307\)\. The redirect is not followed"):
         main(["rollout", "--url", answering(redirect), *action])
+
+
+def test_an_address_may_have_capitals(answering, capsys):
+    url = answering(http(b'{"phase": "Healthy"}')).replace("http://", "HTTP://")
+    assert 0 == main(["rollout", "--url", url, "status", "--json"])
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:s3cret@127.0.0.1:9",
+        "HTTP://s3cret@127.0.0.1:9",
+        "htp://user:s3cret@127.0.0.1:9",
+        "http://user:s3cret@",
+        "http://user:s3cret@127.0.0.1:port",
+        "http://127.0.0.1:9/?token=1",
+        "127.0.0.1:8080",
+        "",
+    ],
+)
+def test_an_address_that_cannot_be_used_is_refused_without_its_secret(url, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["rollout", "--url", url, "status"])
+    assert "--url" in str(caught.value.code)
+    assert "s3cret" not in str(caught.value.code)
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy", "https_proxy"])
+def test_a_proxy_of_the_environment_gets_no_token(answering, monkeypatch, capsys, variable):
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    url = answering(http(b'{"phase": "Healthy"}'))
+    assert 0 == main(["rollout", "--url", url, "--token", "t", "status", "--json"])
+
+
+def test_a_file_of_authorities_that_is_none_is_named(tmp_path):
+    (tmp_path / "ca.pem").write_text("no certificate")
+    for name in ("ca.pem", "absent.pem"):
+        with pytest.raises(SystemExit, match=rf"--ca .*{name}"):
+            main(["rollout", "--url", "https://h", "--ca", str(tmp_path / name), "status"])
 
 
 @pytest.mark.parametrize("option", [["--json"], ["--output", "json"], ["-o", "json"]])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from service.settings.catalog import catalog
 from service.settings.environment import OTHER_VARIABLES
-from service.settings.loader import ConfigurationError, load_settings, shown, value_of
+from service.settings.loader import ConfigurationError, load_settings, mask_secrets, value_of
 from tests.support.sources import modules, text
 
 SECRET = "s3cret-s3cret-s3cret"
@@ -300,7 +301,7 @@ def test_no_secret_is_shown():
         ),
     }
     loaded = load_settings(environ)
-    text = json.dumps([shown(value_of(loaded.settings, info)) for info in catalog()])
+    text = json.dumps([mask_secrets(value_of(loaded.settings, info)) for info in catalog()])
     assert SECRET not in text
     assert "http://prometheus:9090" in text
     assert SECRET not in str(loaded)
@@ -314,3 +315,26 @@ def test_the_variables_of_commands_are_known():
     assert read
     assert read <= OTHER_VARIABLES
     assert () == load_settings(dict.fromkeys(OTHER_VARIABLES - {"NEXTVEC_CONFIG"}, "x")).warnings
+
+
+PAGES = ["docs/how-to/control-access.md", "docs/reference/settings.md"]
+BLOCKS = [
+    block
+    for page in PAGES
+    for block in re.findall(r"^```toml\n(.*?)^```", text(Path(page)), re.MULTILINE | re.DOTALL)
+]
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_documented_file_is_valid(write, tmp_path, block):
+    """With the secrets that it names, and those of no other holder."""
+    for i, path in enumerate(re.findall(r'_file = "([^"]+)"', block)):
+        write(f"a-secret-of-the-tests-{i}", f"secret-{i}")
+        block = block.replace(path, str(tmp_path / f"secret-{i}"))
+    loaded = load_settings({}, config=write(block))
+    assert loaded.sources
+    assert () == loaded.warnings
+
+
+def test_there_are_documented_files():
+    assert len(BLOCKS) >= 6

@@ -1,0 +1,1 @@
+"""A soak test: mixed load for minutes or hours, and whether anything grows."""
