@@ -109,10 +109,10 @@ def loadtest(options: LoadTestOptions) -> None:
     console = Console(stderr=options.output == "json")
     try:
         driver, samples = run_fast(_drive(options, client, data, console))
-    except (ClientError, AdminError) as error:
-        raise SystemExit(
-            f"nextvec loadtest: {error}; is the server up (nextvec serve) and the token right?"
-        ) from error
+    except ClientError as error:
+        raise SystemExit(f"nextvec loadtest: {error}; is the server up (nextvec serve)?") from error
+    except AdminError as error:
+        raise SystemExit(f"nextvec loadtest: {error}; is --token right?") from error
     result = summary.summarise(
         driver.requests,
         {
