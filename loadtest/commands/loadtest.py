@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,7 +187,8 @@ async def _drive(
         if admin is not None:
             await admin.status()  # report a wrong token now, not after the run
             background.append(asyncio.create_task(watch_rollout(admin, 1.0, samples)))
-        background.append(asyncio.create_task(_show(options, driver, samples, console)))
+        if _in_foreground(console):
+            background.append(asyncio.create_task(_show(options, driver, samples, console)))
         await driver.run(arrivals_before(arrivals, options.duration))
     finally:
         for task in background:
@@ -196,6 +199,17 @@ async def _drive(
         if admin is not None:
             await admin.close()
     return driver, samples
+
+
+def _in_foreground(console: Console) -> bool:
+    """Whether the terminal is this command's. In the background, progress would overwrite what
+    another command shows."""
+    if sys.platform == "win32":  # it has no process groups of a terminal
+        return True
+    try:
+        return os.tcgetpgrp(console.file.fileno()) == os.getpgrp()
+    except OSError:
+        return False
 
 
 async def _show(
