@@ -48,6 +48,7 @@ from service.prediction.shadow_runner import ShadowRunner
 from service.quality.online_scorer import OnlineScorer
 from service.quality.prediction_store import PredictionStore
 from service.rollout.analysis.sources.evidence_source import EvidenceSource
+from service.rollout.analysis.sources.prometheus_api import prometheus_tls
 from service.rollout.analysis.sources.prometheus_source import PrometheusSource
 from service.rollout.analysis.sources.registry_source import RegistrySource
 from service.rollout.controller.controller import Controller
@@ -246,8 +247,13 @@ def _evidence_source(settings: Settings, metrics: Metrics) -> EvidenceSource:
     rollout = settings.rollout
     if rollout.prometheus_url is None:
         return RegistrySource(metrics)
+    token = rollout.prometheus_token
     return PrometheusSource(
-        rollout.prometheus_url.address, metrics.edges, matchers=rollout.prometheus_matchers
+        rollout.prometheus_url.get_secret_value(),
+        metrics.edges,
+        matchers=rollout.prometheus_matchers,
+        token=None if token is None else token.get_secret_value(),
+        tls=prometheus_tls(rollout),
     )
 
 

@@ -35,14 +35,21 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def tls_context(ca_file: Path | None = None) -> ssl.SSLContext:
+def tls_context(
+    ca_file: Path | None = None, certificate: Path | None = None, key: Path | None = None
+) -> ssl.SSLContext:
     """Trust the authorities of `ca_file`, or by default those of `SSL_CERT_FILE` or of httpx.
 
-    Raises `OSError` for a file that cannot be read or has no certificate.
+    `certificate` and `key` are what the client logs in with. Raises `OSError` for a file that
+    cannot be read or has no certificate.
     """
     if ca_file is None:
-        return httpx.create_ssl_context()
-    return ssl.create_default_context(cafile=str(ca_file))
+        context = httpx.create_ssl_context()
+    else:
+        context = ssl.create_default_context(cafile=str(ca_file))
+    if certificate is not None:
+        context.load_cert_chain(certificate, key, password=lambda: "")
+    return context
 
 
 def without_credentials(url: httpx.URL) -> httpx.URL:

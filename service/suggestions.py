@@ -41,7 +41,7 @@ def validation_message(error: Mapping[str, Any], annotation: Any) -> str:
     unknown field, with the nearest name."""
     path: Sequence[str | int] = error["loc"]
     if error["type"] != "extra_forbidden":
-        return str(error["msg"])
+        return str(error["msg"]).removeprefix("Value error, ")
     return describe_unknown("field", str(path[-1]), _fields_at(annotation, path[:-1]))
 
 

@@ -16,6 +16,7 @@ from rich.text import Text
 from service.commands.options import ConfigOption, OutputFormat, examples, new_app
 from service.commands.tls import certificate_loader
 from service.errors import NextvecError
+from service.rollout.analysis.sources.prometheus_api import prometheus_tls
 from service.rollout.plan.plan_file import load_plan
 from service.rollout.plan.plan_floor import make_floor
 from service.settings.catalog import catalog
@@ -130,6 +131,7 @@ def _file_problems(loaded: LoadedSettings) -> list[str]:
         problems.append(f"rollout.plan: {error}")
     try:
         certificate_loader(settings.tls)
+        prometheus_tls(settings.rollout)
     except ConfigurationError as error:
         problems += error.problems
     return problems

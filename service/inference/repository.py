@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +11,11 @@ from pydantic import ValidationError
 
 from service.errors import NotFound, VersionError, quoted
 from service.manifest import MODEL, NAME, Manifest, sha256
+
+logger = logging.getLogger(__name__)
+
+_USABLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+"""A version's name stands in paths of requests and in headers of responses."""
 
 
 @dataclass(frozen=True)
@@ -24,21 +31,41 @@ class Repository:
 
     def __init__(self, models: Path, model: str) -> None:
         self._folder = models / model
+        self._reported: set[Path] = set()
 
     def versions(self) -> tuple[str, ...]:
         """The sorted names of all versions, verified or not.
 
-        Hidden folders are exports that have not finished.
+        Hidden folders are exports that have not finished. An entry that cannot be read, or
+        whose name no version can have, is skipped with a warning. Raises `VersionError` if
+        the repository itself cannot be read.
         """
-        if not self._folder.is_dir():
+        try:
+            entries = sorted(self._folder.iterdir())
+        except FileNotFoundError:
             return ()
-        return tuple(
-            sorted(
-                entry.name
-                for entry in self._folder.iterdir()
-                if not entry.name.startswith(".") and (entry / NAME).is_file()
-            )
-        )
+        except OSError as error:
+            raise VersionError(f"{self._folder} cannot be read: {error.strerror}") from error
+        return tuple(entry.name for entry in entries if self._is_version(entry))
+
+    def _is_version(self, entry: Path) -> bool:
+        if entry.name.startswith("."):
+            return False
+        try:
+            found = (entry / NAME).is_file()
+        except OSError as error:
+            self._report(entry, f"cannot be read: {error.strerror}")
+            return False
+        if found and not _USABLE_NAME.match(entry.name):
+            self._report(entry, "has a name that no version can have")
+            return False
+        return found
+
+    def _report(self, entry: Path, problem: str) -> None:
+        """Warn of an entry once: the repository is listed at every start and load."""
+        if entry not in self._reported:
+            self._reported.add(entry)
+            logger.warning("%s %s; it is skipped", ascii(str(entry)), problem)
 
     def open(self, version: str) -> VersionFiles:
         """Verify the version's digests and return its files.
@@ -51,7 +78,7 @@ class Repository:
             raise VersionError(f"{folder / NAME}: does not list {MODEL}")
         for name, expected in manifest.files.items():
             file = folder / name
-            if file.parent != folder or not file.is_file():
+            if file.parent != folder or not _is_file(file):
                 raise VersionError(f"{file}: listed in the manifest, but missing")
             if _digest(file) != expected:
                 raise VersionError(
@@ -75,11 +102,20 @@ class Repository:
         path = self._folder / version / NAME
         try:
             manifest = Manifest.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError) as error:
+        except OSError as error:
+            raise VersionError(f"{path} cannot be read: {error.strerror}") from error
+        except ValidationError as error:
             raise VersionError(f"{path}: {error}") from error
         if manifest.version != version:
             raise VersionError(f"{path}: names another version, {manifest.version!r}")
         return manifest
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise VersionError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _digest(file: Path) -> str:

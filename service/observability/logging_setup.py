@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import threading
 from types import TracebackType
@@ -17,6 +18,9 @@ QUIET = ("httpx", "httpcore", "opentelemetry", "urllib3")
 """Libraries that log addresses or every connection below WARNING. An address may be a secret."""
 
 
+_USER_INFO = re.compile(r"(\w://)[^/\s@]*@")
+_QUERY = re.compile(r"\?[^\s)'\"]+")
+
 _REPLACED = (logging.StreamHandler, LineHandler)
 
 
@@ -26,6 +30,7 @@ def configure_logging(settings: LogSettings) -> None:
     # JSON is UTF-8, whatever the terminal's encoding is.
     encoding = "utf-8" if is_json else (sys.stderr.encoding or "utf-8")
     handler = LineHandler(sys.stderr.fileno(), encoding)
+    handler.addFilter(hide_addresses)
     handler.setFormatter(JsonFormatter() if is_json else TextFormatter())
     root = logging.getLogger()
     # Handlers of other kinds belong to whoever runs the service within a program.
@@ -46,6 +51,20 @@ def configure_logging(settings: LogSettings) -> None:
     # Otherwise the interpreter prints these in a format of its own.
     threading.excepthook = _log_thread_failure
     sys.excepthook = _log_failure
+
+
+def hide_addresses(record: logging.LogRecord) -> bool:
+    """Remove the user info and the query of addresses in a library's line; it is a filter.
+
+    Tracebacks quote addresses too, so only the error's type stays.
+    """
+    if record.name.partition(".")[0] in QUIET:
+        text = _QUERY.sub("?…", _USER_INFO.sub(r"\1…@", record.getMessage()))
+        if record.exc_info and record.exc_info[0] is not None:
+            text += f" ({record.exc_info[0].__name__})"
+        record.msg, record.args, record.exc_info = text, (), None
+        record.exc_text = record.stack_info = None
+    return True
 
 
 def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:

@@ -39,6 +39,13 @@ def current() -> RequestScope | None:
     return _current.get()
 
 
+def separate() -> None:
+    """Give the current task a copy of the scope, because it answers one part of the request."""
+    scope = _current.get()
+    if scope is not None:
+        _current.set(dict(scope))
+
+
 def note(name: str, value: object) -> None:
     """Store a value in the current scope, if there is one."""
     scope = _current.get()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from importlib.metadata import version as installed_version
 
@@ -11,6 +12,11 @@ from service.errors import NextvecError
 from service.settings.telemetry import TracingSettings
 
 SCOPE = "nextvec"
+
+EXPORT_TIMEOUT_SECONDS = 3.0
+"""For one export with its retries: the last one delays the end of the process."""
+
+_TIMEOUTS = ("OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT")
 
 
 class TracingError(NextvecError):
@@ -52,6 +58,9 @@ def make_tracer(settings: TracingSettings) -> tuple[Tracer | None, Callable[[], 
     )
     # Without an endpoint the exporter reads OTEL_EXPORTER_OTLP_ENDPOINT.
     endpoint = None if settings.endpoint is None else settings.endpoint.get_secret_value()
-    exporter = OTLPSpanExporter(endpoint=endpoint)
+    configured = any(name in os.environ for name in _TIMEOUTS)
+    exporter = OTLPSpanExporter(
+        endpoint=endpoint, timeout=None if configured else EXPORT_TIMEOUT_SECONDS
+    )
     provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider.get_tracer(SCOPE, installed), provider.shutdown

@@ -7,15 +7,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from service.settings.access import AdminSettings, CallerSettings, ProxySettings, TlsSettings
 from service.settings.http import HttpSettings
 from service.settings.telemetry import LogSettings, TracingSettings
-from service.settings.values import BaseUrl, ByteCount, FrozenModel, HttpUrl, Seconds, signing_key
+from service.settings.values import (
+    BaseUrl,
+    ByteCount,
+    Credential,
+    FrozenModel,
+    HttpUrl,
+    Seconds,
+    signing_key,
+)
 
 VersionName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
@@ -287,6 +295,27 @@ class RolloutSettings(FrozenModel):
         "shown.",
         examples=["http://prometheus:9090"],
     )
+    prometheus_token: Credential | None = Field(
+        None,
+        description="Bearer token for that server, in place of user info in its URL.",
+        examples=["/run/secrets/prometheus-token"],
+    )
+    prometheus_ca: Path | None = Field(
+        None,
+        description="PEM file with the authorities that may have signed that server's "
+        "certificate; by default those of the system.",
+        examples=["/etc/nextvec/prometheus-ca.crt"],
+    )
+    prometheus_certificate: Path | None = Field(
+        None,
+        description="PEM file with the certificate by which the service logs in to that server.",
+        examples=["/etc/nextvec/prometheus-client.crt"],
+    )
+    prometheus_key: Path | None = Field(
+        None,
+        description="PEM file with the key of that certificate, without a password.",
+        examples=["/etc/nextvec/prometheus-client.key"],
+    )
     prometheus_matchers: str = Field(
         'job="nextvec"',
         description="PromQL matchers that select the fleet's series; empty selects all.",
@@ -301,6 +330,15 @@ class RolloutSettings(FrozenModel):
         "See [webhooks](../how-to/run-a-rollout.md#webhooks).",
         examples=[[{"url": "https://chat.example/T0/B1", "name": "chat"}]],
     )
+
+    @model_validator(mode="after")
+    def _one_way_to_log_in(self) -> Self:
+        url = self.prometheus_url
+        if url is not None and url.credentials is not None and self.prometheus_token is not None:
+            raise ValueError("prometheus_url has user info and prometheus_token is set: set one")
+        if (self.prometheus_certificate is None) != (self.prometheus_key is None):
+            raise ValueError("prometheus_certificate and prometheus_key belong together")
+        return self
 
     @field_validator("webhooks")
     @classmethod

@@ -122,6 +122,16 @@ BaseUrl = Annotated[HttpUrl, AfterValidator(_without_query)]
 """An `HttpUrl` to which paths are added."""
 
 
+def _sendable(secret: SecretStr) -> SecretStr:
+    if re.fullmatch(r"[\x21-\x7e]+", secret.get_secret_value()) is None:
+        raise ValueError("must be visible ASCII characters without blanks or line ends")
+    return secret
+
+
+Credential = Annotated[SecretStr, AfterValidator(_sendable)]
+"""A token that another service has made."""
+
+
 def _valid_token(secret: SecretStr) -> SecretStr:
     text = secret.get_secret_value()
     if not text.strip():

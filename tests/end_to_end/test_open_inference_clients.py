@@ -166,7 +166,7 @@ async def test_triton_calls_from_asyncio(server, address):
             )
         expected = server.predict(CONTEXT[:3])
         np.testing.assert_allclose(expected, answer.as_numpy("next_vector")[0], atol=1e-5)
-        with pytest.raises(InferenceServerException, match="not known"):
+        with pytest.raises(InferenceServerException, match="unknown"):
             await client.infer(MODEL, [triton_aio.InferInput("x", [1], "FP32")])
     finally:
         await client.close()

@@ -9,9 +9,12 @@ import os
 import socket
 import ssl
 import subprocess
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
+import jwt
 import numpy as np
 import pytest
 from cryptography import x509
@@ -250,3 +253,72 @@ def test_a_wrong_configuration_stops_the_start_by_name(models, tmp_path, variabl
     assert expected in ended.stderr
     assert "Traceback" not in ended.stderr
     assert "s3cret" not in ended.stderr
+
+
+@pytest.fixture
+def provider():
+    """An OpenID provider's keys behind a log-in, and what signs its tokens."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    public = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key()))
+    document = json.dumps({"keys": [{**public, "kid": "one", "alg": "ES256"}]}).encode()
+    heard = []
+
+    class JwksHandler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            heard.append(self.headers["Authorization"])
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(document)))
+            self.end_headers()
+            self.wfile.write(document)
+
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), JwksHandler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server.server_port, key, heard
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_the_audit_log_names_a_person_of_the_identity_provider(serve, provider):
+    port, key, heard = provider
+    issuer = "https://login.example.org"
+
+    def bearer(signing_key=key, **claims):
+        content = {
+            "iss": issuer,
+            "aud": "nextvec",
+            "sub": "1",
+            "exp": time.time() + 60,
+            "email": "bob@example.org",
+            "nextvec_role": "operator",
+            **claims,
+        }
+        signed = jwt.encode(content, signing_key, "ES256", headers={"kid": "one"})
+        return {"Authorization": f"Bearer {signed}"}
+
+    with serve(
+        "--canary",
+        "phase-3",
+        NEXTVEC_ADMIN__OIDC__ISSUER=issuer,
+        NEXTVEC_ADMIN__OIDC__AUDIENCE="nextvec",
+        NEXTVEC_ADMIN__OIDC__JWKS_URL=f"http://u:s3cret@127.0.0.1:{port}/certs",
+    ) as server:
+        post, url = server.client.post, "/admin/v1/rollout"
+        assert post(url, json={"canary": "phase-3"}, headers=bearer()).status_code == 202
+        assert post(f"{url}/promote", headers=bearer()).status_code == 403
+        assert post(f"{url}/abort", headers=bearer(exp=time.time() - 99)).status_code == 401
+        other = ec.generate_private_key(ec.SECP256R1())
+        assert post(f"{url}/abort", headers=bearer(other)).status_code == 401
+        assert post(f"{url}/abort", headers=bearer()).status_code == 200
+        actors = {row["actor"] for row in server.admin("GET", "/history").json()}
+        assert "bob@example.org" in actors
+        log = server.log.read_text()
+        assert "failed log-in (admin, expired token)" in log
+        assert "s3cret" not in log
+        assert "eyJ" not in log
+    assert heard == ["Basic dTpzM2NyZXQ="]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,59 @@ def test_it_lists_versions_and_not_unfinished_exports(tmp_path):
     (tmp_path / "next-vector" / "note.txt").write_text("")
     assert Repository(tmp_path, "next-vector").versions() == ("phase-2", "phase-3")
     assert Repository(tmp_path, "another").versions() == ()
+
+
+def _deny(monkeypatch, method, denied):
+    """The tests may run as root, who may read everything."""
+    real = getattr(Path, method)
+
+    def checked(path, *arguments, **options):
+        if path == denied or denied in path.parents:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, method, checked)
+
+
+def test_an_unreadable_entry_is_skipped_with_one_warning(tmp_path, monkeypatch, caplog):
+    put_version(tmp_path, "phase-2")
+    (tmp_path / "next-vector" / "lost+found").mkdir()
+    _deny(monkeypatch, "is_file", tmp_path / "next-vector" / "lost+found")
+    repository = Repository(tmp_path, "next-vector")
+    for _ in range(3):
+        assert repository.versions() == ("phase-2",)
+    assert 1 == caplog.text.count("lost+found' cannot be read: Permission denied")
+
+
+def test_a_name_that_no_version_can_have_is_skipped(tmp_path, caplog):
+    put_version(tmp_path, "phase-2")
+    for name in ("phase 3", "phäse", "x" * 65, "phase-\udcff"):
+        put_version(tmp_path, "phase-4").rename(tmp_path / "next-vector" / name)
+    assert Repository(tmp_path, "next-vector").versions() == ("phase-2",)
+    assert 4 == caplog.text.count("it is skipped")
+
+
+def test_an_unreadable_repository_is_named(tmp_path, monkeypatch):
+    put_version(tmp_path, "phase-2")
+    _deny(monkeypatch, "iterdir", tmp_path / "next-vector")
+    with pytest.raises(VersionError, match="next-vector cannot be read: Permission denied"):
+        Repository(tmp_path, "next-vector").versions()
+
+
+def test_a_repository_that_is_a_file_is_named(tmp_path):
+    (tmp_path / "next-vector").write_text("")
+    with pytest.raises(VersionError, match="next-vector cannot be read: Not a directory"):
+        Repository(tmp_path, "next-vector").open("phase-2")
+
+
+@pytest.mark.parametrize(
+    ("method", "file"), [("read_bytes", "manifest.json"), ("open", "model.onnx")]
+)
+def test_an_unreadable_file_is_named(tmp_path, monkeypatch, method, file):
+    folder = put_version(tmp_path, "phase-2")
+    _deny(monkeypatch, method, folder / file)
+    with pytest.raises(VersionError, match=rf"{file} cannot be read: Permission denied"):
+        Repository(tmp_path, "next-vector").open("phase-2")
 
 
 def test_a_verified_version_is_opened(tmp_path):

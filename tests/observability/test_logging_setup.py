@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
+
+from service.observability.log_format import TextFormatter
+from service.observability.logging_setup import hide_addresses
 
 PROGRAM = """
 import logging, sys, threading, warnings
@@ -46,6 +50,20 @@ def test_every_line_of_the_process_is_json():
     assert all(event["time"].endswith("Z") for event in events)
     assert "ZeroDivisionError" in events[3]["exception"]
     assert "the end" in events[4]["exception"]
+
+
+def test_an_address_in_a_librarys_warning_loses_its_secrets():
+    error = ConnectionError("https://user:secret@host/?key=secret")
+    record = logging.LogRecord(
+        "opentelemetry.x", logging.WARNING, "f.py", 1, "", ("no host",), (type(error), error, None)
+    )
+    record.msg = "%s: https://user:secret@host:1/path?key=secret (Caused by '/p?key=secret')"
+
+    assert hide_addresses(record)
+    assert (
+        "no host: https://…@host:1/path?… (Caused by '/p?…') (ConnectionError)"
+        == TextFormatter().format(record).partition("opentelemetry.x: ")[2]
+    )
 
 
 def test_json_is_utf_8_whatever_the_terminal_is():

@@ -136,6 +136,18 @@ async def test_a_request_has_spans_for_its_parts(start_traced, exporter, caplog)
     assert "alice" not in str(lines) + request.to_json()
 
 
+async def test_the_rows_of_a_request_do_not_share_a_session(start, caplog):
+    """The line of a request for many sessions names none of them."""
+    caplog.set_level(logging.INFO)
+    async with start(log={"access_share": 1}) as service:
+        steps = [{"session": name, "vector": [1, 0, 0, 0]} for name in ("alice", "bob")]
+        answer = await service.client.post("/v1/steps", json={"steps": steps})
+        assert answer.status_code == 200
+    (line,) = (record.nextvec_fields for record in caplog.records if record.message == "request")
+
+    assert "session" not in line
+
+
 async def test_a_rollout_has_spans_for_evidence_verdict_and_store(start_traced, exporter):
     async with start_traced() as service:
         await service.admin("POST", json={"canary": "phase-3"}, headers={"traceparent": PARENT})

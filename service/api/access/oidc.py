@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import httpx
 import orjson
 
+from service import http_clients
 from service.api.access.identity import Identity, LoginFailedError, Role
 from service.clock import Clock
 from service.errors import NotReady
@@ -149,9 +150,10 @@ class OidcVerifier:
     async def _fetch_over_http(self) -> bytes:
         url = self._settings.jwks_url
         assert url is not None
+        options = http_clients.client_options(httpx.URL(url.address), http_clients.tls_context())
         async with (
             asyncio.timeout(10),
-            httpx.AsyncClient(timeout=5, follow_redirects=False, trust_env=False) as client,
+            httpx.AsyncClient(timeout=5, **options) as client,
             client.stream("GET", url.request_url, auth=url.credentials) as response,
         ):
             body = bytearray()

@@ -14,6 +14,7 @@ from service.api.codecs.vectors import wants_binary
 from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
 from service.api.schemas import ERRORS, STEPS, STEPS_ANSWER
 from service.errors import DeadlineExceeded, Invalid, NextvecError
+from service.observability import request_scope
 from service.prediction.dispatch import Dispatch
 from service.prediction.request import Prediction, RequestOptions
 
@@ -76,6 +77,7 @@ async def _advance_all(
 async def _advance(
     dispatch: Dispatch, row: SessionStep | Invalid, options: RequestOptions
 ) -> Prediction | NextvecError:
+    request_scope.separate()  # each row has a session of its own
     if isinstance(row, Invalid):
         return row
     try:

@@ -68,6 +68,7 @@ class ChangeHandler:
         clock: Clock,
         default_plan: RolloutPlan,
         floor: PlanFloor,
+        interval_seconds: float,
     ) -> None:
         self._executor = executor
         self._loader = loader
@@ -76,6 +77,7 @@ class ChangeHandler:
         self._clock = clock
         self._default_plan = default_plan
         self._floor = floor
+        self._interval_seconds = interval_seconds
 
     async def start(
         self,
@@ -258,11 +260,21 @@ class ChangeHandler:
             require_legal(rollout, Verb.START)
             self._check_canary(command.canary, rollout.stable)
             plan = command.plan.with_floor(self._default_plan.gate)
+            self._check_deadline(plan)
             require_floor(plan, self._floor.without_approval() if may_approve else self._floor)
             missed = await self._loader.gate_misses(plan, command.canary)
             if missed and not override_gate:
                 raise gate_conflict(command.canary, missed)
             return await self._apply(replace(command, plan=plan, missed=missed), options)
+
+    def _check_deadline(self, plan: RolloutPlan) -> None:
+        if plan.deadline_seconds <= self._interval_seconds:
+            raise Invalid(
+                f"plan.deadline_seconds is {plan.deadline_seconds:g}; it must be above "
+                f"rollout.interval_seconds, {self._interval_seconds:g}, because a step that is "
+                "never evaluated cannot end",
+                "plan",
+            )
 
     def _check_canary(self, canary: str, stable: str) -> None:
         if canary == stable:

@@ -96,6 +96,7 @@ class Controller:
             clock=clock,
             default_plan=plan,
             floor=floor,
+            interval_seconds=interval_seconds,
         )
 
     # --- life ---

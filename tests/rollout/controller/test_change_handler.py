@@ -112,3 +112,16 @@ async def test_overrides_reach_the_canary_only_while_it_is_served(world):
     await world.controller.changes.abort(None, "operator")
     with pytest.raises(NotFound):
         world.traffic.current.route("k", Variant.CANARY, lambda: "x")
+
+
+async def test_a_deadline_before_the_first_evaluation_is_refused(world):
+    await world.controller.start()
+    hurried = plan(
+        deadline_seconds=5,
+        warm_up_seconds=0,
+        settle_seconds=0,
+        steps=[{"weight": 10, "min_dwell_seconds": 0}],
+    )
+    with pytest.raises(Invalid, match=r"plan\.deadline_seconds is 5.*rollout\.interval_seconds, 5"):
+        await world.controller.changes.start("phase-3", hurried, "operator")
+    assert world.phase == "Healthy"

@@ -18,9 +18,12 @@ acts = st.sampled_from(
     [
         *("good", "good", "good", "slow", "faults", "quiet", "unreadable", "back", "late"),
         *("start", "promote", "force", "pause", "resume", "abort", "retry", "undo"),
-        *("full", "room", "kill", "kill"),
+        *("full", "room", "kill", "kill", "clock set"),
     ]
 )
+
+
+BEGINNINGS = ("start", "retry", "undo")
 
 
 @pytest.mark.slow
@@ -37,9 +40,15 @@ async def test_the_record_stays_consistent_whatever_happens(story, chosen):
 
 async def live(world: RolloutWorld, story: list[str]) -> None:
     await world.controller.start()
+    aborted = False
     for act in story:
-        await do(world, act)
+        done = await do(world, act)
         await world.controller.prepared()
+        if done and act in BEGINNINGS:
+            aborted = False
+        aborted = aborted or (done and act == "abort")
+        # An abort that was acknowledged holds over every full disk and every kill.
+        assert not aborted or world.phase == "RolledBack"
         status, split = world.controller.status(), world.traffic.current
         assert split.weight_bp == status["weight"]["set_percent"] * 100
         assert split.stable == status["stable"]
@@ -50,7 +59,8 @@ async def live(world: RolloutWorld, story: list[str]) -> None:
     await world.tick()
 
 
-async def do(world: RolloutWorld, act: str) -> None:
+async def do(world: RolloutWorld, act: str) -> bool:
+    """Returns whether it was done: False for a request that was refused."""
     controller = world.controller
     world.evidence.error = OSError("gone") if act == "unreadable" else None
     verbs = {
@@ -70,10 +80,13 @@ async def do(world: RolloutWorld, act: str) -> None:
             await verbs[act]()
         except StoreError:
             assert world.store.full
+            return False
         except NextvecError:
-            pass
+            return False
     elif act in ("full", "room"):
         world.store.full = act == "full"
+    elif act == "clock set":
+        world.clock.wrong = 100_000.0 if world.clock.wrong <= 0 else -100_000.0
     elif act == "kill":
         await kill(world)
     else:
@@ -91,6 +104,7 @@ async def do(world: RolloutWorld, act: str) -> None:
             await world.tick({"back": -5000.0, "late": 5000.0}.get(act, 10.0))
         except StoreError:
             assert world.store.full
+    return True
 
 
 async def kill(world: RolloutWorld) -> None:

@@ -16,7 +16,15 @@ from service.settings.loader import load_settings, value_of
 from tests.support.sources import ROOT
 
 MODELS = (Settings, WebhookSettings, ApiKeySettings, AdminTokenSettings)
-TOGETHER = {"issuer", "audience", "jwks_url", "certificate", "key"}
+TOGETHER = {
+    "issuer",
+    "audience",
+    "jwks_url",
+    "certificate",
+    "key",
+    "prometheus_certificate",
+    "prometheus_key",
+}
 """Settings that are only valid with each other."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -314,3 +315,26 @@ def test_the_variables_of_commands_are_known():
     assert read
     assert read <= OTHER_VARIABLES
     assert () == load_settings(dict.fromkeys(OTHER_VARIABLES - {"NEXTVEC_CONFIG"}, "x")).warnings
+
+
+PAGES = ["docs/how-to/control-access.md", "docs/reference/settings.md"]
+BLOCKS = [
+    block
+    for page in PAGES
+    for block in re.findall(r"^```toml\n(.*?)^```", text(Path(page)), re.MULTILINE | re.DOTALL)
+]
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_documented_file_is_valid(write, tmp_path, block):
+    """With the secrets that it names, and those of no other holder."""
+    for i, path in enumerate(re.findall(r'_file = "([^"]+)"', block)):
+        write(f"a-secret-of-the-tests-{i}", f"secret-{i}")
+        block = block.replace(path, str(tmp_path / f"secret-{i}"))
+    loaded = load_settings({}, config=write(block))
+    assert loaded.sources
+    assert () == loaded.warnings
+
+
+def test_there_are_documented_files():
+    assert len(BLOCKS) >= 6

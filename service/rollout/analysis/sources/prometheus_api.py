@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 
 import httpx
 
 from service import http_clients
 from service.errors import NextvecError
 from service.observability import tracing
+from service.settings import RolloutSettings
+from service.settings.loader import ConfigurationError
 
 MAX_BYTES = 256 * 1024 * 1024
 """A response has some 0.6 MB for each scraped target. A larger one is not ours."""
@@ -26,17 +29,25 @@ class EvidenceError(NextvecError):
 class PrometheusApi:
     """A Prometheus server at `url`, which may have a user and a password.
 
-    `timeout_seconds` bounds connecting and each read; a whole response may take twice as
-    long. Redirects are not followed.
+    `token` is sent as a bearer token, and `tls` is used for https. `timeout_seconds` bounds
+    connecting and each read; a whole response may take twice as long. Redirects are not followed.
     """
 
-    def __init__(self, url: str, *, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_seconds: float,
+        token: str | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         given = httpx.URL(url)
         self._auth = httpx.BasicAuth(given.username, given.password) if given.userinfo else None
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         # Shown in errors, the status, the audit log and webhooks.
         self._url = str(http_clients.without_credentials(given)).rstrip("/")
         self._timeout = timeout_seconds
-        self._options = http_clients.client_options(given, http_clients.tls_context())
+        self._options = http_clients.client_options(given, tls or http_clients.tls_context())
 
     async def query(self, query: str) -> bytes:
         """The response to an instant query. Raises `EvidenceError`."""
@@ -64,7 +75,11 @@ class PrometheusApi:
                 f"{self._url}/api/v1/query",
                 params={"query": query},
                 # Uncompressed, so that the bound holds for what is held in memory.
-                headers={"Accept-Encoding": "identity", **tracing.outgoing_headers()},
+                headers={
+                    "Accept-Encoding": "identity",
+                    **self._headers,
+                    **tracing.outgoing_headers(),
+                },
             ) as response,
         ):
             limit = MAX_BYTES if response.is_success else ERROR_BYTES
@@ -88,3 +103,18 @@ class PrometheusApi:
                     f"Prometheus at {self._url} returned more than {MAX_BYTES} bytes"
                 )
             return bytes(body)
+
+
+def prometheus_tls(settings: RolloutSettings) -> ssl.SSLContext:
+    """The TLS files for the Prometheus server. Raises `ConfigurationError` that names them."""
+    files = (
+        settings.prometheus_ca,
+        settings.prometheus_certificate,
+        settings.prometheus_key,
+    )
+    try:
+        return http_clients.tls_context(*files)
+    except OSError as error:
+        named = ", ".join(str(each) for each in files if each is not None)
+        reason = getattr(error, "reason", None) or error.strerror
+        raise ConfigurationError([f"rollout.prometheus_…: cannot use {named}: {reason}"]) from error

@@ -21,6 +21,7 @@ an `error`, which neither passes nor fails.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import uuid
 from collections.abc import Mapping, Sequence
 
@@ -62,8 +63,10 @@ class PrometheusSource:
         *,
         matchers: str = "",
         timeout_seconds: float = 5.0,
+        token: str | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._api = PrometheusApi(url, timeout_seconds=timeout_seconds)
+        self._api = PrometheusApi(url, timeout_seconds=timeout_seconds, token=token, tls=tls)
         self._edges = tuple(edges)
         self._matchers = matchers
         self._totals = _IncrementTotals(self._edges)

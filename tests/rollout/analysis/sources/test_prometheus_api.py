@@ -9,9 +9,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from service import app
+from service.observability import request_scope
 from service.rollout.analysis.sources import prometheus_api
-from service.rollout.analysis.sources.prometheus_api import EvidenceError, PrometheusApi
-from tests.support.prometheus_fakes import serving
+from service.rollout.analysis.sources.prometheus_api import (
+    EvidenceError,
+    PrometheusApi,
+    prometheus_tls,
+)
+from service.settings import RolloutSettings, Settings
+from service.settings.loader import ConfigurationError
+from tests.support.prometheus_fakes import new_metrics, serving
 
 
 async def query(url, timeout_seconds=5.0):
@@ -133,3 +141,83 @@ async def test_without_a_server_the_error_says_what_to_check():
         pass
     with pytest.raises(EvidenceError, match=r"did not respond within 5 s .*rollout.prometheus_url"):
         await query(f"http://127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize(
+    ("settings", "sent"),
+    [
+        ({}, None),
+        ({"prometheus_url": "http://user:s3cret@{host}/x"}, "Basic dXNlcjpzM2NyZXQ="),
+        ({"prometheus_token": "s3cret"}, "Bearer s3cret"),
+    ],
+)
+async def test_the_settings_say_how_to_log_in(settings, sent, caplog):
+    heard = []
+
+    class AuthorizationHandler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            heard.append((self.path, self.headers["Authorization"]))
+            self.send_response(503)
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), AuthorizationHandler) as server:
+        host = f"127.0.0.1:{server.server_port}"
+        url = settings.get("prometheus_url", "http://{host}/x").format(host=host)
+        source = app._evidence_source(
+            Settings.model_validate({"rollout": {**settings, "prometheus_url": url}}),
+            new_metrics(),
+        )
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            with pytest.raises(EvidenceError) as caught:
+                await source.read("a", "b")
+        finally:
+            server.shutdown()
+            thread.join()
+    ((path, authorization),) = heard
+    assert path.startswith("/x/api/v1/query")
+    assert authorization == sent
+    assert f"http://{host}/x" in str(caught.value)
+    assert "s3cret" not in str(caught.value) + caplog.text
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"prometheus_ca": "/no/ca.crt"},
+        {"prometheus_certificate": "/no/client.crt", "prometheus_key": "/no/client.key"},
+    ],
+)
+def test_tls_files_that_cannot_be_used_are_named(files):
+    with pytest.raises(ConfigurationError, match="/no/"):
+        prometheus_tls(RolloutSettings.model_validate(files))
+
+
+async def test_a_query_carries_the_trace_of_the_analysis():
+    headers = []
+
+    class HeaderHandler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            headers.append(self.headers["traceparent"])
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    with ThreadingHTTPServer(("127.0.0.1", 0), HeaderHandler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        with request_scope.entered({"traceparent": parent}):
+            await query(f"http://127.0.0.1:{server.server_port}")
+        await query(f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+        thread.join()
+
+    assert [parent, None] == headers
