@@ -142,6 +142,7 @@ def run_server(
             "NEXTVEC_ADMIN__APPROVER_TOKEN": token,
             "NEXTVEC_ROLLOUT__DATABASE": str(out / "rollout.db"),
             "NEXTVEC_ROLLOUT__INTERVAL_SECONDS": str(INTERVAL_SECONDS),
+            "NEXTVEC_HTTP__DRAIN_SECONDS": "0",
             **(settings or {}),
         }
     )

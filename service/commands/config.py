@@ -125,7 +125,7 @@ def _file_problems(loaded: LoadedSettings) -> list[str]:
     problems = []
     settings = loaded.settings
     if not Path(settings.models).is_dir():
-        problems.append(f"models: {settings.models} is not a directory")
+        problems.append(f"models: {settings.models} is not a directory; nextvec export creates it")
     try:
         plan = load_plan(settings.rollout.plan)
         make_floor(settings.rollout.floor.model_dump(), plan)
