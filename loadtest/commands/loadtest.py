@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,10 +127,10 @@ def loadtest(options: LoadTestOptions) -> None:
         return
     try:
         driver, samples = run_fast(_drive(options, client, data, console))
-    except (ClientError, AdminError) as error:
-        raise SystemExit(
-            f"nextvec loadtest: {error}; is the server up (nextvec serve) and the token right?"
-        ) from error
+    except ClientError as error:
+        raise SystemExit(f"nextvec loadtest: {error}; is the server up (nextvec serve)?") from error
+    except AdminError as error:
+        raise SystemExit(f"nextvec loadtest: {error}; is --token right?") from error
     result = summary.summarise(
         driver.requests,
         {
@@ -241,7 +243,8 @@ async def _drive(
         if admin is not None:
             await admin.status()  # report a wrong token now, not after the run
             background.append(asyncio.create_task(watch_rollout(admin, 1.0, samples)))
-        background.append(asyncio.create_task(_show(options, driver, samples, console)))
+        if _in_foreground(console):
+            background.append(asyncio.create_task(_show(options, driver, samples, console)))
         await driver.run(arrivals_before(arrivals, options.duration))
     finally:
         for task in background:
@@ -252,6 +255,17 @@ async def _drive(
         if admin is not None:
             await admin.close()
     return driver, samples
+
+
+def _in_foreground(console: Console) -> bool:
+    """Whether the terminal is this command's. In the background, progress would overwrite what
+    another command shows."""
+    if sys.platform == "win32":  # it has no process groups of a terminal
+        return True
+    try:
+        return os.tcgetpgrp(console.file.fileno()) == os.getpgrp()
+    except OSError:
+        return False
 
 
 async def _show(
