@@ -42,6 +42,13 @@ class _InstantScheduler:
 
     manifest: Manifest
 
+    def enter(self) -> _InstantScheduler:
+        """Count no users."""
+        return self
+
+    def leave(self) -> None:
+        """Count no users."""
+
     async def submit(self, vectors: Vectors, _state: State | None) -> EngineResult:
         sizes = self.manifest.dimensions
         state = np.zeros((sizes.layers, sizes.hidden), np.float32)

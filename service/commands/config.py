@@ -88,7 +88,9 @@ def show(
         file = None if loaded.file is None else str(loaded.file)
         print(json.dumps({"file": file, "settings": rows}, indent=2))
         return
-    table = Table("setting", "value", "source", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for name in ("setting", "value", "source"):
+        table.add_column(name, overflow="fold")
     for row in rows:
         # Values are data: `Text` keeps brackets that Rich would take for markup.
         table.add_row(*(Text(part) for part in (row["key"], _text(row["value"]), row["source"])))
