@@ -13,6 +13,8 @@ from service.clock import SystemClock
 
 STABLE, CANARY = "stable", "canary"
 WINDOW = 100
+MODELS = "test-models"
+"""The folder of the exported versions, beside the folder of the results: all tests share it."""
 _READY_SECONDS = 60.0
 
 SMALL_STORES = {
@@ -49,7 +51,7 @@ def started_server(checkpoint: Path, out: Path) -> Iterator[TargetServer]:
     Raises `EnvironmentSetupError` if the export or the start fails.
     """
     out.mkdir(parents=True, exist_ok=True)
-    models = out / "models"
+    models = out.parent / MODELS
     for version in (STABLE, CANARY):
         if not environment.is_export_current(models, version, checkpoint, WINDOW):
             log = out / f"export-{version}.log"

@@ -19,6 +19,7 @@ from service.api.body_limits import BodyBudget, BodyLimitMiddleware
 from service.api.methods import MethodsMiddleware
 from service.api.parameters import check_request
 from service.api.request_context import RequestContextMiddleware
+from service.api.root_path import RootPathMiddleware
 from service.api.routes import (
     admin,
     feedback,
@@ -187,7 +188,6 @@ def create_app(
         version=installed_version("nextvec"),
         summary="Next-vector predictions from a stable and a canary version.",
         lifespan=lifespan,
-        root_path=settings.http.root_path or "",
         dependencies=[Depends(check_request)],
     )
     errors.add_handlers(app)
@@ -221,6 +221,8 @@ def _add_middleware(
 ) -> None:
     app.add_middleware(BodyLimitMiddleware, bodies=bodies)
     app.add_middleware(MethodsMiddleware, routes=app.router.routes)
+    if settings.http.root_path is not None:
+        app.add_middleware(RootPathMiddleware, root_path=settings.http.root_path)
     # The outermost: every response gets an id.
     app.add_middleware(RequestContextMiddleware, access_log=access_log, traces=traces)
     if settings.http.cors_origins:

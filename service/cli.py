@@ -31,7 +31,8 @@ class Subcommand(NamedTuple):
 
 COMMANDS = {
     "demo": Subcommand(
-        "loadtest.commands.demo", "Run the complete demo on this machine: a pass and a rollback."
+        "loadtest.commands.demo",
+        "Run the complete demo on this machine: a rollback and a promotion.",
     ),
     "serve": Subcommand("service.commands.serve", "Start the prediction service."),
     "config": Subcommand(

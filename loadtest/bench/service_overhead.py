@@ -42,7 +42,16 @@ class _InstantScheduler:
 
     manifest: Manifest
 
-    async def submit(self, vectors: Vectors, _state: State | None) -> EngineResult:
+    def enter(self) -> _InstantScheduler:
+        """Count no users."""
+        return self
+
+    def leave(self) -> None:
+        """Count no users."""
+
+    async def submit(
+        self, vectors: Vectors, _state: State | None, **_options: object
+    ) -> EngineResult:
         sizes = self.manifest.dimensions
         state = np.zeros((sizes.layers, sizes.hidden), np.float32)
         return EngineResult(vectors[-1].copy(), state, 0.0, 0.0)

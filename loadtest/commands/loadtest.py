@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,8 @@ from loadtest.generator.open_loop import (
     constant_arrivals,
     poisson_arrivals,
 )
+from loadtest.overload import report as overload_report
+from loadtest.overload.run import run_overload
 from loadtest.report import plots, summary
 from loadtest.report.latency import window_p95
 from loadtest.rollout_client import AdminError, RolloutClient, RolloutSample, watch_rollout
@@ -84,6 +88,16 @@ class LoadTestOptions:
         str | None,
         typer.Option(help="Viewer token; with it, the plot shows the weight of the rollout."),
     ] = None
+    overload: Annotated[
+        float | None,
+        typer.Option(
+            parser=positive,
+            metavar="FACTOR",
+            help="Measure the capacity with steps and contexts mixed, then send FACTOR times as "
+            "much for --duration, with probes on new connections; --mode and --rate do not "
+            "count. With an operator's --token, aborts are among the probes.",
+        ),
+    ] = None
     out: Annotated[Path, typer.Option(help="Directory for the report.")] = Path("out/loadtest")
     output: OutputFormat = "text"
 
@@ -92,6 +106,7 @@ class LoadTestOptions:
     epilog=examples(
         "nextvec loadtest",
         "nextvec loadtest --mode stateless --context 500 --rate 5 --duration 60",
+        "nextvec loadtest --overload 3 --duration 60 --context 500",
         "nextvec loadtest --output json",
     )
 )
@@ -107,12 +122,15 @@ def loadtest(options: LoadTestOptions) -> None:
     except (streams.StreamError, ValueError) as error:
         raise SystemExit(f"nextvec loadtest: {error}") from error
     console = Console(stderr=options.output == "json")
+    if options.overload is not None:
+        _overload(options, options.overload, client, data, console)
+        return
     try:
         driver, samples = run_fast(_drive(options, client, data, console))
-    except (ClientError, AdminError) as error:
-        raise SystemExit(
-            f"nextvec loadtest: {error}; is the server up (nextvec serve) and the token right?"
-        ) from error
+    except ClientError as error:
+        raise SystemExit(f"nextvec loadtest: {error}; is the server up (nextvec serve)?") from error
+    except AdminError as error:
+        raise SystemExit(f"nextvec loadtest: {error}; is --token right?") from error
     result = summary.summarise(
         driver.requests,
         {
@@ -137,6 +155,46 @@ def loadtest(options: LoadTestOptions) -> None:
         console.print(f"{options.out / 'report.md'}, {options.out / 'report.json'}, {picture}")
     if problem := result.problem():
         console.print(f"nextvec loadtest: {problem}", style="red", markup=False)
+        raise typer.Exit(1)
+
+
+def _overload(
+    options: LoadTestOptions,
+    factor: float,
+    client: HttpClient,
+    data: streams.Streams,
+    console: Console,
+) -> None:
+    """Run the overload test, and exit with 1 if a target was missed."""
+    try:
+        run = run_fast(
+            run_overload(
+                client,
+                data,
+                address=client.address,
+                factor=factor,
+                duration=options.duration,
+                context=options.context,
+                session_length=options.session_length,
+                seed=options.seed,
+                token=options.token,
+            )
+        )
+    except ClientError as error:
+        raise SystemExit(f"nextvec loadtest: {error}; is the server up (nextvec serve)?") from error
+    picture = overload_report.write(run, options.out)
+    if options.output == "json":
+        print_json_file(options.out / "overload.json")
+    shown = Table(title=f"{factor:g} times the capacity", box=box.SIMPLE, pad_edge=False)
+    for heading in ("", "", "target"):
+        shown.add_column(heading)
+    found = overload_report.figures(run)
+    for figure in found:
+        met = "" if figure.met is None else "met" if figure.met else "missed"
+        shown.add_row(figure.name, figure.value, met)
+    console.print(shown)
+    console.print(f"{options.out / 'overload.json'}, {picture}")
+    if any(figure.met is False for figure in found):
         raise typer.Exit(1)
 
 
@@ -185,7 +243,8 @@ async def _drive(
         if admin is not None:
             await admin.status()  # report a wrong token now, not after the run
             background.append(asyncio.create_task(watch_rollout(admin, 1.0, samples)))
-        background.append(asyncio.create_task(_show(options, driver, samples, console)))
+        if _in_foreground(console):
+            background.append(asyncio.create_task(_show(options, driver, samples, console)))
         await driver.run(arrivals_before(arrivals, options.duration))
     finally:
         for task in background:
@@ -196,6 +255,17 @@ async def _drive(
         if admin is not None:
             await admin.close()
     return driver, samples
+
+
+def _in_foreground(console: Console) -> bool:
+    """Whether the terminal is this command's. In the background, progress would overwrite what
+    another command shows."""
+    if sys.platform == "win32":  # it has no process groups of a terminal
+        return True
+    try:
+        return os.tcgetpgrp(console.file.fileno()) == os.getpgrp()
+    except OSError:
+        return False
 
 
 async def _show(

@@ -142,6 +142,7 @@ def run_server(
             "NEXTVEC_ADMIN__APPROVER_TOKEN": token,
             "NEXTVEC_ROLLOUT__DATABASE": str(out / "rollout.db"),
             "NEXTVEC_ROLLOUT__INTERVAL_SECONDS": str(INTERVAL_SECONDS),
+            "NEXTVEC_HTTP__DRAIN_SECONDS": "0",
             **(settings or {}),
         }
     )
@@ -194,7 +195,8 @@ def _run(command: list[str], log: Path, failed: str) -> None:
 def _environment(more: Mapping[str, str]) -> dict[str, str]:
     """The environment without `NEXTVEC_` variables meant for another server, plus `more`."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("NEXTVEC_")}
-    return {**others, **more}
+    # A nextvec.toml of the working directory is meant for another server, too.
+    return {**others, "NEXTVEC_CONFIG": os.devnull, **more}
 
 
 def _read_tail(log: Path, lines: int = 15) -> str:

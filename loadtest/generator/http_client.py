@@ -16,7 +16,7 @@ import httptools
 import orjson
 
 _IDLE_SECONDS = 4.0
-"""Connections that were idle for longer are not reused. uvicorn closes them after 5 s, and
+"""Connections that were idle for longer are not reused. Many servers close them after 5 s, and
 a request sent at that moment would be counted as an error of the server."""
 
 
@@ -57,6 +57,11 @@ class HttpClient:
         self._timeout = timeout
         # Last in, first out: surplus connections of a peak stay idle and time out.
         self._idle: list[_ClientConnection] = []
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the server."""
+        return self._host, self._port
 
     async def request(
         self,

@@ -242,7 +242,10 @@ def _measure_drift(
         results = session_drift.measure(full, others, load_vectors(), window, progress=show)
     for name, info in results.items():
         drift = "" if info.drift is None else f", cosine at least {info.drift.min_cosine:.6f}"
-        console.print(f"{name}: Hit@5 {info.hits.hit_at_5:.1%}{drift}")
+        hits = info.hits
+        console.print(
+            f"{name}: Hit@5 {hits.hit_at_5:.1%} among {hits.pool} of its positions{drift}"
+        )
     return results
 
 

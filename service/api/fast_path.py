@@ -181,9 +181,16 @@ class FastPath(Connection):
                 self._refuse_early(exchange, error)
                 return
             exchange.arrived = time.perf_counter()
-            exchange.task = self.loop.create_task(self._serve(exchange))
-            self.tasks.add(exchange.task)
-            exchange.task.add_done_callback(self._finish)
+            self.services.starts.put(partial(self._start, exchange))
+
+    def _start(self, exchange: Exchange) -> None:
+        if exchange.disconnected or self.transport.is_closing():
+            self.services.in_flight.leave()
+            self._release(exchange)
+            return
+        exchange.task = self.loop.create_task(self._serve(exchange))
+        self.tasks.add(exchange.task)
+        exchange.task.add_done_callback(self._finish)
 
     def _apply_limits(self, count: int) -> None:
         super()._apply_limits(count)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -40,7 +41,12 @@ class Server(uvicorn.Server):
         try:
             bound = sockets or await bind(config.host, config.port)
         except OSError as error:
-            logger.error("cannot listen on %s port %s: %s", config.host, config.port, error)  # noqa: TRY400  an expected error
+            logger.error(  # noqa: TRY400  an expected error
+                "cannot listen on %s port %s: %s; choose another address with --host or --port",
+                config.host,
+                config.port,
+                os.strerror(error.errno) if error.errno and error.errno > 0 else error,
+            )
             sys.exit(STARTUP_FAILURE)
         await self.lifespan.startup()
         self.servers = [

@@ -12,6 +12,7 @@ from service.api.body_limits import BodyBudget
 from service.api.connection_limit import ConnectionLimit, largest_number_of_connections
 from service.api.in_flight import InFlightLimit
 from service.api.parsing import ParsingThread
+from service.api.start_queue import StartQueue
 from service.errors import NotReady
 from service.inference.registry import Registry
 from service.metrics import Metrics
@@ -44,6 +45,7 @@ class Services:
     draining: bool = field(default=False)
     connections: ConnectionLimit = field(init=False)
     in_flight: InFlightLimit = field(init=False)
+    starts: StartQueue = field(default_factory=StartQueue)
     parsing: ParsingThread = field(default_factory=ParsingThread)
 
     def __post_init__(self) -> None:

@@ -88,7 +88,9 @@ def show(
         file = None if loaded.file is None else str(loaded.file)
         print(json.dumps({"file": file, "settings": rows}, indent=2))
         return
-    table = Table("setting", "value", "source", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for name in ("setting", "value", "source"):
+        table.add_column(name, overflow="fold")
     for row in rows:
         # Values are data: `Text` keeps brackets that Rich would take for markup.
         table.add_row(*(Text(part) for part in (row["key"], _text(row["value"]), row["source"])))
@@ -123,7 +125,7 @@ def _file_problems(loaded: LoadedSettings) -> list[str]:
     problems = []
     settings = loaded.settings
     if not Path(settings.models).is_dir():
-        problems.append(f"models: {settings.models} is not a directory")
+        problems.append(f"models: {settings.models} is not a directory; nextvec export creates it")
     try:
         plan = load_plan(settings.rollout.plan)
         make_floor(settings.rollout.floor.model_dump(), plan)

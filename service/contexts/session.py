@@ -79,7 +79,7 @@ class Session:
         last = self.last
         if last is None or last.position != position or last.fingerprint != _fingerprint(vectors):
             raise Conflict(
-                f"session {self.id!r} has {self.length} vectors, not {position}",
+                f"the next position of session {self.id!r} is {self.length}, not {position}",
                 code="position_mismatch",
                 details={"position": self.length},
             )

@@ -1,4 +1,4 @@
-"""The way of every prediction: route, run within the deadline, record."""
+"""The path of every prediction: route, run within the deadline, record."""
 
 from __future__ import annotations
 

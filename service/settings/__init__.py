@@ -3,7 +3,7 @@
 | module | has |
 |---|---|
 | `values` | types of values: secrets, URLs, seconds, bytes |
-| `access`, `http`, `groups` | the groups of settings, and the tree of all |
+| `access`, `http`, `rollout`, `telemetry`, `groups` | the groups of settings, and the tree of all |
 | `catalog` | every setting by its key and its variable |
 | `config_file`, `environment` | what the file and the environment set |
 | `loader` | the settings from all sources, and the source of each value |
@@ -13,15 +13,13 @@ from service.settings.access import AdminSettings, CallerSettings, ProxySettings
 from service.settings.groups import (
     EngineSettings,
     FeedbackSettings,
-    FloorSettings,
     LimitSettings,
     PrefixCacheSettings,
-    RolloutSettings,
     SessionSettings,
     Settings,
-    WebhookSettings,
 )
 from service.settings.http import HttpSettings
+from service.settings.rollout import FloorSettings, RolloutSettings, WebhookSettings
 
 __all__ = [
     "AdminSettings",

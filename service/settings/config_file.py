@@ -63,7 +63,9 @@ class _ConfigReader:
             elif path in self._files:
                 self._read_file(where, value, self._files[path])
             else:
-                known = [".".join(each) for each in (*self._settings, *self._files)]
+                # A table can only be meant for a group, anything else only for a setting.
+                paths = groups() if isinstance(value, Mapping) else (*self._settings, *self._files)
+                known = [".".join(each) for each in paths if each]
                 self._found.problems.append(f"{where} is not a setting{suggestion(key, known)}")
 
     def _read_value(self, where: str, value: Any, info: SettingInfo) -> None:

@@ -50,6 +50,17 @@ async def test_nothing_from_elsewhere_and_nothing_inline_may_run(service, path):
     )
 
 
+def test_the_page_follows_no_redirect():
+    """A redirected POST would arrive as a GET, and its answer would look like a success."""
+    requests = [
+        text.partition("});")[0]
+        for name in FILES
+        for text in (FOLDER / name).read_text().split("fetch(")[1:]
+    ]
+    assert 1 == len(requests)
+    assert 'redirect: "manual"' in requests[0]
+
+
 @pytest.mark.parametrize("name", sorted(FILES))
 async def test_every_file_of_the_page_is_served_with_its_type(service, name):
     answer = await service.client.get(f"/console/{name}")

@@ -85,6 +85,13 @@ def test_both_stages_are_on_the_base_that_the_build_names():
     assert ["${BASE} AS builder", "${BASE}"] == re.findall(r"^FROM (.+)$", DOCKERFILE, re.MULTILINE)
 
 
+def test_the_base_has_a_tag_where_no_digest_is_given():
+    """checkov does not see it there, and is told so in the Dockerfile."""
+    base = re.search(r"^ARG BASE=(\S+)$", DOCKERFILE, re.MULTILINE)[1]
+    assert re.fullmatch(r"python:\d\.\d+-slim", base)
+    assert f"BASE: ${{NEXTVEC_BASE_IMAGE:-{base}}}" in TEXT
+
+
 def test_the_image_installs_with_hashes_only():
     steps = re.split(r"&&|^[A-Z]+ ", DOCKERFILE, flags=re.MULTILINE)
     installs = [step for step in steps if re.search(r"^\s*pip .*?\b(install|wheel)\b", step)]

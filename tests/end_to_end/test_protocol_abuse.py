@@ -11,13 +11,13 @@ import json
 import socket
 import struct
 from contextlib import closing
-from http.client import parse_headers
 
 import numpy as np
 import pytest
 
 from tests.support.fakes import unit_vectors
 from tests.support.serving import serving
+from tests.support.wire import Wire
 
 VECTOR = unit_vectors(1, dim=768).tobytes()
 BINARY = b"Content-Type: application/octet-stream\r\n"
@@ -32,38 +32,6 @@ def impatient(models, tmp_path_factory):
     patience = {"NEXTVEC_LIMITS__BODY_TIMEOUT_SECONDS": str(PATIENCE)}
     with serving(models, folder, **patience) as running:
         yield running
-
-
-class Wire:
-    """A socket to the server, and a reader of its responses."""
-
-    def __init__(self, server):
-        url = server.client.base_url
-        self.socket = socket.create_connection((url.host, url.port), timeout=20)
-        self.incoming = self.socket.makefile("rb")
-
-    def send(self, data):
-        """Send as much as the server accepts: it may have closed the connection."""
-        try:
-            self.socket.sendall(data)
-        except OSError:
-            return
-
-    def answer(self):
-        """Status, headers and body; None when the server has closed the connection."""
-        try:
-            line = self.incoming.readline()
-        except ConnectionResetError:
-            return None
-        if not line:
-            return None
-        headers = parse_headers(self.incoming)
-        body = self.incoming.read(int(headers["content-length"]))
-        return int(line.split()[1]), headers, body
-
-    def close(self):
-        self.incoming.close()
-        self.socket.close()
 
 
 @pytest.fixture
@@ -330,3 +298,55 @@ def test_slow_heads_do_not_hold_connections(impatient):
         closed(wire)
         wire.close()
     impatient.predict(unit_vectors(1, dim=768))
+
+
+def test_pipelined_requests_in_large_reads_are_all_answered(wire):
+    """A read over 64 KiB with whole requests and half of the next head: only that head counts."""
+    body = np.concatenate([unit_vectors(20, dim=768)] * 2).astype("<f4").tobytes()
+    whole = request(body, b"X-Filler: " + b"a" * 2000)
+    data = whole * 12
+    cut = len(whole) * 11 + 1000  # within the last head
+    wire.send(data[:cut])
+    wire.send(data[cut:])
+    assert [wire.answer()[0] for _ in range(12)] == [200] * 12
+
+
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
+@pytest.mark.parametrize("digits", [b"0" * 4300, b"0" * 5000, b"0" * 30 + b"5"])
+def test_a_length_of_thousands_of_digits_is_malformed(wire, method, digits):
+    """Python refuses to convert so many digits: the request must not get that far."""
+    wire.send(
+        b"%s /v2/health/live HTTP/1.1\r\nHost: h\r\nContent-Length: %s\r\n\r\n" % (method, digits)
+    )
+    refused(wire, 400, "malformed")
+    closed(wire)
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [
+        np.full(768, 1.84e19, np.float32),
+        np.array([1.84e19] + [0.036] * 767, np.float32),
+        np.full(768, 3e38, np.float32),
+        np.full(768, -1.1e6, np.float32),
+    ],
+)
+def test_values_that_would_overflow_are_refused_on_every_route(wire, vector):
+    """An input's fault is the caller's, on every route and in every form."""
+    data = vector.tobytes()
+    binary, lines = infer(3072, data)
+    numbers = json.dumps([vector.tolist()]).encode()
+    typed = b"Content-Type: application/json"
+    requests = [
+        request(data),
+        request(data, path=b"/v1/sessions/large/vectors"),
+        request(binary, *lines, path=b"/v2/models/next-vector/infer"),
+    ]
+    for path, field in ((b"/v1/predict", b"context"), (b"/v1/sessions/large/vectors", b"vectors")):
+        body = b'{"%s": %s}' % (field, numbers)
+        requests.append(head(b"Content-Length: %d" % len(body), typed, path=path) + body)
+    for sent in requests:
+        wire.send(sent)
+        status, _, content = wire.answer()
+        assert status == 422
+        assert b"largest allowed absolute value is 1e+06" in content

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from service.errors import EngineFault, NotFound, NotReady, VersionError
@@ -80,6 +82,25 @@ async def test_an_unloaded_version_is_not_found_and_can_be_loaded_again(tmp_path
     await registry.prepare("phase-2")
     assert (await registry.get("phase-2").scheduler.submit(unit_vectors(1), None)).vector.any()
     await registry.close()
+
+
+async def test_an_unload_waits_for_the_requests_in_progress(tmp_path):
+    """New requests no longer find the version, and those that use it get their answers."""
+    put_version(tmp_path, "phase-2")
+    registry = registry_of(tmp_path, {"phase-2": FakeEngine()})
+    await registry.prepare("phase-2")
+    scheduler = registry.get("phase-2").scheduler
+    scheduler.enter()
+    unloading = asyncio.create_task(registry.unload("phase-2"))
+    await asyncio.sleep(0.01)
+    with pytest.raises(NotFound):
+        registry.get("phase-2")
+    assert (await scheduler.submit(unit_vectors(1), None)).vector.any()
+    assert not unloading.done()
+    scheduler.leave()
+    await unloading
+    with pytest.raises(NotReady):
+        await scheduler.submit(unit_vectors(1), None)
 
 
 def test_a_versions_digest_covers_all_its_graphs():

@@ -90,6 +90,11 @@ def test_a_name_that_is_no_version_is_not_found(tmp_path, name):
         Repository(tmp_path, "next-vector").open(name)
 
 
+def test_an_empty_repository_says_how_to_get_a_version(tmp_path):
+    with pytest.raises(NotFound, match="nextvec export writes one"):
+        Repository(tmp_path, "next-vector").open("phase-2")
+
+
 def _truncate_graph(folder):
     (folder / "model.onnx").write_bytes(b"")
 

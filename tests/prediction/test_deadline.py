@@ -33,3 +33,13 @@ async def test_other_errors_pass_through():
             raise KeyError
     async with Deadline(10.0, None):
         pass
+
+
+async def test_the_deadline_counts_from_the_arrival():
+    """What a request has waited before is taken off, and is never negative."""
+    deadline = Deadline(10.0, None, 4.0)
+    async with deadline:
+        assert 5.0 < deadline.seconds_left <= 6.0
+    with pytest.raises(DeadlineExceeded, match="10 s"):
+        async with Deadline(10.0, None, 11.0):
+            await asyncio.Event().wait()

@@ -38,6 +38,7 @@ export class Refused extends Error {
   get advice() {
     const advice = {
       0: "Check that the service runs and that you can reach it. In a terminal: nextvec rollout status. The rollout continues without this page.",
+      300: "Open the console at its final address.",
       401: "Enter a token that the service was started with.",
       403: "Use a token with a higher role, or ask somebody who has one.",
       409: this.code === "conflict" ? "Check which actions are available now." : "",
@@ -55,6 +56,7 @@ async function call(method, url, { body, headers = {}, signal = AbortSignal.time
       method,
       signal,
       cache: "no-store",
+      redirect: "manual", // a redirect would turn a change into a read, at another address
       credentials: "omit",
       headers: {
         Authorization: `Bearer ${token}`,
@@ -66,6 +68,9 @@ async function call(method, url, { body, headers = {}, signal = AbortSignal.time
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refused(0, { error: "The service does not answer." });
+  }
+  if (answer.type === "opaqueredirect") {
+    throw new Refused(300, { error: "This address redirects to another one. The redirect was not followed and nothing was changed." });
   }
   if (!answer.ok) {
     throw new Refused(answer.status, await answer.json().catch(() => ({})));

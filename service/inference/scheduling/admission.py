@@ -10,11 +10,15 @@ SECONDS_PER_JOB = 0.01
 SECONDS_PER_VECTOR = 0.0003
 """Estimate for a context on a CPU, before the first one."""
 
-SAFETY = 0.8
+SAFETY = 0.7
 """Share of a caller's patience in which a context is expected to end."""
 
 SMOOTHING = 0.1
-"""Weight of the newest batch in the moving averages."""
+"""Weight of the newest batch in the moving average of jobs."""
+
+CONTEXT_SMOOTHING = 0.3
+"""The same of contexts. Their batches take up to seconds: ten of them are too long to learn that
+the machine has become busy."""
 
 
 class Admission:
@@ -64,4 +68,5 @@ class Admission:
         """Note that a batch of `jobs` with `vectors` in all took `seconds`."""
         self._seconds_per_job += SMOOTHING * (seconds / jobs - self._seconds_per_job)
         if contexts:
-            self._seconds_per_vector += SMOOTHING * (seconds / vectors - self._seconds_per_vector)
+            difference = seconds / vectors - self._seconds_per_vector
+            self._seconds_per_vector += CONTEXT_SMOOTHING * difference

@@ -122,7 +122,7 @@ def _assess(stats: ShadowStats, step: PlanStep) -> tuple[VerdictOutcome, str]:
     if stats.faults >= MAX_FAULTS:
         return VerdictOutcome.FAIL, f"{stats.faults} of {stats.total} copies failed"
     if stats.total < step.min_samples:
-        text = f"{stats.total} of {step.min_samples} required copies have run"
+        text = f"{stats.total} of {step.min_samples} required copies have run since the warm-up"
         return VerdictOutcome.INCONCLUSIVE, text
     agreement = stats.agreement or 0.0
     cosine = f"mean cosine with stable's predictions {agreement:.4f}"

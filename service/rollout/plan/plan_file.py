@@ -17,23 +17,31 @@ from service.suggestions import validation_message
 MAX_BYTES = 64 * 1024
 """Ten times the size of a plan with a hundred steps."""
 
+_SHOWN_FAULTS = 5
+
 
 def load_plan(path: Path | None) -> RolloutPlan:
     """The plan in a file, or the default plan for None.
 
-    Raises `Invalid` that names the file, the field and what is wrong with it.
+    Raises `Invalid` that names the file and, for each of the first faults, the field and what is
+    wrong with it.
     """
     if path is None:
         return RolloutPlan()
     try:
         return RolloutPlan.model_validate(_fields(path))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the file"
+        errors = error.errors(include_url=False)
+        # A list whose items are all at fault also counts as empty.
+        paths = [each["loc"] for each in errors]
+        inner = [e for e in errors if not any(p[:-1][: len(e["loc"])] == e["loc"] for p in paths)]
+        faults = [
+            f"{'.'.join(str(part) for part in each['loc']) or 'the file'}: "
+            f"{validation_message(dict(each), RolloutPlan)}"
+            for each in inner[:_SHOWN_FAULTS]
+        ]
         raise _error(
-            path,
-            f"{field}: {validation_message(dict(first), RolloutPlan)}; "
-            "docs/reference/rollout-plan.md has the fields",
+            path, f"{'; '.join(faults)} (docs/reference/rollout-plan.md has the fields)"
         ) from error
 
 

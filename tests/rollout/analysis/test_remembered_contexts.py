@@ -43,6 +43,12 @@ class SlowScheduler:
     factor: float = 1.0
     noise: np.random.Generator = field(default_factory=lambda: np.random.default_rng(1))
 
+    def enter(self):
+        return self
+
+    def leave(self):
+        pass
+
     async def submit(self, vectors, _state, *, offset=0, **_more):
         seconds = self.factor * (0.002 + 0.000_24 * len(vectors)) * self.noise.lognormal(0, 0.1)
         self.clock.advance(seconds)

@@ -25,8 +25,13 @@ def seen(count=200, *, ratio=1.0, cosine=0.9, faults=0, mode="step", dropped=0):
 @pytest.mark.parametrize(
     ("stats", "step", "outcome", "text"),
     [
-        (ShadowStats(EDGES), STEP, "inconclusive", "0 of 200 required copies have run"),
-        (seen(199), STEP, "inconclusive", "199 of 200 required copies have run"),
+        (
+            ShadowStats(EDGES),
+            STEP,
+            "inconclusive",
+            "0 of 200 required copies have run since the warm-up",
+        ),
+        (seen(199), STEP, "inconclusive", "199 of 200 required copies have run since the warm-up"),
         (seen(200), STEP, "pass", "200 copies ran and none failed; mean cosine"),
         (seen(200, ratio=3), STEP, "pass", "step: P95 in the engine is 2.99 times"),
         (seen(200, ratio=7), STEP, "fail", "times stable's, the limit is 5 times"),
@@ -35,7 +40,7 @@ def seen(count=200, *, ratio=1.0, cosine=0.9, faults=0, mode="step", dropped=0):
             seen(200, ratio=7),
             PlanStep(shadow=True, max_inference_ratio=9),
             "inconclusive",
-            "200 of 500 required copies have run",
+            "200 of 500 required copies have run since the warm-up",
         ),
         (seen(10, faults=3), STEP, "fail", "3 of 13 copies failed"),
         (seen(200, faults=2), STEP, "inconclusive", "2 of 202 copies failed: a person must decide"),

@@ -103,6 +103,15 @@ def test_an_error_names_the_file_and_the_field(tmp_path, name, text, message):
         load_plan(path)
 
 
+def test_every_fault_is_named_once(tmp_path):
+    path = tmp_path / "plan.yaml"
+    path.write_text("warmup_seconds: 1\nsteps: [{wieght: 5}]")
+    with pytest.raises(Invalid) as caught:
+        load_plan(path)
+    assert "mean 'weight'?; warmup_seconds: there is no field" in str(caught.value)
+    assert "Tuple" not in str(caught.value)
+
+
 def test_bytes_that_are_no_text(tmp_path):
     path = tmp_path / "plan.yaml"
     path.write_bytes(b"\xff\xfe")

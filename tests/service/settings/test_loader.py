@@ -97,7 +97,7 @@ def test_an_unknown_variable_is_refused_with_the_nearest_name(name, meant):
         ('stabel = "x"', "stabel is not a setting; did you mean stable?"),
         ("[engine]\nmaxbatch = 3", "engine.maxbatch is not a setting; did you mean engine.max_ba"),
         ("engine_device = 'cpu'", "engine_device is not a setting; did you mean engine.device?"),
-        ("[engin]\ndevice = 'cpu'", "engin is not a setting"),
+        ("[engin]\ndevice = 'cpu'", "engin is not a setting; did you mean engine?"),
         ("engine = 3", "engine is a table: write [engine]"),
         ("port = true", "port is true, which is not its type"),
         ("host = ' '", "host is blank"),

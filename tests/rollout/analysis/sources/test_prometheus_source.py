@@ -50,7 +50,7 @@ def fleet():
     made = Fleet()
     with serving(made.answer) as port:
         made.url = f"http://127.0.0.1:{port}/"
-        made.source = PrometheusSource(made.url, EDGES)
+        made.source = PrometheusSource(made.url, EDGES, timeout_seconds=30)
         yield made
 
 
