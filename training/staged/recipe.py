@@ -124,6 +124,8 @@ class StagedRecipe:
         means = self.architecture == DecayedMeans.ARCHITECTURE
         if bool(self.decays) != means:
             raise ValueError(f"decays: {DecayedMeans.ARCHITECTURE} needs some, no other reads them")
+        if means and self.initial != "repeat":
+            raise ValueError(f"initial: {DecayedMeans.ARCHITECTURE} has one start only")
         if self.initial_scale and len(self.initial_scale) != len(self.decays) + 1:
             raise ValueError("initial_scale: needs one for the last vector and one for each decay")
         return self

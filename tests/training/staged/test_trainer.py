@@ -193,6 +193,18 @@ def test_decayed_means_are_trained_too(parts: StagedSplit) -> None:
     torch.testing.assert_close(step, torch.stack([short, full]), atol=1e-5, rtol=1e-4)
 
 
+def test_a_run_can_start_from_the_running_centre(parts: StagedSplit) -> None:
+    """The untrained model has the constant step of `training.running_centre`."""
+    model = initial_model(parts.train, dataclasses.replace(TINY, initial="running-centre"))
+    stream = torch.from_numpy(make_corpus(1, 30, seed=3).vectors)
+    _, step = predict_steps(model, stream, np.array([4, 20]), 12)
+    torch.testing.assert_close(step.norm(dim=-1), torch.full((2,), 2.5), atol=0.01, rtol=0)
+    with pytest.raises(ValueError, match="decayed-means has one start only"):
+        dataclasses.replace(
+            TINY, architecture="decayed-means", decays=(0.5,), initial="running-centre"
+        )
+
+
 def test_a_scale_must_not_cost_much_at_home() -> None:
     familiar = (0.2,) * 8 + (0.5, 0.49)
     foreign = (0.9,) + (0.3,) * 7 + (0.31, 0.35)
