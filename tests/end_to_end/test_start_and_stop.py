@@ -24,8 +24,9 @@ def start_rollout(server, canary="phase-3"):
     return server.admin("POST", json={"canary": canary, "plan": PLAN})
 
 
-def call(server, count):
-    for number in range(count):
+def call(server, first, count):
+    """Predict with `count` new routing keys: the same ones might all belong to stable."""
+    for number in range(first, first + count):
         server.predict(unit_vectors(2, seed=number, dim=768), **{"X-Routing-Key": str(number)})
 
 
@@ -37,7 +38,7 @@ def test_a_killed_service_resumes_its_rollout(serve, moment):
         assert start_rollout(server).status_code == 202
         server.wait_for("WarmingUp")
         while moment == "Progressing" and server.status()["phase"] == "WarmingUp":
-            call(server, 10)
+            call(server, calls, 10)
             calls += 10
         before = server.status()
         history = server.admin("GET", "/history").json()
@@ -81,7 +82,7 @@ def test_a_canary_with_a_wrong_digest_never_gets_a_request(serve, models, tmp_pa
         start_rollout(server)
         status = server.wait_for("RolledBack")
         assert "sha256" in status["message"]
-        call(server, 20)
+        call(server, 0, 20)
 
 
 def test_a_missing_canary_is_not_found(serve):
@@ -169,4 +170,4 @@ def test_a_canary_that_faults_while_it_warms_up_does_not_keep_stable_down(serve,
     assert '"hidden": 256' in manifest.read_text()
     with serve("--canary", "phase-3", models=damaged) as server:
         assert "stable serves without it" in server.log.read_text()
-        call(server, 3)
+        call(server, 0, 3)

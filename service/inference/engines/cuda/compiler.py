@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import logging
 import os
 from collections.abc import Sequence
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Any
 
 from cuda.bindings import nvrtc
+from cuda.pathfinder import DynamicLibNotFoundError, load_nvidia_dynamic_lib
 
 from service.inference.engines.cuda.driver import CudaError, check
 
@@ -59,13 +63,33 @@ def compile_log(name: str, architecture: str, definitions: Sequence[str]) -> str
         "--ptxas-options=-v",
         *(f"-D{definition}" for definition in definitions),
     ]
-    program = check(nvrtc.nvrtcCreateProgram(source, f"{name}.cu".encode(), 0, [], []))
+    program = _create_program(source, name)
     check(nvrtc.nvrtcCompileProgram(program, len(options), [o.encode() for o in options]))
     return _log(program)
 
 
+def _create_program(source: bytes, name: str) -> Any:
+    _load_builtins()
+    return check(nvrtc.nvrtcCreateProgram(source, f"{name}.cu".encode(), 0, [], []))
+
+
+@cache
+def _load_builtins() -> None:
+    """Load the compiler's built-ins from its own directory.
+
+    If ONNX Runtime has preloaded the compiler, the compiler does not find them by itself.
+    """
+    try:
+        compiler = load_nvidia_dynamic_lib("nvrtc").abs_path
+    except DynamicLibNotFoundError as error:
+        raise CudaError(f"NVRTC is not installed: {error}") from error
+    if compiler is not None:
+        for path in Path(compiler).parent.glob("libnvrtc-builtins.so*"):
+            ctypes.CDLL(str(path))
+
+
 def _compile(source: bytes, name: str, options: Sequence[str]) -> bytes:
-    program = check(nvrtc.nvrtcCreateProgram(source, f"{name}.cu".encode(), 0, [], []))
+    program = _create_program(source, name)
     status, *_ = nvrtc.nvrtcCompileProgram(program, len(options), [o.encode() for o in options])
     if status.value:
         raise CudaError(f"{name}.cu does not compile: {_log(program)}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -54,3 +56,13 @@ def _spills(log: str) -> tuple[int, int]:
     match = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", log)
     assert match is not None, log
     return int(match[1]), int(match[2])
+
+
+def test_the_kernels_compile_after_onnx_runtime_has_loaded_the_compiler():
+    """In a process of its own: what is loaded first decides where the rest is looked for."""
+    program = (
+        "import onnxruntime; onnxruntime.preload_dlls()\n"
+        "from service.inference.engines.cuda import compiler\n"
+        f"compiler.compile_log('gru_head', 'sm_90', {[*DEFINITIONS, 'NB=1']!r})"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
