@@ -37,12 +37,7 @@ def compile_kernel(
     options and the compiler's release. If the cache cannot be read or written, the kernel
     is compiled every time. Raises `CudaError` with the compiler's log.
     """
-    source = (resources.files(__package__) / f"{name}.cu").read_bytes()
-    options = [
-        f"--gpu-architecture={architecture}",
-        "--std=c++17",
-        *(f"-D{definition}" for definition in definitions),
-    ]
+    source, options = _read_source(name), _options(architecture, definitions)
     release = ".".join(map(str, check(nvrtc.nvrtcVersion())))
     digest = hashlib.sha256("\n".join([release, *options, ""]).encode() + source).hexdigest()
     path = (cache or cache_directory()) / f"{name}-{digest[:32]}.cubin"
@@ -56,21 +51,18 @@ def compile_kernel(
 
 def compile_log(name: str, architecture: str, definitions: Sequence[str]) -> str:
     """Compile the kernel and return the assembler's report: registers, shared memory, spills."""
-    source = (resources.files(__package__) / f"{name}.cu").read_bytes()
-    options = [
-        f"--gpu-architecture={architecture}",
-        "--std=c++17",
-        "--ptxas-options=-v",
-        *(f"-D{definition}" for definition in definitions),
-    ]
-    program = _create_program(source, name)
-    check(nvrtc.nvrtcCompileProgram(program, len(options), [o.encode() for o in options]))
+    options = [*_options(architecture, definitions), "--ptxas-options=-v"]
+    program = _compile_program(_read_source(name), name, options)
     return _log(program)
 
 
-def _create_program(source: bytes, name: str) -> Any:
-    _load_builtins()
-    return check(nvrtc.nvrtcCreateProgram(source, f"{name}.cu".encode(), 0, [], []))
+def _read_source(name: str) -> bytes:
+    return (resources.files(__package__) / f"{name}.cu").read_bytes()
+
+
+def _options(architecture: str, definitions: Sequence[str]) -> list[str]:
+    defined = [f"-D{definition}" for definition in definitions]
+    return [f"--gpu-architecture={architecture}", "--std=c++17", *defined]
 
 
 @cache
@@ -88,11 +80,18 @@ def _load_builtins() -> None:
             ctypes.CDLL(str(path))
 
 
-def _compile(source: bytes, name: str, options: Sequence[str]) -> bytes:
-    program = _create_program(source, name)
+def _compile_program(source: bytes, name: str, options: Sequence[str]) -> Any:
+    """The compiled program. Raises `CudaError` with the compiler's log."""
+    _load_builtins()
+    program = check(nvrtc.nvrtcCreateProgram(source, f"{name}.cu".encode(), 0, [], []))
     status, *_ = nvrtc.nvrtcCompileProgram(program, len(options), [o.encode() for o in options])
     if status.value:
         raise CudaError(f"{name}.cu does not compile: {_log(program)}")
+    return program
+
+
+def _compile(source: bytes, name: str, options: Sequence[str]) -> bytes:
+    program = _compile_program(source, name, options)
     code: bytes = b" " * check(nvrtc.nvrtcGetCUBINSize(program))
     check(nvrtc.nvrtcGetCUBIN(program, code))
     nvrtc.nvrtcDestroyProgram(program)
