@@ -3,7 +3,8 @@
 | module | has |
 |---|---|
 | `values` | types of values: secrets, URLs, seconds, bytes |
-| `access`, `console`, `http`, `rollout`, `telemetry`, `groups` | the groups of settings, and the tree of all |
+| `access`, `console`, `http`, `rollout`, `telemetry` | the groups of settings |
+| `groups` | further groups, and the tree of all |
 | `catalog` | every setting by its key and its variable |
 | `config_file`, `environment` | what the file and the environment set |
 | `loader` | the settings from all sources, and the source of each value |
