@@ -28,6 +28,7 @@ from service.api.routes import (
     open_inference,
     predict,
     sessions,
+    start_page,
     steps,
 )
 from service.api.services import Services
@@ -214,6 +215,7 @@ def _add_routes(app: FastAPI) -> None:
         model_repository,
         admin,
         console,
+        start_page,
         health,
     ):
         app.include_router(module.router)

@@ -53,6 +53,7 @@ class Server(uvicorn.Server):
             Listener(bound, self._make_protocol, self._services.connections, config.ssl)  # type: ignore[list-item]  # has what uvicorn calls
         ]
         self._log_started_message(bound)
+        _log_addresses(config, bound)
         self.started = True
 
     def _make_protocol(self) -> asyncio.Protocol:
@@ -84,3 +85,12 @@ class Server(uvicorn.Server):
         """Answer the open requests, then refuse new ones on connections that are still open."""
         self._services.accepting = False
         await super().shutdown(sockets)
+
+
+def _log_addresses(config: uvicorn.Config, bound: list[socket.socket]) -> None:
+    """Say where people look first. A wildcard address is shown as this machine's own name."""
+    scheme = "https" if config.is_ssl else "http"
+    host = "localhost" if config.host in {"0.0.0.0", "::"} else config.host  # noqa: S104  compared only
+    host = f"[{host}]" if ":" in host else host
+    base = f"{scheme}://{host}:{bound[0].getsockname()[1]}"
+    logger.info("console %s/console, API %s/docs, metrics %s/metrics", base, base, base)

@@ -3,13 +3,15 @@
 | module | has |
 |---|---|
 | `values` | types of values: secrets, URLs, seconds, bytes |
-| `access`, `http`, `rollout`, `telemetry`, `groups` | the groups of settings, and the tree of all |
+| `access`, `console`, `http`, `rollout`, `telemetry` | the groups of settings |
+| `groups` | further groups, and the tree of all |
 | `catalog` | every setting by its key and its variable |
 | `config_file`, `environment` | what the file and the environment set |
 | `loader` | the settings from all sources, and the source of each value |
 """
 
 from service.settings.access import AdminSettings, CallerSettings, ProxySettings, TlsSettings
+from service.settings.console import ConsoleSettings
 from service.settings.groups import (
     EngineSettings,
     FeedbackSettings,
@@ -24,6 +26,7 @@ from service.settings.rollout import FloorSettings, RolloutSettings, WebhookSett
 __all__ = [
     "AdminSettings",
     "CallerSettings",
+    "ConsoleSettings",
     "EngineSettings",
     "FeedbackSettings",
     "FloorSettings",
