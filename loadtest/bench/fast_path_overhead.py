@@ -17,9 +17,9 @@ from uvicorn.server import ServerState
 
 from loadtest.bench.timings import Timings
 from loadtest.streams import Streams
+from service.api.server import server_config
 from service.app import create_app
 from service.clock import Clock
-from service.commands.serve import server_config
 from service.inference.repository import VersionFiles
 from service.manifest import Precision
 from service.settings import RolloutSettings, Settings
@@ -76,7 +76,7 @@ async def time_steps(
         settings = Settings(models=models, stable=version, rollout=rollout)
         app = create_app(settings, make_engine=_EchoEngine)
         async with app.router.lifespan_context(app):
-            config = server_config(app, settings)
+            config = server_config(app, app.state.services)
             config.load()
             protocol = config.http_protocol_class(
                 config=config, server_state=ServerState(), app_state={}
