@@ -35,6 +35,7 @@ from service.clock import Clock, SystemClock
 from service.contexts.prefix_cache import PrefixCache
 from service.contexts.session_store import SessionStore
 from service.errors import NotFound, VersionError
+from service.fleet.identity import identify
 from service.inference.engines.engine import Engine
 from service.inference.engines.engine_factory import load_engine
 from service.inference.registry import Registry
@@ -87,6 +88,7 @@ def create_app(
     `NotFound` or `StoreError` when stable cannot be served.
     """
     clock = clock or SystemClock()
+    fleet = identify(settings.fleet.name, settings.fleet.replica, settings.port)
     metrics = Metrics(new_registry(), settings.limits.timeout_seconds)
     tracer, flush_traces = make_tracer(settings.tracing)
     traces = TraceRecorder(tracer)
@@ -144,6 +146,7 @@ def create_app(
         scorer = OnlineScorer(traffic, metrics, clock, dim, _prediction_store(settings, clock))
         services = Services(
             settings=settings,
+            fleet=fleet,
             metrics=metrics,
             registry=registry,
             dispatch=Dispatch(

@@ -14,6 +14,7 @@ from service.api.in_flight import InFlightLimit
 from service.api.parsing import ParsingThread
 from service.api.start_queue import StartQueue
 from service.errors import NotReady
+from service.fleet.identity import FleetIdentity
 from service.inference.registry import Registry
 from service.metrics import Metrics
 from service.observability.access_log import AccessLog
@@ -32,6 +33,7 @@ class Services:
     """
 
     settings: Settings
+    fleet: FleetIdentity
     metrics: Metrics
     registry: Registry
     dispatch: Dispatch

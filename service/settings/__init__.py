@@ -2,14 +2,17 @@
 
 | module | has |
 |---|---|
-| `values` | types of values: secrets, URLs, seconds, bytes |
-| `access`, `http`, `rollout`, `telemetry`, `groups` | the groups of settings, and the tree of all |
+| `values` | types of values: secrets, seconds, bytes |
+| `urls` | types of values: addresses of servers, with hidden credentials |
+| `access`, `fleet`, `http`, `rollout`, `telemetry` | the groups of settings |
+| `groups` | further groups, and the tree of all |
 | `catalog` | every setting by its key and its variable |
 | `config_file`, `environment` | what the file and the environment set |
 | `loader` | the settings from all sources, and the source of each value |
 """
 
 from service.settings.access import AdminSettings, CallerSettings, ProxySettings, TlsSettings
+from service.settings.fleet import FleetSettings
 from service.settings.groups import (
     EngineSettings,
     FeedbackSettings,
@@ -26,6 +29,7 @@ __all__ = [
     "CallerSettings",
     "EngineSettings",
     "FeedbackSettings",
+    "FleetSettings",
     "FloorSettings",
     "HttpSettings",
     "LimitSettings",
