@@ -4,7 +4,7 @@
 |---|---|
 | `values` | types of values: secrets, seconds, bytes |
 | `urls` | types of values: addresses of servers, with hidden credentials |
-| `access`, `fleet`, `http`, `rollout`, `telemetry` | the groups of settings |
+| `access`, `console`, `fleet`, `http`, `rollout`, `telemetry` | the groups of settings |
 | `groups` | further groups, and the tree of all |
 | `catalog` | every setting by its key and its variable |
 | `config_file`, `environment` | what the file and the environment set |
@@ -12,6 +12,7 @@
 """
 
 from service.settings.access import AdminSettings, CallerSettings, ProxySettings, TlsSettings
+from service.settings.console import ConsoleSettings
 from service.settings.fleet import FleetSettings
 from service.settings.groups import (
     EngineSettings,
@@ -27,6 +28,7 @@ from service.settings.rollout import FloorSettings, RolloutSettings, WebhookSett
 __all__ = [
     "AdminSettings",
     "CallerSettings",
+    "ConsoleSettings",
     "EngineSettings",
     "FeedbackSettings",
     "FleetSettings",

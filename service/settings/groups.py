@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from service.settings.access import AdminSettings, CallerSettings, ProxySettings, TlsSettings
+from service.settings.console import ConsoleSettings
 from service.settings.fleet import FleetSettings
 from service.settings.http import HttpSettings
 from service.settings.rollout import RolloutSettings
@@ -236,5 +237,6 @@ class Settings(FrozenModel):
     tls: TlsSettings = TlsSettings()
     proxy: ProxySettings = ProxySettings()
     http: HttpSettings = HttpSettings()
+    console: ConsoleSettings = ConsoleSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
