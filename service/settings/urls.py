@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, GetCoreSchemaHandler
@@ -65,7 +65,7 @@ class ServiceUrl:
     def __get_pydantic_core_schema__(
         cls, _source: Any, _handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        def validate(value: object) -> Self:
+        def validate(value: object) -> ServiceUrl:
             if isinstance(value, cls):
                 return value
             if not isinstance(value, str):
