@@ -60,7 +60,9 @@ from service.rollout.plan.plan_file import load_plan
 from service.rollout.plan.plan_floor import make_floor
 from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.rollout.storage.database import Database
+from service.rollout.storage.sqlite_cursor import SqliteDeliveryCursor
 from service.rollout.storage.sqlite_store import SqliteRolloutStore
+from service.rollout.storage.threaded_store import ThreadedRolloutStore
 from service.settings import Settings
 from service.types import Variant
 
@@ -108,12 +110,14 @@ def create_app(
     database = Database(settings.rollout.database)
     shadow = ShadowRunner(traffic, registry, metrics, clock, settings.limits.timeout_seconds)
     plan = load_plan(settings.rollout.plan)
-    outbox = Outbox(settings.rollout.webhooks, database, metrics, clock, traces=traces)
+    outbox = Outbox(
+        settings.rollout.webhooks, SqliteDeliveryCursor(database), metrics, clock, traces=traces
+    )
     controller = Controller(
         traffic=traffic,
         versions=registry,
         evidence=_evidence_source(settings, metrics),
-        store=SqliteRolloutStore(database),
+        store=ThreadedRolloutStore(SqliteRolloutStore(database)),
         metrics=metrics,
         clock=clock,
         stable=settings.stable,
