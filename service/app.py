@@ -16,12 +16,14 @@ from starlette.middleware.cors import CORSMiddleware
 from service.api import console, errors
 from service.api.access.authenticator import Authenticator
 from service.api.body_limits import BodyBudget, BodyLimitMiddleware
+from service.api.console.timeline import Timeline
 from service.api.methods import MethodsMiddleware
 from service.api.parameters import check_request
 from service.api.request_context import RequestContextMiddleware
 from service.api.root_path import RootPathMiddleware
 from service.api.routes import (
     admin,
+    console_data,
     feedback,
     health,
     model_repository,
@@ -75,6 +77,9 @@ EXPOSED_HEADERS = (
     "X-Variant",
 )
 """Response headers that pages of other origins may read."""
+
+TIMELINE_SECONDS = 5.0
+"""Seconds between two points of the console's charts; fewer if evaluations are more frequent."""
 
 EngineFactory = Callable[[VersionFiles], Engine]
 
@@ -163,11 +168,18 @@ def create_app(
             authenticator=Authenticator(settings, metrics, clock),
             access_log=access_log,
             tracing=traces,
+            timeline=Timeline(
+                RegistrySource(metrics),
+                traffic,
+                clock,
+                min(TIMELINE_SECONDS, settings.rollout.interval_seconds),
+            ),
             dim=dim,
         )
         app.state.services = services
         ticker = asyncio.create_task(controller.run(), name="rollout-ticker")
         scoring = asyncio.create_task(scorer.run(), name="scoring")
+        charting = asyncio.create_task(services.timeline.run(), name="timeline")
         services.accepting = True
         try:
             yield
@@ -176,8 +188,9 @@ def create_app(
             services.parsing.close()
             await shadow.close()
             await outbox.close()
-            scoring.cancel()
-            await asyncio.gather(scoring, return_exceptions=True)
+            for task in (scoring, charting):
+                task.cancel()
+            await asyncio.gather(scoring, charting, return_exceptions=True)
             await controller.close()
             await ticker
             await registry.close()
@@ -206,6 +219,7 @@ def _add_routes(app: FastAPI) -> None:
         open_inference,
         model_repository,
         admin,
+        console_data,
         console,
         start_page,
         health,

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from service.api.access.authenticator import Authenticator
 from service.api.body_limits import BodyBudget
 from service.api.connection_limit import ConnectionLimit, largest_number_of_connections
+from service.api.console.timeline import Timeline
 from service.api.in_flight import InFlightLimit
 from service.api.parsing import ParsingThread
 from service.api.start_queue import StartQueue
@@ -40,6 +41,7 @@ class Services:
     authenticator: Authenticator
     access_log: AccessLog
     tracing: TraceRecorder
+    timeline: Timeline
     dim: int = 0
     accepting: bool = field(default=False)
     draining: bool = field(default=False)
