@@ -32,8 +32,8 @@ from service.api.routes import (
 )
 from service.api.services import Services
 from service.clock import Clock, SystemClock
+from service.contexts.memory_store import MemorySessionStore
 from service.contexts.prefix_cache import PrefixCache
-from service.contexts.session_store import SessionStore
 from service.errors import NotFound, VersionError
 from service.inference.engines.engine import Engine
 from service.inference.engines.engine_factory import load_engine
@@ -133,7 +133,7 @@ def create_app(
         stable = registry.get(traffic.current.stable)
         metrics.expect([(Variant.STABLE, stable.manifest.version)])
         dim = stable.manifest.dimensions.dim
-        session_store = SessionStore(
+        session_store = MemorySessionStore(
             clock,
             max_bytes=settings.sessions.max_bytes,
             ttl_seconds=settings.sessions.ttl_seconds,
