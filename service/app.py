@@ -28,6 +28,7 @@ from service.api.routes import (
     open_inference,
     predict,
     sessions,
+    start_page,
     steps,
 )
 from service.api.services import Services
@@ -35,6 +36,7 @@ from service.clock import Clock, SystemClock
 from service.contexts.memory_store import MemorySessionStore
 from service.contexts.prefix_cache import PrefixCache
 from service.errors import NotFound, VersionError
+from service.fleet.identity import identify
 from service.inference.engines.engine import Engine
 from service.inference.engines.engine_factory import load_engine
 from service.inference.registry import Registry
@@ -142,24 +144,33 @@ def create_app(
             compact=settings.sessions.compact_history,
         )
         scorer = OnlineScorer(traffic, metrics, clock, dim, _prediction_store(settings, clock))
+        dispatch = Dispatch(
+            traffic,
+            registry,
+            session_store,
+            metrics,
+            clock,
+            limits=settings.limits,
+            prefixes=_prefix_cache(settings),
+            scorer=scorer,
+            shadow=shadow,
+        )
+        authenticator = Authenticator(settings, metrics, clock)
         services = Services(
             settings=settings,
+            fleet=identify(settings.fleet.name, settings.fleet.replica, settings.port),
             metrics=metrics,
             registry=registry,
-            dispatch=Dispatch(
-                traffic,
-                registry,
-                session_store,
-                metrics,
-                clock,
-                limits=settings.limits,
-                prefixes=_prefix_cache(settings),
-                scorer=scorer,
-                shadow=shadow,
-            ),
+            dispatch=dispatch,
+            predictor=dispatch,
             controller=controller,
             bodies=bodies,
-            authenticator=Authenticator(settings, metrics, clock),
+            authenticator=authenticator,
+            keys=authenticator.api_keys,
+            versions=lambda: len(registry.loaded),
+            check_version=registry.get,
+            on_refusal=metrics.refused.inc,
+            close_subscriptions=controller.close_subscriptions,
             access_log=access_log,
             tracing=traces,
             dim=dim,
@@ -206,6 +217,7 @@ def _add_routes(app: FastAPI) -> None:
         model_repository,
         admin,
         console,
+        start_page,
         health,
     ):
         app.include_router(module.router)

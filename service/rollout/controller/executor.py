@@ -220,7 +220,7 @@ class ChangeExecutor:
                 transition.reason,
                 transition.message,
             )
-        gauges.count(self._metrics, change.transitions)
+        gauges.count(self._metrics, change.transitions, change.record.assessment)
         self.publish_gauges()
         for row in change.audit:
             self._feed.send("transition", row)
