@@ -35,9 +35,10 @@ from service.api.routes import (
 )
 from service.api.services import Services
 from service.clock import Clock, SystemClock
+from service.contexts.memory_store import MemorySessionStore
 from service.contexts.prefix_cache import PrefixCache
-from service.contexts.session_store import SessionStore
 from service.errors import NotFound, VersionError
+from service.fleet.identity import identify
 from service.inference.engines.engine import Engine
 from service.inference.engines.engine_factory import load_engine
 from service.inference.registry import Registry
@@ -139,7 +140,7 @@ def create_app(
         stable = registry.get(traffic.current.stable)
         metrics.expect([(Variant.STABLE, stable.manifest.version)])
         dim = stable.manifest.dimensions.dim
-        session_store = SessionStore(
+        session_store = MemorySessionStore(
             clock,
             max_bytes=settings.sessions.max_bytes,
             ttl_seconds=settings.sessions.ttl_seconds,
@@ -148,24 +149,33 @@ def create_app(
             compact=settings.sessions.compact_history,
         )
         scorer = OnlineScorer(traffic, metrics, clock, dim, _prediction_store(settings, clock))
+        dispatch = Dispatch(
+            traffic,
+            registry,
+            session_store,
+            metrics,
+            clock,
+            limits=settings.limits,
+            prefixes=_prefix_cache(settings),
+            scorer=scorer,
+            shadow=shadow,
+        )
+        authenticator = Authenticator(settings, metrics, clock)
         services = Services(
             settings=settings,
+            fleet=identify(settings.fleet.name, settings.fleet.replica, settings.port),
             metrics=metrics,
             registry=registry,
-            dispatch=Dispatch(
-                traffic,
-                registry,
-                session_store,
-                metrics,
-                clock,
-                limits=settings.limits,
-                prefixes=_prefix_cache(settings),
-                scorer=scorer,
-                shadow=shadow,
-            ),
+            dispatch=dispatch,
+            predictor=dispatch,
             controller=controller,
             bodies=bodies,
-            authenticator=Authenticator(settings, metrics, clock),
+            authenticator=authenticator,
+            keys=authenticator.api_keys,
+            versions=lambda: len(registry.loaded),
+            check_version=registry.get,
+            on_refusal=metrics.refused.inc,
+            close_subscriptions=controller.close_subscriptions,
             access_log=access_log,
             tracing=traces,
             timeline=Timeline(

@@ -13,8 +13,8 @@ from types import FrameType
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
+from service.api.edge import Edge
 from service.api.listener import Listener, bind
-from service.api.services import Services
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class Server(uvicorn.Server):
     process ends. SIGINT, or a second signal, skips the wait.
     """
 
-    def __init__(self, services: Services, config: uvicorn.Config) -> None:
+    def __init__(self, services: Edge, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._services = services
         self._loop = asyncio.get_running_loop()
@@ -78,7 +78,7 @@ class Server(uvicorn.Server):
     def _stop(self) -> None:
         """Close the listener and answer what is open. An event stream would never end by itself."""
         self._services.draining = True
-        self._services.controller.close_subscriptions()
+        self._services.close_subscriptions()
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

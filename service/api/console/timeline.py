@@ -32,7 +32,7 @@ TimelinePoint = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class _CountTotals:
     """Cumulative counts of all modes together, at `at` monotonic seconds."""
 
     at: float
@@ -55,7 +55,7 @@ class Timeline:
         self._traffic = traffic
         self._clock = clock
         self._interval = interval_seconds
-        self._readings: deque[_Reading] = deque()
+        self._readings: deque[_CountTotals] = deque()
         self._points: deque[TimelinePoint] = deque(maxlen=MAX_POINTS)
 
     async def run(self) -> None:
@@ -87,20 +87,20 @@ class Timeline:
             "points": [point for point in self._points if _at(point) > since],
         }
 
-    async def _read(self, split: TrafficSplit, now: float) -> _Reading:
+    async def _read(self, split: TrafficSplit, now: float) -> _CountTotals:
         if split.canary is None:
             stable = await self._source.read_stable(split.stable)
-            return _Reading(now, (split.stable, None), _total(list(stable.values())), None)
+            return _CountTotals(now, (split.stable, None), _total(list(stable.values())), None)
         snapshot = await self._source.read(split.stable, split.canary)
         arms = list(snapshot.counters.requests.values())
-        return _Reading(
+        return _CountTotals(
             now,
             (split.stable, split.canary),
             _total([each.stable for each in arms]),
             _total([each.canary for each in arms]),
         )
 
-    def _point(self, split: TrafficSplit, first: _Reading, last: _Reading) -> TimelinePoint:
+    def _point(self, split: TrafficSplit, first: _CountTotals, last: _CountTotals) -> TimelinePoint:
         seconds = last.at - first.at
         canary = None
         if last.canary is not None and first.canary is not None:

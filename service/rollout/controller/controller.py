@@ -14,6 +14,8 @@ from service.rollout.analysis.sources.evidence_source import EvidenceSource
 from service.rollout.controller.canary_loader import CanaryLoader
 from service.rollout.controller.change_handler import ChangeHandler
 from service.rollout.controller.executor import ChangeExecutor
+from service.rollout.controller.request_application import RequestApplication
+from service.rollout.controller.start_rules import StartRules
 from service.rollout.controller.ticker import Ticker
 from service.rollout.controller.versions import VersionsPort
 from service.rollout.notifications.event_feed import EventFeed
@@ -89,16 +91,15 @@ class Controller:
             take_shadow_stats=take_shadow_stats,
             traces=traces,
         )
-        self.changes = ChangeHandler(
-            self._executor,
+        rules = StartRules(
             self._loader,
-            versions=versions,
-            store=store,
-            clock=clock,
+            versions,
             default_plan=plan,
             floor=floor,
             interval_seconds=interval_seconds,
         )
+        application = RequestApplication(self._executor, store, clock)
+        self.changes = ChangeHandler(self._executor, application, rules, plan)
 
     # --- life ---
 
