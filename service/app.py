@@ -188,8 +188,10 @@ def create_app(
         )
         app.state.services = services
         ticker = asyncio.create_task(controller.run(), name="rollout-ticker")
-        scoring = asyncio.create_task(scorer.run(), name="scoring")
-        charting = asyncio.create_task(services.timeline.run(), name="timeline")
+        background = [
+            asyncio.create_task(scorer.run(), name="scoring"),
+            asyncio.create_task(services.timeline.run(), name="timeline"),
+        ]
         services.accepting = True
         try:
             yield
@@ -198,9 +200,9 @@ def create_app(
             services.parsing.close()
             await shadow.close()
             await outbox.close()
-            for task in (scoring, charting):
+            for task in background:
                 task.cancel()
-            await asyncio.gather(scoring, charting, return_exceptions=True)
+            await asyncio.gather(*background, return_exceptions=True)
             await controller.close()
             await ticker
             await registry.close()
