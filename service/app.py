@@ -16,12 +16,14 @@ from starlette.middleware.cors import CORSMiddleware
 from service.api import console, errors
 from service.api.access.authenticator import Authenticator
 from service.api.body_limits import BodyBudget, BodyLimitMiddleware
+from service.api.console.timeline import Timeline
 from service.api.methods import MethodsMiddleware
 from service.api.parameters import check_request
 from service.api.request_context import RequestContextMiddleware
 from service.api.root_path import RootPathMiddleware
 from service.api.routes import (
     admin,
+    console_data,
     feedback,
     health,
     model_repository,
@@ -33,8 +35,8 @@ from service.api.routes import (
 )
 from service.api.services import Services
 from service.clock import Clock, SystemClock
+from service.contexts.memory_store import MemorySessionStore
 from service.contexts.prefix_cache import PrefixCache
-from service.contexts.session_store import SessionStore
 from service.errors import NotFound, VersionError
 from service.fleet.identity import identify
 from service.inference.engines.engine import Engine
@@ -78,6 +80,9 @@ EXPOSED_HEADERS = (
     "X-Variant",
 )
 """Response headers that pages of other origins may read."""
+
+TIMELINE_SECONDS = 5.0
+"""Seconds between two points of the console's charts; fewer if evaluations are more frequent."""
 
 EngineFactory = Callable[[VersionFiles], Engine]
 
@@ -139,7 +144,7 @@ def create_app(
         stable = registry.get(traffic.current.stable)
         metrics.expect([(Variant.STABLE, stable.manifest.version)])
         dim = stable.manifest.dimensions.dim
-        session_store = SessionStore(
+        session_store = MemorySessionStore(
             clock,
             max_bytes=settings.sessions.max_bytes,
             ttl_seconds=settings.sessions.ttl_seconds,
@@ -177,11 +182,20 @@ def create_app(
             close_subscriptions=controller.close_subscriptions,
             access_log=access_log,
             tracing=traces,
+            timeline=Timeline(
+                RegistrySource(metrics),
+                traffic,
+                clock,
+                min(TIMELINE_SECONDS, settings.rollout.interval_seconds),
+            ),
             dim=dim,
         )
         app.state.services = services
         ticker = asyncio.create_task(controller.run(), name="rollout-ticker")
-        scoring = asyncio.create_task(scorer.run(), name="scoring")
+        background = [
+            asyncio.create_task(scorer.run(), name="scoring"),
+            asyncio.create_task(services.timeline.run(), name="timeline"),
+        ]
         services.accepting = True
         try:
             yield
@@ -190,8 +204,9 @@ def create_app(
             services.parsing.close()
             await shadow.close()
             await outbox.close()
-            scoring.cancel()
-            await asyncio.gather(scoring, return_exceptions=True)
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
             await controller.close()
             await ticker
             await registry.close()
@@ -220,6 +235,7 @@ def _add_routes(app: FastAPI) -> None:
         open_inference,
         model_repository,
         admin,
+        console_data,
         console,
         start_page,
         health,

@@ -66,6 +66,7 @@ class Controller:
         self._store = store
         self._clock = clock
         self._configured_stable = stable
+        self.default_plan = plan
         self._feed = EventFeed()
         self._executor = ChangeExecutor(
             traffic=traffic,
