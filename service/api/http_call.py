@@ -24,7 +24,7 @@ from service.api.body_limits import too_large_error
 from service.api.edge import Edge
 from service.api.request_headers import caller_digest
 from service.api.services import accepting_services
-from service.contexts.session_store import SessionQuota
+from service.contexts.session_quota import SessionQuota
 from service.errors import Cancelled
 from service.prediction.request import Prediction
 

@@ -8,7 +8,9 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from service.api.access.authenticator import Authenticator
+from service.api.console.timeline import Timeline
 from service.api.edge import Edge
+from service.fleet.identity import FleetIdentity
 from service.inference.registry import Registry
 from service.metrics import Metrics
 from service.prediction.dispatch import Dispatch
@@ -19,11 +21,13 @@ from service.rollout.controller.controller import Controller
 class Services(Edge):
     """The parts of one service, in the process that has its sessions and its engines."""
 
+    fleet: FleetIdentity
     metrics: Metrics
     registry: Registry
     dispatch: Dispatch
     controller: Controller
     authenticator: Authenticator
+    timeline: Timeline
 
 
 def services(request: Request) -> Services:

@@ -2,8 +2,9 @@
 
 | module | has |
 |---|---|
-| `values` | types of values: secrets, URLs, seconds, bytes |
-| `access`, `console`, `http`, `rollout`, `telemetry` | the groups of settings |
+| `values` | types of values: secrets, seconds, bytes |
+| `urls` | types of values: addresses of servers, with hidden credentials |
+| `access`, `console`, `fleet`, `http`, `rollout`, `telemetry` | the groups of settings |
 | `groups` | further groups, and the tree of all |
 | `catalog` | every setting by its key and its variable |
 | `config_file`, `environment` | what the file and the environment set |
@@ -12,6 +13,7 @@
 
 from service.settings.access import AdminSettings, CallerSettings, ProxySettings, TlsSettings
 from service.settings.console import ConsoleSettings
+from service.settings.fleet import FleetSettings
 from service.settings.groups import (
     EngineSettings,
     FeedbackSettings,
@@ -29,6 +31,7 @@ __all__ = [
     "ConsoleSettings",
     "EngineSettings",
     "FeedbackSettings",
+    "FleetSettings",
     "FloorSettings",
     "HttpSettings",
     "LimitSettings",

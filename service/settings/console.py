@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from service.settings.values import FrozenModel, HttpUrl
+from service.settings.urls import HttpUrl
+from service.settings.values import FrozenModel
 
 
 def _valid_link(text: str) -> str:

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 
 from service.settings.access import AdminSettings, CallerSettings, ProxySettings, TlsSettings
 from service.settings.console import ConsoleSettings
+from service.settings.fleet import FleetSettings
 from service.settings.http import HttpSettings
 from service.settings.rollout import RolloutSettings
 from service.settings.telemetry import LogSettings, TracingSettings
@@ -230,6 +231,7 @@ class Settings(FrozenModel):
     prefix_cache: PrefixCacheSettings = PrefixCacheSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     rollout: RolloutSettings = RolloutSettings()
+    fleet: FleetSettings = FleetSettings()
     admin: AdminSettings = AdminSettings()
     callers: CallerSettings = CallerSettings()
     tls: TlsSettings = TlsSettings()

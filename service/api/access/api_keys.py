@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 from service.api.access.identity import LoginFailedError
 from service.clock import Clock
-from service.contexts.session_store import SessionQuota
+from service.contexts.session_quota import SessionQuota
 from service.errors import CallerLimited
 from service.metrics import Metrics
 from service.settings import CallerSettings

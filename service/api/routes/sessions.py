@@ -89,7 +89,7 @@ async def get(services: ReadyServices, session_id: SessionId, caller: ApiKey) ->
 
     A session of another API key is 404.
     """
-    session = services.dispatch.session(session_id, owner_of(caller))
+    session = await services.dispatch.session(session_id, owner_of(caller))
     return SessionView(
         id=session.id,
         length=session.length,
