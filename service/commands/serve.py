@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,8 +21,8 @@ from service.app import create_app
 from service.commands.options import ConfigOption, examples, new_app
 from service.observability.logging_setup import configure_logging
 from service.settings import Settings
-from service.settings.loader import load_settings
-from service.workers.supervisor import number_of_workers, supervise
+from service.settings.loader import ConfigurationError, load_settings
+from service.workers.supervisor import ENGINE, number_of_workers, supervise
 
 logger = logging.getLogger(__name__)
 
@@ -86,9 +86,13 @@ def serve(
 def run_service(
     create: Callable[[Settings], FastAPI] = create_app,
     config: Path | None = None,
+    engine_command: Sequence[str] | None = None,
     **options: Path | str | int | None,
 ) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP. An option that is None leaves its setting unchanged.
+
+    With several HTTP processes, the engine process runs the module and the arguments of
+    `engine_command`, which has to make the application as `create` does.
 
     Raises `ConfigurationError`, and `NextvecError` when stable cannot be served.
     """
@@ -104,7 +108,9 @@ def run_service(
     certificate = certificate_loader(settings.tls)
     workers = number_of_workers(settings.http.workers)
     if workers > 1:
-        sys.exit(supervise(settings, workers))
+        if engine_command is None and create is not create_app:
+            raise ConfigurationError([f"http.workers is {workers}: this server has one process"])
+        sys.exit(supervise(settings, workers, engine_command or ENGINE))
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_serve(create(settings), certificate))
 

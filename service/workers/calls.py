@@ -12,7 +12,7 @@ import numpy as np
 
 from service.api.access.api_keys import KeyHolder
 from service.api.services import Services
-from service.contexts.session_store import SessionQuota
+from service.contexts.session_quota import SessionQuota
 from service.errors import NextvecError
 from service.observability import request_scope
 from service.observability.request_scope import RequestScope

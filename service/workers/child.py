@@ -82,10 +82,13 @@ def report_ready(start: ProcessStart) -> None:
 
 
 class ChildProcess:
-    """A process that runs `module` with `start`. It gets the descriptors `inherited`."""
+    """A process that runs a module with `start`. It gets the descriptors `inherited`.
+
+    `command` is the module's name and its arguments.
+    """
 
     def __init__(
-        self, name: str, module: str, start: ProcessStart, inherited: Sequence[int]
+        self, name: str, command: Sequence[str], start: ProcessStart, inherited: Sequence[int]
     ) -> None:
         """Raises `OSError` if no process can be started."""
         self.name = name
@@ -93,7 +96,7 @@ class ChildProcess:
         loop = asyncio.get_running_loop()
         read, write = os.pipe()
         self._process = subprocess.Popen(  # noqa: S603  its own module
-            [sys.executable, "-P", "-m", module],
+            [sys.executable, "-P", "-m", *command],
             stdin=subprocess.PIPE,
             pass_fds=[*inherited, write],
             # A terminal's Ctrl-C reaches the supervisor alone, which passes it on once.

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from service.api.access.api_keys import holder_digest
-from service.contexts.session_store import SessionQuota, SessionStart
+from service.contexts.session_quota import SessionQuota
+from service.contexts.session_store import SessionStart
 from service.errors import NotFound, quoted
 from service.observability import request_scope
 from service.prediction.request import Prediction, RequestOptions

@@ -13,7 +13,6 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from service.settings import Settings
@@ -35,23 +34,18 @@ _FOLLOW_SECONDS = 5.0
 """How long workers may answer after the engine process has ended."""
 
 
-@dataclass(frozen=True)
-class ProcessModules:
-    """The modules that run as processes. A benchmark runs its own engine."""
-
-    engine: str = "service.workers.engine_process"
-    worker: str = "service.workers.worker_process"
+ENGINE = ("service.workers.engine_process",)
+WORKER = ("service.workers.worker_process",)
+"""The module of each kind of process, and arguments."""
 
 
 class Supervisor:
     """Runs one engine process and `workers` workers until a signal."""
 
-    def __init__(
-        self, settings: Settings, workers: int, modules: ProcessModules | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, workers: int, engine: Sequence[str] = ENGINE) -> None:
         self._settings = settings
         self._count = workers
-        self._modules = modules or ProcessModules()
+        self._engine_command = engine
         self._port = settings.port
         self._children: dict[str, ChildProcess] = {}
         self._sockets: list[list[socket.socket]] = []
@@ -100,7 +94,7 @@ class Supervisor:
         numbers = tuple(end.fileno() for end in inner)
         engine = ChildProcess(
             "the engine process",
-            self._modules.engine,
+            self._engine_command,
             EngineStart(self._settings, doors=numbers),
             numbers,
         )
@@ -157,7 +151,7 @@ class Supervisor:
         name = f"worker {slot + 1}"
         worker = ChildProcess(
             name,
-            self._modules.worker,
+            WORKER,
             WorkerStart(
                 self._settings,
                 slot=slot,
@@ -239,10 +233,13 @@ def number_of_workers(wanted: int | Literal["auto"]) -> int:
     return wanted
 
 
-def supervise(settings: Settings, workers: int, modules: ProcessModules | None = None) -> int:
-    """Run the processes until a signal. Return the exit status."""
-    return asyncio.run(_supervise(settings, workers, modules))
+def supervise(settings: Settings, workers: int, engine: Sequence[str] = ENGINE) -> int:
+    """Run the processes until a signal. Return the exit status.
 
+    `engine` is the module of the engine process and its arguments.
+    """
 
-async def _supervise(settings: Settings, workers: int, modules: ProcessModules | None) -> int:
-    return await Supervisor(settings, workers, modules).run()
+    async def run() -> int:
+        return await Supervisor(settings, workers, engine).run()
+
+    return asyncio.run(run())

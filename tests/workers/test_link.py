@@ -8,7 +8,8 @@ import logging
 import numpy as np
 import pytest
 
-from service.contexts.session_store import SessionQuota, SessionStart
+from service.contexts.session_quota import SessionQuota
+from service.contexts.session_store import SessionStart
 from service.errors import (
     CallerLimited,
     Conflict,
