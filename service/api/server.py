@@ -56,9 +56,12 @@ class Server(uvicorn.Server):
             sys.exit(STARTUP_FAILURE)
         await self.lifespan.startup()
         self._listen(bound)
-        self._log_started_message(bound)
-        _log_addresses(config, bound)
+        self._announce(bound)
         self.started = True
+
+    def _announce(self, bound: list[socket.socket]) -> None:
+        self._log_started_message(bound)
+        _log_addresses(self.config, bound)
 
     def _listen(self, bound: list[socket.socket]) -> None:
         self.servers = [

@@ -17,7 +17,7 @@ from typing import Literal
 
 from service.settings import Settings
 from service.settings.loader import ConfigurationError
-from service.workers.child import ChildProcess, EngineStart, WorkerStart
+from service.workers.child import EX_TEMPFAIL, ChildProcess, EngineStart, WorkerStart
 from service.workers.door import make_door
 from service.workers.restarts import ENGINE_RULE, WORKER_RULE, RestartCounter
 from service.workers.sockets import bind_workers, close_all
@@ -104,7 +104,8 @@ class Supervisor:
         if self._stop.is_set():
             engine.send_signal(signal.SIGTERM)
         keepers: list[asyncio.Task[None]] = []
-        if await engine.ready and not self._stop.is_set():
+        if not self._stop.is_set():
+            # They start beside the engine process, and listen when it is ready.
             keepers = [
                 asyncio.create_task(self._keep_worker(slot, engine, outer[slot]))
                 for slot in range(self._count)
@@ -126,8 +127,8 @@ class Supervisor:
             if await worker.ready:
                 self._log_ready()
             await worker.ended
-            # Its engine process may have ended before it.
-            await asyncio.sleep(0)
+            if worker.ended.result() == EX_TEMPFAIL:  # because its engine process has ended
+                await asyncio.wait([engine.ended], timeout=_FOLLOW_SECONDS)
             if self._stop.is_set() or engine.ended.done():
                 self._on_worker_stopped()
                 return
@@ -169,12 +170,7 @@ class Supervisor:
         """Say where the service is, once all workers serve."""
         workers = [child for name, child in self._children.items() if name != "engine"]
         if len(workers) == self._count and all(each.was_ready for each in workers):
-            scheme = "http" if self._settings.tls.certificate is None else "https"
-            host = self._settings.host
-            host = f"[{host}]" if ":" in host else host
-            logger.info(
-                "%d HTTP workers listen on %s://%s:%d", self._count, scheme, host, self._port
-            )
+            logger.info("%d HTTP workers listen on port %d", self._count, self._port)
 
     def _on_worker_stopped(self) -> None:
         # A worker that has stopped leaves connections to nobody.

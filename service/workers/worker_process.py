@@ -65,8 +65,9 @@ class WorkerServer(Server):
             )
         ]
 
-    def _log_started_message(self, listeners: object) -> None:
-        """The supervisor logs it once for all workers."""
+    def _announce(self, bound: list[socket.socket]) -> None:
+        if self._start.slot == 0:  # once for all workers
+            super()._announce(bound)
 
 
 class Worker:
