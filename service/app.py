@@ -221,10 +221,14 @@ def create_app(
         lifespan=lifespan,
     )
     errors.add_handlers(app)
-    app.router.routes.extend(_routes())
-    app.router.redirect_slashes = False  # a redirect would lose a proxy's scheme and prefix
+    _add_routes(app)
     _add_middleware(app, settings, bodies, access_log, traces)
     return app
+
+
+def _add_routes(app: FastAPI) -> None:
+    app.router.routes.extend(_routes())
+    app.router.redirect_slashes = False  # a redirect would lose a proxy's scheme and prefix
 
 
 @cache
