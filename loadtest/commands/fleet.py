@@ -24,7 +24,7 @@ from loadtest.fleet.drill.picture import draw_drill
 from loadtest.fleet.drill.record import DrillRecord
 from loadtest.fleet.drill.report import Promises, make_report
 from loadtest.fleet.drill.run import DrillOptions, drive_only, run_drill
-from loadtest.fleet.fleet import Fleet, FleetOptions, running_fleet
+from loadtest.fleet.fleet import LocalFleet, FleetOptions, running_fleet
 from loadtest.fleet.layout import MOST_REPLICAS, FleetPorts
 from loadtest.fleet.supervisor import keep_running
 from loadtest.fleet.versions import MODEL, export_missing
@@ -294,7 +294,7 @@ def _fleet_options(options: UpOptions) -> FleetOptions:
     )
 
 
-async def _serve(fleet: Fleet, console: Console) -> None:
+async def _serve(fleet: LocalFleet, console: Console) -> None:
     await fleet.start()
     ports = fleet.ports
     rows = {

@@ -46,7 +46,7 @@ class FleetOptions:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-class Fleet:
+class LocalFleet:
     """The processes of one fleet. Use `running_fleet`, which also stops them."""
 
     def __init__(self, folder: Path, ports: FleetPorts, options: FleetOptions) -> None:
@@ -195,7 +195,7 @@ class Fleet:
 
 
 @contextmanager
-def running_fleet(folder: Path, ports: FleetPorts, options: FleetOptions) -> Iterator[Fleet]:
+def running_fleet(folder: Path, ports: FleetPorts, options: FleetOptions) -> Iterator[LocalFleet]:
     """A fleet that is yet to be started, and is stopped at the end whatever happens.
 
     Raises `FleetError` if another fleet runs in `folder`.
@@ -203,7 +203,7 @@ def running_fleet(folder: Path, ports: FleetPorts, options: FleetOptions) -> Ite
     if sys.platform == "win32":
         raise FleetError("a fleet on one machine needs Linux or macOS")
     with lock_folder(folder):
-        fleet = Fleet(folder, ports, options)
+        fleet = LocalFleet(folder, ports, options)
         try:
             yield fleet
         finally:

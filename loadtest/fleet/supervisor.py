@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from loadtest.fleet.fleet import Fleet
+from loadtest.fleet.fleet import LocalFleet
 from loadtest.fleet.process import FleetError
 
 _LOOK_SECONDS = 0.2
@@ -16,7 +16,7 @@ _STABLE_SECONDS = 60.0
 """A process that ran for so long is started again at once."""
 
 
-async def keep_running(fleet: Fleet, say: Callable[[str], None]) -> None:
+async def keep_running(fleet: LocalFleet, say: Callable[[str], None]) -> None:
     """Look after the processes of `fleet` until cancelled; `say` gets a line for each end."""
     started = {process.name: time.monotonic() for process in fleet.processes}
     pauses = dict.fromkeys(started, 0.0)

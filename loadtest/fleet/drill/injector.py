@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from loadtest.fleet.drill.faults import Fault, FaultKind
 from loadtest.fleet.drill.record import DrillRecord, FaultSpan
-from loadtest.fleet.fleet import Fleet
+from loadtest.fleet.fleet import LocalFleet
 from loadtest.fleet.process import FleetProcess
 
 SETTLE_SECONDS = 1.5
@@ -17,7 +17,7 @@ SETTLE_SECONDS = 1.5
 class FaultInjector:
     """One fault at a time. The next one begins when all processes serve again."""
 
-    def __init__(self, fleet: Fleet, record: DrillRecord) -> None:
+    def __init__(self, fleet: LocalFleet, record: DrillRecord) -> None:
         self._fleet = fleet
         self._record = record
         self._ended: set[str] = set()

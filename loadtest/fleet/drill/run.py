@@ -16,7 +16,7 @@ from loadtest.fleet.drill.oracle import Oracle, Verification
 from loadtest.fleet.drill.record import DrillRecord
 from loadtest.fleet.drill.rollout import RolloutExercise, watch_weights
 from loadtest.fleet.drill.session import DrillCaller
-from loadtest.fleet.fleet import Fleet
+from loadtest.fleet.fleet import LocalFleet
 from loadtest.generator.http_client import HttpClient
 from loadtest.rollout_client import RolloutClient
 from loadtest.streams import Streams
@@ -77,7 +77,7 @@ async def drive_sessions(
 
 
 async def run_drill(
-    fleet: Fleet,
+    fleet: LocalFleet,
     schedule: Sequence[Fault],
     streams: Streams,
     oracle: Oracle,
