@@ -24,7 +24,7 @@ from loadtest.fleet.drill.picture import draw_drill
 from loadtest.fleet.drill.record import DrillRecord
 from loadtest.fleet.drill.report import Promises, make_report
 from loadtest.fleet.drill.run import DrillOptions, drive_only, run_drill
-from loadtest.fleet.fleet import LocalFleet, FleetOptions, running_fleet
+from loadtest.fleet.fleet import FleetOptions, LocalFleet, running_fleet
 from loadtest.fleet.layout import MOST_REPLICAS, FleetPorts
 from loadtest.fleet.supervisor import keep_running
 from loadtest.fleet.versions import MODEL, export_missing
@@ -239,7 +239,7 @@ def _drill_own(options: DrillCommandOptions, console: Console) -> tuple[DrillRec
     )
     drill_options = _drill_options(options, versions if options.rollout else None)
 
-    async def run(fleet: Fleet) -> tuple[DrillRecord, Verification]:
+    async def run(fleet: LocalFleet) -> tuple[DrillRecord, Verification]:
         await fleet.start()
         console.print(f"{len(schedule)} faults, {options.sessions} sessions", markup=False)
         return await run_drill(
