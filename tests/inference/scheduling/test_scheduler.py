@@ -17,14 +17,12 @@ from tests.support.fakes import FakeClock, FakeEngine, fault, unit_vectors
 
 @asynccontextmanager
 async def running(engine, *, max_batch=8, prefill_chunk=4, queue_limit=16, clock=None, **more):
-    sizes = []
     scheduler = Scheduler(
         engine,
         clock or FakeClock(),
         max_batch=max_batch,
         prefill_chunk=prefill_chunk,
         queue_limit=queue_limit,
-        observe_batch=sizes.append,
         **more,
     )
     scheduler.start("test")
@@ -34,6 +32,21 @@ async def running(engine, *, max_batch=8, prefill_chunk=4, queue_limit=16, clock
         if isinstance(engine, FakeEngine):
             engine.gate.set()
         await scheduler.close()
+
+
+async def test_each_batch_is_observed_with_its_size_and_seconds():
+    observed, clock, engine = [], FakeClock(), FakeEngine()
+    ran = engine.run
+
+    def run(*batch):
+        clock.advance(0.25)
+        return ran(*batch)
+
+    engine.run = run
+    observe = {"observe_batch": lambda size, seconds: observed.append((size, seconds))}
+    async with running(engine, clock=clock, **observe) as scheduler:
+        await scheduler.submit(unit_vectors(1), None)
+    assert [(1, 0.25)] == observed
 
 
 async def held(engine, scheduler, *jobs):
