@@ -34,21 +34,6 @@ async def running(engine, *, max_batch=8, prefill_chunk=4, queue_limit=16, clock
         await scheduler.close()
 
 
-async def test_each_batch_is_observed_with_its_size_and_seconds():
-    observed, clock, engine = [], FakeClock(), FakeEngine()
-    ran = engine.run
-
-    def run(*batch):
-        clock.advance(0.25)
-        return ran(*batch)
-
-    engine.run = run
-    observe = {"observe_batch": lambda size, seconds: observed.append((size, seconds))}
-    async with running(engine, clock=clock, **observe) as scheduler:
-        await scheduler.submit(unit_vectors(1), None)
-    assert [(1, 0.25)] == observed
-
-
 async def held(engine, scheduler, *jobs):
     """Tasks for `jobs`, queued behind a first job that holds the engine."""
     engine.gate.clear()
