@@ -31,7 +31,7 @@ async def test_a_batch_is_observed_with_its_size_and_its_seconds_in_the_engine()
 
     def jobs(count):
         state = np.zeros((1, DIM), np.float32)
-        return [Job(unit_vectors(1), state, None, 0.0, 0, False, False) for _ in range(count)]
+        return [Job(unit_vectors(1), state, None, 0.0) for _ in range(count)]
 
     runner.run(jobs(3), 1)
     engine.faults.append(fault())
