@@ -10,7 +10,7 @@ from service.inference.scheduling.job import Job
 from tests.support.fakes import DIM, FakeClock, FakeEngine, fault, unit_vectors
 
 
-class TimedEngine(FakeEngine):
+class QuarterEngine(FakeEngine):
     """Each run takes a quarter of a second of `clock`."""
 
     def __init__(self, clock):
@@ -25,7 +25,7 @@ class TimedEngine(FakeEngine):
 async def test_a_batch_is_observed_with_its_size_and_its_seconds_in_the_engine():
     """A failed batch is not."""
     clock, observed = FakeClock(), []
-    engine = TimedEngine(clock)
+    engine = QuarterEngine(clock)
     admission = Admission(8, 10.0, estimate_contexts=True)
     runner = BatchRunner(engine, clock, admission, lambda *batch: observed.append(batch))
 
