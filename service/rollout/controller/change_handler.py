@@ -22,6 +22,7 @@ from service.rollout.controller.completion import run_to_completion
 from service.rollout.controller.executor import ChangeExecutor
 from service.rollout.controller.status import status
 from service.rollout.controller.versions import VersionsPort
+from service.rollout.outlook.headline import with_headline
 from service.rollout.plan.gate import gate_conflict
 from service.rollout.plan.plan_floor import PlanFloor, require_floor
 from service.rollout.plan.rollout_plan import RolloutPlan
@@ -313,6 +314,7 @@ class ChangeHandler:
         _require_json(response)
         if options.dry_run:
             rows = [audit_row(transition, []) for transition in change.transitions]
+            rows = list(with_headline(rows, change.record))
             return {**response, "dry_run": True, "transitions": rows}
         if options.request is None:
             await self._executor.apply(command)
