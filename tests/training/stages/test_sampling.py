@@ -12,9 +12,9 @@ from corpora.corpus import CorpusError
 from corpora.packed_corpus import PackedCorpus
 from service.cli import main
 from training.recipe import RecipeError
-from training.staged import recipe
-from training.staged.device_corpus import DeviceCorpus, document_weights
-from training.staged.split import split
+from training.stages import recipe
+from training.stages.device_corpus import DeviceCorpus, document_weights
+from training.stages.split import split
 
 _LENGTHS = (30, 5, 25)
 
