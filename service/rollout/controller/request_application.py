@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 import orjson
@@ -12,6 +11,7 @@ from service.errors import Invalid, PreconditionFailed, PreconditionRequired
 from service.rollout.controller.completion import run_to_completion
 from service.rollout.controller.executor import ChangeExecutor
 from service.rollout.controller.status import status
+from service.rollout.outlook.headline import with_headline
 from service.rollout.state.audit import audit_row
 from service.rollout.state.change import preview
 from service.rollout.state.change_request import ChangeOptions, IdempotentResponse
@@ -56,7 +56,7 @@ class RequestApplication:
         request = options.request
         if request is None or options.dry_run:
             return None
-        found = await asyncio.to_thread(self._store.response, request.actor, request.key)
+        found = await self._store.response(request.actor, request.key)
         return None if found is None else found.replay(request)
 
     async def apply(self, command: Command, options: ChangeOptions) -> Response:
@@ -66,6 +66,7 @@ class RequestApplication:
         _require_json(response)
         if options.dry_run:
             rows = [audit_row(transition, []) for transition in change.transitions]
+            rows = list(with_headline(rows, change.record))
             return {**response, "dry_run": True, "transitions": rows}
         if options.request is None:
             await self._executor.apply(command)
