@@ -236,7 +236,7 @@ def test_a_failed_gate_is_shown_and_overridden(console, service):
     assert service.status()["gate"]["overridden"]
     service.serve(lambda status: status["shadow"] and status["shadow"]["copies"]["answered"] > 20)
     console.locator("#shadow").get_by_text("answered").wait_for()
-    console.locator("[aria-current=step]").get_by_text("Shadow").wait_for()
+    console.locator("[aria-current=step] b").get_by_text("Shadow").wait_for()
 
 
 @pytest.mark.parametrize("width", [320, 1600])
