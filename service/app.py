@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version as installed_version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
@@ -35,8 +37,9 @@ from service.api.services import Services
 from service.clock import Clock, SystemClock
 from service.contexts.memory_store import MemorySessionStore
 from service.contexts.prefix_cache import PrefixCache
-from service.errors import NotFound, VersionError
-from service.fleet.identity import identify
+from service.contexts.session_store import SessionStore
+from service.errors import NotFound, StoreUnusable, VersionError
+from service.fleet.identity import FleetIdentity, identify
 from service.inference.engines.engine import Engine
 from service.inference.engines.engine_factory import load_engine
 from service.inference.registry import Registry
@@ -63,6 +66,9 @@ from service.rollout.storage.database import Database
 from service.rollout.storage.sqlite_store import SqliteRolloutStore
 from service.settings import Settings
 from service.types import Variant
+
+if TYPE_CHECKING:
+    from service.contexts.redis_store.shared_sessions import SharedSessions
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +133,8 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        begun = clock.time()
+        begun, identity = clock.time(), _identity(settings)
+        shared = await _shared_sessions(settings, identity, clock, metrics)
         await controller.start()
         await outbox.start(begun)
         if settings.canary is not None:
@@ -135,14 +142,7 @@ def create_app(
         stable = registry.get(traffic.current.stable)
         metrics.expect([(Variant.STABLE, stable.manifest.version)])
         dim = stable.manifest.dimensions.dim
-        session_store = MemorySessionStore(
-            clock,
-            max_bytes=settings.sessions.max_bytes,
-            ttl_seconds=settings.sessions.ttl_seconds,
-            history_vectors=settings.sessions.history_vectors,
-            dim=dim,
-            compact=settings.sessions.compact_history,
-        )
+        session_store = _session_store(settings, shared, clock, dim)
         scorer = OnlineScorer(traffic, metrics, clock, dim, _prediction_store(settings, clock))
         dispatch = Dispatch(
             traffic,
@@ -158,7 +158,7 @@ def create_app(
         authenticator = Authenticator(settings, metrics, clock)
         services = Services(
             settings=settings,
-            fleet=identify(settings.fleet.name, settings.fleet.replica, settings.port),
+            fleet=identity,
             metrics=metrics,
             registry=registry,
             dispatch=dispatch,
@@ -176,8 +176,7 @@ def create_app(
             dim=dim,
         )
         app.state.services = services
-        ticker = asyncio.create_task(controller.run(), name="rollout-ticker")
-        scoring = asyncio.create_task(scorer.run(), name="scoring")
+        ticker, scoring = _run(controller.run, "rollout-ticker"), _run(scorer.run, "scoring")
         services.accepting = True
         try:
             yield
@@ -186,11 +185,11 @@ def create_app(
             services.parsing.close()
             await shadow.close()
             await outbox.close()
-            scoring.cancel()
-            await asyncio.gather(scoring, return_exceptions=True)
+            await _cancel(scoring)
             await controller.close()
             await ticker
             await registry.close()
+            await session_store.close()
             await asyncio.to_thread(flush_traces)
 
     # The page at /docs includes its scripts, so that browsers need no internet access.
@@ -205,6 +204,19 @@ def create_app(
     _add_routes(app)
     _add_middleware(app, settings, bodies, access_log, traces)
     return app
+
+
+def _identity(settings: Settings) -> FleetIdentity:
+    return identify(settings.fleet.name, settings.fleet.replica, settings.port)
+
+
+def _run(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Task[None]:
+    return asyncio.create_task(work(), name=name)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _add_routes(app: FastAPI) -> None:
@@ -269,6 +281,41 @@ def _evidence_source(settings: Settings, metrics: Metrics) -> EvidenceSource:
         token=None if token is None else token.get_secret_value(),
         tls=prometheus_tls(rollout),
     )
+
+
+def _session_store(
+    settings: Settings, shared: SharedSessions | None, clock: Clock, dim: int
+) -> SessionStore:
+    if shared is not None:
+        return shared.make_store(dim)
+    kept = settings.sessions
+    return MemorySessionStore(
+        clock,
+        max_bytes=kept.max_bytes,
+        ttl_seconds=kept.ttl_seconds,
+        history_vectors=kept.history_vectors,
+        dim=dim,
+        compact=kept.compact_history,
+    )
+
+
+async def _shared_sessions(
+    settings: Settings, identity: FleetIdentity, clock: Clock, metrics: Metrics
+) -> SharedSessions | None:
+    """The connection to the server of sessions, if the settings name one.
+
+    Raises `StoreUnavailable` or `StoreUnusable`.
+    """
+    if settings.sessions.url is None:
+        return None
+    if find_spec("hiredis") is None:
+        raise StoreUnusable("sessions.url needs hiredis: pip install 'nextvec[fleet]'")
+    # Not above: hiredis is not installed with every service.
+    from service.contexts.redis_store.shared_sessions import SharedSessions  # noqa: PLC0415
+
+    shared = SharedSessions(settings.sessions, identity, clock, metrics)
+    await shared.connect()
+    return shared
 
 
 def _prediction_store(settings: Settings, clock: Clock) -> PredictionStore | None:

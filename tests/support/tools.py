@@ -11,6 +11,7 @@ PACKAGES = {
     "prometheus": "apt-get install -y --no-install-recommends prometheus",
     "promtool": "apt-get install -y --no-install-recommends prometheus",
     "chromium": "apt-get install -y --no-install-recommends chromium",
+    "redis-server": "apt-get install -y --no-install-recommends redis-server",
     "playwright": "pip install -c constraints.txt playwright",
 }
 """Each tool and the command that installs it."""
