@@ -9,6 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import hiredis
+
 from tests.support.ports import free_port
 
 START_SECONDS = 20
@@ -68,16 +70,21 @@ class RedisServer:
         assert self.process is not None
         self.process.send_signal(signal.SIGCONT)
 
-    def command(self, *words: str) -> str:
-        """The raw answer to a command, in the protocol's own form."""
+    def command(self, *words: str | bytes):
+        """The answer to a command; an error is returned, not raised."""
+        reader = hiredis.Reader()
         with socket.create_connection(("127.0.0.1", self.port), timeout=5) as caller:
-            parts = [f"${len(word.encode())}\r\n{word}\r\n" for word in words]
-            caller.sendall(f"*{len(words)}\r\n{''.join(parts)}".encode())
-            return caller.recv(1 << 20).decode("utf-8", "replace")
+            caller.sendall(hiredis.pack_command(words))
+            while (answer := reader.gets()) is False:
+                received = caller.recv(1 << 20)
+                if not received:
+                    raise ConnectionResetError("the server closed the connection")
+                reader.feed(received)
+        return answer
 
     def _answers(self) -> bool:
         try:
-            return self.command("PING")[:1] in {"+", "-"} and "LOADING" not in self.command("PING")
+            return "LOADING" not in str(self.command("PING"))
         except OSError:
             return False
 
