@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version as installed_version
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
@@ -18,12 +18,14 @@ from starlette.middleware.cors import CORSMiddleware
 from service.api import console, errors
 from service.api.access.authenticator import Authenticator
 from service.api.body_limits import BodyBudget, BodyLimitMiddleware
+from service.api.console.timeline import Timeline
 from service.api.methods import MethodsMiddleware
 from service.api.parameters import check_request
 from service.api.request_context import RequestContextMiddleware
 from service.api.root_path import RootPathMiddleware
 from service.api.routes import (
     admin,
+    console_data,
     feedback,
     health,
     model_repository,
@@ -63,7 +65,9 @@ from service.rollout.plan.plan_file import load_plan
 from service.rollout.plan.plan_floor import make_floor
 from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.rollout.storage.database import Database
+from service.rollout.storage.sqlite_cursor import SqliteDeliveryCursor
 from service.rollout.storage.sqlite_store import SqliteRolloutStore
+from service.rollout.storage.threaded_store import ThreadedRolloutStore
 from service.settings import Settings
 from service.types import Variant
 
@@ -82,6 +86,9 @@ EXPOSED_HEADERS = (
     "X-Variant",
 )
 """Response headers that pages of other origins may read."""
+
+TIMELINE_SECONDS = 5.0
+"""Seconds between two points of the console's charts; fewer if evaluations are more frequent."""
 
 EngineFactory = Callable[[VersionFiles], Engine]
 
@@ -114,12 +121,14 @@ def create_app(
     database = Database(settings.rollout.database)
     shadow = ShadowRunner(traffic, registry, metrics, clock, settings.limits.timeout_seconds)
     plan = load_plan(settings.rollout.plan)
-    outbox = Outbox(settings.rollout.webhooks, database, metrics, clock, traces=traces)
+    outbox = Outbox(
+        settings.rollout.webhooks, SqliteDeliveryCursor(database), metrics, clock, traces=traces
+    )
     controller = Controller(
         traffic=traffic,
         versions=registry,
         evidence=_evidence_source(settings, metrics),
-        store=SqliteRolloutStore(database),
+        store=ThreadedRolloutStore(SqliteRolloutStore(database)),
         metrics=metrics,
         clock=clock,
         stable=settings.stable,
@@ -173,23 +182,31 @@ def create_app(
             close_subscriptions=controller.close_subscriptions,
             access_log=access_log,
             tracing=traces,
+            timeline=Timeline(
+                RegistrySource(metrics),
+                traffic,
+                clock,
+                min(TIMELINE_SECONDS, settings.rollout.interval_seconds),
+            ),
             dim=dim,
         )
         app.state.services = services
-        ticker, scoring = _run(controller.run, "rollout-ticker"), _run(scorer.run, "scoring")
+        ticker = asyncio.create_task(controller.run(), name="rollout-ticker")
+        background = [
+            asyncio.create_task(scorer.run(), name="scoring"),
+            asyncio.create_task(services.timeline.run(), name="timeline"),
+        ]
         services.accepting = True
         try:
             yield
         finally:
             services.accepting = False
             services.parsing.close()
-            await shadow.close()
-            await outbox.close()
-            await _cancel(scoring)
+            await _close(shadow.close, outbox.close)
+            await _cancel(background)
             await controller.close()
             await ticker
-            await registry.close()
-            await session_store.close()
+            await _close(registry.close, session_store.close)
             await asyncio.to_thread(flush_traces)
 
     # The page at /docs includes its scripts, so that browsers need no internet access.
@@ -210,13 +227,15 @@ def _identity(settings: Settings) -> FleetIdentity:
     return identify(settings.fleet.name, settings.fleet.replica, settings.port)
 
 
-def _run(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Task[None]:
-    return asyncio.create_task(work(), name=name)
+async def _close(*closers: Callable[[], Awaitable[None]]) -> None:
+    for close in closers:
+        await close()
 
 
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _add_routes(app: FastAPI) -> None:
@@ -228,6 +247,7 @@ def _add_routes(app: FastAPI) -> None:
         open_inference,
         model_repository,
         admin,
+        console_data,
         console,
         start_page,
         health,

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from service import errors
-from service.rollout.storage.database import StoreError
+from service.rollout.storage.errors import StoreError
 from service.suggestions import validation_message
 
 logger = logging.getLogger(__name__)

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from service.api.access.authenticator import Authenticator
+from service.api.console.timeline import Timeline
 from service.api.edge import Edge
 from service.fleet.identity import FleetIdentity
 from service.inference.registry import Registry
@@ -26,6 +27,7 @@ class Services(Edge):
     dispatch: Dispatch
     controller: Controller
     authenticator: Authenticator
+    timeline: Timeline
 
 
 def services(request: Request) -> Services:

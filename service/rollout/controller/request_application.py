@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 import orjson
@@ -56,7 +55,7 @@ class RequestApplication:
         request = options.request
         if request is None or options.dry_run:
             return None
-        found = await asyncio.to_thread(self._store.response, request.actor, request.key)
+        found = await self._store.response(request.actor, request.key)
         return None if found is None else found.replay(request)
 
     async def apply(self, command: Command, options: ChangeOptions) -> Response:
