@@ -104,9 +104,7 @@ class SessionSettings(FrozenModel):
             raise ValueError("url has a password and password is set: set one")
         if (self.certificate is None) != (self.key is None):
             raise ValueError("certificate and key belong together")
-        tls = url is not None and url.is_encrypted
-        if (self.ca is not None or self.certificate is not None) and not tls:
+        certificates = self.ca is not None or self.certificate is not None
+        if certificates and url is not None and not url.is_encrypted:
             raise ValueError("ca and certificate are for a url that begins with rediss://")
-        if password is not None and url is None:
-            raise ValueError("password is set, but no url")
         return self
