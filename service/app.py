@@ -54,7 +54,7 @@ from service.observability.tracing import TraceRecorder
 from service.prediction.dispatch import Dispatch
 from service.prediction.shadow_runner import ShadowRunner
 from service.quality.online_scorer import OnlineScorer
-from service.quality.prediction_store import PredictionStore
+from service.quality.prediction_store import MemoryPredictionStore, PredictionStore
 from service.rollout.analysis.sources.evidence_source import EvidenceSource
 from service.rollout.analysis.sources.prometheus_api import prometheus_tls
 from service.rollout.analysis.sources.prometheus_source import PrometheusSource
@@ -72,7 +72,7 @@ from service.settings import Settings
 from service.types import Variant
 
 if TYPE_CHECKING:
-    from service.contexts.redis_store.shared_sessions import SharedSessions
+    from service.shared_sessions import SharedSessions
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +152,9 @@ def create_app(
         metrics.expect([(Variant.STABLE, stable.manifest.version)])
         dim = stable.manifest.dimensions.dim
         session_store = _session_store(settings, shared, clock, dim)
-        scorer = OnlineScorer(traffic, metrics, clock, dim, _prediction_store(settings, clock))
+        scorer = OnlineScorer(
+            traffic, metrics, clock, dim, _prediction_store(settings, shared, clock)
+        )
         dispatch = Dispatch(
             traffic,
             registry,
@@ -331,18 +333,22 @@ async def _shared_sessions(
     if find_spec("hiredis") is None:
         raise StoreUnusable("sessions.url needs hiredis: pip install 'nextvec[fleet]'")
     # Not above: hiredis is not installed with every service.
-    from service.contexts.redis_store.shared_sessions import SharedSessions  # noqa: PLC0415
+    from service.shared_sessions import SharedSessions  # noqa: PLC0415
 
     shared = SharedSessions(settings.sessions, identity, clock, metrics)
     await shared.connect()
     return shared
 
 
-def _prediction_store(settings: Settings, clock: Clock) -> PredictionStore | None:
+def _prediction_store(
+    settings: Settings, shared: SharedSessions | None, clock: Clock
+) -> PredictionStore | None:
     kept = settings.feedback
     if not kept.max_bytes:
         return None
-    return PredictionStore(clock, max_bytes=kept.max_bytes, ttl_seconds=kept.ttl_seconds)
+    if shared is not None:
+        return shared.make_prediction_store(kept.ttl_seconds)
+    return MemoryPredictionStore(clock, max_bytes=kept.max_bytes, ttl_seconds=kept.ttl_seconds)
 
 
 def _prefix_cache(settings: Settings) -> PrefixCache | None:

@@ -12,7 +12,6 @@ from types import SimpleNamespace
 import numpy as np
 
 from service.contexts.memory_store import MemorySessionStore
-from service.contexts.redis_store.shared_sessions import SharedSessions
 from service.contexts.session_quota import SessionQuota
 from service.contexts.session_store import SessionStart
 from service.errors import NotFound
@@ -24,6 +23,7 @@ from service.prediction.dispatch import Dispatch
 from service.prediction.request import RequestOptions
 from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.settings import LimitSettings, SessionSettings
+from service.shared_sessions import SharedSessions
 from tests.support.fakes import DIM, FakeClock, FakeEngine, manifest_of
 
 WINDOW, HISTORY = 16, 64

@@ -11,6 +11,7 @@ from service.errors import StoreUnusable
 from service.fleet.identity import FleetIdentity
 from service.http_clients import tls_context
 from service.metrics import Metrics
+from service.quality.redis_prediction_store import RedisPredictionStore
 from service.redis.address import RedisAddress
 from service.redis.client import RedisClient
 from service.redis.library import load_library
@@ -40,6 +41,10 @@ class SharedSessions:
     async def connect(self) -> None:
         """Connect. Raises `StoreUnavailable` or `StoreUnusable`."""
         await self.client.start()
+
+    def make_prediction_store(self, ttl_seconds: float) -> RedisPredictionStore:
+        """Where predictions wait for their labels."""
+        return RedisPredictionStore(self.client, self._identity.name, ttl_seconds)
 
     def make_store(self, dim: int) -> RedisSessionStore:
         """The store of sessions of vectors with `dim` values."""
