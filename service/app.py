@@ -151,7 +151,7 @@ def create_app(
         stable = registry.get(traffic.current.stable)
         metrics.expect([(Variant.STABLE, stable.manifest.version)])
         dim = stable.manifest.dimensions.dim
-        session_store = _session_store(settings, shared, clock, dim)
+        session_store = await _session_store(settings, shared, clock, dim)
         scorer = OnlineScorer(
             traffic, metrics, clock, dim, _prediction_store(settings, shared, clock)
         )
@@ -305,11 +305,11 @@ def _evidence_source(settings: Settings, metrics: Metrics) -> EvidenceSource:
     )
 
 
-def _session_store(
+async def _session_store(
     settings: Settings, shared: SharedSessions | None, clock: Clock, dim: int
 ) -> SessionStore:
     if shared is not None:
-        return shared.make_store(dim)
+        return await shared.open_store(settings.model, dim)
     kept = settings.sessions
     return MemorySessionStore(
         clock,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 
 from service.clock import Clock
+from service.contexts.redis_store.enlistment import FleetEnlistment
 from service.contexts.redis_store.session_calls import SessionCalls, SessionForm
 from service.contexts.redis_store.store import RedisSessionStore
 from service.errors import StoreUnusable
@@ -46,13 +47,18 @@ class SharedSessions:
         """Where predictions wait for their labels."""
         return RedisPredictionStore(self.client, self._identity.name, ttl_seconds)
 
-    def make_store(self, dim: int) -> RedisSessionStore:
-        """The store of sessions of vectors with `dim` values."""
-        kept = self._settings
+    async def open_store(self, model: str, dim: int) -> RedisSessionStore:
+        """The store of sessions of vectors with `dim` values, for `model`.
+
+        Raises `StoreUnusable` if another fleet has the name of this one.
+        """
+        kept, name = self._settings, self._identity.name
+        enlistment = FleetEnlistment(self.client, name, f"{model} with vectors of {dim} values")
+        await enlistment.start()
         form = SessionForm(kept.ttl_seconds, kept.history_vectors, dim, kept.compact_history)
-        calls = SessionCalls(self.client, form, self._identity.name, self._identity.replica)
         return RedisSessionStore(
-            calls,
+            SessionCalls(self.client, form, name, self._identity.replica),
+            enlistment,
             self._clock,
             self._metrics,
             max_bytes=kept.max_bytes,

@@ -137,7 +137,7 @@ async def redis_replica(url, name="a", *, policy="exact", fleet="tests", **setti
         metrics,
     )
     await shared.connect()
-    return Replica(shared.make_store(DIM), clock, metrics, policy)
+    return Replica(await shared.open_store("fake", DIM), clock, metrics, policy)
 
 
 @contextlib.asynccontextmanager

@@ -11,6 +11,7 @@ from service.contexts.redis_store.append_write import SharedAppend
 from service.contexts.redis_store.backlog import Backlog
 from service.contexts.redis_store.checkpoint import encode_checkpoint
 from service.contexts.redis_store.claim import adopt, begin_empty, parse_claim, variant_of
+from service.contexts.redis_store.enlistment import FleetEnlistment
 from service.contexts.redis_store.held_session import HeldSession
 from service.contexts.redis_store.session_calls import SessionCalls
 from service.contexts.session import AppendPlan, Session
@@ -49,6 +50,7 @@ class RedisSessionStore:
     def __init__(
         self,
         calls: SessionCalls,
+        enlistment: FleetEnlistment,
         clock: Clock,
         metrics: SessionStoreMetrics,
         *,
@@ -58,6 +60,7 @@ class RedisSessionStore:
         serve_without_store: bool,
     ) -> None:
         self._calls = calls
+        self._enlistment = enlistment
         self._clock = clock
         self._metrics = metrics
         self._wait_for_store = wait_for_store
@@ -88,6 +91,7 @@ class RedisSessionStore:
 
     async def close(self) -> None:
         """Write what is not stored yet, and disconnect."""
+        await self._enlistment.close()
         await self._backlog.drain_all(self._calls.client.timeout_seconds * 4)
         await self._calls.client.close()
 
