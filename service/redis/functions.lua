@@ -132,6 +132,9 @@ local function append(keys, a)
     return {'length', n}
   end
   local cap, rows = tonumber(a[9]), 0
+  if count > #a - 9 then
+    redis.call('DEL', keys[2])  -- more came than is kept: nothing from before is
+  end
   for first = 10, #a, CHUNK do
     rows = redis.call('RPUSH', keys[2], unpack(a, first, math.min(first + CHUNK - 1, #a)))
   end

@@ -5,12 +5,12 @@ Appends go through `Dispatch`, as those of callers do.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from types import SimpleNamespace
 
 import numpy as np
 
+from service.clock import SystemClock
 from service.contexts.memory_store import MemorySessionStore
 from service.contexts.session_quota import SessionQuota
 from service.contexts.session_store import SessionStart
@@ -27,16 +27,6 @@ from service.shared_sessions import SharedSessions
 from tests.support.fakes import DIM, FakeClock, FakeEngine, manifest_of
 
 WINDOW, HISTORY = 16, 64
-
-
-class LoopClock:
-    """The event loop's own time."""
-
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    def time(self) -> float:
-        return 1_000.0 + self.monotonic()
 
 
 class VersionsStub:
@@ -105,7 +95,7 @@ class Replica:
 def expected(vectors, decay=0.5, policy="exact"):
     """The prediction after all `vectors`, computed from the last window of them."""
     assert policy == "exact"
-    return FakeEngine(decay).expected(vectors[-WINDOW:])
+    return FakeEngine(decay).expected(np.asarray(vectors)[-WINDOW:])
 
 
 def check(prediction, vectors, **options):
@@ -122,7 +112,7 @@ def memory_replica(clock=None, **settings):
 
 async def redis_replica(url, name="a", *, policy="exact", fleet="tests", **settings):
     """A connected replica."""
-    clock, metrics = LoopClock(), Metrics(new_registry(), 10.0)
+    clock, metrics = SystemClock(), Metrics(new_registry(), 10.0)
     kept = {
         "max_bytes": 10**7,
         "ttl_seconds": 60.0,

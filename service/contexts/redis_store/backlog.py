@@ -37,12 +37,9 @@ class Backlog:
         self._retry: asyncio.TimerHandle | None = None
         self.vectors = 0
 
-    def check_room(self, session: HeldSession, count: int) -> None:
-        """Raise `QueueFull` if `count` more vectors of the session must not wait."""
-        full = self.vectors + count > self._max_vectors
-        # What the history drops could never be stored.
-        own = session.backlog + count > self._calls.form.history_vectors
-        if self.vectors and (full or (own and session.backlog)):
+    def check_room(self, count: int) -> None:
+        """Raise `QueueFull` if `count` more vectors must not wait."""
+        if self.vectors and self.vectors + count > self._max_vectors:
             raise QueueFull(
                 f"{self.vectors} vectors wait for the session store; send this one again later",
                 _RETRY_SECONDS,

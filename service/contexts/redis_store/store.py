@@ -121,7 +121,7 @@ class RedisSessionStore:
     ) -> SharedAppend | None:
         """Send the append; see `SessionStore.begin_append`."""
         assert isinstance(session, HeldSession)
-        self._backlog.check_room(session, len(plan.vectors))
+        self._backlog.check_room(len(plan.vectors))
         client = self._calls.client
         if not (client.reachable or self._serve_without_store):
             raise StoreUnavailable(f"the session store {client.shown} cannot be reached")

@@ -198,9 +198,9 @@ async def test_a_deleted_session_is_unknown_everywhere(pair):
     with pytest.raises(NotFound):
         await pair.a.store.read("s")
     with pytest.raises(NotFound):
-        await pair.a.append("s", unit_vectors(1), 3) if pair.a.store._wait_for_store else (
-            await pair.b.append("s", unit_vectors(1), 3)
-        )
+        await pair.b.append("s", unit_vectors(1), 3)
+    with pytest.raises(NotFound):
+        await pair.a.append("s", unit_vectors(1), begin=SessionStart.NEVER)
 
 
 async def test_a_sequence_ends_and_restarts_on_any_replica(pair):
@@ -313,13 +313,18 @@ async def test_a_full_backlog_refuses(redis):
     await replica.close()
 
 
-async def test_what_the_history_drops_never_waits(redis):
-    """One session's backlog is at most its history."""
-    fleet, vectors = f"own{next(FLEETS)}", unit_vectors(HISTORY + 10)
-    replica = await redis_replica(redis.url, fleet=fleet, durability="async")
-    await replica.append("s", vectors[:3], 0)
-    replica.store._calls.client._connection.send = lambda *_: None
-    await replica.append("s", vectors[3:5], 3)
-    with pytest.raises(QueueFull):
-        await replica.append("s", vectors[5 : 5 + HISTORY], 5)
-    await replica.close()
+async def test_a_backlog_longer_than_the_history_is_stored_as_far_as_it_is_kept(redis):
+    """The length counts every vector."""
+    fleet, vectors = f"own{next(FLEETS)}", unit_vectors(2 * HISTORY)
+    async with replicas(redis.url, "a", "b", fleet=fleet, durability="async") as pair:
+        await pair.a.append("s", vectors[:3], 0)
+        connection = pair.a.store._calls.client._connection
+        sent, connection.send = connection.send, lambda *_: None
+        for position in range(3, 2 * HISTORY - 1):
+            await pair.a.append("s", vectors[position : position + 1], position)
+        connection.send = sent
+        connection.abort()
+        while pair.a.store.backlog_vectors:
+            await asyncio.sleep(0)
+        check(await pair.b.append("s", vectors[-1:], 2 * HISTORY - 1), vectors)
+        assert redis.command("LLEN", f"nv:{fleet}:{{s}}:h") == HISTORY + 1
