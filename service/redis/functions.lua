@@ -131,15 +131,14 @@ local function append(keys, a)
   elseif n ~= start then
     return {'length', n}
   end
-  local cap, rows = tonumber(a[9]), 0
+  local cap = tonumber(a[9])
   if count > #a - 9 then
-    redis.call('DEL', keys[2])  -- more came than is kept: nothing from before is
+    redis.call('DEL', keys[2]) -- more came than is kept: nothing from before is
+  elseif redis.call('LLEN', keys[2]) > cap + SPARE then
+    redis.call('LTRIM', keys[2], -cap, -1) -- before the new rows: an undo leaves `cap` rows
   end
   for first = 10, #a, CHUNK do
-    rows = redis.call('RPUSH', keys[2], unpack(a, first, math.min(first + CHUNK - 1, #a)))
-  end
-  if rows > cap + SPARE then
-    redis.call('LTRIM', keys[2], -cap, -1)
+    redis.call('RPUSH', keys[2], unpack(a, first, math.min(first + CHUNK - 1, #a)))
   end
   redis.call('HSET', keys[1], 'n', text(start + count), 'p', a[4], 'd', a[5], 'v', a[6], 'a', a[7],
     't', text(now))

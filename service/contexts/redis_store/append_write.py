@@ -19,6 +19,10 @@ from service.session_metrics import SessionStoreMetrics
 _RETRY_SECONDS = 5.0
 """What a caller is told to wait while the store's memory is full."""
 
+EARLY_VECTORS = 64
+"""Vectors of the largest append that is sent before the engine has run it: with more, the engine
+takes so long that the store's time does not matter."""
+
 _MAX_TRIES = 4
 """Attempts to store one append after the store has named another length."""
 
@@ -27,8 +31,9 @@ class SharedAppend:
     """An append to a shared store; see `AppendWrite` in `service.contexts.session_store`.
 
     It is sent at once, so that the store works while the engine does. There are exceptions: the
-    first append of a session drops what the id had before, which cannot be undone, so the engine
-    has to succeed first. The last append of a sequence (`end`) deletes the session instead.
+    first append of a session drops what the id had before, and a long one drops much of the
+    history, which cannot be undone, so the engine has to succeed first. The last append of a
+    sequence (`end`) deletes the session instead.
     """
 
     def __init__(  # noqa: PLR0913 - what one append needs of its store
@@ -57,7 +62,12 @@ class SharedAppend:
         self._serve_without_store = serve_without_store
         self._reply: asyncio.Future[Any] | None = None
         self._may_be_stored = False
-        if not end and plan.position and not session.sending:
+        self._undoable = (
+            not end
+            and plan.position > 0
+            and len(plan.vectors) <= min(EARLY_VECTORS, calls.form.history_vectors)
+        )
+        if self._undoable and not session.sending:
             self._reply = self._send()
 
     async def stored(self) -> bool:
@@ -100,8 +110,8 @@ class SharedAppend:
         if self._reply is not None:
             self._reply.cancel()
             self._settle()
-        if self._may_be_stored and self._plan.position:
-            count = len(self._plan.vectors)
+        count = len(self._plan.vectors)
+        if self._may_be_stored and self._undoable:
             self._calls.undo(self._session, self._plan.position + count, count)
         self._may_be_stored = False
 
