@@ -355,7 +355,7 @@ class RedisClient:
 _ADVICE = {
     "WRONGPASS": " (check the user and the password of sessions.url and sessions.password)",
     "NOAUTH": " (set sessions.password, or user and password in sessions.url)",
-    "NOPERM": " (the user needs the permissions listed in docs/how-to/share-sessions.md)",
+    "NOPERM": " (the user needs the permissions listed in docs/explanation/sessions-in-a-fleet.md)",
 }
 
 
