@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version as installed_version
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import BaseRoute
 
 from service.api import console, errors
 from service.api.access.authenticator import Authenticator
@@ -218,7 +219,6 @@ def create_app(
         version=installed_version("nextvec"),
         summary="Next-vector predictions from a stable and a canary version.",
         lifespan=lifespan,
-        dependencies=[Depends(check_request)],
     )
     errors.add_handlers(app)
     _add_routes(app)
@@ -227,6 +227,14 @@ def create_app(
 
 
 def _add_routes(app: FastAPI) -> None:
+    app.router.routes.extend(_routes())
+    app.router.redirect_slashes = False  # a redirect would lose a proxy's scheme and prefix
+
+
+@cache
+def _routes() -> list[BaseRoute]:
+    """The routes of every application. They hold no state, and are slow to build."""
+    every = APIRouter(dependencies=[Depends(check_request)])
     for module in (
         predict,
         sessions,
@@ -240,8 +248,8 @@ def _add_routes(app: FastAPI) -> None:
         start_page,
         health,
     ):
-        app.include_router(module.router)
-    app.router.redirect_slashes = False  # a redirect would lose a proxy's scheme and prefix
+        every.include_router(module.router)
+    return every.routes
 
 
 def _add_middleware(
