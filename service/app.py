@@ -17,6 +17,7 @@ from service.api import console, errors
 from service.api.access.authenticator import Authenticator
 from service.api.body_limits import BodyBudget, BodyLimitMiddleware
 from service.api.methods import MethodsMiddleware
+from service.api.openapi.document import describe
 from service.api.parameters import check_request
 from service.api.request_context import RequestContextMiddleware
 from service.api.root_path import RootPathMiddleware
@@ -192,6 +193,7 @@ def create_app(
     )
     errors.add_handlers(app)
     _add_routes(app)
+    describe(app)
     _add_middleware(app, settings, bodies, access_log, traces)
     return app
 
