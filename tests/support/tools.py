@@ -12,6 +12,7 @@ PACKAGES = {
     "promtool": "apt-get install -y --no-install-recommends prometheus",
     "chromium": "apt-get install -y --no-install-recommends chromium",
     "playwright": "pip install -c constraints.txt playwright",
+    "zensical": "make docs",
 }
 """Each tool and the command that installs it."""
 

@@ -78,8 +78,8 @@ ERRORS: Mapping[str, tuple[int, str]] = {
     "gate_missed": (
         409,
         (
-            "phase-3 fails the gate: Hit@5 is 0.377, at least 0.4 required; an approver may start it "
-            "with override_gate and a reason"
+            "phase-3 fails the gate: Hit@5 is 0.377, at least 0.4 required; an approver may start "
+            "it with override_gate and a reason"
         ),
     ),
     "version_in_use": (409, "phase-2 is stable: it cannot be unloaded"),
@@ -114,8 +114,8 @@ ERRORS: Mapping[str, tuple[int, str]] = {
     "below_floor": (
         422,
         (
-            "the plan demands less than this service allows: plan.steps.0.min_samples is 10, at least "
-            "500 required (rollout.floor.min_samples)"
+            "the plan demands less than this service allows: plan.steps.0.min_samples is 10, at "
+            "least 500 required (rollout.floor.min_samples)"
         ),
     ),
     "idempotency_key_reused": (
@@ -125,8 +125,8 @@ ERRORS: Mapping[str, tuple[int, str]] = {
     "version_unusable": (
         422,
         (
-            "models/next-vector/phase-3/model.onnx: its sha256 differs from the manifest's; export the "
-            "version again"
+            "models/next-vector/phase-3/model.onnx: its sha256 differs from the manifest's; export "
+            "the version again"
         ),
     ),
     "precondition_required": (
@@ -150,8 +150,8 @@ ERRORS: Mapping[str, tuple[int, str]] = {
     "store": (
         503,
         (
-            "nextvec.db: database or disk is full; check that the path is writable and the disk has "
-            "space"
+            "nextvec.db: database or disk is full; check that the path is writable and the disk "
+            "has space"
         ),
     ),
     "abort_not_stored": (
