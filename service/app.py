@@ -16,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from service.api import console, errors
 from service.api.access.authenticator import Authenticator
 from service.api.body_limits import BodyBudget, BodyLimitMiddleware
+from service.api.console.timeline import Timeline
 from service.api.methods import MethodsMiddleware
 from service.api.openapi.document import describe
 from service.api.parameters import check_request
@@ -23,19 +24,22 @@ from service.api.request_context import RequestContextMiddleware
 from service.api.root_path import RootPathMiddleware
 from service.api.routes import (
     admin,
+    console_data,
     feedback,
     health,
     model_repository,
     open_inference,
     predict,
     sessions,
+    start_page,
     steps,
 )
 from service.api.services import Services
 from service.clock import Clock, SystemClock
+from service.contexts.memory_store import MemorySessionStore
 from service.contexts.prefix_cache import PrefixCache
-from service.contexts.session_store import SessionStore
 from service.errors import NotFound, VersionError
+from service.fleet.identity import identify
 from service.inference.engines.engine import Engine
 from service.inference.engines.engine_factory import load_engine
 from service.inference.registry import Registry
@@ -59,7 +63,9 @@ from service.rollout.plan.plan_file import load_plan
 from service.rollout.plan.plan_floor import make_floor
 from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.rollout.storage.database import Database
+from service.rollout.storage.sqlite_cursor import SqliteDeliveryCursor
 from service.rollout.storage.sqlite_store import SqliteRolloutStore
+from service.rollout.storage.threaded_store import ThreadedRolloutStore
 from service.settings import Settings
 from service.types import Variant
 
@@ -75,6 +81,9 @@ EXPOSED_HEADERS = (
     "X-Variant",
 )
 """Response headers that pages of other origins may read."""
+
+TIMELINE_SECONDS = 5.0
+"""Seconds between two points of the console's charts; fewer if evaluations are more frequent."""
 
 EngineFactory = Callable[[VersionFiles], Engine]
 
@@ -107,12 +116,14 @@ def create_app(
     database = Database(settings.rollout.database)
     shadow = ShadowRunner(traffic, registry, metrics, clock, settings.limits.timeout_seconds)
     plan = load_plan(settings.rollout.plan)
-    outbox = Outbox(settings.rollout.webhooks, database, metrics, clock, traces=traces)
+    outbox = Outbox(
+        settings.rollout.webhooks, SqliteDeliveryCursor(database), metrics, clock, traces=traces
+    )
     controller = Controller(
         traffic=traffic,
         versions=registry,
         evidence=_evidence_source(settings, metrics),
-        store=SqliteRolloutStore(database),
+        store=ThreadedRolloutStore(SqliteRolloutStore(database)),
         metrics=metrics,
         clock=clock,
         stable=settings.stable,
@@ -134,7 +145,7 @@ def create_app(
         stable = registry.get(traffic.current.stable)
         metrics.expect([(Variant.STABLE, stable.manifest.version)])
         dim = stable.manifest.dimensions.dim
-        session_store = SessionStore(
+        session_store = MemorySessionStore(
             clock,
             max_bytes=settings.sessions.max_bytes,
             ttl_seconds=settings.sessions.ttl_seconds,
@@ -143,31 +154,49 @@ def create_app(
             compact=settings.sessions.compact_history,
         )
         scorer = OnlineScorer(traffic, metrics, clock, dim, _prediction_store(settings, clock))
+        dispatch = Dispatch(
+            traffic,
+            registry,
+            session_store,
+            metrics,
+            clock,
+            limits=settings.limits,
+            prefixes=_prefix_cache(settings),
+            scorer=scorer,
+            shadow=shadow,
+        )
+        authenticator = Authenticator(settings, metrics, clock)
         services = Services(
             settings=settings,
+            fleet=identify(settings.fleet.name, settings.fleet.replica, settings.port),
             metrics=metrics,
             registry=registry,
-            dispatch=Dispatch(
-                traffic,
-                registry,
-                session_store,
-                metrics,
-                clock,
-                limits=settings.limits,
-                prefixes=_prefix_cache(settings),
-                scorer=scorer,
-                shadow=shadow,
-            ),
+            dispatch=dispatch,
+            predictor=dispatch,
             controller=controller,
             bodies=bodies,
-            authenticator=Authenticator(settings, metrics, clock),
+            authenticator=authenticator,
+            keys=authenticator.api_keys,
+            versions=lambda: len(registry.loaded),
+            check_version=registry.get,
+            on_refusal=metrics.refused.inc,
+            close_subscriptions=controller.close_subscriptions,
             access_log=access_log,
             tracing=traces,
+            timeline=Timeline(
+                RegistrySource(metrics),
+                traffic,
+                clock,
+                min(TIMELINE_SECONDS, settings.rollout.interval_seconds),
+            ),
             dim=dim,
         )
         app.state.services = services
         ticker = asyncio.create_task(controller.run(), name="rollout-ticker")
-        scoring = asyncio.create_task(scorer.run(), name="scoring")
+        background = [
+            asyncio.create_task(scorer.run(), name="scoring"),
+            asyncio.create_task(services.timeline.run(), name="timeline"),
+        ]
         services.accepting = True
         try:
             yield
@@ -176,8 +205,9 @@ def create_app(
             services.parsing.close()
             await shadow.close()
             await outbox.close()
-            scoring.cancel()
-            await asyncio.gather(scoring, return_exceptions=True)
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
             await controller.close()
             await ticker
             await registry.close()
@@ -207,7 +237,9 @@ def _add_routes(app: FastAPI) -> None:
         open_inference,
         model_repository,
         admin,
+        console_data,
         console,
+        start_page,
         health,
     ):
         app.include_router(module.router)

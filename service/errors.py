@@ -149,6 +149,22 @@ class NotReady(NextvecError):
     code = "not_ready"
 
 
+class StoreUnavailable(NextvecError):
+    """The shared store of sessions cannot be reached; `retry_after` is in seconds."""
+
+    code = "session_store_unavailable"
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class StoreUnusable(NextvecError):
+    """The shared store of sessions can be reached, but must not be used as it is."""
+
+    code = "session_store_unusable"
+
+
 class DeadlineExceeded(NextvecError):
     """The request was not answered before its deadline."""
 

@@ -19,6 +19,12 @@ class RolloutMetrics:
             ("phase", "stable", "canary"),
             registry=registry,
         )
+        self.reason = Gauge(
+            "nextvec_rollout_reason_info",
+            "1 for the reason of the last transition; a final phase keeps the one that led to it.",
+            ("reason",),
+            registry=registry,
+        )
         self.weight = Gauge(
             "nextvec_rollout_weight_ratio",
             "Share of new requests, 0..1.",
@@ -29,6 +35,12 @@ class RolloutMetrics:
             "nextvec_rollout_transitions_total",
             "Changes of phase.",
             ("from", "to", "reason"),
+            registry=registry,
+        )
+        self.guardrail_rollbacks = Counter(
+            "nextvec_guardrail_rollbacks_total",
+            "Rollbacks by the guardrail that failed.",
+            ("guardrail",),
             registry=registry,
         )
         self.guardrail_log_evidence = Gauge(

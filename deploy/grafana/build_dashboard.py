@@ -61,6 +61,13 @@ _ANNOTATIONS = (
         "purple",
     ),
     PrometheusAnnotation(
+        "Guardrails",
+        "increase(nextvec_guardrail_rollbacks_total[15s]) > 0",
+        "{{guardrail}} failed",
+        "The guardrail {{guardrail}} failed: the canary is rolled back.",
+        "red",
+    ),
+    PrometheusAnnotation(
         "Model versions",
         "max by (stable, canary) (nextvec_rollout_info == 1)"
         " unless max by (stable, canary) (nextvec_rollout_info offset 15s == 1)",

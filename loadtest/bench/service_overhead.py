@@ -16,7 +16,7 @@ import numpy as np
 from loadtest.bench.timings import Timings
 from loadtest.streams import Streams
 from service.clock import Clock
-from service.contexts.session_store import SessionStore
+from service.contexts.memory_store import MemorySessionStore
 from service.inference.registry import LoadedVersion, Registry
 from service.inference.scheduling.job import EngineResult
 from service.inference.scheduling.scheduler import Scheduler
@@ -74,7 +74,7 @@ def _dispatch(
     metrics.expect([(variant, manifest.version) for variant in Variant])
     scheduler = cast("Scheduler", _InstantScheduler(manifest))
     registry = _SingleVersionRegistry(LoadedVersion(manifest, "none", "fp32", scheduler))
-    sessions = SessionStore(
+    sessions = MemorySessionStore(
         clock,
         max_bytes=1 << 40,
         ttl_seconds=3600.0,

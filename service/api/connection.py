@@ -13,9 +13,9 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from service.api.edge import Edge
 from service.api.errors import error_body
 from service.api.request_context import new_request_id
-from service.api.services import Services
 
 MAX_HEADERS = 100
 MAX_HEAD_BYTES = 64 * 1024
@@ -46,7 +46,7 @@ class Connection(HttpToolsProtocol):
     `tests/end_to_end/test_protocol_abuse.py` checks the behaviour.
     """
 
-    def __init__(self, services: Services, **given: Any) -> None:
+    def __init__(self, services: Edge, **given: Any) -> None:
         super().__init__(**given)
         self.services = services
         # True between the end of a request and the end of the next head.

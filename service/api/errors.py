@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from service import errors
-from service.rollout.storage.database import StoreError
+from service.rollout.storage.errors import StoreError
 from service.suggestions import validation_message
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,8 @@ STATUS: dict[type[errors.NextvecError], int] = {
     errors.Cancelled: 499,
     errors.EngineFault: 500,
     errors.NotReady: 503,
+    errors.StoreUnavailable: 503,
+    errors.StoreUnusable: 503,
     errors.AbortNotStored: 503,
     StoreError: 503,
     errors.DeadlineExceeded: 504,
@@ -100,7 +102,7 @@ def render_error(
         state.update(variant=error.variant, version=error.version)
     headers = {}
     details: dict[str, object] = {}
-    if isinstance(error, errors.QueueFull):
+    if isinstance(error, errors.QueueFull | errors.StoreUnavailable):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     if isinstance(error, errors.Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"

@@ -19,7 +19,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from service.api import errors, request_context
-from service.api.access.api_keys import KeyHolder
+from service.api.access.api_keys import LimitedCaller
 from service.api.codecs.vectors import JSON_TYPE
 from service.api.connection import Connection
 from service.api.http_call import Handler, HttpCall, note_prediction
@@ -80,7 +80,7 @@ class Exchange:
         self,
         handler: Handler | None,
         route: str,
-        caller: KeyHolder | None,
+        caller: LimitedCaller | None,
         headers: list[tuple[bytes, bytes]],
         query: bytes,
     ) -> None:
@@ -116,7 +116,7 @@ class FastPath(Connection):
         exchange.keep_alive = self.parser.should_keep_alive() and not self.services.draining
         self.cycle = exchange  # type: ignore[assignment]  # it has the attributes that the protocol uses
 
-    def _handler(self) -> tuple[Handler | None, str, KeyHolder | None] | None:
+    def _handler(self) -> tuple[Handler | None, str, LimitedCaller | None] | None:
         """Return handler, route and caller of a request that can be answered here, or None."""
         # Behind a pending response, or a caller that does not read, a request waits in
         # the framework's queue.
@@ -136,7 +136,7 @@ class FastPath(Connection):
             return _PROBES.get(path)
         return None
 
-    def _prediction(self, path: bytes) -> tuple[Handler, str, KeyHolder | None] | None:
+    def _prediction(self, path: bytes) -> tuple[Handler, str, LimitedCaller | None] | None:
         lengths = [value for name, value in self.headers if name == b"content-length"]
         most = self.services.settings.limits.max_body_bytes
         if self.expect_100_continue or not lengths or int(lengths[0]) > most:
@@ -144,7 +144,7 @@ class FastPath(Connection):
         found = _route(path)
         if found is None:
             return None
-        keys = self.services.authenticator.api_keys
+        keys = self.services.keys
         caller = keys.find(self.headers) if keys.required else None
         # The framework refuses a missing or wrong key, which may take its time.
         return None if keys.required and caller is None else (*found, caller)
@@ -229,7 +229,7 @@ class FastPath(Connection):
 
     def _refuse_early(self, exchange: Exchange, error: QueueFull) -> None:
         """Refuse a request that nothing is known of but its path, at little cost."""
-        self.services.metrics.refused.inc()
+        self.services.on_refusal()
         state = self._begin(exchange)
         self._answer(exchange, state, *errors.render_error(error, state))
 
@@ -243,7 +243,7 @@ class FastPath(Connection):
             check_headers(exchange.headers)
             if exchange.caller is not None:
                 state["caller"] = exchange.caller.name
-                exchange.caller.take_request()
+                await exchange.caller.take_request()
             reply = await exchange.handler(self._call(exchange, identity))
         except NextvecError as error:
             self._answer(exchange, state, *errors.render_error(error, state))

@@ -19,11 +19,12 @@ from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
 from service.api import parameters
-from service.api.access.api_keys import KeyHolder
+from service.api.access.api_keys import LimitedCaller
 from service.api.body_limits import too_large_error
+from service.api.edge import Edge
 from service.api.request_headers import caller_digest
-from service.api.services import Services, accepting_services
-from service.contexts.session_store import SessionQuota
+from service.api.services import accepting_services
+from service.contexts.session_quota import SessionQuota
 from service.errors import Cancelled
 from service.prediction.request import Prediction
 
@@ -38,12 +39,12 @@ class HttpCall:
     `caller` is the holder of its API key, or None where keys are off.
     """
 
-    services: Services
+    services: Edge
     request_id: str
     headers: Mapping[str, str]
     query: str
     content: bytes
-    caller: KeyHolder | None = None
+    caller: LimitedCaller | None = None
     arrived: float = field(default_factory=time.perf_counter)
     """When the body was complete, by `time.perf_counter`."""
 
@@ -62,10 +63,10 @@ class HttpCall:
         """Whose sessions the request uses; None: everybody's."""
         return owner_of(self.caller)
 
-    def count_vectors(self, count: int) -> None:
+    async def count_vectors(self, count: int) -> None:
         """Count the request's vectors for its caller. Raises `CallerLimited`."""
         if self.caller is not None:
-            self.caller.take_vectors(count)
+            await self.caller.take_vectors(count)
 
     def check_query(self, *known: str) -> None:
         """Raise `Invalid` unless every query parameter is `known` and has one value."""
@@ -118,7 +119,7 @@ async def answer_over_asgi(request: Request, handler: Handler) -> Response:
     return Response(reply.content, 200, reply.headers, media_type=reply.media_type)
 
 
-def owner_of(caller: KeyHolder | None) -> SessionQuota | None:
+def owner_of(caller: LimitedCaller | None) -> SessionQuota | None:
     """Return whose sessions a caller uses; None: everybody's, where keys are off."""
     return None if caller is None else caller.quota
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from hashlib import blake2b
 
-from service.api.access.api_keys import KeyHolder
+from service.api.access.api_keys import LimitedCaller
 from service.errors import Invalid, quoted
 from service.types import Variant
 
@@ -21,7 +21,7 @@ def variant_override(headers: Mapping[str, str]) -> Variant | None:
         raise Invalid(f"X-Variant is {quoted(wanted)}; use stable or canary") from error
 
 
-def caller_digest(caller: KeyHolder | None, headers: Mapping[str, str]) -> bytes:
+def caller_digest(caller: LimitedCaller | None, headers: Mapping[str, str]) -> bytes:
     """Return 16 bytes that identify the caller: its API key's holder, else its credentials.
 
     Cached contexts are shared only between callers with the same digest. Callers

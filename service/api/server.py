@@ -13,8 +13,8 @@ from types import FrameType
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
+from service.api.edge import Edge
 from service.api.listener import Listener, bind
-from service.api.services import Services
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class Server(uvicorn.Server):
     process ends. SIGINT, or a second signal, skips the wait.
     """
 
-    def __init__(self, services: Services, config: uvicorn.Config) -> None:
+    def __init__(self, services: Edge, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._services = services
         self._loop = asyncio.get_running_loop()
@@ -53,6 +53,7 @@ class Server(uvicorn.Server):
             Listener(bound, self._make_protocol, self._services.connections, config.ssl)  # type: ignore[list-item]  # has what uvicorn calls
         ]
         self._log_started_message(bound)
+        _log_addresses(config, bound)
         self.started = True
 
     def _make_protocol(self) -> asyncio.Protocol:
@@ -77,10 +78,19 @@ class Server(uvicorn.Server):
     def _stop(self) -> None:
         """Close the listener and answer what is open. An event stream would never end by itself."""
         self._services.draining = True
-        self._services.controller.close_subscriptions()
+        self._services.close_subscriptions()
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer the open requests, then refuse new ones on connections that are still open."""
         self._services.accepting = False
         await super().shutdown(sockets)
+
+
+def _log_addresses(config: uvicorn.Config, bound: list[socket.socket]) -> None:
+    """Say where people look first. A wildcard address is shown as this machine's own name."""
+    scheme = "https" if config.is_ssl else "http"
+    host = "localhost" if config.host in {"0.0.0.0", "::"} else config.host  # noqa: S104  compared only
+    host = f"[{host}]" if ":" in host else host
+    base = f"{scheme}://{host}:{bound[0].getsockname()[1]}"
+    logger.info("console %s/console, API %s/docs, metrics %s/metrics", base, base, base)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,14 @@ OVERHEAD_BYTES = 2048
 
 @dataclass(frozen=True, slots=True)
 class LastAppend:
-    """Identifies a retry of the last append, and holds its prediction."""
+    """Identifies a retry of the last append, and holds its prediction.
+
+    `vector` is None in a session that was taken over from another replica.
+    """
 
     position: int
     fingerprint: bytes
-    vector: Vector
+    vector: Vector | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ class AppendPlan:
 class Session:
     """One context. Hold `lock` from planning an append until it is committed.
 
-    `states` are the kept states, keyed by the position of the first vector each has read.
+    `states` are the kept states, keyed by the position of the first vector each has read. They
+    have read the first `states_length` vectors: all, but for a session that was taken over.
     `graph_digest` names the graph that made them: a version exported again under its old
     name has another one. `users` counts the appends that hold `lock` or wait for it; a
     session in use is never evicted. `pending` is the prediction that the next vector scores;
@@ -64,6 +68,7 @@ class Session:
     version: str = ""
     graph_digest: str = ""
     states: Mapping[int, State] = field(default_factory=dict)
+    states_length: int = 0
     last: LastAppend | None = None
     pending: Any = None
     users: int = 0
@@ -71,13 +76,14 @@ class Session:
     owner: Any = None
     charged: int = 0
 
-    def repeated(self, vectors: Vectors, position: int) -> Vector:
+    def repeated(self, vectors: Vectors, position: int) -> Vector | None:
         """The stored prediction, if `vectors` at `position` repeat the last append.
 
-        Raises `Conflict` with the true position if they do not.
+        None if the session was taken over: `plan_replay` makes it again. Raises `Conflict` with
+        the true position if they do not.
         """
         last = self.last
-        if last is None or last.position != position or last.fingerprint != _fingerprint(vectors):
+        if last is None or last.position != position or last.fingerprint != fingerprint(vectors):
             raise Conflict(
                 f"the next position of session {self.id!r} is {self.length}, not {position}",
                 code="position_mismatch",
@@ -93,8 +99,9 @@ class Session:
         `restart` plans the append as the first one of the session.
         """
         position = 0 if restart else self.length
-        primed = position > 0 and self.graph_digest != graph_digest
-        states = {} if primed or restart else self.states
+        moved = self.graph_digest != graph_digest
+        primed = position > 0 and (moved or self.states_length != position)
+        states = {} if moved or restart else self.states
 
         def tail(count: int) -> Vectors:
             """The last `count` vectors of the session after the append."""
@@ -102,8 +109,25 @@ class Session:
                 return vectors[len(vectors) - count :]
             return np.concatenate([self.history.last(count - len(vectors)), vectors])
 
-        runs = plan_runs(manifest, states, position, position + len(vectors), tail)
+        runs = plan_runs(manifest, states, self.states_length, position + len(vectors), tail)
         return AppendPlan(vectors, position, graph_digest, runs, primed)
+
+    def plan_replay(self, manifest: Manifest, graph_digest: str) -> AppendPlan:
+        """Plan to make the last prediction again, without a new vector."""
+        # A state that has read every vector cannot give the prediction after the last one.
+        usable = self.graph_digest == graph_digest and self.states_length < self.length
+        states = self.states if usable else {}
+        runs = plan_runs(manifest, states, self.states_length, self.length, self.history.last)
+        return AppendPlan(self.history.last(0), self.length, graph_digest, runs, primed=True)
+
+    def commit_replay(
+        self, plan: AppendPlan, states: Sequence[State], vector: Vector, version: str
+    ) -> None:
+        """Keep what `plan_replay` gave."""
+        assert self.last is not None
+        self._keep_states(plan, states)
+        self.version = version
+        self.last = replace(self.last, vector=vector)
 
     def commit(
         self,
@@ -118,21 +142,28 @@ class Session:
             self.clear()
         self.history.append(plan.vectors)
         self.length = plan.position + len(plan.vectors)
-        self.states = {run.start: state for run, state in zip(plan.runs, states, strict=True)}
-        self.variant, self.version, self.graph_digest = variant, version, plan.graph_digest
-        self.last = LastAppend(plan.position, _fingerprint(plan.vectors), vector)
+        self._keep_states(plan, states)
+        self.variant, self.version = variant, version
+        self.last = LastAppend(plan.position, fingerprint(plan.vectors), vector)
 
     def clear(self) -> None:
         """Return to an empty context."""
         self.history.clear()
         self.length, self.states, self.last, self.pending = 0, {}, None, None
+        self.states_length = 0
+
+    def _keep_states(self, plan: AppendPlan, states: Sequence[State]) -> None:
+        self.states = {run.start: state for run, state in zip(plan.runs, states, strict=True)}
+        self.states_length = self.length
+        self.graph_digest = plan.graph_digest
 
     @property
     def nbytes(self) -> int:
         states = sum(state.nbytes for state in self.states.values())
-        last = 0 if self.last is None else self.last.vector.nbytes
+        last = 0 if self.last is None or self.last.vector is None else self.last.vector.nbytes
         return OVERHEAD_BYTES + self.history.nbytes + states + last
 
 
-def _fingerprint(vectors: Vectors) -> bytes:
+def fingerprint(vectors: Vectors) -> bytes:
+    """16 bytes that identify an append's vectors."""
     return hashlib.blake2b(vectors.data, digest_size=16).digest()

@@ -1,27 +1,25 @@
-"""Sessions by id, within a budget of memory and of idle time."""
+"""The port to the place where sessions are kept.
+
+`memory_store` keeps them in this process. `redis_store` keeps them in a Redis or Valkey server that
+all replicas of a fleet share; the memory of a replica is then a cache.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
-from service.bounded_store import BoundedStore
-from service.clock import Clock
-from service.contexts.history import History
-from service.contexts.session import Session
-from service.errors import CallerLimited, Gone, NotFound, QueueFull
-from service.observability import tracing
-
-TOMBSTONES = 100_000
-"""Ids remembered after eviction, to answer 410 and not 404."""
+from service.contexts.session import AppendPlan, Session
+from service.contexts.session_quota import SessionQuota
+from service.errors import NotFound
+from service.rollout.routing.traffic_split import Route
+from service.types import Variant
 
 MAX_USERS = 32
 """Appends to one session at once; the next one is refused. They run one after the other,
 so more of them would only hold memory."""
-
-
-_RETRY_SECONDS = 10.0
-"""What an owner with too many sessions is told to wait."""
 
 
 class SessionStart(Enum):
@@ -32,96 +30,59 @@ class SessionStart(Enum):
     NEVER = "the session must exist"
 
 
-class SessionQuota:
-    """The owner of sessions, and the bounds of what it may keep. None sets no bound.
+@dataclass(frozen=True, slots=True)
+class SessionSummary:
+    """What a session is, to be read: vectors, the version that holds its state, and its bytes."""
 
-    A session belongs to the owner that began it; to others it does not exist. Without an
-    owner, None, a session belongs to everybody.
+    id: str
+    length: int
+    variant: Variant | None
+    version: str
+    nbytes: int
+
+
+class AppendWrite(Protocol):
+    """An append on its way to a shared store, while the engine runs it."""
+
+    async def stored(self) -> bool:
+        """Wait until the store has the append.
+
+        False: another replica has taken the session over in the meantime. What the engine
+        returned is then worthless, and the session has been claimed again: plan the append
+        once more. Raises `StoreUnavailable`, `QueueFull`, `NotFound` or `Gone`.
+        """
+        ...
+
+    def undo(self) -> None:
+        """Take the append back, because the engine failed or the caller has gone."""
+        ...
+
+
+class SessionStore(Protocol):
+    """Sessions by id. An append uses it in this order:
+
+    1. `async with use(...)` locks the session for one append.
+    2. `begin_append` tells a shared store of the append, before the engine runs it.
+    3. `AppendWrite.stored` waits for the store's answer; then the session commits the plan.
+    4. `keep`, or `forget` after the last append of a sequence.
     """
-
-    def __init__(
-        self,
-        name: str,
-        max_sessions: int | None = None,
-        max_bytes: int | None = None,
-        *,
-        on_refusal: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.name = name
-        self._on_refusal = on_refusal
-        self.sessions = self.nbytes = 0
-        self._max_sessions = max_sessions
-        self._max_bytes = max_bytes
-
-    def check_new(self) -> None:
-        """Raise `CallerLimited` if the owner may not begin another session."""
-        if self._max_sessions is not None and self.sessions >= self._max_sessions:
-            self._on_refusal()
-            raise CallerLimited(
-                f"{self.name} has {self.sessions} sessions, the most that it may have: "
-                "delete some, or wait until they expire",
-                _RETRY_SECONDS,
-            )
-        if self._max_bytes is not None and self.nbytes >= self._max_bytes:
-            self._on_refusal()
-            raise CallerLimited(
-                f"the sessions of {self.name} take {self.nbytes} bytes, the most that they may: "
-                "delete some, or wait until they expire",
-                _RETRY_SECONDS,
-            )
-
-
-class SessionStore:
-    """Sessions in order of use. Over the budget the least recently used are evicted.
-
-    A session in use is never evicted. `ttl_seconds` is the longest time without an append;
-    `history_vectors` of width `dim` are kept of each session, in 8 bits if `compact`.
-    """
-
-    def __init__(
-        self,
-        clock: Clock,
-        *,
-        max_bytes: int,
-        ttl_seconds: float,
-        history_vectors: int,
-        dim: int,
-        compact: bool = False,
-    ) -> None:
-        self._clock = clock
-        self._history_vectors = history_vectors
-        self._dim = dim
-        self._compact = compact
-        self._sessions: BoundedStore[str, Session] = BoundedStore(
-            max_size=max_bytes, max_age=ttl_seconds, is_pinned=lambda session: session.users > 0
-        )
-        self._tombstones: BoundedStore[str, SessionQuota | None] = BoundedStore(max_size=TOMBSTONES)
-        # New sessions whose first append has not succeeded yet: concurrent first appends
-        # must share one session.
-        self._new: dict[str, Session] = {}
 
     def __len__(self) -> int:
-        return len(self._sessions)
+        """Sessions in this process's memory."""
+        ...
 
     @property
     def nbytes(self) -> int:
-        """Memory of all sessions."""
-        return self._sessions.size
+        """Memory of these sessions."""
+        ...
 
-    def get(self, session_id: str, owner: SessionQuota | None = None) -> Session:
-        """The session. Raises `NotFound`, also for a session of another owner, or `Gone` if it
-        was evicted or has expired."""
-        self._add_tombstones(self._sessions.expire(self._clock.monotonic()))
-        session = self._sessions.get(session_id)
-        if session is not None:
-            _check_owner(session, owner)
-            return session
-        if session_id in self._tombstones and self._tombstones.get(session_id) is owner:
-            raise Gone(
-                f"session {session_id!r} has expired or was evicted; "
-                "send its whole context again with position 0"
-            )
-        raise _unknown(session_id)
+    async def start(self) -> None:
+        """Connect. Raises `StoreUnusable` for a store that must not be used."""
+        ...
+
+    async def close(self) -> None:
+        """Write what is not written yet, and disconnect."""
+        ...
 
     def use(
         self,
@@ -129,178 +90,52 @@ class SessionStore:
         position: int | None,
         begin: SessionStart = SessionStart.IF_UNKNOWN,
         owner: SessionQuota | None = None,
-    ) -> SessionLease:
+    ) -> AbstractAsyncContextManager[Session]:
         """Lock the session for one append, in order of arrival; use it with `async with`.
 
-        An unknown id begins a new session, unless `position` is more than 0. An evicted one
-        begins again only at `position` 0. Raises as `get` does, `QueueFull`, and
-        `CallerLimited` if the owner may begin no other session. A new session is stored by
-        the first `keep`.
+        An unknown id begins a new session, unless `position` is more than 0. An expired one
+        begins again only at `position` 0. Raises `NotFound`, also for a session of another
+        owner, `Gone` for an expired one, `QueueFull`, `CallerLimited` if the owner may begin no
+        other session, and `StoreUnavailable`.
         """
-        return SessionLease(self, session_id, position, begin, owner)
+        ...
+
+    async def refresh(self, session: Session) -> bool:
+        """Make sure that the session in memory is the one that is stored.
+
+        True if it was read again. Call it before a caller is told of a conflict, or is given an
+        earlier answer again. Raises as `use` does.
+        """
+        ...
+
+    def begin_append(
+        self, session: Session, plan: AppendPlan, route: Route, *, positioned: bool, end: bool
+    ) -> AppendWrite | None:
+        """Send the append to the store. None if nothing has to be waited for.
+
+        `route` names the version that runs it. `positioned`: the caller has said where it
+        continues. `end`: the session ends with this append. Raises `QueueFull` if too much waits
+        to be stored, and `StoreUnavailable`.
+        """
+        ...
 
     def keep(self, session: Session) -> None:
         """Store the session as it is now, and evict others to make room for it."""
-        self._tombstones.pop(session.id)
-        self._new.pop(session.id, None)
-        size = session.nbytes
-        self._sessions.put(session.id, session, size=size, now=self._clock.monotonic())
-        if session.owner is not None:
-            _charge(session, size)
-        self._add_tombstones(self._sessions.shrink())
+        ...
 
     def forget(self, session: Session) -> None:
         """End the session. Appends that wait for its lock find it empty."""
-        if self._sessions.get(session.id) is session:
-            self._sessions.pop(session.id)
-        if session.owner is not None:
-            _charge(session, 0)
-        session.clear()
-        self._new[session.id] = session
+        ...
+
+    async def read(self, session_id: str, owner: SessionQuota | None = None) -> SessionSummary:
+        """The session, to be shown. Raises `NotFound`, `Gone` and `StoreUnavailable`."""
+        ...
 
     async def delete(self, session_id: str, owner: SessionQuota | None = None) -> None:
-        """Delete the session after the appends that came before. Raises as `get` does."""
-        self.get(session_id, owner)
-        async with self.use(session_id, None, owner=owner) as session:
-            if session.length:
-                self._sessions.pop(session_id)
-                _release_quota(session)
-
-    def acquire(
-        self,
-        session_id: str,
-        position: int | None,
-        begin: SessionStart,
-        owner: SessionQuota | None,
-    ) -> Session:
-        """Count one more user of the session. For `SessionLease`."""
-        session = self._find(session_id, position, begin, owner)
-        if session.users >= MAX_USERS:
-            raise QueueFull(
-                f"{session.users} appends to session {session_id!r} are already waiting", 1.0
-            )
-        session.users += 1
-        return session
-
-    def check(self, session: Session, begin: SessionStart) -> None:
-        """Raise `NotFound` if the session ended while the append waited. For `SessionLease`."""
-        if session.length and self._sessions.get(session.id) is not session:
-            raise NotFound(
-                f"session {session.id!r} was deleted in the meantime", code="session_not_found"
-            )
-        if begin is SessionStart.NEVER and not session.length:
-            # The append that should have begun it failed, or another one has ended it.
-            raise _unknown(session.id)
-
-    def release(self, session: Session) -> None:
-        """Count one user less. For `SessionLease`."""
-        session.users -= 1
-        if session.users == 0 and self._new.get(session.id) is session:
-            del self._new[session.id]
-            _release_quota(session)
-
-    def _find(
-        self,
-        session_id: str,
-        position: int | None,
-        begin: SessionStart,
-        owner: SessionQuota | None,
-    ) -> Session:
-        taken = self._new.get(session_id)
-        if taken is not None:
-            _check_owner(taken, owner)
-            return taken
-        try:
-            return self.get(session_id, owner)
-        except Gone:
-            if position != 0 and begin is not SessionStart.RESTART:
-                raise
-        except NotFound:
-            if position or begin is SessionStart.NEVER:
-                raise
-        other = self._sessions.get(session_id)
-        if other is not None:
-            _check_owner(other, owner)
-        if owner is not None:
-            owner.check_new()
-            owner.sessions += 1
-        history = History(self._history_vectors, self._dim, compact=self._compact)
-        session = Session(session_id, history, owner=owner)
-        self._new[session_id] = session
-        return session
-
-    def _add_tombstones(self, evicted: list[tuple[str, Session]]) -> None:
-        for session_id, session in evicted:
-            _release_quota(session)
-            self._tombstones.put(session_id, session.owner)
-            self._tombstones.shrink()
+        """Delete the session after the appends that came before. Raises as `read` does."""
+        ...
 
 
-def _check_owner(session: Session, owner: SessionQuota | None) -> None:
-    if session.owner is not owner:
-        # As for an id that nobody has: whether it exists is the owner's affair.
-        raise _unknown(session.id)
-
-
-def _charge(session: Session, size: int) -> None:
-    """Count `size` bytes for the session's owner, in place of what was counted before."""
-    if session.owner is not None:
-        session.owner.nbytes += size - session.charged
-        session.charged = size
-
-
-def _release_quota(session: Session) -> None:
-    """Give back what the session takes of its owner's quota, once."""
-    if session.owner is not None:
-        _charge(session, 0)
-        session.owner.sessions -= 1
-
-
-def _unknown(session_id: str) -> NotFound:
+def unknown_session(session_id: str) -> NotFound:
+    """The error for an id that nobody has, or that another owner has."""
     return NotFound(f"there is no session {session_id!r}", code="session_not_found")
-
-
-class SessionLease:
-    """The lock of one append; see `SessionStore.use`.
-
-    A class, because a generator-based context manager costs several times as much.
-    """
-
-    def __init__(
-        self,
-        store: SessionStore,
-        session_id: str,
-        position: int | None,
-        begin: SessionStart,
-        owner: SessionQuota | None,
-    ) -> None:
-        self._store = store
-        self._session_id = session_id
-        self._position = position
-        self._begin = begin
-        self._owner = owner
-        self._session: Session | None = None
-
-    async def __aenter__(self) -> Session:
-        span = tracing.current()
-        began = tracing.now_ns() if span is not None else 0
-        session = self._store.acquire(self._session_id, self._position, self._begin, self._owner)
-        try:
-            await session.lock.acquire()
-            if span is not None:
-                span.add("session store", began, tracing.now_ns())
-            try:
-                self._store.check(session, self._begin)
-            except BaseException:
-                session.lock.release()
-                raise
-        except BaseException:
-            self._store.release(session)
-            raise
-        self._session = session
-        return session
-
-    async def __aexit__(self, *_raised: object) -> None:
-        assert self._session is not None
-        self._session.lock.release()
-        self._store.release(self._session)

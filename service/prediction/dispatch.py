@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
 from service.clock import Clock
 from service.contexts.prefix_cache import PrefixCache
-from service.contexts.session import Session
-from service.contexts.session_store import SessionQuota, SessionStart, SessionStore
+from service.contexts.session import AppendPlan, Session
+from service.contexts.session_quota import SessionQuota
+from service.contexts.session_store import SessionStart, SessionStore, SessionSummary
 from service.errors import NotFound
 from service.inference.registry import Registry
 from service.inference.scheduling.job import EngineResult
@@ -23,6 +24,7 @@ from service.prediction.shadow_runner import ShadowRunner
 from service.prediction.submission import Submitter, run_all
 from service.quality.online_scorer import OnlineScorer
 from service.quality.pending_prediction import PendingPrediction
+from service.random_ids import draw_id
 from service.rollout.routing.traffic_split import Route, TrafficRouter
 from service.settings import LimitSettings
 from service.types import Mode, Vector, Vectors
@@ -44,7 +46,7 @@ class Dispatch:
         prefixes: PrefixCache | None = None,
         scorer: OnlineScorer | None = None,
         shadow: ShadowRunner | None = None,
-        draw_key: Callable[[], str] = lambda: uuid.uuid4().hex,
+        draw_key: Callable[[], str] = draw_id,
     ) -> None:
         self._router = RequestRouter(traffic, registry, draw_key)
         self._submitter = Submitter(metrics, clock)
@@ -126,17 +128,20 @@ class Dispatch:
                 deadline,
                 self._sessions.use(session_id, position, begin, options.owner) as session,
             ):
-                length = 0 if restart else session.length
-                mode = _append_mode(length, vectors)
-                # The split may have changed while the append waited for its turn.
-                decision = self._router.renew(decision, options, session_id)
-                if position is not None and position != length:
-                    # A repeat costs nothing, whichever version made the prediction.
-                    decision = decision.without_evidence()
-                    vector = session.repeated(vectors, position)
-                    route = Route(session.variant, session.version, assigned=False)
-                    prediction = Prediction(vector, route, 0.0, 0.0, session.length)
-                else:
+                while True:
+                    length = 0 if restart else session.length
+                    mode = _append_mode(length, vectors)
+                    # The split may have changed while the append waited for its turn.
+                    decision = self._router.renew(decision, options, session_id)
+                    if position is not None and position != length:
+                        # A repeat costs nothing, whichever version made the prediction.
+                        decision = decision.without_evidence()
+                        if await self._sessions.refresh(session):
+                            continue
+                        prediction = await self._repeat(
+                            session, vectors, position, decision, mode, deadline
+                        )
+                        break
                     loaded = decision.loaded
                     plan = session.plan_append(
                         vectors, loaded.manifest, loaded.digest, restart=restart
@@ -145,23 +150,22 @@ class Dispatch:
                         # The cost of a move falls on the variant that gains sessions, not on
                         # a random half of the requests: it says nothing about speed.
                         decision = decision.without_evidence()
-                    results = await run_all(
-                        [
-                            self._submitter.submit(
-                                decision,
-                                mode,
-                                run.vectors,
-                                run.state,
-                                patience=deadline.seconds_left,
-                            )
-                            for run in plan.runs
-                        ]
+                    write = self._sessions.begin_append(
+                        session, plan, decision.route, positioned=position is not None, end=end
                     )
-                    result, route = results[0], decision.route
-                    states = [each.state for each in results]
-                    session.commit(plan, states, result.vector, route.variant, route.version)
-                    self._follow_up(session, decision, mode, vectors, result, options)
-                    prediction = _prediction(result, route, session.length)
+                    try:
+                        results = await run_all(self._works(plan, decision, mode, deadline))
+                        if write is not None and not await write.stored():
+                            # Another replica went on with the session: so does this one, from
+                            # what that one stored. The time of both tries is nobody's evidence.
+                            decision = decision.without_evidence()
+                            continue
+                    except BaseException:
+                        if write is not None:
+                            write.undo()
+                        raise
+                    prediction = self._commit(session, plan, results, decision, mode, options)
+                    break
                 if end:
                     self._sessions.forget(session)
                 else:
@@ -174,12 +178,12 @@ class Dispatch:
         self._recorder.succeed(decision, mode, began)
         return prediction
 
-    def session(self, session_id: str, owner: SessionQuota | None = None) -> Session:
-        """The owner's session, to read. Raises `NotFound` or `Gone`."""
-        return self._sessions.get(session_id, owner)
+    async def session(self, session_id: str, owner: SessionQuota | None = None) -> SessionSummary:
+        """The owner's session, to read. Raises as `SessionStore.read` does."""
+        return await self._sessions.read(session_id, owner)
 
     async def delete_session(self, session_id: str, owner: SessionQuota | None = None) -> None:
-        """Delete the owner's session. Raises `NotFound` or `Gone`."""
+        """Delete the owner's session. Raises as `SessionStore.read` does."""
         await self._sessions.delete(session_id, owner)
 
     def label(self, caller: bytes, request_id: str, vectors: Vectors) -> bool:
@@ -224,16 +228,52 @@ class Dispatch:
         self._recorder.succeed(decision, Mode.PREFILL, began)
         return [_prediction(result, decision.route) for result in results], decision
 
-    def _follow_up(
+    async def _repeat(
         self,
         session: Session,
+        vectors: Vectors,
+        position: int,
         decision: RoutingDecision,
         mode: Mode,
-        vectors: Vectors,
-        result: EngineResult,
+        deadline: Deadline,
+    ) -> Prediction:
+        """Answer the last append once more. Raises `Conflict` if `vectors` do not repeat it."""
+        vector = session.repeated(vectors, position)
+        if vector is None:  # the replica that answered it is another one
+            loaded = decision.loaded
+            plan = session.plan_replay(loaded.manifest, loaded.digest)
+            results = await run_all(self._works(plan, decision, mode, deadline))
+            vector = results[0].vector
+            states = [each.state for each in results]
+            session.commit_replay(plan, states, vector, decision.route.version)
+        route = Route(session.variant, session.version, assigned=False)
+        return Prediction(vector, route, 0.0, 0.0, session.length)
+
+    def _works(
+        self, plan: AppendPlan, decision: RoutingDecision, mode: Mode, deadline: Deadline
+    ) -> list[Coroutine[Any, Any, EngineResult]]:
+        """What the engine has to run for `plan`, not begun yet."""
+        return [
+            self._submitter.submit(
+                decision, mode, run.vectors, run.state, patience=deadline.seconds_left
+            )
+            for run in plan.runs
+        ]
+
+    def _commit(
+        self,
+        session: Session,
+        plan: AppendPlan,
+        results: Sequence[EngineResult],
+        decision: RoutingDecision,
+        mode: Mode,
         options: RequestOptions,
-    ) -> None:
-        """Copy the append for the canary, score the last prediction and note the new one."""
+    ) -> Prediction:
+        """Apply the append to the session, copy it for the canary, score the last prediction
+        and note the new one."""
+        result, route, vectors = results[0], decision.route, plan.vectors
+        states = [each.state for each in results]
+        session.commit(plan, states, result.vector, route.variant, route.version)
         if self._shadow is not None and decision.is_shadowed:
             self._shadow.copy_append(session, len(vectors), mode, result, decision.split)
         if self._scorer is not None:
@@ -241,6 +281,7 @@ class Dispatch:
                 self._scorer.offer(session.pending, vectors[0], decision.split)
             key = options.key or session.id
             session.pending = _pending(result.vector, decision, key, session.id)
+        return _prediction(result, route, session.length)
 
 
 def _append_mode(length: int, vectors: Vectors) -> Mode:

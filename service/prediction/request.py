@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from service.contexts.session_store import SessionQuota
+from service.contexts.session_quota import SessionQuota
 from service.errors import Invalid
 from service.rollout.routing.traffic_split import Route
 from service.types import Variant, Vector

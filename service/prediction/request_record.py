@@ -14,6 +14,7 @@ from service.errors import (
     NextvecError,
     NotFound,
     QueueFull,
+    StoreUnavailable,
 )
 from service.metrics import Metrics
 from service.observability import tracing
@@ -68,7 +69,8 @@ def outcome_of(error: BaseException) -> RequestOutcome:
         return RequestOutcome.CANCELLED
     if isinstance(error, DeadlineExceeded):
         return RequestOutcome.TIMEOUT
-    if isinstance(error, QueueFull):
+    if isinstance(error, (QueueFull, StoreUnavailable)):
+        # A store that is down says nothing about a version.
         return RequestOutcome.REJECTED
     if isinstance(error, (Invalid, Conflict, NotFound, Gone)):
         return RequestOutcome.INVALID

@@ -2,14 +2,18 @@
 
 | module | has |
 |---|---|
-| `values` | types of values: secrets, URLs, seconds, bytes |
-| `access`, `http`, `rollout`, `telemetry`, `groups` | the groups of settings, and the tree of all |
+| `values` | types of values: secrets, seconds, bytes |
+| `urls` | types of values: addresses of servers, with hidden credentials |
+| `access`, `console`, `fleet`, `http`, `rollout`, `telemetry` | the groups of settings |
+| `groups` | further groups, and the tree of all |
 | `catalog` | every setting by its key and its variable |
 | `config_file`, `environment` | what the file and the environment set |
 | `loader` | the settings from all sources, and the source of each value |
 """
 
 from service.settings.access import AdminSettings, CallerSettings, ProxySettings, TlsSettings
+from service.settings.console import ConsoleSettings
+from service.settings.fleet import FleetSettings
 from service.settings.groups import (
     EngineSettings,
     FeedbackSettings,
@@ -24,8 +28,10 @@ from service.settings.rollout import FloorSettings, RolloutSettings, WebhookSett
 __all__ = [
     "AdminSettings",
     "CallerSettings",
+    "ConsoleSettings",
     "EngineSettings",
     "FeedbackSettings",
+    "FleetSettings",
     "FloorSettings",
     "HttpSettings",
     "LimitSettings",

@@ -10,7 +10,8 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from service.settings.values import ByteCount, FrozenModel, HttpUrl, Name, Seconds, Token
+from service.settings.urls import HttpUrl
+from service.settings.values import ByteCount, FrozenModel, Name, Seconds, Token
 
 RoleName = Literal["viewer", "operator", "approver"]
 

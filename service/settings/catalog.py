@@ -12,7 +12,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from service.settings.groups import Settings
-from service.settings.values import HttpUrl
+from service.settings.urls import ServiceUrl
 from service.suggestions import nearest_name
 
 PREFIX = "NEXTVEC_"
@@ -39,7 +39,7 @@ class SettingInfo:
     @property
     def is_secret(self) -> bool:
         """Whether the value, or a part of it, must not be shown."""
-        return any(kind in {SecretStr, HttpUrl} for kind in _types(self.field.annotation))
+        return any(is_secret_type(kind) for kind in _types(self.field.annotation))
 
     @property
     def is_structured(self) -> bool:
@@ -100,6 +100,11 @@ def _groups(
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from _groups(kind, (*path, name))
+
+
+def is_secret_type(kind: Any) -> bool:
+    """Whether values of this type are secrets, or may hold one."""
+    return isinstance(kind, type) and issubclass(kind, SecretStr | ServiceUrl)
 
 
 def _members(kind: Any) -> Iterator[Any]:

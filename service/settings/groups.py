@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from service.settings.access import AdminSettings, CallerSettings, ProxySettings, TlsSettings
+from service.settings.console import ConsoleSettings
+from service.settings.fleet import FleetSettings
 from service.settings.http import HttpSettings
 from service.settings.rollout import RolloutSettings
 from service.settings.telemetry import LogSettings, TracingSettings
@@ -229,10 +231,12 @@ class Settings(FrozenModel):
     prefix_cache: PrefixCacheSettings = PrefixCacheSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     rollout: RolloutSettings = RolloutSettings()
+    fleet: FleetSettings = FleetSettings()
     admin: AdminSettings = AdminSettings()
     callers: CallerSettings = CallerSettings()
     tls: TlsSettings = TlsSettings()
     proxy: ProxySettings = ProxySettings()
     http: HttpSettings = HttpSettings()
+    console: ConsoleSettings = ConsoleSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()

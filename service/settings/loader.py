@@ -16,7 +16,7 @@ from service.settings.config_file import read_config_file
 from service.settings.environment import CONFIG_VARIABLE, read_environment
 from service.settings.groups import Settings
 from service.settings.raw_values import RawSettings, RawValue
-from service.settings.values import HttpUrl
+from service.settings.urls import ServiceUrl
 
 DEFAULT_FILE = Path("nextvec.toml")
 """Read when no other file is named, if it exists in the working directory."""
@@ -102,7 +102,7 @@ def mask_secrets(value: Any) -> Any:
     """Return a value in a form for JSON, without its secrets."""
     if isinstance(value, SecretStr):
         return HIDDEN
-    if isinstance(value, HttpUrl | Path):
+    if isinstance(value, ServiceUrl | Path):
         return str(value)
     if isinstance(value, BaseModel):
         return {name: mask_secrets(getattr(value, name)) for name in type(value).model_fields}

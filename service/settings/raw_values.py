@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel
 
-from service.settings.catalog import FILE_SUFFIX, SettingInfo
-from service.settings.values import HttpUrl
+from service.settings.catalog import FILE_SUFFIX, SettingInfo, is_secret_type
 
 MAX_SECRET_BYTES = 64 * 1024
 """Bytes of a file with a secret; a larger one is not a secret."""
@@ -88,7 +87,9 @@ class RawSettings:
         secrets = {
             each
             for each, info in model.model_fields.items()
-            if {SecretStr, HttpUrl} & {info.annotation, *getattr(info.annotation, "__args__", ())}
+            if any(
+                map(is_secret_type, (info.annotation, *getattr(info.annotation, "__args__", ())))
+            )
         }
         return [
             self._resolve_item(f"{name}[{index}]", secrets, item)

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from service.settings.values import BaseUrl, Credential, FrozenModel, HttpUrl, Seconds, signing_key
+from service.settings.urls import BaseUrl, HttpUrl
+from service.settings.values import Credential, FrozenModel, Seconds, signing_key
 
 
 class WebhookSettings(FrozenModel):

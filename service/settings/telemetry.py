@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from service.settings.values import FrozenModel, HttpUrl
+from service.settings.urls import HttpUrl
+from service.settings.values import FrozenModel
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 """A share from 0 to 1."""

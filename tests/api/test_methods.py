@@ -18,6 +18,7 @@ GETS = [
     "/metrics",
     "/docs",
     "/openapi.json",
+    "/",
     "/console",
     "/admin/v1/rollout",
     "/admin/v1/rollout/history",

@@ -62,5 +62,5 @@ def test_alerts_have_distinct_names():
 def test_thresholds_are_the_defaults_of_the_service():
     """A changed default must change its alert too."""
     assert f"0.9 * {Settings().sessions.max_bytes}" in expression("NextvecSessionMemory")
-    assert expression("NextvecCanarySlow").strip().endswith(f"> {RolloutPlan().ratio}")
+    assert f"> {RolloutPlan().ratio}\n" in expression("NextvecCanarySlow")
     assert 1000 == RolloutPlan().baseline_samples, "the text of NextvecGuardrailSilent says 1,000"

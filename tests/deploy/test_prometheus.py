@@ -31,6 +31,7 @@ needs_prometheus = need("promtool", "prometheus")
 VERSIONS = {Variant.STABLE: "phase-2", Variant.CANARY: "phase-3"}
 MAY_BE_EMPTY = {
     "Alerts firing A",
+    "annotation Guardrails",
     "annotation Rollout transitions",
     "annotation Model versions",
     "Shadow: P95 in the engine A",
@@ -67,6 +68,7 @@ class Exporter:
         gauges.create(self.metrics)
         metrics = self.metrics
         metrics.rollout.info.labels("Progressing", *VERSIONS.values()).set(1)
+        metrics.rollout.reason.labels("step_passed").set(1)
         metrics.rollout.weight.labels("canary").set(0.25)
         metrics.rollout.weight.labels("stable").set(0.75)
         metrics.rollout.guardrail_ratio.labels("latency").set(1.02)

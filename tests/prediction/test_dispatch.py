@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
-from service.contexts.session_store import SessionStart, SessionStore
+from service.contexts.memory_store import MemorySessionStore
+from service.contexts.session_store import SessionStart
 from service.errors import Conflict, EngineFault, Invalid, NotFound
 from service.inference.registry import LoadedVersion
 from service.inference.scheduling.scheduler import Scheduler
@@ -54,7 +55,7 @@ class DispatchWorld:
         self.schedulers = [loaded.scheduler for loaded in self.registry.loaded]
         self.traffic = TrafficRouter(ALL_STABLE)
         self.metrics = Metrics(new_registry(), 10.0)
-        self.sessions = SessionStore(
+        self.sessions = MemorySessionStore(
             self.clock, max_bytes=10**7, ttl_seconds=60, history_vectors=16, dim=DIM
         )
         self.dispatch = Dispatch(
@@ -153,7 +154,7 @@ async def test_a_version_unloaded_while_the_append_waits_is_not_found():
         await first
         with pytest.raises(NotFound):
             await second
-        assert world.dispatch.session("s").length == 2
+        assert (await world.dispatch.session("s")).length == 2
         assert world.counted() == {
             ("stable", "phase-2", "prefill", "ok"): 1,
             ("stable", "phase-2", "step", "invalid"): 1,
@@ -181,7 +182,7 @@ async def test_a_repeat_is_no_evidence_and_runs_nothing():
 async def test_a_failed_append_leaves_the_session_unchanged(begin):
     async with new_world() as world:
         await world.append(unit_vectors(2))
-        session = world.dispatch.session("s")
+        session = world.sessions.get("s")
         before = (session.length, session.states, session.last, session.version)
         world.registry.engines["phase-2"].faults.append(fault())
         with pytest.raises(EngineFault):

@@ -18,8 +18,10 @@ from service.rollout.analysis.verdict import Assessment, VerdictOutcome
 from service.rollout.controller.controller import Controller
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
-from service.rollout.storage.database import Database, StoreError
+from service.rollout.storage.database import Database
+from service.rollout.storage.errors import StoreError
 from service.rollout.storage.sqlite_store import SqliteRolloutStore
+from service.rollout.storage.threaded_store import ThreadedRolloutStore
 from tests.support.fakes import manifest_of
 
 EDGES = duration_buckets(10.0)
@@ -190,7 +192,7 @@ class RolloutWorld:
             traffic=self.traffic,
             versions=self.versions,
             evidence=self.evidence,
-            store=self.store,
+            store=ThreadedRolloutStore(self.store),
             metrics=self.metrics,
             clock=self.clock,
             stable=self.stable,

@@ -35,7 +35,7 @@ def _status() -> list[Builder[Panel]]:
     return [
         stat_panel(
             "Rollout",
-            10,
+            6,
             "The current phase and the two versions. The phase panel below and "
             "`nextvec rollout history` show how the rollout got here.",
             [
@@ -44,6 +44,14 @@ def _status() -> list[Builder[Panel]]:
                     "{{phase}}: stable {{stable}}, canary {{canary}}",
                 )
             ],
+            names=True,
+        ),
+        stat_panel(
+            "Last reason",
+            4,
+            "Why the rollout last changed its phase or step. A final phase keeps the reason that "
+            "led to it.",
+            [instant_query("max by (reason) (nextvec_rollout_reason_info)", "{{reason}}")],
             names=True,
         ),
         stat_panel(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from typing import Generic, Protocol, TypeVar
 
 from service.api.access.identity import LoginFailedError
 from service.clock import Clock
-from service.contexts.session_store import SessionQuota
+from service.contexts.session_quota import SessionQuota
 from service.errors import CallerLimited
 from service.metrics import Metrics
 from service.settings import CallerSettings
@@ -41,8 +42,33 @@ class TokenBucket:
         return 0.0
 
 
+class LimitedCaller(Protocol):
+    """The holder of an API key, as the routes see it.
+
+    `digest` identifies the caller to the prefix cache and to feedback; `quota` is the owner of
+    its sessions.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def digest(self) -> bytes: ...
+
+    @property
+    def quota(self) -> SessionQuota: ...
+
+    async def take_request(self) -> None:
+        """Count one request. Raises `CallerLimited`."""
+        ...
+
+    async def take_vectors(self, count: int) -> None:
+        """Count the vectors of a request. Raises `CallerLimited`."""
+        ...
+
+
 class KeyHolder:
-    """The holder of an API key.
+    """The holder of an API key, with its limits.
 
     `digest` identifies the caller to the prefix cache and to feedback; `quota` bounds its
     sessions, which belong to it.
@@ -56,7 +82,7 @@ class KeyHolder:
         self.name = settings.name
         self._metrics = metrics
         metrics.expect_caller(settings.name)
-        self.digest = hashlib.blake2b(b"key\0" + settings.name.encode(), digest_size=16).digest()
+        self.digest = holder_digest(settings.name)
         self.quota = SessionQuota(
             settings.name,
             settings.max_sessions,
@@ -66,11 +92,11 @@ class KeyHolder:
         self._requests = _bucket(settings.requests_per_second, now)
         self._vectors = _bucket(settings.vectors_per_second, now)
 
-    def take_request(self) -> None:
+    async def take_request(self) -> None:
         """Count one request. Raises `CallerLimited`."""
         self._take(self._requests, 1, "requests")
 
-    def take_vectors(self, count: int) -> None:
+    async def take_vectors(self, count: int) -> None:
         """Count the vectors of a request. Raises `CallerLimited`."""
         self._take(self._vectors, count, "vectors")
 
@@ -87,17 +113,27 @@ class KeyHolder:
             )
 
 
-class ApiKeys:
-    """The configured callers. Keys are kept as digests only."""
+HolderT_co = TypeVar("HolderT_co", bound=LimitedCaller, covariant=True)
 
-    def __init__(self, settings: CallerSettings, metrics: Metrics, clock: Clock) -> None:
-        self._callers = {
-            _digest(each.key.get_secret_value().encode()): KeyHolder(each, metrics, clock.monotonic)
+
+class KeyRing(Generic[HolderT_co]):
+    """The holders of the configured keys. Keys are kept as digests only."""
+
+    def __init__(
+        self, settings: CallerSettings, make_holder: Callable[[ApiKeySettings], HolderT_co]
+    ) -> None:
+        self._holders = {
+            _digest(each.key.get_secret_value().encode()): make_holder(each)
             for each in settings.keys
         }
-        self.required = bool(self._callers)
+        self.required = bool(self._holders)
 
-    def find(self, headers: Iterable[tuple[bytes, bytes]]) -> KeyHolder | None:
+    @property
+    def holders(self) -> Iterable[HolderT_co]:
+        """The holders of all keys."""
+        return self._holders.values()
+
+    def find(self, headers: Iterable[tuple[bytes, bytes]]) -> HolderT_co | None:
         """Return the caller of a request by its raw headers, or None for no or a wrong key.
 
         Two different keys are no key: which of them counts would be a guess.
@@ -112,7 +148,14 @@ class ApiKeys:
                     found.add(token.strip())
         if len(found) != 1:
             return None
-        return self._callers.get(_digest(found.pop()))
+        return self._holders.get(_digest(found.pop()))
+
+
+class ApiKeys(KeyRing[KeyHolder]):
+    """The configured callers with their limits."""
+
+    def __init__(self, settings: CallerSettings, metrics: Metrics, clock: Clock) -> None:
+        super().__init__(settings, lambda each: KeyHolder(each, metrics, clock.monotonic))
 
 
 def key_failure(headers: Mapping[str, str]) -> LoginFailedError:
@@ -122,6 +165,11 @@ def key_failure(headers: Mapping[str, str]) -> LoginFailedError:
             "send an API key: Authorization: Bearer <key>, or X-API-Key: <key>", "missing"
         )
     return LoginFailedError("this API key is unknown", "unknown")
+
+
+def holder_digest(name: str) -> bytes:
+    """Return 16 bytes that identify the holder of a key by its name."""
+    return hashlib.blake2b(b"key\0" + name.encode(), digest_size=16).digest()
 
 
 def _bucket(rate: float | None, now: Callable[[], float]) -> TokenBucket | None:

@@ -69,7 +69,7 @@ class Authenticator:
             await self._refuse(request, "predictions", key_failure(request.headers))
         assert found is not None
         request.scope["state"]["caller"] = found.name
-        found.take_request()
+        await found.take_request()
         return found
 
     async def _identity(self, token: str) -> Identity:

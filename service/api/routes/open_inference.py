@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from service.api import parameters, request_headers
 from service.api.codecs import tensors, vectors
+from service.api.edge import Edge
 from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
 from service.api.openapi.errors import error_responses
 from service.api.openapi.inference_protocol import (
@@ -52,7 +53,7 @@ async def known_model(model: str, services: LiveServices) -> str:
     return _require_known(model, services)
 
 
-def _require_known(model: str, services: Services) -> str:
+def _require_known(model: str, services: Edge) -> str:
     if model != services.settings.model:
         raise NotFound(
             f"there is no model {quoted(model)}; this service has {services.settings.model!r}",
@@ -213,11 +214,11 @@ async def handle_infer(model: str, version: str | None, call: HttpCall) -> HttpR
     _require_known(model, services)
     override = request_headers.variant_override(call.headers)
     if version is not None:
-        services.registry.get(version)
+        services.check_version(version)
         if override is not None:
             raise Invalid("the path names a version and X-Variant a variant: send only one of them")
     wanted = await _parse(call)
-    call.count_vectors(sum(len(context) for context in wanted.contexts))
+    await call.count_vectors(sum(len(context) for context in wanted.contexts))
     header = call.headers.get("x-routing-key") or None
     key = parameters.agreed("the routing key", header, wanted.routing_key or None)
     preference = RequestOptions(
@@ -232,11 +233,13 @@ async def handle_infer(model: str, version: str | None, call: HttpCall) -> HttpR
     _check(services, wanted)
     contexts = list(wanted.contexts)
     if wanted.sequence is None:
-        answers = await services.dispatch.predict_batch(contexts, preference)
+        answers = await services.predictor.predict_batch(contexts, preference)
     else:
         step = wanted.sequence
         begin = SessionStart.RESTART if step.start else SessionStart.NEVER
-        work = services.dispatch.append(step.id, contexts[0], preference, begin=begin, end=step.end)
+        work = services.predictor.append(
+            step.id, contexts[0], preference, begin=begin, end=step.end
+        )
         answers = [await work]
     slowest = max(answers, key=lambda a: a.queue_seconds + a.inference_seconds)
     predicted = [answer.vector for answer in answers]
@@ -268,7 +271,7 @@ async def _parse(call: HttpCall) -> tensors.InferRequest:
     return await services.parsing.run(size, work)
 
 
-def _check(services: Services, wanted: tensors.InferRequest) -> None:
+def _check(services: Edge, wanted: tensors.InferRequest) -> None:
     contexts, queue_limit = len(wanted.contexts), services.settings.engine.queue_limit
     if contexts > queue_limit:
         raise Invalid(f"a batch of {contexts} exceeds the queue limit of {queue_limit}: split it")

@@ -47,7 +47,7 @@ async def handle_predict(call: HttpCall) -> HttpReply:
         services.settings.limits.max_rows,
     )
     parameters.check_fields(fields, ("context", "key"))
-    call.count_vectors(len(context))
+    await call.count_vectors(len(context))
     key = vectors.routing_key(headers, fields)
     preference = RequestOptions(
         key,
@@ -56,5 +56,5 @@ async def handle_predict(call: HttpCall) -> HttpReply:
         request_id=call.request_id,
         waited_seconds=call.waited_seconds,
     )
-    answer = await services.dispatch.predict(context, preference)
+    answer = await services.predictor.predict(context, preference)
     return HttpReply(*vectors.render(answer, {}, binary=binary), answer)

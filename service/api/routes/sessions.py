@@ -81,9 +81,9 @@ async def handle_append(name: str, call: HttpCall) -> HttpReply:
     )
     parameters.check_fields(fields, ("vectors", "position", "key"))
     position = parameters.agreed("position", position, _position(fields.get("position")))
-    call.count_vectors(len(rows))
+    await call.count_vectors(len(rows))
     key = vectors.routing_key(headers, fields)
-    answer = await services.dispatch.append(
+    answer = await services.predictor.append(
         session_id,
         rows,
         RequestOptions(key, override, owner=call.owner, waited_seconds=call.waited_seconds),
@@ -103,7 +103,7 @@ async def get(services: ReadyServices, session_id: SessionId, caller: ApiKey) ->
 
     A session of another API key is 404.
     """
-    session = services.dispatch.session(session_id, owner_of(caller))
+    session = await services.dispatch.session(session_id, owner_of(caller))
     return SessionView(
         id=session.id,
         length=session.length,

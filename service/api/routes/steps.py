@@ -11,12 +11,12 @@ from service.api import request_headers
 from service.api.codecs import steps
 from service.api.codecs.steps import SessionStep
 from service.api.codecs.vectors import wants_binary
+from service.api.edge import Predictor
 from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
 from service.api.openapi.errors import error_responses
 from service.api.openapi.vectors import PREDICTION_ERRORS, STEPS_ANSWER, STEPS_BODY
 from service.errors import DeadlineExceeded, Invalid, NextvecError
 from service.observability import request_scope
-from service.prediction.dispatch import Dispatch
 from service.prediction.request import Prediction, RequestOptions
 
 router = APIRouter(prefix="/v1", tags=["sessions"])
@@ -50,16 +50,16 @@ async def handle_steps(call: HttpCall) -> HttpReply:
     override = request_headers.variant_override(headers)
     limits = services.settings.limits
     rows = await steps.parse(services.parsing, headers, call.content, services.dim, limits.max_rows)
-    call.count_vectors(len(rows))
+    await call.count_vectors(len(rows))
     options = RequestOptions(
         override=override, owner=call.owner, waited_seconds=call.waited_seconds
     )
-    results = await _advance_all(services.dispatch, rows, options, limits.timeout_seconds)
+    results = await _advance_all(services.predictor, rows, options, limits.timeout_seconds)
     return HttpReply(*steps.render(rows, results, services.dim, binary=binary), None)
 
 
 async def _advance_all(
-    dispatch: Dispatch,
+    predictor: Predictor,
     rows: Sequence[SessionStep | Invalid],
     options: RequestOptions,
     timeout_seconds: float,
@@ -76,17 +76,17 @@ async def _advance_all(
                 for _ in together
             ]
             continue
-        results += await asyncio.gather(*[_advance(dispatch, row, options) for row in together])
+        results += await asyncio.gather(*[_advance(predictor, row, options) for row in together])
     return results
 
 
 async def _advance(
-    dispatch: Dispatch, row: SessionStep | Invalid, options: RequestOptions
+    predictor: Predictor, row: SessionStep | Invalid, options: RequestOptions
 ) -> Prediction | NextvecError:
     request_scope.separate()  # each row has a session of its own
     if isinstance(row, Invalid):
         return row
     try:
-        return await dispatch.append(row.session, row.vector, options, position=row.position)
+        return await predictor.append(row.session, row.vector, options, position=row.position)
     except NextvecError as error:
         return error

@@ -17,7 +17,7 @@ from service.rollout.plan import gate
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.rollout.state.events import FINAL, LoadFailure, LoadSuccess, Reason
 from service.rollout.state.rollout_state import RolloutState
-from service.rollout.storage.database import StoreError
+from service.rollout.storage.errors import StoreError
 from service.types import Variant
 
 log = logging.getLogger(__name__)

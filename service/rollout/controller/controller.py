@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 
 from service.clock import Clock
@@ -14,6 +13,8 @@ from service.rollout.analysis.sources.evidence_source import EvidenceSource
 from service.rollout.controller.canary_loader import CanaryLoader
 from service.rollout.controller.change_handler import ChangeHandler
 from service.rollout.controller.executor import ChangeExecutor
+from service.rollout.controller.request_application import RequestApplication
+from service.rollout.controller.start_rules import StartRules
 from service.rollout.controller.ticker import Ticker
 from service.rollout.controller.versions import VersionsPort
 from service.rollout.notifications.event_feed import EventFeed
@@ -65,6 +66,7 @@ class Controller:
         self._store = store
         self._clock = clock
         self._configured_stable = stable
+        self.default_plan = plan
         self._feed = EventFeed()
         self._executor = ChangeExecutor(
             traffic=traffic,
@@ -88,16 +90,15 @@ class Controller:
             take_shadow_stats=take_shadow_stats,
             traces=traces,
         )
-        self.changes = ChangeHandler(
-            self._executor,
+        rules = StartRules(
             self._loader,
-            versions=versions,
-            store=store,
-            clock=clock,
+            versions,
             default_plan=plan,
             floor=floor,
             interval_seconds=interval_seconds,
         )
+        application = RequestApplication(self._executor, store, clock)
+        self.changes = ChangeHandler(self._executor, application, rules, plan)
 
     # --- life ---
 
@@ -109,11 +110,9 @@ class Controller:
         then gets all traffic.
         """
         self._ticker.begin()
-        record = await asyncio.to_thread(
-            recover, self._store, self._configured_stable, self._clock.time()
-        )
+        record = await recover(self._store, self._configured_stable, self._clock.time())
         self._executor.resume_from(record)
-        if self._store.canary_revoked():
+        if await self._store.canary_revoked():
             async with self._executor.lock:
                 await self._executor.apply(LoadFailure(_REVOKED, Reason.ABORTED))
         rollout = self._executor.rollout
@@ -151,7 +150,7 @@ class Controller:
         await self._loader.close()
         async with self._executor.lock:
             self._feed.close()
-            await asyncio.to_thread(self._store.close)
+            await self._store.close()
 
     # --- reading ---
 
@@ -166,7 +165,7 @@ class Controller:
 
     async def history(self, limit: int = 100) -> list[AuditRow]:
         """The last `limit` rows of the audit log, newest first. Raises `StoreError`."""
-        return await asyncio.to_thread(self._store.history, limit)
+        return await self._store.history(limit)
 
     def subscribe(self, last_id: str | None = None) -> AsyncIterator[dict[str, object]]:
         """The current status, then every analysis run and transition, until `close`.

@@ -19,7 +19,7 @@ from service.rollout.state.change_request import IdempotentResponse
 from service.rollout.state.events import Event, Phase, TrafficSwitch
 from service.rollout.state.record import RolloutRecord
 from service.rollout.state.rollout_state import RolloutState
-from service.rollout.storage.database import StoreError
+from service.rollout.storage.errors import StoreError
 from service.rollout.storage.rollout_store import RolloutStore
 
 log = logging.getLogger(__name__)
@@ -180,7 +180,7 @@ class ChangeExecutor:
         if self.rollout.phase is not Phase.ROLLED_BACK:
             return
         try:
-            await asyncio.to_thread(self._store.revoke_canary)
+            await self._store.revoke_canary()
         except StoreError:
             self.survives_restart = False
             log.critical(
@@ -200,7 +200,7 @@ class ChangeExecutor:
         rows = [*self._unsaved_rows, *rows]
         responses = [*self._unsaved_responses, *responses]
         with tracing.child("rollout store", rows=len(rows)):
-            await asyncio.to_thread(self._store.save, record, rows, responses)
+            await self._store.save(record, rows, responses)
         self._unsaved_rows, self._unsaved_responses = [], []
         self.recorded = self.survives_restart = True
         if rows:
@@ -220,7 +220,7 @@ class ChangeExecutor:
                 transition.reason,
                 transition.message,
             )
-        gauges.count(self._metrics, change.transitions)
+        gauges.count(self._metrics, change.transitions, change.record.assessment)
         self.publish_gauges()
         for row in change.audit:
             self._feed.send("transition", row)

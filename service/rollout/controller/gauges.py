@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from service.metrics import Metrics
 from service.rollout.analysis.guardrails.registry import GUARDRAIL_NAMES
 from service.rollout.analysis.shadow_stats import NAME as SHADOW
+from service.rollout.analysis.verdict import Assessment
 from service.rollout.routing.traffic_split import BASIS_POINTS
-from service.rollout.state.events import TRANSITIONS, Transition
+from service.rollout.state.events import TRANSITIONS, Reason, Transition
 from service.rollout.state.record import RolloutRecord
 from service.types import Variant
 
@@ -17,16 +18,23 @@ def create(metrics: Metrics) -> None:
     """Create every label set at 0, so that an alert sees the first rollback as a rise."""
     for source, target, reason in TRANSITIONS:
         metrics.rollout.transitions.labels(source, target, reason)
+    for name in (*GUARDRAIL_NAMES, SHADOW):
+        metrics.rollout.guardrail_rollbacks.labels(name)
     for name in GUARDRAIL_NAMES:
         for side in ("fail", "pass"):
             metrics.rollout.guardrail_log_evidence.labels(name, side)
             metrics.rollout.guardrail_log_bound.labels(name, side)
 
 
-def count(metrics: Metrics, transitions: Iterable[Transition]) -> None:
-    """Count each transition."""
+def count(
+    metrics: Metrics, transitions: Iterable[Transition], assessment: Assessment | None
+) -> None:
+    """Count each transition, and the guardrail of `assessment` that led to a rollback."""
     for moved in transitions:
         metrics.rollout.transitions.labels(moved.source, moved.target, moved.reason).inc()
+        failed = moved.reason is Reason.GUARDRAIL_FAILED
+        if failed and assessment is not None and assessment.guardrail is not None:
+            metrics.rollout.guardrail_rollbacks.labels(assessment.guardrail).inc()
 
 
 def publish(metrics: Metrics, record: RolloutRecord) -> None:
@@ -38,6 +46,9 @@ def publish(metrics: Metrics, record: RolloutRecord) -> None:
     rollout, assessment = record.rollout, record.assessment
     metrics.rollout.info.clear()
     metrics.rollout.info.labels(rollout.phase, rollout.stable, rollout.canary or "").set(1)
+    metrics.rollout.reason.clear()
+    if rollout.reason is not None:
+        metrics.rollout.reason.labels(rollout.reason).set(1)
     weight = rollout.weight_bp / BASIS_POINTS
     metrics.rollout.weight.labels(Variant.CANARY).set(weight)
     metrics.rollout.weight.labels(Variant.STABLE).set(1 - weight)

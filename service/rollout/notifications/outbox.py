@@ -18,8 +18,8 @@ from service.observability import tracing
 from service.observability.tracing import TraceRecorder
 from service.rollout.notifications.webhook_client import WebhookClient
 from service.rollout.notifications.webhook_sender import Post, WebhookSender
-from service.rollout.storage.database import Database, StoreError
 from service.rollout.storage.delivery_cursor import DeliveryCursor
+from service.rollout.storage.errors import StoreError
 from service.settings import WebhookSettings
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Outbox:
     def __init__(
         self,
         webhooks: Sequence[WebhookSettings],
-        database: Database,
+        cursor: DeliveryCursor,
         metrics: Metrics,
         clock: Clock,
         *,
@@ -40,7 +40,7 @@ class Outbox:
         traces: TraceRecorder | None = None,
     ) -> None:
         """`post` delivers one message; the default is over HTTP. `draw` spreads the retries."""
-        self._cursor = DeliveryCursor(database)
+        self._cursor = cursor
         self._names = [webhook.label for webhook in webhooks]
         post = post or WebhookClient().post
         self.senders = [
@@ -57,7 +57,7 @@ class Outbox:
         A new webhook gets the rows written since `begun`, in epoch seconds.
         """
         try:
-            await asyncio.to_thread(self._cursor.follow, self._names, begun)
+            await self._cursor.follow(self._names, begun)
         except StoreError as error:
             # Known webhooks are still served, and the service runs without the new ones.
             log.error("new webhooks cannot be served yet: %s", error)  # noqa: TRY400  its text says all

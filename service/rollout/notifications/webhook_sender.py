@@ -14,8 +14,8 @@ from service.observability import tracing
 from service.observability.tracing import TraceRecorder
 from service.rollout.notifications import webhook_message
 from service.rollout.notifications.webhook_client import DeliveryError
-from service.rollout.storage.database import StoreError
 from service.rollout.storage.delivery_cursor import DeliveryCursor
+from service.rollout.storage.errors import StoreError
 from service.settings import WebhookSettings
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class WebhookSender:
 
         Returns the seconds until the next try, or None if nothing is left.
         """
-        while (pending := await asyncio.to_thread(self._cursor.next, self._name)) is not None:
+        while (pending := await self._cursor.next(self._name)) is not None:
             self._metrics.rollout.webhook_backlog.labels(self._name).set(pending.behind + 1)
             number = pending.row["id"]
             if pending.behind >= BACKLOG:
@@ -109,7 +109,7 @@ class WebhookSender:
         return None
 
     async def _advance(self, number: int, result: Result, count: int = 1) -> None:
-        await asyncio.to_thread(self._cursor.advance, self._name, number)
+        await self._cursor.advance(self._name, number)
         self._metrics.rollout.webhook_deliveries.labels(self._name, result).inc(count)
         self._failures, self._not_before = 0, 0.0
         if result == "dropped":

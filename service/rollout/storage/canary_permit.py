@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from service.rollout.storage.database import StoreError
+from service.rollout.storage.errors import StoreError
 
 _MAX_BYTES = 200
 

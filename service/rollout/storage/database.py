@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from service.errors import NextvecError
+from service.rollout.storage.errors import StoreError, StoreUnreadable
 
 log = logging.getLogger(__name__)
 
@@ -41,16 +41,6 @@ _SCHEMAS = (_TABLES, _RESET, _CALLS, _WEBHOOKS, _PERMIT)
 """What each schema version adds to the one before it."""
 
 SCHEMA = len(_SCHEMAS)
-
-
-class StoreError(NextvecError):
-    """The file cannot be opened or written now. Its contents may be intact."""
-
-    code = "store"
-
-
-class StoreUnreadable(StoreError):
-    """The file's contents are not a record of this service."""
 
 
 class Database:

@@ -10,23 +10,23 @@ from service.rollout.state.audit import AuditRow
 from service.rollout.state.events import CONTROLLER, FINAL, Phase
 from service.rollout.state.record import RolloutRecord
 from service.rollout.state.rollout_state import RolloutState
-from service.rollout.storage.database import StoreUnreadable
+from service.rollout.storage.errors import StoreUnreadable
 from service.rollout.storage.rollout_store import RolloutStore
 
 log = logging.getLogger(__name__)
 
 
-def recover(store: RolloutStore, configured: str, now: float) -> RolloutRecord:
+async def recover(store: RolloutStore, configured: str, now: float) -> RolloutRecord:
     """The last record; a new one if there is none, or none that can be read.
 
     Unreadable contents are set aside, and stable gets all traffic. The recorded stable
     version wins over the `configured` one during a rollout and after a promotion; until then
-    the configured one counts. Blocks. Raises `StoreError` when the store cannot be opened.
+    the configured one counts. Raises `StoreError` when the store cannot be opened.
     """
     try:
-        record = store.load()
+        record = await store.load()
     except StoreUnreadable as error:
-        return _replace_unreadable(store, configured, now, error)
+        return await _replace_unreadable(store, configured, now, error)
     if record is None:
         return RolloutRecord(RolloutState(configured))
     if record.rollout.phase not in FINAL and record.seen_at is not None:
@@ -36,7 +36,7 @@ def recover(store: RolloutStore, configured: str, now: float) -> RolloutRecord:
     rollout = record.rollout
     if rollout.stable != configured:
         if rollout.phase in FINAL and rollout.previous is None:
-            return _replace_stable(store, configured, now, rollout)
+            return await _replace_stable(store, configured, now, rollout)
         log.warning(
             "the recorded stable version %s is used, not the configured %s",
             rollout.stable,
@@ -45,19 +45,19 @@ def recover(store: RolloutStore, configured: str, now: float) -> RolloutRecord:
     return replace(record, assessment=assess_record(record))
 
 
-def _replace_unreadable(
+async def _replace_unreadable(
     store: RolloutStore, configured: str, now: float, error: StoreUnreadable
 ) -> RolloutRecord:
-    kept = store.set_aside()
-    message = f"the record was unreadable and is kept as {kept.name}; stable has all traffic"
+    kept = await store.set_aside()
+    message = f"the record was unreadable and is kept as {kept}; stable has all traffic"
     log.critical("%s (%s)", message, error)
     record = RolloutRecord(RolloutState(configured, generation=1, since=now, message=message))
     row = _audit_row(record.rollout, "store_unreadable", f"{message} ({error})")
-    store.save(record, [row])
+    await store.save(record, [row])
     return record
 
 
-def _replace_stable(
+async def _replace_stable(
     store: RolloutStore, configured: str, now: float, last: RolloutState
 ) -> RolloutRecord:
     """A new record with the configured stable version, because none was promoted yet."""
@@ -67,7 +67,7 @@ def _replace_stable(
         RolloutState(configured, generation=last.generation + 1, since=now, message=message)
     )
     row = _audit_row(record.rollout, "configured", message, source=last.phase)
-    store.save(record, [row])
+    await store.save(record, [row])
     return record
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 from service.rollout.state.audit import AuditRow
@@ -12,33 +11,38 @@ from service.rollout.state.record import RolloutRecord
 
 
 class RolloutStore(Protocol):
-    """The record, the audit log and the stored responses. Calls block: use a thread.
+    """The record, the audit log and the stored responses.
 
-    Every method raises `StoreError` when the storage cannot be used. A store that several
-    processes share also raises it from `save` if another process has saved since `load`; the
-    caller then loads the record again and applies the event to it.
+    Every method raises `StoreError` when the storage cannot be used. Replicas may share the
+    storage. The store remembers which record it has loaded or saved last: whoever calls `load`
+    and `save` does so one call at a time.
     """
 
-    def load(self) -> RolloutRecord | None:
+    async def load(self) -> RolloutRecord | None:
         """The last record saved; None in a new store.
 
         Raises `StoreUnreadable` when the contents are damaged or have another schema.
         """
         ...
 
-    def save(
+    async def save(
         self,
         record: RolloutRecord,
         audit: Sequence[AuditRow] = (),
         responses: Sequence[IdempotentResponse] = (),
+        *,
+        epoch: int | None = None,
     ) -> None:
         """Replace the record, append audit rows and keep responses, in one durable transaction.
 
-        Raises `StoreError`; then nothing has changed.
+        With an `epoch`, only while the replica holds the lease of that epoch. Raises
+        `RecordConflict` if another replica has saved since `load`, or holds the lease, and
+        `StoreError`; then nothing has changed. After a `StoreError` for a lost connection it
+        is not known whether the change is stored: the next `load` shows it.
         """
         ...
 
-    def revoke_canary(self) -> None:
+    async def revoke_canary(self) -> None:
         """Make sure that the recorded canary gets no traffic after a restart.
 
         It is called when an abort or a rollback cannot be saved, so it should work when `save`
@@ -46,22 +50,22 @@ class RolloutStore(Protocol):
         """
         ...
 
-    def canary_revoked(self) -> bool:
+    async def canary_revoked(self) -> bool:
         """Whether the record that was loaded has been revoked since it was saved."""
         ...
 
-    def response(self, actor: str, key: str) -> IdempotentResponse | None:
+    async def response(self, actor: str, key: str) -> IdempotentResponse | None:
         """The response stored under an idempotency key, None if there is none."""
         ...
 
-    def history(self, limit: int) -> list[AuditRow]:
+    async def history(self, limit: int) -> list[AuditRow]:
         """The last `limit` rows of the audit log, newest first."""
         ...
 
-    def set_aside(self) -> Path:
-        """Move unreadable contents out of the way without deleting them; returns their new path."""
+    async def set_aside(self) -> str:
+        """Move unreadable contents out of the way without deleting them; returns their name."""
         ...
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Release the storage; a later call opens it again."""
         ...

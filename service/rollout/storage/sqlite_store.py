@@ -15,7 +15,8 @@ from service.rollout.state.change_request import ChangeRequest, IdempotentRespon
 from service.rollout.state.events import FINAL
 from service.rollout.state.record import RolloutRecord
 from service.rollout.storage.canary_permit import CanaryPermit
-from service.rollout.storage.database import Database, StoreError, StoreUnreadable
+from service.rollout.storage.database import Database
+from service.rollout.storage.errors import StoreError, StoreUnreadable
 from service.rollout.storage.record_json import dump_record, load_record
 
 RESPONSES_KEPT = 1000
@@ -23,7 +24,7 @@ RESPONSES_KEPT = 1000
 
 
 class SqliteRolloutStore:
-    """A `RolloutStore` in one file, for one process.
+    """The rollout in one file, for one process. `ThreadedRolloutStore` makes it a `RolloutStore`.
 
     The record and the audit log change together or not at all. Calls block: use a thread.
     Every method raises `StoreError` when the file cannot be used.

@@ -70,29 +70,29 @@ def test_wrong_keys_are_refused(keys):
         CallerSettings.model_validate({"keys": keys})
 
 
-def test_requests_are_limited_by_key():
+async def test_requests_are_limited_by_key():
     clock = FakeClock()
     keys = api_keys(clock, requests_per_second=3)
     caller = keys.find(headers(x_api_key=A))
     for _ in range(3):
-        caller.take_request()
+        await caller.take_request()
     with pytest.raises(CallerLimited, match="a has used up its requests per second") as caught:
-        caller.take_request()
+        await caller.take_request()
     assert caught.value.retry_after == pytest.approx(1 / 3)
-    keys.find(headers(x_api_key=B)).take_request()
+    await keys.find(headers(x_api_key=B)).take_request()
     clock.advance(0.34)
-    caller.take_request()
+    await caller.take_request()
 
 
-def test_a_request_of_more_vectors_than_a_second_allows_is_paid_for_afterwards():
+async def test_a_request_of_more_vectors_than_a_second_allows_is_paid_for_afterwards():
     clock = FakeClock()
     caller = api_keys(clock, vectors_per_second=100).find(headers(x_api_key=A))
-    caller.take_vectors(500)
+    await caller.take_vectors(500)
     with pytest.raises(CallerLimited) as caught:
-        caller.take_vectors(1)
+        await caller.take_vectors(1)
     assert caught.value.retry_after == pytest.approx(4.01)
     clock.advance(4.02)
-    caller.take_vectors(1)
+    await caller.take_vectors(1)
 
 
 def test_a_bucket_holds_one_second_at_most():

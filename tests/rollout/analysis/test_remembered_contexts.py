@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from service.contexts.memory_store import MemorySessionStore
 from service.contexts.prefix_cache import PrefixCache
-from service.contexts.session_store import SessionStore
 from service.inference.registry import LoadedVersion
 from service.inference.scheduling.job import EngineResult
 from service.metrics import Metrics, new_registry
@@ -91,7 +91,9 @@ class ContextTraffic:
         self.dispatch = Dispatch(
             self.traffic,
             StaticRegistry(loaded),
-            SessionStore(self.clock, max_bytes=1, ttl_seconds=1.0, history_vectors=1000, dim=DIM),
+            MemorySessionStore(
+                self.clock, max_bytes=1, ttl_seconds=1.0, history_vectors=1000, dim=DIM
+            ),
             metrics,
             self.clock,
             limits=LimitSettings(),

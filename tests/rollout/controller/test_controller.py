@@ -10,7 +10,8 @@ from service.errors import (
     VersionError,
 )
 from service.rollout.routing.traffic_split import TrafficSplit
-from service.rollout.storage.database import Database, StoreError
+from service.rollout.storage.database import Database
+from service.rollout.storage.errors import StoreError
 from service.rollout.storage.sqlite_store import SqliteRolloutStore
 from tests.support.rollout_fakes import RolloutWorld
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import NextvecError
-from service.rollout.storage.database import StoreError
+from service.rollout.storage.errors import StoreError
 from tests.support.rollout_fakes import QUICK, SHADOWED, RolloutWorld
 
 acts = st.sampled_from(

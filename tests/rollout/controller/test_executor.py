@@ -8,7 +8,7 @@ import pytest
 
 from service.errors import AbortNotStored, Conflict, Invalid
 from service.rollout.routing.traffic_split import TrafficSplit
-from service.rollout.storage.database import StoreError
+from service.rollout.storage.errors import StoreError
 from tests.support.rollout_fakes import SHADOWED, RolloutWorld
 
 

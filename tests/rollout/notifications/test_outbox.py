@@ -22,7 +22,9 @@ from service.rollout.notifications.webhook_sender import (
 )
 from service.rollout.state.record import RolloutRecord
 from service.rollout.state.rollout_state import RolloutState
-from service.rollout.storage.database import Database, StoreError
+from service.rollout.storage.database import Database
+from service.rollout.storage.errors import StoreError
+from service.rollout.storage.sqlite_cursor import SqliteDeliveryCursor
 from service.rollout.storage.sqlite_store import SqliteRolloutStore
 from service.settings import WebhookSettings
 from tests.support.rollout_fakes import SteppingClock
@@ -98,8 +100,9 @@ class OutboxWorld:
         self.database = Database(self.path)
         self.store = SqliteRolloutStore(self.database)
         self.metrics = Metrics(CollectorRegistry(), 10.0)
-        self.outbox = Outbox(self.hooks, self.database, self.metrics, self.clock, draw=lambda: 1.0)
-        self.outbox._cursor.follow(self.outbox._names, self.clock.now)
+        cursor = SqliteDeliveryCursor(self.database)
+        self.outbox = Outbox(self.hooks, cursor, self.metrics, self.clock, draw=lambda: 1.0)
+        self.outbox._cursor._follow(self.outbox._names, self.clock.now)
 
     def restart(self, *hooks):
         self.database.close()
@@ -167,7 +170,7 @@ async def test_a_kill_after_a_delivery_repeats_it_under_the_same_id(world, recei
     """At least once."""
     world.happen()
 
-    def killed(*_):
+    async def killed(*_):
         raise StoreError("killed")
 
     monkeypatch.setattr(world.outbox._cursor, "advance", killed)
@@ -344,8 +347,8 @@ async def test_a_new_webhook_gets_what_happened_since_the_start(tmp_path, receiv
     world.hooks = (WebhookSettings(url=receiver.url),)
     world.database.close()
     world.boot()
-    world.outbox._cursor.follow([], begun)
-    world.outbox._cursor.follow(world.outbox._names, begun)
+    world.outbox._cursor._follow([], begun)
+    world.outbox._cursor._follow(world.outbox._names, begun)
     await world.deliver()
     assert [1] == receiver.ids
     world.database.close()
@@ -375,11 +378,11 @@ async def test_a_full_disk_does_not_end_the_deliveries(world, receiver, caplog):
         calls = []
         due = world.outbox._cursor.next
 
-        def flaky(name):
+        async def flaky(name):
             calls.append(name)
             if len(calls) == 1:
                 raise StoreError("the disk is full")
-            return due(name)
+            return await due(name)
 
         world.outbox._cursor.next = flaky
         await world.outbox.start(world.begin)

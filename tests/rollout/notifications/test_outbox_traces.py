@@ -10,6 +10,7 @@ from service.rollout.notifications.outbox import Outbox
 from service.rollout.state.record import RolloutRecord
 from service.rollout.state.rollout_state import RolloutState
 from service.rollout.storage.database import Database
+from service.rollout.storage.sqlite_cursor import SqliteDeliveryCursor
 from service.rollout.storage.sqlite_store import SqliteRolloutStore
 from service.settings import WebhookSettings
 from tests.support.rollout_fakes import SteppingClock
@@ -39,8 +40,9 @@ async def test_a_delivery_continues_the_trace_that_wrote_the_row(tmp_path):
     database, clock = Database(tmp_path / "nextvec.db"), SteppingClock()
     store = SqliteRolloutStore(database)
     hook = WebhookSettings(url="http://hook.test/", secret="a secret of tests")
-    outbox = Outbox([hook], database, Metrics(CollectorRegistry(), 10.0), clock, post=post)
-    outbox._cursor.follow(outbox._names, 0.0)
+    cursor = SqliteDeliveryCursor(database)
+    outbox = Outbox([hook], cursor, Metrics(CollectorRegistry(), 10.0), clock, post=post)
+    outbox._cursor._follow(outbox._names, 0.0)
     for scope in ({"traceparent": PARENT}, {}):
         store.save(RolloutRecord(RolloutState("phase-2")), [ROW])
         with request_scope.entered(scope):

@@ -27,7 +27,8 @@ from service.rollout.state.change_request import ChangeRequest, IdempotentRespon
 from service.rollout.state.events import Phase, Reason
 from service.rollout.state.record import RolloutRecord
 from service.rollout.state.rollout_state import RolloutState
-from service.rollout.storage.database import Database, StoreError, StoreUnreadable
+from service.rollout.storage.database import Database
+from service.rollout.storage.errors import StoreError, StoreUnreadable
 from service.rollout.storage.record_json import dump_record, load_record
 from service.rollout.storage.sqlite_store import RESPONSES_KEPT, SqliteRolloutStore
 from tests.support.rollout_fakes import EDGES, QUICK, bucket_counts

@@ -6,7 +6,6 @@ import pytest
 from pydantic import ValidationError
 
 from service.settings import Settings
-from service.settings.values import HttpUrl
 
 SECRET = "s3cret-s3cret-s3cret"
 
@@ -84,22 +83,3 @@ def test_settings_do_not_show_their_secrets():
         assert SECRET not in shown
     (hook,) = settings.rollout.webhooks
     assert ("hooks.example", SECRET.encode()) == (hook.label, hook.key)
-
-
-@pytest.mark.parametrize(
-    ("text", "address", "credentials"),
-    [
-        ("http://prometheus:9090", "http://prometheus:9090", None),
-        ("HTTP://Prometheus", "http://prometheus", None),
-        ("https://u:p@a.example/x", "https://a.example/x", ("u", "p")),
-        ("https://u%40x:p%3A@a.example", "https://a.example", ("u@x", "p:")),
-        ("https://token@a.example", "https://a.example", ("token", "")),
-        ("http://[::1]:9090/x?token=s", "http://[::1]:9090/x", None),
-    ],
-)
-def test_a_url_shows_its_address_without_credentials(text, address, credentials):
-    url = HttpUrl(text)
-    assert (address, credentials) == (url.address, url.credentials)
-    assert address == str(url)
-    assert address in repr(url)
-    assert text == url.get_secret_value()

@@ -6,14 +6,15 @@ import asyncio
 
 import pytest
 
-from service.contexts.session_store import SessionStart, SessionStore
+from service.contexts.memory_store import MemorySessionStore
+from service.contexts.session_store import SessionStart
 from service.errors import Gone, NotFound
 from tests.support.fakes import DIM, FakeClock, unit_vectors
 
 
 def store_of(clock=None, **limits):
     settings = {"max_bytes": 10**6, "ttl_seconds": 60, "history_vectors": 8, "dim": DIM, **limits}
-    return SessionStore(clock or FakeClock(), **settings)
+    return MemorySessionStore(clock or FakeClock(), **settings)
 
 
 async def append(store, session_id, count=1, position=None):
