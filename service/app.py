@@ -223,7 +223,6 @@ def create_app(
     )
     errors.add_handlers(app)
     _add_routes(app)
-    describe(app)
     _add_middleware(app, settings, bodies, access_log, traces)
     return app
 
@@ -243,6 +242,7 @@ def _add_routes(app: FastAPI) -> None:
         health,
     ):
         app.include_router(module.router)
+    describe(app)
     app.router.redirect_slashes = False  # a redirect would lose a proxy's scheme and prefix
 
 

@@ -1,7 +1,7 @@
 """Builds the documentation's site into `out/site`, without a warning and without the network.
 
-    python -m deploy.site.build            # make docs
-    python -m deploy.site.build --out DIR  # into another folder
+python -m deploy.site.build            # make docs
+python -m deploy.site.build --out DIR  # into another folder
 """
 
 from __future__ import annotations

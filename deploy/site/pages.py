@@ -75,6 +75,4 @@ def rewrite_links(text: str, source: str, places: dict[str, str]) -> str:
         return f"{link[1]}{posixpath.relpath(places[aim], here or '.')}{link[3]}"
 
     parts = FENCE.split(text)
-    return "".join(
-        part if part.startswith("```") else LINK.sub(moved, part) for part in parts
-    )
+    return "".join(part if part.startswith("```") else LINK.sub(moved, part) for part in parts)

@@ -130,7 +130,7 @@ class TutorialRun:
             if block.how == "service":
                 self._wait_until_ready()
             return
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603
             ["/bin/bash", "-c", script],
             cwd=self.folder,
             env=self.environment,
@@ -140,7 +140,9 @@ class TutorialRun:
         )
         self.printed = done.stdout + done.stderr
         if done.returncode:
-            raise TutorialError(f"{block.heading}: exit {done.returncode}\n{block.text}{self.printed}")
+            raise TutorialError(
+                f"{block.heading}: exit {done.returncode}\n{block.text}{self.printed}"
+            )
 
     def _start(self, script: str) -> None:
         self.printed = ""

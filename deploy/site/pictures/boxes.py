@@ -63,9 +63,7 @@ def box(
         made.x, made.y + 0.13 * lines, title, ha="center", va="center", weight="bold", color=INK
     )
     if text:
-        axes.text(
-            made.x, made.y - 0.17, text, ha="center", va="center", fontsize=8, color=INK
-        )
+        axes.text(made.x, made.y - 0.17, text, ha="center", va="center", fontsize=8, color=INK)
     return made
 
 

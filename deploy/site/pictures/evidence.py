@@ -42,7 +42,9 @@ def _side(
             axes.plot(points[-1]["requests"], points[-1][side], "o", color=colour, markersize=5)
     limit = traces[0][bound]
     axes.axhline(limit, color=INK, linestyle="--", linewidth=1)
-    axes.text(1.0, limit, f"{word} at {limit:.2f} ", va="bottom", ha="right", transform=_across(axes))
+    axes.text(
+        1.0, limit, f"{word} at {limit:.2f} ", va="bottom", ha="right", transform=_across(axes)
+    )
     axes.axhline(0, color=FAINT, linewidth=0.8)
     axes.set(xscale="log", xlabel="canary's requests", title=title, ylim=(-6, 1.45 * limit))
     axes.grid(visible=True)

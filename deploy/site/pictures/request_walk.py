@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from matplotlib.figure import Figure
 
 from deploy.site.pictures.boxes import arrow, box
@@ -38,9 +40,9 @@ def draw() -> Figure:
         box(axes, (upper[last - i].x, 1.1), (WIDTH, 1.1), title, text, edge=ORANGE)
         for i, (title, text) in enumerate(ANALYSIS)
     ]
-    for a, b in zip(upper, upper[1:], strict=False):
+    for a, b in pairwise(upper):
         arrow(axes, a.right, b.left)
-    for a, b in zip(lower, lower[1:], strict=False):
+    for a, b in pairwise(lower):
         arrow(axes, a.left, b.right)
     arrow(axes, upper[-1].bottom, lower[0].top)
     end = lower[-1]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from deploy.site.pictures.boxes import DiagramBox, arrow, box
@@ -46,52 +49,75 @@ PLACES = {
 
 def draw() -> Figure:
     """The diagram."""
-    figure = new_figure(9.6, 4.6)
-    axes = bare_axes(figure, 13.7, 6.4)
+    figure = new_figure(9.6, 5.6)
+    axes = bare_axes(figure, 13.7, 8.1)
     edges = {Phase.HEALTHY: GREEN, Phase.ROLLED_BACK: RED, Phase.ABORTING: RED}
     at = {
         phase: box(axes, place, SIZE, phase.value, text, edge=edges.get(phase, BLUE))
         for phase, (place, text) in PLACES.items()
     }
-    for source, target in EDGES:
-        _edge(axes, at, source, target)
+    for edge in EDGES:
+        _edge(axes, at, edge)
     return figure
 
 
-def _edge(axes: object, at: dict[Phase, DiagramBox], source: Phase, target: Phase) -> None:
-    text = EDGES[source, target]
-    begin, end, bend, text_at, colour = _route(at, source, target)
-    arrow(axes, begin, end, text, colour=colour, bend=bend, text_at=text_at)  # type: ignore[arg-type]
+@dataclass(frozen=True, slots=True)
+class ArrowPath:
+    """Where an arrow leaves its first box and meets its second, and where its text stands.
+
+    `begin` and `end` are a side of the box and the distance from that side's middle.
+    """
+
+    begin: tuple[str, float]
+    end: tuple[str, float]
+    text: tuple[float, float] | None = None
+    bend: float = 0.0
+    colour: str = INK
 
 
-Route = tuple[tuple[float, float], tuple[float, float], float, tuple[float, float] | None, str]
+PATHS = {
+    (Phase.HEALTHY, Phase.PENDING): ArrowPath(("right", 0), ("left", 0)),
+    (Phase.ROLLED_BACK, Phase.PENDING): ArrowPath(("top", 0), ("bottom", -0.5), (1.55, 2.7)),
+    (Phase.PENDING, Phase.WARMING_UP): ArrowPath(("right", 0), ("left", 0)),
+    (Phase.PENDING, Phase.PROMOTING): ArrowPath(("top", 0), ("top", -0.4), (7.2, 6.95), -0.22),
+    (Phase.WARMING_UP, Phase.PROGRESSING): ArrowPath(("right", 0), ("left", 0)),
+    (Phase.PROGRESSING, Phase.PROGRESSING): ArrowPath(
+        ("top", 0.5), ("top", -0.5), (9.5, 6.15), 1.1
+    ),
+    (Phase.PROGRESSING, Phase.PROMOTING): ArrowPath(("right", 0), ("left", 0)),
+    (Phase.PROGRESSING, Phase.PAUSED): ArrowPath(("bottom", 0.3), ("top", 0.7), (10.6, 3.95)),
+    (Phase.WARMING_UP, Phase.PAUSED): ArrowPath(("bottom", -0.3), ("top", -0.7), (6.1, 3.95)),
+    (Phase.PAUSED, Phase.WARMING_UP): ArrowPath(("top", -0.4), ("bottom", 0.2), (7.55, 3.6)),
+    (Phase.PAUSED, Phase.PROGRESSING): ArrowPath(("top", 0.4), ("bottom", -0.2), (8.15, 4.05)),
+    (Phase.PAUSED, Phase.PROMOTING): ArrowPath(("right", 0), ("bottom", -0.3), (11.2, 2.75), 0.15),
+    (Phase.PROMOTING, Phase.HEALTHY): ArrowPath(("top", 0.4), ("top", 0), (7.2, 7.85), 0.24, GREEN),
+    (Phase.PENDING, Phase.ABORTING): ArrowPath(("bottom", 0), ("left", 0.2), (4.75, 2.1), 0.1, RED),
+    (Phase.WARMING_UP, Phase.ABORTING): ArrowPath(
+        ("bottom", -0.6), ("top", -0.6), colour=RED, bend=0.05
+    ),
+    (Phase.PROGRESSING, Phase.ABORTING): ArrowPath(
+        ("bottom", 0.7), ("top", 0.7), colour=RED, bend=-0.28
+    ),
+    (Phase.PAUSED, Phase.ABORTING): ArrowPath(("bottom", 0), ("top", 0), (8.1, 1.75), colour=RED),
+    (Phase.PROMOTING, Phase.ABORTING): ArrowPath(
+        ("bottom", 0.2), ("right", 0), (12.3, 1.6), -0.3, RED
+    ),
+    (Phase.ABORTING, Phase.ROLLED_BACK): ArrowPath(("left", -0.2), ("right", -0.2), colour=RED),
+}
+"""The path of each edge."""
 
 
-def _route(at: dict[Phase, DiagramBox], source: Phase, target: Phase) -> Route:  # noqa: PLR0911 - one line an arrow
-    """Begin, end, bend, place of the text, and colour of an arrow."""
-    a, b = at[source], at[target]
-    match source, target:
-        case Phase.PROGRESSING, Phase.PROGRESSING:
-            return (a.x + 0.5, a.top[1]), (a.x - 0.5, a.top[1]), 1.3, (a.x, a.top[1] + 0.8), INK
-        case Phase.PENDING, Phase.PROMOTING:
-            return a.top, (b.x - 0.3, b.top[1]), -0.16, (6.4, 6.15), INK
-        case Phase.PROMOTING, Phase.HEALTHY:
-            return (b.x, b.top[1]), (b.x, b.top[1]), 0, None, GREEN
-        case Phase.PROGRESSING, Phase.PAUSED:
-            return (a.x - 0.1, a.bottom[1]), (b.x + 0.5, b.top[1]), 0, (10.35, 3.95), INK
-        case Phase.PAUSED, Phase.PROGRESSING:
-            return (a.x + 0.1, a.top[1]), (b.x - 0.5, b.bottom[1]), 0, (8.05, 3.95), INK
-        case Phase.WARMING_UP, Phase.PAUSED:
-            return (a.x - 0.1, a.bottom[1]), (b.x - 0.75, b.top[1]), 0, (6.15, 3.95), INK
-        case Phase.PAUSED, Phase.WARMING_UP:
-            return (a.x - 0.35, a.top[1]), (b.x + 0.4, b.bottom[1]), 0, (7.35, 3.6), INK
-        case Phase.PAUSED, Phase.PROMOTING:
-            return a.right, (b.x - 0.3, b.bottom[1]), 0.12, (11.5, 3.1), INK
-        case Phase.PENDING, Phase.ABORTING:
-            return a.bottom, (b.left[0], b.y + 0.2), 0.1, (4.6, 2.3), RED
-        case Phase.PROMOTING, Phase.ABORTING:
-            return a.bottom, b.right, -0.3, (11.9, 1.6), RED
-        case Phase.ROLLED_BACK, Phase.PENDING:
-            return a.top, (b.x - 0.5, b.bottom[1]), 0, (1.55, 2.6), INK
-        case _:
-            return a.right, b.left, 0, None, INK
+def _edge(axes: Axes, at: dict[Phase, DiagramBox], edge: tuple[Phase, Phase]) -> None:
+    path = PATHS[edge]
+    begin, end = _point(at[edge[0]], *path.begin), _point(at[edge[1]], *path.end)
+    arrow(axes, begin, end, EDGES[edge], colour=path.colour, bend=path.bend, text_at=path.text)
+
+
+def _point(found: DiagramBox, side: str, shift: float) -> tuple[float, float]:
+    x, y = {
+        "left": found.left,
+        "right": found.right,
+        "top": found.top,
+        "bottom": found.bottom,
+    }[side]
+    return (x, y + shift) if side in {"left", "right"} else (x + shift, y)

@@ -19,11 +19,14 @@ def draw(measured: dict[str, Any]) -> Figure:
     left.plot(lengths, [cost["step_ms"] for cost in costs], "o-", color=BLUE)
     last = costs[-1]
     left.text(
-        lengths[-3], costs[-3]["context_ms"] * 1.9, "whole context", color=RED, ha="right", weight="bold"
+        lengths[-3],
+        costs[-3]["context_ms"] * 1.9,
+        "whole context",
+        color=RED,
+        ha="right",
+        weight="bold",
     )
-    left.text(
-        lengths[-1], last["step_ms"] * 1.5, "session", color=BLUE, ha="right", weight="bold"
-    )
+    left.text(lengths[-1], last["step_ms"] * 1.5, "session", color=BLUE, ha="right", weight="bold")
     left.set(
         xscale="log",
         yscale="log",

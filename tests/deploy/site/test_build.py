@@ -28,7 +28,9 @@ def test_the_site_has_a_page_for_each_of_its_sources(built):
 def test_a_link_that_leads_nowhere_fails_the_build(tmp_path):
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "index.md").write_text("# A\n\n[b](#nowhere)\n")
-    settings = "site_name: a\ndocs_dir: docs\nsite_dir: site\ntheme: {name: material, font: false}\n"
+    settings = (
+        "site_name: a\ndocs_dir: docs\nsite_dir: site\ntheme: {name: material, font: false}\n"
+    )
     (tmp_path / "mkdocs.yml").write_text(settings)
     for place in ("CONTRIBUTING.md",):
         (tmp_path / place).write_text("# A\n")

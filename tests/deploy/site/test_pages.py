@@ -35,7 +35,7 @@ def test_a_link_leads_to_the_place_on_the_site(source, written, expected):
 
 
 def test_a_link_to_a_file_that_is_not_on_the_site_is_an_error():
-    with pytest.raises(PageLinkError, match="docs/index.md links to ../Makefile"):
+    with pytest.raises(PageLinkError, match=r"docs/index\.md links to \.\./Makefile"):
         rewrite_links("[a](../Makefile)", "docs/index.md", PLACES)
 
 

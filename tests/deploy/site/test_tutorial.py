@@ -45,7 +45,7 @@ def test_a_page_is_run_up_to_a_heading(tmp_path):
 
 
 def test_a_command_that_fails_is_named(tmp_path):
-    with pytest.raises(TutorialError, match="2. Fail: exit 1"):
+    with pytest.raises(TutorialError, match=r"2\. Fail: exit 1"):
         run(SMALL, tmp_path, None, "http://nobody.invalid")
 
 
@@ -60,7 +60,11 @@ def test_output_that_differs_is_shown(tmp_path):
     [
         ("a 1.5 b", "x\na   22 b", None),
         ("sha256 " + "0a" * 32 + ", parity 1.1e-06", f"sha256 {'f' * 64}, parity 2e-7", None),
-        ('{"next_vector":[0.1,…],"variant":"stable"}', '{"next_vector":[-3,4,5],"variant":"stable"}', None),
+        (
+            '{"next_vector":[0.1,…],"variant":"stable"}',
+            '{"next_vector":[-3,4,5],"variant":"stable"}',
+            None,
+        ),
         ("first\nsecond", "second\nfirst", "second"),
         ("a (b)", "a b", "a (b)"),
         ("rolled back", "promoted", "rolled back"),
