@@ -7,6 +7,7 @@ python -m deploy.site.build --out DIR  # into another folder
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -31,10 +32,11 @@ def build(root: Path, out: Path) -> Path:
     shutil.rmtree(out, ignore_errors=True)
     gather(root, out / "docs")
     shutil.copyfile(root / "mkdocs.yml", out / "mkdocs.yml")
-    tool = Path(sys.executable).with_name("zensical")
+    tool = Path(sys.executable).with_name("mkdocs")
     done = subprocess.run(  # noqa: S603
         [str(tool), "build", "--strict", "--clean", "--config-file", "mkdocs.yml"],
         cwd=out,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "true"},
         capture_output=True,
         text=True,
         check=False,
@@ -56,7 +58,7 @@ def main() -> None:
     except SiteBuildError as error:
         raise SystemExit(f"the site has faults:\n{error}") from error
     pages = sum(1 for _ in built.rglob("*.html"))
-    print(f"{pages} pages in {built}; look at {built / 'index.html'}")
+    print(f"{pages} pages in {built}; to read them: python -m http.server --directory {built}")
 
 
 if __name__ == "__main__":

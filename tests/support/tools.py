@@ -15,7 +15,7 @@ PACKAGES = {
     "redis-server": "apt-get install -y --no-install-recommends redis-server",
     "postgres": "apt-get install -y --no-install-recommends postgresql",
     "playwright": "pip install -c constraints.txt playwright",
-    "zensical": "make docs",
+    "mkdocs": "make docs",
 }
 """Each tool and the command that installs it."""
 

@@ -90,6 +90,6 @@ def security_of(path: str) -> list[dict[str, list[str]]]:
     """The schemes that a path takes, any one of them; an empty one needs no credentials."""
     if path.startswith(_ADMIN):
         return [{"adminToken": []}]
-    if path.startswith(_OPEN) or path.endswith("/ready"):
+    if path == "/" or path.startswith(_OPEN) or path.endswith("/ready"):
         return []
     return [{}, {"apiKey": []}, {"apiKeyAsBearer": []}]

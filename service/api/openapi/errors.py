@@ -154,6 +154,9 @@ ERRORS: Mapping[str, tuple[int, str]] = {
             "has space"
         ),
     ),
+    "changed_meanwhile": (503, "another replica has changed the rollout; read the status again"),
+    "session_store_unavailable": (503, "the session store cannot be reached; try again later"),
+    "session_store_unusable": (503, "the session store must not be used as it is; see the log"),
     "abort_not_stored": (
         503,
         (

@@ -269,3 +269,32 @@ METRICS_ANSWER: Responses = {
         },
     }
 }
+
+START_PAGE_ANSWER: Responses = {
+    200: {
+        "description": "Paths by name; a page for browsers.",
+        "content": {
+            "text/html": {"schema": {"type": "string"}},
+            JSON: {
+                "schema": {"type": "object"},
+                "examples": {
+                    "paths": {
+                        "value": {
+                            "name": "nextvec",
+                            "version": "0.2.0",
+                            "paths": {
+                                "console": "/console",
+                                "api": "/docs",
+                                "openapi": "/openapi.json",
+                                "ready": "/v2/health/ready",
+                                "metrics": "/metrics",
+                                "predict": "/v1/predict",
+                                "rollout": "/admin/v1/rollout",
+                            },
+                        }
+                    }
+                },
+            },
+        },
+    }
+}

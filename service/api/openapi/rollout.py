@@ -83,13 +83,22 @@ ABORT_RESPONSES = error_responses(*_VIEW_ERRORS, "conflict", "abort_not_stored")
 _NUMBER = {"type": ["number", "null"]}
 _TEXT = {"type": ["string", "null"]}
 STATUS_FIELDS: dict[str, dict[str, Any]] = {
+    "outlook": {"type": "string", "description": "How the rollout stands, in one word."},
+    "headline": {"type": "string", "description": "The same in one sentence, for people."},
+    "next": {
+        "type": "object",
+        "description": "What happens next: the action, what it waits for, how far each condition "
+        "is, and the deadline.",
+    },
     "phase": {
         "type": "string",
         "description": "Healthy, Pending, WarmingUp, Progressing, Paused, Promoting, Aborting or "
         "RolledBack.",
     },
     "reason": {**_TEXT, "description": "Why the last change happened, for programs."},
-    "message": {"type": "string", "description": "The same for people."},
+    "message": {"type": "string", "description": "The same with its figures, for people."},
+    "actor": {"type": "string", "description": "Who made the last change; controller: itself."},
+    "note": {"type": "string", "description": "The reason that this person gave."},
     "generation": {"type": "integer", "description": "Rises with every change; it is the ETag."},
     "stable": {"type": "string", "description": "The stable version."},
     "canary": {**_TEXT, "description": "The version on trial."},
@@ -158,7 +167,7 @@ def _status(description: str, example: str) -> dict[str, Any]:
 EXAMPLES: dict[str, Any] = orjson.loads(
     files(__package__).joinpath("rollout_examples.json").read_bytes()
 )
-"""Answers of a running service: `pending`, `preview`, `progressing` and `history`."""
+"""Answers of a running service, by the names that the responses below refer to."""
 
 STATUS_ANSWER: Responses = {200: _status("The status.", "progressing")}
 CHANGED: Responses = {200: _status("The status after the change, or its preview.", "progressing")}
@@ -197,3 +206,14 @@ ABORT_BODY: dict[str, Any] = {
         }
     }
 }
+
+
+def _rows(description: str, name: str) -> Responses:
+    return {
+        200: {"description": description, "content": {JSON: {"examples": {name: _reference(name)}}}}
+    }
+
+
+CONSOLE_ANSWER = _rows("The console's name, links and plans.", "console")
+VERSIONS_ANSWER = _rows("The versions in the repository, by name.", "versions")
+TIMELINE_ANSWER = _rows("The points after `since`, the oldest first.", "timeline")

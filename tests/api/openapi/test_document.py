@@ -154,6 +154,7 @@ async def test_the_example_of_a_label_is_answered_as_the_document_says(service, 
 
 
 READS = [
+    ("/", "/"),
     ("/v1/sessions/{session_id}", "/v1/sessions/ada"),
     ("/v2", "/v2"),
     ("/v2/models", "/v2/models"),

@@ -19,7 +19,8 @@ def kinds() -> dict[str, type[errors.NextvecError]]:
     found, waiting = {}, [errors.NextvecError]
     while waiting:
         kind = waiting.pop()
-        found[kind.__name__] = kind
+        if kind.__module__.startswith("service."):
+            found[kind.__name__] = kind
         waiting += kind.__subclasses__()
     return found
 

@@ -49,7 +49,7 @@ def test_every_page_of_the_repository_has_a_place_and_is_written(tmp_path):
 
 def test_every_page_is_in_the_navigation_but_single_decisions():
     """Records of decisions are reached from their index."""
-    named = set(re.findall(r"[\w./-]+\.md", (ROOT / "mkdocs.yml").read_text().split("nav:")[1]))
+    named = set(re.findall(r"[\w./-]+\.md", (ROOT / "mkdocs.yml").read_text().split("\nnav:")[1]))
     pages = {place for place in site_places(ROOT).values() if place.endswith(".md")}
     assert set() == {page for page in pages - named if not re.match(r"adr/\d", page)}
     assert set() == named - pages
