@@ -18,7 +18,7 @@ setup: $(VENV)/.installed
 
 # Every package is checked against its hash in constraints.txt. pip does so only for requirements
 # given by themselves, so the project's own folder comes last, without dependencies.
-$(VENV)/.installed: pyproject.toml constraints.txt requirements/build.lock
+$(VENV)/.installed: pyproject.toml clients/python/pyproject.toml constraints.txt requirements/build.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nextvec needs Python >= 3.11: make PYTHON=/path/to/python3.11")'
 	@echo "Creating the virtual environment $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
@@ -30,7 +30,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt requirements/build.lock
 	  && echo "Installed the build of torch without CUDA" \
 	  || echo "pip finds no build of torch without CUDA: installing the package index's build"; fi
 	$(BIN)/pip install $(PIP_OPTIONS) --require-hashes -c constraints.txt -r $(VENV)/requirements.txt
-	$(BIN)/pip install $(PIP_OPTIONS) --no-deps --no-build-isolation -e .
+	$(BIN)/pip install $(PIP_OPTIONS) --no-deps --no-build-isolation -e . -e clients/python
 	@touch $@
 
 demo: setup

@@ -7,11 +7,13 @@ the people are simulated.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 
+from service.rollout.analysis.evidence import Evidence
+from service.rollout.analysis.guardrails.latency import LatencyState
 from service.rollout.controller.analysis_run import run_analysis, settled_at, start_analysis
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.rollout.state.change import Effect, apply
@@ -127,7 +129,17 @@ async def _start(source: SimulatedSource, plan: RolloutPlan) -> RolloutRecord:
     record = _apply(record, StartCommand(CANARY, plan, "", ACTOR), 0.0)
     past = await source.read_stable(STABLE)
     baseline = await start_analysis(source, record.rollout, past, now=0.0)
-    return _apply(record, LoadSuccess(baseline), 0.0)
+    record = _apply(record, LoadSuccess(baseline), 0.0)
+    return record if record.evidence is None else _without_ladders(record, record.evidence)
+
+
+def _without_ladders(record: RolloutRecord, evidence: Evidence) -> RolloutRecord:
+    """The record without the evidence for intervals, which nobody reads here and which takes
+    longer than all verdicts."""
+    for name, state in evidence.states.items():
+        if isinstance(state, LatencyState):
+            evidence = evidence.with_state(name, replace(state, ladder=None))
+    return replace(record, evidence=evidence)
 
 
 def _apply_result(

@@ -68,7 +68,7 @@ async def feedback(request: Request) -> Response:
         raise Invalid("request_id is missing: send the X-Request-Id of the prediction")
     if len(request_id) > MAX_REQUEST_ID:
         raise Invalid(f"request_id has {len(request_id)} characters, not 1 to {MAX_REQUEST_ID}")
-    counted = services.dispatch.label(
+    counted = await services.dispatch.label(
         request_headers.caller_digest(caller, request.headers), request_id, rows
     )
     answer = orjson.dumps({"request_id": request_id, "counted": counted})

@@ -12,15 +12,15 @@ import torch
 from corpora.packed_corpus import PackedCorpus
 from tests.support.corpus_fakes import make_corpus
 from training.checkpoint_store import ResumeError
-from training.staged import loss as staged_loss
-from training.staged import trainer as staged_trainer
-from training.staged.device_corpus import DeviceCorpus
-from training.staged.recipe import Stage, StagedRecipe
-from training.staged.run import choose_device, initial_model, train_staged
-from training.staged.split import StagedSplit, split
-from training.staged.state import StagedStore
-from training.staged.trainer import StagedTrainer
-from training.staged.validation import SCALES, Validator, choose_scale, predict_steps
+from training.stages import loss as staged_loss
+from training.stages import trainer as staged_trainer
+from training.stages.device_corpus import DeviceCorpus
+from training.stages.recipe import Stage, StagedRecipe
+from training.stages.run import choose_device, initial_model, train_staged
+from training.stages.split import StagedSplit, split
+from training.stages.state import StagedStore
+from training.stages.trainer import StagedTrainer
+from training.stages.validation import SCALES, Validator, choose_scale, predict_steps
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ from architectures.memory_augmented_gru import MemoryAugmentedGRU
 from architectures.model import NextVectorModel
 from corpora.candidate_pool import draw_pool
 from corpora.corpus import Corpus
-from training.staged.loss import steps_at
+from training.stages.loss import steps_at
 
 SCALES = (0.0, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4)
 """Factors of the step that are compared; 0 is *repeat the last vector*."""

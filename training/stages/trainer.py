@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from architectures.memory_augmented_gru import MemoryAugmentedGRU
 from architectures.model import NextVectorModel
-from training.staged.device_corpus import DeviceCorpus
-from training.staged.loss import BatchLoss, batch_loss
-from training.staged.recipe import Stage, StagedRecipe
-from training.staged.state import StagedState, StagedStore, Weights
-from training.staged.validation import Validator, fold_scale
+from training.stages.device_corpus import DeviceCorpus
+from training.stages.loss import BatchLoss, batch_loss
+from training.stages.recipe import Stage, StagedRecipe
+from training.stages.state import StagedState, StagedStore, Weights
+from training.stages.validation import Validator, fold_scale
 from training.trainer import set_dropout
 
 SAVE_EVERY = 30.0

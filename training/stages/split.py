@@ -12,7 +12,7 @@ from corpora.corpus import CorpusError
 from corpora.packed_corpus import PackedCorpus
 from training import held_out
 from training.held_out import HoldOut
-from training.staged.validation import ValidationSet
+from training.stages.validation import ValidationSet
 
 VALIDATE_EVERY = 20
 """Every so many of the remaining documents are for validation."""

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from architectures.decayed_means import DecayedMeans
 from architectures.memory_augmented_gru import MemoryAugmentedGRU
 from architectures.model import NextVectorModel
-from training.staged.device_corpus import DeviceCorpus
-from training.staged.recipe import StagedRecipe
+from training.stages.device_corpus import DeviceCorpus
+from training.stages.recipe import StagedRecipe
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from corpora.packed_corpus import PackedCorpus
 from training.initialization import initialize_gru, initialize_means
 from training.running_centre import fit_filter_bank, running_centre_gru
 from training.running_centre_checkpoint import LENGTH, SHARE, WHITENING
-from training.staged.device_corpus import DeviceCorpus, document_weights
-from training.staged.recipe import StagedRecipe
-from training.staged.split import StagedSplit
-from training.staged.state import StagedStore
-from training.staged.trainer import Report, StagedTrainer
-from training.staged.validation import Validator
+from training.stages.device_corpus import DeviceCorpus, document_weights
+from training.stages.recipe import StagedRecipe
+from training.stages.split import StagedSplit
+from training.stages.state import StagedStore
+from training.stages.trainer import Report, StagedTrainer
+from training.stages.validation import Validator
 
 POOL = 1000
 """Positions of each validation set that are scored."""
