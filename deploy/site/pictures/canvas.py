@@ -7,7 +7,9 @@ query sets. The picture brings its own background, so that it is readable on any
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -28,7 +30,7 @@ PALETTE = {
 }
 """Marker colour: its name, and its value in light and in dark mode."""
 
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "path",
     "svg.hashsalt": "nextvec",
     "font.size": 10,
@@ -60,9 +62,16 @@ class PictureSizeError(Exception):
     """A picture is larger than `MAX_BYTES`."""
 
 
+T = TypeVar("T", bound=Callable[..., Any])
+
+
+def styled(draw: T) -> T:
+    """Decorate a function that draws: it runs in the documentation's style."""
+    return mpl.rc_context(STYLE)(draw)
+
+
 def new_figure(width: float, height: float) -> Figure:
-    """A figure of `width` × `height` inches in the documentation's style."""
-    mpl.rcParams.update(STYLE)
+    """A figure of `width` × `height` inches, for a `styled` function."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
@@ -83,9 +92,9 @@ def save(figure: Figure, path: Path) -> None:
     path.write_text(text, "utf-8")
 
 
+@styled
 def render(figure: Figure) -> str:
     """The figure as SVG with CSS variables in place of the marker colours."""
-    mpl.rcParams.update(STYLE)
     written = io.StringIO()
     figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
     text = written.getvalue()

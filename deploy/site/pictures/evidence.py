@@ -6,12 +6,13 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from deploy.site.pictures.canvas import BLUE, FAINT, GREEN, INK, ORANGE, RED, new_figure
+from deploy.site.pictures.canvas import BLUE, FAINT, GREEN, INK, ORANGE, RED, new_figure, styled
 
 KINDS = {1.0: (BLUE, "equal"), 1.1: (GREEN, "10 % slower, allowed")}
 SLOW = {1.4: (ORANGE, "40 % slower"), 2.0: (RED, "twice as slow")}
 
 
+@styled
 def draw(traces: list[dict[str, Any]]) -> Figure:
     """The picture of a `traces.json`: evidence for a fail on the left, for a pass on the right."""
     figure = new_figure(8.6, 3.8)

@@ -79,7 +79,8 @@ def _post(client: httpx.Client, path: str, vectors: bytes) -> float:
 def _vectors(rng: np.random.Generator, count: int, dim: int) -> bytes:
     """`count` unit vectors as little-endian float32 rows."""
     drawn = rng.standard_normal((count, dim))
-    return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype("<f4").tobytes()
+    unit = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return bytes(unit.astype("<f4"))
 
 
 @contextmanager

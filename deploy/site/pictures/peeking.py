@@ -6,11 +6,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from deploy.site.pictures.canvas import BLUE, FAINT, ORANGE, RED, new_figure
+from deploy.site.pictures.canvas import BLUE, FAINT, ORANGE, RED, new_figure, styled
 
 COLOURS = {"nextvec": BLUE, "P95 of 1 min": RED, "5 failures": ORANGE}
 
 
+@styled
 def draw(report: dict[str, Any]) -> Figure:
     """The picture of a `report.json` with `--compare` at the ratios 1 and 1.1."""
     figure = new_figure(8.6, 3.4)

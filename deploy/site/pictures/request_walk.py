@@ -7,7 +7,7 @@ from itertools import pairwise
 from matplotlib.figure import Figure
 
 from deploy.site.pictures.boxes import arrow, box
-from deploy.site.pictures.canvas import BLUE, GREEN, INK, ORANGE, bare_axes, new_figure
+from deploy.site.pictures.canvas import BLUE, GREEN, INK, ORANGE, bare_axes, new_figure, styled
 
 REQUEST = (
     ("Parse", "bytes become\nfloat32 rows"),
@@ -27,6 +27,7 @@ ANALYSIS = (
 WIDTH, GAP = 1.62, 0.36
 
 
+@styled
 def draw() -> Figure:
     """The diagram: requests in the upper row, the analysis below, from right to left."""
     figure = new_figure(9.6, 3.6)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from deploy.site.pictures.boxes import DiagramBox, arrow, box
-from deploy.site.pictures.canvas import BLUE, GREEN, INK, RED, bare_axes, new_figure
+from deploy.site.pictures.canvas import BLUE, GREEN, INK, RED, bare_axes, new_figure, styled
 from service.rollout.state.events import Phase
 
 EDGES: dict[tuple[Phase, Phase], str] = {
@@ -47,6 +47,7 @@ PLACES = {
 }
 
 
+@styled
 def draw() -> Figure:
     """The diagram."""
     figure = new_figure(9.6, 5.6)

@@ -6,9 +6,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from deploy.site.pictures.canvas import BLUE, RED, new_figure
+from deploy.site.pictures.canvas import BLUE, RED, new_figure, styled
 
 
+@styled
 def draw(measured: dict[str, Any]) -> Figure:
     """The picture: time of one more vector on the left, memory on the right."""
     costs = measured["costs"]

@@ -216,7 +216,7 @@ STATISTICS_ANSWER = _json(
 
 
 def _ready(*, ready: bool) -> dict[str, Any]:
-    return _json("", {"name": "next-vector", "ready": ready})[200]["content"]
+    return {JSON: {"examples": {"example": {"value": {"name": "next-vector", "ready": ready}}}}}
 
 
 READY_ANSWER: Responses = {
