@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 from service.api.console import FILES, HEADERS, PAGE
 from service.api.console.presets import presets
 from service.rollout.plan.rollout_plan import RolloutPlan
-from tests.support.console_states import STATES, VERSIONS, history, timeline
+from tests.support.console_past import VERSIONS, history, timeline
+from tests.support.console_states import STATES
 
 ROLLOUT = "/admin/v1/rollout"
 LINKS = {"grafana": "http://grafana.example/d/nextvec", "runbook": "http://wiki.example/runbook"}
