@@ -99,10 +99,9 @@ async def _serve(app: FastAPI, start: EngineStart) -> None:
     async with app.router.lifespan_context(app):
         gc.collect()
         gc.freeze()  # what exists now lives until the end: no collection looks at it again
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: None)
         server = EngineServer(app.state.services, app, start)
-        signal.signal(signal.SIGHUP, server.handle_exit)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, server.handle_exit)
         await server.serve()
 
 

@@ -112,9 +112,8 @@ class Worker:
         self._server = server = WorkerServer(
             edge, self._start, Passthrough(partial(doors.open_http, door))
         )
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: None)
-        signal.signal(signal.SIGHUP, server.handle_exit)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, server.handle_exit)
         watch = None
         if server.certificate is not None:
             watch = asyncio.create_task(server.certificate.watch())

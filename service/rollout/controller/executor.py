@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from service.clock import Clock
 from service.metrics import Metrics
 from service.observability import tracing
 from service.rollout.controller import gauges
+from service.rollout.controller.outlook_log import OutlookLog
 from service.rollout.controller.status import status
 from service.rollout.notifications.event_feed import EventFeed
+from service.rollout.outlook.headline import with_headline
 from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.rollout.state.audit import AuditRow
 from service.rollout.state.change import Change, Effect, apply
@@ -63,6 +66,8 @@ class ChangeExecutor:
         self._unsaved_rows: list[AuditRow] = []
         self._unsaved_responses: list[IdempotentResponse] = []
         self._clock_offset = self._offset()
+        self._outlooks = OutlookLog()
+        self._outlooks.resume_from(self._record)
         gauges.create(metrics)
 
     @property
@@ -82,6 +87,7 @@ class ChangeExecutor:
     def resume_from(self, record: RolloutRecord) -> None:
         """Make a stored record the current one. The traffic stays as it is, see `route`."""
         self._record = record
+        self._outlooks.resume_from(record)
 
     async def apply(
         self,
@@ -100,8 +106,10 @@ class ChangeExecutor:
         self.follow_clock()
         at = self._clock.time() if now is None else now
         change = apply(self._record, event, at)
+        change = replace(change, audit=with_headline(change.audit, change.record))
         for effect in change.effects:
             await self._carry_out(effect, change, responses)
+        _report(lambda: self._outlooks.note(self._record))
 
     def follow_clock(self) -> None:
         """Move the record's times along when the system clock was set, so that the durations
