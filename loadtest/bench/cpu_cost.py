@@ -34,7 +34,7 @@ _SESSION_LENGTH = 400
 
 
 @dataclass
-class StepsCaller:
+class StepFrameCaller:
     """Appends a vector to each of `rows` sessions with every request to `/v1/steps`."""
 
     client: HttpClient
@@ -116,7 +116,7 @@ class CpuBenchmark:
                 client, self.streams, sessions, _SESSION_LENGTH, f"cpu-{sessions}"
             )
         return [
-            StepsCaller(client, self.streams, number * rows, rows, "cpu")
+            StepFrameCaller(client, self.streams, number * rows, rows, "cpu")
             for number in range(sessions)
         ]
 

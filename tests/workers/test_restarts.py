@@ -26,7 +26,7 @@ def test_starts_that_fail_are_not_repeated_for_ever():
     assert [0.5, 1.0, None] == [counter.delay(100.0, was_ready=False) for _ in range(3)]
 
 
-def test_a_start_that_succeeds_in_between_counts_anew():
+def test_a_start_that_succeeds_begins_the_count_again():
     counter = RestartCounter(RULE)
     counter.delay(1.0, was_ready=False)
     counter.delay(1.0, was_ready=False)
