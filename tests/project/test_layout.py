@@ -24,7 +24,6 @@ ABOUT = {
     "rollout/controller/test_gate_at_start.py": "gate and controller together",
     "rollout/controller/test_shadow_step.py": "shadow runner and controller together",
     "rollout/state/test_state_machine.py": "invariants of the state machine under any events",
-    "training/staged/test_sampling.py": "corpus on the device, splits and recipes together",
 }
 """Tests of several modules together, and what they test."""
 
