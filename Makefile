@@ -1,7 +1,7 @@
 # Every target does its own set-up: a fresh machine needs Python >= 3.11 and make.
 PYTHON ?= python3
 # Optional dependencies of pyproject.toml. CI adds `browser`.
-EXTRAS ?= export,loadtest,dev
+EXTRAS ?= training,loadtest,dev
 # Test processes: one a core.
 WORKERS ?= auto
 VENV := .venv
@@ -11,7 +11,7 @@ PIP_OPTIONS := --disable-pip-version-check
 # `make image`: the base image with its digest, as docs/how-to/release.md says.
 BASE ?=
 
-.PHONY: setup demo test test-fast check kserve-client fmt clean
+.PHONY: setup demo test test-fast check kserve-client fmt clean docs docs-pictures tutorial
 .PHONY: soak fuzz lock lint-image audit sbom supply-chain image
 
 setup: $(VENV)/.installed
@@ -33,8 +33,21 @@ $(VENV)/.installed: pyproject.toml clients/python/pyproject.toml constraints.txt
 	$(BIN)/pip install $(PIP_OPTIONS) --no-deps --no-build-isolation -e . -e clients/python
 	@touch $@
 
-demo: setup
-	$(BIN)/nextvec demo
+# The demo takes the environment of `make setup` if there is one, and else makes a small one: neither
+# PyTorch nor CUDA, some 100 MB.
+DEMO_VENV := $(if $(wildcard $(VENV)/.installed),$(VENV),.venv-demo)
+
+demo: $(DEMO_VENV)/.installed
+	$(DEMO_VENV)/bin/nextvec demo
+
+.venv-demo/.installed: pyproject.toml requirements/demo.lock requirements/build.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nextvec needs Python >= 3.11: make PYTHON=/path/to/python3.11")'
+	@echo "Creating the virtual environment .venv-demo; the first time this downloads some 100 MB"
+	@$(PYTHON) -m venv .venv-demo
+	.venv-demo/bin/pip install $(PIP_OPTIONS) --quiet --require-hashes -r requirements/build.lock
+	.venv-demo/bin/pip install $(PIP_OPTIONS) --require-hashes -r requirements/demo.lock
+	.venv-demo/bin/pip install $(PIP_OPTIONS) --no-deps --no-build-isolation -e .
+	@touch $@
 
 # Formatting, lint, types, rules of imports.
 check: setup
@@ -62,6 +75,26 @@ FUZZ_EXAMPLES ?= 1000
 fuzz: setup
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest tests/api/codecs/test_parser_fuzz.py
 	$(BIN)/nextvec fuzz --seconds $(FUZZ_SECONDS)
+
+# The documentation's site, in out/site: no warning, no broken link, nothing from other hosts.
+docs: $(VENV)/.docs-installed
+	$(BIN)/python -m deploy.site.build
+
+$(VENV)/.docs-installed: $(VENV)/.installed
+	$(PYTHON) -m deploy.supply_chain.direct_requirements docs > $(VENV)/docs-requirements.txt
+	$(BIN)/pip install $(PIP_OPTIONS) --quiet --require-hashes -c constraints.txt -r $(VENV)/docs-requirements.txt
+	@touch $@
+
+# The pictures of the explanations. Some minutes on a quiet machine, with phase-3 in models/.
+docs-pictures: setup
+	$(BIN)/nextvec simulate --weight 5 --rollouts 1000 --canary-ratio 1 --canary-ratio 1.1 --compare --out out/pictures/peeking
+	$(BIN)/nextvec simulate --weight 5 --rollouts 1 --traces 3 --canary-ratio 1 --canary-ratio 1.1 --canary-ratio 1.4 --canary-ratio 2 --out out/pictures/evidence
+	$(BIN)/python -m deploy.site.pictures.measure_sessions --models models --out out/pictures/sessions.json
+	$(BIN)/python -m deploy.site.pictures.draw
+
+# Runs every command of the tutorial and compares its output. Ten minutes; port 8080 must be free.
+tutorial: setup
+	$(BIN)/python -m deploy.site.tutorial
 
 # An environment for KServe's client, which pins an older protobuf and python-dateutil
 # than this project; some 450 MB. Without it one test is skipped.
@@ -106,4 +139,4 @@ fmt: setup
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .venv-kserve .venv-checkov .venv-supply-chain build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis out models
+	rm -rf $(VENV) .venv-demo .venv-kserve .venv-checkov .venv-supply-chain build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis out models

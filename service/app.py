@@ -21,6 +21,7 @@ from service.api.access.authenticator import Authenticator
 from service.api.body_limits import BodyBudget, BodyLimitMiddleware
 from service.api.console.timeline import Timeline
 from service.api.methods import MethodsMiddleware
+from service.api.openapi.document import describe
 from service.api.parameters import check_request
 from service.api.request_context import RequestContextMiddleware
 from service.api.root_path import RootPathMiddleware
@@ -242,6 +243,7 @@ async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 def _add_routes(app: FastAPI) -> None:
     app.router.routes.extend(_routes())
+    describe(app)
     app.router.redirect_slashes = False  # a redirect would lose a proxy's scheme and prefix
 
 

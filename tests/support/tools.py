@@ -16,6 +16,7 @@ PACKAGES = {
     "redis-server": "apt-get install -y --no-install-recommends redis-server",
     "postgres": "apt-get install -y --no-install-recommends postgresql",
     "playwright": "pip install -c constraints.txt playwright",
+    "mkdocs": "make docs",
 }
 """Each tool and the command that installs it."""
 

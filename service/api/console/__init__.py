@@ -12,10 +12,9 @@ from importlib.resources import files
 
 from fastapi import APIRouter, Response
 
-from service.api.schemas import ERRORS
 from service.errors import NotFound, quoted
 
-router = APIRouter(prefix="/console", tags=["console"], responses=ERRORS, include_in_schema=False)
+router = APIRouter(prefix="/console", tags=["console"], include_in_schema=False)
 
 PAGE = "page.html"
 SCRIPTS = (
