@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from pathlib import Path
 
 import pytest
 
 PACKAGES = {
     "prometheus": "apt-get install -y --no-install-recommends prometheus",
     "promtool": "apt-get install -y --no-install-recommends prometheus",
+    "postgres": "apt-get install -y --no-install-recommends postgresql",
     "chromium": "apt-get install -y --no-install-recommends chromium",
     "playwright": "pip install -c constraints.txt playwright",
 }
 """Each tool and the command that installs it."""
 
 
+PLACES = {"postgres": ("/usr/lib/postgresql", "*/bin/postgres")}
+"""The folder and pattern of a program that its package does not put on the path."""
+
+
+def program(tool: str) -> str | None:
+    """The path of a program; None if it is not installed."""
+    if tool not in PLACES:
+        return shutil.which(tool)
+    folder, pattern = PLACES[tool]
+    return max(map(str, Path(folder).glob(pattern)), default=None)
+
+
 def installed(tool: str) -> bool:
     """Whether `tool` is on the path, or is an importable package."""
-    return bool(shutil.which(tool) or importlib.util.find_spec(tool))
+    return bool(program(tool) or importlib.util.find_spec(tool))
 
 
 def need(*tools: str) -> pytest.MarkDecorator:

@@ -90,6 +90,10 @@ class FleetStore(Protocol):
         """
         ...
 
+    async def time(self) -> float:
+        """The store's clock, in epoch seconds."""
+        ...
+
     def on_change(self, wake: Callable[[], None]) -> None:
         """Call `wake` when the record has changed. It may be missed: poll as well."""
         ...

@@ -96,6 +96,14 @@ class PostgresFleetStore:
                 "set fleet.name to another name, or give all replicas the same settings"
             )
 
+    async def time(self) -> float:
+        now: float = await self._connection.run(
+            lambda connection: connection.fetchval(
+                "SELECT extract(epoch FROM clock_timestamp())::float8"
+            )
+        )
+        return now
+
     def on_change(self, wake: Callable[[], None]) -> None:
         self._database.wake = wake
 
