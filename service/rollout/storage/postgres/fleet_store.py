@@ -31,9 +31,10 @@ ON CONFLICT (fleet, boot) DO UPDATE
 SET seen = clock_timestamp(), departed = false, revision = $5, versions = $6, failure = $7"""
 
 _LEAD = """INSERT INTO nextvec.lease (fleet, holder, epoch, expires)
-VALUES ($1, $2, 1, clock_timestamp() + $3)
+VALUES ($1, $2, 1, clock_timestamp() + $3::interval)
 ON CONFLICT (fleet) DO UPDATE
-SET holder = $2, epoch = lease.epoch + (lease.holder <> $2)::int, expires = clock_timestamp() + $3
+SET holder = $2, epoch = lease.epoch + (lease.holder <> $2)::int,
+expires = clock_timestamp() + $3::interval
 WHERE lease.holder = $2 OR lease.expires < clock_timestamp()"""
 
 _VIEW = """SELECT extract(epoch FROM clock_timestamp())::float8 AS now,
@@ -49,7 +50,8 @@ FROM nextvec.replica WHERE fleet = $1 AND seen > clock_timestamp() - interval '1
 ORDER BY id, began"""
 
 _OTHERS = """SELECT id, model FROM nextvec.replica
-WHERE fleet = $1 AND boot <> $2 AND model <> $3 AND NOT departed AND seen > clock_timestamp() - $4
+WHERE fleet = $1 AND boot <> $2 AND model <> $3 AND NOT departed
+AND seen > clock_timestamp() - $4::interval
 LIMIT 1"""
 
 _PUT = """INSERT INTO nextvec.evidence (fleet, boot, split, counts, at)
