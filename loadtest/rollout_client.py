@@ -107,6 +107,11 @@ class RolloutClient:
         headers = {"If-Match": f'"{generation}"'}
         return await self._request("POST", f"{_ROUTE}/promote", headers=headers)
 
+    async def resume(self, generation: int) -> RolloutSample:
+        """Continue after a pause, unless the rollout has moved on from `generation`."""
+        headers = {"If-Match": f'"{generation}"'}
+        return await self._request("POST", f"{_ROUTE}/resume", headers=headers)
+
     async def abort(self) -> RolloutSample:
         """Abort the rollout."""
         return await self._request("POST", f"{_ROUTE}/abort")

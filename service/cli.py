@@ -65,6 +65,9 @@ COMMANDS = {
     "simulate": Subcommand(
         "simulation.commands.simulate", "Simulate a plan's rollouts offline and report error rates."
     ),
+    "fleet": Subcommand(
+        "loadtest.commands.fleet", "Run a fleet on this machine, and prove that it loses nothing."
+    ),
     "trial": Subcommand(
         "loadtest.commands.trial", "Check the verdicts against a real server with a known canary."
     ),

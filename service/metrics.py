@@ -116,6 +116,12 @@ class Metrics:
             buckets=(1, 2, 4, 8, 16, 32, 64),
             registry=registry,
         )
+        self.engine_busy = Counter(
+            "nextvec_engine_busy_seconds_total",
+            "Seconds in which a batch ran in the engine. Its rate is how busy the engine is.",
+            ("version",),
+            registry=registry,
+        )
         self.refused = Counter(
             "nextvec_requests_refused_total",
             "Predictions refused before they were read, because too many were in progress.",
@@ -172,6 +178,7 @@ class Metrics:
             self.queue_duration,
             self.inference_duration,
             self.batch_size,
+            self.engine_busy,
             self.queue_length,
             self.quality.key_share,
             self.rollout.shadow_inference,
@@ -266,6 +273,7 @@ class Metrics:
             if variant is Variant.CANARY:
                 self.rollout.expect_canary(version)
             self.batch_size.labels(version)
+            self.engine_busy.labels(version)
             self.queue_length.labels(version)
 
     def expect_caller(self, name: str) -> None:
@@ -273,15 +281,17 @@ class Metrics:
         for limit in ("requests", "vectors", "sessions"):
             self.caller_limited.labels(name, limit)
 
-    def observe_batch(self, version: str) -> Callable[[int], None]:
-        """A function that observes the size of a batch of `version`, from any thread."""
+    def observe_batch(self, version: str) -> Callable[[int, float], None]:
+        """A function that observes size and seconds of a batch of `version`, from any thread."""
         observe = self.batch_size.labels(version).observe
+        add_seconds = self.engine_busy.labels(version).inc
 
-        def observe_size(jobs: int) -> None:
+        def observe_run(jobs: int, seconds: float) -> None:
             observe(jobs)
+            add_seconds(seconds)
             self.usage.add_run(version)
 
-        return observe_size
+        return observe_run
 
     def _request_series(
         self, variant: str, version: str, mode: Mode, outcome: RequestOutcome

@@ -16,6 +16,8 @@ from loadtest.overload.run import OverloadRun
 REFUSAL_TARGET = 0.1
 PROBE_TARGET = 0.2
 RECOVERY_TARGET = 1.0
+LAG_LIMIT = 0.02
+"""With a P95 above it the generator measures itself: it did not keep up with its schedule."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,11 @@ def figures(run: OverloadRun) -> list[OverloadFigure]:
     found = [
         OverloadFigure(
             "capacity", f"{run.step_capacity:.0f} steps/s and {run.context_capacity:.1f} contexts/s"
+        ),
+        OverloadFigure(
+            "generator behind its schedule, P95",
+            _milliseconds(run.lags, 95),
+            _within(run.lags, 95, LAG_LIMIT),
         ),
         *_kind("steps", run.steps),
         *_kind("contexts", run.contexts),

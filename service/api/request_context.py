@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -16,6 +15,7 @@ from service.api.errors import internal_error_body
 from service.observability import request_scope, tracing
 from service.observability.access_log import AccessLog
 from service.observability.request_scope import RequestScope
+from service.random_ids import draw_id
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ def new_request_id() -> str:
     """Return a random request id."""
     # An id is the key of a prediction that waits for its label, and stands for a routing key:
     # whoever sees some ids must not be able to compute others.
-    return os.urandom(16).hex()
+    return draw_id()
 
 
 def headers(state: Mapping[str, Any], total: float) -> list[tuple[bytes, bytes]]:

@@ -100,13 +100,13 @@ async def _serve(app: FastAPI, settings: Settings, certificate: CertificateLoade
         gc.collect()
         gc.freeze()
         server = Server(app.state.services, server_config(app, settings, certificate))
-        # uvicorn drains and then raises the signal again. A requested stop is not
-        # a failure: ignore the second signal.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: None)
+        # From here on a signal drains. uvicorn installs the same handler for a while and then
+        # puts back what was there: a signal before or after that must not be lost, nor end
+        # the process before the lifespan's end.
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), server.handle_exit)
         watch = None if certificate is None else asyncio.create_task(certificate.watch())
-        if sys.platform != "win32":
-            signal.signal(signal.SIGHUP, server.handle_exit)
         await server.serve()
         if watch is not None:
             watch.cancel()

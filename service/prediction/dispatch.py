@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +24,7 @@ from service.prediction.shadow_runner import ShadowRunner
 from service.prediction.submission import Submitter, run_all
 from service.quality.online_scorer import OnlineScorer
 from service.quality.pending_prediction import PendingPrediction
+from service.random_ids import draw_id
 from service.rollout.routing.traffic_split import Route, TrafficRouter
 from service.settings import LimitSettings
 from service.types import Mode, Vector, Vectors
@@ -46,7 +46,7 @@ class Dispatch:
         prefixes: PrefixCache | None = None,
         scorer: OnlineScorer | None = None,
         shadow: ShadowRunner | None = None,
-        draw_key: Callable[[], str] = lambda: uuid.uuid4().hex,
+        draw_key: Callable[[], str] = draw_id,
     ) -> None:
         self._router = RequestRouter(traffic, registry, draw_key)
         self._submitter = Submitter(metrics, clock)
@@ -186,12 +186,12 @@ class Dispatch:
         """Delete the owner's session. Raises as `SessionStore.read` does."""
         await self._sessions.delete(session_id, owner)
 
-    def label(self, caller: bytes, request_id: str, vectors: Vectors) -> bool:
+    async def label(self, caller: bytes, request_id: str, vectors: Vectors) -> bool:
         """Score the prediction of an earlier `predict`. Returns and raises as the scorer's
         `label` does."""
         if self._scorer is None:
             raise NotFound("this service does not score predictions")
-        return self._scorer.label(caller, request_id, vectors, self._router.split)
+        return await self._scorer.label(caller, request_id, vectors, self._router.split)
 
     async def _predict(
         self, contexts: Sequence[Vectors], options: RequestOptions

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from typing import NamedTuple
 
 from service.inference.registry import LoadedVersion, Registry
 from service.metrics import UNASSIGNED
 from service.prediction.request import RequestOptions
+from service.random_ids import draw_id
 from service.rollout.routing.traffic_split import Route, TrafficRouter, TrafficSplit
-
-
-def _draw_key() -> str:
-    return uuid.uuid4().hex
 
 
 class RoutingDecision(NamedTuple):
@@ -49,11 +45,11 @@ class RequestRouter:
     """Routes requests by the split in force. `draw_key` returns a random routing key."""
 
     def __init__(
-        self, traffic: TrafficRouter, registry: Registry, draw_key: Callable[[], str] = _draw_key
+        self, traffic: TrafficRouter, registry: Registry, draw_key: Callable[[], str] = draw_id
     ) -> None:
         self._traffic = traffic
         self._registry = registry
-        self._draw_key = draw_key
+        self.draw_id = draw_key
 
     @property
     def split(self) -> TrafficSplit:
@@ -67,7 +63,7 @@ class RequestRouter:
         """
         split = self._traffic.current
         if options.version is None:
-            route = split.route(options.key or session_id, options.override, self._draw_key)
+            route = split.route(options.key or session_id, options.override, self.draw_id)
         else:
             # Looked up before it is used: a caller's text must not become a metric label.
             self._registry.get(options.version)

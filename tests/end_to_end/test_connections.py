@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -78,28 +78,62 @@ def test_a_second_signal_ends_the_drain(models, tmp_path, second):
         assert running.process.wait(timeout=30) == 0
 
 
+def test_readiness_is_503_on_new_connections_until_the_listener_closes(models, tmp_path):
+    """What a load balancer's probe sees: 200, then 503 while callers are served, then refused."""
+    with serving(models, tmp_path, NEXTVEC_HTTP__DRAIN_SECONDS="2") as running:
+        seen = [get(running)]
+        running.process.terminate()
+        with suppress(OSError):  # refused, or reset
+            while True:
+                seen.append(get(running))
+        assert seen == sorted(seen, key=[200, 503].index)
+        assert {200, 503} == set(seen)
+        assert running.process.wait(timeout=30) == 0
+
+
+AS_PROCESS_1 = ["unshare", "--pid", "--fork", "--kill-child"]
+
+
+@pytest.mark.parametrize("moment", ["imports", "load"])
 @pytest.mark.parametrize("process_1", [False, True], ids=["child", "process 1"])
-def test_sigterm_during_the_start_ends_it(models, tmp_path, process_1):
+def test_sigterm_during_the_start_ends_it(models, tmp_path, process_1, moment):
     """As process 1 of a container, the kernel drops signals without a handler."""
-    prefix = ["unshare", "--pid", "--fork", "--kill-child"] if process_1 else []
     if process_1 and (not shutil.which("unshare") or os.geteuid() != 0):
         pytest.skip("needs root and unshare to be process 1")
+    if moment == "load":
+        models = shutil.copytree(models, tmp_path / "models")
+        graph = models / "next-vector" / "phase-2" / "model.onnx"
+        os.truncate(graph, 2**37)  # its digest takes minutes
     seen = "import sys; sys.argv = ['nextvec', 'serve'] + sys.argv[1:]; "
     seen += "import service.cli as cli; print('handler', flush=True); sys.exit(cli.main())"
     process = subprocess.Popen(
-        [*prefix, sys.executable, "-c", seen, "--models", models, "--port", "0"],
+        [
+            *(AS_PROCESS_1 if process_1 else []),
+            *(sys.executable, "-c", seen, "--models", models, "--port", "0"),
+        ],
         env={**os.environ, "NEXTVEC_ROLLOUT__DATABASE": str(tmp_path / "state.db")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     assert process.stdout.readline() == "handler\n"
-    time.sleep(0.3)
     target = process.pid
     if process_1:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         target = int(children.read_text().split()[0])
+    if moment == "load":
+        deadline = time.monotonic() + 60
+        while not any(graph == Path(found) for found in open_files(target)):
+            assert time.monotonic() < deadline, process.poll()
+            time.sleep(0.02)
     os.kill(target, signal.SIGTERM)
     _, said = process.communicate(timeout=20)
     assert process.returncode == 0
-    assert "before it was ready" in said or "Finished" in said
+    assert "before it was ready" in said
+
+
+def open_files(process):
+    """What the descriptors of a process lead to."""
+    for descriptor in Path(f"/proc/{process}/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            yield descriptor.readlink()

@@ -26,7 +26,7 @@ class BatchRunner:
         engine: Engine,
         clock: Clock,
         admission: Admission,
-        observe_batch: Callable[[int], None],
+        observe_batch: Callable[[int, float], None],
     ) -> None:
         self._engine = engine
         self._clock = clock
@@ -46,7 +46,7 @@ class BatchRunner:
         try:
             left = sum(job.remaining for job in jobs)
             seconds = run_batch(self._engine, self._clock, jobs, chunk)
-            self._observe_batch(len(jobs))
+            self._observe_batch(len(jobs), seconds)
             vectors = left - sum(job.remaining for job in jobs)
             now = self._clock.monotonic()
             took = seconds if since is None else now - since

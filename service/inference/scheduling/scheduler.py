@@ -45,7 +45,7 @@ class Scheduler:
 
     `max_batch` bounds the jobs of a batch, `prefill_chunk` the vectors of a context that run
     at a time, `queue_limit` the jobs that wait. `patience` is the longest that a caller waits,
-    in seconds. `observe_batch(size)` is called from the threads for every batch.
+    in seconds. `observe_batch(size, seconds)` is called from the threads for every batch.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Scheduler:
         prefill_chunk: int,
         queue_limit: int,
         patience: float = math.inf,
-        observe_batch: Callable[[int], None] = lambda _size: None,
+        observe_batch: Callable[[int, float], None] = lambda _size, _seconds: None,
     ) -> None:
         self._engine = engine
         self._clock = clock

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def format_seconds(value: float) -> str:
     """A duration: 170.1 ms, 1.25 s."""
@@ -14,6 +16,67 @@ def format_share(share: float | None, digits: int = 1) -> str:
         return "unknown"
     text = f"{100 * share:.{digits}f}"
     return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
+
+
+def format_duration(seconds: float) -> str:
+    """A duration in its two largest units: 4 s, 1 min 45 s, 2 h 30 min, 1 d 6 h."""
+    whole = round(max(0.0, seconds))
+    for size, unit, smaller, small in (
+        (86_400, "d", 3600, "h"),
+        (3600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size} {unit}" + (f" {rest} {small}" if rest else "")
+    return f"{whole} s"
+
+
+def format_about(seconds: float) -> str:
+    """A duration that is an estimate: 4 s, 90 s, 3 min, 2 h."""
+    if seconds < 99.5:
+        return f"{max(0.0, seconds):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 99.5 * 60 else f"{seconds / 3600:.0f} h"
+
+
+def format_value_seconds(value: float) -> str:
+    """A latency to three digits: 7.31 ms, 103 ms, 1.25 s."""
+    return f"{_three_digits(value * 1000)} ms" if value < 0.9995 else f"{_three_digits(value)} s"
+
+
+def format_difference(ratio: float) -> str:
+    """A ratio to stable's value as a predicate: "is 4 % higher than stable's", "is 4.7 times
+    stable's"."""
+    percent = round(100 * (ratio - 1))
+    if percent == 0:
+        return "is level with stable's"
+    if percent >= 100:
+        return f"is {format_times(ratio)} stable's"
+    word = "higher" if percent > 0 else "lower"
+    return f"is {abs(percent)} % {word} than stable's"
+
+
+def format_ratio_limit(ratio: float) -> str:
+    """The limit that belongs to `format_difference`: 20 %, 3 times."""
+    percent = round(100 * (ratio - 1), 1)
+    return f"{percent:g} %" if percent < 100 else format_times(ratio)
+
+
+def format_times(ratio: float) -> str:
+    """A factor: 1.2 times, 4.7 times, 12 times."""
+    return f"{ratio:.0f} times" if ratio >= 9.95 else f"{ratio:.2g} times"
+
+
+def join_words(words: Sequence[str]) -> str:
+    """A list in a sentence: "a", "a and b", "a, b and c"."""
+    *most, last = words or ("",)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _three_digits(value: float) -> str:
+    return (
+        f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
+    )
 
 
 def format_count(count: int, noun: str) -> str:

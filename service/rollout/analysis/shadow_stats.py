@@ -12,7 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from service.rollout.analysis.comparison import Comparison, DifferenceKind, ValueUnit
 from service.rollout.analysis.counters import Counts, CountsByArm, percentile
+from service.rollout.analysis.formatting import (
+    format_difference,
+    format_times,
+    format_value_seconds,
+)
 from service.rollout.analysis.verdict import Verdict, VerdictOutcome
 from service.rollout.plan.rollout_plan import PlanStep
 
@@ -129,6 +135,38 @@ def assess_shadow(stats: ShadowStats, step: PlanStep) -> Verdict:
         stable=stats.total,
         ratio=None if most is None else _ratio(most, stats.edges),
         details=stats.to_json(),
+        label="Shadow run",
+        comparison=_compare(stats, step, most),
+        shares=(min(1.0, stats.total / step.min_samples), stats.faults / MAX_FAULTS),
+    )
+
+
+def _compare(stats: ShadowStats, step: PlanStep, most: CountsByArm | None) -> Comparison:
+    """Both versions' P95 in the engine on the same requests, in words."""
+    canary = None if most is None else percentile(most.canary, stats.edges, QUANTILE)
+    stable = None if most is None else percentile(most.stable, stats.edges, QUANTILE)
+    copies = f"{stats.total} of {step.min_samples} copies ran"
+    if stats.dropped:
+        copies += f", {stats.dropped} were dropped"
+    short = text = f"{copies}, none of them with the same work for both versions"
+    ratio = None if canary is None or stable is None else canary / stable
+    if stats.faults:
+        short = text = f"{stats.faults} of {stats.total} copies of requests failed"
+    elif canary is not None and stable is not None and ratio is not None:
+        clause = f"P95 in the engine {format_difference(ratio)} on the same requests"
+        values = f"{format_value_seconds(canary)} against {format_value_seconds(stable)}"
+        limit = f"limit {format_times(step.max_inference_ratio)}"
+        short, text = f"{clause} ({limit})", f"{clause} ({values}, {limit}; {copies})"
+    return Comparison(
+        text=text,
+        short=short,
+        value_unit=ValueUnit.SECONDS,
+        kind=DifferenceKind.RATIO,
+        limit=step.max_inference_ratio,
+        stable=stable,
+        canary=canary,
+        difference=ratio,
+        possessive=ratio is not None and not stats.faults,
     )
 
 

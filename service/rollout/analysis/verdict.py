@@ -6,6 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from service.rollout.analysis.comparison import Comparison
+
+LEANING = 1 / 3
+"""The part of the evidence for a verdict from which on a guardrail leans to it. For a fail, a
+compliant canary reaches a third of ln(1/0.0033) with a chance of at most 15 %."""
+
 
 class VerdictOutcome(StrEnum):
     """What a guardrail concludes."""
@@ -13,6 +19,19 @@ class VerdictOutcome(StrEnum):
     PASS = "pass"  # noqa: S105 - a verdict, not a password
     FAIL = "fail"
     INCONCLUSIVE = "inconclusive"
+    ERROR = "error"
+
+
+class Stance(StrEnum):
+    """How near a guardrail is to a verdict. `WATCHING`: it can only fail, and does not lean."""
+
+    PASSED = "passed"
+    LEANING_TO_PASS = "leaning_to_pass"  # noqa: S105 - a standing, not a password
+    COLLECTING = "collecting"
+    WATCHING = "watching"
+    NO_DATA = "no_data"
+    LEANING_TO_FAIL = "leaning_to_fail"
+    FAILED = "failed"
     ERROR = "error"
 
 
@@ -26,6 +45,10 @@ class Verdict:
     `threshold` its limit. `binding`: the guardrail has enough evidence that the step waits
     for it although the plan does not require it. `details` are the guardrail's own
     figures, as JSON.
+
+    `label` names the figure for people, and `comparison` has both variants' values. `held`:
+    why a pass that the evidence allows is held back. `shares` are the parts of the evidence
+    for a pass and for a fail, 0..1, where they do not follow from the bounds.
     """
 
     name: str
@@ -42,9 +65,75 @@ class Verdict:
     unit: str = "requests"
     binding: bool = False
     details: Mapping[str, object] = field(default_factory=dict)
+    label: str = ""
+    comparison: Comparison | None = None
+    can_pass: bool = True
+    held: str | None = None
+    shares: tuple[float, float] | None = None
+
+    @property
+    def pass_progress(self) -> float:
+        """The part of the evidence for a pass, 0..1; 1 only for a pass."""
+        if self.outcome is VerdictOutcome.PASS:
+            return 1.0
+        if self.shares is not None:
+            return _part(self.shares[0], 1.0)
+        return _part(self.log_pass, self.pass_bound) if self.can_pass else 0.0
+
+    @property
+    def fail_progress(self) -> float:
+        """The part of the evidence for a fail, 0..1; 1 only for a fail."""
+        if self.outcome is VerdictOutcome.FAIL:
+            return 1.0
+        return (
+            _part(self.log_fail, self.fail_bound)
+            if self.shares is None
+            else _part(self.shares[1], 1.0)
+        )
+
+    @property
+    def standing(self) -> Stance:
+        """How near it is to a verdict."""
+        decided = {
+            VerdictOutcome.PASS: Stance.PASSED,
+            VerdictOutcome.FAIL: Stance.FAILED,
+            VerdictOutcome.ERROR: Stance.ERROR,
+        }
+        if self.outcome in decided:
+            return decided[self.outcome]
+        if self.fail_progress >= max(LEANING, self.pass_progress):
+            return Stance.LEANING_TO_FAIL
+        if not self.canary and not self.stable:
+            return Stance.NO_DATA
+        if self.pass_progress >= LEANING:
+            return Stance.LEANING_TO_PASS
+        return Stance.COLLECTING if self.can_pass else Stance.WATCHING
+
+    @property
+    def summary(self) -> str:
+        """The verdict in one plain sentence."""
+        text = self.comparison.text if self.comparison else self.message
+        if self.outcome is VerdictOutcome.ERROR:
+            return f"It cannot be judged: {self.message.removeprefix('error: ')}."
+        return f"{text[:1].upper()}{text[1:]}{self._evidence_text()}."
+
+    def _evidence_text(self) -> str:
+        match self.standing:
+            case Stance.PASSED:
+                return ": passed"
+            case Stance.FAILED:
+                return ": failed"
+            case Stance.NO_DATA | Stance.WATCHING:
+                return ""
+            case Stance.LEANING_TO_FAIL:
+                return f"; {100 * self.fail_progress:.0f} % of the evidence for a fail"
+        if self.held:
+            return f"; the pass is held back because {self.held}"
+        return f"; {100 * self.pass_progress:.0f} % of the evidence for a pass"
 
     def to_json(self, *, required: bool) -> dict[str, object]:
         """The verdict as in the status and the audit log. `required`: the step needs its pass."""
+        comparison = self.comparison
         return {
             "name": self.name,
             "outcome": self.outcome.value,
@@ -60,8 +149,33 @@ class Verdict:
             },
             "samples": {"canary": self.canary, "stable": self.stable},
             "unit": self.unit,
+            "label": self.label or self.name,
+            "standing": self.standing.value,
+            "effect": "must_pass" if required else "can_roll_back",
+            "summary": self.summary,
+            **(comparison.to_json() if comparison else _NO_COMPARISON),
+            "progress": {"pass": self.pass_progress, "fail": self.fail_progress},
             **self.details,
         }
+
+
+_NO_COMPARISON: Mapping[str, object] = dict.fromkeys(
+    (
+        "stable",
+        "canary",
+        "value_unit",
+        "difference",
+        "difference_kind",
+        "limit",
+        "direction",
+        "interval",
+    )
+)
+
+
+def _part(evidence: float, bound: float) -> float:
+    """The part of the bound that is reached. Short of a verdict it never shows as all of it."""
+    return min(0.99, max(0.0, evidence / bound)) if bound > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)

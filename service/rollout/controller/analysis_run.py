@@ -16,6 +16,7 @@ from service.rollout.analysis.sources.evidence_source import (
     Snapshot,
     counters_since,
 )
+from service.rollout.outlook.condition import judged_since
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.rollout.state.assessment import with_shadow_verdict
 from service.rollout.state.events import AnalysisBaseline, AnalysisResult
@@ -135,12 +136,9 @@ def _same_keys_may_come_again(before: Snapshot, now: Snapshot) -> bool:
 def settled_at(rollout: RolloutState, plan: RolloutPlan, started_at: float) -> float:
     """When latency may be judged, in epoch seconds, once the canary is warm.
 
-    The warm-up of the first step already ran at that step's weight, so it counts towards
-    the settling.
+    A process that has just started lets the traffic settle too.
     """
-    settle = plan.settle_seconds
-    since_step = max(0.0, settle - plan.warm_up_seconds) if rollout.step == 0 else settle
-    return max(rollout.step_since + since_step, started_at + settle)
+    return max(judged_since(rollout, plan), started_at + plan.settle_seconds)
 
 
 def _add_copies(
@@ -160,8 +158,8 @@ def _add_copies(
 
 
 def _with_copies(record: RolloutRecord, new: ShadowStats) -> ShadowStats:
-    """The record's statistics with the new copies. During the warm-up only faults count."""
+    """The record's statistics with the new copies. In the warm-up, only those without an answer."""
     if not record.rollout.warmed:
-        new = ShadowStats(new.edges, faults=new.faults)
+        new = ShadowStats(new.edges, faults=new.faults, dropped=new.dropped)
     before = record.shadow
     return new if before is None or before.edges != new.edges else before.plus(new)

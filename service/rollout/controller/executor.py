@@ -11,9 +11,11 @@ from dataclasses import replace
 from service.clock import Clock
 from service.metrics import Metrics
 from service.rollout.controller import gauges
+from service.rollout.controller.outlook_log import OutlookLog
 from service.rollout.controller.record_saver import RecordSaver
 from service.rollout.controller.status import status
 from service.rollout.notifications.event_feed import EventFeed
+from service.rollout.outlook.headline import with_headline
 from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.rollout.state.assessment import assess_record
 from service.rollout.state.audit import AuditRow
@@ -71,6 +73,8 @@ class ChangeExecutor:
         self._saver = RecordSaver(store)
         self._unsaved_abort: AbortCommand | None = None
         self._clock_offset = self._offset()
+        self._outlooks = OutlookLog()
+        self._outlooks.resume_from(self._record)
         gauges.create(metrics)
 
     @property
@@ -102,6 +106,7 @@ class ChangeExecutor:
         self._record = record
         self._clock_offset = self._offset()
         self.told_generation = record.rollout.generation
+        self._outlooks.resume_from(record)
 
     async def apply(
         self,
@@ -123,8 +128,10 @@ class ChangeExecutor:
         self.follow_clock()
         at = self._clock.time() if now is None else now
         change = apply(self._record, event, at)
+        change = replace(change, audit=with_headline(change.audit, change.record))
         for effect in change.effects:
             await self._carry_out(effect, change, responses, epoch)
+        _report(lambda: self._outlooks.note(self._record))
         if isinstance(event, AbortCommand) and not self.recorded:
             self._unsaved_abort = event
 
@@ -232,6 +239,7 @@ class ChangeExecutor:
     def adopt(self, record: RolloutRecord) -> None:
         """Make a record that was just loaded the current one, and route by it."""
         self._record = replace(record, assessment=assess_record(record))
+        _report(lambda: self._outlooks.note(self._record))
         self._clock_offset = self._offset()
         self._saver.forget()
         self.route()

@@ -12,6 +12,7 @@ from service.errors import Invalid, PreconditionFailed, PreconditionRequired
 from service.rollout.controller.completion import run_to_completion
 from service.rollout.controller.executor import ChangeExecutor
 from service.rollout.controller.status import status
+from service.rollout.outlook.headline import with_headline
 from service.rollout.state.audit import audit_row
 from service.rollout.state.change import preview
 from service.rollout.state.change_request import ChangeOptions, IdempotentResponse
@@ -87,6 +88,7 @@ class RequestApplication:
         _require_json(response)
         if options.dry_run:
             rows = [audit_row(transition, []) for transition in change.transitions]
+            rows = list(with_headline(rows, change.record))
             return {**response, "dry_run": True, "transitions": rows}
         if options.request is None:
             await self._executor.apply(command)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from service.rollout.analysis.verdict import Assessment
+from service.rollout.outlook.headline import headline
+from service.rollout.outlook.next_action import next_action
+from service.rollout.outlook.outlook import judge_outlook
 from service.rollout.routing.traffic_split import BASIS_POINTS
 from service.rollout.state.events import FINAL
 from service.rollout.state.record import RolloutRecord
@@ -17,10 +20,16 @@ def status(record: RolloutRecord, *, recorded: bool) -> dict[str, object]:
     """
     rollout, assessment = record.rollout, record.assessment
     over = rollout.phase in FINAL
+    outlook = judge_outlook(record)
     return {
+        "outlook": outlook.value,
+        "headline": headline(record),
+        "next": next_action(record, outlook).to_json(),
         "phase": rollout.phase.value,
         "reason": rollout.reason.value if rollout.reason else None,
         "message": rollout.message,
+        "actor": rollout.actor,
+        "note": rollout.note,
         "generation": rollout.generation,
         "stable": rollout.stable,
         "canary": rollout.canary,
@@ -30,7 +39,7 @@ def status(record: RolloutRecord, *, recorded: bool) -> dict[str, object]:
         "steps": len(rollout.plan.steps) if rollout.plan else 0,
         "weight": {
             "set_percent": rollout.weight_bp * 100 / BASIS_POINTS,
-            "actual_percent": None if over or assessment is None else _canary_share(assessment),
+            "actual_percent": None if over else _actual_percent(rollout, assessment),
         },
         "since": rollout.since,
         "step_since": None if over else rollout.step_since,
@@ -52,6 +61,11 @@ def _gate(rollout: RolloutState) -> dict[str, object] | None:
     return {"overridden": bool(missed), "missed": missed}
 
 
-def _canary_share(assessment: Assessment) -> float | None:
+def _actual_percent(rollout: RolloutState, assessment: Assessment | None) -> float | None:
+    """The canary's share of the judged requests; none of them is the canary's in a shadow step."""
+    if rollout.current_step is not None and rollout.current_step.shadow:
+        return 0.0
+    if assessment is None:
+        return None
     total = assessment.canary + assessment.stable
     return 100 * assessment.canary / total if total else None

@@ -26,8 +26,11 @@ def message_id(row: Mapping[str, Any]) -> str:
 
 def body(row: Mapping[str, Any]) -> bytes:
     """The message for a row of the audit log, as JSON."""
-    headline = _headline(row)
+    title = _title(row)
     why = _shorten(escape(row["message"]), _TEXT)
+    # Rows stored by earlier versions have no headline.
+    headline = row.get("headline")
+    told = f"nextvec: {_shorten(escape(headline), _TEXT)}" if headline else f"{title}: {why}"
     note = f" – {row['note']}" if row["note"] else ""
     at = datetime.fromtimestamp(row["at"], UTC).isoformat(timespec="milliseconds")
     fields = {
@@ -40,12 +43,13 @@ def body(row: Mapping[str, Any]) -> bytes:
     }
     return orjson.dumps(
         {
-            "text": _escape(f"{headline}: {why}"),
+            "text": _escape(told),
             "blocks": [
                 {
                     "type": "header",
-                    "text": {"type": "plain_text", "text": escape(headline)[:_HEADER]},
+                    "text": {"type": "plain_text", "text": escape(title)[:_HEADER]},
                 },
+                {"type": "section", "text": {"type": "mrkdwn", "text": _escape(told)}},
                 {
                     "type": "section",
                     "fields": [
@@ -87,10 +91,11 @@ def sign(key: bytes, identity: str, timestamp: int, content: bytes) -> str:
     return standardwebhooks.Webhook(key).sign(identity, at, content.decode())
 
 
-def _headline(row: Mapping[str, Any]) -> str:
+def _title(row: Mapping[str, Any]) -> str:
     canary = row["canary"] or row["stable"]
+    stopped = "stopped" if row["reason"] == "aborted" else "rolled back"
     return {
-        "RolledBack": f"nextvec: {canary} is rolled back",
+        "RolledBack": f"nextvec: {canary} is {stopped}",
         "Healthy": f"nextvec: {row['stable']} is stable",
         "Progressing": f"nextvec: {canary} {_share(row['weight_percent'])}",
         "Paused": f"nextvec: the rollout of {canary} is paused ({row['reason']})",

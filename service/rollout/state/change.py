@@ -26,7 +26,7 @@ from service.rollout.state.events import (
     Transition,
     UndoCommand,
 )
-from service.rollout.state.record import RolloutRecord
+from service.rollout.state.record import EarlierAssessment, RolloutRecord
 from service.rollout.state.rollout_state import RolloutState
 from service.rollout.state.transitions import advance
 
@@ -130,6 +130,8 @@ def _with_measurement(record: RolloutRecord, event: Event) -> RolloutRecord:
                 analysed_at=event.analysed_at,
                 shadow=event.shadow,
                 assessment=event.assessment,
+                heard_at=event.analysed_at if event.canary_requests else record.heard_at,
+                earlier=_earlier(record),
             )
         case LoadSuccess(baseline) if baseline is not None:
             return replace(
@@ -142,12 +144,19 @@ def _with_measurement(record: RolloutRecord, event: Event) -> RolloutRecord:
             return record
 
 
+def _earlier(record: RolloutRecord) -> EarlierAssessment | None:
+    if record.assessment is None or record.analysed_at is None:
+        return None
+    return EarlierAssessment(record.analysed_at, record.assessment)
+
+
 def _carry_over(record: RolloutRecord, event: Event, rollout: RolloutState) -> RolloutRecord:
     """The record in its new state, with the evidence that is still valid there."""
     if isinstance(event, StartCommand | UndoCommand):
         return RolloutRecord(rollout, seen_at=record.seen_at)
     if rollout.step != record.rollout.step and record.evidence is not None:
-        return replace(record, rollout=rollout, evidence=record.evidence.next_step())
+        evidence = record.evidence.next_step()
+        return replace(record, rollout=rollout, evidence=evidence, earlier=None)
     return replace(record, rollout=rollout)
 
 

@@ -29,6 +29,8 @@ def move(
         since=now,
         reason=reason,
         message=message,
+        actor=actor,
+        note=note,
     )
     return moved, Transition(
         at=now,
@@ -79,6 +81,8 @@ def finish(
     final = replace(
         moved,
         reason=rollout.reason,
+        actor=rollout.actor,
+        note=rollout.note,
         stable=stable,
         canary=canary,
         previous=previous,

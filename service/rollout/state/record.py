@@ -15,6 +15,14 @@ from service.rollout.state.rollout_state import RolloutState
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierAssessment:
+    """An assessment and when it was made, in epoch seconds."""
+
+    at: float
+    assessment: Assessment
+
+
+@dataclass(frozen=True, slots=True)
 class RolloutRecord:
     """All that a restart needs.
 
@@ -22,7 +30,9 @@ class RolloutRecord:
     and `analysed_at` when they were read, in epoch seconds. `shadow` belongs to the current
     shadow step, or to the last one. `assessment` is the result of the last analysis run. It
     is not stored, because a restart computes it from the evidence. `seen_at` is when the last
-    event was applied, in epoch seconds: a restart counts no time after it.
+    event was applied, in epoch seconds: a restart counts no time after it. `heard_at` is when
+    the canary last had a request or a copy of one, in epoch seconds. `earlier` is the
+    assessment before the last one in this step; it is not stored either.
 
     Stored records call `analysed_at` `looked_at`.
     """
@@ -34,6 +44,8 @@ class RolloutRecord:
     shadow: ShadowStats | None = None
     assessment: Assessment | None = None
     seen_at: float | None = None
+    heard_at: float | None = None
+    earlier: EarlierAssessment | None = None
 
     def shifted(self, seconds: float) -> RolloutRecord:
         """The record with all times later by `seconds`, so that durations until now are as
@@ -52,4 +64,6 @@ class RolloutRecord:
             rollout=rollout,
             analysed_at=later(self.analysed_at),
             seen_at=later(self.seen_at),
+            heard_at=later(self.heard_at),
+            earlier=None,
         )

@@ -18,7 +18,8 @@ class RolloutState:
     `since`: start of the current phase. `step_since`: start of the current weight.
     `generation` rises with every transition. `previous`: the stable version before the
     last promotion. `reason` and `message` belong to the last transition; a final phase keeps
-    the reason that led to it. `warmed`: the warm-up is over. `passed`: the guardrails of the
+    the reason that led to it, and so do `actor` and `note`: who made it, and the reason that
+    person gave. `warmed`: the warm-up is over. `passed`: the guardrails of the
     current step have passed with enough samples. `missed`: the gate criteria that an approver
     overrode at the start. `attempts`: how often each version was started as the canary of
     the current stable version; these attempts share one alpha.
@@ -36,6 +37,8 @@ class RolloutState:
     step_since: float = 0.0
     reason: Reason | None = None
     message: str = ""
+    actor: str = ""
+    note: str = ""
     undoing: bool = False
     warmed: bool = False
     passed: bool = False

@@ -11,8 +11,8 @@ _RECORD = TypeAdapter(RolloutRecord)
 
 
 def dump_record(record: RolloutRecord) -> str:
-    """The stored form. The assessment is left out, because it follows from the evidence."""
-    return _RECORD.dump_json(record, by_alias=True, exclude={"assessment"}).decode()
+    """The stored form. The assessments are left out, because they follow from the evidence."""
+    return _RECORD.dump_json(record, by_alias=True, exclude={"assessment", "earlier"}).decode()
 
 
 def load_record(text: str) -> RolloutRecord:

@@ -17,14 +17,12 @@ from tests.support.fakes import FakeClock, FakeEngine, fault, unit_vectors
 
 @asynccontextmanager
 async def running(engine, *, max_batch=8, prefill_chunk=4, queue_limit=16, clock=None, **more):
-    sizes = []
     scheduler = Scheduler(
         engine,
         clock or FakeClock(),
         max_batch=max_batch,
         prefill_chunk=prefill_chunk,
         queue_limit=queue_limit,
-        observe_batch=sizes.append,
         **more,
     )
     scheduler.start("test")

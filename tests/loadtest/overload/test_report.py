@@ -13,14 +13,16 @@ from loadtest.overload.report import figures, write
 from loadtest.overload.run import OverloadRun
 
 
-def run_of(*, statuses=(200, 429), refusal=0.01, probe=0.01, recovery=0.2, probe_status=200):
+def run_of(
+    *, statuses=(200, 429), refusal=0.01, probe=0.01, recovery=0.2, probe_status=200, lag=0.001
+):
     requests = [
         RequestLog(at / 10, 0.0, refusal if status == 429 else 0.5, status)
         for at in range(20)
         for status in statuses
     ]
     probes = [ProbeResult("ready", 0.0, probe, probe_status)] * 5
-    return OverloadRun(3.0, 100.0, 2.0, requests, requests[:4], probes, 0.0, recovery)
+    return OverloadRun(3.0, 100.0, 2.0, requests, requests[:4], [lag] * 5, probes, 0.0, recovery)
 
 
 def missed(run):
@@ -40,6 +42,7 @@ def test_a_good_run_meets_every_target():
         ({"refusal": 0.2}, {"time to 429"}),
         ({"probe": 0.3}, {"ready on a new connection"}),
         ({"probe_status": 0}, {"ready on a new connection"}),
+        ({"lag": 0.05}, {"generator behind its schedule"}),
         ({"recovery": 1.5}, {"recovery"}),
         ({"recovery": math.inf}, {"recovery"}),
     ],

@@ -28,6 +28,7 @@ ROW = {
     "stable": "phase-2",
     "canary": "phase-3",
     "message": "phase-2 has all traffic",
+    "headline": "phase-3 was stopped by approver (<!channel> & co).",
     "evidence": None,
     "gate_missed": None,
 }
@@ -35,13 +36,21 @@ ROW = {
 
 def test_the_message_says_what_why_and_who():
     message = json.loads(webhook_message.body(ROW))
-    assert "nextvec: phase-3 is rolled back: phase-2 has all traffic" == message["text"]
-    header, section, why = message["blocks"]
-    assert "nextvec: phase-3 is rolled back" == header["text"]["text"]
+    told = "nextvec: phase-3 was stopped by approver (&lt;!channel&gt; &amp; co)."
+    assert told == message["text"]
+    header, headline, section, why = message["blocks"]
+    assert "nextvec: phase-3 is stopped" == header["text"]["text"]
+    assert told == headline["text"]["text"]
     fields = [field["text"] for field in section["fields"]]
     assert "*Phase*\nProgressing → RolledBack" in fields
     assert "*Canary's weight*\n0 %" in fields
     assert "phase-2 has all traffic" == why["text"]["text"]
+
+
+def test_a_row_of_an_earlier_version_has_no_headline():
+    row = {name: value for name, value in ROW.items() if name != "headline"}
+    message = json.loads(webhook_message.body(row))
+    assert "nextvec: phase-3 is stopped: phase-2 has all traffic" == message["text"]
 
 
 def test_the_data_is_the_row_of_the_audit_log():
@@ -71,12 +80,12 @@ def test_a_long_message_is_cut_where_slack_would_refuse_it():
     message = json.loads(
         webhook_message.body({**ROW, "message": "x" * 10_000, "note": "y" * 10_000})
     )
-    assert len(message["blocks"][2]["text"]["text"]) <= 3000
-    assert all(len(field["text"]) <= 2000 for field in message["blocks"][1]["fields"])
+    assert len(message["blocks"][3]["text"]["text"]) <= 3000
+    assert all(len(field["text"]) <= 2000 for field in message["blocks"][2]["fields"])
 
 
 @pytest.mark.parametrize(
-    ("changes", "headline"),
+    ("changes", "title"),
     [
         ({"to": "Healthy", "stable": "phase-3", "canary": None}, "phase-3 is stable"),
         ({"to": "Paused", "reason": "no_data"}, "the rollout of phase-3 is paused (no_data)"),
@@ -86,8 +95,9 @@ def test_a_long_message_is_cut_where_slack_would_refuse_it():
         ({"to": "Healthy", "from": None, "canary": None}, "phase-2 is stable"),
     ],
 )
-def test_each_transition_has_a_headline(changes, headline):
-    assert f"nextvec: {headline}" in json.loads(webhook_message.body({**ROW, **changes}))["text"]
+def test_each_transition_has_a_title(changes, title):
+    (header, *_) = json.loads(webhook_message.body({**ROW, **changes}))["blocks"]
+    assert f"nextvec: {title}" == header["text"]["text"]
 
 
 def test_the_signature_is_the_specifications():

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from service.errors import Conflict
 from service.rollout.analysis.verdict import VerdictOutcome
+from service.rollout.controller.status import status
+from service.rollout.outlook.outlook import ENDED
 from service.rollout.state.change import Effect, apply, preview
 from service.rollout.state.evaluation import MAX_ERRORS
 from service.rollout.state.events import (
@@ -173,6 +177,16 @@ class Story(RuleBasedStateMachine):
             assert self.rollout.phase in LIVE
         if present is not None and self.rollout.phase in LIVE:
             assert present.shadow == split.shadow
+
+    @invariant()
+    def the_status_can_be_told(self):
+        """In every state there is a headline, and the whole status is JSON."""
+        told = status(RolloutRecord(self.rollout), recorded=True)
+        json.dumps(told, allow_nan=False)
+        assert told["headline"].endswith(".")
+        over = told["outlook"] in ENDED
+        assert over == (self.rollout.phase in FINAL | {Phase.ABORTING, Phase.PROMOTING})
+        assert over == (told["next"]["action"] == "none")
 
     @invariant()
     def an_abort_is_legal_while_there_is_anything_to_abort(self):

@@ -41,6 +41,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from service.rollout.analysis.comparison import Comparison, DifferenceKind, ValueUnit
 from service.rollout.analysis.counters import Counts, CountsByArm
 from service.rollout.analysis.e_process import EProcess, log_binomial_factor
 from service.rollout.analysis.formatting import format_share
@@ -114,6 +115,10 @@ class ErrorRateGuardrail(Guardrail[ErrorRateConfig, ErrorRateState]):
     state_type: ClassVar[type[ErrorRateState]] = ErrorRateState
 
     @property
+    def label(self) -> str:
+        return "Error rate"
+
+    @property
     def threshold(self) -> float:
         """The verdict's ratio is the canary's rate over its limit, stable's plus the margin."""
         return 1.0
@@ -180,6 +185,37 @@ class ErrorRateGuardrail(Guardrail[ErrorRateConfig, ErrorRateState]):
                 "failed": {"canary": step.canary_failed, "stable": step.stable_failed},
                 "error_rate": {"canary": step.canary_rate, "stable": step.stable_rate},
             },
+            label=self.label,
+            comparison=self._compare(shown),
+        )
+
+    def _compare(self, shown: FailureCounts) -> Comparison:
+        """Both error rates in words."""
+        canary, stable = shown.canary_rate, shown.stable_rate
+        points = None if canary is None or stable is None else 100 * (canary - stable)
+        most = 100 * self.config.margin
+        limit = f"limit +{most:g} {'point' if most == 1 else 'points'}"
+        if canary is None:
+            short = text = "error rate is unknown: no request of the canary has ended"
+        elif points is None:
+            short = text = f"error rate is {format_share(canary, 2)}"
+        else:
+            rate = f"error rate is {format_share(canary, 2)} against stable's"
+            short = f"{rate} {format_share(stable, 2)} ({limit})"
+            failed = (
+                f"{shown.canary_failed} of {shown.canary} against "
+                f"{shown.stable_failed} of {shown.stable} requests failed"
+            )
+            text = f"{rate} {format_share(stable, 2)} ({failed}, {limit})"
+        return Comparison(
+            text=text,
+            short=short,
+            value_unit=ValueUnit.SHARE,
+            kind=DifferenceKind.POINTS,
+            limit=100 * self.config.margin,
+            stable=stable,
+            canary=canary,
+            difference=points,
         )
 
     def _log_factor(self, new: CountsByArm, odds: float) -> float:

@@ -90,6 +90,11 @@ class Guardrail(ABC, Generic[ConfigT, StateT]):
         self.bounds = bounds
 
     @property
+    def label(self) -> str:
+        """What the guardrail's figure is called in front of people."""
+        return self.name
+
+    @property
     @abstractmethod
     def threshold(self) -> float:
         """The limit on the verdict's `ratio`, for people."""
@@ -116,4 +121,6 @@ class Guardrail(ABC, Generic[ConfigT, StateT]):
             threshold=self.threshold,
             fail_bound=self.bounds.log_fail,
             pass_bound=self.bounds.log_pass,
+            label=self.label,
+            can_pass=self.can_pass,
         )

@@ -31,5 +31,13 @@ class InferenceGuardrail(LatencyGuardrail):
     slower: ClassVar[str] = "slower in the engine"
     note: ClassVar[str] = ""
 
+    @property
+    def label(self) -> str:
+        return self.subject
+
+    @property
+    def subject(self) -> str:
+        return f"{self.parameters.percentile_name} in the engine"
+
     def counts(self, counters: Counters) -> dict[str, CountsByArm]:
         return counters.inference

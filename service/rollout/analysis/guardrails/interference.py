@@ -35,9 +35,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from service.rollout.analysis.bucket_edges import EDGE_GROWTH, edge_distance, ratio_problem
+from service.rollout.analysis.comparison import Comparison, DifferenceKind, ValueUnit
 from service.rollout.analysis.counters import Counts, percentile, percentile_bucket
 from service.rollout.analysis.e_process import EProcess, log_binomial_factor
-from service.rollout.analysis.formatting import format_seconds
+from service.rollout.analysis.formatting import format_seconds, format_times, format_value_seconds
 from service.rollout.analysis.guardrails.config import GuardrailConfig, Number
 from service.rollout.analysis.guardrails.guardrail import Guardrail, Measurement
 from service.rollout.analysis.verdict import Verdict, VerdictOutcome
@@ -105,6 +106,10 @@ class InterferenceGuardrail(Guardrail[InterferenceConfig, InterferenceState]):
     config_type: ClassVar[type[GuardrailConfig]] = InterferenceConfig
     state_type: ClassVar[type[InterferenceState]] = InterferenceState
     can_pass: ClassVar[bool] = False
+
+    @property
+    def label(self) -> str:
+        return f"Stable's own {self.parameters.percentile_name}"
 
     @property
     def threshold(self) -> float:
@@ -178,6 +183,31 @@ class InterferenceGuardrail(Guardrail[InterferenceConfig, InterferenceState]):
             stable=sum(counts.step.total for counts in state.modes.values()),
             ratio=None if now is None or before is None else now / before,
             details={"p95_seconds": {"stable": now, "before": before}},
+            label=self.label,
+            comparison=self._compare(now, before),
+            can_pass=self.can_pass,
+        )
+
+    def _compare(self, now: float | None, before: float | None) -> Comparison:
+        """Stable's percentile now and before the rollout, in words."""
+        name = f"stable's own {self.parameters.percentile_name}"
+        ratio = None if now is None or before is None else now / before
+        short = text = f"{name} has nothing to be compared with yet"
+        if now is not None and before is not None and ratio is not None:
+            clause = f"{name} is {format_times(ratio)} its value before the rollout"
+            values = f"{format_value_seconds(now)} against {format_value_seconds(before)}"
+            limit = f"limit {format_times(self.config.ratio)}"
+            short, text = f"{clause} ({limit})", f"{clause} ({values}, {limit})"
+        return Comparison(
+            text=text,
+            short=short,
+            value_unit=ValueUnit.SECONDS,
+            kind=DifferenceKind.RATIO,
+            limit=self.config.ratio,
+            stable=now,
+            before=before,
+            difference=ratio,
+            possessive=False,
         )
 
     def _percentile(self, counts: Counts) -> float | None:

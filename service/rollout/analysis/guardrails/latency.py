@@ -54,9 +54,21 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from service.rollout.analysis.bucket_edges import edge_distance
+from service.rollout.analysis.comparison import (
+    Comparison,
+    DifferenceKind,
+    RatioInterval,
+    ValueUnit,
+)
 from service.rollout.analysis.counters import Counters, Counts, CountsByArm, percentile
-from service.rollout.analysis.e_process import EProcess, log_binomial_factor, log_mean_exp
-from service.rollout.analysis.formatting import format_count, format_seconds
+from service.rollout.analysis.e_process import EProcess, log_binomial_factor
+from service.rollout.analysis.formatting import (
+    format_count,
+    format_difference,
+    format_ratio_limit,
+    format_seconds,
+    format_value_seconds,
+)
 from service.rollout.analysis.guardrails.config import GuardrailConfig
 from service.rollout.analysis.guardrails.guardrail import Guardrail, Measurement
 from service.rollout.analysis.guardrails.latency_stratum import (
@@ -64,6 +76,7 @@ from service.rollout.analysis.guardrails.latency_stratum import (
     SlowCounts,
     ThresholdGap,
 )
+from service.rollout.analysis.ratio_interval import JudgedCounts, RatioLadder, mixed_log_fail
 from service.rollout.analysis.verdict import Verdict, VerdictOutcome
 from service.types import Mode
 
@@ -84,24 +97,27 @@ class LatencyConfig(GuardrailConfig):
 
 @dataclass(frozen=True, slots=True)
 class LatencyState:
-    """The evidence on all modes together, and on each."""
+    """The evidence on all modes together, and on each.
+
+    `ladder` is the same evidence at other ratios than the plan's, for the interval. None in a
+    rollout that began without it.
+    """
 
     e_process: Annotated[EProcess, Field(alias="wager")] = field(
         default_factory=lambda: EProcess.initial(len(FAIL_ODDS), len(PASS_ODDS))
     )
     strata: dict[str, LatencyStratum] = field(default_factory=dict)
+    ladder: RatioLadder | None = None
 
     def next_step(self) -> LatencyState:
         strata = {mode: stratum.next_step() for mode, stratum in self.strata.items()}
-        return LatencyState(self.e_process.next_step(), strata)
+        ladder = self.ladder and self.ladder.next_step()
+        return LatencyState(self.e_process.next_step(), strata, ladder)
 
     def log_fail(self) -> float:
         """ln E for a fail: half the stake on all modes together, half on each mode alone."""
-        pooled = self.e_process.log_fail()
-        single = [s.e_process.log_fail() for s in self.strata.values() if s.e_process is not None]
-        # A mode without a bet of its own follows the pooled one, so that the first costs nothing.
-        single += [pooled] * (len(Mode) - len(single))
-        return log_mean_exp((pooled, log_mean_exp(single)))
+        alone = [s.e_process for s in self.strata.values() if s.e_process is not None]
+        return mixed_log_fail(self.e_process, alone, len(Mode))
 
 
 class LatencyGuardrail(Guardrail[LatencyConfig, LatencyState]):
@@ -118,6 +134,15 @@ class LatencyGuardrail(Guardrail[LatencyConfig, LatencyState]):
     note: ClassVar[str] = " (failed requests count as slow)"
 
     @property
+    def label(self) -> str:
+        return f"{self.parameters.percentile_name} latency"
+
+    @property
+    def subject(self) -> str:
+        """The figure in a sentence."""
+        return self.parameters.percentile_name
+
+    @property
     def threshold(self) -> float:
         return self.parameters.ratio
 
@@ -126,12 +151,12 @@ class LatencyGuardrail(Guardrail[LatencyConfig, LatencyState]):
         return counters.requests
 
     def initial_state(self, baseline: Mapping[str, Counts]) -> LatencyState:  # noqa: ARG002 - part of the interface
-        return LatencyState()
+        return LatencyState(ladder=RatioLadder.initial(len(FAIL_ODDS), len(PASS_ODDS)))
 
     def update(self, state: LatencyState, measurement: Measurement) -> LatencyState:
         """A stratum without requests of one arm does not change: no data is no evidence."""
         fail_factors, pass_factors = [0.0] * len(FAIL_ODDS), [0.0] * len(PASS_ODDS)
-        strata, judged = dict(state.strata), False
+        strata, judged = dict(state.strata), dict[str, JudgedCounts]()
         for mode, new in self.counts(measurement.counters).items():
             old = strata.get(mode) or LatencyStratum.initial(self.parameters.edges)
             tau = old.threshold(self.parameters) if measurement.settled else None
@@ -144,7 +169,7 @@ class LatencyGuardrail(Guardrail[LatencyConfig, LatencyState]):
             trials = self._trials(new, marks, canary_only=measurement.canary_only)
             if trials is None:
                 continue
-            judged = True
+            judged[mode] = JudgedCounts(tau, new)
             factors = [trials.log_factor(odds) for odds in FAIL_ODDS]
             alone = (old.e_process or state.e_process).update(
                 factors, [0.0] * len(PASS_ODDS), self.bounds
@@ -155,13 +180,19 @@ class LatencyGuardrail(Guardrail[LatencyConfig, LatencyState]):
                 inverse = [trials.log_factor(1 / odds) for odds in PASS_ODDS]
                 pass_factors = [x + y for x, y in zip(pass_factors, inverse, strict=True)]
         if not judged:
-            return LatencyState(state.e_process, strata)
-        return LatencyState(state.e_process.update(fail_factors, pass_factors, self.bounds), strata)
+            return LatencyState(state.e_process, strata, state.ladder)
+        ladder = state.ladder
+        if ladder is not None and not measurement.canary_only:
+            ladder = ladder.update(judged, FAIL_ODDS, PASS_ODDS, self.bounds, len(Mode))
+        process = state.e_process.update(fail_factors, pass_factors, self.bounds)
+        return LatencyState(process, strata, ladder)
 
     def assess(self, state: LatencyState) -> Verdict:
         log_fail = state.log_fail()
         outcome, text = self.bounds.assess(state.e_process, log_fail)
+        held = None
         if outcome is VerdictOutcome.PASS and (reason := self._reason_to_hold(state)):
+            held = reason
             outcome, text = VerdictOutcome.INCONCLUSIVE, f"{text} over all modes, but {reason}"
         # The fail side counts over the whole rollout, the pass side over the step.
         totals = {
@@ -195,7 +226,65 @@ class LatencyGuardrail(Guardrail[LatencyConfig, LatencyState]):
                 "p95_seconds": p95,
                 "strata": [self._details(mode, state.strata[mode]) for mode in totals],
             },
+            label=self.label,
+            comparison=self._compare(state, p95),
+            held=held,
         )
+
+    def _compare(self, state: LatencyState, p95: Mapping[str, float | None]) -> Comparison:
+        """The percentiles of this step in words, or why there are none yet."""
+        canary, stable, ratio = p95["canary"], p95["stable"], _ratio(p95)
+        limit = f"limit {format_ratio_limit(self.parameters.ratio)}"
+        if canary is None or stable is None or ratio is None:
+            short = text = f"{self.subject} cannot be compared yet: {self._missing(state)}"
+        else:
+            clause = f"{self.subject} {format_difference(ratio)}"
+            values = f"{format_value_seconds(canary)} against {format_value_seconds(stable)}"
+            short, text = f"{clause} ({limit})", f"{clause} ({values}, {limit})"
+        return Comparison(
+            text=text,
+            short=short,
+            value_unit=ValueUnit.SECONDS,
+            kind=DifferenceKind.RATIO,
+            limit=self.threshold,
+            stable=stable,
+            canary=canary,
+            difference=ratio,
+            interval=self._interval(state),
+        )
+
+    def _interval(self, state: LatencyState) -> RatioInterval | None:
+        """The ratios that are not rejected."""
+        steps = [stratum.step for stratum in state.strata.values()]
+        canary_only = any(step.canary and not step.stable for step in steps)
+        if state.ladder is None or canary_only:
+            return None
+        return state.ladder.interval(
+            self.bounds,
+            limit=edge_distance(self.parameters.ratio),
+            failed=state.log_fail() >= self.bounds.log_fail,
+            passed=state.e_process.peak >= self.bounds.log_pass,
+            held=self._reason_to_hold(state) is not None,
+        )
+
+    def _missing(self, state: LatencyState) -> str:
+        """Why no percentiles can be compared."""
+        counted = [stratum for stratum in state.strata.values() if sum(stratum.window)]
+        main = max(counted, key=lambda stratum: sum(stratum.window), default=None)
+        if main is None:
+            return "no request has been counted"
+        gap = main.threshold(self.parameters)
+        if gap is ThresholdGap.BASELINE:
+            needed = self.parameters.baseline_samples
+            return f"{sum(main.window):.0f} of {needed} stable requests to know stable's"
+        if gap is ThresholdGap.SATURATED:
+            return (
+                f"stable's is too close to the longest duration that is counted, "
+                f"{format_seconds(self.parameters.edges[-1])}"
+            )
+        if main.step.canary:
+            return "it is beyond the longest duration that is counted"
+        return "no request has been judged in this step"
 
     def _trials(
         self, new: CountsByArm, marks: tuple[int, int], *, canary_only: bool

@@ -31,6 +31,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from service.rollout.analysis.comparison import Comparison, DifferenceKind, ValueUnit
 from service.rollout.analysis.counters import Counts, CountsByArm
 from service.rollout.analysis.e_process import EProcess, log_binomial_factor
 from service.rollout.analysis.formatting import format_count, format_seconds, format_share
@@ -112,6 +113,10 @@ class LatencyCeilingGuardrail(Guardrail[LatencyCeilingConfig, LatencyCeilingStat
     state_type: ClassVar[type[LatencyCeilingState]] = LatencyCeilingState
 
     @property
+    def label(self) -> str:
+        return f"{self.parameters.percentile_name} ceiling"
+
+    @property
     def threshold(self) -> float:
         """The verdict's ratio is the share of requests above the limit over the allowed one."""
         return 1.0
@@ -167,6 +172,34 @@ class LatencyCeilingGuardrail(Guardrail[LatencyCeilingConfig, LatencyCeilingStat
                     self._details(mode, counts) for mode, counts in sorted(state.step.items())
                 ]
             },
+            label=self.label,
+            comparison=self._compare(state),
+        )
+
+    def _compare(self, state: LatencyCeilingState) -> Comparison:
+        """The share of the canary's requests above the limit, in words."""
+        canary = sum(counts.canary for counts in state.step.values())
+        over = sum(counts.over_roll_back for counts in state.step.values())
+        allowed = 1 - self.parameters.quantile
+        limits = " and ".join(
+            f"{format_seconds(self.parameters.edges[self._edges(mode)[0]])} ({mode})"
+            for mode in self.config.modes
+        )
+        text = f"no canary request has been compared with the limit of {limits}"
+        if canary:
+            text = (
+                f"{over} of {canary} canary requests failed or took longer than {limits} "
+                f"(limit {format_share(allowed)})"
+            )
+        return Comparison(
+            text=text,
+            short=text,
+            value_unit=ValueUnit.SHARE,
+            kind=DifferenceKind.RATIO,
+            limit=1.0,
+            canary=over / canary if canary else None,
+            difference=self._ratio(state),
+            possessive=False,
         )
 
     def _log_factor(self, exceeding: int, canary: Counts, odds: float) -> float:

@@ -41,6 +41,12 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from service.rollout.analysis.comparison import (
+    Comparison,
+    DifferenceKind,
+    LimitDirection,
+    ValueUnit,
+)
 from service.rollout.analysis.counters import Counts, KeyCountsByArm
 from service.rollout.analysis.e_process import EProcess, EvidenceBounds, alpha_share
 from service.rollout.analysis.formatting import format_share
@@ -97,6 +103,10 @@ class QualityGuardrail(Guardrail[QualityConfig, QualityState]):
     alpha_parts: ClassVar[int] = 2
 
     @property
+    def label(self) -> str:
+        return "Hit@5"
+
+    @property
     def threshold(self) -> float:
         return self.config.kept
 
@@ -144,6 +154,32 @@ class QualityGuardrail(Guardrail[QualityConfig, QualityState]):
             unit="keys",
             binding=enough and self.config.required == "with_evidence",
             details={"hit_at_5": {"canary": canary.mean, "stable": stable.mean}},
+            label=self.label,
+            comparison=self._compare(state.keys),
+        )
+
+    def _compare(self, keys: KeyCountsByArm) -> Comparison:
+        """Both variants' Hit@5 in words."""
+        canary, stable = keys.canary.mean, keys.stable.mean
+        ratio = canary / stable if canary is not None and stable else None
+        if canary is None or stable is None:
+            counts = f"{keys.canary.total} canary and {keys.stable.total} stable keys"
+            short = text = f"Hit@5 cannot be compared yet: {counts} have been scored"
+        else:
+            clause = f"Hit@5 is {format_share(canary)} against stable's {format_share(stable)}"
+            kept = f"at least {format_share(self.config.kept)} of it"
+            counts = f"{keys.canary.total} and {keys.stable.total} keys"
+            short, text = f"{clause} ({kept})", f"{clause} ({counts}, limit {kept})"
+        return Comparison(
+            text=text,
+            short=short,
+            value_unit=ValueUnit.SHARE,
+            kind=DifferenceKind.RATIO,
+            limit=self.config.kept,
+            direction=LimitDirection.AT_LEAST,
+            stable=stable,
+            canary=canary,
+            difference=ratio,
         )
 
     def _step_bounds(self, state: QualityState) -> EvidenceBounds:

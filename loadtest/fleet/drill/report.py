@@ -1,0 +1,166 @@
+"""What a drill found: the figures, and the promises that were broken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from loadtest.fleet.drill.faults import OUTAGES, FaultKind
+from loadtest.fleet.drill.oracle import Verification
+from loadtest.fleet.drill.record import DrillRecord, FailedRequest, FaultSpan, SessionFault
+from loadtest.fleet.drill.rollout import decisions_made_twice
+
+AFTER_SECONDS = 5.0
+"""How long after a fault its consequences may show: the load balancer's tries and pauses."""
+
+_KILLING = {FaultKind.KILL, FaultKind.REDIS, FaultKind.ALL}
+
+
+@dataclass(frozen=True)
+class Promises:
+    """What the chosen settings promise."""
+
+    durability: str
+    when_store_down: str
+    most_failed: int = 0
+
+
+@dataclass(frozen=True)
+class DrillReport:
+    """The figures of one drill. Times in milliseconds, NaN without any; counts else."""
+
+    seconds: float
+    appends: int
+    faults: dict[str, int]
+    failed: int
+    failed_expected: int
+    lost: int
+    lost_silently: int
+    doubled: int
+    not_repeated: int
+    wrong: int
+    distance: float
+    longest_wait_ms: float
+    takeovers: int
+    takeover_p50_ms: float
+    takeover_p99_ms: float
+    moved_wait_p99_ms: float
+    rollouts: int
+    transitions: int
+    resumed: int
+    decided_twice: int
+    problems: tuple[str, ...]
+
+
+def make_report(record: DrillRecord, checked: Verification, promises: Promises) -> DrillReport:
+    """Sum up a run, and compare it with what was promised."""
+    expected = [failed for failed in record.failures if _is_expected(failed, record, promises)]
+    twice = decisions_made_twice(record.history)
+    moved = [timing for timing in record.appends if timing.moved]
+    counts = {kind.value: 0 for kind in FaultKind}
+    for span in record.spans:
+        counts[span.fault.kind.value] += 1
+    unexpected = len(record.failures) - len(expected)
+    return DrillReport(
+        seconds=record.now(),
+        appends=len(record.appends),
+        faults={kind: count for kind, count in counts.items() if count},
+        failed=unexpected,
+        failed_expected=len(expected),
+        lost=_vectors(record.lost),
+        lost_silently=_vectors(record.lost_silently),
+        doubled=_vectors(record.doubled),
+        not_repeated=len(record.not_repeated),
+        wrong=len(checked.wrong),
+        distance=checked.distance,
+        longest_wait_ms=_percentile([timing.waited for timing in record.appends], 100),
+        takeovers=len(moved),
+        takeover_p50_ms=_percentile([timing.service for timing in moved], 50),
+        takeover_p99_ms=_percentile([timing.service for timing in moved], 99),
+        moved_wait_p99_ms=_percentile([timing.waited for timing in moved], 99),
+        rollouts=record.rollouts,
+        transitions=len(record.history),
+        resumed=record.resumed,
+        decided_twice=len(twice),
+        problems=tuple(_problems(record, checked, promises, unexpected, twice)),
+    )
+
+
+def _problems(
+    record: DrillRecord,
+    checked: Verification,
+    promises: Promises,
+    unexpected: int,
+    twice: Sequence[str],
+) -> list[str]:
+    found = []
+    if not record.appends:
+        found.append("no append succeeded")
+    if unexpected > promises.most_failed:
+        found.append(f"{unexpected} requests failed")
+    found += _losses(record, promises)
+    for title, faults in (
+        ("lost without a word", record.lost_silently),
+        ("stored twice", record.doubled),
+        ("stored, and refused when sent again", record.not_repeated),
+    ):
+        if faults:
+            found.append(f"{_vectors(faults)} vectors {title}: {_first(faults)}")
+    if checked.wrong:
+        first = checked.wrong[0]
+        found.append(
+            f"{len(checked.wrong)} wrong answers: session {first.session} after "
+            f"{first.answer.length} vectors, version {first.answer.version}, "
+            f"1 − cos = {first.distance:.2g}"
+        )
+    if checked.answers < len(record.appends):
+        found.append(f"only {checked.answers} of {len(record.appends)} answers were compared")
+    if twice:
+        found.append(f"{len(twice)} decisions made twice: {twice[0]}")
+    found += record.deaths
+    return found
+
+
+def _losses(record: DrillRecord, promises: Promises) -> list[str]:
+    """`sync` loses nothing. `async` loses what was in flight at a kill, and says so."""
+    if not record.lost:
+        return []
+    if promises.durability == "sync":
+        return [f"{_vectors(record.lost)} vectors lost: {_first(record.lost)}"]
+    apart = [fault for fault in record.lost if _near(fault.at, record.spans, _KILLING) is None]
+    if apart:
+        return [f"{_vectors(apart)} vectors lost without a kill: {_first(apart)}"]
+    return []
+
+
+def _is_expected(failed: FailedRequest, record: DrillRecord, promises: Promises) -> bool:
+    """Whether no setting promised an answer at that moment."""
+    if _near(failed.at, record.spans, OUTAGES) is not None:
+        return True
+    # Refused while Redis is down; the answer of a step that was under way then is a 504.
+    refused = promises.when_store_down == "refuse" or promises.durability == "sync"
+    down = _near(failed.at, record.spans, {FaultKind.REDIS}) is not None
+    return refused and down and failed.status in {503, 504}
+
+
+def _near(
+    at: float, spans: Sequence[FaultSpan], kinds: frozenset[FaultKind] | set[FaultKind]
+) -> FaultSpan | None:
+    for span in spans:
+        if span.fault.kind in kinds and span.begin <= at <= span.end + AFTER_SECONDS:
+            return span
+    return None
+
+
+def _vectors(faults: Sequence[SessionFault]) -> int:
+    return sum(fault.vectors for fault in faults)
+
+
+def _first(faults: Sequence[SessionFault]) -> str:
+    return f"session {faults[0].session} at {faults[0].at:.1f} s, {faults[0].text}"
+
+
+def _percentile(seconds: Sequence[float], percent: float) -> float:
+    return float(np.percentile(seconds, percent)) * 1000 if seconds else float("nan")

@@ -1,0 +1,81 @@
+"""The table of a drill, and its progress."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from loadtest.fleet.drill.record import DrillRecord
+from loadtest.fleet.drill.report import DrillReport, Promises
+
+_EVERY_SECONDS = 10.0
+
+
+def print_report(console: Console, report: DrillReport, promises: Promises) -> None:
+    """Print the figures."""
+    shown = Table(
+        title=f"{report.seconds:.0f} s, durability {promises.durability}, "
+        f"{promises.when_store_down} while Redis is down",
+        box=box.SIMPLE,
+        show_header=False,
+    )
+    shown.add_column()
+    shown.add_column(justify="right")
+    for title, value in rows(report).items():
+        shown.add_row(title, value)
+    console.print(shown)
+
+
+def rows(report: DrillReport) -> dict[str, str]:
+    """The rows of the table."""
+    faults = ", ".join(f"{count} × {kind}" for kind, count in report.faults.items()) or "none"
+    return {
+        "faults": faults,
+        "appends": f"{report.appends:,}",
+        "failed requests": f"{report.failed:,}",
+        "refused while a store was down": f"{report.failed_expected:,}",
+        "vectors lost, and said so": f"{report.lost:,}",
+        "vectors lost silently": f"{report.lost_silently:,}",
+        "vectors stored twice": f"{report.doubled:,}",
+        "repeats without their answer": f"{report.not_repeated:,}",
+        "wrong answers": f"{report.wrong:,}",
+        "largest 1 − cos of a right one": f"{report.distance:.1e}",
+        "longest wait": _ms(report.longest_wait_ms),
+        "takeovers": f"{report.takeovers:,}",
+        "takeover P50 / P99": f"{_ms(report.takeover_p50_ms)} / {_ms(report.takeover_p99_ms)}",
+        "wait of a taken-over session, P99": _ms(report.moved_wait_p99_ms),
+        "rollouts, transitions": f"{report.rollouts:,}, {report.transitions:,}",
+        "resumed after deaths": f"{report.resumed:,}",
+        "decisions made twice": f"{report.decided_twice:,}",
+    }
+
+
+def progress(console: Console) -> Callable[[DrillRecord], None]:
+    """A function that prints a line now and then."""
+    next_at = _EVERY_SECONDS
+
+    def show(record: DrillRecord) -> None:
+        nonlocal next_at
+        if record.now() < next_at:
+            return
+        next_at += _EVERY_SECONDS
+        weights = {sample.weight for sample in record.weights[-9:] if sample.weight is not None}
+        told = "/".join(f"{weight:g}" for weight in sorted(weights)) or "–"
+        lost = len(record.lost) + len(record.lost_silently) + len(record.doubled)
+        console.print(
+            f"{record.now():4.0f} s  {len(record.appends):7,} appends"
+            f"  {len(record.failures)} failed"
+            f"  {lost} lost or doubled  {len(record.spans)} faults  weight {told} %",
+            markup=False,
+            highlight=False,
+        )
+
+    return show
+
+
+def _ms(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:,.1f} ms"

@@ -1,0 +1,1 @@
+"""What a rollout's record says to people: how it stands, and what happens next. Pure."""
