@@ -128,7 +128,7 @@ class RolloutSettings(FrozenModel):
         description="PostgreSQL database in which the replicas of a fleet share one rollout; it "
         "needs `pip install 'nextvec[fleet]'`. Parameters: `sslmode`, `sslrootcert`, `sslcert`, "
         "`sslkey`. A user and a password in it are never shown. See "
-        "[a rollout in a fleet](../explanation/fleet.md).",
+        "[a rollout in a fleet](../explanation/rollout-in-a-fleet.md).",
         examples=["postgresql://nextvec@postgres:5432/nextvec?sslmode=verify-full"],
     )
     password: SecretStr | None = Field(
@@ -193,8 +193,6 @@ class RolloutSettings(FrozenModel):
         url = self.prometheus_url
         if url is not None and url.credentials is not None and self.prometheus_token is not None:
             raise ValueError("prometheus_url has user info and prometheus_token is set: set one")
-        if self.password is not None and self.url is None:
-            raise ValueError("password is that of url, which is not set")
         if self.password is not None and self.url is not None and self.url.has_password:
             raise ValueError("url has a password and password is set: set one")
         if (self.prometheus_certificate is None) != (self.prometheus_key is None):

@@ -19,7 +19,7 @@ from service.rollout.analysis.sources.evidence_reporter import EvidenceReporter
 from service.rollout.analysis.sources.evidence_source import Snapshot
 
 
-class ReportError(NextvecError):
+class FleetEvidenceError(NextvecError):
     """The replicas' reports are no evidence. The text says why."""
 
     code = "evidence"
@@ -50,7 +50,7 @@ class FleetSource:
         return self._reporter.edges
 
     async def read(self, stable: str, canary: str) -> Snapshot:
-        """Raises `ReportError`, and `StoreError` if the reports cannot be read."""
+        """Raises `FleetEvidenceError`, and `StoreError` if the reports cannot be read."""
         reports = await self._current(stable)
         shadows = [report.shadow for report in reports.values() if report.shadow is not None]
         return Snapshot(
@@ -78,12 +78,12 @@ class FleetSource:
     async def _current(self, stable: str) -> Mapping[str, EvidenceReport]:
         split = self._reporter.split
         if split is None or split.stable != stable:
-            raise ReportError("this replica has not counted under the current split yet")
+            raise FleetEvidenceError("this replica has not counted under the current split yet")
         await self._send(await self._reporter.report())
         reports = await self._reports(split.name)
         for process, report in reports.items():
             if report.edges != self.edges:
-                raise ReportError(
+                raise FleetEvidenceError(
                     f"the process {process} counts in other buckets; do all replicas run the same "
                     "version with the same limits.timeout_seconds?"
                 )

@@ -34,7 +34,7 @@ _LOST = (
 )
 
 
-class LogInRefused(StoreError):
+class LogInError(StoreError):
     """The server does not let this user into this database; waiting does not help."""
 
 
@@ -150,7 +150,7 @@ class PostgresConnection:
         # Only the message: the details may quote what was to be stored.
         text = f"{self._address}: {str(error).splitlines()[0] if str(error) else error!r}"
         if isinstance(error, _LOG_IN):
-            return LogInRefused(f"{text}; check rollout.url and rollout.password")
+            return LogInError(f"{text}; check rollout.url and rollout.password")
         if isinstance(error, asyncpg.DiskFullError):
             return StoreError(f"{text}; the server needs disk space")
         if isinstance(error, asyncpg.ReadOnlySQLTransactionError):

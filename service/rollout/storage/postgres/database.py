@@ -9,7 +9,7 @@ from typing import Any
 
 from service.rollout.storage.errors import StoreError
 from service.rollout.storage.postgres.address import PostgresAddress
-from service.rollout.storage.postgres.connection import LogInRefused, PostgresConnection
+from service.rollout.storage.postgres.connection import LogInError, PostgresConnection
 from service.rollout.storage.postgres.schema import migrate
 
 START_SECONDS = 15.0
@@ -50,7 +50,7 @@ class PostgresDatabase:
         while True:
             try:
                 await self.changes.run(lambda connection: migrate(connection, self.address))
-            except LogInRefused:
+            except LogInError:
                 raise
             except StoreError:
                 if loop.time() >= deadline:
