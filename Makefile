@@ -11,14 +11,14 @@ PIP_OPTIONS := --disable-pip-version-check
 # `make image`: the base image with its digest, as docs/how-to/release.md says.
 BASE ?=
 
-.PHONY: setup demo test test-fast check kserve-client fmt clean
+.PHONY: setup demo test test-fast check kserve-client fmt clean docs docs-pictures tutorial
 .PHONY: soak fuzz lock lint-image audit sbom supply-chain image
 
 setup: $(VENV)/.installed
 
 # Every package is checked against its hash in constraints.txt. pip does so only for requirements
 # given by themselves, so the project's own folder comes last, without dependencies.
-$(VENV)/.installed: pyproject.toml constraints.txt requirements/build.lock
+$(VENV)/.installed: pyproject.toml clients/python/pyproject.toml constraints.txt requirements/build.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nextvec needs Python >= 3.11: make PYTHON=/path/to/python3.11")'
 	@echo "Creating the virtual environment $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
@@ -30,7 +30,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt requirements/build.lock
 	  && echo "Installed the build of torch without CUDA" \
 	  || echo "pip finds no build of torch without CUDA: installing the package index's build"; fi
 	$(BIN)/pip install $(PIP_OPTIONS) --require-hashes -c constraints.txt -r $(VENV)/requirements.txt
-	$(BIN)/pip install $(PIP_OPTIONS) --no-deps --no-build-isolation -e .
+	$(BIN)/pip install $(PIP_OPTIONS) --no-deps --no-build-isolation -e . -e clients/python
 	@touch $@
 
 demo: setup
@@ -62,6 +62,26 @@ FUZZ_EXAMPLES ?= 1000
 fuzz: setup
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest tests/api/codecs/test_parser_fuzz.py
 	$(BIN)/nextvec fuzz --seconds $(FUZZ_SECONDS)
+
+# The documentation's site, in out/site: no warning, no broken link, nothing from other hosts.
+docs: $(VENV)/.docs-installed
+	$(BIN)/python -m deploy.site.build
+
+$(VENV)/.docs-installed: $(VENV)/.installed
+	$(PYTHON) -m deploy.supply_chain.direct_requirements docs > $(VENV)/docs-requirements.txt
+	$(BIN)/pip install $(PIP_OPTIONS) --quiet --require-hashes -c constraints.txt -r $(VENV)/docs-requirements.txt
+	@touch $@
+
+# The pictures of the explanations. Some minutes on a quiet machine, with phase-3 in models/.
+docs-pictures: setup
+	$(BIN)/nextvec simulate --weight 5 --rollouts 1000 --canary-ratio 1 --canary-ratio 1.1 --compare --out out/pictures/peeking
+	$(BIN)/nextvec simulate --weight 5 --rollouts 1 --traces 3 --canary-ratio 1 --canary-ratio 1.1 --canary-ratio 1.4 --canary-ratio 2 --out out/pictures/evidence
+	$(BIN)/python -m deploy.site.pictures.measure_sessions --models models --out out/pictures/sessions.json
+	$(BIN)/python -m deploy.site.pictures.draw
+
+# Runs every command of the tutorial and compares its output. Ten minutes; port 8080 must be free.
+tutorial: setup
+	$(BIN)/python -m deploy.site.tutorial
 
 # An environment for KServe's client, which pins an older protobuf and python-dateutil
 # than this project; some 450 MB. Without it one test is skipped.

@@ -18,8 +18,10 @@ MODELS = "test-models"
 _READY_SECONDS = 60.0
 
 SMALL_STORES = {
-    # So small that sessions are evicted all the time, and full within a minute.
+    # So small that they evict all the time, and are full within a minute: what grows later leaks.
     "NEXTVEC_SESSIONS__MAX_BYTES": str(4 * 2**20),
+    "NEXTVEC_PREFIX_CACHE__MAX_BYTES": str(4 * 2**20),
+    "NEXTVEC_FEEDBACK__MAX_BYTES": str(2 * 2**20),
     # Verdicts are rare: a rollout ends when the test ends it.
     "NEXTVEC_ROLLOUT__INTERVAL_SECONDS": "60",
 }

@@ -25,6 +25,18 @@ class RolloutMetrics:
             ("reason",),
             registry=registry,
         )
+        self.outlook = Gauge(
+            "nextvec_rollout_outlook_info",
+            "1 for how the rollout stands, in the words of its status.",
+            ("outlook",),
+            registry=registry,
+        )
+        self.decision_timestamp = Gauge(
+            "nextvec_rollout_decision_timestamp_seconds",
+            "When the next decision falls, in epoch seconds: expected, earliest, and its deadline.",
+            ("bound",),
+            registry=registry,
+        )
         self.weight = Gauge(
             "nextvec_rollout_weight_ratio",
             "Share of new requests, 0..1.",
@@ -59,6 +71,12 @@ class RolloutMetrics:
             "nextvec_guardrail_ratio",
             "Last estimate of canary over stable; informative, not used by the verdict.",
             ("guardrail",),
+            registry=registry,
+        )
+        self.guardrail_interval = Gauge(
+            "nextvec_guardrail_ratio_interval",
+            "Ends of the interval of canary over stable that is valid at every evaluation.",
+            ("guardrail", "end"),
             registry=registry,
         )
 

@@ -6,11 +6,14 @@ the people are simulated.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 
+from service.rollout.analysis.evidence import Evidence
+from service.rollout.analysis.guardrails.latency import LatencyState
 from service.rollout.controller.analysis_run import run_analysis, settled_at, start_analysis
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.rollout.state.change import Effect, apply
@@ -30,6 +33,9 @@ from simulation.scenario import Scenario, SimulatedTraffic
 from simulation.simulated_source import SimulatedSource
 
 STABLE, CANARY, ACTOR = "stable", "canary", "simulation"
+
+Observer = Callable[[float, RolloutRecord], None]
+"""Called with the seconds since the first request and the record, after each analysis run."""
 
 STALL_WITHIN = 60.0
 """A stall starts at a random time in so many seconds after the warm-up."""
@@ -73,6 +79,7 @@ async def simulate_rollout(
     rng: np.random.Generator,
     *,
     hold: bool,
+    observe: Observer | None = None,
 ) -> SimulatedRollout:
     """Run until the canary is promoted or rolled back, at most to the horizon.
 
@@ -99,6 +106,8 @@ async def simulate_rollout(
             source, record, now=now, started_at=0.0, take_shadow_stats=source.take
         )
         record = _apply_result(record, result, now, hold=hold)
+        if observe is not None:
+            observe(now, record)
         after = record.rollout
         _note_pass(passes, before, after, now)
         if after.phase is Phase.ROLLED_BACK:
@@ -120,7 +129,17 @@ async def _start(source: SimulatedSource, plan: RolloutPlan) -> RolloutRecord:
     record = _apply(record, StartCommand(CANARY, plan, "", ACTOR), 0.0)
     past = await source.read_stable(STABLE)
     baseline = await start_analysis(source, record.rollout, past, now=0.0)
-    return _apply(record, LoadSuccess(baseline), 0.0)
+    record = _apply(record, LoadSuccess(baseline), 0.0)
+    return record if record.evidence is None else _without_ladders(record, record.evidence)
+
+
+def _without_ladders(record: RolloutRecord, evidence: Evidence) -> RolloutRecord:
+    """The record without the evidence for intervals, which nobody reads here and which takes
+    longer than all verdicts."""
+    for name, state in evidence.states.items():
+        if isinstance(state, LatencyState):
+            evidence = evidence.with_state(name, replace(state, ladder=None))
+    return replace(record, evidence=evidence)
 
 
 def _apply_result(

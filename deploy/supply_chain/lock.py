@@ -48,8 +48,9 @@ def main() -> None:
         pinned.write_text("\n".join(PINNED), "utf-8")
         everything = ("--all-extras", "pyproject.toml", "--constraints", str(pinned))
         compile_lock(constraints, *everything, upgrade=upgrade)
-    # A container cannot install the exporter of traces, or what checks tokens, later.
-    fixed = ("--extra=tracing", "--extra=oidc", "pyproject.toml", "--constraints", str(constraints))
+    # A container cannot install later what only some settings need.
+    extras = [f"--extra={name}" for name in ("fleet", "grpc", "oidc", "tracing")]
+    fixed = (*extras, "pyproject.toml", "--constraints", str(constraints))
     compile_lock(requirements / "image.lock", *fixed, upgrade=[])
     compile_lock(requirements / "image-cuda.lock", "--extra=cuda", *fixed, upgrade=[])
     for name in ("build", "supply-chain", "checkov"):

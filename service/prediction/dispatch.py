@@ -186,12 +186,12 @@ class Dispatch:
         """Delete the owner's session. Raises as `SessionStore.read` does."""
         await self._sessions.delete(session_id, owner)
 
-    def label(self, caller: bytes, request_id: str, vectors: Vectors) -> bool:
+    async def label(self, caller: bytes, request_id: str, vectors: Vectors) -> bool:
         """Score the prediction of an earlier `predict`. Returns and raises as the scorer's
         `label` does."""
         if self._scorer is None:
             raise NotFound("this service does not score predictions")
-        return self._scorer.label(caller, request_id, vectors, self._router.split)
+        return await self._scorer.label(caller, request_id, vectors, self._router.split)
 
     async def _predict(
         self, contexts: Sequence[Vectors], options: RequestOptions

@@ -14,7 +14,9 @@ from service.settings.raw_values import RawSettings
 
 CONFIG_VARIABLE = "NEXTVEC_CONFIG"
 
-OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, "NEXTVEC_TOKEN", "NEXTVEC_SCREENSHOTS"})
+OTHER_VARIABLES = frozenset(
+    {CONFIG_VARIABLE, "NEXTVEC_API_KEY", "NEXTVEC_SCREENSHOTS", "NEXTVEC_TOKEN", "NEXTVEC_URL"}
+)
 """Variables that other commands and the tests read. They are not settings of the service."""
 
 # What Kubernetes sets in every pod for a Service called `nextvec` or `nextvec-…`.

@@ -82,6 +82,30 @@ class FloorSettings(FrozenModel):
         description="Guardrails that every step below 100 % must require.",
         examples=[["latency", "errors"]],
     )
+    max_ratio: float | None = Field(
+        None,
+        gt=1,
+        le=10,
+        allow_inf_nan=False,
+        description="Largest allowed `ratio` of a plan, canary P95 to stable P95.",
+        examples=[1.2],
+    )
+    max_error_margin: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Largest allowed `guardrails.errors.margin` of a plan.",
+        examples=[0.05],
+    )
+    min_alpha: float = Field(
+        0.0,
+        ge=0,
+        le=0.1,
+        allow_inf_nan=False,
+        description="Smallest allowed `alpha` of a plan. A smaller one fails a bad canary later.",
+        examples=[0.01],
+    )
     approval: bool = Field(
         default=True,
         description="The last step of a plan must have `approval`, unless an approver starts it: "

@@ -16,9 +16,10 @@ CONSTRAINTS = (ROOT / "constraints.txt").read_text(encoding="utf-8")
 TORCH_CPU = (ROOT / "requirements" / "torch-cpu.txt").read_text(encoding="utf-8")
 LOCKS = sorted((ROOT / "requirements").glob("*.lock"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+CLIENT = tomllib.loads((ROOT / "clients/python/pyproject.toml").read_text("utf-8"))["project"]
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}\b")
-OWN = {"nextvec", "pip", "setuptools", "wheel"}
-"""This project, and what requirements/build.lock brings."""
+OWN = {"nextvec", "nextvec-client", "pip", "setuptools", "wheel"}
+"""This project, its client, and what requirements/build.lock brings."""
 
 each_lock = pytest.mark.parametrize(
     "lock", [ROOT / "constraints.txt", *LOCKS], ids=lambda lock: lock.name
@@ -63,6 +64,14 @@ def test_everything_that_pyproject_requires_is_pinned_at_a_version_that_it_allow
         for requirement in required
         if not requirement.specifier.contains(pinned.get(canonical(requirement.name), "0.dev0"))
     ]
+
+
+def test_what_the_client_requires_is_required_by_the_service_too():
+    """`make setup` installs the client without its dependencies, which the service brings."""
+    ours = {entry.requirement.name for entry in entries("\n".join(PROJECT["dependencies"]))}
+    theirs = {entry.requirement.name for entry in entries("\n".join(CLIENT["dependencies"]))}
+    assert {"httpx", "numpy"} == theirs
+    assert theirs <= ours
 
 
 @each_lock

@@ -13,6 +13,7 @@ SUBJECTS = {"deploy", "end_to_end", "project", "support"}
 """Folders whose tests are not those of one module each; their docstrings state the subject."""
 
 ABOUT = {
+    "clients/python/nextvec/test_session_losses.py": "sessions of the client, under losses",
     "api/codecs/test_parser_fuzz.py": "all parsers of bodies, on arbitrary bytes",
     "rollout/analysis/guardrails/test_false_rollbacks.py": "error rates of all guardrails",
     "rollout/analysis/sources/test_evidence_sources.py": "what all evidence sources have in common",
@@ -23,7 +24,6 @@ ABOUT = {
     "rollout/controller/test_gate_at_start.py": "gate and controller together",
     "rollout/controller/test_shadow_step.py": "shadow runner and controller together",
     "rollout/state/test_state_machine.py": "invariants of the state machine under any events",
-    "training/staged/test_sampling.py": "corpus on the device, splits and recipes together",
 }
 """Tests of several modules together, and what they test."""
 

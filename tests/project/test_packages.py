@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import sys
 import tomllib
 from fnmatch import fnmatch
 
 import pytest
 
-from tests.support.sources import ROOT, packages
+from tests.support.sources import CLIENT, ROOT, modules, packages, text
 
 TOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
 NOT_SHIPPED = {"deploy"}
@@ -38,3 +40,31 @@ def test_the_layers_hold_all_packages():
 
 def test_mypy_is_strict():
     assert TOOLS["mypy"]["strict"] is True
+
+
+def test_the_tools_know_the_client():
+    assert "nextvec" in TOOLS["importlinter"]["root_packages"]
+    assert str(CLIENT) in TOOLS["mypy"]["files"]
+    assert (ROOT / CLIENT / "py.typed").is_file()
+
+
+def test_the_client_imports_httpx_and_numpy_and_nothing_else():
+    """It is installed where neither the service nor its dependencies are."""
+    found = set()
+    for module in modules():
+        if CLIENT in module.parents:
+            for node in ast.walk(ast.parse(text(module))):
+                if isinstance(node, ast.Import):
+                    found |= {alias.name.partition(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom):
+                    found.add(node.module.partition(".")[0])
+    assert {"httpx", "numpy"} == found - set(sys.stdlib_module_names) - {"nextvec"}
+
+
+def test_the_client_and_the_service_have_one_version():
+    """They are released together."""
+    client = tomllib.loads((ROOT / "clients/python/pyproject.toml").read_text("utf-8"))["project"]
+    service = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    constant = text(CLIENT / "version.py")
+    assert service["version"] == client["version"]
+    assert f'__version__ = "{client["version"]}"' in constant

@@ -75,9 +75,11 @@ class NextvecProcess:
 
 
 @contextmanager
-def serving(models, folder, *arguments, launcher=(NEXTVEC, "serve"), ca=None, **environment):
+def serving(
+    models, folder, *arguments, launcher=(NEXTVEC, "serve"), ca=None, port=None, **environment
+):
     """Run `nextvec serve` until the block ends, with its state and log in `folder`."""
-    port = free_port()
+    port = port or free_port()
     log = folder / "server.log"
     settings = {
         "NEXTVEC_ROLLOUT__DATABASE": str(folder / "state.db"),

@@ -9,6 +9,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
+CLIENT = Path("clients/python/nextvec")
+"""The package of the client, which is a distribution of its own."""
+
 
 @cache
 def packages() -> tuple[str, ...]:
@@ -46,9 +49,13 @@ def text(file: Path) -> str:
 
 @cache
 def modules(*, tests: bool = False) -> tuple[Path, ...]:
-    """Every Python file of the packages, and of `tests` too if it is true."""
+    """Every Python file of the packages and the client, and of `tests` too if it is true."""
     folders = (*packages(), "tests") if tests else packages()
-    return tuple(file for file in files() if file.suffix == ".py" and file.parts[0] in folders)
+    return tuple(
+        file
+        for file in files()
+        if file.suffix == ".py" and (file.parts[0] in folders or CLIENT in file.parents)
+    )
 
 
 @cache

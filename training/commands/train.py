@@ -25,7 +25,7 @@ from training.commands import staged_train
 from training.held_out import HoldOut
 from training.plots import learning_curve
 from training.recipe import Recipe
-from training.staged import recipe as staged_recipe
+from training.stages import recipe as staged_recipe
 
 app = new_app()
 

@@ -13,15 +13,39 @@ from service.api import parameters, request_headers
 from service.api.codecs import tensors, vectors
 from service.api.edge import Edge
 from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
+from service.api.openapi.errors import error_responses
+from service.api.openapi.inference_protocol import (
+    CONFIG_ANSWER,
+    INFER_ANSWER,
+    INFER_BODY,
+    METADATA_ANSWER,
+    MODEL_ERRORS,
+    MODELS_ANSWER,
+    READY_ANSWER,
+    SERVER_ANSWER,
+    STATISTICS_ANSWER,
+    VERSION_IN_PATH,
+)
+from service.api.openapi.vectors import PREDICTION_ERRORS
 from service.api.routes.model_metadata import config, metadata, server, statistics
-from service.api.schemas import ERRORS, INFER, VERSION_IN_PATH
 from service.api.security import KEYED
 from service.api.services import LiveServices, Services
 from service.contexts.session_store import SessionStart
 from service.errors import Invalid, NotFound, quoted
 from service.prediction.request import RequestOptions
 
-router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=ERRORS)
+router = APIRouter(prefix="/v2", tags=["open inference protocol"])
+
+_SERVER_ERRORS = error_responses("unauthorized", "caller_limited", "too_many_failures")
+_MODEL_ERRORS = error_responses(*MODEL_ERRORS)
+_VERSION_ERRORS = error_responses(*MODEL_ERRORS, "version_not_found")
+_INFER_ERRORS = (
+    *PREDICTION_ERRORS,
+    "model_not_found",
+    "session_not_found",
+    "position_mismatch",
+    "session_gone",
+)
 
 
 async def known_model(model: str, services: LiveServices) -> str:
@@ -48,29 +72,51 @@ Model = Annotated[str, Depends(known_model)]
 Version = Annotated[str | None, Depends(_version_in_path)]
 
 
-@router.get("", dependencies=KEYED)
+@router.get(
+    "",
+    dependencies=KEYED,
+    summary="Describe the server",
+    responses={**SERVER_ANSWER, **_SERVER_ERRORS},
+)
 async def get_server(services: LiveServices) -> dict[str, Any]:
     """Return the server's metadata and its loaded versions."""
     return server(installed_version("nextvec"), services.registry.loaded)
 
 
-@router.get("/models", dependencies=KEYED)
+@router.get(
+    "/models",
+    dependencies=KEYED,
+    summary="List models",
+    responses={**MODELS_ANSWER, **_SERVER_ERRORS},
+)
 async def list_models(services: LiveServices) -> dict[str, list[str]]:
     """Return the names of the models: this service has one."""
     return {"models": [services.settings.model]}
 
 
-@router.get("/models/stats", dependencies=KEYED)
+@router.get(
+    "/models/stats",
+    dependencies=KEYED,
+    summary="Statistics of every model",
+    responses={**STATISTICS_ANSWER, **_SERVER_ERRORS},
+)
 async def get_all_statistics(services: LiveServices) -> dict[str, Any]:
     """Return the statistics of every model, which is the only one."""
     return _statistics(services, services.settings.model, None)
 
 
-@router.get("/models/{model}", dependencies=KEYED)
+@router.get(
+    "/models/{model}",
+    dependencies=KEYED,
+    summary="Describe a model",
+    responses={**METADATA_ANSWER, **_MODEL_ERRORS},
+)
 @router.get(
     "/models/{model}/versions/{version}",
     openapi_extra=VERSION_IN_PATH,
     dependencies=KEYED,
+    summary="Describe a version",
+    responses={**METADATA_ANSWER, **_VERSION_ERRORS},
 )
 async def get_metadata(services: LiveServices, model: Model, version: Version) -> dict[str, Any]:
     """Return the input and output tensors and the loaded versions."""
@@ -79,8 +125,17 @@ async def get_metadata(services: LiveServices, model: Model, version: Version) -
     return metadata(model, services.registry.loaded, services.dim)
 
 
-@router.get("/models/{model}/ready")
-@router.get("/models/{model}/versions/{version}/ready", openapi_extra=VERSION_IN_PATH)
+@router.get(
+    "/models/{model}/ready",
+    summary="Whether a model can answer",
+    responses={**error_responses("model_not_found"), **READY_ANSWER},
+)
+@router.get(
+    "/models/{model}/versions/{version}/ready",
+    openapi_extra=VERSION_IN_PATH,
+    summary="Whether a version can answer",
+    responses={**error_responses("model_not_found", "version_not_found"), **READY_ANSWER},
+)
 async def get_ready(services: LiveServices, model: Model, version: Version) -> JSONResponse:
     """Report whether it can answer: 200, or 503 for a version that is not loaded."""
     if version is not None and version not in services.registry.available():
@@ -90,11 +145,18 @@ async def get_ready(services: LiveServices, model: Model, version: Version) -> J
     return JSONResponse({"name": model, "ready": ready}, 200 if ready else 503)
 
 
-@router.get("/models/{model}/config", dependencies=KEYED)
+@router.get(
+    "/models/{model}/config",
+    dependencies=KEYED,
+    summary="Configuration of a model",
+    responses={**CONFIG_ANSWER, **_MODEL_ERRORS},
+)
 @router.get(
     "/models/{model}/versions/{version}/config",
     openapi_extra=VERSION_IN_PATH,
     dependencies=KEYED,
+    summary="Configuration of a version",
+    responses={**CONFIG_ANSWER, **_VERSION_ERRORS},
 )
 async def get_config(services: LiveServices, model: Model, version: Version) -> dict[str, Any]:
     """Return the metadata as a Triton model configuration."""
@@ -103,19 +165,36 @@ async def get_config(services: LiveServices, model: Model, version: Version) -> 
     return config(model, services.dim)
 
 
-@router.get("/models/{model}/stats", dependencies=KEYED)
+@router.get(
+    "/models/{model}/stats",
+    dependencies=KEYED,
+    summary="Statistics of a model",
+    responses={**STATISTICS_ANSWER, **_MODEL_ERRORS},
+)
 @router.get(
     "/models/{model}/versions/{version}/stats",
     openapi_extra=VERSION_IN_PATH,
     dependencies=KEYED,
+    summary="Statistics of a version",
+    responses={**STATISTICS_ANSWER, **_VERSION_ERRORS},
 )
 async def get_statistics(services: LiveServices, model: Model, version: Version) -> dict[str, Any]:
     """Return counts and nanoseconds of each loaded version since the service started."""
     return _statistics(services, model, version)
 
 
-@router.post("/models/{model}/infer", openapi_extra=INFER)
-@router.post("/models/{model}/versions/{version}/infer", openapi_extra={**INFER, **VERSION_IN_PATH})
+@router.post(
+    "/models/{model}/infer",
+    openapi_extra=INFER_BODY,
+    summary="Predict over the Open Inference Protocol",
+    responses={**INFER_ANSWER, **error_responses(*_INFER_ERRORS)},
+)
+@router.post(
+    "/models/{model}/versions/{version}/infer",
+    openapi_extra={**INFER_BODY, **VERSION_IN_PATH},
+    summary="Predict with one version",
+    responses={**INFER_ANSWER, **error_responses(*_INFER_ERRORS, "version_not_found")},
+)
 async def infer(request: Request, model: str, version: Version) -> Response:
     """Predict the vector that follows each context, or continue a sequence.
 

@@ -45,7 +45,7 @@ def test_a_record_of_0_1_is_read_and_its_verdicts_are_the_same():
 def test_a_record_is_stored_under_the_names_of_0_1():
     """So that an older service can read it after a downgrade."""
     stored, written = json.loads(STORED), json.loads(dump_record(load_record(STORED)))
-    assert stored == {name: written[name] for name in stored}
+    assert stored == _same_fields(written, stored)
 
 
 def test_every_guardrails_state_survives_json():
@@ -77,3 +77,10 @@ def test_a_guardrail_without_a_state_is_null_in_json():
     stored = adapter.dump_json(Evidence((0.1,)), by_alias=True)
     assert {"edges": [0.1], **dict.fromkeys(GUARDRAIL_NAMES)} == json.loads(stored)
     assert Evidence((0.1,)) == adapter.validate_json(stored, strict=True)
+
+
+def _same_fields(written, wanted):
+    """What was written, without the fields that the wanted object does not have."""
+    if isinstance(wanted, dict):
+        return {name: _same_fields(written[name], wanted[name]) for name in wanted}
+    return written

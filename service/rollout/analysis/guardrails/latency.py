@@ -54,9 +54,14 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from service.rollout.analysis.bucket_edges import edge_distance
-from service.rollout.analysis.comparison import Comparison, DifferenceKind, ValueUnit
+from service.rollout.analysis.comparison import (
+    Comparison,
+    DifferenceKind,
+    RatioInterval,
+    ValueUnit,
+)
 from service.rollout.analysis.counters import Counters, Counts, CountsByArm, percentile
-from service.rollout.analysis.e_process import EProcess, log_binomial_factor, log_mean_exp
+from service.rollout.analysis.e_process import EProcess, log_binomial_factor
 from service.rollout.analysis.formatting import (
     format_count,
     format_difference,
@@ -71,6 +76,7 @@ from service.rollout.analysis.guardrails.latency_stratum import (
     SlowCounts,
     ThresholdGap,
 )
+from service.rollout.analysis.ratio_interval import JudgedCounts, RatioLadder, mixed_log_fail
 from service.rollout.analysis.verdict import Verdict, VerdictOutcome
 from service.types import Mode
 
@@ -91,24 +97,27 @@ class LatencyConfig(GuardrailConfig):
 
 @dataclass(frozen=True, slots=True)
 class LatencyState:
-    """The evidence on all modes together, and on each."""
+    """The evidence on all modes together, and on each.
+
+    `ladder` is the same evidence at other ratios than the plan's, for the interval. None in a
+    rollout that began without it.
+    """
 
     e_process: Annotated[EProcess, Field(alias="wager")] = field(
         default_factory=lambda: EProcess.initial(len(FAIL_ODDS), len(PASS_ODDS))
     )
     strata: dict[str, LatencyStratum] = field(default_factory=dict)
+    ladder: RatioLadder | None = None
 
     def next_step(self) -> LatencyState:
         strata = {mode: stratum.next_step() for mode, stratum in self.strata.items()}
-        return LatencyState(self.e_process.next_step(), strata)
+        ladder = self.ladder and self.ladder.next_step()
+        return LatencyState(self.e_process.next_step(), strata, ladder)
 
     def log_fail(self) -> float:
         """ln E for a fail: half the stake on all modes together, half on each mode alone."""
-        pooled = self.e_process.log_fail()
-        single = [s.e_process.log_fail() for s in self.strata.values() if s.e_process is not None]
-        # A mode without a bet of its own follows the pooled one, so that the first costs nothing.
-        single += [pooled] * (len(Mode) - len(single))
-        return log_mean_exp((pooled, log_mean_exp(single)))
+        alone = [s.e_process for s in self.strata.values() if s.e_process is not None]
+        return mixed_log_fail(self.e_process, alone, len(Mode))
 
 
 class LatencyGuardrail(Guardrail[LatencyConfig, LatencyState]):
@@ -142,12 +151,12 @@ class LatencyGuardrail(Guardrail[LatencyConfig, LatencyState]):
         return counters.requests
 
     def initial_state(self, baseline: Mapping[str, Counts]) -> LatencyState:  # noqa: ARG002 - part of the interface
-        return LatencyState()
+        return LatencyState(ladder=RatioLadder.initial(len(FAIL_ODDS), len(PASS_ODDS)))
 
     def update(self, state: LatencyState, measurement: Measurement) -> LatencyState:
         """A stratum without requests of one arm does not change: no data is no evidence."""
         fail_factors, pass_factors = [0.0] * len(FAIL_ODDS), [0.0] * len(PASS_ODDS)
-        strata, judged = dict(state.strata), False
+        strata, judged = dict(state.strata), dict[str, JudgedCounts]()
         for mode, new in self.counts(measurement.counters).items():
             old = strata.get(mode) or LatencyStratum.initial(self.parameters.edges)
             tau = old.threshold(self.parameters) if measurement.settled else None
@@ -160,7 +169,7 @@ class LatencyGuardrail(Guardrail[LatencyConfig, LatencyState]):
             trials = self._trials(new, marks, canary_only=measurement.canary_only)
             if trials is None:
                 continue
-            judged = True
+            judged[mode] = JudgedCounts(tau, new)
             factors = [trials.log_factor(odds) for odds in FAIL_ODDS]
             alone = (old.e_process or state.e_process).update(
                 factors, [0.0] * len(PASS_ODDS), self.bounds
@@ -171,8 +180,12 @@ class LatencyGuardrail(Guardrail[LatencyConfig, LatencyState]):
                 inverse = [trials.log_factor(1 / odds) for odds in PASS_ODDS]
                 pass_factors = [x + y for x, y in zip(pass_factors, inverse, strict=True)]
         if not judged:
-            return LatencyState(state.e_process, strata)
-        return LatencyState(state.e_process.update(fail_factors, pass_factors, self.bounds), strata)
+            return LatencyState(state.e_process, strata, state.ladder)
+        ladder = state.ladder
+        if ladder is not None and not measurement.canary_only:
+            ladder = ladder.update(judged, FAIL_ODDS, PASS_ODDS, self.bounds, len(Mode))
+        process = state.e_process.update(fail_factors, pass_factors, self.bounds)
+        return LatencyState(process, strata, ladder)
 
     def assess(self, state: LatencyState) -> Verdict:
         log_fail = state.log_fail()
@@ -237,6 +250,21 @@ class LatencyGuardrail(Guardrail[LatencyConfig, LatencyState]):
             stable=stable,
             canary=canary,
             difference=ratio,
+            interval=self._interval(state),
+        )
+
+    def _interval(self, state: LatencyState) -> RatioInterval | None:
+        """The ratios that are not rejected."""
+        steps = [stratum.step for stratum in state.strata.values()]
+        canary_only = any(step.canary and not step.stable for step in steps)
+        if state.ladder is None or canary_only:
+            return None
+        return state.ladder.interval(
+            self.bounds,
+            limit=edge_distance(self.parameters.ratio),
+            failed=state.log_fail() >= self.bounds.log_fail,
+            passed=state.e_process.peak >= self.bounds.log_pass,
+            held=self._reason_to_hold(state) is not None,
         )
 
     def _missing(self, state: LatencyState) -> str:
