@@ -167,6 +167,7 @@ class LocalFleet:
             "NEXTVEC_SESSIONS__DURABILITY": options.durability,
             "NEXTVEC_SESSIONS__WHEN_STORE_DOWN": options.when_store_down,
             "NEXTVEC_ROLLOUT__URL": postgres,
+            "NEXTVEC_ROLLOUT__DATABASE": str(state.resolve() / "nextvec.db"),
             **options.settings,
         }
         environment = _existing(environment)
