@@ -1,7 +1,7 @@
 # Every target does its own set-up: a fresh machine needs Python >= 3.11 and make.
 PYTHON ?= python3
 # Optional dependencies of pyproject.toml. CI adds `browser`.
-EXTRAS ?= export,loadtest,dev
+EXTRAS ?= training,loadtest,dev
 # Test processes: one a core.
 WORKERS ?= auto
 VENV := .venv
@@ -34,8 +34,21 @@ $(VENV)/.installed: pyproject.toml clients/python/pyproject.toml constraints.txt
 	$(BIN)/pip install $(PIP_OPTIONS) --no-deps --no-build-isolation -e . -e clients/python
 	@touch $@
 
-demo: setup
-	$(BIN)/nextvec demo
+# The demo takes the environment of `make setup` if there is one, and else makes a small one: neither
+# PyTorch nor CUDA, some 100 MB.
+DEMO_VENV := $(if $(wildcard $(VENV)/.installed),$(VENV),.venv-demo)
+
+demo: $(DEMO_VENV)/.installed
+	$(DEMO_VENV)/bin/nextvec demo
+
+.venv-demo/.installed: pyproject.toml requirements/demo.lock requirements/build.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nextvec needs Python >= 3.11: make PYTHON=/path/to/python3.11")'
+	@echo "Creating the virtual environment .venv-demo; the first time this downloads some 100 MB"
+	@$(PYTHON) -m venv .venv-demo
+	.venv-demo/bin/pip install $(PIP_OPTIONS) --quiet --require-hashes -r requirements/build.lock
+	.venv-demo/bin/pip install $(PIP_OPTIONS) --require-hashes -r requirements/demo.lock
+	.venv-demo/bin/pip install $(PIP_OPTIONS) --no-deps --no-build-isolation -e .
+	@touch $@
 
 # Formatting, lint, types, rules of imports.
 check: setup
@@ -154,4 +167,8 @@ fmt: setup
 	$(BIN)/ruff check --fix .
 
 clean:
+<<<<<<< HEAD
 	rm -rf $(VENV) .venv-kserve .venv-checkov .venv-fleet .venv-supply-chain build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis out models
+=======
+	rm -rf $(VENV) .venv-demo .venv-kserve .venv-checkov .venv-supply-chain build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis out models
+>>>>>>> main

@@ -41,8 +41,7 @@ class RedisConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Not isinstance: uvloop's transports do not derive from asyncio's.
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its type
         # Otherwise the event loop keeps what is written until the end of the turn.
         self._transport.set_write_buffer_limits(high=0)
 
