@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from tests.support.ports import free_port
-from tests.support.tools import program
+from tests.support.tools import tool_path
 
 PASSWORD = "pass/word of tests@1"
 QUOTED = "pass%2Fword%20of%20tests%401"
@@ -28,7 +28,7 @@ class PostgresServer:
         self.folder = folder
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
-        self._binaries = Path(str(program("postgres"))).parent
+        self._binaries = Path(str(tool_path("postgres"))).parent
 
     @property
     def url(self) -> str:
