@@ -13,7 +13,7 @@ from rich.console import Console
 from service.commands import rollout_plan, rollout_watch
 from service.commands.admin_client import AdminClient, RefusedError
 from service.commands.options import OutputFormat, duration, examples, new_app
-from service.commands.rollout_view import headline, history_view, preview_lines, status_view
+from service.commands.rollout_view import headline, history_lines, preview_lines, status_view
 from service.commands.terminal import make_console, plain_text, print_json, print_result
 from service.errors import Invalid
 from service.rollout.plan.plan_file import load_plan
@@ -135,18 +135,28 @@ def wait(
     raise typer.Exit(int(ended))
 
 
-@app.command(epilog=examples("nextvec rollout history --limit 5"))
+@app.command(
+    epilog=examples(
+        "nextvec rollout history --limit 5", "nextvec rollout history | grep RolledBack"
+    )
+)
 def history(
     context: typer.Context,
+    *,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Entries to show.")] = 20,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show the arithmetic of each verdict.")
+    ] = False,
     output: OutputFormat = "text",
 ) -> None:
-    """Show the audit log, newest entry first."""
+    """Show the audit log, newest entry first; into a pipe, one line an entry."""
     rows = _client(context).history(limit)
     if output == "json":
         print_json(rows)
     else:
-        make_console().print(history_view(rows))
+        console = make_console()
+        for line in history_lines(rows, verbose=verbose, one_line=not console.is_terminal):
+            console.print(line)
 
 
 @app.command(

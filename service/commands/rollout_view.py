@@ -29,7 +29,6 @@ _STANDING_STYLES = {
 }
 _GUARDRAIL_COLUMNS = ("guardrail", "now", "canary", "stable", "difference", "limit")
 _EVIDENCE_COLUMNS = ("guardrail", "ln E fail", "fails at", "ln E pass", "passes at")
-_HISTORY_COLUMNS = ("time", "by", "from", "to", "weight", "what")
 
 
 def status_view(status: dict[str, Any], *, verbose: bool = False) -> Group:
@@ -56,8 +55,8 @@ def status_view(status: dict[str, Any], *, verbose: bool = False) -> Group:
         parts.append(plain_text(f"gate overridden: {missed}", "yellow"))
     if verbose:
         parts += _arithmetic(status)
-    legal = ", ".join(status["legal"]) or "none"
-    parts.append(plain_text(f"You may: {legal}", "dim"))
+    legal = ", ".join(status["legal"]) or "wait a moment"
+    parts.append(plain_text(f"{as_of(status)}You may: {legal}", "dim"))
     return Group(*parts)
 
 
@@ -67,7 +66,7 @@ def headline(status: dict[str, Any]) -> Text:
 
 
 def weights_line(status: dict[str, Any]) -> str:
-    """Return both versions with their weights, the step, and when it was evaluated."""
+    """Return both versions with their weights, the step and the phase."""
     weight = status["weight"]["set_percent"]
     parts = [f"stable {status['stable']} {100 - weight:g} %"]
     if status["canary"] and status["step"] is not None:
@@ -75,9 +74,14 @@ def weights_line(status: dict[str, Any]) -> str:
     if status["step"] is not None:
         parts.append(f"step {status['step'] + 1} of {status['steps']}")
     parts.append(str(status["phase"]))
-    if status["looked_at"] and status["step"] is not None:
-        parts.append(f"evaluated at {clock_time(status['looked_at'])}")
     return "   ".join(parts)
+
+
+def as_of(status: dict[str, Any]) -> str:
+    """Return when the evidence was evaluated, as a sentence; empty without a rollout."""
+    if not status["looked_at"] or status["step"] is None:
+        return ""
+    return f"Evaluated at {clock_time(status['looked_at'])}. "
 
 
 def clock_time(at: float) -> str:
@@ -112,15 +116,26 @@ def preview_lines(answer: dict[str, Any]) -> list[Text]:
     ]
 
 
-def history_view(rows: list[dict[str, Any]]) -> Table:
-    """Return the audit log as a table. Only the last column may wrap."""
-    cells = []
+def history_lines(
+    rows: list[dict[str, Any]], *, verbose: bool = False, one_line: bool = False
+) -> list[Text]:
+    """Return the audit log, newest entry first: who did what, and how the rollout stood then.
+
+    `verbose` shows the arithmetic instead of the headline. An entry takes two lines, or one
+    with `one_line`, which is for programs that read lines.
+    """
+    lines = []
     for row in rows:
         time = datetime.fromtimestamp(row["at"], UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-        what = row["message"] + (f" – {row['note']}" if row["note"] else "")
-        percent = f"{row['weight_percent']:g} %"
-        cells.append((time, row["actor"], row["from"] or "–", row["to"], percent, what))
-    return _table(_HISTORY_COLUMNS, cells, wrapped=True)
+        told = (None if verbose else row.get("headline")) or row["message"]
+        note = f" – {row['note']}" if row["note"] else ""
+        move = f"{row['from'] or '–'} → {row['to']}"
+        head = f"{time}  {row['actor']}  {move}  {row['weight_percent']:g} %"
+        if one_line:
+            lines.append(plain_text(f"{head}  {told}{note}"))
+        else:
+            lines += [plain_text(head, "bold"), plain_text(f"  {told}{note}")]
+    return lines
 
 
 def _guardrails(guardrails: list[dict[str, Any]]) -> Table:
@@ -171,18 +186,11 @@ def _table(
     *,
     right: Sequence[str] = (),
     styles: Sequence[str] = (),
-    wrapped: bool = False,
 ) -> Table:
-    """A table without lines. With `wrapped`, the last column takes what is left and wraps."""
+    """A table without lines. `styles` are those of the second column, row by row."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in columns:
-        last = wrapped and name == columns[-1]
-        table.add_column(
-            name,
-            justify="right" if name in right else "left",
-            no_wrap=not last,
-            overflow="fold" if last else "ellipsis",
-        )
+        table.add_column(name, justify="right" if name in right else "left", no_wrap=True)
     for i, row in enumerate(rows):
         style = styles[i] if styles else ""
         table.add_row(

@@ -13,13 +13,16 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from service.commands.admin_client import UnreachableError
-from service.commands.rollout_view import clock_time, headline, standing_text, weights_line
+from service.commands.rollout_view import as_of, clock_time, headline, standing_text, weights_line
 from service.commands.terminal import discard_output, make_console, plain_text
 from service.observability.log_format import escape
 
 WATCH_SECONDS = 1.0
 
-BAR_CELLS = 20
+FIRST_CONTACT_SECONDS = 30.0
+"""A service that has not answered for so long is probably not at this address."""
+
+BAR_CELLS = 14
 
 ENDED = frozenset({"idle", "rolled_back", "stopped", "promoted"})
 """The outlooks without a rollout in progress."""
@@ -75,14 +78,17 @@ def wait(
     Returns the exit status and the last status that was read. A line a change goes to stderr.
     A service that does not answer is asked again until the `timeout`, in seconds. With
     `through_pauses`, a pause does not end the wait. Raises `SystemExit` when the service
-    refuses a request.
+    refuses a request, or has not answered once in `FIRST_CONTACT_SECONDS`.
     """
-    deadline = now() + timeout
+    began = now()
+    deadline = began + timeout
     line, lost, status = "", False, None
     while True:
         try:
             status = client.status()
         except UnreachableError as error:
+            if status is None and now() - began >= FIRST_CONTACT_SECONDS:
+                raise
             if not lost:
                 _print_line(f"{error}; trying again", to=sys.stderr)
             lost = True
@@ -136,7 +142,7 @@ def watch_view(status: dict[str, Any], note: str = "") -> Group:
     """The status in six lines, each cut at the terminal's width. `note` replaces the last."""
     guardrails = status["guardrails"]
     stands = " · ".join(f"{g['label']}: {standing_text(g)}" for g in guardrails)
-    hint = "Ctrl-C ends the watch, not the rollout."
+    hint = f"{as_of(status)}Ctrl-C ends the watch, not the rollout."
     lines = [
         headline(status),
         plain_text(f"Next: {status['next']['text']}"),
