@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
+import jsonschema_rs
 import pytest
 import yaml
 
@@ -133,3 +136,14 @@ def test_the_example_lists_every_variable_that_compose_reads():
     assert read == set(re.findall(r"^#?(\w+)=", example, re.MULTILINE))
     assert all(not value for value in re.findall(r"(?:TOKEN|PASSWORD)=(.*)", example))
     assert ".env" in (FOLDER / ".gitignore").read_text(encoding="utf-8").split()
+
+
+@pytest.mark.parametrize("file", ["compose.yaml", "compose.gpu.yaml", "fleet/compose.yaml"])
+def test_compose_files_follow_the_specification(file):
+    """The schema is that of compose-spec (Apache-2.0), June 2026; it refuses unknown keys."""
+    schema = json.loads((Path(__file__).parent / "compose-spec.json").read_text(encoding="utf-8"))
+    document = yaml.safe_load((DEPLOY / file).read_text(encoding="utf-8"))
+    validator = jsonschema_rs.validator_for(schema)
+    assert [] == [f"{e.instance_path}: {e.message}" for e in validator.iter_errors(document)]
+    document["services"][next(iter(document["services"]))]["restarts"] = "always"
+    assert not validator.is_valid(document)
