@@ -12,7 +12,7 @@ PIP_OPTIONS := --disable-pip-version-check
 BASE ?=
 
 .PHONY: setup demo test test-fast check kserve-client fmt clean docs docs-pictures tutorial
-.PHONY: soak fuzz lock lint-image audit sbom supply-chain image
+.PHONY: soak fuzz lock proto lint-image audit sbom supply-chain image
 
 setup: $(VENV)/.installed
 
@@ -98,6 +98,10 @@ supply-chain: lint-image audit sbom
 # Adds what pyproject.toml has gained, and upgrades the packages in UPGRADE.
 lock: .venv-supply-chain/.installed
 	$(TOOLS)/python -m deploy.supply_chain.lock $(UPGRADE)
+
+# Compiles the protocol of gRPC.
+proto: setup
+	$(BIN)/python -m grpc_tools.protoc -I service/rpc --descriptor_set_out=service/rpc/open_inference.pb open_inference.proto
 
 lint-image: .venv-supply-chain/.installed .venv-checkov/.installed
 	$(TOOLS)/hadolint --failure-threshold style Dockerfile

@@ -21,6 +21,7 @@ from service.api.fast_path import FastPath
 from service.api.server import Server
 from service.app import create_app
 from service.commands.options import ConfigOption, examples, new_app
+from service.commands.rpc import serving_rpc
 from service.commands.tls import CertificateLoader, certificate_loader
 from service.observability.logging_setup import configure_logging
 from service.settings import Settings
@@ -107,7 +108,8 @@ async def _serve(app: FastAPI, settings: Settings, certificate: CertificateLoade
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), server.handle_exit)
         watch = None if certificate is None else asyncio.create_task(certificate.watch())
-        await server.serve()
+        async with serving_rpc(app.state.services, settings):
+            await server.serve()
         if watch is not None:
             watch.cancel()
 
