@@ -8,4 +8,5 @@
 | `status` | gRPC's status for each error |
 | `inference_service` | the methods of the protocol |
 | `server` | the server: its port, its limits, health and reflection |
+| `lifespan` | the server beside HTTP, if the settings want it |
 """

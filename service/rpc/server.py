@@ -36,9 +36,10 @@ _PREDICTIONS = {f"/{messages.SERVICE}/{name}" for name in ("ModelInfer", "ModelS
 class RpcServer:
     """Serves the Open Inference Protocol on `settings.rpc.port` until `stop`."""
 
-    def __init__(self, services: Services, settings: Settings) -> None:
+    def __init__(self, services: Services) -> None:
         """Raises `NotReady` if the port or the certificate cannot be used."""
         self._services = services
+        settings = services.settings
         limits, rpc = settings.limits, settings.rpc
         self._server = grpc.aio.server(
             interceptors=[_KeyCheck(services)],
@@ -135,7 +136,9 @@ class _KeyCheck(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has n
                     key_failure(texts), _address(context.peer()), draw_id()
                 )
             except NextvecError as error:
-                await context.abort(grpc_status(error), details(error), tuple(error_metadata(error)))
+                await context.abort(
+                    grpc_status(error), details(error), tuple(error_metadata(error))
+                )
 
         # A handler of a stream is called before the first message is read.
         return grpc.stream_stream_rpc_method_handler(refuse)

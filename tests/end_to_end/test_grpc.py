@@ -26,11 +26,12 @@ CONTEXT = unit_vectors(12, dim=768)
 KEY = "key-of-a-key-of-a"
 
 
-@pytest.fixture(scope="module")
-def rpc(models, tmp_path_factory):
+@pytest.fixture(scope="module", params=["1", "2"], ids=["one process", "two of HTTP"])
+def rpc(request, models, tmp_path_factory):
     """A server with gRPC: the server, and its address for gRPC."""
     port = free_port()
-    with serving(models, tmp_path_factory.mktemp("rpc"), NEXTVEC_RPC__PORT=str(port)) as server:
+    options = {"NEXTVEC_RPC__PORT": str(port), "NEXTVEC_HTTP__WORKERS": request.param}
+    with serving(models, tmp_path_factory.mktemp("rpc"), **options) as server:
         yield server, f"127.0.0.1:{port}"
 
 

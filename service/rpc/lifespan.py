@@ -1,4 +1,4 @@
-"""The gRPC server beside the HTTP server of `nextvec serve`."""
+"""The gRPC server beside the HTTP server, if it is wanted and its packages are there."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from contextlib import asynccontextmanager
 
 from service.api.services import Services
 from service.errors import NotReady
-from service.settings import Settings
 
 
 @asynccontextmanager
-async def serving_rpc(services: Services, settings: Settings) -> AsyncIterator[None]:
+async def serving_rpc(services: Services) -> AsyncIterator[None]:
     """Serve gRPC for the block, if `rpc.port` is set.
 
     Raises `NotReady` if the extra is not installed, or the port or certificate cannot be used.
     """
+    settings = services.settings
     if settings.rpc.port is None:
         yield
         return
@@ -25,7 +25,7 @@ async def serving_rpc(services: Services, settings: Settings) -> AsyncIterator[N
         if (error.name or "").partition(".")[0] not in {"grpc", "grpc_health", "grpc_reflection"}:
             raise
         raise NotReady("rpc.port needs gRPC: pip install 'nextvec[grpc]'") from error
-    server = RpcServer(services, settings)
+    server = RpcServer(services)
     await server.start()
     try:
         yield
