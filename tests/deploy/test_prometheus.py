@@ -75,7 +75,7 @@ class Exporter:
         metrics.rollout.guardrail_ratio.labels("latency").set(1.02)
         for end, ratio in (("low", 0.9), ("high", 1.3)):
             metrics.rollout.guardrail_interval.labels("latency", end).set(ratio)
-        for bound in ("expected", "earliest"):
+        for bound in ("expected", "earliest", "deadline"):
             metrics.rollout.decision_timestamp.labels(bound).set(time.time() + 60)
         metrics.rollout.guardrail_log_bound.labels("latency", "fail").set(5.7)
         metrics.show_versions([("phase-3", "CPUExecutionProvider", "int8")])
