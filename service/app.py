@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import cache, partial
 from importlib.metadata import version as installed_version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi_offline import FastAPIOffline
@@ -19,6 +21,7 @@ from service.api.access.authenticator import Authenticator
 from service.api.body_limits import BodyBudget, BodyLimitMiddleware
 from service.api.console.timeline import Timeline
 from service.api.methods import MethodsMiddleware
+from service.api.openapi.document import describe
 from service.api.parameters import check_request
 from service.api.request_context import RequestContextMiddleware
 from service.api.root_path import RootPathMiddleware
@@ -38,8 +41,9 @@ from service.api.services import Services
 from service.clock import Clock, SystemClock
 from service.contexts.memory_store import MemorySessionStore
 from service.contexts.prefix_cache import PrefixCache
-from service.errors import NotFound, VersionError
-from service.fleet.identity import identify
+from service.contexts.session_store import SessionStore
+from service.errors import NotFound, StoreUnusable, VersionError
+from service.fleet.identity import FleetIdentity, identify
 from service.inference.engines.engine import Engine
 from service.inference.engines.engine_factory import load_engine
 from service.inference.registry import Registry
@@ -52,22 +56,20 @@ from service.observability.tracing import TraceRecorder
 from service.prediction.dispatch import Dispatch
 from service.prediction.shadow_runner import ShadowRunner
 from service.quality.online_scorer import OnlineScorer
-from service.quality.prediction_store import PredictionStore
-from service.rollout.analysis.sources.evidence_source import EvidenceSource
-from service.rollout.analysis.sources.prometheus_api import prometheus_tls
-from service.rollout.analysis.sources.prometheus_source import PrometheusSource
+from service.quality.prediction_store import MemoryPredictionStore, PredictionStore
+from service.rollout.analysis.sources.fleet_source import FleetSource
 from service.rollout.analysis.sources.registry_source import RegistrySource
+from service.rollout.assembly import RolloutParts, assemble
 from service.rollout.controller.controller import Controller
 from service.rollout.notifications.outbox import Outbox
 from service.rollout.plan.plan_file import load_plan
 from service.rollout.plan.plan_floor import make_floor
 from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
-from service.rollout.storage.database import Database
-from service.rollout.storage.sqlite_cursor import SqliteDeliveryCursor
-from service.rollout.storage.sqlite_store import SqliteRolloutStore
-from service.rollout.storage.threaded_store import ThreadedRolloutStore
 from service.settings import Settings
 from service.types import Variant
+
+if TYPE_CHECKING:
+    from service.shared_sessions import SharedSessions
 
 logger = logging.getLogger(__name__)
 
@@ -113,31 +115,15 @@ def create_app(
         settings.limits.timeout_seconds,
     )
     traffic = TrafficRouter(TrafficSplit(settings.stable))
-    database = Database(settings.rollout.database)
     shadow = ShadowRunner(traffic, registry, metrics, clock, settings.limits.timeout_seconds)
-    plan = load_plan(settings.rollout.plan)
-    outbox = Outbox(
-        settings.rollout.webhooks, SqliteDeliveryCursor(database), metrics, clock, traces=traces
-    )
-    controller = Controller(
-        traffic=traffic,
-        versions=registry,
-        evidence=_evidence_source(settings, metrics),
-        store=ThreadedRolloutStore(SqliteRolloutStore(database)),
-        metrics=metrics,
-        clock=clock,
-        stable=settings.stable,
-        plan=plan,
-        floor=make_floor(settings.rollout.floor.model_dump(), plan),
-        interval_seconds=settings.rollout.interval_seconds,
-        on_record=outbox.wake,
-        take_shadow_stats=shadow.take,
-        traces=traces,
-    )
+    identity = _identity(settings)
+    parts = assemble(settings, identity, metrics, clock, shadow.take)
+    controller, outbox = _rollout(settings, parts, traffic, registry, metrics, traces)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        begun = clock.time()
+        begun = parts.clock.time()
+        shared = await _shared_sessions(settings, identity, clock, metrics)
         await controller.start()
         await outbox.start(begun)
         if settings.canary is not None:
@@ -145,15 +131,10 @@ def create_app(
         stable = registry.get(traffic.current.stable)
         metrics.expect([(Variant.STABLE, stable.manifest.version)])
         dim = stable.manifest.dimensions.dim
-        session_store = MemorySessionStore(
-            clock,
-            max_bytes=settings.sessions.max_bytes,
-            ttl_seconds=settings.sessions.ttl_seconds,
-            history_vectors=settings.sessions.history_vectors,
-            dim=dim,
-            compact=settings.sessions.compact_history,
+        session_store = await _session_store(settings, shared, clock, dim)
+        scorer = OnlineScorer(
+            traffic, metrics, clock, dim, _prediction_store(settings, shared, clock)
         )
-        scorer = OnlineScorer(traffic, metrics, clock, dim, _prediction_store(settings, clock))
         dispatch = Dispatch(
             traffic,
             registry,
@@ -168,7 +149,7 @@ def create_app(
         authenticator = Authenticator(settings, metrics, clock)
         services = Services(
             settings=settings,
-            fleet=identify(settings.fleet.name, settings.fleet.replica, settings.port),
+            fleet=identity,
             metrics=metrics,
             registry=registry,
             dispatch=dispatch,
@@ -203,14 +184,11 @@ def create_app(
         finally:
             services.accepting = False
             services.parsing.close()
-            await shadow.close()
-            await outbox.close()
-            for task in background:
-                task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            await _close(shadow.close, outbox.close)
+            await _cancel(background)
             await controller.close()
             await ticker
-            await registry.close()
+            await _close(registry.close, session_store.close)
             await asyncio.to_thread(flush_traces)
 
     # The page at /docs includes its scripts, so that browsers need no internet access.
@@ -226,8 +204,24 @@ def create_app(
     return app
 
 
+def _identity(settings: Settings) -> FleetIdentity:
+    return identify(settings.fleet.name, settings.fleet.replica, settings.port)
+
+
+async def _close(*closers: Callable[[], Awaitable[None]]) -> None:
+    for close in closers:
+        await close()
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 def _add_routes(app: FastAPI) -> None:
     app.router.routes.extend(_routes())
+    describe(app)
     app.router.redirect_slashes = False  # a redirect would lose a proxy's scheme and prefix
 
 
@@ -285,25 +279,89 @@ async def _prepare_canary(registry: Registry, metrics: Metrics, canary: str) -> 
     metrics.expect([(Variant.CANARY, canary)])
 
 
-def _evidence_source(settings: Settings, metrics: Metrics) -> EvidenceSource:
-    rollout = settings.rollout
-    if rollout.prometheus_url is None:
-        return RegistrySource(metrics)
-    token = rollout.prometheus_token
-    return PrometheusSource(
-        rollout.prometheus_url.get_secret_value(),
-        metrics.edges,
-        matchers=rollout.prometheus_matchers,
-        token=None if token is None else token.get_secret_value(),
-        tls=prometheus_tls(rollout),
+def _rollout(
+    settings: Settings,
+    parts: RolloutParts,
+    traffic: TrafficRouter,
+    registry: Registry,
+    metrics: Metrics,
+    traces: TraceRecorder,
+) -> tuple[Controller, Outbox]:
+    plan = load_plan(settings.rollout.plan)
+    outbox = Outbox(
+        settings.rollout.webhooks,
+        parts.cursor,
+        metrics,
+        parts.clock,
+        traces=traces,
+        leads=lambda: controller.leads,
+    )
+    controller = Controller(
+        traffic=traffic,
+        versions=registry,
+        evidence=parts.evidence,
+        store=parts.store,
+        metrics=metrics,
+        clock=parts.clock,
+        stable=settings.stable,
+        plan=plan,
+        floor=make_floor(settings.rollout.floor.model_dump(), plan),
+        interval_seconds=settings.rollout.interval_seconds,
+        on_record=outbox.wake,
+        take_shadow_stats=parts.take_shadow_stats,
+        traces=traces,
+        fleet=parts.fleet,
+        on_lead=outbox.take_over,
+    )
+    if isinstance(parts.evidence, FleetSource):
+        parts.evidence.living = controller.living
+    return controller, outbox
+
+
+async def _session_store(
+    settings: Settings, shared: SharedSessions | None, clock: Clock, dim: int
+) -> SessionStore:
+    if shared is not None:
+        return await shared.open_store(settings.model, dim)
+    kept = settings.sessions
+    return MemorySessionStore(
+        clock,
+        max_bytes=kept.max_bytes,
+        ttl_seconds=kept.ttl_seconds,
+        history_vectors=kept.history_vectors,
+        dim=dim,
+        compact=kept.compact_history,
     )
 
 
-def _prediction_store(settings: Settings, clock: Clock) -> PredictionStore | None:
+async def _shared_sessions(
+    settings: Settings, identity: FleetIdentity, clock: Clock, metrics: Metrics
+) -> SharedSessions | None:
+    """The connection to the server of sessions, if the settings name one.
+
+    Raises `StoreUnavailable` or `StoreUnusable`.
+    """
+    if settings.sessions.url is None:
+        return None
+    if find_spec("hiredis") is None:
+        raise StoreUnusable("sessions.url needs hiredis: pip install 'nextvec[fleet]'")
+    # Not above: hiredis is not installed with every service.
+    from service.shared_sessions import SharedSessions  # noqa: PLC0415
+
+    shared = SharedSessions(settings.sessions, identity, clock, metrics)
+    await shared.connect()
+    return shared
+
+
+def _prediction_store(
+    settings: Settings, shared: SharedSessions | None, clock: Clock
+) -> PredictionStore | None:
     kept = settings.feedback
     if not kept.max_bytes:
         return None
-    return PredictionStore(clock, max_bytes=kept.max_bytes, ttl_seconds=kept.ttl_seconds)
+    if shared is not None:
+        return shared.make_prediction_store(kept.ttl_seconds)
+    return MemoryPredictionStore(clock, max_bytes=kept.max_bytes, ttl_seconds=kept.ttl_seconds)
 
 
 def _prefix_cache(settings: Settings) -> PrefixCache | None:

@@ -6,6 +6,7 @@ the people are simulated.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -32,6 +33,9 @@ from simulation.scenario import Scenario, SimulatedTraffic
 from simulation.simulated_source import SimulatedSource
 
 STABLE, CANARY, ACTOR = "stable", "canary", "simulation"
+
+Observer = Callable[[float, RolloutRecord], None]
+"""Called with the seconds since the first request and the record, after each analysis run."""
 
 STALL_WITHIN = 60.0
 """A stall starts at a random time in so many seconds after the warm-up."""
@@ -75,6 +79,7 @@ async def simulate_rollout(
     rng: np.random.Generator,
     *,
     hold: bool,
+    observe: Observer | None = None,
 ) -> SimulatedRollout:
     """Run until the canary is promoted or rolled back, at most to the horizon.
 
@@ -101,6 +106,8 @@ async def simulate_rollout(
             source, record, now=now, started_at=0.0, take_shadow_stats=source.take
         )
         record = _apply_result(record, result, now, hold=hold)
+        if observe is not None:
+            observe(now, record)
         after = record.rollout
         _note_pass(passes, before, after, now)
         if after.phase is Phase.ROLLED_BACK:

@@ -39,7 +39,8 @@ class SimulationRow:
     fault could first be judged (for a point-estimate rule, in its first second). `total` and
     `promotion` start with the canary's first requests or copies. `passing` is the time that
     steps below 100 % took to pass. `passing` and `promotion` are None for a point-estimate
-    rule, which only decides on rollbacks.
+    rule, which only decides on rollbacks. `rolled_back_by_minute`: the share of rollouts, 0..1,
+    rolled back within 0, 1, 2, … minutes of those first requests, up to the horizon.
     """
 
     rule: str
@@ -54,6 +55,7 @@ class SimulationRow:
     total: TimePercentiles
     passing: TimePercentiles | None
     promotion: TimePercentiles | None
+    rolled_back_by_minute: tuple[float, ...]
 
     @property
     def rate(self) -> float:
@@ -108,6 +110,15 @@ def _row(
         total=TimePercentiles.of(totals),
         passing=passing,
         promotion=promotion,
+        rolled_back_by_minute=_by_minute(totals, scenario.horizon),
+    )
+
+
+def _by_minute(totals: Sequence[float | None], horizon: float) -> tuple[float, ...]:
+    seconds = [total for total in totals if total is not None]
+    return tuple(
+        sum(found <= 60 * minute for found in seconds) / len(totals)
+        for minute in range(math.floor(horizon / 60) + 1)
     )
 
 

@@ -21,10 +21,23 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models import heatmap as heatmap_models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
+from deploy.grafana.promql import of_instances
+
 SOURCE = models.DataSourceRef("prometheus", "${datasource}")
 
 HUES = {"stable": "blue", "canary": "orange"}
 RED, GREEN, GREY = "red", "green", "#8e8e8e"
+
+GUARDRAIL_COLOURS = {
+    "latency": "purple",
+    "inference": "yellow",
+    "errors": "red",
+    "quality": "green",
+    "ceiling": "super-light-purple",
+    "interference": "#3CB5B5",
+    "shadow": GREY,
+}
+"""One colour a guardrail, wherever it is drawn. Blue and orange are the variants'."""
 
 VARIANT_COLOURS = {
     "^(?!.*P(50|99)).*stable": HUES["stable"],
@@ -46,6 +59,7 @@ class _PanelBuilder(Protocol):
     def span(self, w: int) -> Self: ...
     def height(self, h: int) -> Self: ...
     def unit(self, unit: str) -> Self: ...
+    def no_value(self, no_value: str) -> Self: ...
     def color_scheme(self, color: Builder[models.FieldColor]) -> Self: ...
     def with_target(self, target: Builder[Any]) -> Self: ...
     def with_override(
@@ -57,8 +71,14 @@ PanelT = TypeVar("PanelT", bound=_PanelBuilder)
 
 
 def query(expr: str, legend: str) -> prometheus.Dataquery:
-    """A query over the dashboard's time range."""
-    return prometheus.Dataquery().datasource(SOURCE).expr(expr).legend_format(legend).range()
+    """A query over the dashboard's time range, for the chosen instances."""
+    whole = of_instances(expr)
+    return prometheus.Dataquery().datasource(SOURCE).expr(whole).legend_format(legend).range()
+
+
+def traced_query(expr: str, legend: str) -> prometheus.Dataquery:
+    """The same with exemplars: slow requests with their trace, where traces are on."""
+    return query(expr, legend).exemplar(exemplar=True)
 
 
 def instant_query(expr: str, legend: str) -> prometheus.Dataquery:
@@ -109,6 +129,40 @@ def stacked(panel: timeseries.Panel) -> timeseries.Panel:
     return panel.stacking(_stacking(common_models.StackingMode.NORMAL)).fill_opacity(40)
 
 
+def logarithmic(panel: timeseries.Panel) -> timeseries.Panel:
+    """Durations of 10 ms and of 10 s on one axis."""
+    panel.unit("s")
+    return panel.scale_distribution(
+        common.ScaleDistributionConfig().type(common_models.ScaleDistribution.LOG).log(10)
+    )
+
+
+def dashed(panel: timeseries.Panel, pattern: str) -> timeseries.Panel:
+    """Draw the series whose names match as dashed thin lines."""
+    return panel.with_override(
+        models.MatcherConfig("byRegexp", f"/{pattern}/"),
+        [
+            models.DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [8, 6]}),
+            models.DynamicConfigValue("custom.lineWidth", 1),
+        ],
+    )
+
+
+def banded(panel: timeseries.Panel, upper: str, lower: str) -> timeseries.Panel:
+    """Fill the area between two series, given by their names."""
+    return panel.with_override(
+        models.MatcherConfig("byName", upper),
+        [
+            models.DynamicConfigValue("custom.fillBelowTo", lower),
+            models.DynamicConfigValue("custom.fillOpacity", 20),
+            models.DynamicConfigValue("custom.lineWidth", 0),
+        ],
+    ).with_override(
+        models.MatcherConfig("byName", lower),
+        [models.DynamicConfigValue("custom.lineWidth", 0)],
+    )
+
+
 def limited(panel: timeseries.Panel, limit: float) -> timeseries.Panel:
     """Draw a dashed line at `limit`; values above it are red."""
     style = common.GraphThresholdsStyleConfig().mode(common_models.GraphThresholdsStyleMode.DASHED)
@@ -122,27 +176,49 @@ def stat_panel(
     queries: Sequence[prometheus.Dataquery],
     *,
     names: bool = False,
-    limit: float | None = None,
+    colours: Mapping[str, str] | None = None,
 ) -> stat.Panel:
-    """A large number, or with `names` the name of its series; red above `limit`."""
-    text = common_models.BigValueTextMode.NAME if names else common_models.BigValueTextMode.VALUE
-    panel = _describe(stat.Panel(), title, span, description, queries, {})
+    """Large numbers, each with the name of its series if there are several; with `names` only
+    the names. `colours` maps a regular expression for names to a colour.
+    """
+    text = common_models.BigValueTextMode.AUTO
+    if names:
+        text = common_models.BigValueTextMode.NAME
+    elif len(queries) > 1:
+        text = common_models.BigValueTextMode.VALUE_AND_NAME
+    panel = _describe(stat.Panel(), title, span, description, queries, colours or {})
     panel.height(_STAT_HEIGHT).reduce_options(
         common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(values=False)
     ).text_mode(text).graph_mode(common_models.BigValueGraphMode.NONE)
-    if limit is None:
-        return panel.color_mode(common_models.BigValueColorMode.NONE)
-    return (
-        panel.thresholds(_thresholds(limit))
-        .color_scheme(dashboard.FieldColor().mode(models.FieldColorModeId.THRESHOLDS))
-        .color_mode(common_models.BigValueColorMode.VALUE)
+    mode = common_models.BigValueColorMode
+    return panel.no_value("–").color_mode(mode.VALUE if colours else mode.NONE)
+
+
+def word_panel(
+    title: str, span: int, description: str, expr: str, words: Mapping[str, tuple[str, str]]
+) -> stat.Panel:
+    """A word on its colour: `words` maps the value of the label that `expr` keeps to both."""
+    label = expr.partition("by (")[2].partition(")")[0]
+    panel = stat_panel(
+        title, span, description, [instant_query(expr, f"{{{{{label}}}}}")], names=True
     )
+    for value, (word, colour) in words.items():
+        panel.with_override(
+            models.MatcherConfig("byRegexp", f"/^{value}$/"),
+            [
+                models.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": colour}),
+                models.DynamicConfigValue("displayName", word),
+            ],
+        )
+    return panel.color_mode(common_models.BigValueColorMode.BACKGROUND)
 
 
 def table_panel(title: str, span: int, description: str, expr: str) -> table.Panel:
     """A table of the present series of `expr`, without a header."""
     rows = instant_query(expr, "").format(PromQueryFormat.TABLE)
     panel = _describe(table.Panel(), title, span, description, [rows], {})
+    link = dashboard.DashboardLink("Runbook").type(models.DashboardLinkType.LINK)
+    panel.data_links([link.url("${runbook}").target_blank(target_blank=True)])
     return panel.height(_STAT_HEIGHT).show_header(show_header=False)
 
 
@@ -166,10 +242,14 @@ def heatmap_panel(title: str, span: int, description: str, expr: str) -> heatmap
 
 
 def state_timeline(
-    title: str, span: int, description: str, queries: Sequence[prometheus.Dataquery]
+    title: str,
+    span: int,
+    description: str,
+    queries: Sequence[prometheus.Dataquery],
+    colours: Mapping[str, str],
 ) -> statetimeline.Panel:
     """A lane for each series, without values and legend."""
-    panel = _describe(statetimeline.Panel(), title, span, description, queries, {})
+    panel = _describe(statetimeline.Panel(), title, span, description, queries, colours)
     return panel.show_value(common_models.VisibilityMode.NEVER).legend(
         common.VizLegendOptions().show_legend(show_legend=False)
     )

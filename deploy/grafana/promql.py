@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+_SELECTOR = re.compile(r"\b(nextvec_\w+)(?:\{([^}]*)\})?")
+
 ARMS = 'variant=~"stable|canary"'
 FAULTS = 'outcome=~"error|timeout"'
 SERVED = 'outcome=~"ok|cancelled|error|timeout"'
@@ -29,4 +33,15 @@ def request_rate(match: str, by: str) -> str:
 
 CANARY_P95 = answered_quantile('variant="canary"', "")
 STABLE_P95 = answered_quantile('variant="stable"', "")
+LIMITED_P95 = f"1.2 * {STABLE_P95}"
 P95_RATIO = f"{CANARY_P95} / {STABLE_P95}"
+
+
+def of_instances(expr: str) -> str:
+    """The expression for the instances that are chosen on the dashboard."""
+
+    def select(found: re.Match[str]) -> str:
+        matchers = ", ".join(filter(None, [found[2], 'instance=~"$instance"']))
+        return f"{found[1]}{{{matchers}}}"
+
+    return _SELECTOR.sub(select, expr)

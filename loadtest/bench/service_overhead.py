@@ -17,6 +17,7 @@ from loadtest.bench.timings import Timings
 from loadtest.streams import Streams
 from service.clock import Clock
 from service.contexts.memory_store import MemorySessionStore
+from service.contexts.session_store import SessionStore
 from service.inference.registry import LoadedVersion, Registry
 from service.inference.scheduling.job import EngineResult
 from service.inference.scheduling.scheduler import Scheduler
@@ -67,14 +68,20 @@ class _SingleVersionRegistry:
         return self.loaded
 
 
-def _dispatch(
-    manifest: Manifest, clock: Clock, history: int, *, compact: bool = False
+def instant_dispatch(
+    manifest: Manifest,
+    clock: Clock,
+    history: int,
+    *,
+    compact: bool = False,
+    store: SessionStore | None = None,
 ) -> tuple[Dispatch, OnlineScorer]:
+    """A dispatch whose engine returns at once, and its scorer. The default store is memory."""
     metrics = Metrics(new_registry(), LimitSettings().timeout_seconds)
     metrics.expect([(variant, manifest.version) for variant in Variant])
     scheduler = cast("Scheduler", _InstantScheduler(manifest))
     registry = _SingleVersionRegistry(LoadedVersion(manifest, "none", "fp32", scheduler))
-    sessions = MemorySessionStore(
+    sessions = store or MemorySessionStore(
         clock,
         max_bytes=1 << 40,
         ttl_seconds=3600.0,
@@ -102,7 +109,7 @@ async def time_appends(manifest: Manifest, streams: Streams, count: int, clock: 
 
     Scoring, which the service does in a thread afterwards, is not included.
     """
-    dispatch, scorer = _dispatch(manifest, clock, manifest.context_window)
+    dispatch, scorer = instant_dispatch(manifest, clock, manifest.context_window)
     durations = []
     for i in range(count):
         number = i % _SESSIONS
@@ -141,7 +148,7 @@ async def measure_session_bytes(
 ) -> float:
     """Bytes that Python and NumPy hold for a session of `length` vectors."""
     count = 20
-    dispatch, scorer = _dispatch(manifest, clock, length, compact=compact)
+    dispatch, scorer = instant_dispatch(manifest, clock, length, compact=compact)
     # The first session also allocates shared objects, which are not counted.
     await dispatch.append("first", streams.read(0, 0, length), RequestOptions())
     gc.collect()

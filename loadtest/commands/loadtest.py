@@ -28,6 +28,7 @@ from loadtest.generator.open_loop import (
     poisson_arrivals,
 )
 from loadtest.overload import report as overload_report
+from loadtest.overload.flood_requests import FloodTarget
 from loadtest.overload.run import run_overload
 from loadtest.report import plots, summary
 from loadtest.report.latency import window_p95
@@ -88,6 +89,14 @@ class LoadTestOptions:
         str | None,
         typer.Option(help="Viewer token; with it, the plot shows the weight of the rollout."),
     ] = None
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="NEXTVEC_API_KEY",
+            show_envvar=True,
+            help="API key of the predictions, where the server wants one.",
+        ),
+    ] = None
     overload: Annotated[
         float | None,
         typer.Option(
@@ -118,7 +127,7 @@ def loadtest(options: LoadTestOptions) -> None:
     """
     try:
         data = streams.load(options.data)
-        client = HttpClient(options.url, options.timeout)
+        client = HttpClient(options.url, options.timeout, options.api_key)
     except (streams.StreamError, ValueError) as error:
         raise SystemExit(f"nextvec loadtest: {error}") from error
     console = Console(stderr=options.output == "json")
@@ -171,7 +180,7 @@ def _overload(
             run_overload(
                 client,
                 data,
-                address=client.address,
+                target=FloodTarget(*client.address, options.api_key),
                 factor=factor,
                 duration=options.duration,
                 context=options.context,

@@ -43,8 +43,10 @@ class HttpResponse:
 class HttpClient:
     """Sends requests to one server, with one connection for each request in flight."""
 
-    def __init__(self, url: str, timeout: float = 30.0) -> None:
+    def __init__(self, url: str, timeout: float = 30.0, api_key: str | None = None) -> None:
         """`url` is `http://host[:port]`. `timeout` limits a whole request, in seconds.
+
+        `api_key` is sent with every request.
 
         Raises `ValueError` for any other form of URL.
         """
@@ -55,6 +57,7 @@ class HttpClient:
         self._port = parts.port or 80
         self._host_header = parts.netloc
         self._timeout = timeout
+        self._fields = {} if api_key is None else {"X-API-Key": api_key}
         # Last in, first out: surplus connections of a peak stay idle and time out.
         self._idle: list[_ClientConnection] = []
 
@@ -106,7 +109,7 @@ class HttpClient:
         self, method: str, path: str, headers: Mapping[str, str] | None, body: bytes | memoryview
     ) -> bytes:
         lines = [f"{method} {path} HTTP/1.1", f"Host: {self._host_header}"]
-        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        lines += [f"{name}: {value}" for name, value in {**self._fields, **(headers or {})}.items()]
         lines += [f"Content-Length: {len(body)}", "\r\n"]
         return "\r\n".join(lines).encode("latin-1")
 

@@ -9,10 +9,28 @@ from loadtest.streams import Streams
 
 _HEAD = (
     "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/octet-stream\r\n"
-    "Accept: application/octet-stream\r\nX-Routing-Key: {key}\r\nContent-Length: {length}\r\n\r\n"
+    "Accept: application/octet-stream\r\nX-Routing-Key: {key}\r\n{fields}"
+    "Content-Length: {length}\r\n\r\n"
 )
 _SESSION_VECTORS = 64
 """Different vectors that a session's source sends, in turn."""
+
+
+@dataclass(frozen=True)
+class FloodTarget:
+    """The server of a flood, and the API key that every request carries, if any."""
+
+    host: str
+    port: int
+    api_key: str | None = None
+
+    def request(self, path: str, key: str, body: bytes) -> bytes:
+        """Return a POST of `body` with the routing key `key`."""
+        fields = f"X-API-Key: {self.api_key}\r\n" if self.api_key else ""
+        head = _HEAD.format(
+            path=path, host=f"{self.host}:{self.port}", key=key, fields=fields, length=len(body)
+        )
+        return head.encode() + body
 
 
 class RequestSource(Protocol):
@@ -35,7 +53,7 @@ class SessionRequests:
     """
 
     streams: Streams
-    host: str
+    target: FloodTarget
     number: int
     limit: int
     run: str
@@ -64,9 +82,8 @@ class SessionRequests:
         self._begun += 1
         name = f"{self.run}-{self.number}-{self._begun}"
         self._requests = [
-            _request(
+            self.target.request(
                 f"/v1/sessions/{name}/vectors",
-                self.host,
                 name,
                 self.streams.read(self.number, i, 1).tobytes(),
             )
@@ -79,7 +96,7 @@ class ContextRequests:
     """Sends contexts of `length` vectors, of which none is the beginning of another."""
 
     streams: Streams
-    host: str
+    target: FloodTarget
     number: int
     length: int
     run: str
@@ -90,11 +107,7 @@ class ContextRequests:
         rows = self.streams.read(self.number, self._sent, self.length)
         key = f"{self.run}-{self.number}-{self._sent}"
         self._sent += 1
-        return _request("/v1/predict", self.host, key, rows.tobytes())
+        return self.target.request("/v1/predict", key, rows.tobytes())
 
     def note(self, status: int) -> None:
         """Do nothing: contexts do not depend on one another."""
-
-
-def _request(path: str, host: str, key: str, body: bytes) -> bytes:
-    return _HEAD.format(path=path, host=host, key=key, length=len(body)).encode() + body

@@ -12,7 +12,7 @@ from loadtest.generator.http_client import ClientError, HttpClient
 from loadtest.generator.open_loop import arrivals_before, poisson_arrivals
 from loadtest.generator.request_log import RequestLog
 from loadtest.overload.flood import Flood
-from loadtest.overload.flood_requests import ContextRequests, SessionRequests
+from loadtest.overload.flood_requests import ContextRequests, FloodTarget, SessionRequests
 from loadtest.overload.probes import ProbeProcess, ProbeResult
 from loadtest.streams import Streams
 from service.clock import SystemClock
@@ -47,7 +47,7 @@ async def run_overload(  # noqa: PLR0913 - the options of the command
     client: HttpClient,
     streams: Streams,
     *,
-    address: tuple[str, int],
+    target: FloodTarget,
     factor: float,
     duration: float,
     context: int,
@@ -60,17 +60,17 @@ async def run_overload(  # noqa: PLR0913 - the options of the command
     Arrivals are open-loop: they do not wait for the server. Raises `ClientError`.
     """
     name = secrets.token_hex(4)
-    host = f"{address[0]}:{address[1]}"
+    address = (target.host, target.port)
 
     def steps(part: str, most: int) -> Flood:
         def source(number: int) -> SessionRequests:
-            return SessionRequests(streams, host, number, session_length, f"{name}-{part}")
+            return SessionRequests(streams, target, number, session_length, f"{name}-{part}")
 
         return Flood(address, source, SystemClock(), most)
 
     def contexts(part: str, most: int) -> Flood:
         def source(number: int) -> ContextRequests:
-            return ContextRequests(streams, host, number, context, f"{name}-{part}")
+            return ContextRequests(streams, target, number, context, f"{name}-{part}")
 
         return Flood(address, source, SystemClock(), most)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,13 @@ class History:
         rows: Vectors = self._rows[kept]
         return rows if self._scales is None else rows * self._scales[kept, None]
 
+    def encoded(self, count: int) -> list[bytes]:
+        """The newest vectors, at most `count`, each in the form of `encode_rows`."""
+        kept = slice(max(0, self._end - count), self._end)
+        if self._scales is None:
+            return [row.tobytes() for row in self._rows[kept]]
+        return _join(self._rows[kept], self._scales[kept])
+
     def __len__(self) -> int:
         return min(self._end, self._capacity)
 
@@ -72,6 +80,41 @@ class History:
             scales[:held] = self._scales[kept]
             self._scales = scales
         self._rows, self._end = rows, held
+
+
+def encode_rows(vectors: Vectors, *, compact: bool) -> list[bytes]:
+    """Vectors `[n, dim]` for a store: little-endian float32, or a float32 scale and 8-bit integers.
+
+    The number of bytes tells which: 4·dim, or 4 + dim.
+    """
+    if not compact:
+        return [row.tobytes() for row in vectors]
+    return _join(*_quantise(vectors))
+
+
+def decode_rows(rows: Sequence[bytes], dim: int) -> Vectors:
+    """Vectors `[n, dim]` from rows of `encode_rows`. Raises `ValueError` for another length."""
+    if not rows:
+        return np.empty((0, dim), np.float32)
+    size = len(rows[0])
+    if size not in {4 * dim, 4 + dim}:
+        raise ValueError(f"a stored vector has {size} bytes, not {4 * dim} or {4 + dim}")
+    if any(len(row) != size for row in rows):  # written under two settings of compact_history
+        return np.concatenate([decode_rows([row], dim) for row in rows])
+    joined = np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), size)
+    if size == 4 * dim:
+        return joined.view("<f4").astype(np.float32)
+    scales = joined[:, :4].copy().view("<f4").astype(np.float32)
+    return joined[:, 4:].view(np.int8) * scales
+
+
+def _join(rows: NDArray[np.int8], scales: NDArray[np.float32]) -> list[bytes]:
+    if len(rows) == 1:
+        return [scales.astype("<f4").tobytes() + rows[0].tobytes()]
+    joined = np.empty((len(rows), 4 + rows.shape[1]), np.uint8)
+    joined[:, :4] = scales.astype("<f4")[:, None].view(np.uint8)
+    joined[:, 4:] = rows.view(np.uint8)
+    return [row.tobytes() for row in joined]
 
 
 def _quantise(vectors: Vectors) -> tuple[NDArray[np.int8], NDArray[np.float32]]:

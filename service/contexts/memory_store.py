@@ -89,9 +89,6 @@ class MemorySessionStore:
         """
         return SessionLease(self, session_id, position, begin, owner)
 
-    async def start(self) -> None:
-        """Nothing to do: memory is there."""
-
     async def close(self) -> None:
         """Nothing to do: what is in memory ends with the process."""
 

@@ -76,10 +76,6 @@ class SessionStore(Protocol):
         """Memory of these sessions."""
         ...
 
-    async def start(self) -> None:
-        """Connect. Raises `StoreUnusable` for a store that must not be used."""
-        ...
-
     async def close(self) -> None:
         """Write what is not written yet, and disconnect."""
         ...

@@ -28,7 +28,7 @@ from service.random_ids import draw_id
 from service.rollout.routing.traffic_split import Route, TrafficRouter
 from service.settings import LimitSettings
 from service.types import Mode, Vector, Vectors
-from service.validation import validate_vectors
+from service.validation import validate_shape, validate_values, validate_vectors
 
 
 class Dispatch:
@@ -186,12 +186,12 @@ class Dispatch:
         """Delete the owner's session. Raises as `SessionStore.read` does."""
         await self._sessions.delete(session_id, owner)
 
-    def label(self, caller: bytes, request_id: str, vectors: Vectors) -> bool:
+    async def label(self, caller: bytes, request_id: str, vectors: Vectors) -> bool:
         """Score the prediction of an earlier `predict`. Returns and raises as the scorer's
         `label` does."""
         if self._scorer is None:
             raise NotFound("this service does not score predictions")
-        return self._scorer.label(caller, request_id, vectors, self._router.split)
+        return await self._scorer.label(caller, request_id, vectors, self._router.split)
 
     async def _predict(
         self, contexts: Sequence[Vectors], options: RequestOptions
@@ -202,7 +202,9 @@ class Dispatch:
         try:
             manifest = decision.loaded.manifest
             for context in contexts:
-                validate_vectors(context, manifest.dimensions.dim, self._max_rows)
+                validate_shape(context, manifest.dimensions.dim, self._max_rows)
+                if len(context) > manifest.context_window:
+                    validate_values(context)  # of the rest, the window is checked below
             windows = [context[-manifest.context_window :] for context in contexts]
             deadline = Deadline(self._timeout, options.timeout_seconds, options.waited_seconds)
             async with deadline:

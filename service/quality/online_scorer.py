@@ -63,6 +63,7 @@ class OnlineScorer:
         self._metrics = metrics
         self._clock = clock
         self._labels = labels
+        self._dim = dim
         self._pool = DistractorPool(dim)
         self._keys = KeyShares()
         self._queue: deque[_ScoringJob] = deque()
@@ -83,26 +84,29 @@ class OnlineScorer:
         if self._labels is not None:
             self._labels.keep(caller, request_id, prediction)
 
-    def label(self, caller: bytes, request_id: str, vectors: Vectors, split: TrafficSplit) -> bool:
+    async def label(
+        self, caller: bytes, request_id: str, vectors: Vectors, split: TrafficSplit
+    ) -> bool:
         """Score the prediction of the caller's request; False if it was labeled before.
 
-        `vectors` `[1, dim]` is the true vector. Raises `Invalid`, `NotFound`, `Gone`, and
-        `QueueFull` if the label could not be counted.
+        `vectors` `[1, dim]` is the true vector. Raises `Invalid`, `QueueFull` if the label could
+        not be counted, and what `PredictionStore.take` raises.
         """
         if self._labels is None:
             raise NotFound("this service accepts no labels: its setting feedback.max_bytes is 0")
+        # Before the prediction is taken: it can be taken once.
+        validate_vectors(vectors, self._dim, 1)
+        if len(self._queue) >= MAX_WAITING:
+            raise QueueFull("too many predictions wait to be scored; send the label again", 1.0)
         try:
-            prediction = self._labels.find(caller, request_id)
+            prediction = await self._labels.take(caller, request_id)
         except (NotFound, Gone) as error:
             self._metrics.quality.feedback.labels(error.code).inc()
             raise
         if prediction is None:
             self._metrics.quality.feedback.labels("repeated").inc()
             return False
-        validate_vectors(vectors, len(prediction.vector), 1)
-        if not self.offer(prediction, vectors[0], split):
-            raise QueueFull("too many predictions wait to be scored; send the label again", 1.0)
-        self._labels.mark_labeled(caller, request_id)
+        self.offer(prediction, vectors[0], split)
         self._metrics.quality.feedback.labels("counted").inc()
         return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Protocol
 
 from service.bounded_store import BoundedStore
 from service.clock import Clock
@@ -27,8 +28,42 @@ class _Fate(Enum):
     EXPIRED = "it was evicted before a label came"
 
 
-class PredictionStore:
-    """Predictions by caller and request id, for `ttl_seconds` and within `max_bytes`."""
+class PredictionStore(Protocol):
+    """The port to the place where predictions wait for their labels."""
+
+    def keep(self, caller: bytes, request_id: str, prediction: PendingPrediction) -> None:
+        """Keep the prediction until its label comes; it replaces one under the same id."""
+        ...
+
+    async def take(self, caller: bytes, request_id: str) -> PendingPrediction | None:
+        """Take the prediction for its label; None if it was taken before.
+
+        Raises `Gone` if it has expired, `NotFound` for an id that this caller never received, or
+        that the split did not route, and `StoreUnavailable`.
+        """
+        ...
+
+
+def expired_prediction(request_id: str) -> Gone:
+    """The error for a label that comes too late."""
+    return Gone(
+        f"the prediction {quoted(request_id)} is no longer kept; send labels sooner, "
+        "or raise feedback.ttl_seconds or feedback.max_bytes",
+        "prediction_gone",
+    )
+
+
+def unknown_prediction(request_id: str) -> NotFound:
+    """The error for an id without a prediction."""
+    return NotFound(
+        f"no prediction {quoted(request_id)} waits for a label: send the X-Request-Id of a "
+        "response of /v1/predict that did not set X-Variant, with the same credentials",
+        "prediction_not_found",
+    )
+
+
+class MemoryPredictionStore:
+    """Predictions in this process, for `ttl_seconds` and within `max_bytes`."""
 
     def __init__(self, clock: Clock, *, max_bytes: int, ttl_seconds: float) -> None:
         self._clock = clock
@@ -55,37 +90,20 @@ class PredictionStore:
         self._kept.put(key, prediction, size=size, now=self._clock.monotonic())
         self._evict()
 
-    def find(self, caller: bytes, request_id: str) -> PendingPrediction | None:
-        """The prediction that waits for its label; None if its label was counted before.
-
-        Raises `Gone` if it has expired, and `NotFound` for an id that this caller never
-        received, or that the split did not route.
-        """
+    async def take(self, caller: bytes, request_id: str) -> PendingPrediction | None:
+        """Take the prediction; see `PredictionStore.take`."""
         self._evict()
         key = (caller, request_id)
-        prediction = self._kept.get(key)
+        prediction = self._kept.pop(key)
         if prediction is not None:
+            self._add_tombstone(key, _Fate.LABELED)
             return prediction
         fate = self._tombstones.get(key)
         if fate is _Fate.LABELED:
             return None
         if fate is _Fate.EXPIRED:
-            raise Gone(
-                f"the prediction {quoted(request_id)} is no longer kept; send labels sooner, "
-                "or raise feedback.ttl_seconds or feedback.max_bytes",
-                "prediction_gone",
-            )
-        raise NotFound(
-            f"no prediction {quoted(request_id)} waits for a label: send the X-Request-Id of a "
-            "response of /v1/predict that did not set X-Variant, with the same credentials",
-            "prediction_not_found",
-        )
-
-    def mark_labeled(self, caller: bytes, request_id: str) -> None:
-        """Note that the label was counted: further labels change nothing."""
-        key = (caller, request_id)
-        self._kept.pop(key)
-        self._add_tombstone(key, _Fate.LABELED)
+            raise expired_prediction(request_id)
+        raise unknown_prediction(request_id)
 
     def _evict(self) -> None:
         for key, _ in self._kept.expire(self._clock.monotonic()) + self._kept.shrink():

@@ -16,6 +16,8 @@ from service.settings.console import ConsoleSettings
 from service.settings.fleet import FleetSettings
 from service.settings.http import HttpSettings
 from service.settings.rollout import RolloutSettings
+from service.settings.rpc import RpcSettings
+from service.settings.sessions import SessionSettings
 from service.settings.telemetry import LogSettings, TracingSettings
 from service.settings.values import ByteCount, FrozenModel, Seconds
 
@@ -134,36 +136,6 @@ class LimitSettings(FrozenModel):
     )
 
 
-class SessionSettings(FrozenModel):
-    """The contexts kept on the server."""
-
-    max_bytes: ByteCount = Field(
-        1024 * 1024 * 1024,
-        gt=0,
-        description="Memory of all sessions, in bytes; above it the least recently used are "
-        "evicted.",
-        examples=[4 * 1024 * 1024 * 1024],
-    )
-    ttl_seconds: Seconds = Field(
-        1800.0, description="Seconds after which an idle session expires.", examples=[600.0]
-    )
-    history_vectors: int = Field(
-        1000,
-        ge=1,
-        le=10**6,
-        description="Number of a session's last vectors that are kept, to move it to another "
-        "version. The default is the window of Phase-3.",
-        examples=[500],
-    )
-    compact_history: bool = Field(
-        default=True,
-        description="Keep these vectors as 8-bit integers, in a quarter of the memory. "
-        "Recomputations from them (after a move, or past the window with `exact`) are then "
-        "close, not equal.",
-        examples=[False],
-    )
-
-
 class PrefixCacheSettings(FrozenModel):
     """The cache of states of whole contexts, which makes a resent context cheap."""
 
@@ -237,6 +209,7 @@ class Settings(FrozenModel):
     tls: TlsSettings = TlsSettings()
     proxy: ProxySettings = ProxySettings()
     http: HttpSettings = HttpSettings()
+    rpc: RpcSettings = RpcSettings()
     console: ConsoleSettings = ConsoleSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from service.settings.urls import BaseUrl, HttpUrl
+from service.settings.urls import BaseUrl, DatabaseUrl, HttpUrl
 from service.settings.values import Credential, FrozenModel, Seconds, signing_key
 
 
@@ -82,6 +82,30 @@ class FloorSettings(FrozenModel):
         description="Guardrails that every step below 100 % must require.",
         examples=[["latency", "errors"]],
     )
+    max_ratio: float | None = Field(
+        None,
+        gt=1,
+        le=10,
+        allow_inf_nan=False,
+        description="Largest allowed `ratio` of a plan, canary P95 to stable P95.",
+        examples=[1.2],
+    )
+    max_error_margin: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Largest allowed `guardrails.errors.margin` of a plan.",
+        examples=[0.05],
+    )
+    min_alpha: float = Field(
+        0.0,
+        ge=0,
+        le=0.1,
+        allow_inf_nan=False,
+        description="Smallest allowed `alpha` of a plan. A smaller one fails a bad canary later.",
+        examples=[0.01],
+    )
     approval: bool = Field(
         default=True,
         description="The last step of a plan must have `approval`, unless an approver starts it: "
@@ -95,8 +119,23 @@ class RolloutSettings(FrozenModel):
 
     database: Path = Field(
         Path("nextvec.db"),
-        description="SQLite file of the rollout's state and audit log.",
+        description="SQLite file of the rollout's state and audit log, for one replica. Not used "
+        "with `rollout.url`.",
         examples=["/state/nextvec.db"],
+    )
+    url: DatabaseUrl | None = Field(
+        None,
+        description="PostgreSQL database in which the replicas of a fleet share one rollout; it "
+        "needs `pip install 'nextvec[fleet]'`. Parameters: `sslmode`, `sslrootcert`, `sslcert`, "
+        "`sslkey`. A user and a password in it are never shown. See "
+        "[a rollout in a fleet](../explanation/rollout-in-a-fleet.md).",
+        examples=["postgresql://nextvec@postgres:5432/nextvec?sslmode=verify-full"],
+    )
+    password: SecretStr | None = Field(
+        None,
+        min_length=1,
+        description="Password for that database, in place of one in its URL.",
+        examples=["/run/secrets/postgres-password"],
     )
     plan: Path | None = Field(
         None,
@@ -154,6 +193,8 @@ class RolloutSettings(FrozenModel):
         url = self.prometheus_url
         if url is not None and url.credentials is not None and self.prometheus_token is not None:
             raise ValueError("prometheus_url has user info and prometheus_token is set: set one")
+        if self.password is not None and self.url is not None and self.url.has_password:
+            raise ValueError("url has a password and password is set: set one")
         if (self.prometheus_certificate is None) != (self.prometheus_key is None):
             raise ValueError("prometheus_certificate and prometheus_key belong together")
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
@@ -44,6 +45,11 @@ class ServiceUrl:
     def credentials(self) -> tuple[str, str] | None:
         """User name and password of the user info, decoded; None without one."""
         return self._credentials
+
+    @property
+    def has_password(self) -> bool:
+        """Whether the user info has a password."""
+        return urlsplit(self._text).password is not None
 
     def get_secret_value(self) -> str:
         """Return the whole URL."""
@@ -92,6 +98,20 @@ class HttpUrl(ServiceUrl):
         return f"{self._address}?{query}" if query else self._address
 
 
+class DatabaseUrl(ServiceUrl):
+    """The URL of a PostgreSQL database."""
+
+    __slots__ = ()
+
+    schemes = ("postgresql", "postgres")
+    expected = "a postgresql:// URL with a host and the name of a database"
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        if not urlsplit(text).path.strip("/"):
+            raise ValueError(f"must be {self.expected}")
+
+
 def _checked_url(text: str, schemes: tuple[str, ...], expected: str) -> str:
     if not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError("must be ASCII without spaces: percent-encode other characters")
@@ -114,3 +134,61 @@ def _without_query(url: HttpUrl) -> HttpUrl:
 
 BaseUrl = Annotated[HttpUrl, AfterValidator(_without_query)]
 """An `HttpUrl` to which paths are added."""
+
+
+class RedisUrl(ServiceUrl):
+    """The URL of a Redis or Valkey server: `redis://`, `rediss://` (TLS) or `unix://`.
+
+    `redis://user:password@host:port/database`, or `unix:///path/of/socket?db=database`.
+    """
+
+    __slots__ = ()
+
+    schemes = ("redis", "rediss")
+    expected = "redis://host:port/database, rediss://… (TLS) or unix:///path/of/socket"
+
+    def __init__(self, text: str) -> None:
+        """Raises `ValueError`, whose message does not quote the URL."""
+        if text.startswith("unix:"):
+            self._text = text
+            self._credentials = None
+            self._address = f"unix://{self._parse_socket(text)[0]}"
+            return
+        super().__init__(text)
+        parts = urlsplit(text)
+        if parts.query or parts.fragment:
+            raise ValueError("must have neither a query nor a fragment")
+        if parts.path not in {"", "/"} and not parts.path[1:].isdigit():
+            raise ValueError("must have the number of a database as its path, or none")
+
+    @property
+    def socket_path(self) -> str | None:
+        """The path of the server's socket, for `unix://`."""
+        return self._parse_socket(self._text)[0] if self._text.startswith("unix:") else None
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self._text).hostname or ""
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self._text).port or 6379
+
+    @property
+    def database(self) -> int:
+        if self._text.startswith("unix:"):
+            return self._parse_socket(self._text)[1]
+        return int(urlsplit(self._text).path[1:] or 0)
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the connection uses TLS."""
+        return self._text.startswith("rediss:")
+
+    @staticmethod
+    def _parse_socket(text: str) -> tuple[str, int]:
+        parts = urlsplit(text)
+        known = re.fullmatch(r"(?:db=(\d{1,4}))?", parts.query)
+        if parts.netloc or not parts.path.startswith("/") or known is None or parts.fragment:
+            raise ValueError("must be unix:///path/of/socket, with ?db=NUMBER at most")
+        return unquote(parts.path), int(known.group(1) or 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from pydantic import ValidationError
@@ -19,10 +20,11 @@ from service.commands.options import (
 )
 from service.rollout.plan.plan_file import load_plan
 from service.rollout.plan.rollout_plan import RolloutPlan
-from simulation import plot, report
+from simulation import evidence_trace, plot, report
 from simulation.batches import simulate_scenarios
 from simulation.commands import quality
 from simulation.commands.simulate_options import RATIOS, SimulateOptions
+from simulation.evidence_trace import trace_rollouts
 from simulation.latency_distribution import (
     LatencyDistribution,
     LatencyError,
@@ -96,6 +98,12 @@ def simulate(options: SimulateOptions) -> None:
         )
     settings = _settings(options, plan, latency)
     report.write(settings, rows, options.out)
+    if options.traces:
+        held = options.weight is not None
+        traced = asyncio.run(
+            trace_rollouts(scenarios, plan, hold=held, count=options.traces, seed=options.seed)
+        )
+        evidence_trace.write(traced, options.out / "traces.json")
     picture = options.out / "rollouts.png"
     plot.draw(rows, plan, _title(options, plan, latency), picture)
     if options.output == "json":

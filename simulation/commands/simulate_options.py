@@ -121,6 +121,14 @@ class SimulateOptions:
         bool,
         typer.Option("--compare", help="Also run two rules that compare point estimates."),
     ] = False
+    traces: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Rollouts of each scenario whose evidence is written to traces.json, one point "
+            "an evaluation.",
+        ),
+    ] = 0
     processes: Annotated[
         int, typer.Option(min=1, help="Processes to use.", show_default="one per CPU")
     ] = os.cpu_count() or 1

@@ -8,14 +8,16 @@ from itertools import combinations
 import pytest
 
 from deploy.grafana import build_dashboard
+from service.rollout.analysis.guardrails.registry import GUARDRAIL_NAMES
 from service.rollout.plan.rollout_plan import RolloutPlan
+from service.rollout.state.events import Phase
 from service.settings import Settings
-from tests.support.expressions import DASHBOARD, dashboard
+from tests.support.expressions import DASHBOARD, dashboard, panels
 
-PANELS = dashboard()["panels"]
+PANELS = panels()
 CHARTS = [panel for panel in PANELS if panel["type"] != "row"]
 KINDS = {"heatmap", "row", "stat", "state-timeline", "table", "timeseries"}
-UNITS = {"bytes", "percentunit", "reqps", "s", "short"}
+UNITS = {"bytes", "dtdurations", "percentunit", "reqps", "s", "short"}
 
 each_chart = pytest.mark.parametrize("panel", CHARTS, ids=[p["title"] for p in CHARTS])
 
@@ -92,6 +94,8 @@ def test_stable_is_blue_and_canary_orange(panel):
     overrides = panel["fieldConfig"]["overrides"]
     for override in overrides:
         pattern = override["matcher"]["options"]
+        if override["matcher"]["id"] == "byName" or override["properties"][0]["id"] != "color":
+            continue
         colour = override["properties"][0]["value"]["fixedColor"]
         assert pattern.startswith("/"), "without slashes Grafana matches whole names"
         assert pattern.endswith("/")
@@ -102,14 +106,66 @@ def test_stable_is_blue_and_canary_orange(panel):
 
 def test_the_lines_drawn_are_the_plans_and_the_settings_defaults():
     """A changed default must change its line too."""
-    assert RolloutPlan().ratio == limit("P95 ratio, canary over stable")
-    assert RolloutPlan().ratio == limit("P95, canary over stable")
-    assert 1 == limit("Evidence as a share of the verdict bound")
+    assert RolloutPlan().ratio == limit("P95 ratio with its interval, canary over stable")
+    assert f"{RolloutPlan().ratio} * " in titled("P95 per variant")["targets"][1]["expr"]
+    assert 1 == limit("Evidence of each guardrail, from pass to fail")
     assert RolloutPlan().alpha == 0.01
     assert Settings().sessions.max_bytes == limit("Memory of sessions")
 
 
 def test_the_first_row_answers_the_question():
-    assert "Is the canary healthy?" == PANELS[0]["title"]
-    rows = [panel["title"] for panel in PANELS if panel["type"] == "row"]
-    assert ["Is the canary healthy?", "Latency", "Traffic and errors", "Quality", "Engine"] == rows
+    assert "Is the canary fit?" == PANELS[0]["title"]
+    first = [panel["title"] for panel in PANELS if panel["gridPos"]["y"] == 1]
+    assert "Verdict" == first[0]
+    assert {"Time to a decision", "Errors", "Quality, Hit@5", "Canary weight"} <= set(first)
+
+
+def test_only_rare_rows_are_collapsed():
+    rows = {panel["title"]: panel["collapsed"] for panel in PANELS if panel["type"] == "row"}
+    assert ["Shadow step", "Webhooks"] == [title for title, collapsed in rows.items() if collapsed]
+    assert ["Latency", "Traffic and errors", "Quality", "Engine"] == list(rows)[1:5]
+
+
+@each_chart
+def test_every_query_is_of_the_chosen_instances(panel):
+    for target in panel["targets"]:
+        names = re.findall(r"\bnextvec_\w+", target["expr"])
+        assert len(names) == target["expr"].count('instance=~"$instance"')
+
+
+def test_latency_has_a_logarithmic_axis_and_traces():
+    """10 ms and 10 s share an axis; a slow request leads to its trace."""
+    for title in ("P95 per variant", "P50, P95, P99: stable", "P50, P95, P99: canary"):
+        panel = titled(title)
+        scale = panel["fieldConfig"]["defaults"]["custom"]["scaleDistribution"]
+        assert {"type": "log", "log": 10} == scale
+        assert "min" not in panel["fieldConfig"]["defaults"], "0 is on no logarithmic axis"
+        assert panel["targets"][0]["exemplar"]
+
+
+def colours_of(title):
+    return {
+        override["matcher"]["options"].strip("/^$"): override["properties"][0]["value"]
+        for override in titled(title)["fieldConfig"]["overrides"]
+        if override["properties"][0]["id"] == "color"
+    }
+
+
+def test_every_guardrail_has_a_colour_of_its_own():
+    found = colours_of("Evidence of each guardrail, from pass to fail")
+    colours = [found[name]["fixedColor"] for name in GUARDRAIL_NAMES]
+    assert len(colours) == len(set(colours))
+    assert not set(colours) & {"blue", "orange"}, "these are the variants'"
+
+
+def test_every_phase_has_a_colour_and_only_an_end_is_red():
+    found = {phase: value["fixedColor"] for phase, value in colours_of("Phase").items()}
+    assert {phase.value for phase in Phase} == found.keys()
+    assert {"Aborting", "RolledBack"} == {name for name, hue in found.items() if "red" in hue}
+
+
+def test_links_lead_to_the_console_and_the_runbook():
+    variables = {each["name"]: each for each in dashboard()["templating"]["list"]}
+    for link in dashboard()["links"]:
+        assert variables[link["url"].strip("${}")]["query"].startswith("http")
+    assert {"Console", "Runbook"} == {link["title"] for link in dashboard()["links"]}

@@ -36,8 +36,8 @@ MAY_BE_EMPTY = {
     "annotation Model versions",
     "Shadow: P95 in the engine A",
     "Shadow: agreement with stable A",
-    "Webhooks A",
-    "Webhooks B",
+    "Deliveries and backlog A",
+    "Deliveries and backlog B",
 }
 """The exporter's rollout has no firing alert, no transition, no webhook and no shadow step."""
 
@@ -71,7 +71,13 @@ class Exporter:
         metrics.rollout.reason.labels("step_passed").set(1)
         metrics.rollout.weight.labels("canary").set(0.25)
         metrics.rollout.weight.labels("stable").set(0.75)
+        metrics.rollout.outlook.labels("looks_good").set(1)
         metrics.rollout.guardrail_ratio.labels("latency").set(1.02)
+        for end, ratio in (("low", 0.9), ("high", 1.3)):
+            metrics.rollout.guardrail_interval.labels("latency", end).set(ratio)
+        for bound in ("expected", "earliest", "deadline"):
+            metrics.rollout.decision_timestamp.labels(bound).set(time.time() + 60)
+        metrics.rollout.guardrail_log_bound.labels("latency", "fail").set(5.7)
         metrics.show_versions([("phase-3", "CPUExecutionProvider", "int8")])
         metrics.expect_caller("search")
         metrics.sessions.set(3)
@@ -94,6 +100,7 @@ class Exporter:
             self.metrics.quality.key_share.labels(variant, version).observe(0.5)
             self.metrics.batch_size.labels(version).observe(4)
             self.metrics.queue_length.labels(version).set(1)
+            self.metrics.engine_busy.labels(version).inc(0.2)
         return generate_latest(self.registry)
 
 
@@ -201,13 +208,13 @@ def test_the_server_has_loaded_every_alert(prometheus):
 
 
 @needs_prometheus
-def test_ratio_and_percentiles_equal_the_recorded_durations(prometheus):
-    """Both variants have the same durations, so the ratio is 1; the P95 is about 29 ms."""
+def test_percentiles_and_the_limit_equal_the_recorded_durations(prometheus):
+    """Both variants have the same durations; the P95 is 29 ms, the limit 1.2 times that."""
     panels = queries()
-    (ratio,) = prometheus.samples(panels["P95 ratio, canary over stable A"])
+    (limit,) = prometheus.samples(panels["P95 per variant B"])
     p95 = prometheus.samples(panels["P95 per variant A"])
 
-    assert pytest.approx(1.0) == float(ratio["value"][1])
+    assert pytest.approx(1.2 * 0.029, rel=0.1) == float(limit["value"][1])
     assert {"stable", "canary"} == {sample["metric"]["variant"] for sample in p95}
     for sample in p95:
         assert pytest.approx(0.029, rel=0.1) == float(sample["value"][1])

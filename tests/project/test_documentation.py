@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.api.errors import STATUS
+from service.api.openapi.errors import ERRORS
 from service.cli import COMMANDS
 from service.metrics import Metrics, new_registry
 from service.rollout.plan.gate import Gate
@@ -96,6 +97,19 @@ def test_every_field_of_a_plan_is_documented_with_its_default(name, field):
 def test_every_status_is_documented(status):
     table = re.findall(r"^\| ([\d, ]+) \|", (REFERENCE / "http-api.md").read_text(), re.MULTILINE)
     assert str(status) in {number for row in table for number in row.split(", ")}
+
+
+@pytest.mark.parametrize("code", ERRORS)
+def test_every_error_code_is_documented_with_its_status_a_cause_and_a_remedy(code):
+    page = (REFERENCE / "errors.md").read_text()
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| (\d+) \| (.+) \| (.+) \|$", page, re.MULTILINE)
+    found = {
+        (name.strip("`"), int(status))
+        for names, status, cause, remedy in rows
+        for name in names.split(", ")
+        if cause and remedy
+    }
+    assert (code, ERRORS[code][0]) in found
 
 
 @pytest.mark.parametrize("name", COMMANDS)

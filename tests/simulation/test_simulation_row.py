@@ -44,5 +44,7 @@ def test_a_row_counts_endings_and_orders_times():
     assert (1, 1, 3) == (found.rolled_back, found.promoted, found.rollouts)
     assert (None, None) == (found.delay.median, found.total.median)
     assert TimePercentiles(300.0, None) == found.passing
+    assert (0.0, 0.0, 0.0, 1 / 3) == found.rolled_back_by_minute[:4]
+    assert 1 / 3 == found.rolled_back_by_minute[60] == found.rolled_back_by_minute[-1]
     cells = ("nextvec", "1×", "33.3 (6.1–79.2)", "–", "–", "300/–", "1: –")
     assert cells == report.cells(found)

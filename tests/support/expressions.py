@@ -30,12 +30,17 @@ def dashboard() -> dict:
     return json.loads(DASHBOARD.read_text(encoding="utf-8"))
 
 
+def panels() -> list[dict]:
+    """Every panel and row, also those inside collapsed rows."""
+    return [each for panel in dashboard()["panels"] for each in (panel, *panel.get("panels", ()))]
+
+
 def queries() -> dict[str, str]:
     """Every query of the dashboard, annotations included, by its panel and letter."""
     whole = dashboard()
     found = {
         f"{panel['title']} {target['refId']}": target["expr"]
-        for panel in whole["panels"]
+        for panel in panels()
         for target in panel.get("targets", [])
     }
     notes = {f"annotation {a['name']}": a["expr"] for a in whole["annotations"]["list"]}
@@ -53,7 +58,13 @@ def everything() -> dict[str, str]:
 
 def filled(expr: str, window: str = "1m") -> str:
     """The query with Grafana's variables replaced, as Grafana sends it."""
-    return expr.replace("$window", window).replace("$__rate_interval", window)
+    for variable, value in {
+        "$window": window,
+        "$__rate_interval": window,
+        "$instance": ".*",
+    }.items():
+        expr = expr.replace(variable, value)
+    return expr
 
 
 def registered() -> dict[str, set[str]]:

@@ -57,6 +57,19 @@ def _execution() -> list[Builder[Panel]]:
             {},
         ).decimals(1),
         time_series(
+            "Engine busy",
+            8,
+            "The share of the time in which a batch runs, by version. Near 1 the engine is "
+            "saturated: more traffic only waits.",
+            [
+                query(
+                    "sum by (version) (rate(nextvec_engine_busy_seconds_total[$window]))",
+                    "{{version}}",
+                )
+            ],
+            {},
+        ).unit("percentunit"),
+        time_series(
             "Queue length",
             8,
             "Requests that wait. At the setting engine.queue_limit the service refuses new "

@@ -2,9 +2,11 @@
 
 const KEY = "nextvec-token";
 const ROLLOUT = new URL("admin/v1/rollout", document.baseURI).href;
-const VERSIONS = new URL("v2/repository/index", document.baseURI).href;
+const VERSIONS = new URL("admin/v1/versions", document.baseURI).href;
+const CONSOLE = new URL("admin/v1/console", document.baseURI).href;
 const TRIES = 3;
 const WAIT = 20_000;
+const READ_WAIT = 6_000; // a read is repeated soon: a slow one counts as a lost connection
 
 let token = "";
 try {
@@ -79,17 +81,27 @@ async function call(method, url, { body, headers = {}, signal = AbortSignal.time
 }
 
 export async function status() {
-  const answer = await call("GET", ROLLOUT);
-  return { status: await answer.json(), role: answer.headers.get("X-Role") ?? "" };
+  const answer = await call("GET", ROLLOUT, { signal: AbortSignal.timeout(READ_WAIT) });
+  const served = Date.parse(answer.headers.get("Date") ?? "");
+  return {
+    status: await answer.json(),
+    role: answer.headers.get("X-Role") ?? "",
+    // The service's clock minus this machine's, in seconds; a header counts whole seconds.
+    skew: Number.isFinite(served) && Math.abs(served - Date.now()) > 3000 ? (served - Date.now()) / 1000 : 0,
+  };
 }
 
 export async function history(limit) {
   return (await call("GET", `${ROLLOUT}/history?limit=${limit}`)).json();
 }
 
-export async function versions() {
-  const found = await (await call("POST", VERSIONS, { body: {} })).json();
-  return found.map((one) => one.version);
+export const versions = async () => (await call("GET", VERSIONS)).json();
+
+export const consoleData = async () => (await call("GET", CONSOLE)).json();
+
+export async function timeline(since) {
+  const signal = AbortSignal.timeout(READ_WAIT);
+  return (await call("GET", `${ROLLOUT}/timeline?since=${since}`, { signal })).json();
 }
 
 // Server-sent events over fetch, because an EventSource cannot send a token in a header.

@@ -1,73 +1,173 @@
-// Small line charts over the analysis runs.
+// Drawings: the interval of a ratio, the bar of evidence, and lines over time.
 
-import { svg } from "./dom.js";
+import { el, svg } from "./dom.js";
+import { factor, minuteText, number, percent, points, seconds, zoneName } from "./words.js";
 
-const WIDTH = 320;
-const HEIGHT = 110;
-const LEFT = 6;
-const RIGHT = 52;
+const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+
+// --- the interval ---
+
+// The estimate, its interval and the limit on one axis: a ratio's is logarithmic around 1.
+export function intervalPlot(one) {
+  const { difference, limit, interval } = one;
+  if (typeof difference !== "number" || typeof limit !== "number") return null;
+  const ratio = one.difference_kind !== "points";
+  if (ratio && difference <= 0) return null;
+  const scale = ratio ? Math.log : (value) => value;
+  const known = [difference, limit, ratio ? 1 : 0, interval?.low, interval?.high].filter((v) => typeof v === "number" && (!ratio || v > 0));
+  const low = Math.min(...known.map(scale));
+  const high = Math.max(...known.map(scale));
+  const pad = Math.max(0.15 * (high - low), ratio ? 0.05 : 0.5);
+  const x = (value) => 10 + (300 * (clamp(scale(value), low - pad, high + pad) - low + pad)) / (high - low + 2 * pad);
+  const text = ratio ? factor : points;
+  const bad = one.direction === "at_least" ? difference < limit : difference > limit;
+  const nodes = [svg("line", { class: "axis", x1: 10, x2: 310, y1: 16, y2: 16 })];
+  if (interval) {
+    // An open end runs to the edge of the axis.
+    const from = interval.low === null ? 10 : x(interval.low);
+    const to = interval.high === null ? 310 : x(interval.high);
+    nodes.push(svg("rect", { class: `range ${bad ? "bad" : "good"}`, x: from, y: 11, width: Math.max(to - from, 2), height: 10, rx: interval.high === null || interval.low === null ? 0 : 4 }));
+  }
+  nodes.push(
+    svg("line", { class: "limit", x1: x(limit), x2: x(limit), y1: 2, y2: 30 }),
+    svg("rect", { class: `point ${bad ? "bad" : "good"}`, x: x(difference) - 2, y: 8, width: 4, height: 16 }),
+  );
+  const labels = [{ at: x(limit), text: `limit ${text(limit)}`, strong: true }];
+  if (typeof interval?.low === "number") labels.push({ at: x(interval.low), text: text(interval.low) });
+  if (typeof interval?.high === "number") labels.push({ at: x(interval.high), text: text(interval.high) });
+  nodes.push(...labelsWithoutOverlap(labels));
+  const range = interval ? `, interval ${interval.text}` : "";
+  return svg("svg", { viewBox: "0 0 320 46", class: "interval", role: "img", "aria-label": `${text(difference)}, limit ${text(limit)}${range}` }, ...nodes);
+}
+
+// The limit's label always; another one only where it does not touch the ones before.
+function labelsWithoutOverlap(labels) {
+  const kept = [];
+  for (const one of labels) {
+    const half = 3.4 * one.text.length;
+    const at = clamp(one.at, half, 320 - half);
+    if (kept.some((other) => Math.abs(other.at - at) < other.half + half + 4)) continue;
+    kept.push({ ...one, at, half });
+  }
+  return kept.map((one) => svg("text", { class: one.strong ? "strong" : "", x: one.at, y: 42, "text-anchor": "middle" }, one.text));
+}
+
+// --- the evidence ---
+
+// One bar: empty in the middle, a pass fills it to the left and a fail to the right. A fail that
+// nothing leans to yet is `faint`.
+export function evidenceBar({ pass = 0, fail = 0 }, label, { faint = false } = {}) {
+  const half = 98;
+  const p = half * clamp(pass, 0, 1);
+  const f = half * clamp(fail, 0, 1);
+  return svg(
+    "svg",
+    { viewBox: "0 0 200 10", preserveAspectRatio: "none", class: "evidence-bar", role: "img", "aria-label": label },
+    svg("rect", { class: "track", x: 0, y: 0, width: half, height: 10, rx: 2 }),
+    svg("rect", { class: "track", x: 102, y: 0, width: half, height: 10, rx: 2 }),
+    svg("rect", { class: "good", x: half - p, y: 0, width: p, height: 10, rx: 2 }),
+    svg("rect", { class: faint ? "faint" : "bad", x: 102, y: 0, width: f, height: 10, rx: 2 }),
+  );
+}
+
+// --- lines over time ---
+
+const WIDTH = 360;
+const HEIGHT = 150;
+const LEFT = 52;
+const RIGHT = 12;
 const TOP = 10;
-const BOTTOM = 14;
+const BOTTOM = 22;
+const GAP_SECONDS = 60;
 
-// Evidence as a share of what a verdict needs. The verdict is reached at the line marked 1.
-export function evidenceChart(points) {
-  const share = (side) => points.map((p) => ({ at: p.at, y: clip(p[side] / p[`${side}Bound`], -0.25, 1.15) }));
-  return chart(
-    [
-      { name: "fail", className: "line-fail", points: share("fail") },
-      { name: "pass", className: "line-pass", points: share("pass") },
-    ],
-    { low: -0.25, high: 1.15, marks: [{ y: 1, text: "verdict" }, { y: 0, text: "0" }] },
-  );
+export const CHARTS = [
+  { name: "P95 latency", read: (arm) => arm?.p95_seconds, log: true, text: seconds },
+  { name: "P50 latency", read: (arm) => arm?.p50_seconds, log: true, text: seconds },
+  { name: "P99 latency", read: (arm) => arm?.p99_seconds, log: true, text: seconds },
+  { name: "Requests per second", read: (arm) => arm?.requests_per_second, text: (value) => number(value) },
+  { name: "Weight of the canary", weight: true, text: percent },
+];
+
+// A figure with a chart of `points`, and a vertical line at each of `marks` (epoch seconds).
+export function lineChart(chart, timeline, marks) {
+  const series = chart.weight
+    ? [{ name: "canary", values: timeline.map((p) => ({ at: p.at, y: p.weight_percent })) }]
+    : ["stable", "canary"].map((name) => ({ name, values: timeline.map((p) => ({ at: p.at, y: chart.read(p[name]) })) }));
+  const known = series.flatMap((one) => one.values.filter((v) => typeof v.y === "number" && (!chart.log || v.y > 0)));
+  const caption = el("figcaption", {}, el("b", {}, chart.name), " ", ...series.filter((one) => lastValue(one) !== undefined).map((one) => latest(one, chart)));
+  const figure = el("figure", { class: "chart" }, caption);
+  if (!known.length) {
+    figure.append(el("p", { class: "quiet" }, "No requests in these minutes."));
+    return figure;
+  }
+  figure.append(drawing(chart, series, known, timeline, marks));
+  return figure;
 }
 
-export function durationChart(points) {
-  const series = ["canary", "stable"].map((variant) => ({
-    name: variant,
-    className: `line-${variant}`,
-    points: points
-      .filter((p) => typeof p.p95?.[variant] === "number")
-      .map((p) => ({ at: p.at, y: 1000 * p.p95[variant] })),
-  }));
-  const high = 1.15 * Math.max(0, ...series.flatMap((one) => one.points.map((p) => p.y)));
-  if (high === 0) return null;
-  return chart(series, { low: 0, high, marks: [{ y: 0, text: "0 ms" }] });
+const lastValue = (one) => one.values.findLast((v) => typeof v.y === "number")?.y;
+
+function latest(one, chart) {
+  return el("span", { class: `key key-${one.name}` }, `${one.name} ${chart.text(lastValue(one))} `);
 }
 
-function chart(series, { low, high, marks }) {
-  const times = series.flatMap((one) => one.points.map((p) => p.at));
-  const first = Math.min(...times);
-  const span = Math.max(Math.max(...times) - first, 1);
-  const x = (at) => LEFT + ((at - first) / span) * (WIDTH - LEFT - RIGHT);
-  const y = (value) => TOP + ((high - value) / (high - low)) * (HEIGHT - TOP - BOTTOM);
-  const nodes = marks.flatMap((mark) => [
-    svg("line", { class: "mark", x1: LEFT, x2: WIDTH - RIGHT, y1: y(mark.y), y2: y(mark.y) }),
-    svg("text", { class: "mark-text", x: LEFT, y: y(mark.y) - 3 }, mark.text),
+function drawing(chart, series, known, timeline, marks) {
+  const first = timeline[0].at;
+  const last = Math.max(timeline.at(-1).at, first + 1);
+  const ticks = chart.log ? logTicks(known.map((v) => v.y)) : linearTicks(chart.weight ? 100 : Math.max(...known.map((v) => v.y)));
+  const scale = chart.log ? Math.log : (value) => value;
+  const [low, high] = [scale(ticks[0]), scale(ticks.at(-1))];
+  const x = (at) => LEFT + ((at - first) / (last - first)) * (WIDTH - LEFT - RIGHT);
+  const y = (value) => TOP + ((high - clamp(scale(value), low, high)) / (high - low || 1)) * (HEIGHT - TOP - BOTTOM);
+  const nodes = ticks.flatMap((value) => [
+    svg("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value) }),
+    svg("text", { x: LEFT - 5, y: y(value) + 4, "text-anchor": "end" }, chart.text(value)),
   ]);
-  const labels = spread(
-    series.filter((one) => one.points.length).map((one) => ({ one, at: y(one.points.at(-1).y) + 4 })),
+  for (const mark of marks.filter((at) => at >= first && at <= last)) {
+    nodes.push(svg("line", { class: "transition", x1: x(mark), x2: x(mark), y1: TOP, y2: HEIGHT - BOTTOM }));
+  }
+  nodes.push(
+    svg("text", { x: LEFT, y: HEIGHT - 6 }, minuteText(first)),
+    svg("text", { x: WIDTH - RIGHT, y: HEIGHT - 6, "text-anchor": "end" }, `${minuteText(last)} ${zoneName(last)}`),
   );
-  for (const { one, at } of labels) {
-    const last = one.points.at(-1);
-    const line = one.points.map((p) => `${x(p.at).toFixed(1)},${y(p.y).toFixed(1)}`).join(" ");
-    nodes.push(
-      svg("polyline", { class: one.className, points: line }),
-      svg("circle", { class: one.className, cx: x(last.at), cy: y(last.y), r: 3 }),
-      svg("text", { class: `label ${one.className}`, x: x(last.at) + 7, y: at }, one.name),
-    );
+  for (const one of series) {
+    for (const line of pieces(one.values, chart)) {
+      nodes.push(svg("polyline", { class: `line-${one.name}`, points: line.map((v) => `${x(v.at).toFixed(1)},${y(v.y).toFixed(1)}`).join(" ") }));
+    }
   }
-  return svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true", focusable: "false" }, ...nodes);
+  const words = series.map((one) => `${one.name} ${chart.text(lastValue(one))}`).join(", ");
+  const label = `${chart.name} from ${minuteText(first)} to ${minuteText(last)}; now ${words}`;
+  return svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label }, ...nodes);
 }
 
-// Move overlapping labels apart.
-function spread(labels) {
-  const sorted = [...labels].sort((a, b) => a.at - b.at);
-  for (let i = 1; i < sorted.length; i += 1) {
-    const under = sorted[i - 1].at + 12;
-    if (sorted[i].at < under) sorted[i].at = under;
+// A line ends where there is no value, or where points are missing.
+function pieces(values, chart) {
+  const found = [];
+  let last = null;
+  for (const value of values) {
+    const usable = typeof value.y === "number" && (!chart.log || value.y > 0);
+    if (!usable) last = null;
+    else if (last !== null && value.at - last < GAP_SECONDS) found.at(-1).push(value);
+    else found.push([value]);
+    if (usable) last = value.at;
   }
-  const over = (sorted.at(-1)?.at ?? 0) - (HEIGHT - 2);
-  return over > 0 ? sorted.map((one) => ({ ...one, at: one.at - over })) : sorted;
+  return found;
 }
 
-const clip = (value, low, high) => Math.min(high, Math.max(low, Number.isFinite(value) ? value : 0));
+// 1, 2 and 5 times powers of ten around the values, at least two and not too many.
+function logTicks(values) {
+  const all = [];
+  for (let power = -6; power < 6; power += 1) for (const one of [1, 2, 5]) all.push(one * 10 ** power);
+  const from = all.findLastIndex((tick) => tick <= Math.min(...values));
+  const to = all.findIndex((tick) => tick >= Math.max(...values));
+  const chosen = all.slice(Math.max(from, 0), Math.max(to, from + 1) + 1);
+  if (chosen.length < 2) return all.slice(from - 1, from + 2);
+  const every = Math.ceil(chosen.length / 5);
+  return chosen.filter((_, i) => i % every === 0 || i === chosen.length - 1);
+}
+
+function linearTicks(most) {
+  const rough = (most || 1) / 2;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 2.5, 5, 10].map((one) => one * power).find((one) => one >= rough) ?? rough;
+  return [0, step, 2 * step];
+}

@@ -1,61 +1,38 @@
 // Every verb needs a confirmation. A preview shows what it would do, and a reason can be given.
 
-import { change, Refused, versions } from "./api.js";
-import { byId, el, number, say } from "./dom.js";
+import { change, Refused } from "./api.js";
+import { byId, el, say } from "./dom.js";
+import { openStart, startBody, wireStart } from "./start.js";
+import { label, VERBS } from "./verbs.js";
+import { number } from "./words.js";
 
-const ROLES = ["viewer", "operator", "approver"];
-
-// Role and text of each verb, in the order of the buttons. The service says which verbs are legal. A
-// verb that is not listed here gets a button without a text.
-export const VERBS = {
-  promote: {
-    role: "approver",
-    text: "Approve this step. The next step starts; on the last step the canary becomes stable.",
-    force: "Promote before the guardrails have passed. This is recorded in the audit log.",
-  },
-  pause: { role: "operator", text: "Hold the weight. Guardrails keep running." },
-  resume: { role: "approver", text: "End the pause and continue." },
-  retry: { role: "operator", text: "Start the canary that was rolled back again, with the same plan." },
-  undo: { role: "approver", text: "Send all traffic back to the version that was stable before the last promotion." },
-  start: {
-    role: "operator",
-    text: "Start a rollout of another version.",
-    force: "Start despite a failed gate (approver role). This is recorded in the audit log; say why above.",
-  },
-  abort: { role: "operator", text: "Send all traffic to stable now and end the rollout." },
+const OVERRIDE = {
+  promote: "The guardrails have not passed. Say why the canary may have more traffic all the same; the audit log keeps it.",
+  start: "The canary misses the gate. Say why it may start all the same; the audit log keeps it.",
 };
-
-export const mayAsk = (verb, role) =>
-  !role || ROLES.indexOf(role) >= ROLES.indexOf(VERBS[verb]?.role ?? "viewer");
 
 let asked = null;
 
 // Open the dialog. `done` is called with the verb and the status that the service returned.
-export function ask(verb, status, role, done) {
-  asked = { verb, generation: status.generation, done };
-  const known = VERBS[verb] ?? { text: "" };
-  const what = status.canary && verb !== "start" && verb !== "undo" ? ` ${status.canary}` : "";
-  byId("dialog-title").textContent = verb === "start" ? "Start a rollout" : `${title(verb)}${what}?`;
-  byId("dialog-text").textContent = known.text;
+// `override` asks for a promotion before the guardrails have passed.
+export function ask(verb, status, role, done, { override = false } = {}) {
+  asked = { verb, generation: status.generation, role, done, override };
+  byId("dialog-title").textContent = title(verb, status, override);
+  say(byId("dialog-text"), VERBS[verb]?.text ?? "");
   byId("start-fields").hidden = verb !== "start";
-  byId("canary").required = verb === "start";
   byId("reason").value = "";
-  byId("force").checked = false;
-  byId("force-label").textContent = known.force ?? "";
-  byId("force-row").hidden = !known.force || role === "operator";
-  byId("preview").hidden = true;
-  say(byId("dialog-problem"), "");
+  say(byId("preview"), "");
+  problem(null);
+  showOverride();
   const confirm = byId("confirm");
-  confirm.textContent = title(verb);
-  confirm.className = verb === "abort" ? "danger" : "primary";
+  confirm.textContent = verb === "start" ? "Start" : override ? "Override and promote" : label(verb, status);
+  confirm.className = verb === "abort" || override ? "danger" : "primary";
   confirm.disabled = false;
+  byId("dialog").dataset.verb = verb;
   byId("dialog").showModal();
-  if (verb === "start") {
-    fillVersions(status.stable);
-    byId("canary").focus();
-  } else if (verb === "abort") {
-    confirm.focus();
-  } else {
+  if (verb === "start") openStart(status, preview);
+  else if (verb === "abort") confirm.focus();
+  else {
     byId("reason").focus();
     preview();
   }
@@ -67,55 +44,75 @@ export function wireDialog() {
     confirmed();
   });
   byId("cancel").addEventListener("click", () => byId("dialog").close());
-  byId("try").addEventListener("click", preview);
+  byId("gate-override").addEventListener("click", () => {
+    asked.override = true;
+    showOverride();
+    byId("reason").focus();
+  });
+  byId("dialog").addEventListener("close", () => {
+    asked = null;
+  });
+  wireStart();
 }
 
-const title = (verb) => verb.charAt(0).toUpperCase() + verb.slice(1);
-
-async function fillVersions(stable) {
-  const names = await versions().catch(() => []);
-  const others = names.filter((name) => name !== stable);
-  byId("versions").replaceChildren(...others.map((name) => el("option", { value: name })));
+// A lost connection: what is open cannot be confirmed until it is back.
+export function setDialogLive(live) {
+  if (byId("dialog").open) byId("confirm").disabled = !live;
 }
 
-function body() {
-  const content = { reason: byId("reason").value };
-  if (asked.verb !== "start") return content;
-  content.canary = byId("canary").value.trim();
-  if (byId("force").checked) content.override_gate = true;
-  const plan = byId("plan").value.trim();
-  if (plan) {
-    try {
-      content.plan = JSON.parse(plan);
-    } catch (error) {
-      throw new Refused(422, { error: `The plan is not JSON: ${error.message}` });
-    }
+function title(verb, status, override) {
+  if (verb === "start") return "Start a rollout";
+  if (override) return `Promote ${status.canary} before it has passed?`;
+  return `${label(verb, status)}?`;
+}
+
+function showOverride() {
+  const { verb, override } = asked;
+  say(byId("override-text"), override ? OVERRIDE[verb] : "");
+  byId("reason").required = override;
+  byId("reason-kind").textContent = override ? "(required, kept in the audit log)" : "(kept in the audit log)";
+  byId("gate-override").hidden = true;
+  if (override && verb === "start") {
+    byId("confirm").textContent = "Override the gate and start";
+    byId("confirm").className = "danger";
   }
-  return content;
 }
 
-const send = (dryRun) => {
-  const force = asked.verb === "promote" && byId("force").checked;
-  return change(asked.verb, body(), asked.generation, { dryRun, force });
-};
+function send(dryRun) {
+  const { verb, generation, override } = asked;
+  const body = { reason: byId("reason").value };
+  if (verb === "start") {
+    Object.assign(body, startBody());
+    if (override) body.override_gate = true;
+    // A preview must not fail for want of a reason that is still being written.
+    if (override && dryRun && !body.reason.trim()) body.reason = "preview";
+  }
+  return change(verb, body, generation, { dryRun, force: verb === "promote" && override });
+}
 
 async function preview() {
   const mine = asked;
   try {
     const answer = await send(true);
     if (mine !== asked) return;
+    problem(null);
     const moves = (answer.transitions ?? []).map((move) =>
       el("li", {}, `${move.from} → ${move.to}, canary ${number(move.weight_percent, 4)} %: ${move.message}`),
     );
-    say(byId("dialog-problem"), "");
-    byId("preview").replaceChildren(
-      moves.length ? "Preview:" : "Nothing would change.",
-      el("ul", {}, ...moves),
-    );
+    byId("preview").replaceChildren(gateResult(answer), moves.length ? "What it does:" : "Nothing would change.", el("ul", {}, ...moves));
     byId("preview").hidden = false;
   } catch (error) {
     if (mine === asked) problem(error);
   }
+}
+
+// What the gate says of a start that would be accepted.
+function gateResult(answer) {
+  if (asked.verb !== "start") return "";
+  if (!answer.gate) return el("p", {}, "This plan has no gate: offline figures are not checked.");
+  const missed = answer.gate.missed ?? [];
+  if (!missed.length) return el("p", { class: "gate", "data-tone": "good" }, "✓ The gate is passed.");
+  return el("p", { class: "gate", "data-tone": "bad" }, `The gate is overridden: ${missed.map((miss) => miss.message).join("; ")}`);
 }
 
 async function confirmed() {
@@ -136,7 +133,9 @@ async function confirmed() {
 }
 
 function problem(error) {
-  byId("preview").hidden = true;
+  if (error) say(byId("preview"), "");
   const advice = error instanceof Refused ? error.advice : "";
-  say(byId("dialog-problem"), [error.message, advice].filter(Boolean).join(" "));
+  say(byId("dialog-problem"), error ? [error.message, advice].filter(Boolean).join(" ") : "");
+  const gate = error?.code === "gate_missed" && !asked.override && asked.role === "approver";
+  byId("gate-override").hidden = !gate;
 }

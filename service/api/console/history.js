@@ -1,21 +1,18 @@
-// The audit log, newest first, and the evidence it holds from before this page was opened.
+// The audit log, newest first.
 
-import { byId, el, number, time } from "./dom.js";
+import { byId, el } from "./dom.js";
+import { number, time } from "./words.js";
 
 export function showHistory(rows, limit) {
+  byId("history-card").hidden = rows.length === 0;
   byId("history").replaceChildren(...rows.map(row));
   byId("more").hidden = rows.length < limit;
 }
 
 function row(one) {
-  const why = el("td", { role: "cell" }, one.message);
+  const why = el("td", { role: "cell", class: "why" }, one.headline || one.message);
   if (one.note) why.append(el("q", { class: "note" }, one.note));
-  for (const guardrail of one.evidence ?? []) {
-    const { fail, pass, bound, pass_bound: passBound } = guardrail.log_evidence;
-    const figures = `, ln E fail ${number(fail)} of ${number(bound)}, pass ${number(pass)} of ${number(passBound ?? bound)}`;
-    const words = `${guardrail.name}: ${guardrail.outcome}${bound > 0 ? figures : ""}`;
-    why.append(el("span", { class: "evidence" }, words));
-  }
+  if (one.evidence) why.append(details(one));
   const move = one.from && one.from !== one.to ? `${one.from} → ${one.to}` : one.to;
   return el(
     "tr",
@@ -28,14 +25,11 @@ function row(one) {
   );
 }
 
-// Returns the id of the row that started the rollout (null if it is older than `rows`), and the
-// evidence at each transition since, oldest first.
-export function sinceStart(rows) {
-  const begun = rows.findIndex((one) => one.to === "Pending");
-  const evidence = rows
-    .slice(0, begun < 0 ? rows.length : begun)
-    .filter((one) => one.evidence)
-    .map((one) => ({ at: one.at, guardrails: one.evidence }))
-    .reverse();
-  return { start: begun < 0 ? null : rows[begun].id, evidence };
+function details(one) {
+  return el("details", {}, el("summary", {}, "Arithmetic"), el("p", { class: "quiet" }, one.message), ...(one.evidence ?? []).map(evidence));
+}
+
+function evidence({ name, outcome, log_evidence: { fail, pass, bound, pass_bound: passBound } }) {
+  const figures = `, ln E fail ${number(fail)} of ${number(bound)}, pass ${number(pass)} of ${number(passBound ?? bound)}`;
+  return el("span", { class: "evidence-line" }, `${name}: ${outcome}${bound > 0 ? figures : ""}`);
 }

@@ -1,17 +1,19 @@
 // Connects the parts: token, live view and actions.
 
 import * as api from "./api.js";
-import { ask, wireDialog } from "./dialog.js";
+import { ask, setDialogLive, wireDialog } from "./dialog.js";
 import { byId, say } from "./dom.js";
-import { showHistory, sinceStart } from "./history.js";
-import { showGuardrails, showSince, showStatus } from "./view.js";
+import { showHistory } from "./history.js";
+import { showCharts, showClock, showStatus } from "./view.js";
+import { clockText, now, setSkew, toggleZone, zoneName } from "./words.js";
 
-const MAX_POINTS = 1000;
 const RETRY_SECONDS = [1, 2, 5, 10];
 const POLL_SECONDS = 15;
+const CHART_SECONDS = 5;
+const MAX_POINTS = 720;
 const PAGE = 50;
 
-const seen = { status: null, role: "", points: new Map(), start: null, limit: PAGE, phase: "" };
+const seen = { status: null, role: "", rows: [], limit: PAGE, outlook: "", points: [], live: false, at: 0 };
 let stop = null;
 
 function connect() {
@@ -25,13 +27,12 @@ function connect() {
 function disconnect() {
   stop?.abort();
   stop = null;
-  seen.status = null;
-  seen.phase = "";
+  Object.assign(seen, { status: null, outlook: "", points: [], rows: [], live: false });
   byId("dialog").close();
-  byId("console").hidden = true;
-  byId("role").hidden = true;
-  byId("forget").hidden = true;
+  for (const id of ["console", "role", "forget", "installation", "links", "lost"]) byId(id).hidden = true;
+  delete document.body.dataset.stale;
   byId("sign-in").hidden = false;
+  document.title = "nextvec rollout";
   connection("off", "not connected");
   byId("token").focus();
 }
@@ -41,10 +42,10 @@ async function follow(signal) {
   for (let broken = 0; !signal.aborted; broken += 1) {
     try {
       await refresh();
-      await showLog();
       broken = 0;
+      await Promise.all([showLog(), showPast(), showInstallation()]);
       for await (const event of api.events(signal)) await received(event);
-      connection("lost", "the service closed the connection");
+      lost();
     } catch (error) {
       if (signal.aborted) return;
       failed(error);
@@ -65,74 +66,101 @@ async function received(event) {
 }
 
 async function refresh() {
-  const { status, role } = await api.status();
+  const { status, role, skew } = await api.status();
+  setSkew(skew);
   seen.role = role;
   say(byId("role"), role && `role: ${role}`);
   say(byId("problem"), "");
-  connection("live", "live");
+  alive();
   show(status);
 }
 
 async function showLog() {
-  const rows = await api.history(seen.limit);
-  showHistory(rows, seen.limit);
-  const { start, evidence } = sinceStart(rows);
-  if (start !== null && start !== seen.start) {
-    seen.points.clear();
-    seen.start = start;
+  seen.rows = await api.history(seen.limit);
+  showHistory(seen.rows, seen.limit);
+}
+
+async function showPast() {
+  const { points } = await api.timeline(seen.points.at(-1)?.at ?? 0);
+  seen.points = [...seen.points, ...points].slice(-MAX_POINTS);
+  showCharts(seen.points, seen.rows.map((row) => row.at));
+}
+
+async function showInstallation() {
+  const { name, links } = await api.consoleData();
+  say(byId("installation"), name ?? "");
+  for (const which of ["grafana", "runbook"]) {
+    byId(which).hidden = !links[which];
+    if (links[which]) byId(which).href = links[which];
   }
-  for (const one of evidence) remember(one.at, one.guardrails);
-  if (seen.status) showGuardrails(seen.status.guardrails, seen.points);
+  byId("links").hidden = !links.grafana && !links.runbook;
 }
 
 function show(status) {
   seen.status = status;
+  seen.at = now();
   byId("console").hidden = false;
-  // The evidence at a transition comes from the audit log, so a later point is stored after it.
-  const after = status.since >= status.looked_at ? status.since + 0.001 : status.looked_at;
-  if (status.looked_at) remember(after, status.guardrails);
-  showStatus(status, seen.role);
-  showSince(status, Date.now() / 1000);
-  showGuardrails(status.guardrails, seen.points);
-  // Announce changes of phase only; figures change with every analysis run.
-  const phase = `${status.phase}: ${status.message}`;
-  if (status.phase !== seen.phase) say(byId("announce"), phase);
-  seen.phase = status.phase;
+  showStatus(status, seen.role, seen.live);
+  // Announce changes of the verdict only; figures change with every evaluation.
+  const outlook = `${status.phase} ${status.outlook}`;
+  if (outlook !== seen.outlook) say(byId("announce"), `${status.phase}: ${status.headline ?? status.message}`);
+  seen.outlook = outlook;
 }
 
-function remember(at, guardrails) {
-  for (const one of guardrails) {
-    const points = seen.points.get(one.name) ?? [];
-    const { fail, pass, bound, pass_bound: passBound } = one.log_evidence;
-    const point = { at, fail, pass, failBound: bound, passBound: passBound ?? bound, p95: one.p95_seconds };
-    if (points.some((p) => p.at === at)) continue;
-    points.push(point);
-    points.sort((a, b) => a.at - b.at);
-    seen.points.set(one.name, points.slice(-MAX_POINTS));
-  }
-}
+// --- the connection ---
 
 function connection(state, text) {
   byId("connection").dataset.state = state;
   byId("connection").textContent = text;
 }
 
+function alive() {
+  connection("live", "live");
+  delete document.body.dataset.stale;
+  byId("lost").hidden = true;
+  if (!seen.live) setLive(true);
+}
+
+// What is on the page is old: say of when, and let nobody decide by it.
+function lost() {
+  connection("lost", "connection lost");
+  document.body.dataset.stale = "true";
+  const as = seen.at ? `The page shows the state as of ${clockText(seen.at)}.` : "Nothing has been received yet.";
+  say(byId("lost"), `Connection lost. ${as} The rollout continues without this page. Trying again…`);
+  setLive(false);
+}
+
+function setLive(live) {
+  seen.live = live;
+  setDialogLive(live);
+  if (seen.status) showStatus(seen.status, seen.role, live);
+}
+
 function failed(error) {
   const advice = error instanceof api.Refused ? error.advice : "";
-  connection("lost", "not live: this page may be out of date");
-  say(byId("problem"), [error.message, advice].filter(Boolean).join(" "));
+  if (error.status !== 0) say(byId("problem"), [error.message, advice].filter(Boolean).join(" "));
+  lost();
   if (error.status === 401) {
     api.setToken("");
     disconnect();
   }
 }
 
+// --- actions ---
+
 function changed(verb, status) {
   if (status) show(status);
-  if (verb) say(byId("announce"), `${verb}: done. ${status.phase}: ${status.message}`);
-  // The pressed button may be disabled now, which would lose the focus.
+  if (verb) say(byId("announce"), `${verb}: done. ${status.phase}: ${status.headline ?? status.message}`);
+  // The pressed button may be gone now, which would lose the focus.
   if (document.activeElement === document.body || document.activeElement?.disabled) byId("main").focus();
   refresh().then(showLog).catch(failed);
+}
+
+function pressed(event) {
+  const verb = event.target.dataset?.verb;
+  if (!verb) return;
+  if (verb === "override") ask("promote", seen.status, seen.role, changed, { override: true });
+  else ask(verb, seen.status, seen.role, changed);
 }
 
 byId("sign-in").addEventListener("submit", (event) => {
@@ -147,19 +175,34 @@ byId("forget").addEventListener("click", () => {
   say(byId("problem"), "");
   disconnect();
 });
-byId("abort").addEventListener("click", () => ask("abort", seen.status, seen.role, changed));
-byId("verbs").addEventListener("click", (event) => {
-  const verb = event.target.dataset?.verb;
-  if (verb) ask(verb, seen.status, seen.role, changed);
-});
+byId("hero-actions").addEventListener("click", pressed);
+byId("verbs").addEventListener("click", pressed);
 byId("more").addEventListener("click", () => {
   seen.limit = Math.min(1000, seen.limit * 4);
   showLog().catch(failed);
 });
+byId("zone").addEventListener("click", () => {
+  toggleZone();
+  showZone();
+  if (!seen.status) return;
+  showStatus(seen.status, seen.role, seen.live);
+  showHistory(seen.rows, seen.limit);
+  showCharts(seen.points, seen.rows.map((row) => row.at));
+});
+const showZone = () => {
+  byId("zone").textContent = zoneName();
+};
+showZone();
 wireDialog();
+addEventListener("offline", () => {
+  if (stop) lost();
+});
 setInterval(() => {
-  if (seen.status) showSince(seen.status, Date.now() / 1000);
+  if (seen.status && seen.live) showClock(seen.status);
 }, 1000);
+setInterval(() => {
+  if (stop && seen.live) showPast().catch(failed);
+}, 1000 * CHART_SECONDS);
 // Poll as well, to notice a connection that died silently.
 setInterval(() => {
   if (stop) refresh().catch(failed);

@@ -9,18 +9,28 @@ from fastapi import APIRouter, Query, Response
 
 from service.api.console.presets import presets
 from service.api.console.versions import version_rows
-from service.api.schemas import ERRORS
+from service.api.openapi.rollout import (
+    CONSOLE_ANSWER,
+    TIMELINE_ANSWER,
+    VERSIONS_ANSWER,
+    VIEW_RESPONSES,
+)
 from service.api.security import AuthorizedRoute, Viewer
 from service.api.services import LiveServices, ReadyServices
 
-router = APIRouter(
-    prefix="/admin/v1", tags=["admin"], responses=ERRORS, route_class=AuthorizedRoute
+router = APIRouter(prefix="/admin/v1", tags=["admin"], route_class=AuthorizedRoute)
+
+
+@router.get(
+    "/console",
+    summary="What the console shows of its installation",
+    responses={**CONSOLE_ANSWER, **VIEW_RESPONSES},
 )
-
-
-@router.get("/console")
 async def console_data(services: LiveServices, _caller: Viewer) -> dict[str, Any]:
-    """Return the installation's name, the console's links and the plans of its start form."""
+    """Return the installation's name, the console's links and the plans of its start form.
+
+    Role: viewer.
+    """
     settings = services.settings.console
     return {
         "name": settings.name,
@@ -29,14 +39,25 @@ async def console_data(services: LiveServices, _caller: Viewer) -> dict[str, Any
     }
 
 
-@router.get("/versions")
+@router.get(
+    "/versions",
+    summary="Versions in the repository, with their figures",
+    responses={**VERSIONS_ANSWER, **VIEW_RESPONSES},
+)
 async def versions(services: ReadyServices, _caller: Viewer) -> list[dict[str, Any]]:
-    """List the versions in the repository: size in bytes, Hit@5, and the P95 of a step in ms."""
+    """List the versions in the repository: size in bytes, Hit@5, and the P95 of a step in ms.
+
+    Role: viewer.
+    """
     folder = services.settings.models / services.settings.model
     return await version_rows(services.registry, folder)
 
 
-@router.get("/rollout/timeline")
+@router.get(
+    "/rollout/timeline",
+    summary="The past minutes of the rollout",
+    responses={**TIMELINE_ANSWER, **VIEW_RESPONSES},
+)
 async def timeline(
     services: LiveServices,
     _caller: Viewer,
@@ -45,6 +66,7 @@ async def timeline(
     """Return the past minutes: weight, and each variant's P50, P95, P99 and requests per second.
 
     Points after `since`, in epoch seconds. They are of this process, and gone after a restart.
+    Role: viewer.
     """
     content = orjson.dumps(services.timeline.to_json(since))
     return Response(content, media_type="application/json", headers={"Cache-Control": "no-store"})

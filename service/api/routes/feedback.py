@@ -11,8 +11,9 @@ from fastapi import APIRouter, Request, Response
 from service.api import http_call, parameters, request_headers
 from service.api.body_limits import SMALL_BODY_BYTES
 from service.api.codecs import json_numbers, vectors
+from service.api.openapi.errors import error_responses
+from service.api.openapi.vectors import FEEDBACK_ANSWER, FEEDBACK_BODY
 from service.api.request_context import MAX_REQUEST_ID
-from service.api.schemas import ERRORS, FEEDBACK
 from service.api.services import accepting_services
 from service.errors import Invalid, UnsupportedMediaType, quoted
 from service.types import Vectors
@@ -23,7 +24,28 @@ _BYTES_PER_VALUE = 32
 """Bytes of a number in JSON, with its comma and white space."""
 
 
-@router.post("/feedback", status_code=202, openapi_extra=FEEDBACK, responses=ERRORS)
+@router.post(
+    "/feedback",
+    status_code=202,
+    summary="Send the vector that followed a prediction",
+    openapi_extra=FEEDBACK_BODY,
+    responses={
+        **FEEDBACK_ANSWER,
+        **error_responses(
+            "unauthorized",
+            "prediction_not_found",
+            "prediction_gone",
+            "body_timeout",
+            "too_large",
+            "unsupported_media_type",
+            "invalid",
+            "queue_full",
+            "caller_limited",
+            "too_many_failures",
+            "not_ready",
+        ),
+    },
+)
 async def feedback(request: Request) -> Response:
     """Report the vector that followed a prediction of `/v1/predict`.
 
@@ -46,7 +68,7 @@ async def feedback(request: Request) -> Response:
         raise Invalid("request_id is missing: send the X-Request-Id of the prediction")
     if len(request_id) > MAX_REQUEST_ID:
         raise Invalid(f"request_id has {len(request_id)} characters, not 1 to {MAX_REQUEST_ID}")
-    counted = services.dispatch.label(
+    counted = await services.dispatch.label(
         request_headers.caller_digest(caller, request.headers), request_id, rows
     )
     answer = orjson.dumps({"request_id": request_id, "counted": counted})

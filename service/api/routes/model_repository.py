@@ -8,23 +8,43 @@ import orjson
 from fastapi import APIRouter, Request
 
 from service.api import http_call
+from service.api.openapi.errors import error_responses
+from service.api.openapi.inference_protocol import (
+    INDEX_ANSWER,
+    INDEX_BODY,
+    LOAD_ANSWER,
+    UNLOAD_ANSWER,
+    VERSION_IN_QUERY,
+)
 from service.api.parameters import agreed, check_near_misses
 from service.api.routes.open_inference import Model
-from service.api.schemas import ERRORS, VERSION_IN_QUERY
 from service.api.security import AuthorizedRoute, Operator
 from service.api.services import ReadyServices, Services
 from service.errors import Conflict, Malformed, quoted
 from service.rollout.state.events import FINAL
 
+_ERRORS = (
+    "unauthorized",
+    "forbidden",
+    "body_timeout",
+    "too_large",
+    "too_many_failures",
+    "not_ready",
+)
+
 router = APIRouter(
     prefix="/v2/repository",
     tags=["open inference protocol"],
-    responses=ERRORS,
     route_class=AuthorizedRoute,
 )
 
 
-@router.post("/index")
+@router.post(
+    "/index",
+    summary="List versions",
+    openapi_extra=INDEX_BODY,
+    responses={**INDEX_ANSWER, **error_responses(*_ERRORS)},
+)
 async def index(
     request: Request, services: ReadyServices, _caller: Operator
 ) -> list[dict[str, str]]:
@@ -36,7 +56,15 @@ async def index(
     return [_state(services.settings.model, name, ready=name in loaded) for name in sorted(names)]
 
 
-@router.post("/models/{model}/load", openapi_extra=VERSION_IN_QUERY)
+@router.post(
+    "/models/{model}/load",
+    summary="Load a version",
+    openapi_extra=VERSION_IN_QUERY,
+    responses={
+        **LOAD_ANSWER,
+        **error_responses(*_ERRORS, "model_not_found", "version_not_found", "version_unusable"),
+    },
+)
 async def load(
     request: Request, services: ReadyServices, _caller: Operator, model: Model
 ) -> dict[str, str]:
@@ -50,7 +78,15 @@ async def load(
     return _state(model, version, ready=True)
 
 
-@router.post("/models/{model}/unload", openapi_extra=VERSION_IN_QUERY)
+@router.post(
+    "/models/{model}/unload",
+    summary="Unload a version",
+    openapi_extra=VERSION_IN_QUERY,
+    responses={
+        **UNLOAD_ANSWER,
+        **error_responses(*_ERRORS, "model_not_found", "version_not_found", "version_in_use"),
+    },
+)
 async def unload(
     request: Request, services: ReadyServices, _caller: Operator, model: Model
 ) -> dict[str, str]:

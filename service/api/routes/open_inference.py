@@ -9,33 +9,45 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
-from service.api import parameters, request_headers
+from service.api import request_headers
 from service.api.codecs import tensors, vectors
-from service.api.edge import Edge
 from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
+from service.api.infer_call import InferCall, require_known, slowest
+from service.api.openapi.errors import error_responses
+from service.api.openapi.inference_protocol import (
+    CONFIG_ANSWER,
+    INFER_ANSWER,
+    INFER_BODY,
+    METADATA_ANSWER,
+    MODEL_ERRORS,
+    MODELS_ANSWER,
+    READY_ANSWER,
+    SERVER_ANSWER,
+    STATISTICS_ANSWER,
+    VERSION_IN_PATH,
+)
+from service.api.openapi.vectors import PREDICTION_ERRORS
 from service.api.routes.model_metadata import config, metadata, server, statistics
-from service.api.schemas import ERRORS, INFER, VERSION_IN_PATH
 from service.api.security import KEYED
 from service.api.services import LiveServices, Services
-from service.contexts.session_store import SessionStart
-from service.errors import Invalid, NotFound, quoted
-from service.prediction.request import RequestOptions
 
-router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=ERRORS)
+router = APIRouter(prefix="/v2", tags=["open inference protocol"])
+
+_SERVER_ERRORS = error_responses("unauthorized", "caller_limited", "too_many_failures")
+_MODEL_ERRORS = error_responses(*MODEL_ERRORS)
+_VERSION_ERRORS = error_responses(*MODEL_ERRORS, "version_not_found")
+_INFER_ERRORS = (
+    *PREDICTION_ERRORS,
+    "model_not_found",
+    "session_not_found",
+    "position_mismatch",
+    "session_gone",
+)
 
 
 async def known_model(model: str, services: LiveServices) -> str:
     """Return the model in the path. Raises `NotFound` unless it is the model of this service."""
-    return _require_known(model, services)
-
-
-def _require_known(model: str, services: Edge) -> str:
-    if model != services.settings.model:
-        raise NotFound(
-            f"there is no model {quoted(model)}; this service has {services.settings.model!r}",
-            code="model_not_found",
-        )
-    return model
+    return require_known(model, services)
 
 
 async def _version_in_path(request: Request) -> str | None:
@@ -48,29 +60,51 @@ Model = Annotated[str, Depends(known_model)]
 Version = Annotated[str | None, Depends(_version_in_path)]
 
 
-@router.get("", dependencies=KEYED)
+@router.get(
+    "",
+    dependencies=KEYED,
+    summary="Describe the server",
+    responses={**SERVER_ANSWER, **_SERVER_ERRORS},
+)
 async def get_server(services: LiveServices) -> dict[str, Any]:
     """Return the server's metadata and its loaded versions."""
     return server(installed_version("nextvec"), services.registry.loaded)
 
 
-@router.get("/models", dependencies=KEYED)
+@router.get(
+    "/models",
+    dependencies=KEYED,
+    summary="List models",
+    responses={**MODELS_ANSWER, **_SERVER_ERRORS},
+)
 async def list_models(services: LiveServices) -> dict[str, list[str]]:
     """Return the names of the models: this service has one."""
     return {"models": [services.settings.model]}
 
 
-@router.get("/models/stats", dependencies=KEYED)
+@router.get(
+    "/models/stats",
+    dependencies=KEYED,
+    summary="Statistics of every model",
+    responses={**STATISTICS_ANSWER, **_SERVER_ERRORS},
+)
 async def get_all_statistics(services: LiveServices) -> dict[str, Any]:
     """Return the statistics of every model, which is the only one."""
     return _statistics(services, services.settings.model, None)
 
 
-@router.get("/models/{model}", dependencies=KEYED)
+@router.get(
+    "/models/{model}",
+    dependencies=KEYED,
+    summary="Describe a model",
+    responses={**METADATA_ANSWER, **_MODEL_ERRORS},
+)
 @router.get(
     "/models/{model}/versions/{version}",
     openapi_extra=VERSION_IN_PATH,
     dependencies=KEYED,
+    summary="Describe a version",
+    responses={**METADATA_ANSWER, **_VERSION_ERRORS},
 )
 async def get_metadata(services: LiveServices, model: Model, version: Version) -> dict[str, Any]:
     """Return the input and output tensors and the loaded versions."""
@@ -79,8 +113,17 @@ async def get_metadata(services: LiveServices, model: Model, version: Version) -
     return metadata(model, services.registry.loaded, services.dim)
 
 
-@router.get("/models/{model}/ready")
-@router.get("/models/{model}/versions/{version}/ready", openapi_extra=VERSION_IN_PATH)
+@router.get(
+    "/models/{model}/ready",
+    summary="Whether a model can answer",
+    responses={**error_responses("model_not_found"), **READY_ANSWER},
+)
+@router.get(
+    "/models/{model}/versions/{version}/ready",
+    openapi_extra=VERSION_IN_PATH,
+    summary="Whether a version can answer",
+    responses={**error_responses("model_not_found", "version_not_found"), **READY_ANSWER},
+)
 async def get_ready(services: LiveServices, model: Model, version: Version) -> JSONResponse:
     """Report whether it can answer: 200, or 503 for a version that is not loaded."""
     if version is not None and version not in services.registry.available():
@@ -90,11 +133,18 @@ async def get_ready(services: LiveServices, model: Model, version: Version) -> J
     return JSONResponse({"name": model, "ready": ready}, 200 if ready else 503)
 
 
-@router.get("/models/{model}/config", dependencies=KEYED)
+@router.get(
+    "/models/{model}/config",
+    dependencies=KEYED,
+    summary="Configuration of a model",
+    responses={**CONFIG_ANSWER, **_MODEL_ERRORS},
+)
 @router.get(
     "/models/{model}/versions/{version}/config",
     openapi_extra=VERSION_IN_PATH,
     dependencies=KEYED,
+    summary="Configuration of a version",
+    responses={**CONFIG_ANSWER, **_VERSION_ERRORS},
 )
 async def get_config(services: LiveServices, model: Model, version: Version) -> dict[str, Any]:
     """Return the metadata as a Triton model configuration."""
@@ -103,19 +153,36 @@ async def get_config(services: LiveServices, model: Model, version: Version) -> 
     return config(model, services.dim)
 
 
-@router.get("/models/{model}/stats", dependencies=KEYED)
+@router.get(
+    "/models/{model}/stats",
+    dependencies=KEYED,
+    summary="Statistics of a model",
+    responses={**STATISTICS_ANSWER, **_MODEL_ERRORS},
+)
 @router.get(
     "/models/{model}/versions/{version}/stats",
     openapi_extra=VERSION_IN_PATH,
     dependencies=KEYED,
+    summary="Statistics of a version",
+    responses={**STATISTICS_ANSWER, **_VERSION_ERRORS},
 )
 async def get_statistics(services: LiveServices, model: Model, version: Version) -> dict[str, Any]:
     """Return counts and nanoseconds of each loaded version since the service started."""
     return _statistics(services, model, version)
 
 
-@router.post("/models/{model}/infer", openapi_extra=INFER)
-@router.post("/models/{model}/versions/{version}/infer", openapi_extra={**INFER, **VERSION_IN_PATH})
+@router.post(
+    "/models/{model}/infer",
+    openapi_extra=INFER_BODY,
+    summary="Predict over the Open Inference Protocol",
+    responses={**INFER_ANSWER, **error_responses(*_INFER_ERRORS)},
+)
+@router.post(
+    "/models/{model}/versions/{version}/infer",
+    openapi_extra={**INFER_BODY, **VERSION_IN_PATH},
+    summary="Predict with one version",
+    responses={**INFER_ANSWER, **error_responses(*_INFER_ERRORS, "version_not_found")},
+)
 async def infer(request: Request, model: str, version: Version) -> Response:
     """Predict the vector that follows each context, or continue a sequence.
 
@@ -131,45 +198,27 @@ async def infer(request: Request, model: str, version: Version) -> Response:
 async def handle_infer(model: str, version: str | None, call: HttpCall) -> HttpReply:
     """Answer an infer request. Raises what `Dispatch` and `codecs.tensors` raise."""
     call.check_query()
-    services = call.services
-    _require_known(model, services)
-    override = request_headers.variant_override(call.headers)
-    if version is not None:
-        services.check_version(version)
-        if override is not None:
-            raise Invalid("the path names a version and X-Variant a variant: send only one of them")
-    wanted = await _parse(call)
-    await call.count_vectors(sum(len(context) for context in wanted.contexts))
-    header = call.headers.get("x-routing-key") or None
-    key = parameters.agreed("the routing key", header, wanted.routing_key or None)
-    preference = RequestOptions(
-        key,
-        override,
+    infer_call = InferCall(
+        call.services,
+        model,
         version,
-        wanted.timeout_seconds,
+        call.headers.get("x-routing-key") or None,
+        request_headers.variant_override(call.headers),
+        call.caller,
         call.caller_digest,
-        owner=call.owner,
-        waited_seconds=call.waited_seconds,
     )
-    _check(services, wanted)
-    contexts = list(wanted.contexts)
-    if wanted.sequence is None:
-        answers = await services.predictor.predict_batch(contexts, preference)
-    else:
-        step = wanted.sequence
-        begin = SessionStart.RESTART if step.start else SessionStart.NEVER
-        work = services.predictor.append(
-            step.id, contexts[0], preference, begin=begin, end=step.end
-        )
-        answers = [await work]
-    slowest = max(answers, key=lambda a: a.queue_seconds + a.inference_seconds)
+    infer_call.check()
+    wanted = await _parse(call)
+    answers = await infer_call.predict(wanted, call.waited_seconds)
     predicted = [answer.vector for answer in answers]
     content, length = tensors.render(
         model, answers[0].route.version, wanted.id, predicted, binary=wanted.binary_output
     )
     if length is None:
-        return HttpReply(content, vectors.JSON_TYPE, slowest)
-    return HttpReply(content, vectors.BINARY_TYPE, slowest, {tensors.HEADER_LENGTH: str(length)})
+        return HttpReply(content, vectors.JSON_TYPE, slowest(answers))
+    return HttpReply(
+        content, vectors.BINARY_TYPE, slowest(answers), {tensors.HEADER_LENGTH: str(length)}
+    )
 
 
 async def _parse(call: HttpCall) -> tensors.InferRequest:
@@ -190,14 +239,6 @@ async def _parse(call: HttpCall) -> tensors.InferRequest:
     if encoding in {"", "identity"}:
         size = tensors.json_length(header, len(content))
     return await services.parsing.run(size, work)
-
-
-def _check(services: Edge, wanted: tensors.InferRequest) -> None:
-    contexts, queue_limit = len(wanted.contexts), services.settings.engine.queue_limit
-    if contexts > queue_limit:
-        raise Invalid(f"a batch of {contexts} exceeds the queue limit of {queue_limit}: split it")
-    if wanted.sequence is not None and contexts > 1:
-        raise Invalid(f"a sequence takes one context per request, not {contexts}")
 
 
 def _statistics(services: Services, model: str, version: str | None) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from fastapi import APIRouter, Request, Response
 from service.api import parameters, request_headers
 from service.api.codecs import vectors
 from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
-from service.api.schemas import ERRORS, VECTOR_ANSWER, vectors_body
+from service.api.openapi.errors import error_responses
+from service.api.openapi.vectors import PREDICT_ANSWER, PREDICT_BODY, PREDICTION_ERRORS
 from service.prediction.request import RequestOptions
 
 router = APIRouter(prefix="/v1", tags=["predict"])
@@ -15,8 +16,9 @@ router = APIRouter(prefix="/v1", tags=["predict"])
 
 @router.post(
     "/predict",
-    openapi_extra=vectors_body("context", {"key": {"type": "string"}}),
-    responses={**VECTOR_ANSWER, **ERRORS},
+    summary="Predict from a whole context",
+    openapi_extra=PREDICT_BODY,
+    responses={**PREDICT_ANSWER, **error_responses(*PREDICTION_ERRORS)},
 )
 async def predict(request: Request) -> Response:
     """Predict the unit vector that follows a context.

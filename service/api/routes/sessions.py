@@ -10,7 +10,14 @@ from fastapi import APIRouter, Path, Request, Response
 from service.api import parameters, request_headers
 from service.api.codecs import session_ids, vectors
 from service.api.http_call import HttpCall, HttpReply, answer_over_asgi, owner_of
-from service.api.schemas import ERRORS, VECTOR_ANSWER, SessionView, vectors_body
+from service.api.openapi.errors import error_responses
+from service.api.openapi.vectors import (
+    APPEND_ANSWER,
+    APPEND_BODY,
+    PREDICTION_ERRORS,
+    SESSION_ANSWER,
+    SessionView,
+)
 from service.api.security import ApiKey
 from service.api.services import ReadyServices
 from service.errors import Invalid, quoted
@@ -20,25 +27,28 @@ router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
 
 SessionId = Annotated[str, Path(pattern=session_ids.PATTERN)]
 
-# `handle_append` parses these itself: the fast path calls it without the framework.
-_PARAMETERS = [
-    {
-        "name": "session_id",
-        "in": "path",
-        "required": True,
-        "schema": {"type": "string", "pattern": session_ids.PATTERN},
-    },
-    {"name": "position", "in": "query", "schema": {"type": "integer", "minimum": 0}},
-]
+_SESSION_ERRORS = (
+    "unauthorized",
+    "session_not_found",
+    "session_gone",
+    "invalid",
+    "caller_limited",
+    "too_many_failures",
+    "not_ready",
+)
 
 
 @router.post(
     "/{session_id}/vectors",  # noqa: FAST003  `handle_append` gets it from the path
-    openapi_extra={
-        "parameters": _PARAMETERS,
-        **vectors_body("vectors", {"position": {"type": "integer", "minimum": 0}}),
+    summary="Append to a session and predict",
+    # `handle_append` parses these itself: the fast path calls it without the framework.
+    openapi_extra=APPEND_BODY,
+    responses={
+        **APPEND_ANSWER,
+        **error_responses(
+            *PREDICTION_ERRORS, "session_not_found", "position_mismatch", "session_gone"
+        ),
     },
-    responses={**VECTOR_ANSWER, **ERRORS},
 )
 async def append(request: Request) -> Response:
     """Append vectors and predict the next one. The first append creates the session.
@@ -83,7 +93,11 @@ async def handle_append(name: str, call: HttpCall) -> HttpReply:
     return HttpReply(*vectors.render(answer, identity, binary=binary), answer)
 
 
-@router.get("/{session_id}", responses=ERRORS)
+@router.get(
+    "/{session_id}",
+    summary="Read a session",
+    responses={**SESSION_ANSWER, **error_responses(*_SESSION_ERRORS)},
+)
 async def get(services: ReadyServices, session_id: SessionId, caller: ApiKey) -> SessionView:
     """Return the session's length and the version that holds its state.
 
@@ -99,9 +113,17 @@ async def get(services: ReadyServices, session_id: SessionId, caller: ApiKey) ->
     )
 
 
-@router.delete("/{session_id}", status_code=204, responses=ERRORS)
+@router.delete(
+    "/{session_id}",
+    status_code=204,
+    summary="Forget a session",
+    responses={
+        204: {"description": "The session is forgotten."},
+        **error_responses(*_SESSION_ERRORS),
+    },
+)
 async def delete(services: ReadyServices, session_id: SessionId, caller: ApiKey) -> None:
-    """Delete the session."""
+    """Delete the session and free its memory. Its id may be used again at once."""
     await services.dispatch.delete_session(session_id, owner_of(caller))
 
 

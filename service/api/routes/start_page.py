@@ -10,9 +10,10 @@ from fastapi import APIRouter, Request, Response
 
 from service.api import accept
 from service.api.console import HEADERS
-from service.api.schemas import ERRORS
+from service.api.openapi.errors import error_responses
+from service.api.openapi.inference_protocol import START_PAGE_ANSWER
 
-router = APIRouter(tags=["health"], responses=ERRORS)
+router = APIRouter(tags=["health"])
 
 PLACES = {
     "console": ("/console", "Console", "Watch and change the rollout. It asks for a token."),
@@ -29,7 +30,12 @@ _NOT_FOR_BROWSERS = frozenset({"predict", "rollout"})
 """A browser's GET of these is an error."""
 
 
-@router.get("/", response_class=Response)
+@router.get(
+    "/",
+    response_class=Response,
+    summary="Where things are",
+    responses={**START_PAGE_ANSWER, **error_responses("not_acceptable")},
+)
 async def start_page(request: Request) -> Response:
     """Return the addresses of the console, the API page, health and metrics, by `Accept`."""
     accepted = ",".join(request.headers.getlist("accept"))

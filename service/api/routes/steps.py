@@ -13,7 +13,8 @@ from service.api.codecs.steps import SessionStep
 from service.api.codecs.vectors import wants_binary
 from service.api.edge import Predictor
 from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
-from service.api.schemas import ERRORS, STEPS, STEPS_ANSWER
+from service.api.openapi.errors import error_responses
+from service.api.openapi.vectors import PREDICTION_ERRORS, STEPS_ANSWER, STEPS_BODY
 from service.errors import DeadlineExceeded, Invalid, NextvecError
 from service.observability import request_scope
 from service.prediction.request import Prediction, RequestOptions
@@ -25,7 +26,12 @@ _TOGETHER = 128
 other callers share."""
 
 
-@router.post("/steps", openapi_extra=STEPS, responses={**STEPS_ANSWER, **ERRORS})
+@router.post(
+    "/steps",
+    summary="Advance many sessions by one vector each",
+    openapi_extra=STEPS_BODY,
+    responses={**STEPS_ANSWER, **error_responses(*PREDICTION_ERRORS)},
+)
 async def advance(request: Request) -> Response:
     """Append one vector to each of many sessions, and predict the next vector of each.
 

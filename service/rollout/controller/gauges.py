@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from service.metrics import Metrics
 from service.rollout.analysis.guardrails.registry import GUARDRAIL_NAMES
 from service.rollout.analysis.shadow_stats import NAME as SHADOW
-from service.rollout.analysis.verdict import Assessment
+from service.rollout.analysis.verdict import Assessment, Verdict
+from service.rollout.outlook.next_action import next_action
+from service.rollout.outlook.outlook import judge_outlook
 from service.rollout.routing.traffic_split import BASIS_POINTS
 from service.rollout.state.events import TRANSITIONS, Reason, Transition
 from service.rollout.state.record import RolloutRecord
@@ -38,10 +40,11 @@ def count(
 
 
 def publish(metrics: Metrics, record: RolloutRecord) -> None:
-    """Set phase, weight and evidence.
+    """Set phase, outlook, weight and evidence.
 
-    A ratio without an estimate is absent rather than a number. The evidence of a guardrail
-    that is off stays at 0.
+    What is unknown is absent rather than a number: a ratio without an estimate, the end of an
+    interval without a bound, the time of a decision that nothing bounds. The evidence of a
+    guardrail that is off stays at 0.
     """
     rollout, assessment = record.rollout, record.assessment
     metrics.rollout.info.clear()
@@ -49,11 +52,13 @@ def publish(metrics: Metrics, record: RolloutRecord) -> None:
     metrics.rollout.reason.clear()
     if rollout.reason is not None:
         metrics.rollout.reason.labels(rollout.reason).set(1)
+    _publish_outlook(metrics, record)
     weight = rollout.weight_bp / BASIS_POINTS
     metrics.rollout.weight.labels(Variant.CANARY).set(weight)
     metrics.rollout.weight.labels(Variant.STABLE).set(1 - weight)
     verdicts = {verdict.name: verdict for verdict in assessment.verdicts} if assessment else {}
     metrics.rollout.guardrail_ratio.clear()
+    metrics.rollout.guardrail_interval.clear()
     metrics.rollout.shadow_agreement.clear()
     if rollout.canary is not None and SHADOW in verdicts:
         agreement = verdicts[SHADOW].details["agreement"]
@@ -71,3 +76,30 @@ def publish(metrics: Metrics, record: RolloutRecord) -> None:
         bound.labels(name, "pass").set(verdict.pass_bound if verdict else 0)
         if verdict is not None and verdict.ratio is not None:
             metrics.rollout.guardrail_ratio.labels(name).set(verdict.ratio)
+        _publish_interval(metrics, name, verdict)
+
+
+def _publish_outlook(metrics: Metrics, record: RolloutRecord) -> None:
+    outlook = judge_outlook(record)
+    metrics.rollout.outlook.clear()
+    metrics.rollout.outlook.labels(outlook).set(1)
+    ahead = next_action(record, outlook)
+    times = {
+        "expected": ahead.expected_at,
+        "earliest": ahead.earliest_at,
+        "deadline": ahead.deadline_at,
+    }
+    metrics.rollout.decision_timestamp.clear()
+    for bound, at in times.items():
+        if at is not None:
+            metrics.rollout.decision_timestamp.labels(bound).set(at)
+
+
+def _publish_interval(metrics: Metrics, name: str, verdict: Verdict | None) -> None:
+    comparison = verdict.comparison if verdict else None
+    interval = comparison.interval if comparison else None
+    if interval is None:
+        return
+    for end, ratio in (("low", interval.low), ("high", interval.high)):
+        if ratio is not None:
+            metrics.rollout.guardrail_interval.labels(name, end).set(ratio)

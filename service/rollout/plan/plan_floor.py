@@ -11,7 +11,14 @@ from collections.abc import Iterator, Mapping
 from pydantic import Field, ValidationError, field_validator
 
 from service.errors import Invalid
-from service.rollout.analysis.guardrails.config import MAX_COUNT, Integer, PlanModel, Seconds
+from service.rollout.analysis.guardrails.config import (
+    MAX_COUNT,
+    Integer,
+    Number,
+    PlanModel,
+    Seconds,
+)
+from service.rollout.analysis.guardrails.error_rate import ErrorRateConfig, ErrorRateGuardrail
 from service.rollout.analysis.guardrails.registry import GUARDRAIL_NAMES
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.suggestions import describe_unknown
@@ -31,6 +38,15 @@ class PlanFloor(PlanModel):
     )
     required_guardrails: frozenset[str] = Field(
         frozenset(), description="Guardrails that every step below 100 % must require."
+    )
+    max_ratio: Number | None = Field(
+        None, gt=1, le=10, description="Largest allowed `ratio` of a plan."
+    )
+    max_error_margin: Number | None = Field(
+        None, ge=0, le=1, description="Largest allowed `guardrails.errors.margin` of a plan."
+    )
+    min_alpha: Number = Field(
+        0.0, ge=0, le=0.1, description="Smallest allowed `alpha`: a smaller one fails later."
     )
     approval: bool = Field(
         default=False,
@@ -105,6 +121,19 @@ def _shortfalls(plan: RolloutPlan, floor: PlanFloor) -> Iterator[str]:
                 f"{at} does not require the guardrails {', '.join(missing)} "
                 "(rollout.floor.required_guardrails)"
             )
+    errors = plan.guardrails.of(ErrorRateGuardrail.name)
+    assert isinstance(errors, ErrorRateConfig)
+    for field, value, most, name in (
+        ("ratio", plan.ratio, floor.max_ratio, "max_ratio"),
+        ("guardrails.errors.margin", errors.margin, floor.max_error_margin, "max_error_margin"),
+    ):
+        if most is not None and value > most:
+            yield f"plan.{field} is {value:g}, at most {most:g} allowed (rollout.floor.{name})"
+    if plan.alpha < floor.min_alpha:
+        yield (
+            f"plan.alpha is {plan.alpha:g}, at least {floor.min_alpha:g} required "
+            "(rollout.floor.min_alpha)"
+        )
     if floor.approval and not plan.steps[-1].approval:
         yield (
             f"plan.steps.{len(plan.steps) - 1}.approval is false, true required in the last step "

@@ -18,7 +18,7 @@ class StoreUnreadable(StoreError):
 class RecordConflict(StoreError):
     """Another replica has changed the rollout, or taken the lead, since the record was loaded.
 
-    Nothing was stored. Load the record again and decide anew.
+    Nothing was stored. Load the record again and decide again.
     """
 
     code = "changed_meanwhile"

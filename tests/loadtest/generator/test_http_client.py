@@ -41,10 +41,12 @@ class RawServer:
 
 
 @asynccontextmanager
-async def serving(*answers, patience=5.0):
+async def serving(*answers, patience=5.0, api_key=None):
     server = RawServer(*answers)
     listening = await asyncio.start_server(server.handle, "127.0.0.1", 0)
-    client = HttpClient(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}", patience)
+    client = HttpClient(
+        f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}", patience, api_key
+    )
     try:
         yield server, client
     finally:
@@ -154,3 +156,11 @@ def test_a_url_of_another_form_is_refused(url):
     """The client supports plain HTTP to a host only."""
     with pytest.raises(ValueError, match="not of the form"):
         HttpClient(url)
+
+
+async def test_every_request_carries_the_api_key():
+    async with serving([OK], [OK], api_key="a-key") as (server, client):
+        await client.request("POST", "/x")
+        await client.request("POST", "/y", {"Accept": "text/plain"})
+        heads = server.requests
+    assert all(b"X-API-Key: a-key\r\n" in head for head in heads)

@@ -41,3 +41,30 @@ async def test_the_reason_of_a_persons_abort_replaces_the_one_before(world):
     assert 1 == value(world, "nextvec_rollout_reason_info", reason="aborted")
     assert value(world, "nextvec_rollout_reason_info", reason="warmed_up") is None
     assert 0 == value(world, "nextvec_guardrail_rollbacks_total", guardrail="latency")
+
+
+async def test_the_outlook_and_the_time_of_the_decision_follow_the_status(world):
+    await world.controller.start()
+    await world.tick()
+    world.controller._executor.publish_gauges()
+    assert 1 == value(world, "nextvec_rollout_outlook_info", outlook="idle")
+    times = "nextvec_rollout_decision_timestamp_seconds"
+    assert value(world, times, bound="deadline") is None
+    await world.controller.changes.start("phase-3", None, "operator")
+    await world.controller.prepared()
+    status = await world.tick()
+    assert 1 == value(world, "nextvec_rollout_outlook_info", outlook=status["outlook"])
+    assert value(world, "nextvec_rollout_outlook_info", outlook="idle") is None
+    assert status["next"]["deadline_at"] == value(world, times, bound="deadline")
+
+
+async def test_the_intervals_ends_are_those_of_the_status(world):
+    await world.begin()
+    status = await world.slow_ticks(2)
+    interval = status["guardrails"][0]["interval"]
+    ends = {
+        end: value(world, "nextvec_guardrail_ratio_interval", guardrail="latency", end=end)
+        for end in ("low", "high")
+    }
+    assert ends == {end: interval[end] for end in ends}
+    assert ends["low"] is not None

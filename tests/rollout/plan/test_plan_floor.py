@@ -9,7 +9,14 @@ from service.rollout.plan.plan_floor import PlanFloor, find_shortfalls, require_
 from service.rollout.plan.rollout_plan import RolloutPlan
 
 LOOSE = RolloutPlan.model_validate(
-    {"steps": [{"weight": 90, "min_samples": 1, "min_dwell_seconds": 0, "must_pass": ["errors"]}]}
+    {
+        "steps": [
+            {"weight": 90, "min_samples": 1, "min_dwell_seconds": 0, "must_pass": ["errors"]}
+        ],
+        "ratio": 1.44,
+        "alpha": 0.001,
+        "guardrails": {"errors": {"margin": 0.5}},
+    }
 )
 
 
@@ -24,6 +31,9 @@ def test_without_a_floor_every_plan_is_allowed():
         ({"min_dwell_seconds": 60}, "plan.steps.0.min_dwell_seconds is 0, at least 60"),
         ({"min_samples": 500}, "plan.steps.0.min_samples is 1, at least 500"),
         ({"required_guardrails": ["latency"]}, "plan.steps.0 does not require .* latency"),
+        ({"max_ratio": 1.2}, "plan.ratio is 1.44, at most 1.2 allowed .rollout.floor.max_ratio"),
+        ({"max_error_margin": 0.1}, "plan.guardrails.errors.margin is 0.5, at most 0.1"),
+        ({"min_alpha": 0.01}, "plan.alpha is 0.001, at least 0.01"),
         ({"approval": True}, "plan.steps.0.approval is false"),
     ],
 )
@@ -39,6 +49,9 @@ def test_the_default_plan_meets_a_strict_floor():
         min_dwell_seconds=120,
         min_samples=500,
         required_guardrails=frozenset({"latency", "errors"}),
+        max_ratio=1.2,
+        max_error_margin=0.05,
+        min_alpha=0.01,
         approval=True,
     )
     assert () == find_shortfalls(RolloutPlan(), floor)

@@ -1,0 +1,1 @@
+"""The documentation's site: its sources gathered, built and checked, and its pictures drawn."""

@@ -1,0 +1,53 @@
+"""How many healthy canaries a rule has rolled back by each minute, from `nextvec simulate`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from deploy.site.pictures.canvas import BLUE, FAINT, ORANGE, RED, new_figure, styled
+
+COLOURS = {"nextvec": BLUE, "P95 of 1 min": RED, "5 failures": ORANGE}
+
+
+@styled
+def draw(report: dict[str, Any]) -> Figure:
+    """The picture of a `report.json` with `--compare` at the ratios 1 and 1.1."""
+    figure = new_figure(8.6, 3.4)
+    axes = figure.subplots(1, 2, sharey=True)
+    rollouts = report["settings"]["rollouts"]
+    for place, ratio, title in (
+        (axes[0], 1.0, "The canary is as fast as stable"),
+        (axes[1], 1.1, "The canary is 10 % slower: allowed, the limit is 20 %"),
+    ):
+        rows = [row for row in report["rows"] if row["ratio"] == ratio]
+        for row in rows:
+            shares = [100 * share for share in row["rolled_back_by_minute"]]
+            colour = COLOURS[row["rule"]]
+            place.plot(range(len(shares)), shares, color=colour, linewidth=2, clip_on=False)
+        _label(place, rows)
+        place.axhline(100 * report["settings"]["alpha"], color=FAINT, linestyle=":")
+        place.set(xlabel="minutes with traffic", xlim=(0, 60), ylim=(-2, 103), title=title)
+        place.grid(visible=True)
+    axes[0].set_ylabel(f"rolled back, % of {rollouts:,} rollouts")
+    return figure
+
+
+def _label(place: Any, rows: list[dict[str, Any]]) -> None:
+    """Name each line at its right end; lines that end together are named apart."""
+    heights: list[float] = []
+    for row in sorted(rows, key=lambda row: row["rate"]):
+        end = 100 * row["rate"]
+        height = max([end - 7, *(taken + 8 for taken in heights)]) if end > 50 else end + 3
+        height = max([height, *(taken + 8 for taken in heights)])
+        heights.append(height)
+        place.text(
+            59,
+            height,
+            f"{row['rule']}: {end:.1f} %",
+            color=COLOURS[row["rule"]],
+            ha="right",
+            va="bottom" if end <= 50 else "top",
+            fontweight="bold",
+        )

@@ -1,0 +1,386 @@
+"""Statuses of a rollout as the console may find them: one function a state, by name in `STATES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from service.rollout.plan.rollout_plan import RolloutPlan
+from tests.support.console_guardrails import (
+    condition,
+    failing_guardrails,
+    healthy_guardrails,
+)
+
+PLAN = RolloutPlan.model_validate(
+    {
+        "steps": [
+            {"weight": 5, "min_dwell_seconds": 120},
+            {"weight": 25, "min_dwell_seconds": 120},
+            {"weight": 50, "min_dwell_seconds": 120, "approval": True},
+        ],
+        "warm_up_seconds": 30,
+        "warm_up_requests": 50,
+    }
+)
+SHADOW_PLAN = PLAN.model_copy(
+    update={"steps": (RolloutPlan().steps[0], *PLAN.steps)},
+)
+NEXT = {
+    "action": "none",
+    "text": "",
+    "weight_percent": None,
+    "waiting_for": [],
+    "earliest_at": None,
+    "expected_at": None,
+    "deadline_at": None,
+    "on_deadline": None,
+    "conditions": [],
+    "rollback": None,
+}
+BASE = {
+    "phase": "Healthy",
+    "reason": None,
+    "message": "",
+    "generation": 7,
+    "stable": "phase-2",
+    "canary": "phase-3",
+    "previous": None,
+    "attempt": 1,
+    "step": None,
+    "steps": 3,
+    "weight": {"set_percent": 0.0, "actual_percent": None},
+    "since": 0.0,
+    "step_since": None,
+    "looked_at": 0.0,
+    "legal": [],
+    "plan": PLAN.model_dump(mode="json"),
+    "gate": None,
+    "recorded": True,
+    "guardrails": [],
+    "shadow": None,
+    "outlook": "idle",
+    "headline": "",
+    "actor": "controller",
+    "note": "",
+    "next": NEXT,
+}
+
+
+def running(now: float, step: int = 1, **more) -> dict:
+    weight = PLAN.steps[step].weight
+    return {
+        **BASE,
+        "phase": "Progressing",
+        "reason": "step_passed",
+        "step": step,
+        "weight": {"set_percent": weight, "actual_percent": weight - 0.4},
+        "since": now - 45,
+        "step_since": now - 45,
+        "looked_at": now - 2,
+        "legal": ["abort", "pause", "promote"],
+        **more,
+    }
+
+
+def next_step(now: float, **more) -> dict:
+    return {
+        **NEXT,
+        "action": "next_step",
+        "text": "Step 3 of 3 (50 %) begins when latency and errors have passed and 2 min are over.",
+        "weight_percent": 50.0,
+        "waiting_for": ["dwell", "guardrail:latency"],
+        "earliest_at": now + 75,
+        "expected_at": now + 166,
+        "deadline_at": now + 3555,
+        "on_deadline": "pause",
+        "conditions": [
+            condition("dwell", "45 s of 2 min at this weight", 0.375, "seconds"),
+            condition("canary_samples", "620 of 500 canary requests", 1.0),
+            condition("stable_samples", "1830 of 500 stable requests", 1.0),
+            condition("guardrail:latency", "P95 latency: 61 % of a pass", 0.61, "evidence"),
+            condition("guardrail:errors", "Error rate has passed", 1.0, "evidence"),
+        ],
+        **more,
+    }
+
+
+def idle(now: float) -> dict:
+    return {
+        **BASE,
+        "canary": None,
+        "attempt": None,
+        "plan": None,
+        "steps": 0,
+        "legal": ["start"],
+        "headline": "No rollout: phase-2 has all traffic.",
+        "next": {**NEXT, "text": "Start a rollout to try another version."},
+    }
+
+
+def preparing(now: float) -> dict:
+    return {
+        **running(now, 0),
+        "phase": "Pending",
+        "reason": "start",
+        "weight": {"set_percent": 0.0, "actual_percent": None},
+        "legal": ["abort"],
+        "outlook": "preparing",
+        "headline": "phase-3 is being loaded.",
+        "actor": "alice",
+        "note": "longer context",
+        "next": {
+            **NEXT,
+            "action": "load",
+            "text": "The warm-up begins when phase-3 is loaded.",
+            "waiting_for": ["load"],
+        },
+    }
+
+
+def warming_up(now: float) -> dict:
+    return {
+        **running(now, 0),
+        "phase": "WarmingUp",
+        "reason": "prepared",
+        "legal": ["abort", "pause"],
+        "outlook": "warming_up",
+        "headline": "phase-3 is warming up: 12 s of 30 s, 24 of 50 requests.",
+        "next": {
+            **NEXT,
+            "action": "begin_steps",
+            "text": "Step 1 of 3 (5 %) begins after the warm-up.",
+            "weight_percent": 5.0,
+            "waiting_for": ["warm_up_seconds", "warm_up_requests"],
+            "earliest_at": now + 18,
+            "expected_at": now + 20,
+            "deadline_at": now + 3588,
+            "on_deadline": "pause",
+            "conditions": [
+                condition("warm_up_seconds", "12 s of 30 s", 0.4, "seconds"),
+                condition("warm_up_requests", "24 of 50 requests", 0.48),
+            ],
+        },
+    }
+
+
+def too_early(now: float) -> dict:
+    collecting = [
+        {**one, "standing": "collecting", "outcome": "inconclusive", "interval": None}
+        for one in healthy_guardrails(0.05)
+    ]
+    return {
+        **running(now),
+        "outlook": "too_early",
+        "headline": "It is too early to judge phase-3: 40 of 500 canary requests.",
+        "guardrails": collecting,
+        "next": next_step(
+            now,
+            expected_at=None,
+            conditions=[
+                condition("dwell", "4 s of 2 min at this weight", 0.03, "seconds"),
+                condition("canary_samples", "40 of 500 canary requests", 0.08),
+                condition("stable_samples", "160 of 500 stable requests", 0.32),
+                condition("guardrail:latency", "P95 latency: 5 % of a pass", 0.05, "evidence"),
+            ],
+        ),
+    }
+
+
+def looks_good(now: float) -> dict:
+    return {
+        **running(now),
+        "outlook": "looks_good",
+        "headline": "phase-3 looks good: its P95 is 4 % higher than stable's (limit 20 %); "
+        "step 2 of 3 ends in about 3 min.",
+        "guardrails": healthy_guardrails(),
+        "next": next_step(now),
+    }
+
+
+def leaning_to_fail(now: float) -> dict:
+    rollback = {
+        "guardrail": "inference",
+        "fraction": 0.83,
+        "expected_at": now + 4,
+        "text": "P95 in the engine: 83 % of a fail",
+    }
+    return {
+        **running(now),
+        "outlook": "leaning_to_fail",
+        "headline": "phase-3 leans to fail: its P95 in the engine is 4.7 times stable's "
+        "(103 ms against 21.9 ms, limit 1.2).",
+        "guardrails": failing_guardrails(),
+        "next": next_step(
+            now,
+            action="roll_back",
+            text="The canary is rolled back when the evidence is complete, in about 4 s. "
+            "25 % of new requests are affected until then. Nothing for you to do.",
+            weight_percent=0.0,
+            expected_at=now + 4,
+            rollback=rollback,
+        ),
+    }
+
+
+def needs_you(now: float) -> dict:
+    return {
+        **running(now, 2),
+        "phase": "Paused",
+        "reason": "approval",
+        "legal": ["abort", "promote"],
+        "outlook": "needs_you",
+        "headline": "phase-3 has passed step 3 of 3 and waits for your approval; it aborts at the "
+        "deadline in 24 h.",
+        "guardrails": healthy_guardrails(1.0),
+        "next": {
+            **NEXT,
+            "action": "person",
+            "text": "Promote to make phase-3 stable, or abort.",
+            "weight_percent": 100.0,
+            "waiting_for": ["approval"],
+            "deadline_at": now + 86_400,
+            "on_deadline": "abort",
+            "conditions": [condition("approval", "a person promotes", 0.0, "person")],
+        },
+    }
+
+
+def blind(now: float) -> dict:
+    unread = [
+        {**one, "standing": "no_data", "interval": None, "difference": None, "canary": None}
+        for one in too_early(now)["guardrails"]
+    ]
+    return {
+        **running(now),
+        "outlook": "blind",
+        "headline": "phase-3 cannot be judged: it has had no request for 2 min.",
+        "guardrails": [{**one, "progress": {"pass": 0.0, "fail": 0.0}} for one in unread],
+        "next": next_step(
+            now,
+            text="Check that callers send requests. Without any, the rollout pauses at the "
+            "deadline.",
+            expected_at=None,
+            earliest_at=None,
+            conditions=[condition("canary_samples", "0 of 500 canary requests", 0.0)],
+        ),
+    }
+
+
+def paused(now: float) -> dict:
+    return {
+        **running(now),
+        "phase": "Paused",
+        "reason": "by_hand",
+        "legal": ["abort", "promote", "resume"],
+        "outlook": "paused",
+        "headline": "phase-3 is paused by alice at 25 %.",
+        "actor": "alice",
+        "note": "lunch",
+        "guardrails": healthy_guardrails(),
+        "next": {
+            **NEXT,
+            "action": "person",
+            "text": "Resume to continue, or abort. Guardrails keep running.",
+            "waiting_for": ["resume"],
+            "deadline_at": now + 86_000,
+            "on_deadline": "abort",
+        },
+    }
+
+
+def rolled_back(now: float) -> dict:
+    return {
+        **BASE,
+        "phase": "RolledBack",
+        "reason": "guardrail_failed",
+        "since": now - 300,
+        "looked_at": now - 300,
+        "legal": ["retry", "start"],
+        "outlook": "rolled_back",
+        "headline": "phase-3 was rolled back: its P95 in the engine was 4.7 times stable's (103 ms "
+        "against 21.9 ms, limit 1.2).",
+        "guardrails": failing_guardrails(1.0),
+        "next": {**NEXT, "text": "phase-2 has all traffic. Find the cause before the next start."},
+    }
+
+
+def stopped(now: float) -> dict:
+    return {
+        **BASE,
+        "phase": "RolledBack",
+        "reason": "aborted",
+        "since": now - 300,
+        "looked_at": now - 301,
+        "legal": ["retry", "start"],
+        "outlook": "stopped",
+        "headline": "alice stopped the rollout of phase-3: phase-2 has all traffic.",
+        "actor": "alice",
+        "note": "wrong version",
+        "guardrails": healthy_guardrails(),
+        "next": {**NEXT, "text": "Nothing is wrong. Retry phase-3, or start another version."},
+    }
+
+
+def promoted(now: float) -> dict:
+    return {
+        **BASE,
+        "reason": "promoted",
+        "stable": "phase-3",
+        "canary": None,
+        "previous": "phase-2",
+        "since": now - 60,
+        "legal": ["start", "undo"],
+        "outlook": "promoted",
+        "headline": "phase-3 is stable: it has all traffic.",
+        "actor": "bob",
+        "next": {**NEXT, "text": "phase-2 is kept: undo brings it back at once."},
+    }
+
+
+def shadow(now: float) -> dict:
+    copies = {"answered": 412, "failed": 0, "dropped": 31}
+    inference = {
+        "mode": "step",
+        "p95_seconds": {"canary": 0.0031, "stable": 0.0029},
+        "ratio": 1.07,
+        "pairs": 380,
+    }
+    return {
+        **running(now, 0),
+        "plan": SHADOW_PLAN.model_dump(mode="json"),
+        "steps": 4,
+        "weight": {"set_percent": 0.0, "actual_percent": 0.0},
+        "outlook": "looks_good",
+        "headline": "phase-3 looks good in the shadow step: 412 of 500 copies answered, none "
+        "failed.",
+        "shadow": {"copies": copies, "agreement": 0.914, "inference": [inference]},
+        "next": next_step(
+            now,
+            text="Step 2 of 4 (5 %) begins after 500 copies and 2 min.",
+            weight_percent=5.0,
+            conditions=[
+                condition("dwell", "45 s of 2 min in the shadow", 0.375, "seconds"),
+                condition("canary_samples", "412 of 500 copies", 0.82, "copies"),
+            ],
+        ),
+    }
+
+
+STATES: dict[str, Callable[[float], dict]] = {
+    made.__name__: made
+    for made in (
+        idle,
+        preparing,
+        warming_up,
+        too_early,
+        looks_good,
+        leaning_to_fail,
+        needs_you,
+        blind,
+        paused,
+        rolled_back,
+        stopped,
+        promoted,
+        shadow,
+    )
+}
