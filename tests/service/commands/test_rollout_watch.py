@@ -27,7 +27,7 @@ class ScriptedClient:
         return answer
 
 
-class Ticking:
+class SleepClock:
     """A clock that each sleep moves on."""
 
     def __init__(self) -> None:
@@ -120,21 +120,21 @@ def test_a_terminal_shows_six_lines(monkeypatch, capsys, columns):
     ],
 )
 def test_the_exit_status_of_a_wait(answers, expected):
-    clock = Ticking()
+    clock = SleepClock()
     found, _ = rollout_watch.wait(ScriptedClient(*answers), 60, sleep=clock.sleep, now=clock)
     assert expected == found
     assert clock.now <= 60
 
 
 def test_a_wait_can_outlast_pauses():
-    clock = Ticking()
+    clock = SleepClock()
     client = ScriptedClient(GOOD, told("needs_you", 4, "Paused"), told("promoted", 5, "Healthy"))
     found, last = rollout_watch.wait(client, 60, through_pauses=True, sleep=clock.sleep, now=clock)
     assert (WaitStatus.PROMOTED, 5) == (found, last["generation"])
 
 
 def test_a_wait_tells_each_change_on_stderr(capsys):
-    clock = Ticking()
+    clock = SleepClock()
     rollout_watch.wait(
         ScriptedClient(GOOD, GOOD, LOST, FAILING, BACK), 60, sleep=clock.sleep, now=clock
     )
@@ -144,7 +144,7 @@ def test_a_wait_tells_each_change_on_stderr(capsys):
 
 
 def test_an_address_that_never_answers_is_given_up():
-    clock = Ticking()
+    clock = SleepClock()
     with pytest.raises(UnreachableError):
         rollout_watch.wait(ScriptedClient(*(LOST,) * 100), 3600, sleep=clock.sleep, now=clock)
     assert rollout_watch.FIRST_CONTACT_SECONDS == clock.now
