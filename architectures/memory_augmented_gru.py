@@ -12,12 +12,11 @@ from torch.nn import functional as F
 
 from architectures import recurrence
 from architectures.model import NextVectorModel
+from architectures.model_weights import MEMORY_AUGMENTED_GRU
+from architectures.sizes import DIM, HIDDEN, LAYERS, SLOTS
 from service.manifest import Dimensions
 
-DIM = 768
-HIDDEN = 512
-LAYERS = 4
-SLOTS = 2048
+__all__ = ["DIM", "HIDDEN", "LAYERS", "PARAMETERS", "SLOTS", "Memory", "MemoryAugmentedGRU"]
 
 PARAMETERS = 11_292_160
 """Trainable parameters. `memory.memory` is a buffer and does not count."""
@@ -47,7 +46,7 @@ class Memory(nn.Module):
 class MemoryAugmentedGRU(NextVectorModel):
     """A GRU with a memory that is read before the first layer and after the last."""
 
-    ARCHITECTURE = "memory-augmented-gru"
+    ARCHITECTURE = MEMORY_AUGMENTED_GRU
 
     def __init__(self, dropout: float = 0.1) -> None:
         super().__init__()

@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from architectures.model_weights import ModelWeights
 from service.manifest import Dimensions
 
 
@@ -48,6 +49,11 @@ class NextVectorModel(nn.Module, ABC):
     def predict_each(self, vectors: Tensor) -> Tensor:
         """Predict the unit vector after every vector, from a cold state: `[time, batch, dim]`."""
         return F.normalize(vectors + self(vectors)[0], dim=-1)
+
+    def weights(self) -> ModelWeights:
+        """The tensors in NumPy, for an export; they share their memory with the model."""
+        tensors = {name: value.detach().numpy() for name, value in self.state_dict().items()}
+        return ModelWeights(self.ARCHITECTURE, tensors)
 
     @property
     def trainable(self) -> int:

@@ -7,17 +7,15 @@ prefill use the same nodes, and rows of different lengths differ only in their w
 
 from __future__ import annotations
 
-import copy
 from typing import Literal
 
 import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, shape_inference
 
-from architectures.decayed_means import DecayedMeans
-from architectures.memory_augmented_gru import DIM
+from architectures.model_weights import ModelWeights
+from architectures.sizes import DIM
 from model_export.graph_writer import GraphWriter
 from model_export.gru_graph import IR_VERSION, OPSET
 from model_export.gru_step_graph import BLOCK, quantise
@@ -27,15 +25,15 @@ _NEVER = 1e9
 """The age of padding past a row's end: every decay to this power is 0."""
 
 
-def build(model: DecayedMeans, precision: Literal["fp32", "int8"] = "fp32") -> onnx.ModelProto:
+def build(model: ModelWeights, precision: Literal["fp32", "int8"] = "fp32") -> onnx.ModelProto:
     """The graph of `model`, with the inputs and outputs of `gru_graph.build`.
 
     The scales are folded into the linear map. With `int8`, its weights have 8 bits.
     """
     writer = GraphWriter()
     sizes = model.dimensions
-    centre = writer.constant("centre", _array(model.centre))
-    writer.constant("basis", _array(model.basis))
+    centre = writer.constant("centre", model.tensors["centre"])
+    writer.constant("basis", model.tensors["basis"])
     centred = writer.add("Sub", ["vectors", centre], "centred")
     _means(writer, model, centred)
     last = writer.add("MatMul", [_last_row(writer, centred), "basis"], "last_seen")
@@ -50,12 +48,11 @@ def build(model: DecayedMeans, precision: Literal["fp32", "int8"] = "fp32") -> o
     return _build_model(writer, sizes, precision)
 
 
-def _means(writer: GraphWriter, model: DecayedMeans, centred: str) -> None:
+def _means(writer: GraphWriter, model: ModelWeights, centred: str) -> None:
     """Add `next_state`: the weighted sum of all vectors, plus the decayed state."""
-    decay = model.decay.double()
-    fade = torch.log(decay.clamp_min(1e-30))[:, None]
-    writer.constant("fade", _array(fade))
-    writer.constant("share", _array(1 - decay[:, None]))
+    decay = model.exact("decay")[:, None]
+    writer.constant("fade", _array(np.log(np.maximum(decay, 1e-30))))
+    writer.constant("share", _array(1 - decay))
     writer.constant("zero", np.array(0, np.float32))
     writer.constant("one", np.array(1, np.float32))
     writer.constant("never", np.array(_NEVER, np.float32))
@@ -98,14 +95,12 @@ def _last_row(writer: GraphWriter, centred: str) -> str:
     return writer.add("GatherElements", [centred, spread], "last", axis=0)
 
 
-def _add_mix(writer: GraphWriter, model: DecayedMeans, flat: str, precision: str) -> str:
+def _add_mix(writer: GraphWriter, model: ModelWeights, flat: str, precision: str) -> str:
     """Add the prediction in the basis, `[batch, width]`."""
-    exact = copy.deepcopy(model).double()
-    with torch.no_grad():
-        own = torch.eye(model.basis.shape[1]).double()
-        scaled = torch.cat([scale * own for scale in exact.scale], dim=1)
-        weight = _array((exact.mix.weight + scaled).T)
-    bias = writer.constant("bias", _array(model.mix.bias))
+    own = np.eye(model.dimensions.hidden)
+    scaled = np.concatenate([scale * own for scale in model.exact("scale")], axis=1)
+    weight = _array((model.exact("mix.weight") + scaled).T)
+    bias = writer.constant("bias", model.tensors["mix.bias"])
     if precision == "fp32":
         return writer.add("Gemm", [flat, writer.constant("weight", weight), bias], "mixed")
     levels, scales = quantise(weight)
@@ -117,9 +112,8 @@ def _add_mix(writer: GraphWriter, model: DecayedMeans, flat: str, precision: str
     return writer.add("Add", [product, bias], "mixed")
 
 
-def _array(tensor: torch.Tensor) -> NDArray[np.float32]:
-    array: NDArray[np.float32] = tensor.detach().float().numpy()
-    return np.ascontiguousarray(array)
+def _array(exact: NDArray[np.float64]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(exact, np.float32)
 
 
 def _build_model(writer: GraphWriter, sizes: Dimensions, precision: str) -> onnx.ModelProto:

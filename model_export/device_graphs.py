@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from architectures.memory_augmented_gru import MemoryAugmentedGRU
+from architectures.model_weights import ModelWeights
 from corpora.sample import load_vectors
 from model_export import gru_graph, gru_step_graph, session_drift
 from service.inference.engines.device_engine import DeviceEngine
@@ -15,7 +15,7 @@ from service.inference.engines.state_pool import MIN_SLOTS, StatePool
 from service.manifest import MODEL_FP16, STATE_READ, STATE_WRITE, STEP_POOLED
 
 
-def write(model: MemoryAugmentedGRU, directory: Path, exact: Engine) -> Engine:
+def write(model: ModelWeights, directory: Path, exact: Engine) -> Engine:
     """Write the graphs into `directory`, and compare the fp32 step with `exact`.
 
     Returns an engine for the fp16 graphs. On the CPU it multiplies rounded weights and operands

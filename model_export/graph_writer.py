@@ -9,8 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-SMALLEST_NORM = 1e-12
-"""The divisor of shorter vectors, as in `torch.nn.functional.normalize`."""
+from architectures.sizes import SMALLEST_NORM
 
 
 class GraphWriter:

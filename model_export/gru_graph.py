@@ -14,7 +14,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, shape_inference
 
-from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
+from architectures.model_weights import ModelWeights
+from architectures.sizes import DIM, HIDDEN, LAYERS
 from model_export.graph_writer import GraphWriter
 from model_export.weight_folding import Float32, FoldedWeights, GRULayer, Linear, fold
 
@@ -25,8 +26,8 @@ IR_VERSION = 9
 """The format version of opset 20."""
 
 
-def build(model: MemoryAugmentedGRU, *, half: bool = False) -> onnx.ModelProto:
-    """The graph of `model`, checked and with its shapes inferred.
+def build(model: ModelWeights, *, half: bool = False) -> onnx.ModelProto:
+    """The graph of a Memory-Augmented GRU, checked and with its shapes inferred.
 
     With `half`, products and the GRU run in fp16, for CUDA; inputs, outputs, norms and the
     softmax stay in fp32.

@@ -23,7 +23,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
+from architectures.model_weights import ModelWeights
+from architectures.sizes import DIM, HIDDEN, LAYERS
 from model_export.graph_writer import GraphWriter
 from model_export.gru_graph import IR_VERSION, OPSET
 from model_export.weight_folding import FoldedWeights, GRULayer, Linear, fold
@@ -36,14 +37,15 @@ _STATE_SHAPE: list[int | str] = [LAYERS, "batch", HIDDEN]
 
 
 def build(
-    model: MemoryAugmentedGRU, precision: Precision = "int8", *, pooled: bool = False
+    model: ModelWeights, precision: Precision = "int8", *, pooled: bool = False
 ) -> onnx.ModelProto:
-    """The step graph of `model`, with the inputs and outputs of `gru_graph.build` and `time` 1.
+    """The step graph of a Memory-Augmented GRU.
 
-    The engine needs the input `lengths`, but the graph does not read it. A `pooled` graph has the
-    inputs int64 `sources` and `targets` `[batch]` and float32 `states` `[slots, layers, hidden]`
-    instead of `lengths` and `state`, and the output `next_states`, which is `states` with the new
-    states at `targets`, instead of `next_state`.
+    It has the inputs and outputs of `gru_graph.build`, with `time` 1. The engine needs the input
+    `lengths`, but the graph does not read it. A `pooled` graph has the inputs int64 `sources` and
+    `targets` `[batch]` and float32 `states` `[slots, layers, hidden]` instead of `lengths` and
+    `state`, and the output `next_states`, which is `states` with the new states at `targets`,
+    instead of `next_state`.
     """
     writer, weights = _StepGraphWriter(precision), fold(model)
     if pooled:

@@ -1,4 +1,4 @@
-"""Compares an exported graph with its PyTorch model, for many batch sizes and lengths.
+"""Compares an exported graph with its network, for many batch sizes and lengths.
 
 A wrong detail in an exported GRU raises no error; the predictions are just wrong. A version is
 therefore published only if its graph, run by the engine that will serve it, agrees with the
@@ -10,21 +10,30 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from architectures.memory_augmented_gru import DIM
-from architectures.model import NextVectorModel
+from architectures.sizes import DIM
 from service.inference.engines.engine import Engine
 from service.manifest import Parity, ParityResult
 
 BOUND = 1e-5
 """The largest permitted difference in any element of a prediction or a state."""
 
-_Answer = tuple[NDArray[np.float32], NDArray[np.float32]]
+_Answer = tuple[NDArray[Any], NDArray[Any]]
 """Predictions `[batch, dim]` and states `[layers, batch, hidden]`."""
+
+
+class Reference(Protocol):
+    """The network that a graph was made of; `name` says how it runs, for messages."""
+
+    name: str
+
+    def predict(self, vectors: NDArray[np.float32], state: NDArray[Any] | None) -> _Answer:
+        """Predict after the last of `vectors` `[time, batch, dim]`; also return the state."""
+        ...
 
 
 class ParityError(Exception):
@@ -52,6 +61,11 @@ class ParityCase:
     def of_lengths(cls, lengths: tuple[int, ...]) -> ParityCase:
         """Rows of different lengths in one pass, padded to the longest."""
         return cls(lengths, (max(lengths),))
+
+    @property
+    def length(self) -> int:
+        """The vectors of the longest row."""
+        return sum(self.pieces)
 
     @property
     def ends(self) -> set[int]:
@@ -91,12 +105,12 @@ def cases(window: int) -> tuple[ParityCase, ...]:
 
 
 def measure(
-    model: NextVectorModel,
+    reference: Reference,
     engine: Engine,
     cases: Sequence[ParityCase] = CASES,
     progress: Callable[[int, int, str], None] = lambda _done, _total, _text: None,
 ) -> Parity:
-    """Compare `engine`, which runs the exported graph, with `model`, case by case.
+    """Compare `engine`, which runs the exported graph, with `reference`, case by case.
 
     Compares the prediction and the state of every row after every piece. Raises `ParityError`
     if an element differs by more than `BOUND`.
@@ -106,15 +120,15 @@ def measure(
         time=max(max(case.lengths) for case in cases),
         batch=max(len(case.lengths) for case in cases),
     )
-    progress(0, len(cases), "PyTorch")
-    expected = _reference(model, vectors, sorted(set().union(*(case.ends for case in cases))))
+    progress(0, len(cases), reference.name)
+    expected = _expect(reference, vectors, cases)
     results = []
     for number, case in enumerate(cases):
         progress(number, len(cases), str(case))
         difference = _difference(engine, case, vectors, expected)
         if difference > BOUND:
             raise ParityError(
-                f"the graph differs from PyTorch by {difference:.2e} with {case}; "
+                f"the graph differs from {reference.name} by {difference:.2e} with {case}; "
                 f"the limit is {BOUND:.0e}"
             )
         results.append(
@@ -145,17 +159,18 @@ def draw_walk(rng: np.random.Generator, time: int, batch: int) -> NDArray[np.flo
     return unit
 
 
-def _reference(
-    model: NextVectorModel, vectors: NDArray[np.float32], ends: Sequence[int]
+def _expect(
+    reference: Reference, vectors: NDArray[np.float32], cases: Sequence[ParityCase]
 ) -> dict[int, _Answer]:
-    """PyTorch's predictions and states after each of `ends` vectors of every row."""
-    answers = {}
+    """The predictions and states after each end of a case, of as many rows as the cases have."""
+    answers: dict[int, _Answer] = {}
     state, done = None, 0
-    with torch.inference_mode():
-        for end in ends:
-            answer, state = model.predict(torch.from_numpy(vectors[done:end]), state)
-            answers[end] = (answer.numpy(), state.numpy())
-            done = end
+    for end in sorted(set().union(*(case.ends for case in cases))):
+        rows = max(len(case.lengths) for case in cases if case.length >= end)
+        kept = None if state is None else np.ascontiguousarray(state[:, :rows])
+        answer, state = reference.predict(np.ascontiguousarray(vectors[done:end, :rows]), kept)
+        answers[end] = (answer, state)
+        done = end
     return answers
 
 
@@ -182,7 +197,7 @@ def _difference(
     return worst
 
 
-def _largest_difference(expected: NDArray[np.float32], actual: NDArray[np.float32]) -> float:
+def _largest_difference(expected: NDArray[Any], actual: NDArray[np.float32]) -> float:
     """The largest absolute difference; infinite for a different shape or a NaN."""
     if expected.shape != actual.shape or not np.isfinite(actual).all():
         return float("inf")

@@ -16,26 +16,24 @@ from typing import Any
 
 import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from architectures import checkpoint
-from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
+from architectures import weights_file
+from architectures.model_weights import MEMORY_AUGMENTED_GRU, ModelWeights
+from architectures.sizes import DIM, EPSILON, HIDDEN, LAYERS
 from model_export.gru_graph import IR_VERSION, OPSET, serialise
 
 _STATE_SHAPE: list[int | str] = [LAYERS, "batch", HIDDEN]
 
 
-def build(model: MemoryAugmentedGRU) -> onnx.ModelProto:
+def build(model: ModelWeights) -> onnx.ModelProto:
     """The graph of `model` with the inputs and outputs of `gru_graph.build`.
 
     The engine needs the input `lengths`, but the graph does not read it: all rows run to the end
     of `vectors` `[time, batch, dim]`.
     """
-    writer = _UnfoldedGraphWriter(
-        {name: value.numpy() for name, value in model.state_dict().items()}
-    )
+    writer = _UnfoldedGraphWriter(dict(model.tensors))
     writer.constant("last_axis", np.array([-1], np.int64))
     writer.constant("first_axis", np.array([0], np.int64))
     writer.constant("last", np.array(-1, np.int64))
@@ -48,7 +46,7 @@ def build(model: MemoryAugmentedGRU) -> onnx.ModelProto:
     shape = writer.add("Shape", ["vectors"], "time_batch", end=2)
     spread = writer.add("Concat", [shape, "dim"], "content_shape", axis=0)
     expanded = writer.add("Expand", [content, spread], "content")
-    normed = writer.layer_norm("vectors", "input_norm", model.input_norm.eps, "normed")
+    normed = writer.layer_norm("vectors", "input_norm", EPSILON, "normed")
     sequence = writer.add("Concat", [normed, expanded], "augmented", axis=-1)
     ends = []
     for layer in range(LAYERS):
@@ -59,9 +57,7 @@ def build(model: MemoryAugmentedGRU) -> onnx.ModelProto:
     read = _read(writer, hidden, "second")
     joined = writer.add("Concat", [hidden, read], "joined", axis=-1)
     fused = writer.add("Gelu", [writer.linear(joined, "fusion.0", "fusion")], "fused")
-    fusion_norm = model.fusion[3]
-    assert isinstance(fusion_norm, torch.nn.LayerNorm)
-    fused = writer.layer_norm(fused, "fusion.3", fusion_norm.eps, "fused_normed")
+    fused = writer.layer_norm(fused, "fusion.3", EPSILON, "fused_normed")
     wide = writer.add("Gelu", [writer.linear(fused, "output_proj.0", "expand")], "wide")
     step = writer.linear(wide, "output_proj.3", "step")
     newest = writer.add("Gather", ["vectors", "last"], "newest", axis=0)
@@ -158,8 +154,7 @@ class _UnfoldedGraphWriter:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    loaded = checkpoint.load(Path(sys.argv[1]))
-    if not isinstance(loaded, MemoryAugmentedGRU):
-        raise SystemExit(f"{sys.argv[1]}: is of {loaded.ARCHITECTURE}, which has no unfolded graph")
+    loaded = weights_file.load(Path(sys.argv[1]))
+    if loaded.architecture != MEMORY_AUGMENTED_GRU:
+        raise SystemExit(f"{sys.argv[1]}: is of {loaded.architecture}, which has no unfolded graph")
     Path(sys.argv[2]).write_bytes(serialise(build(loaded)))

@@ -7,16 +7,14 @@ at the end.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
+from architectures.model_weights import ModelWeights
+from architectures.sizes import DIM, EPSILON, HIDDEN, LAYERS, SMALLEST_NORM
 
 Float32 = NDArray[np.float32]
 _Float64 = NDArray[np.float64]
@@ -65,46 +63,56 @@ class FoldedWeights:
     fusion_epsilon: float
 
 
-def fold(model: MemoryAugmentedGRU) -> FoldedWeights:
-    """Fold the constants of `model`, which is not changed."""
-    exact = copy.deepcopy(model).double().eval()
-    memory = exact.memory
-    fuse, norm = exact.fusion[0], exact.fusion[3]
-    expand, output = exact.output_proj[0], exact.output_proj[3]
-    assert isinstance(fuse, nn.Linear)
-    assert isinstance(norm, nn.LayerNorm)
-    assert isinstance(expand, nn.Linear)
-    assert isinstance(output, nn.Linear)
-    with torch.no_grad():
-        slots = nn.functional.normalize(memory.memory, dim=-1)
-        query = memory.query_proj
-        return FoldedWeights(
-            gru=tuple(_gru_layers(exact)),
-            query=_linear(query.weight.T, query.bias),
-            scores=_linear((slots @ query.weight).T, slots @ query.bias),
-            content=_float32(memory.memory @ fuse.weight[:, HIDDEN:].T),
-            fusion=_linear(fuse.weight[:, :HIDDEN].T, fuse.bias),
-            expand=_linear(
-                (expand.weight * norm.weight).T, expand.bias + expand.weight @ norm.bias
-            ),
-            output=_linear(output.weight.T, output.bias),
-            input_epsilon=exact.input_norm.eps,
-            fusion_epsilon=norm.eps,
-        )
+def fold(weights: ModelWeights) -> FoldedWeights:
+    """Fold the constants of a Memory-Augmented GRU."""
+    exact = weights.exact
+    memory, query = exact("memory.memory"), exact("memory.query_proj.weight")
+    slots = normalise(memory)
+    fuse, scale = exact("fusion.0.weight"), exact("fusion.3.weight")
+    expand = exact("output_proj.0.weight")
+    query_bias = exact("memory.query_proj.bias")
+    return FoldedWeights(
+        gru=tuple(_gru_layers(weights)),
+        query=_linear(query.T, query_bias),
+        scores=_linear((slots @ query).T, slots @ query_bias),
+        content=_float32(memory @ fuse[:, HIDDEN:].T),
+        fusion=_linear(fuse[:, :HIDDEN].T, exact("fusion.0.bias")),
+        expand=_linear(
+            (expand * scale).T, exact("output_proj.0.bias") + expand @ exact("fusion.3.bias")
+        ),
+        output=_linear(exact("output_proj.3.weight").T, exact("output_proj.3.bias")),
+        input_epsilon=EPSILON,
+        fusion_epsilon=EPSILON,
+    )
 
 
-def _gru_layers(exact: MemoryAugmentedGRU) -> Iterator[GRULayer]:
+def normalise(rows: _Float64) -> _Float64:
+    """Unit rows, as `torch.nn.functional.normalize`."""
+    unit: _Float64 = rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), SMALLEST_NORM)
+    return unit
+
+
+def constant_content(weights: ModelWeights) -> _Float64:
+    """What the memory returns to the first layer: its query has no input, so it is constant."""
+    memory = weights.exact("memory.memory")
+    cosines = normalise(weights.exact("memory.query_proj.bias")[None]) @ normalise(memory).T
+    attention = np.exp(cosines - cosines.max())
+    content: _Float64 = ((attention / attention.sum()) @ memory)[0]
+    return content
+
+
+def _gru_layers(weights: ModelWeights) -> Iterator[GRULayer]:
     for layer in range(LAYERS):
         w, r, input_bias, bias = (
-            getattr(exact.gru, f"{name}_l{layer}")
+            weights.exact(f"gru.{name}_l{layer}")
             for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         )
         if layer == 0:
             # The input is [scale * normed + shift, content], where shift and content are constants.
-            content = exact.memory.read(w.new_zeros(HIDDEN))
-            input_bias = input_bias + w[:, :DIM] @ exact.input_norm.bias + w[:, DIM:] @ content
-            w = w[:, :DIM] * exact.input_norm.weight
-        biases = torch.cat([_onnx_gates(input_bias), _onnx_gates(bias)])
+            shift = weights.exact("input_norm.bias")
+            input_bias = input_bias + w[:, :DIM] @ shift + w[:, DIM:] @ constant_content(weights)
+            w = w[:, :DIM] * weights.exact("input_norm.weight")
+        biases = np.concatenate([_onnx_gates(input_bias), _onnx_gates(bias)])
         yield GRULayer(
             w=_float32(_onnx_gates(w)[None]),
             r=_float32(_onnx_gates(r)[None]),
@@ -112,16 +120,15 @@ def _gru_layers(exact: MemoryAugmentedGRU) -> Iterator[GRULayer]:
         )
 
 
-def _onnx_gates(stacked: torch.Tensor) -> torch.Tensor:
+def _onnx_gates(stacked: _Float64) -> _Float64:
     """Reorder gates from PyTorch's order (reset, update, new) to ONNX's (update, reset, new)."""
-    reset, update, new = stacked.chunk(3)
-    return torch.cat([update, reset, new])
+    reset, update, new = np.split(stacked, 3)
+    return np.concatenate([update, reset, new])
 
 
-def _linear(weight: torch.Tensor, bias: torch.Tensor) -> Linear:
+def _linear(weight: _Float64, bias: _Float64) -> Linear:
     return Linear(_float32(weight), _float32(bias))
 
 
-def _float32(exact: torch.Tensor) -> Float32:
-    array: _Float64 = exact.numpy()
-    return np.ascontiguousarray(array, dtype=np.float32)
+def _float32(exact: _Float64) -> Float32:
+    return np.ascontiguousarray(exact, dtype=np.float32)

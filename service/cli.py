@@ -156,7 +156,7 @@ def _load(name: str) -> Any:
     except ModuleNotFoundError as error:
         raise SystemExit(
             f"nextvec {name}: the package {error.name} is missing; "
-            "install it with: pip install 'nextvec[export,loadtest]'"
+            "install it with: pip install 'nextvec[training,loadtest]'"
         ) from error
     command = get_command(module.app)
     command.name = name

@@ -37,7 +37,7 @@ class Dimensions(_ManifestModel):
 
 
 class ParityResult(_ManifestModel):
-    """One comparison of the graph with PyTorch."""
+    """One comparison of the graph with its network."""
 
     batch: PositiveInt
     length: PositiveInt = Field(description="vectors in total, of the longest row if ragged")
@@ -47,7 +47,7 @@ class ParityResult(_ManifestModel):
 
 
 class Parity(_ManifestModel):
-    """The largest difference from PyTorch, and the permitted one."""
+    """The largest difference from the network, and the permitted one."""
 
     bound: float
     max_abs_difference: float = Field(ge=0)

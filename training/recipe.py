@@ -10,9 +10,9 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from architectures.checkpoint import LARGEST_STATE
 from architectures.decayed_means import DecayedMeans
 from architectures.memory_augmented_gru import DIM
+from architectures.weights_file import LARGEST_STATE
 
 Architecture = Literal["memory-augmented-gru", "decayed-means"]
 ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)

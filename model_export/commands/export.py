@@ -7,17 +7,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
-import torch
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from architectures import checkpoint
-from architectures.memory_augmented_gru import MemoryAugmentedGRU
-from architectures.model import NextVectorModel
+from architectures import weights_file
+from architectures.model_weights import MEMORY_AUGMENTED_GRU, ModelWeights
 from corpora.corpus import CorpusError
 from corpora.sample import load_vectors
 from model_export import (
@@ -30,6 +29,7 @@ from model_export import (
     session_drift,
     step_latency,
 )
+from model_export.numpy_reference import NumpyReference
 from service.commands.options import (
     examples,
     new_app,
@@ -118,6 +118,13 @@ class ExportOptions:
             help="Measure a step on this machine and record it for the gate of a rollout.",
         ),
     ] = False
+    reference: Annotated[
+        Literal["auto", "pytorch", "numpy"],
+        typer.Option(
+            help="What the graph is compared with: the network in PyTorch, or in NumPy. By default "
+            "PyTorch, if it is installed."
+        ),
+    ] = "auto"
     evaluation: Annotated[
         Path | None, typer.Option(help="report.json of nextvec evaluate for this checkpoint.")
     ] = None
@@ -134,16 +141,13 @@ class ExportOptions:
 def export(options: ExportOptions) -> None:
     """Export a checkpoint as an ONNX version that the service can load.
 
-    The graph is compared with PyTorch first; a version that differs is not published.
+    The graph is compared with the network first; a version that differs is not published.
     """
     console = Console(stderr=True)
-    # A GRU step is too small to parallelize: more threads gain nothing on idle cores,
-    # and wait for each other on busy ones.
-    torch.set_num_threads(1)
     try:
         published = _export(options, console)
     except (
-        checkpoint.CheckpointError,
+        weights_file.CheckpointError,
         ReportError,
         parity.ParityError,
         publication.PublishError,
@@ -163,7 +167,7 @@ def export(options: ExportOptions) -> None:
 def _export(options: ExportOptions, console: Console) -> Manifest:
     publication.check_absent(options.models, options.model, options.version)
     console.print(f"reading {options.checkpoint}")
-    model = checkpoint.load(options.checkpoint)
+    model = weights_file.load(options.checkpoint)
     source = sha256(options.checkpoint)
     figures = None
     if options.evaluation is not None:
@@ -174,23 +178,24 @@ def _export(options: ExportOptions, console: Console) -> Manifest:
         path.write_bytes(gru_graph.serialise(graph_factory.build(model)))
         dimensions = model.dimensions
         engine = OnnxEngine(path, dimensions)
-        console.print(f"comparing it with PyTorch on {engine.provider}")
-        same = _measure(model, engine, options.context_window, console)
+        reference = _reference(options.reference, model)
+        console.print(f"comparing it with {reference.name} on {engine.provider}")
+        same = _measure(reference, engine, options.context_window, console)
         steps: dict[Precision, Engine] = {}
         if options.int8:
             steps["int8"] = _step_int8(model, directory, dimensions)
         if options.fp16:
-            if not isinstance(model, MemoryAugmentedGRU):
+            if model.architecture != MEMORY_AUGMENTED_GRU:
                 raise parity.ParityError(
-                    f"--fp16 is for {MemoryAugmentedGRU.ARCHITECTURE}; {options.checkpoint} is of "
-                    f"{model.ARCHITECTURE}, whose products are too few to gain by it: leave it out"
+                    f"--fp16 is for {MEMORY_AUGMENTED_GRU}; {options.checkpoint} is of "
+                    f"{model.architecture}, whose products are too few to gain by it: leave it out"
                 )
             steps["fp16"] = device_graphs.write(model, directory, engine)
         precisions = _measure_drift(engine, steps, options.context_window, console)
         manifest = Manifest(
             model=options.model,
             version=options.version,
-            architecture=model.ARCHITECTURE,
+            architecture=model.architecture,
             dimensions=dimensions,
             context_window=options.context_window,
             window_policy=options.window_policy,
@@ -202,7 +207,7 @@ def _export(options: ExportOptions, console: Console) -> Manifest:
             parity=same,
             precisions=precisions,
             evaluation=figures,
-            tools=_tools(),
+            tools=_tools(reference),
         )
         if options.step_latency:
             measured = _step_latency(manifest, {"fp32": engine, **steps}, console)
@@ -211,7 +216,7 @@ def _export(options: ExportOptions, console: Console) -> Manifest:
     return manifest
 
 
-def _step_int8(model: NextVectorModel, directory: Path, dimensions: Dimensions) -> Engine:
+def _step_int8(model: ModelWeights, directory: Path, dimensions: Dimensions) -> Engine:
     path = directory / STEP_INT8
     path.write_bytes(gru_graph.serialise(graph_factory.build_step_int8(model)))
     return OnnxEngine(path, dimensions)
@@ -226,9 +231,28 @@ def _step_latency(
     return step_latency.measure(engines[chosen], chosen)
 
 
-def _measure(model: NextVectorModel, engine: Engine, window: int, console: Console) -> Parity:
+def _reference(wanted: str, model: ModelWeights) -> parity.Reference:
+    """Return the network to compare with. Raises `ParityError` if PyTorch is not installed."""
+    if wanted == "numpy" or (wanted == "auto" and find_spec("torch") is None):
+        return NumpyReference(model)
+    try:
+        import torch  # noqa: PLC0415  not installed everywhere, and slow to import
+
+        from model_export.torch_reference import TorchReference  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise parity.ParityError(
+            "--reference pytorch: PyTorch is not installed; install the extra `training`, or take "
+            "--reference numpy"
+        ) from error
+    # A GRU step is too small to parallelize: more threads gain nothing on idle cores,
+    # and wait for each other on busy ones.
+    torch.set_num_threads(1)
+    return TorchReference(model)
+
+
+def _measure(reference: parity.Reference, engine: Engine, window: int, console: Console) -> Parity:
     with _bar(console, "parity") as show:
-        return parity.measure(model, engine, parity.cases(window), progress=show)
+        return parity.measure(reference, engine, parity.cases(window), progress=show)
 
 
 def _measure_drift(
@@ -261,10 +285,12 @@ def _bar(console: Console, name: str) -> Iterator[Callable[[int, int, str], None
         yield show
 
 
-def _tools() -> dict[str, str]:
+def _tools(reference: parity.Reference) -> dict[str, str]:
     """Return the versions of the tools; ONNX Runtime is installed under one of two names."""
     results = {}
     for name in _TOOLS:
+        if name == "torch" and isinstance(reference, NumpyReference):
+            continue
         try:
             results[name] = version(name)
         except PackageNotFoundError:

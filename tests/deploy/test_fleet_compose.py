@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 
-from service.settings import Settings
+from service.settings import RolloutSettings, Settings
 from tests.deploy.test_compose import setting_exists
 from tests.support.expressions import DEPLOY
 
@@ -82,7 +82,7 @@ def test_replicas_differ_in_their_names_only(name):
     assert first == environment
 
 
-@pytest.mark.skipif("fleet" not in Settings.model_fields, reason="the settings are on their way")
+@pytest.mark.skipif("url" not in RolloutSettings.model_fields, reason="the setting is on its way")
 @pytest.mark.parametrize("variable", SERVICES["replica-1"]["environment"])
 def test_the_environment_names_settings_that_exist(variable):
     assert setting_exists(variable.removesuffix("_FILE"))

@@ -21,7 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from service.commands.tls import WATCH_SECONDS
+from service.api.tls import WATCH_SECONDS
 from tests.support.serving import NEXTVEC, START_SECONDS, serving
 
 A, B = "key-of-a-key-of-a", "key-of-b-key-of-b"

@@ -22,7 +22,7 @@ DIMENSIONS = Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN)
 def test_a_step_in_either_precision_agrees_with_the_model(model, tmp_path, precision, apart):
     """Predictions and states. In fp16 only the products are rounded."""
     path = tmp_path / "step.onnx"
-    path.write_bytes(gru_graph.serialise(gru_step_graph.build(model, precision)))
+    path.write_bytes(gru_graph.serialise(gru_step_graph.build(model.weights(), precision)))
     rng = np.random.default_rng(1)
     vectors = draw_walk(rng, 1, 3)
     state = rng.uniform(-1, 1, (LAYERS, 3, HIDDEN)).astype(np.float32)
@@ -37,7 +37,7 @@ def test_a_step_in_either_precision_agrees_with_the_model(model, tmp_path, preci
 def test_contexts_in_fp16_are_close_to_the_model(model, engine, tmp_path):
     """With rows of different lengths. Inputs and outputs stay in fp32."""
     path = tmp_path / "model-fp16.onnx"
-    path.write_bytes(gru_graph.serialise(gru_graph.build(model, half=True)))
+    path.write_bytes(gru_graph.serialise(gru_graph.build(model.weights(), half=True)))
     vectors = draw_walk(np.random.default_rng(2), 60, 2)
     args = vectors, np.array([60, 7], np.int32), np.zeros((LAYERS, 2, HIDDEN), np.float32)
     expected, expected_state = engine.run(*args)

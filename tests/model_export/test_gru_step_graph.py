@@ -19,7 +19,7 @@ from service.manifest import Dimensions
 @pytest.fixture(scope="module")
 def step(model, tmp_path_factory):
     path = tmp_path_factory.mktemp("step") / "step-int8.onnx"
-    path.write_bytes(gru_graph.serialise(gru_step_graph.build(model)))
+    path.write_bytes(gru_graph.serialise(gru_step_graph.build(model.weights())))
     return OnnxEngine(path, Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN))
 
 

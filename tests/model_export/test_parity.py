@@ -1,4 +1,4 @@
-"""A graph that differs from PyTorch is refused, and the case is named."""
+"""A graph that differs from its network is refused, and the case is named."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS, MemoryAugmentedGRU
 from model_export import parity
+from model_export.numpy_reference import NumpyReference
 from model_export.parity import ParityCase, ParityError
+from model_export.torch_reference import TorchReference
 from service.inference.engines.engine import Engine
 from service.manifest import Dimensions
 
@@ -80,7 +82,7 @@ class ColdStartEngine(TorchEngine):
 
 def test_the_model_agrees_with_itself(model: MemoryAugmentedGRU) -> None:
     """The comparison itself adds no significant difference."""
-    measured = parity.measure(model, TorchEngine(model), SMALL)
+    measured = parity.measure(TorchReference(model.weights()), TorchEngine(model), SMALL)
     assert 1e-5 > measured.max_abs_difference
     assert parity.BOUND == measured.bound
     assert [(2, 3, False), (3, 5, True), (1, 8, False)] == [
@@ -92,7 +94,11 @@ def test_the_model_agrees_with_itself(model: MemoryAugmentedGRU) -> None:
 def test_the_exported_graph_agrees(model: MemoryAugmentedGRU, engine: Engine) -> None:
     """Within a tenth of the limit, in each of the export's cases."""
     seen: list[str] = []
-    measured = parity.measure(model, engine, progress=lambda _done, _total, text: seen.append(text))
+    measured = parity.measure(
+        NumpyReference(model.weights()),
+        engine,
+        progress=lambda _done, _total, text: seen.append(text),
+    )
     assert 1e-5 > measured.max_abs_difference
     assert len(parity.CASES) == len(measured.cases)
     assert "done" == seen[-1]
@@ -122,7 +128,7 @@ def test_a_difference_is_refused_with_its_case(
 ) -> None:
     """Predictions, states, NaN and shapes are compared."""
     with pytest.raises(ParityError, match=names):
-        parity.measure(model, wrong(model), SMALL)
+        parity.measure(TorchReference(model.weights()), wrong(model), SMALL)
 
 
 def test_the_vectors_look_like_text() -> None:

@@ -15,7 +15,7 @@ from service.manifest import Dimensions
 def test_it_answers_as_the_model(model, tmp_path):
     """From a warm state, for a batch."""
     path = tmp_path / "direct.onnx"
-    path.write_bytes(gru_graph.serialise(unfolded_graph.build(model)))
+    path.write_bytes(gru_graph.serialise(unfolded_graph.build(model.weights())))
     engine = OnnxEngine(path, Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN))
     rng = np.random.default_rng(1)
     vectors = draw_walk(rng, 20, 3)

@@ -93,11 +93,24 @@ def test_the_build_of_torch_without_cuda_is_of_the_pinned_version():
     assert pin[1] == pins(CONSTRAINTS)["torch"]
 
 
-@pytest.mark.parametrize("lock", ["image.lock", "image-cuda.lock"])
+@pytest.mark.parametrize("lock", ["image.lock", "image-cuda.lock", "demo.lock"])
 def test_the_image_has_the_versions_that_the_tests_ran_with(lock):
     image = (ROOT / "requirements" / lock).read_text(encoding="utf-8")
     assert pins(image).items() <= pins(CONSTRAINTS).items()
     assert set(HASH.findall(image)) <= set(HASH.findall(CONSTRAINTS))
+
+
+@pytest.mark.parametrize("platform", MACHINES)
+def test_the_demo_has_what_it_needs_and_neither_pytorch_nor_cuda(platform):
+    lock = (ROOT / "requirements" / "demo.lock").read_text(encoding="utf-8")
+    installed = {canonical(entry.requirement.name) for entry in entries_for(lock, platform)}
+    needed = direct_requirements(PROJECT, ["export", "loadtest"])
+    required = {
+        canonical(entry.requirement.name) for entry in entries_for("\n".join(needed), platform)
+    }
+    assert required - {"onnxruntime-gpu"} <= installed
+    assert "onnxruntime" in installed
+    assert not {"torch", "onnxruntime-gpu", "pytest"} & installed
 
 
 @pytest.mark.parametrize("platform", MACHINES)

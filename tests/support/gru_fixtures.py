@@ -26,7 +26,7 @@ def model() -> MemoryAugmentedGRU:
 
 @pytest.fixture(scope="session")
 def graph_bytes(model: MemoryAugmentedGRU) -> bytes:
-    return gru_graph.serialise(gru_graph.build(model))
+    return gru_graph.serialise(gru_graph.build(model.weights()))
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,9 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from architectures.checkpoint import LARGEST_STATE
 from architectures.decayed_means import DecayedMeans
 from architectures.memory_augmented_gru import DIM
+from architectures.weights_file import LARGEST_STATE
 from training.recipe import (
     Architecture,
     Count,

@@ -31,7 +31,7 @@ from service.session_metrics import SessionStoreMetrics
 CHECKPOINT_VECTORS = 32
 """Vectors between two checkpoints of a session's states: a takeover reads at most these again."""
 
-CONFIRM_SECONDS = 5.0
+CONFIRM_SECONDS = 2.0
 """How long an answer may go ahead of the store after the store has last confirmed the claim. A
 replica that was stopped for longer asks first."""
 
@@ -175,6 +175,9 @@ class RedisSessionStore:
             if held is None or held.owner is not owner or not self._serve_without_store:
                 raise self._unavailable(error) from error
             return SessionSummary(session_id, held.length, held.variant, held.version, held.nbytes)
+        if held is not None and not held.users and (reply[0] != b"held" or reply[1] != held.length):
+            held.current = False  # the copy is old: the next append has to claim it
+            self._backlog.count(held)
         _check_status(session_id, reply)
         _, length, version, variant, nbytes = reply
         return SessionSummary(

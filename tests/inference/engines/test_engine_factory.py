@@ -25,7 +25,7 @@ def files(model, graph_bytes, tmp_path_factory):
     """A version with fp32 and int8."""
     folder = tmp_path_factory.mktemp("version")
     (folder / "model.onnx").write_bytes(graph_bytes)
-    (folder / STEP_INT8).write_bytes(gru_graph.serialise(gru_step_graph.build(model)))
+    (folder / STEP_INT8).write_bytes(gru_graph.serialise(gru_step_graph.build(model.weights())))
     manifest = manifest_of("phase-3", 1000, "0" * 64).model_copy(
         update={
             "dimensions": Dimensions(dim=DIM, layers=LAYERS, hidden=HIDDEN),

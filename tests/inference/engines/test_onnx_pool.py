@@ -35,7 +35,7 @@ def folder(model, graph_bytes, tmp_path_factory):
     made = tmp_path_factory.mktemp("pooled")
     (made / "model.onnx").write_bytes(graph_bytes)
     protos = {
-        STEP_POOLED["fp32"]: gru_step_graph.build(model, "fp32", pooled=True),
+        STEP_POOLED["fp32"]: gru_step_graph.build(model.weights(), "fp32", pooled=True),
         STATE_READ: gru_step_graph.build_read(),
         STATE_WRITE: gru_step_graph.build_write(),
     }

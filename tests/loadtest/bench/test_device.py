@@ -28,8 +28,8 @@ def files(tmp_path_factory):
     torch.manual_seed(0)
     model = MemoryAugmentedGRU().eval()
     folder = tmp_path_factory.mktemp("version")
-    (folder / "model.onnx").write_bytes(gru_graph.serialise(gru_graph.build(model)))
-    device_graphs.write(model, folder, OnnxEngine(folder / "model.onnx", DIMENSIONS))
+    (folder / "model.onnx").write_bytes(gru_graph.serialise(gru_graph.build(model.weights())))
+    device_graphs.write(model.weights(), folder, OnnxEngine(folder / "model.onnx", DIMENSIONS))
     manifest = manifest_of("phase-3", 1000, "0" * 64)
     return VersionFiles(
         manifest.model_copy(update={"dimensions": DIMENSIONS}), folder / "model.onnx"

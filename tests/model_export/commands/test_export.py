@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from model_export.parity import ParityCase
 from service.cli import main
 from service.inference.engines.onnx_engine import OnnxEngine
 from service.manifest import Manifest, sha256
+from tests.support.sources import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -124,6 +127,43 @@ def test_a_checkpoint_becomes_a_version(
     assert 1 == printed.out.count("\n")
     assert manifest.files["model.onnx"] in printed.out
     assert "comparing it with PyTorch" in printed.err
+
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None  # as if it were not installed
+from service.cli import main
+raise SystemExit(main(sys.argv[1:]))
+"""
+
+
+def test_without_pytorch_the_files_are_the_same(saved: Path, tmp_path: Path) -> None:
+    """The graph is then compared with the network in NumPy, and PyTorch is none of the tools."""
+    assert 0 == _export(saved, tmp_path / "a")
+    options = ["--version", "phase-3", "--context-window", "30", "--models", str(tmp_path / "b")]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, "export", str(saved), *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert 0 == done.returncode, done.stderr
+    assert "comparing it with NumPy in float64" in done.stderr
+    first, second = (tmp_path / n / "next-vector" / "phase-3" for n in ("a", "b"))
+    for name in ("model.onnx", "step-int8.onnx"):
+        assert sha256(first / name) == sha256(second / name)
+    manifest = Manifest.model_validate_json((second / "manifest.json").read_text())
+    assert "torch" not in manifest.tools
+    assert len(parity.CASES) == len(manifest.parity.cases)
+
+
+def test_pytorch_that_is_not_installed_is_named(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "model_export.torch_reference", None)
+    with pytest.raises(SystemExit, match="--reference numpy; nothing was published"):
+        _export(saved, tmp_path / "models", "--reference", "pytorch")
 
 
 def test_the_same_checkpoint_gives_the_same_files(saved: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def exported(tmp_path_factory):
     torch.manual_seed(3)
     model = MemoryAugmentedGRU()
     path = tmp_path_factory.mktemp("graph") / "model.onnx"
-    path.write_bytes(gru_graph.serialise(gru_graph.build(model)))
+    path.write_bytes(gru_graph.serialise(gru_graph.build(model.weights())))
     return model, path
 
 
@@ -27,7 +27,7 @@ def test_weights_equal_the_folded_weights_of_the_export(exported):
     """Weights are [outputs, inputs]; gates are in PyTorch's order: reset, update, new."""
     model, path = exported
     gru, head = read_weights(path, model.dimensions)
-    folded = fold(model)
+    folded = fold(model.weights())
     update, reset, new = np.split(folded.gru[1].w[0], 3)
     np.testing.assert_array_equal(gru.w[1], np.concatenate([reset, update, new]))
     np.testing.assert_array_equal(gru.w[0], 0)
