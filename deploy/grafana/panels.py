@@ -34,7 +34,7 @@ GUARDRAIL_COLOURS = {
     "errors": "red",
     "quality": "green",
     "ceiling": "super-light-purple",
-    "interference": "semi-dark-yellow",
+    "interference": "#3CB5B5",
     "shadow": GREY,
 }
 """One colour a guardrail, wherever it is drawn. Blue and orange are the variants'."""

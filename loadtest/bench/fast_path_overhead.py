@@ -11,39 +11,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from uvicorn.server import ServerState
 
+from loadtest.bench.echo_engine import EchoEngine
 from loadtest.bench.timings import Timings
 from loadtest.streams import Streams
+from service.api.server import server_config
 from service.app import create_app
 from service.clock import Clock
-from service.commands.serve import server_config
-from service.inference.repository import VersionFiles
-from service.manifest import Precision
 from service.settings import RolloutSettings, Settings
 
 _SESSION_LENGTH = 400
-
-
-class _EchoEngine:
-    """Returns its input at once."""
-
-    provider = "none"
-    precision: Precision = "fp32"
-    concurrent = True
-
-    def __init__(self, files: VersionFiles) -> None:
-        self.dimensions = files.manifest.dimensions
-
-    def run(
-        self,
-        vectors: NDArray[np.float32],
-        _lengths: NDArray[np.int32],
-        state: NDArray[np.float32],
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        return vectors[-1].copy(), state.copy()
 
 
 class _MemoryTransport(asyncio.Transport):
@@ -74,9 +52,9 @@ async def time_steps(
     with tempfile.TemporaryDirectory() as folder:
         rollout = RolloutSettings(database=Path(folder) / "rollout.db")
         settings = Settings(models=models, stable=version, rollout=rollout)
-        app = create_app(settings, make_engine=_EchoEngine)
+        app = create_app(settings, make_engine=EchoEngine)
         async with app.router.lifespan_context(app):
-            config = server_config(app, settings)
+            config = server_config(app, app.state.services)
             config.load()
             protocol = config.http_protocol_class(
                 config=config, server_state=ServerState(), app_state={}

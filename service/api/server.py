@@ -8,13 +8,19 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.config import STARTUP_FAILURE
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.api.edge import Edge
+from service.api.fast_path import FastPath
 from service.api.listener import Listener, bind
+from service.api.tls import CertificateLoader
 
 logger = logging.getLogger(__name__)
 
@@ -49,12 +55,18 @@ class Server(uvicorn.Server):
             )
             sys.exit(STARTUP_FAILURE)
         await self.lifespan.startup()
-        self.servers = [
-            Listener(bound, self._make_protocol, self._services.connections, config.ssl)  # type: ignore[list-item]  # has what uvicorn calls
-        ]
-        self._log_started_message(bound)
-        _log_addresses(config, bound)
+        self._listen(bound)
+        self._announce(bound)
         self.started = True
+
+    def _announce(self, bound: list[socket.socket]) -> None:
+        self._log_started_message(bound)
+        _log_addresses(self.config, bound)
+
+    def _listen(self, bound: list[socket.socket]) -> None:
+        self.servers = [
+            Listener(bound, self._make_protocol, self._services.connections, self.config.ssl)  # type: ignore[list-item]  # has what uvicorn calls
+        ]
 
     def _make_protocol(self) -> asyncio.Protocol:
         config = self.config
@@ -94,3 +106,42 @@ def _log_addresses(config: uvicorn.Config, bound: list[socket.socket]) -> None:
     host = f"[{host}]" if ":" in host else host
     base = f"{scheme}://{host}:{bound[0].getsockname()[1]}"
     logger.info("console %s/console, API %s/docs, metrics %s/metrics", base, base, base)
+
+
+def server_config(
+    app: ASGIApp,
+    services: Edge,
+    certificate: CertificateLoader | None = None,
+    protocol: type[HttpToolsProtocol] = FastPath,
+) -> uvicorn.Config:
+    """Return uvicorn's configuration for `app`, whose lifespan has begun."""
+    settings = services.settings
+    trusted = list(settings.proxy.trusted)
+    return uvicorn.Config(
+        app,
+        http=partial(protocol, services),  # type: ignore[arg-type]  # uvicorn only calls it
+        ws="none",
+        host=settings.host,
+        port=settings.port,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        workers=1,  # uvicorn would read WEB_CONCURRENCY
+        forwarded_allow_ips=trusted,  # without it, uvicorn reads FORWARDED_ALLOW_IPS
+        proxy_headers=bool(trusted),
+        root_path=settings.proxy.root_path,
+        ssl_context_factory=None if certificate is None else lambda *_: certificate.context,
+        timeout_keep_alive=settings.http.keep_alive_seconds,  # type: ignore[arg-type]  # any number
+        # Requests in flight end at their own deadline; an event stream has none.
+        timeout_graceful_shutdown=int(settings.limits.timeout_seconds) + 1,
+    )
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes the event loop of a server; None for the library's default."""
+    if sys.platform == "win32":
+        return None
+    import uvloop  # noqa: PLC0415  not available on Windows
+
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from service.api.tls import certificate_loader
 from service.commands.options import ConfigOption, OutputFormat, examples, new_app
-from service.commands.tls import certificate_loader
 from service.errors import NextvecError
 from service.rollout.analysis.sources.prometheus_api import prometheus_tls
 from service.rollout.plan.plan_file import load_plan

@@ -8,23 +8,22 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvicorn
 from fastapi import FastAPI
 
-from service.api.fast_path import FastPath
-from service.api.server import Server
+from service.api.server import Server, loop_factory, server_config
+from service.api.tls import CertificateLoader, certificate_loader
 from service.app import create_app
 from service.commands.options import ConfigOption, examples, new_app
-from service.commands.tls import CertificateLoader, certificate_loader
 from service.observability.logging_setup import configure_logging
+from service.rpc.lifespan import serving_rpc
 from service.settings import Settings
-from service.settings.loader import load_settings
+from service.settings.loader import ConfigurationError, load_settings
+from service.workers.supervisor import ENGINE, number_of_workers, supervise
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +58,14 @@ def serve(
         int | None,
         typer.Option(help="Port to listen on; 0 takes a free one (NEXTVEC_PORT)."),
     ] = None,
+    http_workers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBER|auto",
+            help="Processes that answer HTTP; with 1, everything runs in one process "
+            "(NEXTVEC_HTTP__WORKERS).",
+        ),
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Start the prediction service.
@@ -66,15 +73,27 @@ def serve(
     Options override environment variables, and these override the configuration file.
     docs/reference/settings.md lists all settings; nextvec config check tests them.
     """
-    run_service(config=config, models=models, stable=stable, canary=canary, host=host, port=port)
+    run_service(
+        config=config,
+        models=models,
+        stable=stable,
+        canary=canary,
+        host=host,
+        port=port,
+        http__workers=http_workers,
+    )
 
 
 def run_service(
     create: Callable[[Settings], FastAPI] = create_app,
     config: Path | None = None,
+    engine_command: Sequence[str] | None = None,
     **options: Path | str | int | None,
 ) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP. An option that is None leaves its setting unchanged.
+
+    With several HTTP processes, the engine process runs the module and the arguments of
+    `engine_command`, which has to make the application as `create` does.
 
     Raises `ConfigurationError`, and `NextvecError` when stable cannot be served.
     """
@@ -88,18 +107,24 @@ def run_service(
     # The default of 5 ms is longer than an engine step (ADR 23).
     sys.setswitchinterval(0.000_5)
     certificate = certificate_loader(settings.tls)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(create(settings), settings, certificate))
+    workers = number_of_workers(settings.http.workers)
+    if workers > 1:
+        if engine_command is None and create is not create_app:
+            raise ConfigurationError([f"http.workers is {workers}: this server has one process"])
+        sys.exit(supervise(settings, workers, engine_command or ENGINE))
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(_serve(create(settings), certificate))
 
 
-async def _serve(app: FastAPI, settings: Settings, certificate: CertificateLoader | None) -> None:
+async def _serve(app: FastAPI, certificate: CertificateLoader | None) -> None:
     """Load the versions, then listen. A failure to load is reported without a traceback."""
     async with app.router.lifespan_context(app):
         # Objects that exist now live until the end: exclude them from later
         # collections, which would otherwise delay requests.
         gc.collect()
         gc.freeze()
-        server = Server(app.state.services, server_config(app, settings, certificate))
+        services = app.state.services
+        server = Server(services, server_config(app, services, certificate))
         # From here on a signal drains. uvicorn installs the same handler for a while and then
         # puts back what was there: a signal before or after that must not be lost, nor end
         # the process before the lifespan's end.
@@ -107,40 +132,7 @@ async def _serve(app: FastAPI, settings: Settings, certificate: CertificateLoade
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), server.handle_exit)
         watch = None if certificate is None else asyncio.create_task(certificate.watch())
-        await server.serve()
+        async with serving_rpc(services):
+            await server.serve()
         if watch is not None:
             watch.cancel()
-
-
-def server_config(
-    app: FastAPI, settings: Settings, certificate: CertificateLoader | None = None
-) -> uvicorn.Config:
-    """Return uvicorn's configuration for `app`, whose lifespan has begun."""
-    trusted = list(settings.proxy.trusted)
-    return uvicorn.Config(
-        app,
-        http=partial(FastPath, app.state.services),  # type: ignore[arg-type]  # uvicorn only calls it
-        ws="none",
-        host=settings.host,
-        port=settings.port,
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        workers=1,  # uvicorn would read WEB_CONCURRENCY
-        forwarded_allow_ips=trusted,  # without it, uvicorn reads FORWARDED_ALLOW_IPS
-        proxy_headers=bool(trusted),
-        root_path=settings.proxy.root_path,
-        ssl_context_factory=None if certificate is None else lambda *_: certificate.context,
-        timeout_keep_alive=settings.http.keep_alive_seconds,  # type: ignore[arg-type]  # any number
-        # Requests in flight end at their own deadline; an event stream has none.
-        timeout_graceful_shutdown=int(settings.limits.timeout_seconds) + 1,
-    )
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    if sys.platform == "win32":
-        return None
-    import uvloop  # noqa: PLC0415  not available on Windows
-
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory

@@ -23,7 +23,7 @@ _HEAD = """\
 1. the defaults on this page
 2. a TOML file: `--config FILE`, else the variable `NEXTVEC_CONFIG`, else `nextvec.toml` in the working directory
 3. environment variables
-4. the options `--models`, `--stable`, `--canary`, `--host` and `--port`
+4. the options `--models`, `--stable`, `--canary`, `--host`, `--port` and `--http-workers`
 
 ```toml
 # nextvec.toml

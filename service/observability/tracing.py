@@ -87,6 +87,16 @@ class TraceRecorder:
             if parent.is_sampled:
                 scope["exemplar"] = {"trace_id": parent.trace_id}
 
+    def continue_request(self, scope: RequestScope, traceparent: str | None) -> None:
+        """Record the rest of a request whose span another process records as `traceparent`."""
+        parent = parse_traceparent(traceparent) if traceparent is not None else None
+        if parent is None:
+            return
+        if self._tracer is None:
+            self.begin_request(scope, traceparent)
+        else:
+            ActiveSpan(self._tracer, otel.NonRecordingSpan(_remote(parent))).enter(scope)
+
     @contextmanager
     def root(self, name: str, traceparent: str | None = None) -> Iterator[None]:
         """Record the work of the block as a trace, or as a part of `traceparent`'s."""
@@ -108,15 +118,18 @@ class TraceRecorder:
         assert self._tracer is not None
         context = None
         if parent is not None:
-            remote = otel.SpanContext(
-                int(parent.trace_id, 16),
-                int(parent.span_id, 16),
-                is_remote=True,
-                trace_flags=otel.TraceFlags(parent.flags),
-            )
-            context = otel.set_span_in_context(otel.NonRecordingSpan(remote))
+            context = otel.set_span_in_context(otel.NonRecordingSpan(_remote(parent)))
         span = self._tracer.start_span(name, context, kind)
         ActiveSpan(self._tracer, span).enter(scope)
+
+
+def _remote(parent: TraceParent) -> otel.SpanContext:
+    return otel.SpanContext(
+        int(parent.trace_id, 16),
+        int(parent.span_id, 16),
+        is_remote=True,
+        trace_flags=otel.TraceFlags(parent.flags),
+    )
 
 
 def end_request(scope: RequestScope, method: str, route: str, status: int) -> None:

@@ -12,6 +12,7 @@ from service.observability import tracing
 from service.prediction.routing import RoutingDecision
 from service.prediction.submission import Submitter, run_all
 from service.types import Mode, Vectors
+from service.validation import validate_values
 
 
 class ContextRunner:
@@ -32,9 +33,14 @@ class ContextRunner:
     async def find_prefixes(
         self, decision: RoutingDecision, caller: bytes | None, contexts: Sequence[Vectors]
     ) -> Sequence[Prefix | None]:
-        """The longest known prefix of each context `[n, dim]`; None without a look-up."""
+        """The longest known prefix of each context `[n, dim]`; None without a look-up.
+
+        The values of the contexts are checked as well. Raises `Invalid`.
+        """
         cache = self._prefixes
         if cache is None or caller is None:
+            for context in contexts:
+                validate_values(context)
             return [None] * len(contexts)
         arms = (decision.split.stable, decision.split.canary)
         others = [o.digest for o in self._registry.loaded if o.manifest.version in arms]
@@ -42,7 +48,7 @@ class ContextRunner:
         span = tracing.current()
         began = tracing.now_ns() if span is not None else 0
         prefixes = await run_all(
-            [cache.find(caller, version, context, others) for context in contexts]
+            [cache.find(caller, version, context, others, validate_values) for context in contexts]
         )
         if span is not None:
             span.add("prefix cache", began, tracing.now_ns())

@@ -28,7 +28,7 @@ from service.random_ids import draw_id
 from service.rollout.routing.traffic_split import Route, TrafficRouter
 from service.settings import LimitSettings
 from service.types import Mode, Vector, Vectors
-from service.validation import validate_vectors
+from service.validation import validate_shape, validate_values, validate_vectors
 
 
 class Dispatch:
@@ -202,7 +202,9 @@ class Dispatch:
         try:
             manifest = decision.loaded.manifest
             for context in contexts:
-                validate_vectors(context, manifest.dimensions.dim, self._max_rows)
+                validate_shape(context, manifest.dimensions.dim, self._max_rows)
+                if len(context) > manifest.context_window:
+                    validate_values(context)  # of the rest, the window is checked below
             windows = [context[-manifest.context_window :] for context in contexts]
             deadline = Deadline(self._timeout, options.timeout_seconds, options.waited_seconds)
             async with deadline:

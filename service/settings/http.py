@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -14,6 +14,14 @@ Origin = Annotated[str, Field(pattern=r"^(\*|https?://[A-Za-z0-9.:\[\]_-]{1,253}
 class HttpSettings(FrozenModel):
     """Connections, and what proxies and browsers need to know."""
 
+    workers: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = Field(
+        1,
+        description="Number of processes that answer HTTP. With 1, everything runs in one process. "
+        "With more, one further process has the sessions and the engines; this pays where HTTP and "
+        "not the engine is the limit, on machines with several cores. `auto` takes one for every "
+        "two cores. More than 1 requires Linux.",
+        examples=[4],
+    )
     keep_alive_seconds: Seconds = Field(
         75.0,
         le=86_400,

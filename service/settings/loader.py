@@ -64,8 +64,8 @@ def load_settings(
     """Return the settings from the file, the environment and the options; the last one wins.
 
     `config` is the file's path, else `NEXTVEC_CONFIG`, else `nextvec.toml` if it exists.
-    `options` has the top-level settings that the command line gave, by name. Raises
-    `ConfigurationError` with every fault of all sources.
+    `options` has the settings that the command line gave, by name; `http__workers` is a setting
+    of a group. Raises `ConfigurationError` with every fault of all sources.
     """
     file = _config_path(environ, config)
     layers = [read_config_file(file)] if file is not None else []
@@ -125,11 +125,11 @@ def _config_path(environ: Mapping[str, str], config: Path | None) -> Path | None
 def _from_options(options: Mapping[str, object]) -> RawSettings:
     found = RawSettings()
     for name, value in options.items():
-        option = f"--{name.replace('_', '-')}"
+        option = f"--{name.replace('__', '-').replace('_', '-')}"
         if isinstance(value, str | Path) and not str(value).strip():
             found.problems.append(f"{option} is blank: give it a value, or leave it out")
         else:
-            found.values[(name,)] = RawValue(value, f"option {option}")
+            found.values[tuple(name.split("__"))] = RawValue(value, f"option {option}")
     return found
 
 

@@ -13,8 +13,7 @@ import pytest
 import uvicorn
 
 from service.api.routes import predict
-from service.commands.serve import server_config
-from service.settings import Settings
+from service.api.server import server_config
 from tests.support.fakes import FakeEngine, fault, unit_vectors
 
 OCTETS = "application/octet-stream"
@@ -41,8 +40,8 @@ class PathRecorder:
 async def listening(service):
     """A client of the service over a socket, and the requests that reached the framework."""
     spied = PathRecorder(service.app)
-    config = server_config(service.app, Settings(port=0))
-    config.app = spied
+    config = server_config(spied, service.app.state.services)
+    config.port = 0
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)

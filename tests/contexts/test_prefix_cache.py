@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.contexts.prefix_cache import ENTRY_BYTES, PrefixCache
+from service.errors import Invalid
 from tests.support.fakes import unit_vectors
 
 BLOCK = 4
@@ -114,3 +115,24 @@ async def test_its_size_is_the_sum_of_its_states_and_within_the_limit(requests):
         await seen(cache, unit_vectors(30, seed)[:length])
         assert len(cache) * (STATE_BYTES + ENTRY_BYTES) == cache.nbytes <= most
         assert sum(cache._lengths.values()) == len(cache)
+
+
+@pytest.mark.parametrize("rows", [20, 600])
+async def test_a_context_is_checked_in_the_pass_that_hashes_it(rows):
+    """Every vector once and in order, on the event loop or in the thread."""
+    checked = []
+    context = unit_vectors(rows, dim=64)
+    await PrefixCache(10**6, 250).find(
+        b"a", "v", context, check=lambda piece, first: checked.append((first, len(piece)))
+    )
+    ends = [first + length for first, length in checked]
+    assert [0, *ends[:-1]] == [first for first, _ in checked]
+    assert rows == ends[-1]
+
+
+async def test_a_context_that_fails_its_check_is_not_looked_up():
+    def refuse(_piece, first):
+        raise Invalid(f"vector {first}")
+
+    with pytest.raises(Invalid, match="vector 0"):
+        await PrefixCache(10**6, BLOCK).find(b"a", "v", unit_vectors(600), check=refuse)

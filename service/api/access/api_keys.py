@@ -94,11 +94,18 @@ class KeyHolder:
 
     async def take_request(self) -> None:
         """Count one request. Raises `CallerLimited`."""
-        self._take(self._requests, 1, "requests")
+        self.take(requests=1)
 
     async def take_vectors(self, count: int) -> None:
         """Count the vectors of a request. Raises `CallerLimited`."""
-        self._take(self._vectors, count, "vectors")
+        self.take(vectors=count)
+
+    def take(self, requests: int = 0, vectors: int = 0) -> None:
+        """Count requests and vectors. Raises `CallerLimited`."""
+        if requests:
+            self._take(self._requests, requests, "requests")
+        if vectors:
+            self._take(self._vectors, vectors, "vectors")
 
     def _take(self, bucket: TokenBucket | None, amount: int, what: str) -> None:
         if bucket is None:

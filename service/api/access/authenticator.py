@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from fastapi import Request
 
 from service.api.access.admin_tokens import AdminTokens
@@ -71,6 +73,14 @@ class Authenticator:
         request.scope["state"]["caller"] = found.name
         await found.take_request()
         return found
+
+    async def refuse_key(self, error: LoginFailedError, address: str, request_id: str) -> NoReturn:
+        """Refuse a prediction without a valid key, after a delay if the address failed before.
+
+        Raises `Unauthorized` or `TooManyFailures`.
+        """
+        await self._failures.note("predictions", error.reason, address, request_id)
+        raise Unauthorized(str(error)) from error
 
     async def _identity(self, token: str) -> Identity:
         if not token:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from itertools import chain
 
@@ -12,7 +13,7 @@ from loadtest.fleet.balancer import RETRY_BUFFER, envoy_config, render, shipped_
 from loadtest.fleet.programs import find_program
 from service.settings import Settings
 from tests.support.sources import ROOT
-from tests.support.tools import need
+from tests.support.tools import need, tool_path
 
 CONFIG = envoy_config(("127.0.0.1", 8080), [("127.0.0.1", 8081), ("127.0.0.1", 8082)])
 
@@ -145,3 +146,15 @@ def test_the_page_of_statistics_has_no_way_to_stop_the_process():
 def test_yaml_without_aliases():
     assert CONFIG == yaml.safe_load(render(CONFIG))
     assert not set("&*") & set(chain.from_iterable(line[:1] for line in render(CONFIG).split(": ")))
+
+
+@need("haproxy")
+def test_haproxy_accepts_its_configuration(tmp_path):
+    """With addresses in place of names, which it looks up when it starts."""
+    text = (ROOT / "deploy" / "fleet" / "haproxy.cfg").read_text(encoding="utf-8")
+    named = re.sub(r"(server replica-\d) replica-\d:", r"\1 127.0.0.1:", text)
+    (tmp_path / "haproxy.cfg").write_text(named, encoding="utf-8")
+    check = [tool_path("haproxy"), "-c", "-f", tmp_path / "haproxy.cfg"]
+    done = subprocess.run(check, capture_output=True, text=True, check=False, timeout=60)
+    assert 0 == done.returncode, done.stderr
+    assert "WARNING" not in done.stderr

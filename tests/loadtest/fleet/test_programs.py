@@ -20,6 +20,7 @@ def put(folder, name):
 def bare(monkeypatch, tmp_path):
     """A machine with nothing but what a test puts there."""
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(programs, "TOOLS", tmp_path / "tools")
     monkeypatch.setattr(programs, "POSTGRES_FOLDERS", (str(tmp_path / "postgresql"),))
     monkeypatch.setattr(programs.sys, "executable", str(tmp_path / "venv" / "python"))
     return tmp_path

@@ -60,11 +60,11 @@ async def test_the_outlook_and_the_time_of_the_decision_follow_the_status(world)
 
 async def test_the_intervals_ends_are_those_of_the_status(world):
     await world.begin()
-    status = await world.healthy_ticks(2)
+    status = await world.slow_ticks(2)
     interval = status["guardrails"][0]["interval"]
     ends = {
         end: value(world, "nextvec_guardrail_ratio_interval", guardrail="latency", end=end)
         for end in ("low", "high")
     }
     assert ends == {end: interval[end] for end in ends}
-    assert ends["high"] > 1
+    assert ends["low"] is not None

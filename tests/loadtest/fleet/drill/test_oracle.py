@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from loadtest.fleet.drill.oracle import Oracle, distance
+from architectures import checkpoint
+from loadtest import streams
+from loadtest.fleet.drill.oracle import DISTANCE, Oracle, distance
 from loadtest.fleet.drill.transcript import Answer, Transcript
 from loadtest.streams import Streams
+from service.contexts.history import History
 from tests.support.fakes import FakeEngine, unit_vectors
+from tests.support.sources import ROOT
 
 STREAMS = Streams(unit_vectors(500))
 
@@ -57,3 +62,29 @@ def test_a_wrong_answer_is_found(answer):
 def test_a_distance_is_of_directions():
     assert 0 == pytest.approx(distance(np.array([1.0, 0]), np.array([3.0, 0])))
     assert 2 == pytest.approx(distance(np.array([1.0, 0]), np.array([-3.0, 0])))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["phase-2", "phase-3"])
+def test_the_bound_tells_a_right_history_from_a_wrong_one(version):
+    """On the sample and the shipped models, which the drill runs."""
+    model = checkpoint.load(ROOT / "checkpoints" / f"{version}.safetensors")
+
+    def predicted(rows):
+        with torch.no_grad():
+            return model.predict(torch.from_numpy(np.ascontiguousarray(rows))[:, None])[0][
+                0
+            ].numpy()
+
+    for caller in range(4):
+        rows = streams.load().read(caller, 0, 32)
+        history = History(1000, 768, compact=True)
+        history.append(rows)
+        right = predicted(rows)
+        recomputed = predicted(np.asarray(history.last(len(rows)), np.float32))
+        assert distance(right, recomputed) < DISTANCE / 100
+        for back in range(1, 6):
+            missing = np.delete(rows, -1 - back, 0)
+            twice = np.insert(rows, -back, rows[-1 - back], 0)
+            assert distance(right, predicted(missing)) > 10 * DISTANCE, back
+            assert distance(right, predicted(twice)) > 10 * DISTANCE, back

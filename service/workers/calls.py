@@ -1,0 +1,197 @@
+"""The engine process's side of one worker: it runs the worker's calls."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import cast
+
+import numpy as np
+
+from service.api.access.api_keys import KeyHolder
+from service.api.services import Services
+from service.contexts.session_quota import SessionQuota
+from service.errors import NextvecError
+from service.observability import request_scope
+from service.observability.request_scope import RequestScope
+from service.prediction.request import Prediction, RequestOptions
+from service.types import Vectors
+from service.workers import messages
+from service.workers.arena import MappedArena
+from service.workers.failures import encode_failure
+from service.workers.frames import Frame, FrameDecoder, FrameError, FrameKind, encode
+from service.workers.messages import EngineCall, ServiceState
+
+logger = logging.getLogger(__name__)
+
+MAX_UNSENT_BYTES = 8 * 1024 * 1024
+"""Results that wait for the worker to read them. Above it, nothing more is read from it."""
+
+
+class WorkerCalls(asyncio.Protocol):
+    """Runs the calls of one worker, each in a task of its own.
+
+    `arena` is the descriptor of its shared memory. `on_lost` is called when the worker has gone.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        arena: int,
+        on_lost: Callable[[WorkerCalls], None],
+    ) -> None:
+        self._services = services
+        self._arena = MappedArena(arena, self._release)
+        self._on_lost = on_lost
+        self._decoder = FrameDecoder()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._released: list[int] = []
+        self._transport: asyncio.Transport | None = None
+        self._loop = asyncio.get_running_loop()
+        self._holders: Mapping[str, KeyHolder] = {
+            holder.name: holder for holder in services.authenticator.api_keys.holders
+        }
+
+    @property
+    def running(self) -> int:
+        """Calls without a result."""
+        return len(self._tasks)
+
+    def close(self) -> None:
+        """Close the stream."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def tell(self, state: ServiceState) -> None:
+        """Send the worker the state of the service."""
+        if self._transport is not None:
+            self._transport.write(messages.encode_state(state))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=MAX_UNSENT_BYTES)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  a callback
+        self._transport = None
+        if self._decoder.pending:
+            logger.warning("the stream of a worker ended within a frame")
+        for task in self._tasks.values():
+            task.cancel()
+        self._on_lost(self)
+
+    def pause_writing(self) -> None:
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for frame in self._decoder.feed(data):
+                self._take(frame)
+        except FrameError as error:
+            logger.error("a worker sent what is no frame: %s", error)  # noqa: TRY400  an expected error
+            assert self._transport is not None
+            self._transport.abort()
+
+    def _take(self, frame: Frame) -> None:
+        if frame.kind in {FrameKind.APPEND, FrameKind.PREDICT}:
+            call, vectors = messages.decode_call(frame, self._services.dim)
+            if isinstance(vectors, int):
+                vectors = self._arena.read(vectors, sum(call.lengths), self._services.dim)
+            task = self._loop.create_task(self._run(frame.number, call, vectors))
+            self._tasks[frame.number] = task
+        elif frame.kind is FrameKind.CANCEL:
+            found = self._tasks.get(frame.number)
+            if found is not None:
+                found.cancel()
+        elif frame.kind is FrameKind.ADMIT:
+            self._admit(frame)
+        elif frame.kind is FrameKind.REFUSED:
+            self._services.on_refusal()
+        else:
+            raise FrameError(f"the engine process takes no {frame.kind.name}")
+
+    def _admit(self, frame: Frame) -> None:
+        name, requests, vectors = messages.decode_admission(frame)
+        try:
+            self._holder(name).take(requests, vectors)
+        except NextvecError as error:
+            self._send(encode_failure(frame.number, error))
+        else:
+            self._send(encode(FrameKind.ADMITTED, frame.number))
+
+    async def _run(self, number: int, call: EngineCall, vectors: Vectors) -> None:
+        scope: RequestScope = {"request_id": call.request_id or ""}
+        if call.owner is not None:
+            scope["caller"] = call.owner
+        if call.traceparent is not None:
+            self._services.tracing.continue_request(scope, call.traceparent)
+        request_scope.enter(scope)
+        try:
+            predictions = await self._predict(call, vectors)
+        except NextvecError as error:
+            self._send(encode_failure(number, error))
+        except Exception as error:
+            logger.exception("request %s failed", call.request_id)
+            self._send(encode_failure(number, error))
+        else:
+            self._send(messages.encode_result(number, predictions))
+        finally:
+            del self._tasks[number]
+
+    async def _predict(self, call: EngineCall, vectors: Vectors) -> list[Prediction]:
+        self._services.check_accepting()
+        dispatch = self._services.dispatch
+        options = RequestOptions(
+            call.key,
+            call.override,
+            call.version,
+            call.timeout_seconds,
+            call.caller,
+            call.request_id,
+            None if call.owner is None else self._quota(call.owner),
+            max(0.0, time.monotonic() - call.arrived),
+        )
+        if call.session is not None:
+            return [
+                await dispatch.append(
+                    call.session,
+                    vectors,
+                    options,
+                    position=call.position,
+                    begin=call.begin,
+                    end=call.end,
+                )
+            ]
+        if call.batch:
+            ends = np.cumsum(call.lengths)[:-1]
+            return await dispatch.predict_batch(np.split(vectors, ends), options)
+        return [await dispatch.predict(vectors, options)]
+
+    def _holder(self, name: str) -> KeyHolder:
+        found = self._holders.get(name)
+        if found is None:
+            raise FrameError(f"no API key has the holder {name!r}")
+        return found
+
+    def _quota(self, name: str) -> SessionQuota:
+        return self._holder(name).quota
+
+    def _send(self, frame: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(frame)
+
+    def _release(self, place: int) -> None:
+        """Give a place back, with others of the same turn. It may be any thread that calls."""
+        self._released.append(place)
+        if len(self._released) == 1 and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._send_released)
+
+    def _send_released(self) -> None:
+        places, self._released = self._released, []
+        self._send(messages.encode_release(places))
