@@ -30,6 +30,7 @@ from service.api.routes import (
     console_data,
     feedback,
     health,
+    login,
     model_repository,
     open_inference,
     predict,
@@ -57,19 +58,14 @@ from service.prediction.dispatch import Dispatch
 from service.prediction.shadow_runner import ShadowRunner
 from service.quality.online_scorer import OnlineScorer
 from service.quality.prediction_store import MemoryPredictionStore, PredictionStore
-from service.rollout.analysis.sources.evidence_source import EvidenceSource
-from service.rollout.analysis.sources.prometheus_api import prometheus_tls
-from service.rollout.analysis.sources.prometheus_source import PrometheusSource
+from service.rollout.analysis.sources.fleet_source import FleetSource
 from service.rollout.analysis.sources.registry_source import RegistrySource
+from service.rollout.assembly import RolloutParts, assemble
 from service.rollout.controller.controller import Controller
 from service.rollout.notifications.outbox import Outbox
 from service.rollout.plan.plan_file import load_plan
 from service.rollout.plan.plan_floor import make_floor
 from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
-from service.rollout.storage.database import Database
-from service.rollout.storage.sqlite_cursor import SqliteDeliveryCursor
-from service.rollout.storage.sqlite_store import SqliteRolloutStore
-from service.rollout.storage.threaded_store import ThreadedRolloutStore
 from service.settings import Settings
 from service.types import Variant
 
@@ -120,31 +116,14 @@ def create_app(
         settings.limits.timeout_seconds,
     )
     traffic = TrafficRouter(TrafficSplit(settings.stable))
-    database = Database(settings.rollout.database)
     shadow = ShadowRunner(traffic, registry, metrics, clock, settings.limits.timeout_seconds)
-    plan = load_plan(settings.rollout.plan)
-    outbox = Outbox(
-        settings.rollout.webhooks, SqliteDeliveryCursor(database), metrics, clock, traces=traces
-    )
-    controller = Controller(
-        traffic=traffic,
-        versions=registry,
-        evidence=_evidence_source(settings, metrics),
-        store=ThreadedRolloutStore(SqliteRolloutStore(database)),
-        metrics=metrics,
-        clock=clock,
-        stable=settings.stable,
-        plan=plan,
-        floor=make_floor(settings.rollout.floor.model_dump(), plan),
-        interval_seconds=settings.rollout.interval_seconds,
-        on_record=outbox.wake,
-        take_shadow_stats=shadow.take,
-        traces=traces,
-    )
+    identity = _identity(settings)
+    parts = assemble(settings, identity, metrics, clock, shadow.take)
+    controller, outbox = _rollout(settings, parts, traffic, registry, metrics, traces)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        begun, identity = clock.time(), _identity(settings)
+        begun = parts.clock.time()
         shared = await _shared_sessions(settings, identity, clock, metrics)
         await controller.start()
         await outbox.start(begun)
@@ -259,6 +238,7 @@ def _routes() -> list[BaseRoute]:
         open_inference,
         model_repository,
         admin,
+        login,
         console_data,
         console,
         start_page,
@@ -301,18 +281,43 @@ async def _prepare_canary(registry: Registry, metrics: Metrics, canary: str) -> 
     metrics.expect([(Variant.CANARY, canary)])
 
 
-def _evidence_source(settings: Settings, metrics: Metrics) -> EvidenceSource:
-    rollout = settings.rollout
-    if rollout.prometheus_url is None:
-        return RegistrySource(metrics)
-    token = rollout.prometheus_token
-    return PrometheusSource(
-        rollout.prometheus_url.get_secret_value(),
-        metrics.edges,
-        matchers=rollout.prometheus_matchers,
-        token=None if token is None else token.get_secret_value(),
-        tls=prometheus_tls(rollout),
+def _rollout(
+    settings: Settings,
+    parts: RolloutParts,
+    traffic: TrafficRouter,
+    registry: Registry,
+    metrics: Metrics,
+    traces: TraceRecorder,
+) -> tuple[Controller, Outbox]:
+    plan = load_plan(settings.rollout.plan)
+    outbox = Outbox(
+        settings.rollout.webhooks,
+        parts.cursor,
+        metrics,
+        parts.clock,
+        traces=traces,
+        leads=lambda: controller.leads,
     )
+    controller = Controller(
+        traffic=traffic,
+        versions=registry,
+        evidence=parts.evidence,
+        store=parts.store,
+        metrics=metrics,
+        clock=parts.clock,
+        stable=settings.stable,
+        plan=plan,
+        floor=make_floor(settings.rollout.floor.model_dump(), plan),
+        interval_seconds=settings.rollout.interval_seconds,
+        on_record=outbox.wake,
+        take_shadow_stats=parts.take_shadow_stats,
+        traces=traces,
+        fleet=parts.fleet,
+        on_lead=outbox.take_over,
+    )
+    if isinstance(parts.evidence, FleetSource):
+        parts.evidence.living = controller.living
+    return controller, outbox
 
 
 async def _session_store(

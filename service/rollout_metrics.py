@@ -124,3 +124,48 @@ class RolloutMetrics:
         for result in ("delivered", "failed", "dropped"):
             self.webhook_deliveries.labels(name, result)
         self.webhook_backlog.labels(name)
+
+
+class FleetMetrics:
+    """The metrics of a replica of a fleet. They exist only where replicas share a rollout."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.is_up = True
+
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"nextvec_fleet_{name}", text, registry=registry)
+
+        self._up = gauge("store_up", "1 while the store of the fleet answers this replica.")
+        self._leader = gauge("leader", "1 on the replica that evaluates the rollout.")
+        self._revision = gauge("revision", "Revision of the rollout's record on this replica.")
+        self._age = gauge(
+            "record_age_seconds", "Seconds since this replica read or confirmed the record."
+        )
+        self._replicas = gauge("replicas", "Living replicas of the fleet.")
+        self._withheld = gauge(
+            "canary_withheld", "1 while this replica keeps a canary out of traffic by itself."
+        )
+        self._outdated = gauge(
+            "record_outdated", "1 while the store holds an older record than a replica has seen."
+        )
+
+    def publish(
+        self,
+        *,
+        up: bool | None,
+        leads: bool,
+        revision: int,
+        unread_seconds: float,
+        replicas: int,
+        withheld: bool,
+        outdated: bool,
+    ) -> None:
+        """Set all metrics; `up` is None if the store was not asked."""
+        self.is_up = self.is_up if up is None else up
+        self._up.set(self.is_up)
+        self._leader.set(leads)
+        self._revision.set(revision)
+        self._age.set(unread_seconds)
+        self._replicas.set(replicas)
+        self._withheld.set(withheld)
+        self._outdated.set(outdated)

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support import postgres_server
+from tests.support.tools import require
+
 # The tests run in one process a core, so torch and NumPy take one thread each. They read
 # these variables when they are imported, which is later than this file.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -22,6 +25,14 @@ settings.load_profile("nextvec")
 def anyio_backend() -> str:
     """Async tests run on asyncio, as the service does."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL server for the tests that leave it running. Each takes a fleet of its own."""
+    require("postgres")
+    with postgres_server.running() as server:
+        yield server
 
 
 END_TO_END = Path(__file__).parent / "end_to_end"

@@ -83,6 +83,10 @@ class Registry:
     def loaded(self) -> tuple[LoadedVersion, ...]:
         return tuple(self._loaded.values())
 
+    def digests(self) -> dict[str, str]:
+        """The loaded versions, each with the digest of its graphs."""
+        return {version: loaded.digest for version, loaded in self._loaded.items()}
+
     def available(self) -> set[str]:
         """The names of the versions on disk."""
         return set(self._repository.versions())

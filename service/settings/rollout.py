@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from service.settings.urls import BaseUrl, HttpUrl
+from service.settings.urls import BaseUrl, DatabaseUrl, HttpUrl
 from service.settings.values import Credential, FrozenModel, Seconds, signing_key
 
 
@@ -119,8 +119,23 @@ class RolloutSettings(FrozenModel):
 
     database: Path = Field(
         Path("nextvec.db"),
-        description="SQLite file of the rollout's state and audit log.",
+        description="SQLite file of the rollout's state and audit log, for one replica. Not used "
+        "with `rollout.url`.",
         examples=["/state/nextvec.db"],
+    )
+    url: DatabaseUrl | None = Field(
+        None,
+        description="PostgreSQL database in which the replicas of a fleet share one rollout; it "
+        "needs `pip install 'nextvec[fleet]'`. Parameters: `sslmode`, `sslrootcert`, `sslcert`, "
+        "`sslkey`. A user and a password in it are never shown. See "
+        "[a rollout in a fleet](../explanation/rollout-in-a-fleet.md).",
+        examples=["postgresql://nextvec@postgres:5432/nextvec?sslmode=verify-full"],
+    )
+    password: SecretStr | None = Field(
+        None,
+        min_length=1,
+        description="Password for that database, in place of one in its URL.",
+        examples=["/run/secrets/postgres-password"],
     )
     plan: Path | None = Field(
         None,
@@ -178,6 +193,8 @@ class RolloutSettings(FrozenModel):
         url = self.prometheus_url
         if url is not None and url.credentials is not None and self.prometheus_token is not None:
             raise ValueError("prometheus_url has user info and prometheus_token is set: set one")
+        if self.password is not None and self.url is not None and self.url.has_password:
+            raise ValueError("url has a password and password is set: set one")
         if (self.prometheus_certificate is None) != (self.prometheus_key is None):
             raise ValueError("prometheus_certificate and prometheus_key belong together")
         return self

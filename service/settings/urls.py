@@ -46,6 +46,11 @@ class ServiceUrl:
         """User name and password of the user info, decoded; None without one."""
         return self._credentials
 
+    @property
+    def has_password(self) -> bool:
+        """Whether the user info has a password."""
+        return urlsplit(self._text).password is not None
+
     def get_secret_value(self) -> str:
         """Return the whole URL."""
         return self._text
@@ -91,6 +96,20 @@ class HttpUrl(ServiceUrl):
         """The URL without user info, with its query: only for requests."""
         query = urlsplit(self._text).query
         return f"{self._address}?{query}" if query else self._address
+
+
+class DatabaseUrl(ServiceUrl):
+    """The URL of a PostgreSQL database."""
+
+    __slots__ = ()
+
+    schemes = ("postgresql", "postgres")
+    expected = "a postgresql:// URL with a host and the name of a database"
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        if not urlsplit(text).path.strip("/"):
+            raise ValueError(f"must be {self.expected}")
 
 
 def _checked_url(text: str, schemes: tuple[str, ...], expected: str) -> str:

@@ -23,6 +23,7 @@ ABOUT = {
     "rollout/controller/test_every_write.py": "the controller, when any one write fails",
     "rollout/controller/test_gate_at_start.py": "gate and controller together",
     "rollout/controller/test_shadow_step.py": "shadow runner and controller together",
+    "rollout/storage/test_rollout_stores.py": "what all adapters of the store have in common",
     "rollout/state/test_state_machine.py": "invariants of the state machine under any events",
 }
 """Tests of several modules together, and what they test."""

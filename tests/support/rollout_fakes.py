@@ -93,6 +93,9 @@ class FakeVersions:
     def available(self) -> set[str]:
         return set(self.there)
 
+    def digests(self) -> dict[str, str]:
+        return dict.fromkeys(self.prepared, "f" * 64)
+
     async def manifest(self, version: str) -> Manifest:
         return self.manifests[version]
 

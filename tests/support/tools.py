@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -29,9 +30,15 @@ PACKAGES = {
 FLEET_TOOLS = ROOT / ".venv-fleet" / "bin"
 """What `make fleet-tools` installs."""
 
+PLACES = {"postgres": ("/usr/lib/postgresql", "*/bin/postgres")}
+"""The folder and pattern of a program that its package does not put on the path."""
+
 
 def tool_path(tool: str) -> str | None:
     """The path of a program; None if it is not installed."""
+    if tool in PLACES:
+        folder, pattern = PLACES[tool]
+        return max(map(str, Path(folder).glob(pattern)), default=None)
     return shutil.which(tool) or shutil.which(tool, path=str(FLEET_TOOLS))
 
 

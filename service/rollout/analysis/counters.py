@@ -118,6 +118,14 @@ class Counters:
     inference: dict[str, CountsByArm] = field(default_factory=dict)
     keys: KeyCountsByArm = KeyCountsByArm()
 
+    def plus(self, other: Counters) -> Counters:
+        """The counters of two processes together."""
+        return Counters(
+            requests=_plus(self.requests, other.requests),
+            inference=_plus(self.inference, other.inference),
+            keys=self.keys.plus(other.keys),
+        )
+
     def since(self, before: Counters) -> Counters:
         """What cumulative counters have gained. A mode that was not there before is new."""
         return Counters(
@@ -155,6 +163,10 @@ def percentile(counts: Counts, edges: Sequence[float], quantile: float) -> float
     inside = (quantile * sum(weights) - sum(weights[:i])) / weights[i]
     growth: float = (edges[i] / edges[i - 1]) ** inside
     return edges[i - 1] * growth
+
+
+def _plus(a: dict[str, CountsByArm], b: dict[str, CountsByArm]) -> dict[str, CountsByArm]:
+    return {**a, **{mode: a[mode].plus(arms) if mode in a else arms for mode, arms in b.items()}}
 
 
 def _since(before: dict[str, CountsByArm], now: dict[str, CountsByArm]) -> dict[str, CountsByArm]:

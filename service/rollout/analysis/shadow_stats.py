@@ -74,6 +74,20 @@ class ShadowStats:
             cosine_sum=self.cosine_sum + new.cosine_sum,
         )
 
+    def since(self, before: ShadowStats) -> ShadowStats:
+        """What cumulative statistics with the same edges have gained."""
+        return ShadowStats(
+            edges=self.edges,
+            modes={
+                mode: arms.since(before.modes[mode]) if mode in before.modes else arms
+                for mode, arms in self.modes.items()
+            },
+            answered=self.answered - before.answered,
+            faults=self.faults - before.faults,
+            dropped=self.dropped - before.dropped,
+            cosine_sum=self.cosine_sum - before.cosine_sum,
+        )
+
     def to_json(self) -> dict[str, object]:
         """As in the status."""
         return {

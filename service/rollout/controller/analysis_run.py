@@ -76,8 +76,12 @@ async def run_analysis(
             result = judge_snapshot(
                 record, suite, snapshot, edges=source.edges, now=now, started_at=started_at
             )
-        if plan.steps[rollout.step].shadow and take_shadow_stats is not None:
-            result = _add_copies(record, result, take_shadow_stats())
+        if plan.steps[rollout.step].shadow:
+            copies = snapshot.copies_since(record.snapshot)
+            if copies is None and take_shadow_stats is not None:
+                copies = take_shadow_stats()
+            if copies is not None:
+                result = _add_copies(record, result, copies)
     except Exception as error:
         # A bug in the judging must hold the rollout too.
         log.exception("the counters could not be read or judged")
@@ -117,11 +121,16 @@ def judge_snapshot(
         new,
         settled=rollout.warmed and settled_throughout,
         canary_only=plan.steps[rollout.step].takes_all,
-        restarted=before is not None and before.origin != snapshot.origin,
+        restarted=before is not None and _same_keys_may_come_again(before, snapshot),
     )
     evidence, assessment = suite.update(evidence, measurement, rollout.step)
     requests = sum(arms.canary.total for arms in new.requests.values())
     return AnalysisResult(assessment, requests, evidence, snapshot, now, record.shadow)
+
+
+def _same_keys_may_come_again(before: Snapshot, now: Snapshot) -> bool:
+    """Whether a process has begun or gone, which moves routing keys to another one."""
+    return (before.origin, before.processes) != (now.origin, now.processes)
 
 
 def settled_at(rollout: RolloutState, plan: RolloutPlan, started_at: float) -> float:

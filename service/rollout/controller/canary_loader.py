@@ -12,12 +12,13 @@ from service.rollout.analysis.baseline import Baseline
 from service.rollout.analysis.sources.evidence_source import EvidenceSource
 from service.rollout.controller.analysis_run import start_analysis
 from service.rollout.controller.executor import ChangeExecutor
+from service.rollout.controller.fleet_role import FleetRole
 from service.rollout.controller.versions import VersionsPort
 from service.rollout.plan import gate
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.rollout.state.events import FINAL, LoadFailure, LoadSuccess, Reason
 from service.rollout.state.rollout_state import RolloutState
-from service.rollout.storage.errors import StoreError
+from service.rollout.storage.errors import RecordConflict, StoreError
 from service.types import Variant
 
 log = logging.getLogger(__name__)
@@ -34,8 +35,10 @@ class CanaryLoader:
         clock: Clock,
         evidence: EvidenceSource,
         baseline: Baseline,
+        role: FleetRole,
     ) -> None:
         """`evidence` and `baseline` provide the counters that the analysis starts from."""
+        self._role = role
         self._executor = executor
         self._versions = versions
         self._metrics = metrics
@@ -43,6 +46,7 @@ class CanaryLoader:
         self._evidence = evidence
         self._baseline = baseline
         self._task: asyncio.Task[None] | None = None
+        self.generation = 0
         executor.load_canary = self.begin
 
     @property
@@ -63,10 +67,15 @@ class CanaryLoader:
 
     def begin(self) -> None:
         """Load the canary of the current rollout."""
+        self.generation = self._executor.rollout.generation
+        if self._task is not None:
+            self._task.cancel()  # it belongs to an earlier rollout
         self._task = asyncio.create_task(self._load(self._executor.rollout))
 
     async def _load(self, rollout: RolloutState) -> None:
         result: LoadSuccess | LoadFailure | None = await self.prepare(rollout)
+        if result is None:
+            result = await self._role.wait_until_prepared(rollout)
         if result is None:
             result = LoadSuccess()
             if not rollout.undoing:
@@ -77,8 +86,12 @@ class CanaryLoader:
         async with self._executor.lock:
             if self._executor.rollout.generation != rollout.generation:
                 return  # aborted while it was loading
+            # A canary that one replica cannot load must not serve, whoever leads.
+            epoch = self._role.epoch if isinstance(result, LoadSuccess) else None
             try:
-                await self._executor.apply(result)
+                await self._executor.apply(result, epoch=epoch)
+            except RecordConflict:
+                log.info("another replica has moved the rollout on")
             except StoreError:
                 log.exception("the loaded canary cannot be recorded; the next tick loads it again")
 

@@ -27,6 +27,7 @@ from service.rollout.state.events import (
     Verb,
 )
 from service.rollout.state.rollout_state import RolloutState, legal_verbs, require_legal
+from service.rollout.storage.errors import RecordConflict
 
 
 class ChangeHandler:
@@ -173,36 +174,53 @@ class ChangeHandler:
         effect and a restart would undo it.
         """
         command = AbortCommand(actor, reason)
-        if Verb.ABORT not in legal_verbs(self._executor.rollout):
+        if Verb.ABORT in legal_verbs(self._executor.rollout) and not options.dry_run:
+            # Before anything can wait: for the lock, for the store, for another replica.
+            self._executor.withhold_canary()
+            return await run_to_completion(self._abort_withheld(command, options))
+        return await run_to_completion(self._abort(command, options))
+
+    async def _abort_withheld(self, command: AbortCommand, options: ChangeOptions) -> Response:
+        try:
+            async with self._executor.lock:
+                if self._executor.rollout.phase is Phase.ROLLED_BACK:
+                    return self._executor.status()  # a rollback was faster
+                return await self._apply_abort(command, options)
+        finally:
+            self._executor.restore_canary()
+
+    async def _abort(self, command: AbortCommand, options: ChangeOptions) -> Response:
+        async with self._executor.lock:
+            if Verb.ABORT not in legal_verbs(self._executor.rollout):
+                # Another replica may have started a rollout a moment ago.
+                await self._application.refresh()
+            if Verb.ABORT in legal_verbs(self._executor.rollout):
+                return await self._apply_abort(command, options)
             if (stored := await self._application.stored_response(options)) is not None:
                 return stored
             ended = self._executor.rollout.phase is Phase.ROLLED_BACK
             if not ended or self._executor.recorded or options.dry_run:
                 require_legal(self._executor.rollout, Verb.ABORT)
-            return await run_to_completion(self._store_abort())
-        if options.dry_run:
-            async with self._executor.lock:
-                return await self._application.apply(command, options)
-        self._executor.withhold_canary()
-        return await run_to_completion(self._abort(command, options))
+            return await self._store_abort()
 
-    async def _abort(self, command: AbortCommand, options: ChangeOptions) -> Response:
-        try:
-            async with self._executor.lock:
-                if self._executor.rollout.phase is not Phase.ROLLED_BACK:
-                    response = await self._application.apply(command, options)
-                    self._check_stored()
-                    return {**response, "recorded": self._executor.recorded}
-        finally:
-            self._executor.restore_canary()
-        return self._executor.status()
+    async def _apply_abort(self, command: AbortCommand, options: ChangeOptions) -> Response:
+        while True:
+            try:
+                response = await self._application.apply(command, options)
+            except RecordConflict:
+                if Verb.ABORT in legal_verbs(self._executor.rollout):
+                    continue
+                return self._executor.status()  # another replica has ended the rollout
+            if options.dry_run:
+                return response
+            self._check_stored()
+            return {**response, "recorded": self._executor.recorded}
 
     async def _store_abort(self) -> Response:
         """Try again to store an abort or a rollback that is in effect already."""
-        async with self._executor.lock:
-            await self._executor.retry_save()
-            self._check_stored()
-            return self._executor.status()
+        await self._executor.retry_save()
+        self._check_stored()
+        return self._executor.status()
 
     def _check_stored(self) -> None:
         if not self._executor.survives_restart:

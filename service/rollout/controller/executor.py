@@ -5,24 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from service.clock import Clock
 from service.metrics import Metrics
-from service.observability import tracing
 from service.rollout.controller import gauges
 from service.rollout.controller.outlook_log import OutlookLog
+from service.rollout.controller.record_saver import RecordSaver
 from service.rollout.controller.status import status
 from service.rollout.notifications.event_feed import EventFeed
 from service.rollout.outlook.headline import with_headline
 from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
+from service.rollout.state.assessment import assess_record
 from service.rollout.state.audit import AuditRow
 from service.rollout.state.change import Change, Effect, apply
 from service.rollout.state.change_request import IdempotentResponse
-from service.rollout.state.events import Event, Phase, TrafficSwitch
+from service.rollout.state.events import AbortCommand, Event, TrafficSwitch, Verb
 from service.rollout.state.record import RolloutRecord
-from service.rollout.state.rollout_state import RolloutState
-from service.rollout.storage.errors import StoreError
+from service.rollout.state.rollout_state import RolloutState, legal_verbs
+from service.rollout.storage.errors import RecordConflict, StoreError, StoreUnreadable
 from service.rollout.storage.rollout_store import RolloutStore
 
 log = logging.getLogger(__name__)
@@ -34,10 +36,14 @@ CLOCK_STEP_SECONDS = 1.0
 class ChangeExecutor:
     """Holds the current record and applies events to it, one at a time.
 
-    Whoever calls `apply` or `retry_save` holds `lock`. `on_record` is called when the audit log
-    has grown, `load_canary` when a canary must be loaded. `recorded` is False while the
-    current record could not be stored. `survives_restart` is False while, in addition, a
-    restart would give a canary the traffic that it has lost since.
+    Whoever calls a method that waits holds `lock`. `on_record` is called when the audit log
+    has grown, `load_canary` when a canary must be loaded.
+
+    Replicas may share the store. A change is then made to the record that this replica has
+    loaded last, and refused with `RecordConflict` if that is no longer the stored one.
+    `withheld` returns why this replica must keep the canary out of traffic, or nothing, and
+    `can_serve` whether a version is loaded here. `told_generation` is that of the last
+    transition that was published.
     """
 
     def __init__(
@@ -52,9 +58,10 @@ class ChangeExecutor:
         on_record: Callable[[], None],
     ) -> None:
         self.lock = asyncio.Lock()
-        self.recorded = True
-        self.survives_restart = True
         self.load_canary: Callable[[], None] = lambda: None
+        self.withheld: Callable[[], str] = lambda: ""
+        self.can_serve: Callable[[str], bool] = lambda _version: True
+        self.told_generation = 0
         self._record = RolloutRecord(RolloutState(stable))
         self._waiting_aborts = 0
         self._feed = feed
@@ -63,8 +70,8 @@ class ChangeExecutor:
         self._store = store
         self._metrics = metrics
         self._clock = clock
-        self._unsaved_rows: list[AuditRow] = []
-        self._unsaved_responses: list[IdempotentResponse] = []
+        self._saver = RecordSaver(store)
+        self._unsaved_abort: AbortCommand | None = None
         self._clock_offset = self._offset()
         self._outlooks = OutlookLog()
         self._outlooks.resume_from(self._record)
@@ -80,6 +87,16 @@ class ChangeExecutor:
         """The current state."""
         return self._record.rollout
 
+    @property
+    def recorded(self) -> bool:
+        """Whether the current record is stored."""
+        return self._saver.recorded
+
+    @property
+    def survives_restart(self) -> bool:
+        """See `RecordSaver`."""
+        return self._saver.survives_restart
+
     def status(self) -> dict[str, object]:
         """See `service.rollout.controller.status`."""
         return status(self._record, recorded=self.recorded)
@@ -87,6 +104,8 @@ class ChangeExecutor:
     def resume_from(self, record: RolloutRecord) -> None:
         """Make a stored record the current one. The traffic stays as it is, see `route`."""
         self._record = record
+        self._clock_offset = self._offset()
+        self.told_generation = record.rollout.generation
         self._outlooks.resume_from(record)
 
     async def apply(
@@ -95,21 +114,51 @@ class ChangeExecutor:
         responses: Sequence[IdempotentResponse] = (),
         *,
         now: float | None = None,
+        epoch: int | None = None,
     ) -> None:
         """Apply `event` and carry out its effects.
 
         `responses` are stored in the same transaction. `now` is when the event happened, in
-        epoch seconds; the default is the present. Raises `Conflict` for a command that is not
-        legal, and `StoreError` when a change that must be stored first cannot be; then nothing
-        has changed.
+        epoch seconds; the default is the present. With an `epoch`, the change is stored only
+        while this replica holds the lease of that epoch. Raises `Conflict` for a command that
+        is not legal, and `StoreError` when a change that must be stored first cannot be; then
+        nothing has changed. Raises `RecordConflict` if another replica was faster: its record
+        is then the current one, and nothing of this change is stored.
         """
         self.follow_clock()
         at = self._clock.time() if now is None else now
         change = apply(self._record, event, at)
         change = replace(change, audit=with_headline(change.audit, change.record))
         for effect in change.effects:
-            await self._carry_out(effect, change, responses)
+            await self._carry_out(effect, change, responses, epoch)
         _report(lambda: self._outlooks.note(self._record))
+        if isinstance(event, AbortCommand) and not self.recorded:
+            self._unsaved_abort = event
+
+    async def abort(
+        self, command: AbortCommand, responses: Sequence[IdempotentResponse] = ()
+    ) -> None:
+        """Apply an abort to the record as it is now, however often another replica changes it.
+
+        The canary's traffic is withheld meanwhile. Nothing happens if there is nothing left to
+        abort. Raises `StoreError`.
+        """
+        self.withhold_canary()
+        try:
+            while Verb.ABORT in legal_verbs(self.rollout):
+                with suppress(RecordConflict):
+                    await self.apply(command, responses)
+        finally:
+            self.restore_canary()
+
+    def skip_gap(self, longest: float) -> None:
+        """Count no time since the last event if that is more than `longest` seconds ago: nobody
+        has evaluated the rollout, so the canary had no traffic. The caller holds the lock."""
+        seen = self._record.seen_at
+        gap = 0.0 if seen is None else self._clock.time() - seen
+        if gap > longest:
+            self._record = self._record.shifted(gap)
+            log.warning("the rollout was not evaluated for %.0f s, which count for nothing", gap)
 
     def follow_clock(self) -> None:
         """Move the record's times along when the system clock was set, so that the durations
@@ -124,35 +173,46 @@ class ChangeExecutor:
         return self._clock.time() - self._clock.monotonic()
 
     async def _carry_out(
-        self, effect: Effect, change: Change, responses: Sequence[IdempotentResponse]
+        self,
+        effect: Effect,
+        change: Change,
+        responses: Sequence[IdempotentResponse],
+        epoch: int | None,
     ) -> None:
         match effect:
             case Effect.SAVE:
-                try:
-                    await self._save(change.record, change.audit, responses)
-                except StoreError:
-                    self._record = change.unsaved
-                    raise
+                await self._save(change, responses, epoch)
             case Effect.SET_TRAFFIC:
                 self._record = change.record
                 self.route()
             case Effect.SAVE_OR_RETRY:
-                await self._save_or_retry(change.audit, responses)
+                await self._save_or_keep(change.audit, responses, epoch)
             case Effect.PUBLISH:
                 self._publish(change)
             case Effect.LOAD_CANARY:
                 self.load_canary()
             case Effect.FINISH_PROMOTION:
                 if not self._waiting_aborts:
-                    await self.apply(TrafficSwitch())
+                    await self.apply(TrafficSwitch(), epoch=epoch)
 
     # --- traffic ---
 
     def route(self) -> None:
-        """Route requests by the current record; none to the canary while an abort waits."""
+        """Route requests by the current record; none to the canary while an abort waits, or
+        while this replica must withhold it. A version that is not loaded gets no request."""
         rollout = self.rollout
-        waiting = self._waiting_aborts > 0
-        self._traffic.set(TrafficSplit(rollout.stable) if waiting else rollout.split())
+        split = TrafficSplit(rollout.stable) if self._waiting_aborts else rollout.split()
+        if not self.can_serve(split.stable):
+            split = self._traffic.current.withhold()
+        elif split.canary is not None and (self.withheld() or not self.can_serve(split.canary)):
+            split = split.withhold()
+        if split != self._traffic.current:
+            self._traffic.set(split)
+
+    @property
+    def withholds(self) -> bool:
+        """Whether this replica keeps a canary out of traffic that the record gives some."""
+        return self._traffic.current.withheld
 
     def withhold_canary(self) -> None:
         """Take the canary's traffic at once, for an abort that has to wait for the lock."""
@@ -166,53 +226,73 @@ class ChangeExecutor:
 
     # --- storage ---
 
+    async def reload(self) -> None:
+        """Load the stored record, which another replica may have changed, and route by it.
+
+        Raises `StoreError`; then nothing has changed.
+        """
+        record = await self._store.load()
+        if record is None:
+            raise StoreUnreadable("the record of the rollout is gone")
+        self.adopt(record)
+
+    def adopt(self, record: RolloutRecord) -> None:
+        """Make a record that was just loaded the current one, and route by it."""
+        self._record = replace(record, assessment=assess_record(record))
+        _report(lambda: self._outlooks.note(self._record))
+        self._clock_offset = self._offset()
+        self._saver.forget()
+        self.route()
+        self.publish_gauges()
+
     async def retry_save(self) -> None:
-        """Store the current record, and the rows and responses that could not be stored before."""
-        await self._save_or_retry([], [])
+        """Store the current record, and the rows and responses that could not be stored before.
 
-    async def _save_or_retry(
-        self, rows: Sequence[AuditRow], responses: Sequence[IdempotentResponse]
-    ) -> None:
-        """Store what has already taken effect, or keep it in memory for the next time."""
+        If another replica was faster, its record counts; an abort is then made again, unless
+        the rollout that it was for is over.
+        """
+        abort, aborted = self._unsaved_abort, self.rollout
         try:
-            await self._save(self._record, rows, responses)
-        except (StoreError, OSError, TypeError, ValueError):
-            self._unsaved_rows += rows
-            self._unsaved_responses += responses
-            self.recorded = False
-            log.exception("the rollout cannot be stored; it continues from memory")
-            await self._revoke_canary()
-
-    async def _revoke_canary(self) -> None:
-        """Without a canary in traffic, make sure that a restart brings none back."""
-        if self.rollout.phase is not Phase.ROLLED_BACK:
-            return
-        try:
-            await self._store.revoke_canary()
-        except StoreError:
-            self.survives_restart = False
-            log.critical(
-                "the end of the rollout can be stored nowhere: until it is, a restart would "
-                "give the canary its traffic back; free disk space first",
-                exc_info=True,
-            )
-        else:
-            self.survives_restart = True
+            await self._save_or_keep([], [], None)
+        except RecordConflict:
+            self._unsaved_abort = None
+            if abort is not None and self.rollout.salt == aborted.salt:
+                await self.abort(abort)
 
     async def _save(
+        self, change: Change, responses: Sequence[IdempotentResponse], epoch: int | None
+    ) -> None:
+        try:
+            grown = await self._saver.save(change.record, change.audit, responses, epoch)
+        except RecordConflict:
+            await self.reload()
+            raise
+        except StoreError:
+            self._record = change.unsaved
+            raise
+        if grown:
+            _report(self._on_record)
+
+    async def _save_or_keep(
         self,
-        record: RolloutRecord,
         rows: Sequence[AuditRow],
         responses: Sequence[IdempotentResponse],
+        epoch: int | None,
     ) -> None:
-        rows = [*self._unsaved_rows, *rows]
-        responses = [*self._unsaved_responses, *responses]
-        with tracing.child("rollout store", rows=len(rows)):
-            await self._store.save(record, rows, responses)
-        self._unsaved_rows, self._unsaved_responses = [], []
-        self.recorded = self.survives_restart = True
-        if rows:
+        """Raises `RecordConflict` once the record of the faster replica is the current one."""
+        try:
+            grown = await self._saver.save_or_keep(self._record, rows, responses, epoch)
+        except RecordConflict:
+            try:
+                await self.reload()
+            except StoreError as error:
+                await self._saver.keep(self._record, rows, responses, error)
+                return
+            raise
+        if grown:
             _report(self._on_record)
+        if self.recorded:
+            self._unsaved_abort = None
 
     # --- publication ---
 
@@ -228,6 +308,7 @@ class ChangeExecutor:
                 transition.reason,
                 transition.message,
             )
+        self.told_generation = max(self.told_generation, self.rollout.generation)
         gauges.count(self._metrics, change.transitions, change.record.assessment)
         self.publish_gauges()
         for row in change.audit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import orjson
 
@@ -17,16 +18,25 @@ from service.rollout.state.change import preview
 from service.rollout.state.change_request import ChangeOptions, IdempotentResponse
 from service.rollout.state.events import Command
 from service.rollout.state.rollout_state import RolloutState
+from service.rollout.storage.errors import RecordConflict
 from service.rollout.storage.rollout_store import RolloutStore
 
 Response = dict[str, object]
+
+MAX_CONFLICTS = 10
+"""How often a request begins again because another replica was faster."""
 
 
 class RequestApplication:
     """Takes the executor's lock, answers a repeat, and applies the request's command."""
 
-    def __init__(self, executor: ChangeExecutor, store: RolloutStore, clock: Clock) -> None:
+    def __init__(
+        self, executor: ChangeExecutor, store: RolloutStore, clock: Clock, *, shared: bool = False
+    ) -> None:
+        """`shared`: other replicas may change the record. Each request then begins with the
+        stored one, and begins again when another replica was faster."""
         self._executor = executor
+        self._shared = shared
         self._store = store
         self._clock = clock
 
@@ -44,9 +54,21 @@ class RequestApplication:
         self, decide: Callable[[RolloutState], Awaitable[Command]], options: ChangeOptions
     ) -> Response:
         async with self._executor.lock:
-            if (stored := await self.stored_response(options)) is not None:
-                return stored
-            return await self.apply(await decide(self._executor.rollout), options)
+            for _ in range(MAX_CONFLICTS):
+                await self.refresh()
+                if (stored := await self.stored_response(options)) is not None:
+                    return stored
+                with suppress(RecordConflict):
+                    return await self.apply(await decide(self._executor.rollout), options)
+        raise RecordConflict("other replicas keep changing the rollout; try again in a moment")
+
+    async def refresh(self) -> None:
+        """Make the stored record the current one, if other replicas may have changed it. The
+        caller holds the lock. Raises `StoreError`."""
+        if self._shared:
+            if not self._executor.recorded:
+                await self._executor.retry_save()
+            await self._executor.reload()
 
     async def stored_response(self, options: ChangeOptions) -> Response | None:
         """The response to an earlier request with the same key, if there was one.

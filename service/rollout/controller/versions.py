@@ -14,6 +14,10 @@ class VersionsPort(Protocol):
         """The versions in the repository."""
         ...
 
+    def digests(self) -> dict[str, str]:
+        """The loaded versions, each with the digest of its graphs."""
+        ...
+
     async def manifest(self, version: str) -> Manifest:
         """The version's manifest, of the loaded files if it is loaded.
 

@@ -38,14 +38,26 @@ class Outbox:
         post: Post | None = None,
         draw: Callable[[], float] = random.random,
         traces: TraceRecorder | None = None,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`post` delivers one message; the default is over HTTP. `draw` spreads the retries."""
+        """`post` delivers one message; the default is over HTTP. `draw` spreads the retries.
+
+        Only a replica that `leads` delivers."""
+        self._begun = 0.0
+        self._leads = leads
         self._cursor = cursor
         self._names = [webhook.label for webhook in webhooks]
         post = post or WebhookClient().post
         self.senders = [
             WebhookSender(
-                webhook, self._cursor, metrics, clock, post=post, draw=draw, traces=traces
+                webhook,
+                self._cursor,
+                metrics,
+                clock,
+                post=post,
+                draw=draw,
+                traces=traces,
+                leads=leads,
             )
             for webhook in webhooks
         ]
@@ -56,12 +68,25 @@ class Outbox:
 
         A new webhook gets the rows written since `begun`, in epoch seconds.
         """
+        self._begun = begun
+        if self._leads():
+            await self._follow()
+        self._tasks = [asyncio.create_task(s.run(), name="webhook") for s in self.senders]
+
+    def take_over(self) -> None:
+        """This replica has taken the lead: deliver what the last leader has not."""
+        self._tasks.append(asyncio.create_task(self._take_over(), name="webhooks"))
+
+    async def _take_over(self) -> None:
+        await self._follow()
+        self.wake()
+
+    async def _follow(self) -> None:
         try:
-            await self._cursor.follow(self._names, begun)
+            await self._cursor.follow(self._names, self._begun)
         except StoreError as error:
             # Known webhooks are still served, and the service runs without the new ones.
             log.error("new webhooks cannot be served yet: %s", error)  # noqa: TRY400  its text says all
-        self._tasks = [asyncio.create_task(s.run(), name="webhook") for s in self.senders]
 
     def wake(self) -> None:
         """Look for new rows in the audit log, which belong to the current trace."""

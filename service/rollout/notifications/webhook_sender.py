@@ -48,9 +48,11 @@ class WebhookSender:
         post: Post,
         draw: Callable[[], float],
         traces: TraceRecorder | None = None,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         """`post` delivers and raises `DeliveryError`; `draw` returns a random number 0..1."""
         self.wake = asyncio.Event()
+        self._leads = leads
         self._name = settings.label
         self._url = settings.url.get_secret_value()
         self._key = settings.key
@@ -76,7 +78,7 @@ class WebhookSender:
         while True:
             self.wake.clear()
             try:
-                wait = await self.deliver()
+                wait = await self.deliver() if self._leads() else None
             except StoreError as error:
                 log.warning("webhook %s: %s", self._name, error)
                 wait = LONGEST_RETRY_SECONDS

@@ -8,7 +8,7 @@ adds keys to the canary.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from service.errors import NotFound
@@ -46,7 +46,9 @@ class TrafficSplit:
     """How requests are split over the versions.
 
     `weight_bp` is the canary's share in basis points. With `shadow`, the canary runs on copies
-    of stable's requests.
+    of stable's requests. `withheld`: this process keeps the canary out of traffic although the
+    rollout gives it some. What stable then serves was not placed at random, so it is left out of
+    the evidence.
     """
 
     stable: str
@@ -54,12 +56,24 @@ class TrafficSplit:
     weight_bp: int = 0
     salt: str = ""
     shadow: bool = False
+    withheld: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight_bp <= BASIS_POINTS:
             raise ValueError(f"weight_bp is {self.weight_bp}; it must be 0 to {BASIS_POINTS}")
         if self.canary is None and self.weight_bp:
             raise ValueError(f"weight_bp is {self.weight_bp} without a canary")
+
+    @property
+    def name(self) -> str:
+        """The same text for the same split, on every replica."""
+        parts = (self.stable, self.canary or "", str(self.weight_bp), self.salt, str(self.shadow))
+        text = "\n".join(parts).encode("utf-8", "surrogatepass")
+        return blake2b(text, digest_size=12).hexdigest()
+
+    def withhold(self) -> TrafficSplit:
+        """The split without traffic for the canary."""
+        return replace(self, weight_bp=0, shadow=False, withheld=True)
 
     def route(self, key: str | None, override: Variant | None, draw: Callable[[], str]) -> Route:
         """The variant and version for one request.
@@ -77,7 +91,7 @@ class TrafficSplit:
                 )
             return Route(Variant.CANARY, self.canary, assigned=False)
         if self.canary is None or self.weight_bp == 0:
-            return Route(Variant.STABLE, self.stable, assigned=True)
+            return Route(Variant.STABLE, self.stable, assigned=not self.withheld)
         if bucket(self.salt, draw() if key is None else key) < self.weight_bp:
             return Route(Variant.CANARY, self.canary, assigned=True)
         return Route(Variant.STABLE, self.stable, assigned=True)

@@ -57,6 +57,7 @@ class Reason(StrEnum):
     INCONCLUSIVE = "inconclusive"
     NO_DATA = "no_data"
     EVIDENCE_ERROR = "evidence_error"
+    REPLICAS_DIED = "replicas_died"
     RESUMED = "resumed"
     PAUSE_DEADLINE = "pause_deadline"
     GUARDRAIL_FAILED = "guardrail_failed"
@@ -89,6 +90,7 @@ TRANSITIONS: frozenset[tuple[Phase, Phase, Reason]] = frozenset(
         ("WarmingUp", "Progressing", "warmed_up"),
         ("Progressing", "Progressing", "step_passed promoted forced"),
         ("Progressing", "Paused", "approval by_hand inconclusive no_data evidence_error"),
+        ("WarmingUp Progressing", "Paused", "replicas_died"),
         ("WarmingUp", "Paused", "by_hand no_data evidence_error"),
         ("Paused", "WarmingUp", "resumed"),
         ("Paused", "Progressing", "resumed promoted forced"),
@@ -240,7 +242,15 @@ class TrafficSwitch:
     """Requests are routed as `Promoting` or `Aborting` requires."""
 
 
-Event = Command | LoadSuccess | LoadFailure | AnalysisResult | TrafficSwitch
+@dataclass(frozen=True, slots=True)
+class ReplicaDeaths:
+    """Replicas have died since the weight was raised; `message` names them. A canary that ends
+    its process takes the evidence against it along."""
+
+    message: str
+
+
+Event = Command | ReplicaDeaths | LoadSuccess | LoadFailure | AnalysisResult | TrafficSwitch
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,13 +23,16 @@ from service.rollout.state.events import (
     LoadSuccess,
     Phase,
     Reason,
+    ReplicaDeaths,
     TrafficSwitch,
 )
 from service.rollout.state.moves import StateChange, finish, move
 from service.rollout.state.rollout_state import RolloutState
 
 
-def advance(rollout: RolloutState, event: Event, now: float) -> StateChange:
+def advance(  # noqa: PLR0911 - one line an event
+    rollout: RolloutState, event: Event, now: float
+) -> StateChange:
     """The state after `event`, and the transition if there was one.
 
     Raises `Conflict`, which lists the legal verbs, for a command that is not legal now.
@@ -48,7 +51,9 @@ def advance(rollout: RolloutState, event: Event, now: float) -> StateChange:
             return move(rollout, Phase.ABORTING, event.reason, event.message, now)
         case TrafficSwitch():
             return _end(rollout, now)
-        case LoadSuccess() | LoadFailure():
+        case ReplicaDeaths() if rollout.phase in {Phase.WARMING_UP, Phase.PROGRESSING}:
+            return move(rollout, Phase.PAUSED, Reason.REPLICAS_DIED, event.message, now)
+        case LoadSuccess() | LoadFailure() | ReplicaDeaths():
             return rollout, None
         case _:
             return execute(rollout, event, now)

@@ -29,7 +29,8 @@ class Measurement:
 
     `counters` are the counts gained since the last run. `settled`: latency may be judged,
     because warm-up and settling were over for all of that time. `canary_only`: the canary
-    gets 100 %. `restarted`: the process has restarted since the last run.
+    gets 100 %. `restarted`: a process has begun or gone since the last run, so routing
+    keys that were counted may be counted again.
     """
 
     counters: Counters

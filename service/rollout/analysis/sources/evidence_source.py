@@ -8,6 +8,7 @@ from typing import Annotated, Protocol
 from pydantic import Field
 
 from service.rollout.analysis.counters import Counters, Counts
+from service.rollout.analysis.shadow_stats import ShadowStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +16,23 @@ class Snapshot:
     """The cumulative counters of one pair of versions. An alias is the name in stored records.
 
     `origin` identifies the counters' lifetime: counters of another origin started at zero.
+    `shadow` are the copies of a shadow step in the same lifetime, from a source that counts
+    them. `processes` are those that were counting, where the source knows them.
     """
 
     origin: str
     stable: str
     canary: str
     counters: Annotated[Counters, Field(alias="counted")]
+    # Left out of stored records without them: those are as they always were.
+    shadow: Annotated[ShadowStats | None, Field(exclude_if=lambda it: it is None)] = None
+    processes: Annotated[tuple[str, ...], Field(exclude_if=lambda it: it == ())] = ()
+
+    def copies_since(self, before: Snapshot | None) -> ShadowStats | None:
+        """The copies that `before` does not have; None from a source without them."""
+        if self.shadow is None or before is None or before.origin != self.origin:
+            return self.shadow
+        return self.shadow if before.shadow is None else self.shadow.since(before.shadow)
 
 
 class EvidenceSource(Protocol):

@@ -9,15 +9,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from service import app
 from service.observability import request_scope
+from service.rollout import assembly
 from service.rollout.analysis.sources import prometheus_api
 from service.rollout.analysis.sources.prometheus_api import (
     EvidenceError,
     PrometheusApi,
     prometheus_tls,
 )
-from service.settings import RolloutSettings, Settings
+from service.settings import RolloutSettings
 from service.settings.loader import ConfigurationError
 from tests.support.prometheus_fakes import new_metrics, serving
 
@@ -166,8 +166,8 @@ async def test_the_settings_say_how_to_log_in(settings, sent, caplog):
     with ThreadingHTTPServer(("127.0.0.1", 0), AuthorizationHandler) as server:
         host = f"127.0.0.1:{server.server_port}"
         url = settings.get("prometheus_url", "http://{host}/x").format(host=host)
-        source = app._evidence_source(
-            Settings.model_validate({"rollout": {**settings, "prometheus_url": url}}),
+        source = assembly.evidence_source(
+            RolloutSettings.model_validate({**settings, "prometheus_url": url}),
             new_metrics(),
         )
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from service import app
+from service.rollout import assembly
 from service.rollout.analysis.sources.evidence_source import counters_since
 from service.rollout.analysis.sources.prometheus_api import EvidenceError
 from service.rollout.analysis.sources.prometheus_source import PrometheusSource
@@ -178,4 +178,4 @@ async def test_one_arm_alone_is_an_error(fleet):
 )
 def test_the_settings_choose_the_source(url, expected):
     settings = Settings(rollout={"prometheus_url": url})
-    assert expected is type(app._evidence_source(settings, new_metrics()))
+    assert expected is type(assembly.evidence_source(settings.rollout, new_metrics()))

@@ -1,0 +1,1 @@
+"""The rollout in PostgreSQL, for a fleet of replicas. Needs `pip install 'nextvec[fleet]'`."""
