@@ -12,7 +12,7 @@ PIP_OPTIONS := --disable-pip-version-check
 BASE ?=
 
 .PHONY: setup demo test test-fast check kserve-client fmt clean docs docs-pictures tutorial
-.PHONY: soak fuzz lock lint-image lint-chart audit sbom supply-chain image
+.PHONY: soak fuzz lock proto lint-image lint-chart audit sbom supply-chain image
 .PHONY: fleet fleet-tools drill
 
 setup: $(VENV)/.installed
@@ -133,6 +133,10 @@ supply-chain: lint-image lint-chart audit sbom
 lock: .venv-supply-chain/.installed
 	$(TOOLS)/python -m deploy.supply_chain.lock $(UPGRADE)
 
+# Compiles the protocol of gRPC.
+proto: setup
+	$(BIN)/python -m grpc_tools.protoc -I service/rpc --descriptor_set_out=service/rpc/open_inference.pb open_inference.proto
+
 lint-image: .venv-supply-chain/.installed .venv-checkov/.installed
 	$(TOOLS)/hadolint --failure-threshold style Dockerfile
 	.venv-checkov/bin/checkov --config-file deploy/supply_chain/checkov.yaml
@@ -167,8 +171,4 @@ fmt: setup
 	$(BIN)/ruff check --fix .
 
 clean:
-<<<<<<< HEAD
-	rm -rf $(VENV) .venv-kserve .venv-checkov .venv-fleet .venv-supply-chain build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis out models
-=======
 	rm -rf $(VENV) .venv-demo .venv-kserve .venv-checkov .venv-supply-chain build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis out models
->>>>>>> main

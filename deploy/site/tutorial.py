@@ -100,15 +100,23 @@ def _pattern(line: str) -> str:
 class TutorialRun:
     """A run of the page in a folder of its own, with the processes that it has started."""
 
-    def __init__(self, folder: Path, url: str) -> None:
-        self.folder, self.url = folder, url
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder, self.port = folder, port
+        self.url = f"http://127.0.0.1:{port}"
         self.exports: list[str] = []
         self.running: list[subprocess.Popen[str]] = []
         self.printed = ""
         for name in ("checkpoints", "corpora"):
             (folder / name).symlink_to(ROOT / name)
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        self.environment = {**os.environ, "PATH": path, "COLUMNS": "120", "NO_COLOR": "1"}
+        self.environment = {
+            **os.environ,
+            "PATH": path,
+            "COLUMNS": "120",
+            "NO_COLOR": "1",
+            "NEXTVEC_PORT": str(port),
+            "NEXTVEC_URL": self.url,
+        }
 
     def step(self, block: TutorialBlock) -> None:
         """Run, write or compare one block. Raises `TutorialError`."""
@@ -124,6 +132,7 @@ class TutorialRun:
     def _run(self, block: TutorialBlock) -> None:
         commands = [line for line in block.text.splitlines() if "source .venv" not in line]
         script = "\n".join(["set -e", *self.exports, *commands])
+        script = script.replace("127.0.0.1:8080", f"127.0.0.1:{self.port}")
         self.exports += [line for line in commands if line.startswith("export ")]
         if block.how in {"service", "background"}:
             self._start(script)
@@ -178,17 +187,21 @@ class TutorialRun:
                 process.wait()
 
 
-def run(page: str, folder: Path, until: str | None, url: str) -> Sequence[tuple[str, float]]:
+def run(
+    page: str, folder: Path, *, until: str | None = None, skip: str | None = None, port: int = 8080
+) -> Sequence[tuple[str, float]]:
     """Run the page up to the heading that begins with `until`; the seconds of each heading.
 
-    Raises `TutorialError`.
+    The section whose heading begins with `skip` is left out. Raises `TutorialError`.
     """
-    begun = TutorialRun(folder, url)
+    begun = TutorialRun(folder, port)
     times: dict[str, float] = {}
     try:
         for block in blocks(page):
             if until is not None and block.heading.startswith(until):
                 break
+            if skip is not None and block.heading.startswith(skip):
+                continue
             started = time.monotonic()
             begun.step(block)
             times[block.heading] = times.get(block.heading, 0.0) + time.monotonic() - started
@@ -203,7 +216,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         try:
-            times = run(PAGE.read_text(), Path(folder), given.until, "http://127.0.0.1:8080")
+            times = run(PAGE.read_text(), Path(folder), until=given.until)
         except TutorialError as error:
             raise SystemExit(f"the tutorial does not hold: {error}") from error
     for heading, seconds in times:
