@@ -1,12 +1,13 @@
 """Runs the tutorial: its commands, in the order of the page, with its output compared.
 
-    python -m deploy.site.tutorial                  # the whole page; ten minutes
-    python -m deploy.site.tutorial --until "4."     # up to the heading that begins with "4."
+    python -m deploy.site.tutorial               # the whole page; ten minutes
+    python -m deploy.site.tutorial --until "4."  # up to the heading that begins with "4."
 
-A shell block is run unless a comment above it says otherwise: `<!-- tutorial: skip -->` for what
-the reader has done already, `service` for the service, which runs to the end, `background` for load, and
-`exit-3` for a command that ends with that status. A block with a file name as its title is written to that file. The block of text after
-a shell block is the output: each of its lines must occur, in this order, with any numbers.
+A shell block is run. A comment above it can say otherwise: `<!-- tutorial: skip -->` for what the
+reader has done already, `service` for the service, which runs to the end, `background` for load,
+and `exit-3` for commands that end with that status. A block with a file name as its title is
+written to that file. The block of text after a shell block is the output: each of its lines must
+occur, in this order, with any numbers.
 """
 
 from __future__ import annotations
