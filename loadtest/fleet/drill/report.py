@@ -139,8 +139,8 @@ def _is_expected(failed: FailedRequest, record: DrillRecord, promises: Promises)
     """Whether no setting promised an answer at that moment."""
     if _near(failed.at, record.spans, OUTAGES) is not None:
         return True
-    # Refused while Redis is down; the answer of a step that was under way then is a 504.
-    refused = promises.when_store_down == "refuse" or promises.durability == "sync"
+    # While Redis is down, all are refused, or only the sessions that no replica holds.
+    refused = promises.when_store_down == "refuse" or not failed.begun
     down = _near(failed.at, record.spans, {FaultKind.REDIS}) is not None
     return refused and down and failed.status in {503, 504}
 
