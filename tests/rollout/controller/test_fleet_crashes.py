@@ -6,6 +6,7 @@ are an hour apart.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from itertools import pairwise
 
@@ -26,7 +27,7 @@ acts = st.tuples(
         [
             *("good", "good", "good", "good", "slow", "wait", "wait", "tick", "pulse"),
             *("start", "force", "pause", "resume", "abort", "retry"),
-            *("kill", "join", "cut", "heal", "freeze", "thaw", "down", "up"),
+            *("kill", "join", "cut", "heal", "freeze", "thaw", "freeze in save", "down", "up"),
             *("kill at save", "kill after save"),
         ]
     ),
@@ -45,6 +46,7 @@ class FleetStory:
         self.world = FleetWorld(3, plan)
         self.frozen: set[str] = set()
         self.aborted = False
+        self.stuck: list[asyncio.Task[None]] = []
 
     async def do(self, act: str, number: int) -> None:
         living = [r for r in self.world.living if r.identity.boot not in self.frozen]
@@ -134,8 +136,26 @@ class FleetStory:
     async def _freeze(self, replica):
         self.frozen.add(replica.identity.boot)
 
+    async def _freeze_in_save(self, replica):
+        """The process is frozen once it has decided, and before it has stored that. Others go
+        on, and it wakes up with a decision of long ago."""
+        await self._serve(0.5)
+        replica.connection.thawed.clear()
+        for act in (replica.tick(), self._pause(replica)):
+            self.stuck.append(asyncio.create_task(self._guarded(replica, act)))
+        await settle()
+        self.frozen.add(replica.identity.boot)
+
+    async def _pause(self, replica):
+        with suppress(NextvecError):
+            await replica.controller.changes.pause(replica.controller.generation, "frozen")
+
     async def _thaw(self, _replica):
         self.frozen.clear()
+        for replica in self.world.replicas:
+            replica.connection.thawed.set()
+        await asyncio.gather(*self.stuck)
+        self.stuck.clear()
 
     async def _down(self, _replica):
         self.world.database.down = True
@@ -219,13 +239,15 @@ async def test_a_fleet_stays_consistent_whatever_happens(story, plan):
     finally:
         for replica in told.world.replicas:
             replica.kill()
+        for task in told.stuck:
+            task.cancel()
 
 
 async def recover(told: FleetStory) -> None:
     """Once everything works again, all replicas follow the stored record."""
     world = told.world
     world.database.down = False
-    told.frozen.clear()
+    await told.do("thaw", 0)
     for replica in world.living:
         replica.connection.cut = False
         replica.connection.on_call = lambda _name: None
