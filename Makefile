@@ -12,7 +12,7 @@ PIP_OPTIONS := --disable-pip-version-check
 BASE ?=
 
 .PHONY: setup demo test test-fast check kserve-client fmt clean docs docs-pictures tutorial
-.PHONY: soak fuzz lock lint-image lint-chart audit sbom supply-chain image
+.PHONY: soak fuzz lock proto lint-image lint-chart audit sbom supply-chain image
 .PHONY: fleet fleet-tools drill
 
 setup: $(VENV)/.installed
@@ -108,7 +108,8 @@ $(VENV)/.docs-installed: $(VENV)/.installed
 
 # The pictures of the explanations. Some minutes on a quiet machine, with phase-3 in models/.
 docs-pictures: setup
-	$(BIN)/nextvec simulate --weight 5 --rollouts 1000 --canary-ratio 1 --canary-ratio 1.1 --compare --out out/pictures/peeking
+	$(BIN)/nextvec simulate --weight 5 --rollouts 1000 --canary-ratio 1 --compare --out out/pictures/equal
+	$(BIN)/nextvec simulate --weight 5 --rollouts 1000 --canary-ratio 1.1 --compare --out out/pictures/slower
 	$(BIN)/nextvec simulate --weight 5 --rollouts 1 --traces 3 --canary-ratio 1 --canary-ratio 1.1 --canary-ratio 1.4 --canary-ratio 2 --out out/pictures/evidence
 	$(BIN)/python -m deploy.site.pictures.measure_sessions --models models --out out/pictures/sessions.json
 	$(BIN)/python -m deploy.site.pictures.draw
@@ -132,6 +133,10 @@ supply-chain: lint-image lint-chart audit sbom
 # Adds what pyproject.toml has gained, and upgrades the packages in UPGRADE.
 lock: .venv-supply-chain/.installed
 	$(TOOLS)/python -m deploy.supply_chain.lock $(UPGRADE)
+
+# Compiles the protocol of gRPC.
+proto: setup
+	$(BIN)/python -m grpc_tools.protoc -I service/rpc --descriptor_set_out=service/rpc/open_inference.pb open_inference.proto
 
 lint-image: .venv-supply-chain/.installed .venv-checkov/.installed
 	$(TOOLS)/hadolint --failure-threshold style Dockerfile
@@ -167,8 +172,4 @@ fmt: setup
 	$(BIN)/ruff check --fix .
 
 clean:
-<<<<<<< HEAD
-	rm -rf $(VENV) .venv-kserve .venv-checkov .venv-fleet .venv-supply-chain build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis out models
-=======
 	rm -rf $(VENV) .venv-demo .venv-kserve .venv-checkov .venv-supply-chain build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis out models
->>>>>>> main

@@ -148,8 +148,6 @@ class LocalFleet:
     def _replica(self, number: int, port: int) -> FleetProcess:
         options, secrets, ports = self.options, self.secrets, self.ports
         name = f"replica-{number}"
-        state = self.folder / name
-        state.mkdir(parents=True, exist_ok=True)
         redis = f"redis://:{secrets.redis}@{_HOST}:{ports.redis}/0"
         postgres = (
             f"postgresql://{stores.USER}:{secrets.postgres}@{_HOST}:{ports.postgres}"
@@ -167,10 +165,8 @@ class LocalFleet:
             "NEXTVEC_SESSIONS__DURABILITY": options.durability,
             "NEXTVEC_SESSIONS__WHEN_STORE_DOWN": options.when_store_down,
             "NEXTVEC_ROLLOUT__URL": postgres,
-            "NEXTVEC_ROLLOUT__DATABASE": str(state.resolve() / "nextvec.db"),
             **options.settings,
         }
-        environment = _existing(environment)
         command: list[str | Path] = [*SERVE, "--models", options.models.resolve()]
         command += ["--stable", options.stable, "--host", _HOST, "--port", str(port)]
         command += [] if options.canary is None else ["--canary", options.canary]
@@ -220,17 +216,3 @@ async def _is_ready(url: str) -> bool:
         return False
     finally:
         client.close()
-
-
-def _existing(environment: Mapping[str, str]) -> dict[str, str]:
-    """Without the variables of settings that this release has not got yet."""
-    from service.settings import Settings  # noqa: PLC0415
-
-    kept = {}
-    for name, value in environment.items():
-        group, _, setting = name.removeprefix("NEXTVEC_").lower().partition("__")
-        field = Settings.model_fields.get(group)
-        fields = getattr(field.annotation, "model_fields", {}) if field else {}
-        if not setting or setting in fields:
-            kept[name] = value
-    return kept

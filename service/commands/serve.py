@@ -20,6 +20,7 @@ from service.api.tls import CertificateLoader, certificate_loader
 from service.app import create_app
 from service.commands.options import ConfigOption, examples, new_app
 from service.observability.logging_setup import configure_logging
+from service.rpc.lifespan import serving_rpc
 from service.settings import Settings
 from service.settings.loader import ConfigurationError, load_settings
 from service.workers.supervisor import ENGINE, number_of_workers, supervise
@@ -131,6 +132,7 @@ async def _serve(app: FastAPI, certificate: CertificateLoader | None) -> None:
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), server.handle_exit)
         watch = None if certificate is None else asyncio.create_task(certificate.watch())
-        await server.serve()
+        async with serving_rpc(services):
+            await server.serve()
         if watch is not None:
             watch.cancel()

@@ -4,7 +4,7 @@
 |---|---|
 | `values` | types of values: secrets, seconds, bytes |
 | `urls` | types of values: addresses of servers, with hidden credentials |
-| `access`, `console`, `fleet`, `http`, `rollout`, `sessions`, `telemetry` | groups of settings |
+| `access`, `console`, `fleet`, `http`, `rollout`, `rpc`, `sessions`, `telemetry` | settings |
 | `groups` | further groups, and the tree of all |
 | `catalog` | every setting by its key and its variable |
 | `config_file`, `environment` | what the file and the environment set |
@@ -23,6 +23,7 @@ from service.settings.groups import (
 )
 from service.settings.http import HttpSettings
 from service.settings.rollout import FloorSettings, RolloutSettings, WebhookSettings
+from service.settings.rpc import RpcSettings
 from service.settings.sessions import SessionSettings
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "PrefixCacheSettings",
     "ProxySettings",
     "RolloutSettings",
+    "RpcSettings",
     "SessionSettings",
     "Settings",
     "TlsSettings",

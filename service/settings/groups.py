@@ -16,6 +16,7 @@ from service.settings.console import ConsoleSettings
 from service.settings.fleet import FleetSettings
 from service.settings.http import HttpSettings
 from service.settings.rollout import RolloutSettings
+from service.settings.rpc import RpcSettings
 from service.settings.sessions import SessionSettings
 from service.settings.telemetry import LogSettings, TracingSettings
 from service.settings.values import ByteCount, FrozenModel, Seconds
@@ -208,6 +209,7 @@ class Settings(FrozenModel):
     tls: TlsSettings = TlsSettings()
     proxy: ProxySettings = ProxySettings()
     http: HttpSettings = HttpSettings()
+    rpc: RpcSettings = RpcSettings()
     console: ConsoleSettings = ConsoleSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()

@@ -19,6 +19,7 @@ from service.api.services import Services
 from service.app import create_app
 from service.errors import NextvecError
 from service.observability.logging_setup import configure_logging
+from service.rpc.lifespan import serving_rpc
 from service.settings import Settings
 from service.workers.calls import WorkerCalls
 from service.workers.child import EngineStart, read_start, report_ready
@@ -102,7 +103,8 @@ async def _serve(app: FastAPI, start: EngineStart) -> None:
         server = EngineServer(app.state.services, app, start)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, server.handle_exit)
-        await server.serve()
+        async with serving_rpc(app.state.services):
+            await server.serve()
 
 
 def main(create: Callable[[Settings], FastAPI] = create_app) -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from loadtest.fleet.programs import find_program
-from service.settings import RolloutSettings, Settings
+from service.settings import Settings
 from tests.deploy.test_compose import setting_exists
 from tests.support.expressions import DEPLOY
 from tests.support.tools import need, tool_path
@@ -96,7 +96,6 @@ def test_there_is_everything_that_a_fleet_needs():
 
 
 @needs_helm
-@pytest.mark.skipif("url" not in RolloutSettings.model_fields, reason="the setting is on its way")
 @each_values
 def test_secrets_are_files_and_variables_are_settings(values):
     for name, variable in variables(values).items():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
+import jsonschema_rs
 import pytest
 import yaml
 
-from service.settings import RolloutSettings, Settings
+from service.settings import Settings
 from tests.deploy.test_compose import setting_exists
 from tests.support.expressions import DEPLOY
 
@@ -82,7 +85,6 @@ def test_replicas_differ_in_their_names_only(name):
     assert first == environment
 
 
-@pytest.mark.skipif("url" not in RolloutSettings.model_fields, reason="the setting is on its way")
 @pytest.mark.parametrize("variable", SERVICES["replica-1"]["environment"])
 def test_the_environment_names_settings_that_exist(variable):
     assert setting_exists(variable.removesuffix("_FILE"))
@@ -116,7 +118,7 @@ def test_redis_never_evicts_and_stops_before_its_memory_ends():
 
 def test_secrets_have_no_default_and_say_where_to_set_them():
     found = re.findall(r"\$\{(\w+(?:TOKEN|PASSWORD))([^}]*)\}", TEXT)
-    assert 5 == len({name for name, _ in found})
+    assert 4 == len({name for name, _ in found})
     for name, rest in found:
         assert rest.startswith(f":?set {name} in deploy/fleet/.env")
 
@@ -134,3 +136,14 @@ def test_the_example_lists_every_variable_that_compose_reads():
     assert read == set(re.findall(r"^#?(\w+)=", example, re.MULTILINE))
     assert all(not value for value in re.findall(r"(?:TOKEN|PASSWORD)=(.*)", example))
     assert ".env" in (FOLDER / ".gitignore").read_text(encoding="utf-8").split()
+
+
+@pytest.mark.parametrize("file", ["compose.yaml", "compose.gpu.yaml", "fleet/compose.yaml"])
+def test_compose_files_follow_the_specification(file):
+    """The schema is that of compose-spec (Apache-2.0), June 2026; it refuses unknown keys."""
+    schema = json.loads((Path(__file__).parent / "compose-spec.json").read_text(encoding="utf-8"))
+    document = yaml.safe_load((DEPLOY / file).read_text(encoding="utf-8"))
+    validator = jsonschema_rs.validator_for(schema)
+    assert [] == [f"{e.instance_path}: {e.message}" for e in validator.iter_errors(document)]
+    document["services"][next(iter(document["services"]))]["restarts"] = "always"
+    assert not validator.is_valid(document)

@@ -11,7 +11,7 @@ import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import orjson
@@ -63,6 +63,14 @@ class InferRequest:
     timeout_seconds: float | None = None
 
 
+class RequestParameters(TypedDict):
+    """What the parameters of an infer request ask for."""
+
+    sequence: SequenceStep | None
+    routing_key: str | None
+    timeout_seconds: float | None
+
+
 def decompress(content: bytes, encoding: str, most: int) -> bytes:
     """Return the decompressed body, of at most `most` bytes.
 
@@ -110,7 +118,7 @@ def parse(content: bytes, header_length: int, dim: int, max_rows: int) -> InferR
         if len(content) % (4 * dim):
             raise Malformed(f"{len(content)} bytes are not rows of {dim} float32")
         rows = np.frombuffer(content, "<f4")
-        contexts = _contexts(rows, [len(rows) // dim, dim], dim, max_rows)
+        contexts = shape_contexts(rows, [len(rows) // dim, dim], dim, max_rows)
         return InferRequest(contexts, binary_output=True)
     body = memoryview(content)
     request = json_numbers.loads(body[:header_length], dim, max_rows)
@@ -118,15 +126,50 @@ def parse(content: bytes, header_length: int, dim: int, max_rows: int) -> InferR
         raise Malformed("the request is not a JSON object")
     parameters = _parameters(request, "the request")
     check_near_misses(request, _REQUEST_FIELDS, "field")
-    check_near_misses(parameters, _REQUEST_PARAMETERS, "parameter")
     return InferRequest(
         contexts=_input(request, body[header_length:], dim, max_rows),
         binary_output=_wants_binary(request, parameters),
         id=_text(request, "id"),
-        sequence=_sequence(parameters),
-        routing_key=_text(parameters, "routing_key"),
-        timeout_seconds=_timeout(parameters),
+        **parse_parameters(parameters),
     )
+
+
+def parse_parameters(parameters: Mapping[str, Any]) -> RequestParameters:
+    """Return what the parameters of a request ask for. Raises `Malformed` and `Invalid`."""
+    check_near_misses(parameters, _REQUEST_PARAMETERS, "parameter")
+    return {
+        "sequence": _sequence(parameters),
+        "routing_key": _text(parameters, "routing_key"),
+        "timeout_seconds": _timeout(parameters),
+    }
+
+
+def read_binary(content: bytes | memoryview, datatype: object) -> NDArray[np.float32]:
+    """Return the float32 values of a binary tensor. Raises `Malformed`."""
+    dtype = _BINARY_TYPES.get(datatype) if isinstance(datatype, str) else None
+    if dtype is None:
+        raise Malformed(f"{INPUT} is {quoted(datatype)}; binary data must be FP32 or FP16")
+    if len(content) % dtype.itemsize:
+        raise Malformed(f"{INPUT}: {len(content)} bytes are not {datatype} values")
+    # JSON of any length may come first: the data after it need not be aligned.
+    with np.errstate(invalid="ignore"):  # a signalling NaN; it is refused later
+        return np.require(np.frombuffer(content, dtype), np.float32, ["A"])
+
+
+def shape_contexts(
+    values: Vectors, shape: list[int], dim: int, max_rows: int
+) -> NDArray[np.float32]:
+    """Return `values` as contexts `[batch, n, dim]`. Raises `Malformed` and `Invalid`."""
+    if math.prod(shape) != values.size:
+        raise Malformed(f"{INPUT}: shape {shape} does not match {values.size} values")
+    if len(shape) not in {2, 3} or shape[-1] != dim:
+        raise Invalid(f"{INPUT}: shape is {shape}, not [n, {dim}] or [batch, n, {dim}]")
+    # Checked before reshape: an empty batch may claim any size.
+    if not values.size:
+        raise Invalid(f"{INPUT}: there are no vectors")
+    if values.size > max_rows * dim:
+        raise Invalid(f"{values.size // dim} vectors are more than the {max_rows} allowed")
+    return values.reshape(-1, *shape[-2:])
 
 
 def render(
@@ -169,20 +212,13 @@ def _input(
         if len(rest):
             raise Malformed(f"{len(rest)} bytes follow the JSON and no input announces them")
         values = _from_json(tensor.get("data"), datatype)
-    return _contexts(values, shape, dim, max_rows)
+    return shape_contexts(values, shape, dim, max_rows)
 
 
 def _from_binary(rest: memoryview, size: object, datatype: object) -> NDArray[np.float32]:
     if size != len(rest) or isinstance(size, bool):
         raise Malformed(f"{INPUT}: binary_data_size is {quoted(size)} and {len(rest)} bytes follow")
-    dtype = _BINARY_TYPES.get(datatype) if isinstance(datatype, str) else None
-    if dtype is None:
-        raise Malformed(f"{INPUT} is {quoted(datatype)}; binary data must be FP32 or FP16")
-    if len(rest) % dtype.itemsize:
-        raise Malformed(f"{INPUT}: {len(rest)} bytes are not {datatype} values")
-    # The JSON may have any length: the data after it need not be aligned.
-    with np.errstate(invalid="ignore"):  # a signalling NaN; it is refused later
-        return np.require(np.frombuffer(rest, dtype), np.float32, ["A"])
+    return read_binary(rest, datatype)
 
 
 def _from_json(data: object, datatype: object) -> NDArray[np.float32]:
@@ -204,19 +240,6 @@ def _shape(shape: object) -> list[int]:
     ):
         raise Malformed(f"{INPUT}: shape is not a list of sizes")
     return shape
-
-
-def _contexts(values: Vectors, shape: list[int], dim: int, max_rows: int) -> NDArray[np.float32]:
-    if math.prod(shape) != values.size:
-        raise Malformed(f"{INPUT}: shape {shape} does not match {values.size} values")
-    if len(shape) not in {2, 3} or shape[-1] != dim:
-        raise Invalid(f"{INPUT}: shape is {shape}, not [n, {dim}] or [batch, n, {dim}]")
-    # Checked before reshape: an empty batch may claim any size.
-    if not values.size:
-        raise Invalid(f"{INPUT}: there are no vectors")
-    if values.size > max_rows * dim:
-        raise Invalid(f"{values.size // dim} vectors are more than the {max_rows} allowed")
-    return values.reshape(-1, *shape[-2:])
 
 
 # --- the options ---

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
-from service.api import parameters, request_headers
+from service.api import request_headers
 from service.api.codecs import tensors, vectors
-from service.api.edge import Edge
 from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
+from service.api.infer_call import InferCall, require_known, slowest
 from service.api.openapi.errors import error_responses
 from service.api.openapi.inference_protocol import (
     CONFIG_ANSWER,
@@ -30,9 +30,6 @@ from service.api.openapi.vectors import PREDICTION_ERRORS
 from service.api.routes.model_metadata import config, metadata, server, statistics
 from service.api.security import KEYED
 from service.api.services import LiveServices, Services
-from service.contexts.session_store import SessionStart
-from service.errors import Invalid, NotFound, quoted
-from service.prediction.request import RequestOptions
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 
@@ -50,16 +47,7 @@ _INFER_ERRORS = (
 
 async def known_model(model: str, services: LiveServices) -> str:
     """Return the model in the path. Raises `NotFound` unless it is the model of this service."""
-    return _require_known(model, services)
-
-
-def _require_known(model: str, services: Edge) -> str:
-    if model != services.settings.model:
-        raise NotFound(
-            f"there is no model {quoted(model)}; this service has {services.settings.model!r}",
-            code="model_not_found",
-        )
-    return model
+    return require_known(model, services)
 
 
 async def _version_in_path(request: Request) -> str | None:
@@ -210,45 +198,27 @@ async def infer(request: Request, model: str, version: Version) -> Response:
 async def handle_infer(model: str, version: str | None, call: HttpCall) -> HttpReply:
     """Answer an infer request. Raises what `Dispatch` and `codecs.tensors` raise."""
     call.check_query()
-    services = call.services
-    _require_known(model, services)
-    override = request_headers.variant_override(call.headers)
-    if version is not None:
-        services.check_version(version)
-        if override is not None:
-            raise Invalid("the path names a version and X-Variant a variant: send only one of them")
-    wanted = await _parse(call)
-    await call.count_vectors(sum(len(context) for context in wanted.contexts))
-    header = call.headers.get("x-routing-key") or None
-    key = parameters.agreed("the routing key", header, wanted.routing_key or None)
-    preference = RequestOptions(
-        key,
-        override,
+    infer_call = InferCall(
+        call.services,
+        model,
         version,
-        wanted.timeout_seconds,
+        call.headers.get("x-routing-key") or None,
+        request_headers.variant_override(call.headers),
+        call.caller,
         call.caller_digest,
-        owner=call.owner,
-        waited_seconds=call.waited_seconds,
     )
-    _check(services, wanted)
-    contexts = list(wanted.contexts)
-    if wanted.sequence is None:
-        answers = await services.predictor.predict_batch(contexts, preference)
-    else:
-        step = wanted.sequence
-        begin = SessionStart.RESTART if step.start else SessionStart.NEVER
-        work = services.predictor.append(
-            step.id, contexts[0], preference, begin=begin, end=step.end
-        )
-        answers = [await work]
-    slowest = max(answers, key=lambda a: a.queue_seconds + a.inference_seconds)
+    infer_call.check()
+    wanted = await _parse(call)
+    answers = await infer_call.predict(wanted, call.waited_seconds)
     predicted = [answer.vector for answer in answers]
     content, length = tensors.render(
         model, answers[0].route.version, wanted.id, predicted, binary=wanted.binary_output
     )
     if length is None:
-        return HttpReply(content, vectors.JSON_TYPE, slowest)
-    return HttpReply(content, vectors.BINARY_TYPE, slowest, {tensors.HEADER_LENGTH: str(length)})
+        return HttpReply(content, vectors.JSON_TYPE, slowest(answers))
+    return HttpReply(
+        content, vectors.BINARY_TYPE, slowest(answers), {tensors.HEADER_LENGTH: str(length)}
+    )
 
 
 async def _parse(call: HttpCall) -> tensors.InferRequest:
@@ -269,14 +239,6 @@ async def _parse(call: HttpCall) -> tensors.InferRequest:
     if encoding in {"", "identity"}:
         size = tensors.json_length(header, len(content))
     return await services.parsing.run(size, work)
-
-
-def _check(services: Edge, wanted: tensors.InferRequest) -> None:
-    contexts, queue_limit = len(wanted.contexts), services.settings.engine.queue_limit
-    if contexts > queue_limit:
-        raise Invalid(f"a batch of {contexts} exceeds the queue limit of {queue_limit}: split it")
-    if wanted.sequence is not None and contexts > 1:
-        raise Invalid(f"a sequence takes one context per request, not {contexts}")
 
 
 def _statistics(services: Services, model: str, version: str | None) -> dict[str, Any]:

@@ -27,10 +27,10 @@ there are and however often one looks: no union bound. The same holds for the up
 Where g^j·τ lies outside the edges, a_j is known only between two bounds. The bet for a fail takes
 the lower one and the bet for a pass the upper one. Both only lower E, and keep the order.
 
-**Confidence.** The lower end spends the guardrail's share of alpha, over the whole rollout; the
-upper end spends alpha, in each step anew, because a pass must be earned in each step. So in one
-step, the interval ever misses the ratio with a probability of at most their sum; `confidence` is
-1 minus that. At the plan's limit, the guardrail's own evidence is used: the guardrail fails exactly
+**Confidence.** The lower end spends the guardrail's share of alpha, over the whole rollout. The
+upper end spends alpha in each step, because each step has its own pass. So within one step, the
+chance that the interval is wrong at any time is at most their sum; `confidence` is 1 minus that.
+At the plan's limit, the guardrail's own evidence is used: the guardrail fails exactly
 when the lower end reaches the limit, and passes exactly when the upper end does.
 
 **What the ratio is.** That of the percentiles at the level of τ: stable's percentile, rounded up

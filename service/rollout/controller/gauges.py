@@ -43,7 +43,7 @@ def publish(metrics: Metrics, record: RolloutRecord) -> None:
     """Set phase, outlook, weight and evidence.
 
     What is unknown is absent rather than a number: a ratio without an estimate, the end of an
-    interval without a bound, the time of a decision that cannot be foreseen. The evidence of a
+    interval without a bound, the time of a decision that nothing bounds. The evidence of a
     guardrail that is off stays at 0.
     """
     rollout, assessment = record.rollout, record.assessment
