@@ -1,12 +1,13 @@
 """Runs the tutorial: its commands, in the order of the page, with its output compared.
 
-    python -m deploy.site.tutorial                  # the whole page; ten minutes
-    python -m deploy.site.tutorial --until "4."     # up to the heading that begins with "4."
+    python -m deploy.site.tutorial               # the whole page; ten minutes
+    python -m deploy.site.tutorial --until "4."  # up to the heading that begins with "4."
 
-A shell block is run unless a comment above it says otherwise: `<!-- tutorial: skip -->` for what
-the reader has done already, `service` for the service, which runs to the end, and `background` for
-load. A block with a file name as its title is written to that file. The block of text after
-a shell block is the output: each of its lines must occur, in this order, with any numbers.
+A shell block is run. A comment above it can say otherwise: `<!-- tutorial: skip -->` for what the
+reader has done already, `service` for the service, which runs to the end, `background` for load,
+and `exit-3` for commands that end with that status. A block with a file name as its title is
+written to that file. The block of text after a shell block is the output: each of its lines must
+occur, in this order, with any numbers.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import httpx
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "tutorial" / "first-rollout.md"
 BLOCK = re.compile(
-    r"^(?:<!-- tutorial: (?P<how>\w+) -->\n)?```(?P<kind>\w*)(?: title=\"(?P<file>[^\"]+)\")?\n"
+    r"^(?:<!-- tutorial: (?P<how>[\w-]+) -->\n)?```(?P<kind>\w*)(?: title=\"(?P<file>[^\"]+)\")?\n"
     r"(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
@@ -100,15 +101,23 @@ def _pattern(line: str) -> str:
 class TutorialRun:
     """A run of the page in a folder of its own, with the processes that it has started."""
 
-    def __init__(self, folder: Path, url: str) -> None:
-        self.folder, self.url = folder, url
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder, self.port = folder, port
+        self.url = f"http://127.0.0.1:{port}"
         self.exports: list[str] = []
         self.running: list[subprocess.Popen[str]] = []
         self.printed = ""
         for name in ("checkpoints", "corpora"):
             (folder / name).symlink_to(ROOT / name)
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        self.environment = {**os.environ, "PATH": path, "COLUMNS": "120", "NO_COLOR": "1"}
+        self.environment = {
+            **os.environ,
+            "PATH": path,
+            "COLUMNS": "120",
+            "NO_COLOR": "1",
+            "NEXTVEC_PORT": str(port),
+            "NEXTVEC_URL": self.url,
+        }
 
     def step(self, block: TutorialBlock) -> None:
         """Run, write or compare one block. Raises `TutorialError`."""
@@ -124,6 +133,8 @@ class TutorialRun:
     def _run(self, block: TutorialBlock) -> None:
         commands = [line for line in block.text.splitlines() if "source .venv" not in line]
         script = "\n".join(["set -e", *self.exports, *commands])
+        script = script.replace("127.0.0.1:8080", f"127.0.0.1:{self.port}")
+        script = script.replace("nextvec loadtest", f"nextvec loadtest --url {self.url}")
         self.exports += [line for line in commands if line.startswith("export ")]
         if block.how in {"service", "background"}:
             self._start(script)
@@ -139,7 +150,7 @@ class TutorialRun:
             check=False,
         )
         self.printed = done.stdout + done.stderr
-        if done.returncode:
+        if done.returncode != int(block.how.removeprefix("exit-") if "exit-" in block.how else 0):
             raise TutorialError(
                 f"{block.heading}: exit {done.returncode}\n{block.text}{self.printed}"
             )
@@ -178,17 +189,21 @@ class TutorialRun:
                 process.wait()
 
 
-def run(page: str, folder: Path, until: str | None, url: str) -> Sequence[tuple[str, float]]:
+def run(
+    page: str, folder: Path, *, until: str | None = None, skip: str | None = None, port: int = 8080
+) -> Sequence[tuple[str, float]]:
     """Run the page up to the heading that begins with `until`; the seconds of each heading.
 
-    Raises `TutorialError`.
+    The section whose heading begins with `skip` is left out. Raises `TutorialError`.
     """
-    begun = TutorialRun(folder, url)
+    begun = TutorialRun(folder, port)
     times: dict[str, float] = {}
     try:
         for block in blocks(page):
             if until is not None and block.heading.startswith(until):
                 break
+            if skip is not None and block.heading.startswith(skip):
+                continue
             started = time.monotonic()
             begun.step(block)
             times[block.heading] = times.get(block.heading, 0.0) + time.monotonic() - started
@@ -199,11 +214,12 @@ def run(page: str, folder: Path, until: str | None, url: str) -> Sequence[tuple[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--until", help='Stop at the heading that begins so, for example "4."')
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         try:
-            times = run(PAGE.read_text(), Path(folder), given.until, "http://127.0.0.1:8080")
+            times = run(PAGE.read_text(), Path(folder), until=given.until, port=given.port)
         except TutorialError as error:
             raise SystemExit(f"the tutorial does not hold: {error}") from error
     for heading, seconds in times:

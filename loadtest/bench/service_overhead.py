@@ -81,13 +81,18 @@ def instant_dispatch(
     metrics.expect([(variant, manifest.version) for variant in Variant])
     scheduler = cast("Scheduler", _InstantScheduler(manifest))
     registry = _SingleVersionRegistry(LoadedVersion(manifest, "none", "fp32", scheduler))
-    sessions = store or MemorySessionStore(
-        clock,
-        max_bytes=1 << 40,
-        ttl_seconds=3600.0,
-        history_vectors=history,
-        dim=manifest.dimensions.dim,
-        compact=compact,
+    # Not `or`: an empty store is false.
+    sessions: SessionStore = (
+        MemorySessionStore(
+            clock,
+            max_bytes=1 << 40,
+            ttl_seconds=3600.0,
+            history_vectors=history,
+            dim=manifest.dimensions.dim,
+            compact=compact,
+        )
+        if store is None
+        else store
     )
     # Half of the keys each way: the split's hash is part of the cost.
     traffic = TrafficRouter(TrafficSplit(manifest.version, manifest.version, 5000, "bench"))

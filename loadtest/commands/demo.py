@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -55,12 +57,14 @@ def demo(
         vectors = streams.load(data)
         out.mkdir(parents=True, exist_ok=True)
         models = out / "models"
-        for version, checkpoint in paths.items():
-            _export(models, version, checkpoint, out, console)
+        _export(models, paths, out, console)
         with environment.run_server(models, out) as server:
             with console.status("starting the server"):
                 run_fast(server.ready(clock, _READY_SECONDS))
             console.print(f"serving {scenario.STABLE} and {scenario.CANARY} at {server.url}")
+            console.print("To watch, and to press the buttons, open this link. It works once:")
+            # Not wrapped, so that a terminal recognizes the link.
+            console.print(f"  {server.console_link}", style="bold", soft_wrap=True, highlight=False)
             act_runs = [
                 _act(number, act, server, vectors, clock, began, console)
                 for number, act in enumerate(scenario.ACTS, start=1)
@@ -78,7 +82,7 @@ def demo(
     shown = orjson.dumps(act_results(act_runs), option=orjson.OPT_INDENT_2)
     (out / "demo.json").write_bytes(shown)
     console.print(results_table(act_runs))
-    console.print(f"{picture}   ({clock.monotonic() - began:.0f} s in all)")
+    console.print(f"\nThe picture: {picture}   ({clock.monotonic() - began:.0f} s in all)")
     wrong = [
         f"act {number}: {problem}"
         for number, act_run in enumerate(act_runs, start=1)
@@ -101,15 +105,37 @@ def _checkpoints(directory: Path) -> dict[str, Path]:
     return paths
 
 
-def _export(models: Path, version: str, checkpoint: Path, out: Path, console: Console) -> None:
-    if environment.is_export_current(models, version, checkpoint, scenario.WINDOWS[version]):
+def _export(models: Path, paths: Mapping[str, Path], out: Path, console: Console) -> None:
+    """Export the versions that are not current, side by side: one core each."""
+    windows = scenario.WINDOWS
+    due = {
+        version: path
+        for version, path in paths.items()
+        if not environment.is_export_current(models, version, path, windows[version])
+    }
+    for version in paths.keys() - due.keys():
         console.print(f"{version}: already exported from the same checkpoint")
+    if not due:
         return
-    with console.status(f"exporting {checkpoint} and comparing it with PyTorch"):
-        environment.export_version(
-            models, version, checkpoint, out / f"export-{version}.log", scenario.WINDOWS[version]
-        )
-    console.print(f"{version}: exported from {checkpoint}")
+    names = " and ".join(due)
+    with (
+        console.status(f"exporting {names}, and comparing the graphs with the networks"),
+        ThreadPoolExecutor(len(due)) as pool,
+    ):
+        exports = [
+            pool.submit(
+                environment.export_version,
+                models,
+                version,
+                path,
+                out / f"export-{version}.log",
+                windows[version],
+            )
+            for version, path in due.items()
+        ]
+        for export in exports:
+            export.result()
+    console.print(f"{names}: exported from {', '.join(str(path) for path in due.values())}")
 
 
 def _act(

@@ -58,23 +58,37 @@ def export_version(
 ) -> None:
     """Run `nextvec export` with the options `more`, replacing an existing export.
 
-    It runs in a separate process, so that torch and its memory are gone before anything is
-    measured. Raises `EnvironmentSetupError`.
+    It runs in a separate process, so that its memory is free before anything is measured, and in
+    a folder of its own, so that exports of two versions can run at once. Raises
+    `EnvironmentSetupError`.
     """
-    rmtree(models / _MODEL / version, ignore_errors=True)
+    staging, final = models.with_name(f"{models.name}-{version}"), models / _MODEL / version
+    for old in (staging, final):
+        rmtree(old, ignore_errors=True)
     command = [*_NEXTVEC, "export", str(checkpoint), "--version", version]
-    command += ["--context-window", str(window), "--models", str(models), *more]
-    _run(command, log, f"the export of {checkpoint} failed")
+    command += ["--context-window", str(window), "--models", str(staging), *more]
+    try:
+        _run(command, log, f"the export of {checkpoint} failed")
+        final.parent.mkdir(parents=True, exist_ok=True)
+        (staging / _MODEL / version).rename(final)
+    finally:
+        rmtree(staging, ignore_errors=True)
 
 
 @dataclass
 class ServerProcess:
-    """A running `nextvec serve`: its address and an approver token."""
+    """A running `nextvec serve`: its address, an approver token, and a code for the console."""
 
     url: str
     token: str
     process: subprocess.Popen[bytes]
     log: Path
+    login_code: str = ""
+
+    @property
+    def console_link(self) -> str:
+        """An address that opens the console once, with the role approver."""
+        return f"{self.url}/console#login={self.login_code}"
 
     def check(self) -> None:
         """Raise `EnvironmentSetupError` if the process has ended."""
@@ -135,11 +149,12 @@ def run_server(
     """
     for old in out.glob("rollout.db*"):
         old.unlink()
-    token = secrets.token_urlsafe(16)
+    token, login_code = secrets.token_urlsafe(16), secrets.token_urlsafe(16)
     port = free_port()
     environment = _environment(
         {
             "NEXTVEC_ADMIN__APPROVER_TOKEN": token,
+            "NEXTVEC_ADMIN__LOGIN_CODE": login_code,
             "NEXTVEC_ROLLOUT__DATABASE": str(out / "rollout.db"),
             "NEXTVEC_ROLLOUT__INTERVAL_SECONDS": str(INTERVAL_SECONDS),
             "NEXTVEC_HTTP__DRAIN_SECONDS": "0",
@@ -160,7 +175,7 @@ def run_server(
             start_new_session=True,
         )
         try:
-            yield ServerProcess(f"http://127.0.0.1:{port}", token, process, log)
+            yield ServerProcess(f"http://127.0.0.1:{port}", token, process, log, login_code)
         finally:
             process.terminate()
             try:

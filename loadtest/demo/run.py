@@ -15,11 +15,11 @@ from loadtest.generator import callers
 from loadtest.generator.http_client import HttpClient
 from loadtest.generator.open_loop import OpenLoopDriver, constant_arrivals, poisson_arrivals
 from loadtest.report.latency import percentile
-from loadtest.rollout_client import RolloutClient, RolloutSample, watch_rollout
+from loadtest.rollout_client import AdminError, RolloutClient, RolloutSample, watch_rollout
 from loadtest.streams import Streams
 from service.clock import Clock
 
-QUIET_SECONDS = 6.0
+QUIET_SECONDS = 4.0
 """Traffic before the start of the rollout, and after its end."""
 
 _POLL_SECONDS = 0.5
@@ -157,7 +157,14 @@ async def _follow_rollout(
             case NextAction.STOP:
                 return
             case NextAction.PROMOTE:
-                act_run.samples.append(await admin.promote(sample.generation))
+                try:
+                    act_run.samples.append(await admin.promote(sample.generation))
+                except AdminError:
+                    # Somebody may have pressed the button in the console first.
+                    now = await admin.status()
+                    if now.generation == sample.generation:
+                        raise
+                    act_run.samples.append(now)
             case NextAction.WAIT:
                 continue
 

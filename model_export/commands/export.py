@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from model_export import one_blas_thread  # noqa: F401
+
+# isort: split
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

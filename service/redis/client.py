@@ -68,6 +68,7 @@ class RedisClient:
         *,
         timeout_seconds: float,
         name: str,
+        start_seconds: float = START_SECONDS,
         observe: Callable[[float], None] = lambda _seconds: None,
         on_failure: Callable[[str], None] = lambda _kind: None,
     ) -> None:
@@ -75,6 +76,7 @@ class RedisClient:
         self._library = library
         self._timeout = timeout_seconds
         self._name = name
+        self._start_seconds = start_seconds
         self._observe = observe
         self._on_failure = on_failure
         self._names: dict[str, bytes] = {}
@@ -113,7 +115,7 @@ class RedisClient:
         `StoreUnavailable` if there is none.
         """
         loop = asyncio.get_running_loop()
-        give_up, pause = loop.time() + START_SECONDS, FIRST_PAUSE
+        give_up, pause = loop.time() + self._start_seconds, FIRST_PAUSE
         while True:
             try:
                 await self._connect()

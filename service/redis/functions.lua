@@ -243,28 +243,12 @@ local function enlist(keys, a)
   return a[2]
 end
 
--- id, ttl (ms), most sessions: an owner's sessions by the end of their lives, in a sorted set.
--- {1} or {0, sessions}
-local function admit(keys, a)
-  local now = math.floor(clock() / 1000)
-  redis.call('ZREMRANGEBYSCORE', keys[1], '-inf', text(now))
-  local known = redis.call('ZSCORE', keys[1], a[1])
-  local held = redis.call('ZCARD', keys[1])
-  if not known and a[3] ~= '' and held >= tonumber(a[3]) then
-    return {0, held}
-  end
-  redis.call('ZADD', keys[1], text(now + tonumber(a[2])), a[1])
-  redis.call('PEXPIRE', keys[1], a[2])
-  return {1}
-end
-
 -- Without the flag, a server whose memory is full would refuse these too.
 local FREEING = {'allow-oom'}
 redis.register_function('@claim', claim)
 redis.register_function('@append', append)
 redis.register_function('@checkpoint', checkpoint)
 redis.register_function('@await', await)
-redis.register_function('@admit', admit)
 redis.register_function{function_name = '@undo', callback = undo, flags = FREEING}
 redis.register_function{function_name = '@finish', callback = finish, flags = FREEING}
 redis.register_function{function_name = '@delete', callback = delete, flags = FREEING}

@@ -129,6 +129,13 @@ class AdminSettings(FrozenModel):
         "override the gate.",
         examples=["/run/secrets/approver-token"],
     )
+    login_code: Token | None = Field(
+        None,
+        description="Code that opens the console once after each start, for a person who gets the "
+        "address `…/console#login=CODE`. It gives the role approver until the service ends; the "
+        "audit log calls that person `link`. `nextvec demo` makes one.",
+        examples=["/run/secrets/login-code"],
+    )
     tokens: tuple[AdminTokenSettings, ...] = Field(
         (),
         max_length=1000,

@@ -126,7 +126,7 @@ def test_any_replica_takes_steps_sequences_and_labels(start, oracle):
         rows = [{"session": name, "position": 3, "vector": vectors[3].tolist()} for name in "xyz"]
         answered = b.client.post("/v1/steps", json={"steps": rows})
         assert answered.status_code == 200, answered.text
-        for row in answered.json()["steps"]:
+        for row in answered.json()["results"]:
             oracle.check(vectors[:4], np.array(row["next_vector"], np.float32))
         for position, (server, more) in enumerate(
             [(a, {"sequence_start": True}), (b, {}), (a, {"sequence_end": True})]
@@ -137,7 +137,7 @@ def test_any_replica_takes_steps_sequences_and_labels(start, oracle):
                     "parameters": {"sequence_id": "q", **more},
                     "inputs": [
                         {
-                            "name": "context",
+                            "name": "vectors",
                             "shape": [1, 1, DIM],
                             "datatype": "FP32",
                             "data": vectors[position].tolist(),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import ipaddress
 import json
 import os
 import socket
@@ -17,12 +15,11 @@ import httpx
 import jwt
 import numpy as np
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from service.api.tls import WATCH_SECONDS
 from tests.support.serving import NEXTVEC, START_SECONDS, serving
+from tests.support.tls_files import make_certificate
 
 A, B = "key-of-a-key-of-a", "key-of-b-key-of-b"
 VECTOR = np.eye(1, 768, dtype="<f4")
@@ -120,39 +117,8 @@ def test_a_named_token_is_in_the_audit_log_and_a_wrong_one_only_in_the_log(keyed
     assert "nextvec_failed_logins_total" in keyed.client.get("/metrics").text
 
 
-def certificate(folder, name):
-    """Write `tls.crt` and `tls.key` of a certificate for 127.0.0.1; the certificate's bytes."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    pem = made.public_bytes(serialization.Encoding.PEM)
-    (folder / "tls.key").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    (folder / "tls.crt").write_bytes(pem)
-    return pem
-
-
 def test_https_and_a_certificate_that_changes(serve, tmp_path):
-    first = certificate(tmp_path, "first")
+    first = make_certificate(tmp_path, "first")
     (tmp_path / "ca.pem").write_bytes(first)
     with serve(
         ca=tmp_path / "ca.pem",
@@ -167,7 +133,7 @@ def test_https_and_a_certificate_that_changes(serve, tmp_path):
         (tmp_path / "tls.key").write_bytes(b"no key")
         wait_for(lambda: "the old certificate stays in use" in server.log.read_text())
         assert ssl.get_server_certificate(("127.0.0.1", port)).encode() == first
-        second = certificate(tmp_path, "second")
+        second = make_certificate(tmp_path, "second")
         wait_for(lambda: "loaded the changed certificate" in server.log.read_text())
         assert ssl.get_server_certificate(("127.0.0.1", port)).encode() == second
         trust = ssl.create_default_context(cadata=second.decode())

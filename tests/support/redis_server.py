@@ -55,6 +55,12 @@ class RedisServer:
             assert time.monotonic() < deadline, log_text
             time.sleep(0.01)
 
+    def add_tls_port(self) -> int:
+        """Listen with TLS too, with the certificate of the options."""
+        port = free_port()
+        assert self.command("CONFIG", "SET", "tls-port", str(port)) == b"OK"
+        return port
+
     def kill(self) -> None:
         """`kill -9`."""
         assert self.process is not None

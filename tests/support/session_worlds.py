@@ -127,7 +127,12 @@ async def redis_replica(url, name="a", *, policy="exact", fleet="tests", **setti
         metrics,
     )
     await shared.connect()
-    return Replica(await shared.open_store("fake", DIM), clock, metrics, policy)
+    try:
+        store = await shared.open_store("fake", DIM)
+    except BaseException:
+        await shared.client.close()
+        raise
+    return Replica(store, clock, metrics, policy)
 
 
 @contextlib.asynccontextmanager

@@ -7,7 +7,7 @@ from itertools import pairwise
 from matplotlib.figure import Figure
 
 from deploy.site.pictures.boxes import arrow, box
-from deploy.site.pictures.canvas import BLUE, GREEN, INK, ORANGE, bare_axes, new_figure, styled
+from deploy.site.pictures.canvas import BLUE, GREEN, ORANGE, bare_axes, new_figure, styled
 
 REQUEST = (
     ("Parse", "bytes become\nfloat32 rows"),
@@ -51,5 +51,4 @@ def draw() -> Figure:
     axes.text(3.2, 1.3, "new weight", color=GREEN, fontsize=9, ha="center")
     axes.text(0.2, 4.55, "every request", color=BLUE, weight="bold")
     axes.text(13.9, 0.15, "every 15 seconds", color=ORANGE, weight="bold", ha="right")
-    axes.text(0.2, 2.62, "the answer goes out after Commit", color=INK, fontsize=8)
     return figure

@@ -13,13 +13,13 @@ from service.rollout.state.events import Phase
 
 EDGES: dict[tuple[Phase, Phase], str] = {
     (Phase.HEALTHY, Phase.PENDING): "start, undo",
-    (Phase.ROLLED_BACK, Phase.PENDING): "start, retry, undo",
+    (Phase.ROLLED_BACK, Phase.PENDING): "start,\nretry,\nundo",
     (Phase.PENDING, Phase.WARMING_UP): "loaded",
     (Phase.PENDING, Phase.PROMOTING): "loaded, for an undo",
     (Phase.WARMING_UP, Phase.PROGRESSING): "warm",
     (Phase.PROGRESSING, Phase.PROGRESSING): "step passed:\nnext weight",
     (Phase.PROGRESSING, Phase.PROMOTING): "plan passed",
-    (Phase.PROGRESSING, Phase.PAUSED): "needs approval, pause,\ndeadline, no data",
+    (Phase.PROGRESSING, Phase.PAUSED): "approval,\npause,\ndeadline,\nno data",
     (Phase.WARMING_UP, Phase.PAUSED): "pause,\nno data",
     (Phase.PAUSED, Phase.WARMING_UP): "resume",
     (Phase.PAUSED, Phase.PROGRESSING): "resume, promote",
@@ -28,7 +28,7 @@ EDGES: dict[tuple[Phase, Phase], str] = {
     (Phase.PENDING, Phase.ABORTING): "cannot load, gate",
     (Phase.WARMING_UP, Phase.ABORTING): "",
     (Phase.PROGRESSING, Phase.ABORTING): "",
-    (Phase.PAUSED, Phase.ABORTING): "a guardrail fails, or abort",
+    (Phase.PAUSED, Phase.ABORTING): "",
     (Phase.PROMOTING, Phase.ABORTING): "abort",
     (Phase.ABORTING, Phase.ROLLED_BACK): "stable has all traffic",
 }
@@ -42,7 +42,7 @@ PLACES = {
     Phase.PROGRESSING: ((9.5, 4.9), "guardrails judge\nthe step"),
     Phase.PROMOTING: ((12.6, 4.9), "traffic follows"),
     Phase.PAUSED: ((8.1, 2.75), "the weight is held;\nguardrails go on"),
-    Phase.ABORTING: ((8.1, 0.75), "weight 0"),
+    Phase.ABORTING: ((8.1, 0.75), "a guardrail failed,\nor an abort"),
     Phase.ROLLED_BACK: ((1.1, 0.75), "no rollout"),
 }
 
@@ -51,7 +51,7 @@ PLACES = {
 def draw() -> Figure:
     """The diagram."""
     figure = new_figure(9.6, 5.6)
-    axes = bare_axes(figure, 13.7, 8.1)
+    axes = bare_axes(figure, 13.7, 8.0)
     edges = {Phase.HEALTHY: GREEN, Phase.ROLLED_BACK: RED, Phase.ABORTING: RED}
     at = {
         phase: box(axes, place, SIZE, phase.value, text, edge=edges.get(phase, BLUE))
@@ -78,28 +78,28 @@ class ArrowPath:
 
 PATHS = {
     (Phase.HEALTHY, Phase.PENDING): ArrowPath(("right", 0), ("left", 0)),
-    (Phase.ROLLED_BACK, Phase.PENDING): ArrowPath(("top", 0), ("bottom", -0.5), (1.55, 2.7)),
+    (Phase.ROLLED_BACK, Phase.PENDING): ArrowPath(("top", 0), ("bottom", -0.5), (1.75, 2.9)),
     (Phase.PENDING, Phase.WARMING_UP): ArrowPath(("right", 0), ("left", 0)),
-    (Phase.PENDING, Phase.PROMOTING): ArrowPath(("top", 0), ("top", -0.4), (7.2, 6.95), -0.22),
+    (Phase.PENDING, Phase.PROMOTING): ArrowPath(("top", 0), ("top", -0.4), (7.9, 7.05), -0.36),
     (Phase.WARMING_UP, Phase.PROGRESSING): ArrowPath(("right", 0), ("left", 0)),
     (Phase.PROGRESSING, Phase.PROGRESSING): ArrowPath(
         ("top", 0.5), ("top", -0.5), (9.5, 6.15), 1.1
     ),
     (Phase.PROGRESSING, Phase.PROMOTING): ArrowPath(("right", 0), ("left", 0)),
-    (Phase.PROGRESSING, Phase.PAUSED): ArrowPath(("bottom", 0.3), ("top", 0.7), (10.6, 3.95)),
-    (Phase.WARMING_UP, Phase.PAUSED): ArrowPath(("bottom", -0.3), ("top", -0.7), (6.1, 3.95)),
-    (Phase.PAUSED, Phase.WARMING_UP): ArrowPath(("top", -0.4), ("bottom", 0.2), (7.55, 3.6)),
-    (Phase.PAUSED, Phase.PROGRESSING): ArrowPath(("top", 0.4), ("bottom", -0.2), (8.15, 4.05)),
+    (Phase.PROGRESSING, Phase.PAUSED): ArrowPath(("bottom", 0.2), ("top", 0.65), (9.7, 3.5)),
+    (Phase.WARMING_UP, Phase.PAUSED): ArrowPath(("bottom", -0.3), ("top", -0.7), (6.62, 3.5)),
+    (Phase.PAUSED, Phase.WARMING_UP): ArrowPath(("top", -0.4), ("bottom", 0.2), (7.95, 3.5)),
+    (Phase.PAUSED, Phase.PROGRESSING): ArrowPath(("top", 0.4), ("bottom", -0.2), (8.25, 4.1)),
     (Phase.PAUSED, Phase.PROMOTING): ArrowPath(("right", 0), ("bottom", -0.3), (11.2, 2.75), 0.15),
-    (Phase.PROMOTING, Phase.HEALTHY): ArrowPath(("top", 0.4), ("top", 0), (7.2, 7.85), 0.24, GREEN),
+    (Phase.PROMOTING, Phase.HEALTHY): ArrowPath(("top", 0.4), ("top", 0), (7.0, 7.7), 0.36, GREEN),
     (Phase.PENDING, Phase.ABORTING): ArrowPath(("bottom", 0), ("left", 0.2), (4.75, 2.1), 0.1, RED),
     (Phase.WARMING_UP, Phase.ABORTING): ArrowPath(
-        ("bottom", -0.6), ("top", -0.6), colour=RED, bend=0.05
+        ("bottom", -0.75), ("top", -0.6), colour=RED, bend=0.16
     ),
     (Phase.PROGRESSING, Phase.ABORTING): ArrowPath(
-        ("bottom", 0.7), ("top", 0.7), colour=RED, bend=-0.28
+        ("bottom", 0.78), ("top", 0.6), colour=RED, bend=-0.3
     ),
-    (Phase.PAUSED, Phase.ABORTING): ArrowPath(("bottom", 0), ("top", 0), (8.1, 1.75), colour=RED),
+    (Phase.PAUSED, Phase.ABORTING): ArrowPath(("bottom", 0), ("top", 0), colour=RED),
     (Phase.PROMOTING, Phase.ABORTING): ArrowPath(
         ("bottom", 0.2), ("right", 0), (12.3, 1.6), -0.3, RED
     ),

@@ -28,6 +28,10 @@ class AdminTokens:
         roles = {role.label for role in Role}
         return frozenset(roles | {each.name for each in self._identities.values()})
 
+    def admit(self, token: str, identity: Identity) -> None:
+        """Accept `token` as well, until the process ends."""
+        self._identities[_digest(token)] = identity
+
     def find(self, token: str) -> Identity | None:
         """Return the token's holder, or None.
 

@@ -9,14 +9,17 @@ from fastapi import Request
 from service.api.access.admin_tokens import AdminTokens
 from service.api.access.api_keys import ApiKeys, KeyHolder, key_failure
 from service.api.access.failed_logins import FailedLogins, Surface
-from service.api.access.identity import Identity, LoginFailedError
+from service.api.access.identity import FailureReason, Identity, LoginFailedError, Role
 from service.api.access.oidc import FetchKeys, OidcVerifier
+from service.api.access.one_time_login import OneTimeLogin
 from service.clock import Clock
 from service.errors import Unauthorized
 from service.metrics import Metrics
 from service.settings import Settings
 
 NO_ADDRESS = "unknown"
+LINK_HOLDER = "link"
+"""Who the audit log names for a change of somebody who came by a one-time link."""
 
 
 class Authenticator:
@@ -32,6 +35,7 @@ class Authenticator:
     ) -> None:
         """Raises `NotReady` if the extra that an OpenID provider needs is not installed."""
         self._tokens = AdminTokens(settings.admin)
+        self._one_time = OneTimeLogin(settings.admin.login_code)
         oidc = settings.admin.oidc
         self._oidc = (
             None
@@ -49,15 +53,28 @@ class Authenticator:
         """
         state = request.scope["state"]
         if "identity" not in state:
-            scheme, _, token = request.headers.get("authorization", "").partition(" ")
-            token = token.strip(" \t") if scheme.lower() == "bearer" else ""
             try:
-                state["identity"] = await self._identity(token)
+                state["identity"] = await self._identity(_bearer(request))
             except LoginFailedError as error:
                 await self._refuse(request, "admin", error)
             state["caller"] = state["identity"].name
         found: Identity = state["identity"]
         return found
+
+    async def exchange(self, request: Request) -> tuple[str, Role]:
+        """Return a token for the one-time code that `request` bears, and its role.
+
+        Raises as `identify` does; a used code is an unknown one.
+        """
+        code = _bearer(request)
+        token = self._one_time.exchange(code)
+        if token is None:
+            reason: FailureReason = "unknown" if code else "missing"
+            text = "this link has been used, or belongs to an earlier start of the service"
+            await self._refuse(request, "admin", LoginFailedError(text, reason))
+        assert token is not None
+        self._tokens.admit(token, Identity(LINK_HOLDER, Role.APPROVER))
+        return token, Role.APPROVER
 
     async def caller(self, request: Request) -> KeyHolder | None:
         """Return the caller of a prediction route, after counting the request.
@@ -97,3 +114,8 @@ class Authenticator:
         request_id = str(request.scope["state"]["request_id"])
         await self._failures.note(surface, error.reason, address, request_id)
         raise Unauthorized(str(error)) from error
+
+
+def _bearer(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip(" \t") if scheme.lower() == "bearer" else ""

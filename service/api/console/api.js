@@ -3,6 +3,7 @@
 const KEY = "nextvec-token";
 const ROLLOUT = new URL("admin/v1/rollout", document.baseURI).href;
 const VERSIONS = new URL("admin/v1/versions", document.baseURI).href;
+const LOGIN = new URL("console/login", document.baseURI).href;
 const CONSOLE = new URL("admin/v1/console", document.baseURI).href;
 const TRIES = 3;
 const WAIT = 20_000;
@@ -25,6 +26,12 @@ export function setToken(value) {
   } catch {
     // As above.
   }
+}
+
+// Exchange the code of a one-time link for a token.
+export async function login(code) {
+  const answer = await call("POST", LOGIN, { headers: { Authorization: `Bearer ${code}` } });
+  setToken((await answer.json()).token);
 }
 
 // The service refused a request, or did not answer (status 0).

@@ -207,4 +207,13 @@ setInterval(() => {
 setInterval(() => {
   if (stop) refresh().catch(failed);
 }, 1000 * POLL_SECONDS);
-if (api.hasToken()) connect();
+// A one-time link, …/console#login=CODE. The code leaves the address at once.
+function followLink() {
+  const code = new URLSearchParams(location.hash.slice(1)).get("login");
+  if (code) {
+    history.replaceState(null, "", location.pathname);
+    api.login(code).then(connect, (error) => (api.hasToken() ? connect() : failed(error)));
+  } else if (api.hasToken()) connect();
+}
+addEventListener("hashchange", followLink);
+followLink();

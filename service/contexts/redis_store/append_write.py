@@ -10,14 +10,12 @@ from service.clock import Clock
 from service.contexts.redis_store.backlog import Backlog
 from service.contexts.redis_store.held_session import HeldSession
 from service.contexts.redis_store.session_calls import SessionCalls
+from service.contexts.redis_store.store_errors import caller_error
 from service.contexts.session import AppendPlan, fingerprint
-from service.errors import Gone, QueueFull, StoreUnavailable
-from service.redis.failures import MEMORY_FULL, RedisDownError, RedisRefusalError
+from service.errors import Gone, QueueFull
+from service.redis.failures import RedisFailureError, RedisRefusalError
 from service.rollout.routing.traffic_split import Route
 from service.session_metrics import SessionStoreMetrics
-
-_RETRY_SECONDS = 5.0
-"""What a caller is told to wait while the store's memory is full."""
 
 EARLY_VECTORS = 64
 """Vectors of the largest append that is sent before the engine has run it: with more, the engine
@@ -80,12 +78,9 @@ class SharedAppend:
                 self._reply = self._send()
             try:
                 reply = await self._reply
-            except RedisDownError as error:
+            except RedisFailureError as failure:
                 self._settle()
-                return self._go_on_without(str(error))
-            except RedisRefusalError as refusal:
-                self._settle()
-                return self._refuse(refusal)
+                return self._go_on_without(failure)
             self._settle()
             self._reply, status = None, reply[0]
             if status == b"stored":
@@ -136,16 +131,13 @@ class SharedAppend:
         self._session.sending = False
         self._session.idle.set()
 
-    def _go_on_without(self, why: str) -> bool:
-        """True if the append waits in memory. Raises `StoreUnavailable`."""
-        if not self._serve_without_store:
-            raise StoreUnavailable(f"the session store is not available: {why}")
+    def _go_on_without(self, failure: RedisFailureError) -> bool:
+        """True if the append waits in memory. Raises `StoreUnavailable` or `QueueFull`."""
+        if isinstance(failure, RedisRefusalError):
+            self._may_be_stored = False
+        error = caller_error(failure)
+        if isinstance(error, QueueFull) or not self._serve_without_store:
+            raise error from failure
         if self._plan.position == 0:
             self._session.stored = 0
         return True
-
-    def _refuse(self, refusal: RedisRefusalError) -> bool:
-        self._may_be_stored = False
-        if refusal.code == MEMORY_FULL:
-            raise QueueFull("the memory of the session store is full", _RETRY_SECONDS)
-        return self._go_on_without(str(refusal))

@@ -14,6 +14,7 @@ from service.contexts.redis_store.claim import adopt, begin_empty, parse_claim, 
 from service.contexts.redis_store.enlistment import FleetEnlistment
 from service.contexts.redis_store.held_session import HeldSession
 from service.contexts.redis_store.session_calls import SessionCalls
+from service.contexts.redis_store.store_errors import caller_error
 from service.contexts.session import AppendPlan, Session
 from service.contexts.session_quota import SessionQuota
 from service.contexts.session_store import (
@@ -173,7 +174,7 @@ class RedisSessionStore:
             reply = await self._calls.read(session_id, owner)
         except RedisFailureError as error:
             if held is None or held.owner is not owner or not self._serve_without_store:
-                raise self._unavailable(error) from error
+                raise caller_error(error) from error
             return SessionSummary(session_id, held.length, held.variant, held.version, held.nbytes)
         if held is not None and not held.users and (reply[0] != b"held" or reply[1] != held.length):
             held.current = False  # the copy is old: the next append has to claim it
@@ -251,7 +252,7 @@ class RedisSessionStore:
         try:
             reply = await self._calls.claim(session, owner)
         except RedisFailureError as error:
-            raise self._unavailable(error) from error
+            raise caller_error(error) from error
         status = reply[0]
         if status not in {b"held", b"new"}:
             self._drop(session)
@@ -291,7 +292,7 @@ class RedisSessionStore:
         try:
             reply = await self._calls.delete(session_id, owner)
         except RedisFailureError as error:
-            raise self._unavailable(error) from error
+            raise caller_error(error) from error
         _check_status(session_id, reply)
 
     def _drop(self, session: HeldSession) -> None:
@@ -301,9 +302,6 @@ class RedisSessionStore:
         if self._sessions.get(session.id) is session:
             self._sessions.pop(session.id)
             _release_quota(session)
-
-    def _unavailable(self, error: RedisFailureError) -> StoreUnavailable:
-        return StoreUnavailable(f"the session store is not available: {error}")
 
 
 class ClaimLease:

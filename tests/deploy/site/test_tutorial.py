@@ -39,20 +39,20 @@ false
 
 
 def test_a_page_is_run_up_to_a_heading(tmp_path):
-    times = run(SMALL, tmp_path, "2.", "http://nobody.invalid")
+    times = run(SMALL, tmp_path, until="2.")
     assert ["1. Write"] == [heading for heading, _ in times]
     assert "alpha: 0.1\n" == (tmp_path / "plan.yaml").read_text()
 
 
 def test_a_command_that_fails_is_named(tmp_path):
     with pytest.raises(TutorialError, match=r"2\. Fail: exit 1"):
-        run(SMALL, tmp_path, None, "http://nobody.invalid")
+        run(SMALL, tmp_path)
 
 
 def test_output_that_differs_is_shown(tmp_path):
     other = SMALL.replace("took 3 ms for ada", "took 3 ms for bob")
     with pytest.raises(TutorialError, match="no line like\ntook 3 ms for bob"):
-        run(other, tmp_path, None, "http://nobody.invalid")
+        run(other, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,19 @@ def test_a_failed_export_reports_the_end_of_its_log(tmp_path):
         )
 
 
+def test_the_link_to_the_console_works_once_on_the_server_that_was_started(tmp_path):
+    """Its code is drawn for each server."""
+    links = []
+    for _ in range(2):
+        with environment.run_server(tmp_path / "none", tmp_path) as server:
+            links.append(server.console_link)
+            assert server.token not in server.console_link
+    first, second = (link.partition("/console#login=") for link in links)
+    assert first[0].startswith("http://127.0.0.1:")
+    assert first[2] != second[2]
+    assert min(len(first[2]), len(second[2])) >= 20
+
+
 def test_settings_for_another_server_do_not_reach_this_one(monkeypatch):
     """They could change its port or its device."""
     monkeypatch.setenv("NEXTVEC_PORT", "1")

@@ -10,7 +10,7 @@ from loadtest.demo import run
 from loadtest.demo.environment import EnvironmentSetupError
 from loadtest.demo.run import ActRun
 from loadtest.demo.scenario import ACTS
-from loadtest.rollout_client import parse_sample
+from loadtest.rollout_client import AdminError, parse_sample
 from tests.support.rollout_status import status
 
 PAUSED = {"phase": "Paused", "reason": "approval"}
@@ -36,13 +36,19 @@ class RecordingDriver:
 
 @dataclass
 class FakeAdmin:
-    """Records the generations that it promotes."""
+    """Records the generations that it promotes. With `generation`, the rollout has that one."""
 
     promoted: list[int] = field(default_factory=list)
+    generation: int | None = None
 
     async def promote(self, generation):
         self.promoted.append(generation)
+        if self.generation is not None:
+            raise AdminError("status 412")
         return parse_sample(status(generation=generation + 1), 0.0)
+
+    async def status(self):
+        return parse_sample(status(**{**DONE, "generation": self.generation}), 0.0)
 
 
 @dataclass
@@ -57,10 +63,10 @@ class FakeServer:
             raise EnvironmentSetupError("the server ended")
 
 
-async def follow(statuses, seconds=1000.0, server=None):
+async def follow(statuses, seconds=1000.0, server=None, admin=None):
     """Follow a rollout that started at generation 3; each poll sees the next status."""
     act_run = ActRun(ACTS[1], RecordingDriver(), unloaded_latency=0.1, rate=5.0)
-    admin = FakeAdmin()
+    admin = admin or FakeAdmin()
     remaining = [parse_sample(status(**changes), 0.0) for changes in statuses]
 
     def show(_):
@@ -76,6 +82,22 @@ async def test_a_paused_step_is_approved_and_the_end_is_awaited():
     assert [3] == admin.promoted
     assert "Healthy" == act_run.latest.phase
     assert [] == act_run.problems
+
+
+async def test_a_step_that_somebody_else_has_approved_is_no_problem():
+    """A person in the console was faster."""
+    act_run, _ = await follow([{}, PAUSED], admin=FakeAdmin(generation=9))
+    assert ("Healthy", []) == (act_run.latest.phase, act_run.problems)
+
+
+async def test_a_refused_approval_ends_the_demo():
+    with pytest.raises(AdminError, match="412"):
+        await follow([{}, PAUSED], admin=FakeAdmin(generation=3))
+
+
+async def test_a_person_may_pause_and_resume():
+    act_run, _ = await follow([{}, {"phase": "Paused", "reason": "by_hand"}, {}, DONE])
+    assert ("Healthy", []) == (act_run.latest.phase, act_run.problems)
 
 
 async def test_a_pause_for_another_reason_ends_the_act():

@@ -53,7 +53,7 @@ def test_the_plans_keep_the_services_latency_guardrail(number, act):
         (RECOMPUTED, 3.0, 1.0),
         (RECOMPUTED, 0.01, 6.0),
         (SESSIONS, 0.005, 100.0),
-        (SESSIONS, 0.0001, 150.0),
+        (SESSIONS, 0.0001, 300.0),
         (SESSIONS, 1.0, 20.0),
     ],
 )
@@ -90,6 +90,7 @@ def test_an_act_may_use_the_remaining_time_but_has_a_minimum(elapsed, expected):
         ({"phase": "Paused", "reason": "approval"}, NextAction.PROMOTE),
         ({"phase": "Paused", "reason": "inconclusive"}, NextAction.STOP),
         ({"phase": "Paused", "reason": "no_data"}, NextAction.STOP),
+        ({"phase": "Paused", "reason": "by_hand"}, NextAction.WAIT),
         (ROLLED_BACK, NextAction.STOP),
         (PROMOTED, NextAction.STOP),
         ({"phase": "RolledBack", "generation": 2}, NextAction.WAIT),
