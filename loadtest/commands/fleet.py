@@ -40,7 +40,10 @@ from service.commands.options import (
     with_options,
 )
 
-app = new_app(help="Run a fleet on this machine, and prove that it loses nothing.")
+app = new_app(
+    help="Run a fleet on this machine, and prove that it loses nothing.",
+    epilog=examples("nextvec fleet up", "nextvec fleet drill"),
+)
 
 Durability = Literal["async", "sync"]
 WhenStoreDown = Literal["serve", "refuse"]
@@ -71,7 +74,7 @@ class UpOptions:
     ] = "async"
     when_store_down: Annotated[
         WhenStoreDown, typer.Option(help="What an append gets while Redis is down.")
-    ] = "serve"
+    ] = "refuse"
 
 
 @app.command(

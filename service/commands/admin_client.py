@@ -21,6 +21,14 @@ class UnreachableError(SystemExit):
     """The service does not answer now; a later request may succeed."""
 
 
+class RefusedError(SystemExit):
+    """The service refused the request with this HTTP status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class AdminClient:
     """The routes under `/admin/v1/rollout` of one service.
 
@@ -102,8 +110,10 @@ class AdminClient:
         if 300 <= response.status_code < 400:
             raise SystemExit(f"nextvec rollout: {self._describe_redirect(response)}")
         if not response.is_success:
-            kind = UnreachableError if response.status_code in _UNREACHABLE else SystemExit
-            raise kind(f"nextvec rollout: {_refusal(response)}")
+            message = f"nextvec rollout: {_refusal(response)}"
+            if response.status_code in _UNREACHABLE:
+                raise UnreachableError(message)
+            raise RefusedError(message, response.status_code)
         expected = list if path == "/history" else dict
         if not isinstance(answer, expected) or (expected is dict and "phase" not in answer):
             raise SystemExit(self._describe_failure("an unexpected response"))

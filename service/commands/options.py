@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from pathlib import Path
@@ -86,6 +87,19 @@ def examples(*lines: str) -> str:
 def positive(text: str) -> float:
     """Parse a number above 0, from 1e-6 to 1e9. Raises `typer.BadParameter`."""
     return _number(text, 1e-6, 1e9, "a number above 0")
+
+
+def duration(text: str) -> float:
+    """Parse a time with its units, as 90s, 30m, 1h30m or 2d, or plain seconds. Returns seconds.
+
+    Raises `typer.BadParameter` unless it is above 0 and at most a year.
+    """
+    parts = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
+    days, hours, minutes, seconds = parts.groups(default="0") if parts else ("0",) * 4
+    total = int(days) * 86_400 + int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    if not 0 < total <= 366 * 86_400:
+        raise typer.BadParameter(f"{text!r} is not a time such as 90s, 30m or 1h30m")
+    return total
 
 
 def non_negative(text: str) -> float:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from service.commands import rollout_watch
-from service.commands.admin_client import AdminClient
-from service.commands.options import OutputFormat, examples, new_app
-from service.commands.rollout_view import history_view, preview_lines, status_view
-from service.commands.terminal import print_result
+from service.commands import rollout_plan, rollout_watch
+from service.commands.admin_client import AdminClient, RefusedError
+from service.commands.options import OutputFormat, duration, examples, new_app
+from service.commands.rollout_view import headline, history_lines, preview_lines, status_view
+from service.commands.terminal import make_console, plain_text, print_json, print_result
 from service.errors import Invalid
 from service.rollout.plan.plan_file import load_plan
+from service.rollout.plan.rollout_plan import STORED, RolloutPlan
+
+DEFAULT_URL = "http://127.0.0.1:8080"
 
 Reason = Annotated[str, typer.Option(help="Why; the audit log keeps it.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Preview the change without making it.")]
@@ -31,12 +36,15 @@ app = new_app(no_args_is_help=True)
     epilog=examples(
         "nextvec rollout status --watch",
         "nextvec rollout start phase-3 --reason 'longer context'",
-        "nextvec rollout --url http://10.0.0.5:8080 abort",
+        "nextvec rollout wait --timeout 30m",
+        "NEXTVEC_URL=http://10.0.0.5:8080 nextvec rollout abort",
     ),
 )
 def _connect(
     context: typer.Context,
-    url: Annotated[str, typer.Option(help="Address of the service.")] = "http://127.0.0.1:8080",
+    url: Annotated[
+        str, typer.Option(envvar="NEXTVEC_URL", help="Address of the service.")
+    ] = DEFAULT_URL,
     token: Annotated[
         str,
         typer.Option(
@@ -57,7 +65,14 @@ def _connect(
     context.obj = (url, token, ca)
 
 
-@app.command(epilog=examples("nextvec rollout status", "nextvec rollout status --output json"))
+@app.command(
+    epilog=examples(
+        "nextvec rollout status",
+        "nextvec rollout status --verbose",
+        "nextvec rollout status --watch",
+        "nextvec rollout status -o json | jq -r .headline",
+    )
+)
 def status(
     context: typer.Context,
     *,
@@ -65,34 +80,114 @@ def status(
         bool,
         typer.Option(
             "--watch",
-            help="Refresh every second until interrupted; into a pipe, print a line per change.",
+            help="Refresh every second until the rollout ends; into a pipe, print a line per "
+            "change.",
         ),
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Add the arithmetic of each verdict.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Same as --output json.")] = False,
     output: OutputFormat = "text",
 ) -> None:
-    """Show phase, weights, and the evidence of each guardrail."""
+    """Show how the rollout stands, what comes next, and each guardrail's verdict."""
     client = _client(context)
     if json or output == "json":
-        Console().print_json(data=client.status(), ensure_ascii=True)
+        print_json(client.status())
     elif watch:
         rollout_watch.watch(client)
     else:
-        Console().print(status_view(client.status()))
+        make_console().print(status_view(client.status(), verbose=verbose))
 
 
-@app.command(epilog=examples("nextvec rollout history --limit 5"))
-def history(
+@app.command(
+    help="Wait until the rollout ends or needs a person.\n\n"
+    "The exit status is 0 if the canary is stable or there is no rollout, 2 if it was rolled back "
+    "or stopped, 3 if it is paused or waits for a person, and 124 after the timeout.\n\n"
+    "Each change is a line on stderr, the result is on stdout. A service that is away is asked "
+    "again.",
+    epilog=examples(
+        "nextvec rollout wait --timeout 30m",
+        "nextvec rollout start phase-3 && nextvec rollout wait --timeout 2h",
+    ),
+)
+def wait(
     context: typer.Context,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Entries to show.")] = 20,
+    *,
+    timeout: Annotated[
+        float,
+        typer.Option(
+            parser=duration, metavar="TIME", help="Give up after this time: 90s, 30m, 2h."
+        ),
+    ] = "1h",  # type: ignore[assignment]  # the parser reads it
+    through_pauses: Annotated[
+        bool, typer.Option("--through-pauses", help="A pause does not end the wait.")
+    ] = False,
     output: OutputFormat = "text",
 ) -> None:
-    """Show the audit log, newest entry first."""
+    ended, last = rollout_watch.wait(_client(context), timeout, through_pauses=through_pauses)
+    if output == "json":
+        print_json(last)
+    elif last is not None:
+        make_console().print(headline(last))
+    if ended is rollout_watch.WaitStatus.TIMEOUT:
+        print("nextvec rollout wait: the time is up", file=sys.stderr)
+    raise typer.Exit(int(ended))
+
+
+@app.command(
+    epilog=examples(
+        "nextvec rollout history --limit 5", "nextvec rollout history | grep RolledBack"
+    )
+)
+def history(
+    context: typer.Context,
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Entries to show.")] = 20,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show the arithmetic of each verdict.")
+    ] = False,
+    output: OutputFormat = "text",
+) -> None:
+    """Show the audit log, newest entry first; into a pipe, one line an entry."""
     rows = _client(context).history(limit)
     if output == "json":
-        Console().print_json(data=rows, ensure_ascii=True)
+        print_json(rows)
     else:
-        Console().print(history_view(rows))
+        console = make_console()
+        for line in history_lines(rows, verbose=verbose, one_line=not console.is_terminal):
+            console.print(line)
+
+
+@app.command(
+    epilog=examples(
+        "nextvec rollout plan --example > plan.yaml",
+        "nextvec rollout plan plan.yaml",
+        "nextvec rollout start phase-3 --plan plan.yaml",
+    )
+)
+def plan(
+    file: Annotated[Path | None, typer.Argument(help="Plan file (YAML or JSON).")] = None,
+    *,
+    example: Annotated[bool, typer.Option("--example", help="Print a plan to start from.")] = False,
+    output: OutputFormat = "text",
+) -> None:
+    """Check a plan file and show its steps, or print an example. No service is needed."""
+    if example:
+        if file is not None:
+            raise SystemExit("nextvec rollout: give a file or --example, not both")
+        if output == "text":
+            print(rollout_plan.EXAMPLE, end="")
+            return
+        chosen = rollout_plan.example_plan()
+    elif file is None:
+        raise SystemExit("nextvec rollout: give a plan file, or --example to print one")
+    else:
+        chosen = _load(file)
+    if output == "json":
+        print_json(chosen.model_dump(mode="json"))
+    else:
+        make_console().print(rollout_plan.plan_view(chosen))
 
 
 @app.command(
@@ -131,7 +226,7 @@ def start(
             raise SystemExit("nextvec rollout: --override-gate requires --reason")
         body["override_gate"] = True
     answer = _client(context).change("", body, idempotency_key=idempotency_key, dry_run=dry_run)
-    _print_change(answer, output)
+    _print_change(answer, output, _how_to_follow(context, answer))
 
 
 def _add_verb(name: str, summary: str) -> None:
@@ -179,7 +274,36 @@ def promote(
     )
 
 
-_add_verb("abort", "Stop the rollout and send all traffic to stable.")
+@app.command(
+    epilog=examples("nextvec rollout abort", "nextvec rollout abort --reason 'wrong version'")
+)
+def abort(
+    context: typer.Context,
+    *,
+    reason: Reason = "",
+    dry_run: DryRun = False,
+    idempotency_key: IdempotencyKey = None,
+    output: OutputFormat = "text",
+) -> None:
+    """Stop the rollout and send all traffic to stable. What has ended already stays so."""
+    client = _client(context)
+    try:
+        answer = client.change(
+            "/abort", {"reason": reason}, idempotency_key=idempotency_key, dry_run=dry_run
+        )
+    except RefusedError as refused:
+        now = client.status()
+        if refused.status != 409 or now["outlook"] not in {"rolled_back", "stopped", "idle"}:
+            raise
+        if output == "json":
+            print_json(now)
+        else:
+            made = "There is nothing to abort."
+            make_console().print(plain_text(f"{made} {now['headline']}"))
+        return
+    _print_change(answer, output)
+
+
 _add_verb("retry", "Start the rolled-back canary again with the same plan.")
 _add_verb("undo", "Restore the stable version from before the last promotion.")
 
@@ -192,14 +316,17 @@ def _change(context: typer.Context, name: str, reason: str, output: str, **optio
     _print_change(answer, output)
 
 
-def _print_change(answer: dict[str, Any], output: str) -> None:
+def _print_change(answer: dict[str, Any], output: str, follow: tuple[str, ...] = ()) -> None:
     def show(console: Console) -> None:
         if output == "json":
-            console.print_json(data=answer, ensure_ascii=True)
+            print_json(answer)
             return
         console.print(status_view(answer))
         for line in preview_lines(answer):
             console.print(line)
+        if "dry_run" not in answer:
+            for text in follow:
+                console.print(plain_text(text))
 
     made = "the preview succeeded" if "dry_run" in answer else "the change was made"
     print_result(show, f"nextvec rollout: {made}")
@@ -210,8 +337,25 @@ def _client(context: typer.Context) -> AdminClient:
     return AdminClient(url, token, ca)
 
 
+def _how_to_follow(context: typer.Context, answer: dict[str, Any]) -> tuple[str, ...]:
+    """What was started, and how to follow and stop it."""
+    url, _, _ = context.obj
+    plan = RolloutPlan.model_validate(answer["plan"], context=STORED)
+    at = "" if url == DEFAULT_URL or "NEXTVEC_URL" in os.environ else f" --url {url}"
+    return (
+        f"Steps: {rollout_plan.steps_text(plan)}; at least {rollout_plan.shortest_text(plan)}.",
+        f"Watch it with: nextvec rollout{at} status --watch",
+        f"Wait for its end with: nextvec rollout{at} wait",
+        f"Stop it with: nextvec rollout{at} abort",
+    )
+
+
 def _plan(path: Path) -> object:
+    return _load(path).model_dump(mode="json", exclude_unset=True)
+
+
+def _load(path: Path) -> RolloutPlan:
     try:
-        return load_plan(path).model_dump(mode="json", exclude_unset=True)
+        return load_plan(path)
     except Invalid as error:
         raise SystemExit(f"nextvec rollout: {error}") from error

@@ -12,10 +12,30 @@ from rich.text import Text
 
 from service.observability.log_format import escape
 
+PIPE_WIDTH = 10_000
+"""Columns of output that is no terminal: a line is never wrapped there."""
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """A console that colours only what it is told to, and wraps only on a terminal.
+
+    By itself, rich colours every number, the 2 of phase-2 too, and wraps a pipe at 80 columns.
+    Without colours if `NO_COLOR` is set.
+    """
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PIPE_WIDTH
+    return console
+
 
 def plain_text(text: object, style: str = "") -> Text:
     """Text as it is: without markup, and with control characters escaped."""
     return Text(escape(str(text)), style=style)
+
+
+def print_json(data: object) -> None:
+    """Print a result for programs on stdout."""
+    Console().print_json(data=data, ensure_ascii=True)
 
 
 def print_result(show: Callable[[Console], None], made: str) -> None:
@@ -25,7 +45,7 @@ def print_result(show: Callable[[Console], None], made: str) -> None:
     exit status must not say that it failed.
     """
     try:
-        show(Console())
+        show(make_console())
         if sys.stdout is not None:
             sys.stdout.flush()
     except Exception as error:  # noqa: BLE001  see above

@@ -25,11 +25,21 @@ def test_a_person_starts_pauses_and_aborts(serve):
     """The history shows each action with its reason."""
     with serve() as server:
         assert "Healthy" in rollout(server, "status").stdout
-        assert rollout(server, "start", "phase-3").returncode == 0
+        started = rollout(server, "start", "phase-3")
+        assert started.returncode == 0
+        assert "rollout --url http://127.0.0.1:" in started.stdout
+        assert "status --watch" in started.stdout
         server.wait_for("WarmingUp")
         assert "Paused" in rollout(server, "pause", "--reason", "lunch").stdout
+        assert rollout(server, "wait").returncode == 3, "a pause needs a person"
         assert rollout(server, "abort").returncode == 0
         server.wait_for("RolledBack")
+        again = rollout(server, "abort")
+        assert again.returncode == 0
+        assert again.stdout.startswith("There is nothing to abort. phase-3 was stopped by ")
+        waited = rollout(server, "wait", NEXTVEC_URL="http://127.0.0.1:9")
+        assert waited.returncode == 2
+        assert waited.stdout.startswith("phase-3 was stopped by ")
         assert "preview: RolledBack → Pending" in rollout(server, "retry", "--dry-run").stdout
         assert server.status()["phase"] == "RolledBack"
         for _ in range(2):

@@ -43,6 +43,6 @@ def test_there_are_commands():
 @pytest.mark.parametrize("line", commands())
 def test_a_documented_command_is_valid(line):
     words = shlex.split(line, comments=True)[1:]
-    if "&" in words:
-        words = words[: words.index("&")]
+    ends = [i for i, word in enumerate(words) if word in {"&", "&&", "|", ">"}]
+    words = words[: min(ends, default=len(words))]
     parse(words)

@@ -62,7 +62,7 @@ def warm_up_conditions(record: RolloutRecord, plan: RolloutPlan) -> tuple[Condit
     served, needed = rollout.warm_up_requests, plan.warm_up_requests
     noun = "copies" if plan.steps[rollout.step].shadow else "requests"
     return (
-        _time("warm_up_seconds", rollout.step_since, elapsed, plan.warm_up_seconds, "warm-up time"),
+        _time("warm_up_seconds", rollout.step_since, elapsed, plan.warm_up_seconds, "warm-up"),
         Condition(
             name="warm_up_requests",
             label=f"warm-up {noun}",
@@ -97,7 +97,7 @@ def _step_conditions(
 ) -> Iterator[Condition]:
     rollout, assessment, now = record.rollout, record.assessment, evaluated_at(record)
     elapsed = now - rollout.step_since
-    yield _time("dwell", rollout.step_since, elapsed, step.min_dwell_seconds, "time in this step")
+    yield _time("dwell", rollout.step_since, elapsed, step.min_dwell_seconds, "in this step")
     judged = now - judged_since(rollout, plan)
     canary = assessment.canary if assessment else 0
     stable = assessment.stable if assessment else 0
@@ -116,7 +116,7 @@ def _step_conditions(
 def _time(name: str, since: float, elapsed: float, required: float, what: str) -> Condition:
     return Condition(
         name=name,
-        label=what,
+        label="time",
         current=max(0.0, elapsed),
         required=required,
         unit="seconds",

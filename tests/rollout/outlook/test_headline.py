@@ -44,7 +44,7 @@ async def test_from_the_load_to_the_promotion(world):
     assert told(world) == (
         "warming_up",
         (
-            "phase-3 warms up on 10 % of new requests: 5 of 10 s warm-up time "
+            "phase-3 warms up on 10 % of new requests: 5 of 10 s warm-up "
             "and 0 of 10 warm-up requests."
         ),
     )

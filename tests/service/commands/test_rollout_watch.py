@@ -1,11 +1,14 @@
-"""`nextvec rollout status --watch` outlives a restart, and prints lines into a pipe."""
+"""`nextvec rollout status --watch` and `wait`: they outlive a restart and end with the rollout."""
 
 from __future__ import annotations
+
+import re
 
 import pytest
 
 from service.commands import rollout_watch
 from service.commands.admin_client import UnreachableError
+from service.commands.rollout_watch import WaitStatus
 from tests.service.commands.test_terminal import STATUS
 
 
@@ -24,24 +27,53 @@ class ScriptedClient:
         return answer
 
 
+class SleepClock:
+    """A clock that each sleep moves on."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+    def __call__(self):
+        return self.now
+
+
+def told(outlook, generation=3, phase="Progressing", headline="phase-3 looks good."):
+    return {
+        **STATUS,
+        "outlook": outlook,
+        "generation": generation,
+        "phase": phase,
+        "headline": headline,
+    }
+
+
+GOOD = told("looks_good")
+FAILING = told("leaning_to_fail", headline="phase-3 leans to fail.")
+BACK = told("rolled_back", 4, "RolledBack", "phase-3 was rolled back.")
+LOST = UnreachableError("nextvec rollout: no answer from http://h")
+
+
 def watch(*answers) -> None:
     rollout_watch.watch(ScriptedClient(*answers), sleep=lambda _: None)
 
 
-LOST = UnreachableError("nextvec rollout: no answer from http://h")
-
-
-def test_a_line_for_each_change(capsys):
-    later = {**STATUS, "generation": 4, "message": "went on"}
-    watch(STATUS, STATUS, later, later)
-    lines = capsys.readouterr().out.splitlines()
-    assert 2 == len(lines)
-    assert "Paused generation=4 stable=phase-2" in lines[1]
-    assert lines[1].endswith(": went on")
+def test_a_line_for_each_change_until_the_end(capsys):
+    """A figure that moves is no change, and what comes after the end is not asked for."""
+    later = {**GOOD, "headline": "phase-3 looks good; step 1 ends in about 3 s."}
+    watch(GOOD, GOOD, later, FAILING, BACK, AssertionError("asked after the end"))
+    lines = [line.split(" ", 1)[1] for line in capsys.readouterr().out.splitlines()]
+    assert [
+        "looks_good weight=5% step=1/2: phase-3 looks good.",
+        "leaning_to_fail weight=5% step=1/2: phase-3 leans to fail.",
+        "rolled_back weight=5% step=1/2: phase-3 was rolled back.",
+    ] == lines
 
 
 def test_a_lost_connection_is_said_once_and_the_watch_goes_on(capsys):
-    watch(STATUS, LOST, LOST, STATUS, {**STATUS, "generation": 4})
+    watch(GOOD, LOST, LOST, GOOD, BACK)
     captured = capsys.readouterr()
     assert [
         "nextvec rollout: no answer from http://h; trying again",
@@ -52,13 +84,67 @@ def test_a_lost_connection_is_said_once_and_the_watch_goes_on(capsys):
 
 def test_a_refusal_ends_the_watch():
     with pytest.raises(SystemExit, match="unknown token"):
-        watch(STATUS, SystemExit("unknown token"))
+        watch(GOOD, SystemExit("unknown token"))
     with pytest.raises(UnreachableError):
         watch(LOST)
 
 
-def test_a_terminal_shows_that_the_connection_is_lost(monkeypatch, capsys):
+@pytest.mark.parametrize("columns", ["60", "80", "200"])
+def test_a_terminal_shows_six_lines(monkeypatch, capsys, columns):
+    """Redrawn in place, whatever the width, and the last one says that the connection is lost."""
     monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "200")
-    watch(STATUS, LOST, STATUS)
-    assert "no answer from http://h; trying again" in capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    watch(GOOD, LOST, BACK)
+    shown = re.sub(r"\x1b\[\?25[lh]", "", capsys.readouterr().out)
+    frames = re.split(r"(?:\x1b\[2K\x1b\[1A)+\x1b\[2K|\r\x1b\[2K(?:\x1b\[1A\x1b\[2K)+", shown)
+    assert len(frames) >= 3
+    assert all(5 == frame.strip().count("\n") for frame in frames)
+    assert "no answer from http://h; trying again" in shown
+    assert "The rollout has ended." in shown
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ((GOOD, told("promoted", 5, "Healthy")), WaitStatus.PROMOTED),
+        ((GOOD, told("promoted", 4, "Promoting"), told("promoted", 5, "Healthy")), 0),
+        ((told("idle", 0, "Healthy"),), 0),
+        ((GOOD, BACK), WaitStatus.ENDED),
+        ((GOOD, told("stopped", 4, "RolledBack")), 2),
+        ((GOOD, told("needs_you", 4, "Paused")), WaitStatus.HELD),
+        ((GOOD, told("paused", 4, "Paused")), 3),
+        ((LOST, LOST, GOOD, LOST, BACK), 2),
+        ((GOOD,) * 100, WaitStatus.TIMEOUT),
+        ((GOOD, *(LOST,) * 100), 124),
+    ],
+)
+def test_the_exit_status_of_a_wait(answers, expected):
+    clock = SleepClock()
+    found, _ = rollout_watch.wait(ScriptedClient(*answers), 60, sleep=clock.sleep, now=clock)
+    assert expected == found
+    assert clock.now <= 60
+
+
+def test_a_wait_can_outlast_pauses():
+    clock = SleepClock()
+    client = ScriptedClient(GOOD, told("needs_you", 4, "Paused"), told("promoted", 5, "Healthy"))
+    found, last = rollout_watch.wait(client, 60, through_pauses=True, sleep=clock.sleep, now=clock)
+    assert (WaitStatus.PROMOTED, 5) == (found, last["generation"])
+
+
+def test_a_wait_tells_each_change_on_stderr(capsys):
+    clock = SleepClock()
+    rollout_watch.wait(
+        ScriptedClient(GOOD, GOOD, LOST, FAILING, BACK), 60, sleep=clock.sleep, now=clock
+    )
+    captured = capsys.readouterr()
+    assert "" == captured.out
+    assert 4 == len(captured.err.splitlines())
+
+
+def test_an_address_that_never_answers_is_given_up():
+    clock = SleepClock()
+    with pytest.raises(UnreachableError):
+        rollout_watch.wait(ScriptedClient(*(LOST,) * 100), 3600, sleep=clock.sleep, now=clock)
+    assert rollout_watch.FIRST_CONTACT_SECONDS == clock.now

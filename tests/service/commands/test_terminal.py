@@ -8,16 +8,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
+from rich.console import Console, Group
 
-from service.commands.rollout_view import history_view, status_view
-from service.commands.terminal import plain_text, print_result
+from service.commands.rollout_view import history_lines, status_view
+from service.commands.terminal import make_console, plain_text, print_result
 
 FULL = Path("/dev/full")
 
 MARKUP = "see runbook [/team/ops] [x] text [/x] \x1b[2J\x9b2J\u202e"
 ESCAPED = r"see runbook [/team/ops] [x] text [/x] \x1b[2J\x9b2J\u202e"
 STATUS = {
+    "outlook": "[red]",
+    "headline": MARKUP,
+    "next": {"text": MARKUP, "conditions": [], "deadline_at": None},
     "phase": "Paused",
     "message": MARKUP,
     "generation": 3,
@@ -26,14 +29,24 @@ STATUS = {
     "weight": {"set_percent": 5.0},
     "step": 0,
     "steps": 2,
+    "looked_at": None,
     "guardrails": [
         {
             "name": "latency",
-            "outcome": "[bold]",
+            "label": "P95 latency",
+            "standing": "[bold]",
+            "required": True,
             "message": MARKUP,
-            "ratio": None,
-            "threshold": 1.2,
-            "log_evidence": {"fail": 0.0, "pass": 0.0, "bound": 5.0},
+            "stable": None,
+            "canary": None,
+            "value_unit": None,
+            "difference": None,
+            "difference_kind": None,
+            "limit": None,
+            "direction": None,
+            "interval": None,
+            "progress": {"pass": 0.0, "fail": 0.0},
+            "log_evidence": {"fail": 0.0, "pass": 0.0, "bound": 5.0, "pass_bound": 4.0},
         }
     ],
     "gate": {"overridden": True, "missed": [{"message": MARKUP}]},
@@ -45,7 +58,8 @@ ROW = {
     "from": None,
     "to": "Healthy",
     "weight_percent": 0.0,
-    "message": "m",
+    "message": "the arithmetic",
+    "headline": "the headline",
     "note": MARKUP,
 }
 
@@ -58,11 +72,11 @@ def render(shown) -> str:
 
 
 def test_free_text_is_data():
-    shown = render(status_view(STATUS))
-    assert 3 == shown.count(ESCAPED)
+    shown = render(status_view(STATUS, verbose=True))
+    assert 5 == shown.count(ESCAPED)
     assert "[red]phase-3" in shown
     assert "[bold]" in shown
-    shown = render(history_view([ROW]))
+    shown = render(Group(*history_lines([ROW])))
     assert ESCAPED in shown
     assert "[a]" in shown
     assert "\x1b" not in shown
@@ -127,3 +141,21 @@ def test_a_full_stdout_does_not_fail_a_change(request):
         )
     assert 0 == ran.returncode
     assert b"the change was made, but its result cannot be printed" in ran.stderr
+
+
+def test_a_pipe_is_not_wrapped_and_nothing_is_coloured_by_itself(capsys, monkeypatch):
+    """Rich would colour the 2 of phase-2."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    make_console().print("phase-2 " + "x" * 500)
+    assert ["phase-2 " + "x" * 500] == capsys.readouterr().out.splitlines()
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    make_console().print("phase-2 has 5 % of new requests")
+    assert "phase-2 has 5 % of new requests" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value", ["1", ""])
+def test_no_color_is_honoured(capsys, monkeypatch, value):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", value)
+    make_console().print(plain_text("failed", "red"))
+    assert ("\x1b[31m" not in capsys.readouterr().out) == bool(value)
