@@ -17,6 +17,7 @@ from rich.console import Console
 from loadtest import streams
 from loadtest.demo import environment
 from loadtest.demo.scenario import WINDOWS
+from loadtest.fleet import stores
 from loadtest.fleet.drill import view
 from loadtest.fleet.drill.faults import DEFAULT_KINDS, FaultKind, make_schedule
 from loadtest.fleet.drill.oracle import Oracle, Verification
@@ -221,6 +222,7 @@ def _drill_own(options: DrillCommandOptions, console: Console) -> tuple[DrillRec
     data = streams.load()
     oracle = Oracle.of_repository(models, MODEL, versions, data)
     folder = options.out / "fleet"
+    stores.remove_data(folder)
     shutil.rmtree(folder, ignore_errors=True)
     fleet_options = FleetOptions(
         models=models,
@@ -256,8 +258,11 @@ def _drill_own(options: DrillCommandOptions, console: Console) -> tuple[DrillRec
 
     ports = FleetPorts.free(options.replicas)
     console.print(f"Starting {options.replicas} replicas and their stores")
-    with running_fleet(folder, ports, fleet_options) as fleet:
-        return run_fast(run(fleet))
+    try:
+        with running_fleet(folder, ports, fleet_options) as fleet:
+            return run_fast(run(fleet))
+    finally:
+        stores.remove_data(folder)
 
 
 def _drive_other(
