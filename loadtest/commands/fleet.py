@@ -74,7 +74,7 @@ class UpOptions:
     ] = "async"
     when_store_down: Annotated[
         WhenStoreDown, typer.Option(help="What an append gets while Redis is down.")
-    ] = "serve"
+    ] = "refuse"
 
 
 @app.command(

@@ -15,6 +15,8 @@ from service.prediction.request import RequestOptions
 from tests.support.fakes import fault, unit_vectors
 from tests.support.session_worlds import HISTORY, check, redis_replica, replicas
 
+pytestmark = pytest.mark.slow
+
 FLEETS = itertools.count()
 
 
