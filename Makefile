@@ -109,7 +109,8 @@ $(VENV)/.docs-installed: $(VENV)/.installed
 
 # The pictures of the explanations. Some minutes on a quiet machine, with phase-3 in models/.
 docs-pictures: setup
-	$(BIN)/nextvec simulate --weight 5 --rollouts 1000 --canary-ratio 1 --canary-ratio 1.1 --compare --out out/pictures/peeking
+	$(BIN)/nextvec simulate --weight 5 --rollouts 1000 --canary-ratio 1 --compare --out out/pictures/equal
+	$(BIN)/nextvec simulate --weight 5 --rollouts 1000 --canary-ratio 1.1 --compare --out out/pictures/slower
 	$(BIN)/nextvec simulate --weight 5 --rollouts 1 --traces 3 --canary-ratio 1 --canary-ratio 1.1 --canary-ratio 1.4 --canary-ratio 2 --out out/pictures/evidence
 	$(BIN)/python -m deploy.site.pictures.measure_sessions --models models --out out/pictures/sessions.json
 	$(BIN)/python -m deploy.site.pictures.draw

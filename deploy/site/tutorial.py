@@ -1,12 +1,13 @@
 """Runs the tutorial: its commands, in the order of the page, with its output compared.
 
-    python -m deploy.site.tutorial                  # the whole page; ten minutes
-    python -m deploy.site.tutorial --until "4."     # up to the heading that begins with "4."
+    python -m deploy.site.tutorial               # the whole page; ten minutes
+    python -m deploy.site.tutorial --until "4."  # up to the heading that begins with "4."
 
-A shell block is run unless a comment above it says otherwise: `<!-- tutorial: skip -->` for what
-the reader has done already, `service` for the service, which runs to the end, and `background` for
-load. A block with a file name as its title is written to that file. The block of text after
-a shell block is the output: each of its lines must occur, in this order, with any numbers.
+A shell block is run. A comment above it can say otherwise: `<!-- tutorial: skip -->` for what the
+reader has done already, `service` for the service, which runs to the end, `background` for load,
+and `exit-3` for commands that end with that status. A block with a file name as its title is
+written to that file. The block of text after a shell block is the output: each of its lines must
+occur, in this order, with any numbers.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import httpx
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "tutorial" / "first-rollout.md"
 BLOCK = re.compile(
-    r"^(?:<!-- tutorial: (?P<how>\w+) -->\n)?```(?P<kind>\w*)(?: title=\"(?P<file>[^\"]+)\")?\n"
+    r"^(?:<!-- tutorial: (?P<how>[\w-]+) -->\n)?```(?P<kind>\w*)(?: title=\"(?P<file>[^\"]+)\")?\n"
     r"(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
@@ -133,6 +134,7 @@ class TutorialRun:
         commands = [line for line in block.text.splitlines() if "source .venv" not in line]
         script = "\n".join(["set -e", *self.exports, *commands])
         script = script.replace("127.0.0.1:8080", f"127.0.0.1:{self.port}")
+        script = script.replace("nextvec loadtest", f"nextvec loadtest --url {self.url}")
         self.exports += [line for line in commands if line.startswith("export ")]
         if block.how in {"service", "background"}:
             self._start(script)
@@ -148,7 +150,7 @@ class TutorialRun:
             check=False,
         )
         self.printed = done.stdout + done.stderr
-        if done.returncode:
+        if done.returncode != int(block.how.removeprefix("exit-") if "exit-" in block.how else 0):
             raise TutorialError(
                 f"{block.heading}: exit {done.returncode}\n{block.text}{self.printed}"
             )
@@ -212,11 +214,12 @@ def run(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--until", help='Stop at the heading that begins so, for example "4."')
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         try:
-            times = run(PAGE.read_text(), Path(folder), until=given.until)
+            times = run(PAGE.read_text(), Path(folder), until=given.until, port=given.port)
         except TutorialError as error:
             raise SystemExit(f"the tutorial does not hold: {error}") from error
     for heading, seconds in times:

@@ -1,12 +1,13 @@
 """An engine that costs nothing, to measure the service without one.
 
-As a server, in one process or with workers, with the settings of `nextvec serve`:
+As a server, in one process or with workers, with options and settings of `nextvec serve`:
 
-    python -m loadtest.bench.echo_engine
+    python -m loadtest.bench.echo_engine --models MODELS
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 import numpy as np
@@ -21,6 +22,7 @@ from service.settings import Settings
 from service.workers import engine_process
 
 ENGINE_PROCESS = "--engine-process"
+_SERVE_OPTIONS = ("models", "stable", "canary", "host", "port")
 
 
 class EchoEngine:
@@ -50,8 +52,12 @@ def main() -> None:
     """Serve, or be the engine process of such a server."""
     if ENGINE_PROCESS in sys.argv:
         engine_process.main(_create)
-    else:
-        run_service(_create, engine_command=("loadtest.bench.echo_engine", ENGINE_PROCESS))
+        return
+    parser = argparse.ArgumentParser(prog="python -m loadtest.bench.echo_engine")
+    for name in _SERVE_OPTIONS:
+        parser.add_argument(f"--{name}")
+    options = vars(parser.parse_args())
+    run_service(_create, engine_command=("loadtest.bench.echo_engine", ENGINE_PROCESS), **options)
 
 
 if __name__ == "__main__":

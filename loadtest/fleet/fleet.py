@@ -39,7 +39,7 @@ class FleetOptions:
     canary: str | None
     replicas: int = 3
     durability: str = "async"
-    when_store_down: str = "serve"
+    when_store_down: str = "refuse"
     drain_seconds: float = 3.0
     prometheus: bool = True
     show_replica: bool = False

@@ -28,8 +28,9 @@ async def exchange(url: str, data: bytes, source: random.Random) -> list[int]:
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     received = b""
     try:
-        # The server may answer and close before it has read everything.
-        with suppress(OSError):
+        # The server may answer and close before it has read everything. uvloop then raises
+        # `RuntimeError` from `write`.
+        with suppress(OSError, RuntimeError):
             for piece in pieces(data, source):
                 writer.write(piece)
                 await asyncio.wait_for(writer.drain(), 1.0)

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from service.api.edge import Edge
 from service.api.errors import error_body
 from service.api.request_context import new_request_id
+from service.timers import TimerLoop
 
 MAX_HEADERS = 100
 MAX_HEAD_BYTES = 64 * 1024
@@ -47,7 +48,7 @@ class Connection(HttpToolsProtocol):
     """
 
     def __init__(self, services: Edge, **given: Any) -> None:
-        super().__init__(**given)
+        super().__init__(**{**given, "_loop": TimerLoop(asyncio.get_running_loop())})
         self.services = services
         # True between the end of a request and the end of the next head.
         self._before_head_end = True

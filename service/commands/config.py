@@ -17,6 +17,7 @@ from service.commands.options import ConfigOption, OutputFormat, examples, new_a
 from service.commands.terminal import make_console
 from service.errors import NextvecError
 from service.rollout.analysis.sources.prometheus_api import prometheus_tls
+from service.rollout.assembly import check_database
 from service.rollout.plan.plan_file import load_plan
 from service.rollout.plan.plan_floor import make_floor
 from service.settings.catalog import catalog
@@ -136,4 +137,10 @@ def _file_problems(loaded: LoadedSettings) -> list[str]:
         prometheus_tls(settings.rollout)
     except ConfigurationError as error:
         problems += error.problems
+    try:
+        check_database(settings.rollout)
+    except ConfigurationError as error:
+        problems += error.problems
+    except NextvecError as error:
+        problems.append(str(error))
     return problems

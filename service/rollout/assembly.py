@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from service.clock import Clock
 from service.fleet.identity import FleetIdentity
@@ -25,6 +26,7 @@ from service.rollout.controller.fleet_member import FleetParts
 from service.rollout.controller.store_clock import StoreClock
 from service.rollout.storage.database import Database
 from service.rollout.storage.delivery_cursor import DeliveryCursor
+from service.rollout.storage.postgres.address import parse_address
 from service.rollout.storage.rollout_store import RolloutStore
 from service.rollout.storage.sqlite_cursor import SqliteDeliveryCursor
 from service.rollout.storage.sqlite_store import SqliteRolloutStore
@@ -80,7 +82,6 @@ def _fleet_parts(
     take_shadow_stats: Callable[[], ShadowStats],
 ) -> RolloutParts:
     try:
-        from service.rollout.storage.postgres.address import parse_address  # noqa: PLC0415
         from service.rollout.storage.postgres.database import PostgresDatabase  # noqa: PLC0415
         from service.rollout.storage.postgres.delivery_cursor import (  # noqa: PLC0415
             PostgresDeliveryCursor,
@@ -120,6 +121,19 @@ def _fleet_parts(
         fleet.clock,
         None if prometheus is None else take_shadow_stats,
         fleet,
+    )
+
+
+def check_database(rollout: RolloutSettings) -> None:
+    """Raise `ConfigurationError` or `StoreError` if `rollout.url` cannot be used, without a
+    connection."""
+    if rollout.url is None:
+        return
+    if find_spec("asyncpg") is None:
+        raise ConfigurationError(["rollout.url needs asyncpg: pip install 'nextvec[fleet]'"])
+    password = rollout.password
+    parse_address(
+        rollout.url.get_secret_value(), None if password is None else password.get_secret_value()
     )
 
 

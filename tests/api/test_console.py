@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.api.console import FILES, PAGE
+from tests.support.console_states import PLAN, looks_good
 
 FOLDER = Path(str(files("service.api.console")))
 
@@ -103,3 +104,21 @@ async def test_the_status_contains_the_callers_role(service):
     for role in ("viewer", "operator", "approver"):
         answer = await service.admin("GET", role=role)
         assert role == answer.headers["x-role"]
+
+
+async def test_the_states_of_the_browser_tests_have_the_form_of_the_status(service):
+    """Otherwise the browser tests would test a status that does not exist."""
+    plan = {**PLAN.model_dump(mode="json"), "warm_up_seconds": 0, "warm_up_requests": 0}
+    await service.admin("POST", json={"canary": "phase-3", "plan": plan})
+    await service.controller.prepared()
+    for _ in range(2):
+        service.clock.advance(15)
+        await service.controller.tick()
+    real, made = (await service.admin("GET")).json(), looks_good(0.0)
+    assert real.keys() == made.keys()
+    assert real["next"].keys() == made["next"].keys()
+    assert real["next"]["conditions"][0].keys() - {"label", "expected_at"} == (
+        made["next"]["conditions"][0].keys()
+    )
+    for own in real["guardrails"]:
+        assert set.intersection(*map(set, made["guardrails"])) <= own.keys()

@@ -48,3 +48,13 @@ def test_a_full_compact_history_of_width_768_takes_under_800_kb():
     for _ in range(3):
         history.append(unit_vectors(700, dim=768))
     assert history.nbytes < 0.8e6
+
+
+def test_vectors_one_by_one_are_kept_as_vectors_together_are():
+    """In 8 bits as well, where one vector takes a shorter way."""
+    vectors = unit_vectors(20, dim=64)
+    together, one_by_one = (History(32, 64, compact=True) for _ in range(2))
+    together.append(vectors)
+    for vector in vectors:
+        one_by_one.append(vector[None])
+    np.testing.assert_array_equal(together.last(20), one_by_one.last(20))

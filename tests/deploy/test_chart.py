@@ -156,6 +156,19 @@ def test_envoy_accepts_what_the_chart_renders(tmp_path):
 
 
 @needs_helm
+def test_envoy_drains_before_it_is_ended():
+    """The admin port is the configuration's, and the pod lives longer than its drain."""
+    (container,) = pod(name="nextvec-envoy")["containers"]
+    script = container["lifecycle"]["preStop"]["exec"]["command"][-1]
+    text = rendered()["ConfigMap", "nextvec-envoy"]["data"]["envoy.yaml"]
+    admin = yaml.safe_load(text)["admin"]["address"]["socket_address"]["port_value"]
+    assert f"/dev/tcp/127.0.0.1/{admin};" in script
+    seconds = int(re.search(r"sleep (\d+)", script)[1])
+    drain = int(container["args"][container["args"].index("--drain-time-s") + 1])
+    assert drain < seconds < pod(name="nextvec-envoy")["terminationGracePeriodSeconds"]
+
+
+@needs_helm
 def test_a_changed_configuration_gives_envoy_new_pods():
     template = rendered()["Deployment", "nextvec-envoy"]["spec"]["template"]
     assert re.fullmatch("[0-9a-f]{64}", template["metadata"]["annotations"]["checksum/config"])

@@ -43,3 +43,28 @@ async def test_the_deadline_counts_from_the_arrival():
     with pytest.raises(DeadlineExceeded, match="10 s"):
         async with Deadline(10.0, None, 11.0):
             await asyncio.Event().wait()
+
+
+async def test_a_cancellation_from_elsewhere_is_not_a_deadline():
+    """Also if the deadline passes at the same moment."""
+
+    async def wait(seconds):
+        async with Deadline(seconds, None):
+            await asyncio.Event().wait()
+
+    for seconds in (10.0, 0.0):
+        task = asyncio.create_task(wait(seconds))
+        await asyncio.sleep(0)
+        task.cancel()
+        if seconds == 0.0:
+            await asyncio.sleep(0.01)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_the_task_goes_on_after_its_deadline():
+    with pytest.raises(DeadlineExceeded):
+        async with Deadline(SOON, None):
+            await asyncio.Event().wait()
+    await asyncio.sleep(0)
+    assert asyncio.current_task().cancelling() == 0

@@ -127,3 +127,18 @@ def test_every_metric_is_documented():
     }
     page = (REFERENCE / "metrics.md").read_text()
     assert set() == {name for name in names if f"`{name}`" not in page}
+
+
+def test_the_changelog_has_the_form_of_keep_a_changelog():
+    """Releases from new to old; in each, the six kinds of changes, each at most once."""
+    kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    text = (ROOT / "CHANGELOG.md").read_text()
+    releases = re.split(r"^## \[", text, flags=re.MULTILINE)[1:]
+    assert releases[0].startswith("Unreleased]")
+    dates = [re.search(r"\] - (\d{4}-\d\d-\d\d)$", each, re.MULTILINE)[1] for each in releases[1:]]
+    assert sorted(dates, reverse=True) == dates
+    for release in releases:
+        found = re.findall(r"^### (.+)$", release, re.MULTILINE)
+        assert found
+        assert set(found) <= kinds
+        assert len(set(found)) == len(found)

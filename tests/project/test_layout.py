@@ -21,6 +21,7 @@ ABOUT = {
     "rollout/controller/test_crashes.py": "the controller, killed at any moment",
     "rollout/controller/test_clock_steps.py": "the controller, while the system clock is set",
     "rollout/controller/test_every_write.py": "the controller, when any one write fails",
+    "rollout/controller/test_fleet_crashes.py": "a whole fleet, killed and cut off at any moment",
     "rollout/controller/test_gate_at_start.py": "gate and controller together",
     "rollout/controller/test_shadow_step.py": "shadow runner and controller together",
     "rollout/storage/test_rollout_stores.py": "what all adapters of the store have in common",

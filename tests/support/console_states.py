@@ -171,7 +171,8 @@ def too_early(now: float) -> dict:
     return {
         **running(now),
         "outlook": "too_early",
-        "headline": "It is too early to judge phase-3: 40 of 500 canary requests.",
+        "headline": "It is too early to say whether phase-3 is fit (P95 latency: 5 % of the "
+        "evidence for a pass); step 2 of 3 (25 %) waits for canary requests and P95 latency.",
         "guardrails": collecting,
         "next": next_step(
             now,
@@ -297,8 +298,8 @@ def rolled_back(now: float) -> dict:
         "looked_at": now - 300,
         "legal": ["retry", "start"],
         "outlook": "rolled_back",
-        "headline": "phase-3 was rolled back: its P95 in the engine was 4.7 times stable's (103 ms "
-        "against 21.9 ms, limit 1.2).",
+        "headline": "phase-3 was rolled back in step 2 of 3 (25 %): its P95 in the engine was 4.7 "
+        "times stable's (103 ms against 21.9 ms, limit 1.2).",
         "guardrails": failing_guardrails(1.0),
         "next": {**NEXT, "text": "phase-2 has all traffic. Find the cause before the next start."},
     }

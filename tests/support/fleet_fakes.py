@@ -70,13 +70,15 @@ class MemoryDatabase:
 
 class ConnectionFake:
     """One replica's way to the database. `cut` breaks it; `on_call` sees every call before it
-    takes effect, and `after_write` every save after it has."""
+    takes effect, and `after_write` every save after it has. A save waits until `thawed`."""
 
     def __init__(self, database: MemoryDatabase) -> None:
         self.database = database
         self.cut = False
         self.on_call: Callable[[str], None] = lambda _name: None
         self.after_write: Callable[[], None] = lambda: None
+        self.thawed = asyncio.Event()
+        self.thawed.set()
 
     def check(self, name: str) -> None:
         self.on_call(name)
@@ -105,7 +107,8 @@ class MemoryRolloutStore:
 
     async def save(self, record, audit=(), responses=(), *, epoch=None):
         self._connection.check("save")
-        await asyncio.sleep(0)
+        # A process can be frozen here for any time: its decision is made, and not stored.
+        await self._connection.thawed.wait()
         there = self._database
         leads = (there.holder, there.epoch) == (self._boot, epoch) and (
             there.expires > there.clock.now

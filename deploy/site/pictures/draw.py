@@ -24,7 +24,8 @@ def main() -> None:
     data = parser.parse_args().data
     save(rollout_states.draw(), IMAGES / "rollout-states.svg")
     save(request_walk.draw(), IMAGES / "request-walk.svg")
-    save(peeking.draw(_read(data / "peeking" / "report.json")), IMAGES / "peeking.svg")
+    equal, slower = (_read(data / name / "report.json") for name in ("equal", "slower"))
+    save(peeking.draw(equal, slower), IMAGES / "peeking.svg")
     save(evidence.draw(_read(data / "evidence" / "traces.json")), IMAGES / "evidence.svg")
     save(session_cost.draw(_read(data / "sessions.json")), IMAGES / "session-cost.svg")
 

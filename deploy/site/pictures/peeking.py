@@ -12,16 +12,15 @@ COLOURS = {"nextvec": BLUE, "P95 of 1 min": RED, "5 failures": ORANGE}
 
 
 @styled
-def draw(report: dict[str, Any]) -> Figure:
-    """The picture of a `report.json` with `--compare` at the ratios 1 and 1.1."""
+def draw(equal: dict[str, Any], slower: dict[str, Any]) -> Figure:
+    """The picture of two `report.json` with `--compare`, at the ratios 1 and 1.1."""
     figure = new_figure(8.6, 3.4)
     axes = figure.subplots(1, 2, sharey=True)
-    rollouts = report["settings"]["rollouts"]
-    for place, ratio, title in (
-        (axes[0], 1.0, "The canary is as fast as stable"),
-        (axes[1], 1.1, "The canary is 10 % slower: allowed, the limit is 20 %"),
+    for place, report, title in (
+        (axes[0], equal, "The canary is as fast as stable"),
+        (axes[1], slower, "The canary is 10 % slower: allowed, the limit is 20 %"),
     ):
-        rows = [row for row in report["rows"] if row["ratio"] == ratio]
+        rows = report["rows"]
         for row in rows:
             shares = [100 * share for share in row["rolled_back_by_minute"]]
             colour = COLOURS[row["rule"]]
@@ -30,7 +29,7 @@ def draw(report: dict[str, Any]) -> Figure:
         place.axhline(100 * report["settings"]["alpha"], color=FAINT, linestyle=":")
         place.set(xlabel="minutes with traffic", xlim=(0, 60), ylim=(-2, 103), title=title)
         place.grid(visible=True)
-    axes[0].set_ylabel(f"rolled back, % of {rollouts:,} rollouts")
+    axes[0].set_ylabel(f"rolled back, % of {equal['settings']['rollouts']:,} rollouts")
     return figure
 
 

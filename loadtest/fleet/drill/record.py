@@ -11,11 +11,15 @@ from loadtest.fleet.drill.transcript import Transcript
 
 @dataclass(frozen=True)
 class FailedRequest:
-    """A request without the answer that its caller wanted; `status` is 0 without any answer."""
+    """A request without the answer that its caller wanted; `status` is 0 without any answer.
+
+    `begun` says that its session had vectors.
+    """
 
     at: float
     status: int
     text: str
+    begun: bool
 
 
 @dataclass(frozen=True)

@@ -56,19 +56,20 @@ class DrillReport:
 
 def make_report(record: DrillRecord, checked: Verification, promises: Promises) -> DrillReport:
     """Sum up a run, and compare it with what was promised."""
-    expected = [failed for failed in record.failures if _is_expected(failed, record, promises)]
+    unexpected = [
+        failed for failed in record.failures if not _is_expected(failed, record, promises)
+    ]
     twice = decisions_made_twice(record.history)
     moved = [timing for timing in record.appends if timing.moved]
     counts = {kind.value: 0 for kind in FaultKind}
     for span in record.spans:
         counts[span.fault.kind.value] += 1
-    unexpected = len(record.failures) - len(expected)
     return DrillReport(
         seconds=record.now(),
         appends=len(record.appends),
         faults={kind: count for kind, count in counts.items() if count},
-        failed=unexpected,
-        failed_expected=len(expected),
+        failed=len(unexpected),
+        failed_expected=len(record.failures) - len(unexpected),
         lost=_vectors(record.lost),
         lost_silently=_vectors(record.lost_silently),
         doubled=_vectors(record.doubled),
@@ -92,14 +93,18 @@ def _problems(
     record: DrillRecord,
     checked: Verification,
     promises: Promises,
-    unexpected: int,
+    unexpected: Sequence[FailedRequest],
     twice: Sequence[str],
 ) -> list[str]:
     found = []
     if not record.appends:
         found.append("no append succeeded")
-    if unexpected > promises.most_failed:
-        found.append(f"{unexpected} requests failed")
+    if len(unexpected) > promises.most_failed:
+        first = unexpected[0]
+        found.append(
+            f"{len(unexpected)} requests failed: the first at {first.at:.1f} s, "
+            f"status {first.status}, {first.text}"
+        )
     found += _losses(record, promises)
     for title, faults in (
         ("lost without a word", record.lost_silently),
@@ -109,11 +114,11 @@ def _problems(
         if faults:
             found.append(f"{_vectors(faults)} vectors {title}: {_first(faults)}")
     if checked.wrong:
-        first = checked.wrong[0]
+        wrong = checked.wrong[0]
         found.append(
-            f"{len(checked.wrong)} wrong answers: session {first.session} after "
-            f"{first.answer.length} vectors, version {first.answer.version}, "
-            f"1 − cos = {first.distance:.2g}"
+            f"{len(checked.wrong)} wrong answers: session {wrong.session} after "
+            f"{wrong.answer.length} vectors, version {wrong.answer.version}, "
+            f"1 − cos = {wrong.distance:.2g}"
         )
     if checked.answers < len(record.appends):
         found.append(f"only {checked.answers} of {len(record.appends)} answers were compared")
@@ -139,8 +144,8 @@ def _is_expected(failed: FailedRequest, record: DrillRecord, promises: Promises)
     """Whether no setting promised an answer at that moment."""
     if _near(failed.at, record.spans, OUTAGES) is not None:
         return True
-    # Refused while Redis is down; the answer of a step that was under way then is a 504.
-    refused = promises.when_store_down == "refuse" or promises.durability == "sync"
+    # While Redis is down, all are refused, or only the sessions that no replica holds.
+    refused = promises.when_store_down == "refuse" or not failed.begun
     down = _near(failed.at, record.spans, {FaultKind.REDIS}) is not None
     return refused and down and failed.status in {503, 504}
 

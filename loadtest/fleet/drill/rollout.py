@@ -34,6 +34,7 @@ PLAN: dict[str, Any] = {
 
 _SAMPLE_SECONDS = 0.25
 _ACT_SECONDS = 0.5
+_ANSWER_SECONDS = 5.0
 _WEIGHT = re.compile(
     rb'^nextvec_rollout_weight_ratio\{variant="canary"\} ([0-9.eE+-]+)', re.MULTILINE
 )
@@ -70,17 +71,21 @@ class RolloutExercise:
 
 
 async def watch_weights(urls: Sequence[str], record: DrillRecord) -> None:
-    """Sample the canary's weight at every replica itself, until cancelled."""
-    clients = [HttpClient(url, timeout=1.0) for url in urls]
+    """Sample the canary's weight at every replica itself, until cancelled.
+
+    A replica that hangs delays no sample of the others.
+    """
+    await asyncio.gather(*(_watch(number, url, record) for number, url in enumerate(urls)))
+
+
+async def _watch(number: int, url: str, record: DrillRecord) -> None:
+    client = HttpClient(url, _ANSWER_SECONDS)
     try:
         while True:
-            weights = await asyncio.gather(*map(_weight, clients))
-            at = record.now()
-            record.weights += [WeightSample(at, n, weight) for n, weight in enumerate(weights)]
+            record.weights.append(WeightSample(record.now(), number, await _weight(client)))
             await asyncio.sleep(_SAMPLE_SECONDS)
     finally:
-        for client in clients:
-            client.close()
+        client.close()
 
 
 async def _weight(client: HttpClient) -> float | None:
@@ -88,8 +93,10 @@ async def _weight(client: HttpClient) -> float | None:
         response = await client.request("GET", "/metrics")
     except ClientError:
         return None
-    found = _WEIGHT.search(response.body) if response.status == 200 else None
-    return 100 * float(found[1]) if found else None
+    if response.status != 200:
+        return None
+    found = _WEIGHT.search(response.body)
+    return 100 * float(found[1]) if found else 0.0  # there has been no rollout yet
 
 
 def decisions_made_twice(history: Iterable[Mapping[str, object]]) -> list[str]:

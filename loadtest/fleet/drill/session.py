@@ -115,7 +115,7 @@ class DrillCaller:
             text = f"the service has {there} vectors of {position}"
             record.doubled.append(SessionFault(now, name, there - position, text))
         else:
-            record.failures.append(FailedRequest(now, status, f"{status} at the true position"))
+            self._fail(status, f"{status} at the true position")
         self._position = there
 
     async def _compare_length(self) -> None:
@@ -143,12 +143,15 @@ class DrillCaller:
         try:
             response = await self.client.request(method, path, _HEADERS, body)
         except ClientError as error:
-            self.record.failures.append(FailedRequest(self.record.now(), 0, str(error)[:200]))
+            self._fail(0, str(error)[:200])
             return None
         if response.status not in {200, 404, 409, 410}:
-            text = response.body[:200].decode(errors="replace")
-            self.record.failures.append(FailedRequest(self.record.now(), response.status, text))
+            self._fail(response.status, response.body[:200].decode(errors="replace"))
         return response
+
+    def _fail(self, status: int, text: str) -> None:
+        begun = self._position > 0
+        self.record.failures.append(FailedRequest(self.record.now(), status, text, begun))
 
 
 def _position_of(conflict: HttpResponse) -> int:

@@ -81,7 +81,7 @@ function showEvidence(status, main) {
   say(byId("sure-text"), from + risk);
 }
 
-const whole = (fraction) => `${Math.min(99, Math.floor(100 * fraction))} %`;
+const whole = (fraction) => `${Math.min(99, Math.round(100 * fraction))} %`;
 
 export function showTime(status) {
   if (isOver(status)) return;

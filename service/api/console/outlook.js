@@ -23,11 +23,24 @@ export const isOver = (status) => status.step === null;
 // The headline in two parts: the verdict, and what is behind it.
 export function splitHeadline(status) {
   const whole = status.headline || status.message || "";
-  const cut = whole.search(/[:;] /);
-  if (cut < 0) return [whole.replace(/\.$/, ""), ""];
-  const rest = whole.slice(cut + 2);
+  const cut = clauseEnd(whole);
+  let [verdict, rest] = cut < 0 ? [whole.replace(/\.$/, ""), ""] : [whole.slice(0, cut), whole.slice(cut + 2)];
+  // A remark in parentheses belongs to what is behind the verdict; a weight such as (25 %) does not.
+  const remark = verdict.match(/^(.*?) \(([^()]{12,})\)$/);
+  if (remark) [verdict, rest] = [remark[1], rest ? `${remark[2]}; ${rest}` : `${remark[2]}.`];
   const named = [status.canary, status.stable].some((name) => name && rest.startsWith(name));
-  return [whole.slice(0, cut), named ? rest : rest.charAt(0).toUpperCase() + rest.slice(1)];
+  return [verdict, named ? rest : rest.charAt(0).toUpperCase() + rest.slice(1)];
+}
+
+// Where the first clause ends: at a colon or semicolon that stands in no parentheses; -1 without.
+function clauseEnd(text) {
+  let depth = 0;
+  for (let i = 0; i < text.length; i += 1) {
+    if (text[i] === "(") depth += 1;
+    else if (text[i] === ")") depth -= 1;
+    else if (depth === 0 && /[:;]/.test(text[i]) && text[i + 1] === " ") return i;
+  }
+  return -1;
 }
 
 // The guardrail that matters most now: the one that leans to a fail or failed, else the first

@@ -77,6 +77,7 @@ class Scheduler:
         self._closed = False
         # The end of the last chunk if contexts still waited then. For the thread that runs them.
         self._waiting_since: float | None = None
+        self._wake_due = False
         self._users = 0
         self._unused: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -149,7 +150,9 @@ class Scheduler:
                 inline = True
             else:
                 self._queue.add(job)
-                self._step_added.notify()
+                if not self._wake_due:
+                    self._wake_due = True
+                    loop.call_soon(self._wake_for_steps)
         if inline:
             self._run_inline(job, loop)
         try:
@@ -176,6 +179,16 @@ class Scheduler:
             self._unused = asyncio.Event()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._unused.wait(), seconds)
+
+    def _wake_for_steps(self) -> None:
+        """Wake the thread for the steps that came in this turn of the event loop.
+
+        With the first of them, it would compete with the others for the interpreter, and then
+        run a batch of one.
+        """
+        with self._lock:
+            self._wake_due = False
+            self._step_added.notify()
 
     def _check_context(self, vectors: int, patience: float | None) -> None:
         side_by_side = self._queue.max_prefills

@@ -173,6 +173,8 @@ class FleetMember:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), PULSE_SECONDS)
             self._wake.clear()
+            if self._stopping:
+                break  # a pulse after the farewell would take it back
             try:
                 await self.pulse()
             except StoreError as error:
@@ -195,6 +197,9 @@ class FleetMember:
             await asyncio.gather(self._fetching, return_exceptions=True)
         if self._view is not None:
             try:
+                if self._parts.reporter.split is not None:
+                    report = await self._parts.reporter.report()
+                    await self._store.put_evidence(self._identity.boot, report)
                 await self._store.depart(self._identity.boot)
             except StoreError as error:
                 log.warning("cannot leave the fleet: %s", error)

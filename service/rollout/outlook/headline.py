@@ -98,6 +98,8 @@ def _needs_you(record: RolloutRecord, ahead: NextMove) -> str:
             what = f"{canary} has passed {name} and waits for your approval"
         case Reason.NO_DATA:
             what = f"The rollout needs you: too few requests reached {canary} in {name}"
+        case Reason.REPLICAS_DIED:
+            what = f"The rollout needs you: replicas died after {canary} got requests in {name}"
         case Reason.EVIDENCE_ERROR:
             what = f"The rollout needs you: the requests of {canary} cannot be counted"
         case _:

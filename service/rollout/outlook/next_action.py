@@ -152,6 +152,9 @@ def _paused(record: RolloutRecord, plan: RolloutPlan) -> NextMove:
             text, waiting = f"Send requests and resume {name}, or abort.", "resume"
         case Reason.EVIDENCE_ERROR:
             text, waiting = f"Repair the evidence source and resume {name}, or abort.", "resume"
+        case Reason.REPLICAS_DIED:
+            text = f"See the logs of the replicas that died, then abort, or resume {name}."
+            waiting = "resume"
         case Reason.INCONCLUSIVE:
             text = f"Resume {name} to wait for more evidence, promote by force, or abort."
             waiting = "resume"

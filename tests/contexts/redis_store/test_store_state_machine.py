@@ -24,6 +24,8 @@ from service.errors import Conflict, EngineFault, Gone, NotFound
 from tests.support.fakes import DIM, fault, unit_vectors
 from tests.support.session_worlds import HISTORY, check, redis_replica
 
+pytestmark = pytest.mark.slow
+
 FLEETS = itertools.count()
 SESSIONS = st.sampled_from(["x", "y"])
 REPLICAS = st.integers(0, 2)

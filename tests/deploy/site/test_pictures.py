@@ -26,7 +26,7 @@ def row(rule, ratio, rate):
 
 REPORT = {
     "settings": {"rollouts": 1000, "alpha": 0.01},
-    "rows": [row(rule, ratio, 0.5) for rule in peeking.COLOURS for ratio in (1.0, 1.1)],
+    "rows": [row(rule, 1.0, 0.5) for rule in peeking.COLOURS],
 }
 TRACE = {
     "ratio": 2.0,
@@ -46,7 +46,7 @@ COSTS = {
 }
 FIGURES = {
     "evidence": lambda: evidence.draw([TRACE]),
-    "peeking": lambda: peeking.draw(REPORT),
+    "peeking": lambda: peeking.draw(REPORT, REPORT),
     "request-walk": request_walk.draw,
     "rollout-states": rollout_states.draw,
     "session-cost": lambda: session_cost.draw(COSTS),

@@ -13,6 +13,8 @@ from loadtest.fuzz.exchange import STATUS_LINE, pieces
 from loadtest.fuzz.mutation import MUTATORS, chunk_body, mutate
 from loadtest.fuzz.requests import odd_tensor_request, valid_requests
 
+pytestmark = pytest.mark.slow
+
 SEEDS = valid_requests(4, "m")
 
 

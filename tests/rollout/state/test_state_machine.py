@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -37,6 +38,8 @@ from service.rollout.state.rollout_state import RolloutState, legal_verbs
 from service.rollout.state.transitions import advance
 from service.rollout.storage.record_json import dump_record, load_record
 from tests.support.rollout_fakes import QUICK, SHADOWED, judgement, plan
+
+pytestmark = pytest.mark.slow
 
 PERSONAL = StartCommand | PromoteCommand | AbortCommand | PauseCommand | ResumeCommand | UndoCommand
 SOAK = plan(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 
 import httpx
@@ -46,6 +47,7 @@ class PrometheusApi:
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         # Shown in errors, the status, the audit log and webhooks.
         self._url = str(http_clients.without_credentials(given)).rstrip("/")
+        self._secrets = _secret_texts(given, token)
         self._timeout = timeout_seconds
         self._options = http_clients.client_options(given, tls or http_clients.tls_context())
 
@@ -67,6 +69,12 @@ class PrometheusApi:
                 f"({error!r}); is it running, and is rollout.prometheus_url right?"
             ) from error
 
+    def _without_secrets(self, body: bytes) -> bytes:
+        """A server may repeat the request and its headers, in an error or anywhere else."""
+        for secret in self._secrets:
+            body = body.replace(secret, b"(hidden)")
+        return body
+
     async def _fetch(self, query: str) -> bytes:
         async with (
             httpx.AsyncClient(timeout=self._timeout, auth=self._auth, **self._options) as client,
@@ -82,12 +90,15 @@ class PrometheusApi:
                 },
             ) as response,
         ):
-            limit = MAX_BYTES if response.is_success else ERROR_BYTES
-            body = bytearray()
+            # Of an error, more than is quoted: a secret must not be cut before it is found.
+            limit = MAX_BYTES if response.is_success else 10 * ERROR_BYTES
+            received, too_large = bytearray(), False
             async for piece in response.aiter_raw():
-                body += piece
-                if len(body) > limit:
+                received += piece
+                too_large = len(received) > limit
+                if too_large:
                     break
+            body = self._without_secrets(bytes(received))
             if response.is_redirect:
                 raise EvidenceError(
                     f"Prometheus at {self._url} redirects (status {response.status_code}); the "
@@ -98,11 +109,21 @@ class PrometheusApi:
                 raise EvidenceError(
                     f"Prometheus at {self._url} returned status {response.status_code}: {text}"
                 )
-            if len(body) > limit:
+            if too_large:
                 raise EvidenceError(
                     f"Prometheus at {self._url} returned more than {MAX_BYTES} bytes"
                 )
-            return bytes(body)
+            return body
+
+
+def _secret_texts(url: httpx.URL, token: str | None) -> list[bytes]:
+    """What a response must not repeat: the secrets, and the header that carries them."""
+    userinfo = f"{url.username}:{url.password}".encode()
+    found = [url.password, token or ""]
+    if url.userinfo:
+        found += [base64.b64encode(userinfo).decode(), url.userinfo.decode()]
+    # The longest first, because one may be a part of another.
+    return [text.encode() for text in sorted(filter(None, found), key=len, reverse=True)]
 
 
 def prometheus_tls(settings: RolloutSettings) -> ssl.SSLContext:

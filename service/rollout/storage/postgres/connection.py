@@ -148,7 +148,8 @@ class PostgresConnection:
 
     def _translate(self, error: asyncpg.PostgresError) -> StoreError:
         # Only the message: the details may quote what was to be stored.
-        text = f"{self._address}: {str(error).splitlines()[0] if str(error) else error!r}"
+        said = getattr(error, "message", None) or str(error) or type(error).__name__
+        text = f"{self._address}: {said}"
         if isinstance(error, _LOG_IN):
             return LogInError(f"{text}; check rollout.url and rollout.password")
         if isinstance(error, asyncpg.DiskFullError):

@@ -58,7 +58,7 @@ def test_the_rows_are_a_copy():
         [True],
         None,
         b"abcd",
-        object(),
+        {"a": 1},
     ],
     ids=repr,
 )

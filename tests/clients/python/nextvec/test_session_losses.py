@@ -18,6 +18,8 @@ from tests.support.client_service import (
     expected_prediction,
 )
 
+pytestmark = pytest.mark.slow
+
 IDS = ("a", "b")
 faults = st.lists(st.sampled_from(FAULTS), max_size=4)
 

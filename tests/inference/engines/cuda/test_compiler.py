@@ -11,6 +11,8 @@ import pytest
 from service.inference.engines.cuda import compiler
 from service.inference.engines.cuda.driver import CudaError
 
+pytestmark = pytest.mark.slow
+
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 DEFINITIONS = ("DIM=768", "HIDDEN=512", "SLOTS=2048", "EXPANDED=1024", "CARRIED=1")
 

@@ -20,6 +20,8 @@ from service.inference.engines.cuda.gru_kernels import GruKernels
 from service.manifest import Dimensions
 from tests.support import emulated_cuda
 
+pytestmark = pytest.mark.slow
+
 SIZES = Dimensions(dim=256, layers=2, hidden=128)
 SLOTS, EXPANDED = 384, 256
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
 import pytest
 
@@ -17,9 +18,11 @@ from service.rollout.analysis.sources.prometheus_api import (
     PrometheusApi,
     prometheus_tls,
 )
+from service.rollout.analysis.sources.prometheus_source import PrometheusSource
 from service.settings import RolloutSettings
 from service.settings.loader import ConfigurationError
 from tests.support.prometheus_fakes import new_metrics, serving
+from tests.support.rollout_fakes import EDGES
 
 
 async def query(url, timeout_seconds=5.0):
@@ -183,6 +186,39 @@ async def test_the_settings_say_how_to_log_in(settings, sent, caplog):
     assert authorization == sent
     assert f"http://{host}/x" in str(caught.value)
     assert "s3cret" not in str(caught.value) + caplog.text
+
+
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize("user", ["user:s3cret@", "s3cret@", "us%40er:s3cret%2Fmore@"])
+async def test_a_server_that_repeats_the_request_shows_no_secret(status, user):
+    """As some proxies do in their error pages."""
+
+    class EchoHandler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            content = f"{self.headers}".encode() * 20
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), EchoHandler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            url = f"http://{user}127.0.0.1:{server.server_port}"
+            source = PrometheusSource(url, EDGES)
+            with pytest.raises(EvidenceError) as caught:
+                await source.read("a", "b")
+        finally:
+            server.shutdown()
+            thread.join()
+    given = user.rstrip("@").partition(":")
+    plain = f"{unquote(given[0])}:{unquote(given[2])}"
+    for secret in ("s3cret", base64.b64encode(plain.encode()).decode()):
+        assert secret not in str(caught.value)
 
 
 @pytest.mark.parametrize(

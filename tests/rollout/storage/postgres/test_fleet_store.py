@@ -15,6 +15,8 @@ from service.rollout.storage.errors import StoreError
 from tests.support.postgres_fleet import FleetOnPostgres
 from tests.support.rollout_fakes import EDGES, bucket_counts
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def fleet(postgres):

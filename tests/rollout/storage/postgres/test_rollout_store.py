@@ -13,6 +13,8 @@ from service.rollout.state.rollout_state import RolloutState
 from service.rollout.storage.errors import RecordConflict, StoreError, StoreUnreadable
 from tests.support.postgres_fleet import FleetOnPostgres
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def fleet(postgres):
