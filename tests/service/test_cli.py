@@ -104,14 +104,16 @@ def test_what_is_missing_is_named_with_its_purpose(capsys, monkeypatch, argument
     assert said.casefold() in shown.casefold()
 
 
-@pytest.mark.parametrize(
-    "name",
+WITH_RESULTS = (
     "bench|config check|config show|data build|data import|demo|evaluate compare|evaluate curves|"
     "evaluate pools|evaluate report|evaluate sweep|experiment plateau|experiment probe|export|"
     "fleet drill|fuzz|loadtest|rollout abort|rollout history|rollout pause|rollout plan|"
     "rollout promote|rollout resume|rollout retry|rollout start|rollout status|rollout undo|"
-    "rollout wait|simulate|soak|train|trial noisy|trial same|trial slowed".split("|"),
+    "rollout wait|simulate|soak|train|trial noisy|trial same|trial slowed"
 )
+
+
+@pytest.mark.parametrize("name", tuple(WITH_RESULTS.split("|")))
 def test_every_result_is_also_there_for_programs(capsys, name):
     """`-o json` on every command but those that run until they are stopped."""
     assert main([*name.split(), "--help"]) == 0
