@@ -27,6 +27,7 @@ from loadtest.generator.open_loop import (
     constant_arrivals,
     poisson_arrivals,
 )
+from loadtest.generator.request_log import LATE_SECONDS
 from loadtest.overload import report as overload_report
 from loadtest.overload.flood_requests import FloodTarget
 from loadtest.overload.run import run_overload
@@ -214,7 +215,7 @@ def _caption(result: summary.LoadTestReport) -> str:
     """What the latencies are, and how far this machine was behind with its requests."""
     text = "latencies in ms, from when a request was due to its whole response"
     if result.late:
-        milliseconds = summary.LATE_SECONDS * 1000
+        milliseconds = LATE_SECONDS * 1000
         text += (
             f"; this machine sent {result.late} requests more than {milliseconds:.0f} ms after "
             "they were due, and their latency includes that"
