@@ -41,6 +41,7 @@ from service.commands.options import (
     positive,
     with_options,
 )
+from service.commands.terminal import make_console
 
 app = new_app(
     help="Run a fleet on this machine, and prove that it loses nothing.",
@@ -91,7 +92,7 @@ def up(options: UpOptions) -> None:
     A process that ends is started again. Ctrl-C stops all. The next start continues with the same
     sessions and the same rollout.
     """
-    console = Console()
+    console = make_console()
     environment.exit_on_sigterm()
     windows = {name: WINDOWS.get(name, _LEAST_WINDOW) for name in (options.stable, options.canary)}
     try:
@@ -172,7 +173,7 @@ def drill(options: DrillCommandOptions) -> None:
     steps. The exit status is 1 if anything is lost, doubled or wrong that the durability promises,
     if a request fails that should not, or if a decision is made twice.
     """
-    console = Console(stderr=options.output == "json")
+    console = make_console(stderr=options.output == "json")
     environment.exit_on_sigterm()
     promises = Promises(options.durability, options.when_store_down, options.failed)
     try:
