@@ -9,14 +9,11 @@ run, with the same load.
 
 from __future__ import annotations
 
-import struct
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from loadtest import streams
 from loadtest.demo import environment
@@ -24,39 +21,13 @@ from loadtest.generator import closed_loop
 from loadtest.generator.callers import Caller, make_session_callers
 from loadtest.generator.event_loop import run_fast
 from loadtest.generator.http_client import HttpClient, HttpResponse
+from loadtest.generator.step_frames import StepFrameCaller
 from loadtest.process_stats import process_tree, read_cpu_seconds
 from loadtest.streams import Streams
-from service.api.codecs.steps import REQUEST_ROW
 from service.clock import Clock, SystemClock
 
 LAUNCHER = (sys.executable, "-m", "loadtest.bench.echo_engine")
 _SESSION_LENGTH = 400
-
-
-@dataclass
-class StepFrameCaller:
-    """Appends a vector to each of `rows` sessions with every request to `/v1/steps`."""
-
-    client: HttpClient
-    streams: Streams
-    number: int
-    rows: int
-    run: str
-    position: int = 0
-
-    async def call(self) -> HttpResponse:
-        heads = np.zeros(self.rows, REQUEST_ROW)
-        begun, position = divmod(self.position, _SESSION_LENGTH)
-        heads["session"] = [f"{self.run}-{self.number}-{i}-{begun}" for i in range(self.rows)]
-        heads["position"] = position
-        vectors = np.concatenate(
-            [self.streams.read(self.number + i, self.position, 1) for i in range(self.rows)]
-        )
-        self.position += 1
-        body = b"NVS1" + struct.pack("<I", self.rows) + heads.tobytes() + vectors.tobytes()
-        binary = "application/octet-stream"
-        headers = {"Content-Type": binary, "Accept": binary}
-        return await self.client.request("POST", "/v1/steps", headers, body)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from loadtest.bench import bare_engine
 from loadtest.bench.null_server import run_null_server
@@ -14,6 +14,7 @@ from loadtest.generator import closed_loop
 from loadtest.generator.callers import Caller, SessionCaller, StatelessCaller, make_session_callers
 from loadtest.generator.http_client import ClientError, HttpClient
 from loadtest.generator.open_loop import OpenLoopDriver, arrivals_before, constant_arrivals
+from loadtest.generator.step_frames import StepFrameCaller
 from loadtest.rollout_client import RolloutClient
 from loadtest.streams import Streams
 from service.clock import Clock
@@ -52,6 +53,20 @@ async def time_steps(target: BenchmarkTarget, count: int) -> Timings:
             client, target.streams, count, SESSION_LENGTH, f"steps-{count}"
         )
         return await closed_loop.run(callers, target.seconds, target.clock)
+    finally:
+        client.close()
+
+
+async def time_step_frames(target: BenchmarkTarget, count: int, rows: int) -> Timings:
+    """Time requests of `rows` steps each, `count` at once. The rate is that of steps."""
+    client = await target.ready()
+    try:
+        callers = [
+            StepFrameCaller(client, target.streams, number * rows, rows, "frames")
+            for number in range(count)
+        ]
+        times = await closed_loop.run(callers, target.seconds, target.clock)
+        return replace(times, rate=times.rate * rows)
     finally:
         client.close()
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from loadtest.bench import bare_engine, fast_path_overhead, http_service, service_overhead
+from loadtest.bench.cpu_cost import CpuBenchmark
 from loadtest.bench.http_service import BenchmarkTarget
 from loadtest.bench.reference_step import ReferenceStep
 from loadtest.bench.table import BenchmarkGoal, BenchmarkRow
@@ -23,6 +24,16 @@ from service.manifest import STEP_INT8
 
 _PAUSE = 0.001
 """Typical seconds between two requests of a session, spent in the client and the service."""
+
+CPU_GOALS = {"all": 150.0, "engine": 50.0}
+"""Goals for the CPU microseconds of a step outside the engine, by role of the process."""
+
+_PROCESS = {
+    "all": "one process",
+    "engine": "{} workers: engine process",
+    "workers": "{} workers: all of them",
+    "supervisor": "{} workers: supervisor",
+}
 
 _QUIET_RATIO = 1.1
 """Largest ratio of two values of B in one run; above it, the machine was not idle."""
@@ -52,6 +63,7 @@ class BenchmarkSuite:
         yield from self._engine_rows(reference, folded)
         yield from self._generator_rows(reference)
         yield from self._overhead_rows()
+        yield from self._cpu_rows()
         yield from self._memory_rows()
         yield from self._service_rows(reference, folded)
         yield from self._variant_rows(reference)
@@ -109,6 +121,19 @@ class BenchmarkSuite:
             "a scrape of two versions' metrics", "P50 ms", page.p50 * 1000, times=page
         )
 
+    def _cpu_rows(self) -> Iterator[BenchmarkRow]:
+        """CPU of a step outside the engine; it means something on a busy machine as well."""
+        benchmark = CpuBenchmark(
+            self.models, self.files.manifest.version, self.streams, self.clock, self.seconds / 2
+        )
+        for workers, callers, rows in ((1, 1, 1), (1, 32, 1), (1, 2, 32), (2, 32, 1), (2, 2, 32)):
+            cost = benchmark.measure(workers, callers, rows)
+            load = f"{callers} callers" if rows == 1 else f"/v1/steps with {rows} rows"
+            for role, micros in cost.micros.items():
+                goal = BenchmarkGoal(CPU_GOALS[role]) if role in CPU_GOALS and rows == 1 else None
+                what = f"CPU of a step, {load}, {_PROCESS[role].format(workers)}"
+                yield BenchmarkRow(what, "µs", micros, goal)
+
     def _memory_rows(self) -> Iterator[BenchmarkRow]:
         plain = self._session_bytes(1000)
         compact = self._session_bytes(1000, compact=True)
@@ -141,6 +166,19 @@ class BenchmarkSuite:
         ) as server:
             target = self._target(server)
             yield from _step_rows(target, reference, "int8", (0.30, 6.0, 10.0))
+            yield _frame_row(target, reference)
+        with environment.run_server(
+            self.models,
+            self.out,
+            version,
+            None,
+            {**self._settings("int8"), "NEXTVEC_HTTP__WORKERS": "2"},
+        ) as server:
+            target = self._target(server)
+            for count in (1, 32):
+                measure = partial(_steps, target, count)
+                times, b = reference.measure_with_reference(measure)
+                yield _rate_row(f"steps over HTTP, {count} sessions, int8, 2 workers", times, b)
 
     def _variant_rows(self, reference: ReferenceStep) -> Iterator[BenchmarkRow]:
         with environment.run_server(
@@ -203,6 +241,13 @@ def _step_rows(
         yield _rate_row(
             what, *reference.measure_with_reference(measure), BenchmarkGoal(least, at_least=True)
         )
+
+
+def _frame_row(target: BenchmarkTarget, reference: ReferenceStep) -> BenchmarkRow:
+    measure = partial(http_service.time_step_frames, target, 2, 32)
+    times, b = reference.measure_with_reference(lambda: run_fast(measure()))
+    goal = BenchmarkGoal(12, at_least=True)
+    return _rate_row("/v1/steps with 32 rows, int8", times, b, goal)
 
 
 def _steps(target: BenchmarkTarget, count: int) -> Timings:

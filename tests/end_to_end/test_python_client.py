@@ -149,6 +149,17 @@ def test_a_refusal_has_its_class_and_the_request_of_the_log(server, call, kind, 
     assert code in {None, raised.value.code}
 
 
+def test_the_status_of_the_service_is_read_whole(server):
+    """Its document has what the typed status names."""
+    with client_of(server) as client:
+        status = client.rollout.status()
+        preview = client.rollout.start("phase-3", dry_run=True)
+    assert ("Healthy", "idle", "none") == (status.phase, status.outlook, status.next.action)
+    assert "phase-2" in status.headline
+    assert (True, "Pending") == (preview.dry_run, preview.transitions[0].target)
+    assert preview.transitions[0].actor == "approver"
+
+
 def test_a_wrong_token_is_refused(server):
     address = str(server.client.base_url)
     with nextvec.Client(address, token="wrong") as client:

@@ -6,8 +6,9 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
-from loadtest.process_stats import read_process
+from loadtest.process_stats import process_tree, read_cpu_seconds, read_process
 
 
 def test_an_open_file_and_a_thread_are_counted(tmp_path):
@@ -32,3 +33,22 @@ def test_a_process_that_has_ended_has_no_reading():
     assert read_process(ended.pid) is None
     ended.wait()
     assert read_process(ended.pid) is None
+
+
+def test_work_is_counted_as_cpu_time_and_waiting_is_not():
+    before = read_cpu_seconds(os.getpid())
+    until = time.process_time() + 0.05
+    while time.process_time() < until:
+        pass
+    assert 0.03 <= read_cpu_seconds(os.getpid()) - before
+    assert read_cpu_seconds(2**22 + 1) == 0.0
+
+
+def test_the_descendants_of_a_process_are_found():
+    script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
+    parent = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE)
+    while len(found := process_tree(parent.pid)) < 2 or "input()" not in str(found):
+        pass
+    assert [script] == found[parent.pid][2:3]
+    assert any("input()" in arguments for arguments in found.values())
+    parent.communicate(b"\n")
