@@ -28,18 +28,17 @@ class SessionQuota:
         self.name = name
         self._on_refusal = on_refusal
         self.sessions = self.nbytes = 0
-        self._max_sessions = max_sessions
+        self.max_sessions = max_sessions
         self._max_bytes = max_bytes
 
     def check_new(self) -> None:
         """Raise `CallerLimited` if the owner may not begin another session."""
-        if self._max_sessions is not None and self.sessions >= self._max_sessions:
-            self._on_refusal()
-            raise CallerLimited(
-                f"{self.name} has {self.sessions} sessions, the most that it may have: "
-                "delete some, or wait until they expire",
-                _RETRY_SECONDS,
-            )
+        if self.max_sessions is not None and self.sessions >= self.max_sessions:
+            raise self.refusal(self.sessions)
+        self.check_bytes()
+
+    def check_bytes(self) -> None:
+        """Raise `CallerLimited` if the owner's sessions take all the memory that they may."""
         if self._max_bytes is not None and self.nbytes >= self._max_bytes:
             self._on_refusal()
             raise CallerLimited(
@@ -47,3 +46,12 @@ class SessionQuota:
                 "delete some, or wait until they expire",
                 _RETRY_SECONDS,
             )
+
+    def refusal(self, sessions: int) -> CallerLimited:
+        """Count a refusal, and return the error for an owner with that many `sessions`."""
+        self._on_refusal()
+        return CallerLimited(
+            f"{self.name} has {sessions} sessions, the most that it may have: "
+            "delete some, or wait until they expire",
+            _RETRY_SECONDS,
+        )

@@ -243,12 +243,35 @@ local function enlist(keys, a)
   return a[2]
 end
 
+-- An owner's sessions, in a sorted set by the end of their lives.
+-- id, life (ms), most sessions or '' -> {1} or {0, sessions}
+local function admit(keys, a)
+  local now = math.floor(clock() / 1000)
+  redis.call('ZREMRANGEBYSCORE', keys[1], '-inf', text(now))
+  if a[3] ~= '' and not redis.call('ZSCORE', keys[1], a[1]) then
+    local held = redis.call('ZCARD', keys[1])
+    if held >= tonumber(a[3]) then
+      return {0, held}
+    end
+  end
+  redis.call('ZADD', keys[1], text(now + tonumber(a[2])), a[1])
+  redis.call('PEXPIRE', keys[1], a[2])
+  return {1}
+end
+
+-- id
+local function dismiss(keys, a)
+  return redis.call('ZREM', keys[1], a[1])
+end
+
 -- Without the flag, a server whose memory is full would refuse these too.
 local FREEING = {'allow-oom'}
 redis.register_function('@claim', claim)
 redis.register_function('@append', append)
 redis.register_function('@checkpoint', checkpoint)
 redis.register_function('@await', await)
+redis.register_function('@admit', admit)
+redis.register_function{function_name = '@dismiss', callback = dismiss, flags = FREEING}
 redis.register_function{function_name = '@undo', callback = undo, flags = FREEING}
 redis.register_function{function_name = '@finish', callback = finish, flags = FREEING}
 redis.register_function{function_name = '@delete', callback = delete, flags = FREEING}

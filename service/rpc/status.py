@@ -7,7 +7,7 @@ import math
 import grpc
 
 from service.api.errors import MAX_MESSAGE, status_of
-from service.errors import NextvecError, QueueFull
+from service.errors import NextvecError, QueueFull, StoreUnavailable
 
 _STATUS = {
     401: grpc.StatusCode.UNAUTHENTICATED,
@@ -40,6 +40,6 @@ def details(error: NextvecError) -> str:
 def error_metadata(error: NextvecError) -> list[tuple[str, str]]:
     """Return `nextvec-code`, and `retry-after` in seconds where waiting helps."""
     found = [("nextvec-code", error.code)]
-    if isinstance(error, QueueFull):
+    if isinstance(error, QueueFull | StoreUnavailable):
         found.append(("retry-after", str(max(1, math.ceil(error.retry_after)))))
     return found

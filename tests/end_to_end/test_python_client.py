@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from tests.support.serving import TOKEN, WINDOWS
 from tests.support.sources import ROOT
 
 VECTORS = unit_vectors(60, dim=768)
+API_KEY = "the-key-of-the-guide"
 MARGIN = 1e-5
 """A session within and past its window equals a recomputation to this."""
 
@@ -149,6 +151,17 @@ def test_a_refusal_has_its_class_and_the_request_of_the_log(server, call, kind, 
     assert code in {None, raised.value.code}
 
 
+def test_the_status_of_the_service_is_read_whole(server):
+    """Its document has what the typed status names."""
+    with client_of(server) as client:
+        status = client.rollout.status()
+        preview = client.rollout.start("phase-3", dry_run=True)
+    assert ("Healthy", "idle", "none") == (status.phase, status.outlook, status.next.action)
+    assert "phase-2" in status.headline
+    assert (True, "Pending") == (preview.dry_run, preview.transitions[0].target)
+    assert preview.transitions[0].actor == "approver"
+
+
 def test_a_wrong_token_is_refused(server):
     address = str(server.client.base_url)
     with nextvec.Client(address, token="wrong") as client:
@@ -158,12 +171,17 @@ def test_a_wrong_token_is_refused(server):
 
 
 def test_the_programs_of_the_guide_work(serve, monkeypatch):
-    """They run as they stand, one after the other, in one namespace."""
+    """They run as they stand, one after the other, in one namespace; the service wants a key."""
     guide = (ROOT / "docs/how-to/python-client.md").read_text(encoding="utf-8")
     programs = re.findall(r"^```python\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
     assert len(programs) >= 8
     namespace = {}
-    with serve("--canary", "phase-3") as server, ThreadPoolExecutor() as pool:
+    monkeypatch.setenv("NEXTVEC_API_KEY", API_KEY)
+    keys = json.dumps([{"name": "guide", "key": API_KEY}])
+    with (
+        serve("--canary", "phase-3", NEXTVEC_CALLERS__KEYS=keys) as server,
+        ThreadPoolExecutor() as pool,
+    ):
         monkeypatch.setenv("NEXTVEC_URL", str(server.client.base_url))
         monkeypatch.setenv("NEXTVEC_TOKEN", TOKEN)
         for program in programs:

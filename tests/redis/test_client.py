@@ -21,7 +21,7 @@ pytestmark = need("redis-server")
 
 KEYS = (b"nv:t:{s}:m", b"nv:t:{s}:h", b"nv:t:{s}:s")
 PERMISSIONS = (
-    "+@connection +@hash +@list +@string +@keyspace +time +info +fcall "
+    "+@connection +@hash +@list +@string +@sortedset +@keyspace +time +info +fcall "
     "+function|list +function|load"
 )
 READ = ("read", KEYS, "", 60_000)
@@ -97,6 +97,8 @@ async def test_the_documented_permissions_suffice(server):
     assert await client.call("await", (b"nv:t:p",), 60_000, b"x") == 1
     assert await client.call("take", (b"nv:t:p",), 60_000, b"t") == [b"taken", b"x"]
     assert await client.call("enlist", (b"nv:t:f",), 1000, "x") == b"x"
+    assert await client.call("admit", (b"nv:t:o",), "s", 1000, 1) == [1]
+    assert await client.call("dismiss", (b"nv:t:o",), "s") == 1
     await client.close()
     server.command("ACL", "SETUSER", "nextvec", "-info")
     with pytest.raises(StoreUnusable, match="permissions"):

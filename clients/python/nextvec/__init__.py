@@ -44,6 +44,7 @@ from nextvec.rollout_status import (
     EvidenceInterval,
     GuardrailStatus,
     NextRolloutAction,
+    RollbackRisk,
     RolloutCondition,
     RolloutStatus,
 )
@@ -76,6 +77,7 @@ __all__ = [
     "RequestTimeoutError",
     "RequestTooLargeError",
     "ResponseError",
+    "RollbackRisk",
     "RolloutCalls",
     "RolloutCondition",
     "RolloutStatus",

@@ -35,8 +35,9 @@ class GuardrailStatus:
 
     `outcome` is "pass", "fail", "inconclusive" or "error"; `standing` says how far it is on the
     way, and `summary` says it in a sentence. `stable` and `canary` are in `value_unit` ("seconds"
-    or "share"). `difference` is a "ratio" or in percentage "points", as `difference_kind` says,
-    and `limit` is in the same unit. `message` has the arithmetic.
+    or "share"); `before` is stable's value before the rollout, for `interference`. `difference`
+    is a "ratio" or in percentage "points", as `difference_kind` says, and `limit` is in the same
+    unit. `message` has the arithmetic.
     """
 
     name: str
@@ -48,6 +49,7 @@ class GuardrailStatus:
     effect: str | None = None
     stable: float | None = None
     canary: float | None = None
+    before: float | None = None
     value_unit: str | None = None
     difference: float | None = None
     difference_kind: str | None = None
@@ -70,11 +72,26 @@ class RolloutCondition:
     current: float
     required: float
     unit: str
+    label: str = ""
+    expected_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class RollbackRisk:
+    """The guardrail nearest to a fail, and its `fraction` of the evidence for one, 0..1."""
+
+    guardrail: str
+    fraction: float
+    text: str
+    expected_at: datetime | None
 
 
 @dataclass(frozen=True)
 class NextRolloutAction:
-    """What happens next. `on_deadline` says what happens at `deadline_at`: "pause" or "abort"."""
+    """What happens next. `on_deadline` says what happens at `deadline_at`: "pause" or "abort".
+
+    `rollback` is None unless a guardrail leans to a fail.
+    """
 
     action: str
     text: str
@@ -85,15 +102,17 @@ class NextRolloutAction:
     deadline_at: datetime | None
     on_deadline: str | None
     conditions: tuple[RolloutCondition, ...]
+    rollback: RollbackRisk | None = None
 
 
 @dataclass(frozen=True)
 class RolloutStatus:
     """Where the rollout is, and why.
 
-    `headline` says it in a sentence, and `outlook` in a word. `generation` rises with every change;
-    `legal` are the verbs that are allowed now. `transitions` are those of a preview (`dry_run`).
-    `recorded` is False while the service cannot store its record.
+    `headline` says it in a sentence, and `outlook` in a word. `actor` made the last transition,
+    with the reason `note`. `generation` rises with every change; `legal` are the verbs that are
+    allowed now. `transitions` are those of a preview (`dry_run`). `recorded` is False while the
+    service cannot store its record.
     """
 
     phase: str
@@ -114,6 +133,8 @@ class RolloutStatus:
     outlook: str | None = None
     headline: str = ""
     next: NextRolloutAction | None = None
+    actor: str = ""
+    note: str = ""
     recorded: bool = True
     dry_run: bool = False
     transitions: tuple[AuditEntry, ...] = ()
@@ -186,6 +207,8 @@ def parse_status(body: Document) -> RolloutStatus:
             outlook=body.get("outlook"),
             headline=body.get("headline") or "",
             next=_next(body.get("next")),
+            actor=body.get("actor") or "",
+            note=body.get("note") or "",
             recorded=body.get("recorded") is not False,
             dry_run=body.get("dry_run") is True,
             transitions=tuple(parse_entry(found) for found in body.get("transitions") or ()),
@@ -230,6 +253,7 @@ def _guardrail(found: Document) -> GuardrailStatus:
         effect=found.get("effect"),
         stable=_number(found.get("stable")),
         canary=_number(found.get("canary")),
+        before=_number(found.get("before")),
         value_unit=found.get("value_unit"),
         difference=_number(found.get("difference")),
         difference_kind=found.get("difference_kind"),
@@ -269,9 +293,23 @@ def _next(found: Document | None) -> NextRolloutAction | None:
                 current=float(each["current"]),
                 required=float(each["required"]),
                 unit=str(each["unit"]),
+                label=each.get("label") or "",
+                expected_at=_time(each.get("expected_at")),
             )
             for each in found.get("conditions") or ()
         ),
+        rollback=_risk(found.get("rollback")),
+    )
+
+
+def _risk(found: Document | None) -> RollbackRisk | None:
+    if found is None:
+        return None
+    return RollbackRisk(
+        guardrail=str(found["guardrail"]),
+        fraction=float(found["fraction"]),
+        text=found.get("text") or "",
+        expected_at=_time(found.get("expected_at")),
     )
 
 

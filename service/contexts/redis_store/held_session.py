@@ -19,7 +19,8 @@ class HeldSession(Session):
     `stored` is the number of vectors that the store is known to have, and `confirmed` when it
     last said so, by the monotonic clock. While `sending`, the first `sent` vectors are on their
     way; `idle` is set when they have arrived or failed. `counted` vectors are counted in the
-    backlog. `checkpointed` is the length at the last checkpoint.
+    backlog. `checkpointed` is the length at the last checkpoint. `admitted` is when this replica
+    last counted the session for its owner.
     """
 
     keys: tuple[bytes, ...] = ()
@@ -35,6 +36,7 @@ class HeldSession(Session):
     idle: asyncio.Event = field(default_factory=asyncio.Event)
     counted: int = 0
     checkpointed: int = 0
+    admitted: float | None = None
 
     @property
     def backlog(self) -> int:

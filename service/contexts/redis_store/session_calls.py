@@ -126,6 +126,24 @@ class SessionCalls:
         """Delete the session, which has `length` vectors, under its fence."""
         return self.client.call("finish", session.keys, session.fence, length, self._ttl)
 
+    def admit(
+        self, session: HeldSession, owner: SessionQuota, *, bounded: bool = True
+    ) -> asyncio.Future[Any]:
+        """Count the session for its owner, or refuse it if that has too many and is `bounded`.
+
+        The count outlives the session by a quarter of its life: it is renewed as rarely.
+        """
+        most = owner.max_sessions if bounded and owner.max_sessions is not None else ""
+        life = self._ttl + self._ttl // 4
+        return self.client.call("admit", self._owner_key(owner), session.id, life, most)
+
+    def dismiss(self, session_id: str, owner: SessionQuota) -> None:
+        """Count the session no more, whatever comes of it."""
+        self.client.send("dismiss", self._owner_key(owner), (session_id,), _ignore)
+
+    def _owner_key(self, owner: SessionQuota) -> tuple[bytes, ...]:
+        return (f"nv:{self._fleet}:owner:{{{owner.name}}}".encode(),)
+
     def read(self, session_id: str, owner: SessionQuota | None) -> asyncio.Future[Any]:
         """Read what the session is."""
         return self.client.call("read", self.keys(session_id), _name(owner), self._ttl)

@@ -13,6 +13,7 @@ from service.contexts.redis_store.checkpoint import encode_checkpoint
 from service.contexts.redis_store.claim import adopt, begin_empty, parse_claim, variant_of
 from service.contexts.redis_store.enlistment import FleetEnlistment
 from service.contexts.redis_store.held_session import HeldSession
+from service.contexts.redis_store.owner_sessions import OwnerSessions
 from service.contexts.redis_store.session_calls import SessionCalls
 from service.contexts.redis_store.store_errors import caller_error
 from service.contexts.session import AppendPlan, Session
@@ -66,6 +67,7 @@ class RedisSessionStore:
         self._metrics = metrics
         self._wait_for_store = wait_for_store
         self._serve_without_store = serve_without_store
+        self._owners = OwnerSessions(calls, clock)
         self._backlog = Backlog(calls, clock, metrics, max_backlog)
         self._sessions: BoundedStore[str, HeldSession] = BoundedStore(
             max_size=max_bytes,
@@ -155,6 +157,7 @@ class RedisSessionStore:
         self._sessions.put(session.id, session, size=session.nbytes, now=self._clock.monotonic())
         self._backlog.write(session)
         self._write_checkpoint(session)
+        self._owners.renew(session)
         for _, evicted in self._sessions.shrink():
             _release_quota(evicted)
 
@@ -163,6 +166,8 @@ class RedisSessionStore:
         assert isinstance(session, HeldSession)
         self._drop(session)
         session.clear()
+        self._owners.dismiss(session.id, session.owner)
+        session.admitted = None
         self._used[session.id] = session
 
     async def read(self, session_id: str, owner: SessionQuota | None = None) -> SessionSummary:
@@ -242,6 +247,8 @@ class RedisSessionStore:
         session.users -= 1
         if session.users == 0 and self._used.get(session.id) is session:
             del self._used[session.id]
+            if session.admitted is not None and not session.length:  # its first append failed
+                self._owners.dismiss(session.id, session.owner)
 
     async def _claim_again(self, session: HeldSession) -> None:
         await self._claim(session, session.owner, "fenced")
@@ -264,7 +271,7 @@ class RedisSessionStore:
             self._used[session.id] = session
         if status == b"new":
             if owner is not None:
-                owner.check_new()
+                await self._owners.admit(session, owner)
             session.fence, reason = reply[1], "begin"
         else:
             found = parse_claim(reply)
@@ -294,6 +301,7 @@ class RedisSessionStore:
         except RedisFailureError as error:
             raise caller_error(error) from error
         _check_status(session_id, reply)
+        self._owners.dismiss(session_id, owner)
 
     def _drop(self, session: HeldSession) -> None:
         """Forget the copy, not what is stored."""

@@ -10,7 +10,7 @@ import pytest
 
 from service.contexts.session_quota import SessionQuota
 from service.contexts.session_store import SessionStart
-from service.errors import Conflict, EngineFault, Gone, NotFound, QueueFull
+from service.errors import CallerLimited, Conflict, EngineFault, Gone, NotFound, QueueFull
 from service.prediction.request import RequestOptions
 from tests.support.fakes import fault, unit_vectors
 from tests.support.session_worlds import HISTORY, check, redis_replica, replicas
@@ -233,6 +233,26 @@ async def test_the_owner_of_a_session_is_the_same_on_every_replica(pair):
     with pytest.raises(NotFound):
         await pair.b.append("s", vectors[3:], 0)
     check(await pair.b.append("s", vectors[3:], 3, owner=mine["b"]), vectors)
+
+
+async def test_an_owners_sessions_are_counted_in_the_whole_fleet(pair):
+    """Those that failed, ended, were deleted or have expired are not."""
+    mine = [SessionQuota("mine", max_sessions=2) for _ in range(2)]
+    vectors = unit_vectors(2)
+    pair.a.engine.faults.append(fault())
+    with pytest.raises(EngineFault):
+        await pair.a.append("failed", vectors, owner=mine[0])
+    await pair.a.append("x", vectors, owner=mine[0])
+    await pair.b.append("y", vectors, owner=mine[1])
+    for replica, owner in zip((pair.a, pair.b), mine, strict=True):
+        with pytest.raises(CallerLimited, match="has 2 sessions"):
+            await replica.append("z", vectors, owner=owner)
+        await replica.append("x", vectors, owner=owner)
+    await pair.a.store.delete("y", mine[0])
+    await pair.b.append("z", vectors, owner=mine[1], end=True)
+    await pair.a.append("z", vectors, owner=mine[0])
+    with pytest.raises(CallerLimited):
+        await pair.b.append("y", vectors, owner=mine[1])
 
 
 async def test_vectors_of_another_width_are_gone(redis):

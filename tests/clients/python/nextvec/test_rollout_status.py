@@ -29,7 +29,7 @@ NEXT = {
     "deadline_at": 20.0,
     "on_deadline": "pause",
     "conditions": [CONDITION],
-    "rollback": None,
+    "rollback": {"guardrail": "latency", "fraction": 0.4, "expected_at": 9.0, "text": "40 %"},
 }
 GUARDRAIL = {
     "name": "latency",
@@ -76,6 +76,7 @@ def test_what_the_status_says():
     (condition,) = found.next.conditions
     assert (0.375, False, ("dwell",)) == (condition.fraction, condition.met, found.next.waiting_for)
     assert 20.0 == found.next.deadline_at.timestamp()
+    assert ("latency", 0.4) == (found.next.rollback.guardrail, found.next.rollback.fraction)
 
 
 def test_the_status_of_an_older_service_lacks_the_sentences():
