@@ -95,7 +95,7 @@ class FleetMember:
         self._wake = asyncio.Event()
         self._pulsed = asyncio.Event()
         self._stopping = False
-        executor.can_serve = lambda version: version in versions.digests()
+        executor.traffic.can_serve = lambda version: version in versions.digests()
 
     # --- role ---
 
@@ -294,7 +294,7 @@ class FleetMember:
             revision=self._parts.shared.revision,
             unread_seconds=self.guard.unread_seconds,
             replicas=len(self.living()),
-            withheld=self._executor.withholds,
+            withheld=self._executor.traffic.withholds,
             outdated=self.guard.outdated,
         )
 
