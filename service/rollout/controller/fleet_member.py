@@ -227,7 +227,10 @@ class FleetMember:
         shared, loader = self._parts.shared, self._loader
         self.guard.note_revision(fleet_rules.newest_revision(view))
         if view.revision != shared.revision and self._executor.recorded:
+            before = shared.revision
             await self._executor.reload()
+            if shared.revision < before:
+                await self._news.begin()  # a backup was restored, with its audit log
             self._news.send_status()
         self.guard.note_revision(shared.revision)
         self._executor.follow_clock()

@@ -181,10 +181,14 @@ async def test_an_older_record_than_one_seen_before_is_not_followed(world):
     await world.wait(20)
     assert {("Progressing", 0)} == {(r.phase, r.weight_bp) for r in world.living}
     assert "backup" in world.living[2].controller.status()["fleet"]["withheld"]
+    # Subscribers hear of what follows, although the log has become shorter.
+    told = []
+    world.living[2].controller._feed.send = lambda event, data: told.append(data.get("to"))
     # Also for a replica that is new.
     assert (await world.join("d")).weight_bp == 0
     await world.living[1].controller.changes.abort(None, "operator")
     await world.wait(2)
+    assert ["Aborting", "RolledBack"] == [phase for phase in told if phase]
     assert {("RolledBack", None)} == {
         (r.phase, r.controller.status()["fleet"]["withheld"]) for r in world.living
     }
