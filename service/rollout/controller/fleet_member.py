@@ -102,7 +102,8 @@ class FleetMember:
     @property
     def leads(self) -> bool:
         """Whether this replica holds the lease, and may rely on what it has read."""
-        return self.epoch is not None and not self.guard.reason(leading=True)
+        usable = self._parts.metrics.is_up and not self.guard.reason(leading=True)
+        return usable and self.epoch is not None
 
     @property
     def epoch(self) -> int | None:

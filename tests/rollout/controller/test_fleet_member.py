@@ -155,6 +155,20 @@ async def test_without_a_database_all_withhold_and_nothing_is_judged(world):
     assert generation == world.living[0].controller.generation
 
 
+async def test_a_short_outage_is_no_error_of_the_evidence(world):
+    """Three of those in a row would pause the rollout until a person resumes it."""
+    await world.begin()
+    leader = world.leader
+    world.database.down = True
+    for _ in range(4):
+        await leader.tick()  # before the next pulse tells it
+    await world.wait(5)
+    world.database.down = False
+    await world.wait(6)
+    assert {"Progressing"} == {replica.phase for replica in world.living}
+    assert 0 == leader.executor.rollout.errors
+
+
 async def test_an_abort_without_a_database_takes_effect_and_is_recorded_later(world):
     await world.begin()
     world.database.down = True
