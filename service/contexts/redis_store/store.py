@@ -149,12 +149,12 @@ class RedisSessionStore:
         """Keep the copy, send what is not stored, and evict copies that nobody uses."""
         assert isinstance(session, HeldSession)
         self._used.pop(session.id, None)
+        size = session.nbytes
         if session.owner is not None:
-            if session.id not in self._sessions:
-                session.owner.sessions += 1
-            session.owner.nbytes += session.nbytes - session.charged
-            session.charged = session.nbytes
-        self._sessions.put(session.id, session, size=session.nbytes, now=self._clock.monotonic())
+            session.owner.sessions += session.id not in self._sessions
+            session.owner.nbytes += size - session.charged
+            session.charged = size
+        self._sessions.put(session.id, session, size=size, now=self._clock.monotonic())
         self._backlog.write(session)
         self._write_checkpoint(session)
         self._owners.renew(session)
