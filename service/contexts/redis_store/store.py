@@ -173,17 +173,19 @@ class RedisSessionStore:
     async def read(self, session_id: str, owner: SessionQuota | None = None) -> SessionSummary:
         """The session as it is stored; see `SessionStore.read`."""
         held = self._sessions.get(session_id)
+        before = 0
         if held is not None:
             await self._backlog.drain(held)
+            before = held.length
         try:
             reply = await self._calls.read(session_id, owner)
         except RedisFailureError as error:
             if held is None or held.owner is not owner or not self._serve_without_store:
                 raise caller_error(error) from error
             return SessionSummary(session_id, held.length, held.variant, held.version, held.nbytes)
-        if held is not None and not held.users and (reply[0] != b"held" or reply[1] != held.length):
-            held.current = False  # the copy is old: the next append has to claim it
-            self._backlog.count(held)
+        if held is not None and held.is_idle_at(before):
+            # A copy that is not what is stored is old: the next append has to claim it.
+            held.current &= reply[0] == b"held" and reply[1] == before
         _check_status(session_id, reply)
         _, length, version, variant, nbytes = reply
         return SessionSummary(
