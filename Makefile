@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TOOLS := .venv-supply-chain/bin
 PIP_OPTIONS := --disable-pip-version-check
+PROGRESS = $(PYTHON) -m deploy.supply_chain.progress_lines --log $(VENV)/setup.log
 # `make image`: the base image with its digest, as docs/how-to/release.md says.
 BASE ?=
 
@@ -24,14 +25,14 @@ $(VENV)/.installed: pyproject.toml clients/python/pyproject.toml constraints.txt
 	@echo "Creating the virtual environment $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 	@echo "Installing nextvec with the extras $(EXTRAS); the first time this downloads about 1 GB"
-	$(BIN)/pip install $(PIP_OPTIONS) --require-hashes -r requirements/build.lock
-	$(PYTHON) -m deploy.supply_chain.direct_requirements $(EXTRAS) > $(VENV)/requirements.txt
+	@echo "A line shows every 5 s what pip is doing; $(VENV)/setup.log has all of it"
+	@$(PROGRESS) --title "1 of 4: build tools" -- $(BIN)/pip install $(PIP_OPTIONS) --require-hashes -r requirements/build.lock
+	@$(PYTHON) -m deploy.supply_chain.direct_requirements $(EXTRAS) > $(VENV)/requirements.txt
 	@if grep -q '^torch' $(VENV)/requirements.txt; then \
-	  $(BIN)/pip install $(PIP_OPTIONS) --quiet --no-index --no-deps --require-hashes -r requirements/torch-cpu.txt 2>/dev/null \
-	  && echo "Installed the build of torch without CUDA" \
-	  || echo "pip finds no build of torch without CUDA: installing the package index's build"; fi
-	$(BIN)/pip install $(PIP_OPTIONS) --require-hashes -c constraints.txt -r $(VENV)/requirements.txt
-	$(BIN)/pip install $(PIP_OPTIONS) --no-deps --no-build-isolation -e . -e clients/python
+	  $(PROGRESS) --may-fail --title "2 of 4: torch without CUDA" -- $(BIN)/pip install $(PIP_OPTIONS) --no-index --no-deps --require-hashes -r requirements/torch-cpu.txt \
+	  || echo "        pip finds no such build: the package index's build comes with the packages"; fi
+	@$(PROGRESS) --title "3 of 4: packages" -- $(BIN)/pip install $(PIP_OPTIONS) --require-hashes -c constraints.txt -r $(VENV)/requirements.txt
+	@$(PROGRESS) --title "4 of 4: nextvec itself" -- $(BIN)/pip install $(PIP_OPTIONS) --no-deps --no-build-isolation -e . -e clients/python
 	@touch $@
 
 # The demo takes the environment of `make setup` if there is one, and else makes a small one: neither

@@ -86,6 +86,16 @@ class CommandTable(TyperGroup):
             name: TyperCommand(name, help=found.summary) for name, found in COMMANDS.items()
         }
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run the subcommand. A missing option or argument is named with what it is for."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            purpose = getattr(error.param, "help", None)
+            if not error.message and purpose:
+                error.message = str(purpose)
+            raise
+
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         """Return the subcommand that runs. Typer suggests similar names for a misspelt one."""
         name, command, rest = super().resolve_command(ctx, args)

@@ -31,6 +31,7 @@ from service.commands.options import (
     print_json_file,
     with_options,
 )
+from service.commands.terminal import make_console
 from service.errors import NextvecError
 from service.inference.repository import Repository
 
@@ -79,7 +80,7 @@ def bench(options: BenchOptions) -> None:
 
     Every figure is a ratio to B, the time of one step through the bare engine.
     """
-    console = Console(stderr=options.output == "json")
+    console = make_console(stderr=options.output == "json")
     if not console.is_terminal:
         console.width = _WIDTH
     try:

@@ -23,9 +23,12 @@ from loadtest.generator.http_client import ClientError
 from loadtest.rollout_client import AdminError
 from service.clock import Clock, SystemClock
 from service.commands.options import (
+    OutputFormat,
     examples,
     new_app,
+    print_json_file,
 )
+from service.commands.terminal import make_console
 
 _READY_SECONDS = 60.0
 
@@ -42,13 +45,14 @@ def demo(
         streams.SAMPLE
     ),
     out: Annotated[Path, typer.Option(help="Directory for the results.")] = Path("out/demo"),
+    output: OutputFormat = "text",
 ) -> None:
     """Run the complete demo on this machine, in two acts.
 
     The first act resends whole contexts, where Phase-3 is slower and is rolled back. The
     second uses sessions, where Phase-3 is as fast as Phase-2 and is promoted.
     """
-    console = Console()
+    console = make_console(stderr=output == "json")
     clock = SystemClock()
     began = clock.monotonic()
     environment.exit_on_sigterm()
@@ -83,6 +87,8 @@ def demo(
     (out / "demo.json").write_bytes(shown)
     console.print(results_table(act_runs))
     console.print(f"\nThe picture: {picture}   ({clock.monotonic() - began:.0f} s in all)")
+    if output == "json":
+        print_json_file(out / "demo.json")
     wrong = [
         f"act {number}: {problem}"
         for number, act_run in enumerate(act_runs, start=1)

@@ -17,6 +17,7 @@ from rich.console import Console
 from loadtest import streams
 from loadtest.demo import environment
 from loadtest.demo.scenario import WINDOWS
+from loadtest.fleet import stores
 from loadtest.fleet.drill import view
 from loadtest.fleet.drill.faults import DEFAULT_KINDS, FaultKind, make_schedule
 from loadtest.fleet.drill.oracle import Oracle, Verification
@@ -26,6 +27,7 @@ from loadtest.fleet.drill.report import Promises, make_report
 from loadtest.fleet.drill.run import DrillOptions, drive_only, run_drill
 from loadtest.fleet.fleet import FleetOptions, LocalFleet, running_fleet
 from loadtest.fleet.layout import MOST_REPLICAS, FleetPorts
+from loadtest.fleet.sizing import FleetLoad, size_fleet
 from loadtest.fleet.supervisor import keep_running
 from loadtest.fleet.versions import MODEL, export_missing
 from loadtest.generator.event_loop import run_fast
@@ -39,6 +41,7 @@ from service.commands.options import (
     positive,
     with_options,
 )
+from service.commands.terminal import make_console
 
 app = new_app(
     help="Run a fleet on this machine, and prove that it loses nothing.",
@@ -89,7 +92,7 @@ def up(options: UpOptions) -> None:
     A process that ends is started again. Ctrl-C stops all. The next start continues with the same
     sessions and the same rollout.
     """
-    console = Console()
+    console = make_console()
     environment.exit_on_sigterm()
     windows = {name: WINDOWS.get(name, _LEAST_WINDOW) for name in (options.stable, options.canary)}
     try:
@@ -170,7 +173,7 @@ def drill(options: DrillCommandOptions) -> None:
     steps. The exit status is 1 if anything is lost, doubled or wrong that the durability promises,
     if a request fails that should not, or if a decision is made twice.
     """
-    console = Console(stderr=options.output == "json")
+    console = make_console(stderr=options.output == "json")
     environment.exit_on_sigterm()
     promises = Promises(options.durability, options.when_store_down, options.failed)
     try:
@@ -205,6 +208,58 @@ def drill(options: DrillCommandOptions) -> None:
         raise typer.Exit(1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class SizeOptions:
+    """Options of `nextvec fleet size`."""
+
+    sessions: Annotated[int, typer.Option(min=1, max=10**10, help="Sessions at a time.")] = 10**6
+    steps: Annotated[
+        float, typer.Option(parser=positive, metavar="NUMBER", help="Steps a second, of all.")
+    ] = 1e5
+    history: Annotated[
+        int, typer.Option(min=1, max=10**6, help="Vectors kept of each (sessions.history_vectors).")
+    ] = 1000
+    replica_steps: Annotated[
+        float,
+        typer.Option(
+            parser=positive,
+            metavar="NUMBER",
+            help="Steps a second at which one replica is full; measure yours.",
+        ),
+    ] = 1700.0
+    redis_gigabytes: Annotated[
+        float, typer.Option(parser=positive, metavar="GB", help="Memory of one Redis.")
+    ] = 64.0
+    output: OutputFormat = "text"
+
+
+@app.command(
+    epilog=examples(
+        "nextvec fleet size --sessions 1000000 --steps 100000",
+        "nextvec fleet size --sessions 50000 --steps 5000 --history 500 --replica-steps 4500",
+    )
+)
+@with_options(SizeOptions)
+def size(options: SizeOptions) -> None:
+    """Size a fleet by arithmetic on measured figures. Nothing is run.
+
+    Half of each replica and of each Redis is kept free, and a quarter of Redis's memory.
+    """
+    load = FleetLoad(
+        sessions=options.sessions,
+        steps=options.steps,
+        history=options.history,
+        replica_steps=options.replica_steps,
+        redis_bytes=options.redis_gigabytes * 1e9,
+    )
+    found = size_fleet(load)
+    if options.output == "json":
+        content = asdict(found) | {"redis": found.redis}
+        print(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode())
+    else:
+        view.print_size(Console(), load, found)
+
+
 def _drill_own(options: DrillCommandOptions, console: Console) -> tuple[DrillRecord, Verification]:
     window = max(_LEAST_WINDOW, options.length)
     # Of this window's size alone: two drills of other lengths do not export again and again.
@@ -221,6 +276,7 @@ def _drill_own(options: DrillCommandOptions, console: Console) -> tuple[DrillRec
     data = streams.load()
     oracle = Oracle.of_repository(models, MODEL, versions, data)
     folder = options.out / "fleet"
+    stores.remove_data(folder)
     shutil.rmtree(folder, ignore_errors=True)
     fleet_options = FleetOptions(
         models=models,
@@ -256,8 +312,11 @@ def _drill_own(options: DrillCommandOptions, console: Console) -> tuple[DrillRec
 
     ports = FleetPorts.free(options.replicas)
     console.print(f"Starting {options.replicas} replicas and their stores")
-    with running_fleet(folder, ports, fleet_options) as fleet:
-        return run_fast(run(fleet))
+    try:
+        with running_fleet(folder, ports, fleet_options) as fleet:
+            return run_fast(run(fleet))
+    finally:
+        stores.remove_data(folder)
 
 
 def _drive_other(

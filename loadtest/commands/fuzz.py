@@ -19,7 +19,14 @@ from loadtest.generator.event_loop import run_fast
 from loadtest.generator.http_client import ClientError
 from loadtest.target_server import TargetServer, started_server
 from service.clock import SystemClock
-from service.commands.options import examples, new_app, positive, with_options
+from service.commands.options import (
+    OutputFormat,
+    examples,
+    new_app,
+    positive,
+    with_options,
+)
+from service.commands.terminal import make_console, print_json
 
 app = new_app()
 
@@ -56,6 +63,7 @@ class FuzzOptions:
         "checkpoints/phase-2.safetensors"
     )
     out: Annotated[Path, typer.Option(help="Directory for inputs that failed.")] = Path("out/fuzz")
+    output: OutputFormat = "text"
 
 
 @app.command(
@@ -74,7 +82,7 @@ def fuzz(options: FuzzOptions) -> None:
     status is 1 after a 5xx, a health probe without an answer, the server's end, or growth. An input
     that failed is kept in the output directory: send it again with `nc HOST PORT < FILE`.
     """
-    console = Console()
+    console = make_console(stderr=options.output == "json")
     environment.exit_on_sigterm()
     options.out.mkdir(parents=True, exist_ok=True)
     schema = None
@@ -109,6 +117,21 @@ def fuzz(options: FuzzOptions) -> None:
     for problem in problems:
         console.print(f"nextvec fuzz: {problem}", style="red", markup=False)
     console.print(last_line(run, schema, problems), markup=False, soft_wrap=True)
+    if options.output == "json":
+        print_json(
+            {
+                "inputs": dict(run.inputs),
+                "statuses": {str(status): count for status, count in run.statuses.items()},
+                "server_errors": run.server_errors,
+                "hangs": run.hangs,
+                "probes": run.probes,
+                "died": run.died,
+                "memory_growth_mb": run.rss_growth_mb,
+                "schema": schema and {**schema._asdict(), "report": str(schema.report)},
+                "failures": [str(path) for path in run.failures],
+                "problems": problems,
+            }
+        )
     if problems:
         raise typer.Exit(1)
 

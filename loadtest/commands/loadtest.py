@@ -27,6 +27,7 @@ from loadtest.generator.open_loop import (
     constant_arrivals,
     poisson_arrivals,
 )
+from loadtest.generator.request_log import LATE_SECONDS
 from loadtest.overload import report as overload_report
 from loadtest.overload.flood_requests import FloodTarget
 from loadtest.overload.run import run_overload
@@ -42,6 +43,7 @@ from service.commands.options import (
     print_json_file,
     with_options,
 )
+from service.commands.terminal import make_console
 
 app = new_app()
 
@@ -50,7 +52,9 @@ app = new_app()
 class LoadTestOptions:
     """Options of `nextvec loadtest`."""
 
-    url: Annotated[str, typer.Option(help="Address of the server.")] = "http://127.0.0.1:8080"
+    url: Annotated[str, typer.Option(envvar="NEXTVEC_URL", help="Address of the server.")] = (
+        "http://127.0.0.1:8080"
+    )
     mode: Annotated[
         Literal["stateless", "session"],
         typer.Option(
@@ -130,7 +134,7 @@ def loadtest(options: LoadTestOptions) -> None:
         client = HttpClient(options.url, options.timeout, options.api_key)
     except (streams.StreamError, ValueError) as error:
         raise SystemExit(f"nextvec loadtest: {error}") from error
-    console = Console(stderr=options.output == "json")
+    console = make_console(stderr=options.output == "json")
     if options.overload is not None:
         _overload(options, options.overload, client, data, console)
         return
@@ -207,11 +211,23 @@ def _overload(
         raise typer.Exit(1)
 
 
+def _caption(result: summary.LoadTestReport) -> str:
+    """What the latencies are, and how far this machine was behind with its requests."""
+    text = "latencies in ms, from when a request was due to its whole response"
+    if result.late:
+        milliseconds = LATE_SECONDS * 1000
+        text += (
+            f"; this machine sent {result.late} requests more than {milliseconds:.0f} ms after "
+            "they were due, and their latency includes that"
+        )
+    return text
+
+
 def table(result: summary.LoadTestReport) -> Table:
     """Return the report as a terminal table."""
     shown = Table(
-        title=f"{result.count} requests, {result.errors} failed, {result.late} sent late",
-        caption="latencies in ms, from when a request was due",
+        title=f"{result.count} requests, {result.errors} failed",
+        caption=_caption(result),
         box=box.SIMPLE,
         collapse_padding=True,
         pad_edge=False,

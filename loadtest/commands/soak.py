@@ -23,7 +23,14 @@ from loadtest.soak.picture import draw_soak
 from loadtest.soak.run import GrowthBounds, SoakRun, run_soak
 from loadtest.target_server import TargetServer, started_server
 from service.clock import SystemClock
-from service.commands.options import examples, new_app, positive, with_options
+from service.commands.options import (
+    OutputFormat,
+    examples,
+    new_app,
+    positive,
+    with_options,
+)
+from service.commands.terminal import make_console, print_json
 
 app = new_app()
 
@@ -67,6 +74,7 @@ class SoakOptions:
     out: Annotated[Path, typer.Option(help="Directory for the plot and the samples.")] = Path(
         "out/soak"
     )
+    output: OutputFormat = "text"
 
 
 @app.command(
@@ -86,7 +94,7 @@ def soak(options: SoakOptions) -> None:
     exit status is 1 if the whole 95 % interval of a growth lies above its bound, or after a 5xx,
     a request without an answer, or the server's end.
     """
-    console = Console()
+    console = make_console(stderr=options.output == "json")
     environment.exit_on_sigterm()
     bounds = GrowthBounds(rss_mb=options.rss_mb, p95_percent=options.p95_percent)
     try:
@@ -118,6 +126,18 @@ def soak(options: SoakOptions) -> None:
         console.print(f"nextvec soak: {problem}", style="red", markup=False)
     console.print(f"{options.out / 'soak.png'}, {options.out / 'soak.json'}")
     console.print(last_line(run, problems), markup=False, soft_wrap=True)
+    if options.output == "json":
+        print_json(
+            {
+                "minutes": run.seconds / 60,
+                "statuses": {str(status): count for status, count in run.statuses.items()},
+                "errors": dict(run.errors),
+                "growth": {name: trend._asdict() for name, trend in run.trends().items()},
+                "problems": problems,
+                "samples": str(options.out / "soak.json"),
+                "picture": str(options.out / "soak.png"),
+            }
+        )
     if problems:
         raise typer.Exit(1)
 

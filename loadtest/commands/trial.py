@@ -35,6 +35,7 @@ from service.commands.options import (
     print_json_file,
     with_options,
 )
+from service.commands.terminal import make_console
 
 _READY_SECONDS = 60.0
 _WINDOW = 500
@@ -89,7 +90,7 @@ def trial(options: TrialOptions) -> None:
             "nextvec trial: --minutes, --runs, --rate and --noise must be above 0, "
             "and --factor at least 1"
         )
-    console = Console(stderr=options.output == "json")
+    console = make_console(stderr=options.output == "json")
     environment.exit_on_sigterm()
     try:
         data = streams.load(options.data)

@@ -8,5 +8,6 @@
 | `layout` | ports, folders and credentials of one fleet |
 | `stores` | Redis, PostgreSQL and Prometheus as processes |
 | `fleet` | the whole fleet: start, look at, stop |
+| `sizing` | how many of each a load needs, by arithmetic |
 | `drill` | the proof: sessions with an oracle, faults, a rollout, and the report |
 """

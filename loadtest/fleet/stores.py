@@ -67,7 +67,7 @@ def postgres_process(
     Raises `FleetError`.
     """
     user = _unprivileged_user()
-    data = _reachable(folder / "postgres", user)
+    data = postgres_data(folder)
     if not (data / "PG_VERSION").exists():
         _make_cluster(programs, data, password, user)
     options = {
@@ -87,6 +87,17 @@ def postgres_process(
         user=user,
         stop_signal=signal.SIGINT,  # its fast shutdown: connections are closed, nothing is lost
     )
+
+
+def postgres_data(folder: Path) -> Path:
+    """Where the cluster of a fleet in `folder` is. Raises `FleetError`."""
+    return _reachable(folder / "postgres", _unprivileged_user())
+
+
+def remove_data(folder: Path) -> None:
+    """Remove what the stores of a fleet in `folder` have kept; its logs stay."""
+    for data in (postgres_data(folder), folder / "redis", folder / "prometheus"):
+        shutil.rmtree(data, ignore_errors=True)
 
 
 async def postgres_answers(port: int) -> bool:
@@ -174,7 +185,8 @@ def _unprivileged_user() -> str | None:
 def _reachable(folder: Path, user: str | None) -> Path:
     """`folder`, or one that `user` can reach; always the same one for the same folder."""
     folder = folder.resolve()
-    if user is None or all(parent.stat().st_mode & 0o001 for parent in folder.parents):
+    there = [parent for parent in folder.parents if parent.exists()]
+    if user is None or all(parent.stat().st_mode & 0o001 for parent in there):
         return folder
     name = f"nextvec-postgres-{sha256(str(folder).encode()).hexdigest()[:12]}"
     return Path(tempfile.gettempdir()) / name

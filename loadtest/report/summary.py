@@ -141,7 +141,8 @@ def as_markdown(report: LoadTestReport) -> str:
     lines = ["# Load test", "", *(f"| {' | '.join(row)} |" for row in rows), ""]
     lines.append(
         f"{report.count} requests in {report.seconds:.1f} s, {report.errors} failed, "
-        f"{report.late} were sent more than {LATE_SECONDS * 1000:.0f} ms late. "
+        f"{report.late} were sent by this machine more than {LATE_SECONDS * 1000:.0f} ms after "
+        "they were due. "
         "Latencies are in ms, from the due time of a request to its complete response."
     )
     if not math.isnan(report.ratio):

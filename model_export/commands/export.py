@@ -34,10 +34,12 @@ from model_export import (
 )
 from model_export.numpy_reference import NumpyReference
 from service.commands.options import (
+    OutputFormat,
     examples,
     new_app,
     with_options,
 )
+from service.commands.terminal import make_console, print_json
 from service.errors import NextvecError
 from service.evaluation_report import ReportError
 from service.inference.engines import precision
@@ -84,7 +86,9 @@ class ExportOptions:
     context_window: Annotated[
         int,
         typer.Option(
-            min=1, max=LARGEST_WINDOW, help="Vectors that the model was trained to read, e.g. 1000."
+            min=1,
+            max=LARGEST_WINDOW,
+            help="How many of the latest vectors the service gives the model, e.g. 1000.",
         ),
     ]
     models: Annotated[Path, typer.Option(help="Model repository.")] = Path("models")
@@ -131,6 +135,7 @@ class ExportOptions:
     evaluation: Annotated[
         Path | None, typer.Option(help="report.json of nextvec evaluate for this checkpoint.")
     ] = None
+    output: OutputFormat = "text"
 
 
 @app.command(
@@ -146,7 +151,7 @@ def export(options: ExportOptions) -> None:
 
     The graph is compared with the network first; a version that differs is not published.
     """
-    console = Console(stderr=True)
+    console = make_console(stderr=True)
     try:
         published = _export(options, console)
     except (
@@ -160,6 +165,9 @@ def export(options: ExportOptions) -> None:
     ) as error:
         raise SystemExit(f"nextvec export: {error}; nothing was published") from error
     final = options.models / options.model / options.version
+    if options.output == "json":
+        print_json({"path": str(final), **published.model_dump(mode="json")})
+        return
     print(
         f"{final}: sha256 {published.files[MODEL]}, "
         f"parity {published.parity.max_abs_difference:.1e} "

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from service.api.tls import certificate_loader
 from service.commands.options import ConfigOption, OutputFormat, examples, new_app
+from service.commands.terminal import make_console
 from service.errors import NextvecError
 from service.rollout.analysis.sources.prometheus_api import prometheus_tls
 from service.rollout.assembly import check_database
@@ -95,7 +95,7 @@ def show(
     for row in rows:
         # Values are data: `Text` keeps brackets that Rich would take for markup.
         table.add_row(*(Text(part) for part in (row["key"], _text(row["value"]), row["source"])))
-    Console().print(table)
+    make_console().print(table)
 
 
 def _rows(loaded: LoadedSettings) -> list[dict[str, Any]]:

@@ -43,7 +43,7 @@ def status_view(status: dict[str, Any], *, verbose: bool = False) -> Group:
     guardrails = status["guardrails"]
     if guardrails:
         parts += [Text(), _guardrails(guardrails)]
-        if any(each["required"] for each in guardrails):
+        if status["step"] is not None and any(each["required"] for each in guardrails):
             parts.append(plain_text("* must pass before the step ends", "dim"))
         parts += [
             plain_text(f"{each['label']} is {each['interval']['text']} (plausible range)")

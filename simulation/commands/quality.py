@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from rich import box
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from service.commands.options import print_json_file
+from service.commands.terminal import make_console
 from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation import quality_report
 from simulation.commands.simulate_options import SimulateOptions
@@ -37,7 +37,7 @@ def run(options: SimulateOptions, plan: RolloutPlan) -> None:
         interval=options.interval,
         horizon=options.horizon,
     )
-    console = Console(stderr=options.output == "json")
+    console = make_console(stderr=options.output == "json")
     columns = (TextColumn("rollouts"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         total = len(ratios) * options.rollouts * (2 if options.compare else 1)

@@ -7,7 +7,6 @@ import logging
 
 from pydantic import ValidationError
 from rich import box
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -18,6 +17,7 @@ from service.commands.options import (
     print_json_file,
     with_options,
 )
+from service.commands.terminal import make_console
 from service.rollout.plan.plan_file import load_plan
 from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation import evidence_trace, plot, report
@@ -79,7 +79,7 @@ def simulate(options: SimulateOptions) -> None:
         )
         for ratio in dict.fromkeys(ratios)
     ]
-    console = Console(stderr=options.output == "json")
+    console = make_console(stderr=options.output == "json")
     # An evaluation that fails is logged with its traceback; in a simulation it is a bug.
     logging.basicConfig(level=logging.WARNING)
     columns = (TextColumn("rollouts"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -237,6 +237,7 @@ def test_a_failed_gate_is_shown_and_overridden(console, service):
     service.serve(lambda status: status["shadow"] and status["shadow"]["copies"]["answered"] > 20)
     console.locator("#shadow").get_by_text("answered").wait_for()
     console.locator("[aria-current=step] b").get_by_text("Shadow").wait_for()
+    photograph(console, "real-shadow")
 
 
 @pytest.mark.parametrize("width", [320, 1600])

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from loadtest import streams
+from loadtest.fleet import stores
 from loadtest.fleet.drill.faults import Fault, FaultKind
 from loadtest.fleet.drill.oracle import Oracle
 from loadtest.fleet.drill.report import Promises, make_report
@@ -25,6 +26,15 @@ from service.clock import SystemClock
 from service.redis.library import load_library
 from tests.support.serving import NEXTVEC, WINDOWS
 from tests.support.tools import need, tool_path
+
+
+@pytest.fixture(autouse=True)
+def removed_data(tmp_path):
+    """PostgreSQL's cluster may be outside of the test's folder."""
+    yield
+    for folder in (tmp_path, tmp_path / "fleet"):
+        stores.remove_data(folder)
+
 
 pytestmark = need("envoy", "redis-server", "postgres")
 
@@ -138,7 +148,9 @@ def test_a_killed_fleet_leaves_nothing_and_continues_at_the_next_start(models, t
     assert 1 == first.append(0)
     parts = list(descendants(first.process.pid))
     assert len(parts) >= 6
-    replica = next(pid for pid in parts if b"serve" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    replica = next(
+        pid for pid in parts if b"\0serve\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    )
     os.kill(replica, signal.SIGKILL)
     while "replica-" not in (line := first.process.stdout.readline()):
         assert line

@@ -88,3 +88,35 @@ def test_serving_imports_neither_torch_nor_the_other_packages():
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["export", "my.pt", "--version", "a"], "Missing option '--context-window'. How many"),
+        (["rollout", "start"], "Missing argument 'CANARY'. Version in the model repository."),
+    ],
+)
+def test_what_is_missing_is_named_with_its_purpose(capsys, monkeypatch, arguments, said):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(arguments) == 2
+    shown = " ".join(capsys.readouterr().err.split())
+    assert said.casefold() in shown.casefold()
+
+
+WITH_RESULTS = (
+    "bench|config check|config show|data build|data import|demo|evaluate compare|evaluate curves|"
+    "evaluate pools|evaluate report|evaluate sweep|experiment plateau|experiment probe|export|"
+    "fleet drill|fuzz|loadtest|rollout abort|rollout history|rollout pause|rollout plan|"
+    "rollout promote|rollout resume|rollout retry|rollout start|rollout status|rollout undo|"
+    "rollout wait|simulate|soak|train|trial noisy|trial same|trial slowed"
+)
+
+
+@pytest.mark.parametrize("name", tuple(WITH_RESULTS.split("|")))
+def test_every_result_is_also_there_for_programs(capsys, name):
+    """`-o json` on every command but those that run until they are stopped."""
+    assert main([*name.split(), "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--output" in shown
+    assert "-o" in shown

@@ -17,10 +17,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from corpora.corpus import CorpusError
 from service.commands.options import (
+    OutputFormat,
     examples,
     new_app,
     with_options,
 )
+from service.commands.terminal import make_console, print_json
 from service.manifest import sha256
 from training.data import packages, sentence_table, texts, tokenization, vector_import
 from training.data.build import CORPUS, check_distinct, segment, write
@@ -81,6 +83,7 @@ class BuildOptions:
         int | None, typer.Option(help="Number of documents to use, from the first.")
     ] = None
     out: Annotated[Path, typer.Option(help="Directory for the data set.")] = Path("out/data")
+    output: OutputFormat = "text"
 
 
 @app.command(
@@ -93,7 +96,7 @@ class BuildOptions:
 @with_options(BuildOptions)
 def build(options: BuildOptions) -> None:
     """Cut text into sentences and embed each of them."""
-    _run("build", options.out, lambda: _build(options))
+    _run("build", options.out, options.output, lambda: _build(options))
 
 
 @app.command("import", epilog=examples("nextvec data import a.npy b.npz --dim 384"))
@@ -101,17 +104,21 @@ def import_vectors(
     files: Annotated[list[Path], typer.Argument(help="Files of vectors (.npy or .npz).")],
     dim: Annotated[int, typer.Option(help="Width of the vectors.")] = 768,
     out: Annotated[Path, typer.Option(help="Directory for the data set.")] = Path("out/data"),
+    output: OutputFormat = "text",
 ) -> None:
     """Use existing vectors, one file or array per document."""
-    _run("import", out, lambda: _import(files, dim, out))
+    _run("import", out, output, lambda: _import(files, dim, out))
 
 
-def _run(part: str, out: Path, make: Callable[[], Path]) -> None:
+def _run(part: str, out: Path, output: str, make: Callable[[], Path]) -> None:
     try:
         manifest = make()
     except (CorpusError, OSError) as error:
         raise SystemExit(f"nextvec data {part}: {error}") from error
     known = json.loads(manifest.read_text(encoding="utf-8"))
+    if output == "json":
+        print_json({"path": str(out / CORPUS), "manifest": str(manifest), **known})
+        return
     print(
         f"{out / CORPUS}: {known['vectors']} vectors of width {known['dim']} "
         f"in {len(known['documents'])} documents; {manifest.name} lists them"
@@ -125,7 +132,7 @@ def _build(options: BuildOptions) -> Path:
         raise CorpusError(
             f"the package {error.name} is missing; install it with: pip install 'nextvec[data]'"
         ) from error
-    console = Console(stderr=True)
+    console = make_console(stderr=True)
     if options.sentences is not None or options.documents is not None:
         return _build_from_table(options, SentenceEncoder, console)
     with console.status("reading the text"):
@@ -180,10 +187,14 @@ def _build_from_table(
 
 
 def _import(files: list[Path], dim: int, out: Path) -> Path:
-    streams = [stream for file in files for stream in vector_import.read(file, dim)]
+    console = make_console(stderr=True)
+    streams = []
+    for file in files:
+        with console.status(f"reading {file}"):
+            streams += list(vector_import.read(file, dim))
     check_distinct([(stream.name, stream.digest) for stream in streams])
     if rescaled := sum(stream.rescaled for stream in streams):
-        print(f"{rescaled} vectors were not of unit length and were normalized")
+        console.print(f"{rescaled} vectors were not of unit length and were normalized")
     sources = [{"name": file.name, "sha256": sha256(file)} for file in files]
     return write(
         out,

@@ -28,6 +28,7 @@ from service.commands.options import (
     print_json_file,
     with_options,
 )
+from service.commands.terminal import make_console, print_json
 from service.evaluation_report import EvaluationData
 from service.manifest import sha256
 from training import comparison, curves, evaluation, further_sets, held_out, pool_demo
@@ -146,7 +147,7 @@ class SweepOptions(ScoreOptions):
 @with_options(ReportOptions)
 def report(options: ReportOptions) -> None:
     """Score models and baselines on every held-out set, in one table."""
-    _run(lambda: _report(options, Console(stderr=True)))
+    _run(lambda: _report(options, make_console(stderr=True)))
 
 
 @app.command(
@@ -159,16 +160,17 @@ def report(options: ReportOptions) -> None:
 @with_options(SweepOptions)
 def sweep(options: SweepOptions) -> None:
     """Vary one factor and hold the others."""
-    _run(lambda: _sweep(options, Console(stderr=True)))
+    _run(lambda: _sweep(options, make_console(stderr=True)))
 
 
 @app.command(epilog=examples("nextvec evaluate compare before/report.json after/report.json"))
 def compare(
     first: Annotated[Path, typer.Argument(help="report.json of the earlier evaluation.")],
     second: Annotated[Path, typer.Argument(help="report.json of the later one.")],
+    output: OutputFormat = "text",
 ) -> None:
     """Compare two reports on the same pools: the second minus the first."""
-    _run(lambda: print(comparison.compare(first, second)))
+    _run(lambda: _print_text("comparing", lambda: comparison.compare(first, second), output))
 
 
 @app.command("curves", epilog=examples("nextvec evaluate curves a.history.json b.history.json"))
@@ -177,9 +179,10 @@ def training_curves(
         list[Path], typer.Argument(help="Training runs (.history.json or .unfinished.pt).")
     ],
     out: Annotated[Path, typer.Option(help="Directory for the picture.")] = Path("out/evaluate"),
+    output: OutputFormat = "text",
 ) -> None:
     """Plot Hit@5 against vectors read."""
-    _run(lambda: _curves(histories, out))
+    _run(lambda: _curves(histories, out, output))
 
 
 @app.command(epilog=examples("nextvec evaluate pools --data out/data/corpus.npz"))
@@ -187,9 +190,14 @@ def pools(
     data: Annotated[
         Path | None, typer.Option(help="Data set (.npz), as written by nextvec data.")
     ] = None,
+    output: OutputFormat = "text",
 ) -> None:
     """Show how much Hit@5 of one baseline depends on the pool alone."""
-    _run(lambda: print(pool_demo.demonstrate(corpus.load(_required(data)))))
+    _run(
+        lambda: _print_text(
+            "scoring", lambda: pool_demo.demonstrate(corpus.load(_required(data))), output
+        )
+    )
 
 
 def _run(command: Callable[[], object]) -> None:
@@ -265,10 +273,36 @@ def _report(options: ReportOptions, console: Console) -> None:
     print(f"{text}\nwritten to {options.out}/report.md, report.json and report.png")
 
 
-def _curves(histories: list[Path], out: Path) -> None:
+def _print_text(doing: str, make: Callable[[], str], output: str) -> None:
+    """Print a text in Markdown; as JSON, an object that holds it."""
+    with make_console(stderr=True).status(doing):
+        text = make()
+    if output == "json":
+        print_json({"markdown": text})
+    else:
+        print(text)
+
+
+def _curves(histories: list[Path], out: Path, output: str) -> None:
     runs = curves.load(histories)
     out.mkdir(parents=True, exist_ok=True)
     curves_picture(runs, out / "curves.png")
+    if output == "json":
+        print_json(
+            {
+                "picture": str(out / "curves.png"),
+                "runs": [
+                    {
+                        "name": run.name,
+                        "vectors": list(run.vectors),
+                        "hit_at_5": [epoch.hit_at_5 for epoch in run.history],
+                        "best_epoch": run.best,
+                    }
+                    for run in runs
+                ],
+            }
+        )
+        return
     print(f"{curves.table(runs)}\n\nwritten to {out}/curves.png")
 
 

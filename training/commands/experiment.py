@@ -10,7 +10,6 @@ from typing import Annotated
 
 import torch
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from architectures import checkpoint
@@ -18,10 +17,13 @@ from architectures.model import NextVectorModel
 from corpora import corpus
 from corpora.corpus import Corpus, CorpusError, CorpusSplit
 from service.commands.options import (
+    OutputFormat,
     examples,
     new_app,
+    print_json_file,
     with_options,
 )
+from service.commands.terminal import make_console
 from service.manifest import sha256
 from training import held_out, recipe
 from training.commands.train import recipe_path
@@ -73,6 +75,7 @@ class ExperimentOptions:
         typer.Option(help="Documents to hold out: every eighth (eras), the latest, or both."),
     ] = "both"
     out: Annotated[Path, typer.Option(help="Directory for the report.")] = Path("out/experiment")
+    output: OutputFormat = "text"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +136,8 @@ def _run(part: str, options: PlateauOptions | ProbeOptions) -> None:
         ValueError,
     ) as error:
         raise SystemExit(f"nextvec experiment {part}: {error}") from error
-    _write(part, options.out, found, [_verdict(options, result) for result in found.results])
+    verdicts = [_verdict(options, result) for result in found.results]
+    _write(part, options.out, found, verdicts, options.output)
 
 
 def _start(path: Path, split: CorpusSplit) -> tuple[str, NextVectorModel]:
@@ -149,7 +153,7 @@ def _train_arms(
     chosen: Recipe,
     start: tuple[str, NextVectorModel] | None,
 ) -> ExperimentResult:
-    console = Console(stderr=True)
+    console = make_console(stderr=True)
     thin = experiment.thin(split, options.share)
     if isinstance(options, PlateauOptions):
         before, after = options.alpha
@@ -185,7 +189,11 @@ def _verdict(
 
 
 def _write(
-    part: str, out: Path, found: ExperimentResult, verdicts: Sequence[ExperimentVerdict]
+    part: str,
+    out: Path,
+    found: ExperimentResult,
+    verdicts: Sequence[ExperimentVerdict],
+    output: str,
 ) -> None:
     named = [
         (result.name, verdict) for result, verdict in zip(found.results, verdicts, strict=True)
@@ -196,4 +204,7 @@ def _write(
     (out / f"{part}.md").write_text(text)
     content = {**found.as_json(), "verdicts": {name: asdict(item) for name, item in named}}
     (out / f"{part}.json").write_text(json.dumps(content, indent=1) + "\n")
+    if output == "json":
+        print_json_file(out / f"{part}.json")
+        return
     print(f"{text}\nwritten to {out}/{part}.md and .json")

@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from architectures import checkpoint
 from architectures.model import NextVectorModel
 from corpora.packed_corpus import open_corpus
+from service.commands.terminal import make_console, print_json
 from service.manifest import sha256
 from training import held_out
 from training.checkpoint_store import ResumeError
@@ -42,7 +42,7 @@ def run(options: TrainOptions, path: Path) -> None:
         held_out.check_start(start_metadata, packed.pack(parts.held_out))
     digest = sha256(options.data)
     store = _store(options, chosen, digest)
-    console = Console(stderr=True)
+    console = make_console(stderr=True)
     console.print(
         f"{chosen.name}: {len(parts.train)} vectors to train on, "
         f"{int(packed.lengths[parts.held_out].sum())} held out by document, "
@@ -68,6 +68,10 @@ def run(options: TrainOptions, path: Path) -> None:
     metadata = held_out.metadata(parts.train, options.hold_out, digest, start_metadata)
     target = write(options.out, chosen, result, parts, metadata)
     store.remove()
+    if options.output == "json":
+        figures = {"scale": result.scale, "seconds": result.seconds, "device": str(result.device)}
+        print_json({"path": str(target), **figures})
+        return
     print(f"{target}: step scaled by {result.scale}, {result.seconds:.0f} s on {result.device}")
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from architectures import checkpoint
 from architectures.model import NextVectorModel
 from corpora import corpus
-from service.commands.options import examples, new_app, with_options
+from service.commands.options import OutputFormat, examples, new_app, with_options
+from service.commands.terminal import make_console, print_json
 from service.manifest import sha256
 from training import held_out, recipe, trainer
 from training.checkpoint_store import CheckpointStore, ResumeError
@@ -75,6 +75,7 @@ class TrainOptions:
             "--restart", help="Start over instead of resuming an unfinished run in --out."
         ),
     ] = False
+    output: OutputFormat = "text"
 
 
 @app.command(
@@ -108,7 +109,7 @@ def train(options: TrainOptions) -> None:
         store = _store(options, chosen, digest)
     except (recipe.RecipeError, corpus.CorpusError, checkpoint.CheckpointError) as error:
         raise SystemExit(f"nextvec train: {error}") from error
-    console = Console(stderr=True)
+    console = make_console(stderr=True)
     console.print(
         f"{chosen.name}: {len(split.train.vectors)} vectors to train on, "
         f"{len(split.held_out.vectors)} held out by document"
@@ -131,6 +132,9 @@ def train(options: TrainOptions) -> None:
     split_metadata = held_out.metadata(split.train, options.hold_out, digest, start_metadata)
     target = _write(options.out, chosen, result, split_metadata)
     store.remove()
+    if options.output == "json":
+        print_json({"path": str(target), **asdict(result.best)})
+        return
     print(f"{target}: Hit@5 {result.best.hit_at_5:.4f} at epoch {result.best.epoch}")
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from loadtest.fleet.drill.record import DrillRecord
 from loadtest.fleet.drill.report import DrillReport, Promises
+from loadtest.fleet.sizing import FleetLoad, FleetSize
 
 _EVERY_SECONDS = 10.0
 
@@ -52,6 +53,33 @@ def rows(report: DrillReport) -> dict[str, str]:
         "resumed after deaths": f"{report.resumed:,}",
         "decisions made twice": f"{report.decided_twice:,}",
     }
+
+
+def print_size(console: Console, load: FleetLoad, size: FleetSize) -> None:
+    """Print what a load needs."""
+    shown = Table(
+        title=f"{load.sessions:,} sessions, {load.steps:,.0f} steps a second",
+        box=box.SIMPLE,
+        show_header=False,
+    )
+    shown.add_column()
+    shown.add_column(justify="right")
+    for title, value in {
+        "replicas": f"{size.replicas:,}",
+        "Redis servers, by calls": f"{size.redis_by_calls:,}",
+        "Redis servers, by memory": f"{size.redis_by_memory:,}",
+        "a session in Redis": f"{size.session_bytes / 1e3:,.0f} kB",
+        "all sessions in Redis": f"{size.all_session_bytes / 1e9:,.1f} GB",
+        "written to Redis": f"{size.redis_bytes_per_second / 1e6:,.1f} MB/s",
+        "to and from callers": f"{size.caller_bytes_per_second / 1e6:,.1f} MB/s",
+        "PostgreSQL, busy with evidence": f"{size.postgres_share:.1%}",
+        "sessions of one replica": f"{size.sessions_per_replica:,.0f}",
+        "claims after its death, at first": f"{size.claims_per_second:,.0f}/s",
+        "each Redis, busy with them": f"{size.claim_share:.1%}",
+        "read for all of them": f"{size.claim_bytes / 1e9:,.1f} GB",
+    }.items():
+        shown.add_row(title, value)
+    console.print(shown)
 
 
 def progress(console: Console) -> Callable[[DrillRecord], None]:

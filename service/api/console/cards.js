@@ -53,7 +53,7 @@ function showSize(one) {
   say(byId("size-values"), typeof other === "number" ? pair : "");
   byId("size-plot").replaceChildren(...[intervalPlot(one)].filter(Boolean));
   const valid = one.interval ? `${capital(one.interval.text)}. The interval is valid at every evaluation.` : "";
-  say(byId("size-text"), valid || (one.difference_kind ? `No interval yet. The limit is ${limitValue(one)}.` : ""));
+  say(byId("size-text"), valid || (one.difference_kind ? `The limit is ${limitValue(one)}.` : ""));
 }
 
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
@@ -77,7 +77,9 @@ function showEvidence(status, main) {
   const { canary, stable } = main.samples ?? {};
   const from = typeof canary === "number" ? `From ${canary} canary and ${stable} stable ${main.unit ?? "requests"}. ` : "";
   const alpha = status.plan?.alpha;
-  const risk = typeof alpha === "number" ? `A compliant canary is rolled back at most ${number(100 * alpha)} % of the time.` : "";
+  // The shadow step is no sequential test, and α does not bound its errors.
+  const tested = (main.log_evidence?.bound ?? 0) > 0;
+  const risk = tested && typeof alpha === "number" ? `A compliant canary is rolled back at most ${number(100 * alpha)} % of the time.` : "";
   say(byId("sure-text"), from + risk);
 }
 

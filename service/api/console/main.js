@@ -60,6 +60,7 @@ async function received(event) {
   if (event.name === "transition") {
     await refresh();
     await showLog();
+    await showPast();
   } else {
     show(event.data);
   }

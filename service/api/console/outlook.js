@@ -44,14 +44,13 @@ function clauseEnd(text) {
 }
 
 // The guardrail that matters most now: the one that leans to a fail or failed, else the first
-// required one that compares the versions.
+// required one.
 export function mainGuardrail(status) {
   const all = status.guardrails ?? [];
   const named = status.next?.rollback?.guardrail;
   return (
     all.find((one) => one.name === named) ??
     all.find((one) => one.outcome === "fail") ??
-    all.find((one) => one.effect === "must_pass" && typeof one.difference === "number") ??
     all.find((one) => one.effect === "must_pass") ??
     all[0] ??
     null

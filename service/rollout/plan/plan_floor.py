@@ -21,7 +21,7 @@ from service.rollout.analysis.guardrails.config import (
 from service.rollout.analysis.guardrails.error_rate import ErrorRateConfig, ErrorRateGuardrail
 from service.rollout.analysis.guardrails.registry import GUARDRAIL_NAMES
 from service.rollout.plan.rollout_plan import RolloutPlan
-from service.suggestions import describe_unknown
+from service.suggestions import describe_unknown, validation_message
 
 
 class PlanFloor(PlanModel):
@@ -80,7 +80,8 @@ def make_floor(values: Mapping[str, object], plan: RolloutPlan) -> PlanFloor:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise Invalid(f"rollout.floor.{field}: {first['msg']}", "below_floor") from error
+        message = validation_message(dict(first), PlanFloor)
+        raise Invalid(f"rollout.floor.{field}: {message}", "below_floor") from error
     require_floor(plan, floor.without_approval())
     return floor
 
