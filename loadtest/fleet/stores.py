@@ -185,7 +185,8 @@ def _unprivileged_user() -> str | None:
 def _reachable(folder: Path, user: str | None) -> Path:
     """`folder`, or one that `user` can reach; always the same one for the same folder."""
     folder = folder.resolve()
-    if user is None or all(parent.stat().st_mode & 0o001 for parent in folder.parents):
+    there = [parent for parent in folder.parents if parent.exists()]
+    if user is None or all(parent.stat().st_mode & 0o001 for parent in there):
         return folder
     name = f"nextvec-postgres-{sha256(str(folder).encode()).hexdigest()[:12]}"
     return Path(tempfile.gettempdir()) / name
