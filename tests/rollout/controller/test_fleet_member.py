@@ -184,6 +184,23 @@ async def test_an_abort_without_a_database_takes_effect_and_is_recorded_later(wo
     ]
 
 
+async def test_what_cannot_be_stored_is_not_undone_by_what_is(world):
+    """A full disk can be read, and holds the rollout that was aborted."""
+    await world.begin()
+    one = world.living[1]
+    one.connection.full = True
+    for _ in range(2):
+        with pytest.raises(AbortNotStored):
+            await one.controller.changes.abort(None, "operator", "stop")
+    with pytest.raises(StoreError):
+        await one.controller.changes.pause(one.controller.generation, "operator")
+    await one.pulse()
+    assert ("RolledBack", 0) == (one.phase, one.weight_bp)
+    one.connection.full = False
+    await world.wait(2)
+    assert {("RolledBack", 0)} == {(r.phase, r.weight_bp) for r in world.living}
+
+
 async def test_an_older_record_than_one_seen_before_is_not_followed(world):
     """A backup was restored: an abort is forgotten, but not by the replicas."""
     await world.begin()
