@@ -21,6 +21,7 @@ from loadtest.fleet.drill.report import Promises, make_report
 from loadtest.fleet.drill.run import DrillOptions, run_drill
 from loadtest.fleet.fleet import FleetOptions, running_fleet
 from loadtest.fleet.layout import FleetPorts
+from loadtest.fleet.process import FleetError
 from loadtest.fleet.versions import MODEL
 from service.clock import SystemClock
 from service.redis.library import load_library
@@ -123,6 +124,14 @@ class UpCommand:
         return answer.json()["length"]
 
 
+def first_of_free_ports():
+    while True:
+        ports = FleetPorts.fixed(FleetPorts.free(1).balancer, 1)
+        with contextlib.suppress(FleetError):
+            ports.check_free()
+            return ports.balancer
+
+
 def descendants(pid):
     for task in Path(f"/proc/{pid}/task").iterdir():
         for child in map(int, (task / "children").read_text().split()):
@@ -146,7 +155,7 @@ def is_alive(pid):
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
 def test_a_killed_fleet_leaves_nothing_and_continues_at_the_next_start(models, tmp_path):
     """kill -9 of the launcher takes all with it; a session goes on after the next start."""
-    port = FleetPorts.free(1).balancer
+    port = first_of_free_ports()
     first = UpCommand(models, tmp_path, port)
     assert "secrets.json" in first.said
     assert 1 == first.append(0)
