@@ -69,8 +69,11 @@ class MemoryDatabase:
 
 
 class ConnectionFake:
-    """One replica's way to the database. `cut` breaks it, and `full` refuses to save; `on_call` sees every call before it
-    takes effect, and `after_write` every save after it has. A save waits until `thawed`."""
+    """One replica's way to the database.
+
+    `cut` breaks it, and `full` refuses to save; `on_call` sees every call before it takes effect,
+    and `after_write` every save after it has. A save waits until `thawed`.
+    """
 
     def __init__(self, database: MemoryDatabase) -> None:
         self.database = database

@@ -217,13 +217,15 @@ class ChangeExecutor:
         record = await self._store.load()
         if record is None:
             raise StoreUnreadable("the record of the rollout is gone")
-        if self.recorded and record == replace(self._record, assessment=None):
+        if self.recorded and record == self._record.stored():
             return  # the same: an analysis run that is under way goes on
         self.adopt(record)
 
     def adopt(self, record: RolloutRecord) -> None:
         """Make a record that was just loaded the current one, and route by it."""
-        self._record = replace(record, assessment=assess_record(record))
+        self._record = replace(
+            record, assessment=assess_record(record), earlier=self._record.earlier_than(record)
+        )
         _report(lambda: self._outlooks.note(self._record))
         self._clock_offset = self._offset()
         self._saver.forget()
