@@ -113,15 +113,21 @@ class UpCommand:
         self.process.stdout.close()
 
     def append(self, position):
+        """Append until the only replica is there."""
         vector = streams.load().read(0, position, 1)
-        answer = httpx.post(
-            f"{self.url}/v1/sessions/kept/vectors?position={position}",
-            content=vector.tobytes(),
-            headers={"Content-Type": "application/octet-stream"},
-            timeout=20,
-        )
-        assert 200 == answer.status_code, answer.text
-        return answer.json()["length"]
+        deadline = time.monotonic() + 60
+        while True:
+            answer = httpx.post(
+                f"{self.url}/v1/sessions/kept/vectors?position={position}",
+                content=vector.tobytes(),
+                headers={"Content-Type": "application/octet-stream"},
+                timeout=20,
+            )
+            if answer.status_code == 200:
+                return answer.json()["length"]
+            assert 503 == answer.status_code, answer.text
+            assert time.monotonic() < deadline, answer.text
+            time.sleep(0.1)
 
 
 def first_of_free_ports():
