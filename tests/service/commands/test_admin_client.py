@@ -144,4 +144,4 @@ def test_a_service_of_an_earlier_version_is_named(answering):
     """Its status has no outlook; a traceback would say less."""
     url = answering(http(b'{"phase": "Healthy"}'))
     with pytest.raises(SystemExit, match="of an earlier version"):
-        AdminClient(url, "").status()
+        main(["rollout", "--url", url, "status"])
