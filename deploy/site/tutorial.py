@@ -137,6 +137,8 @@ class TutorialRun:
         script = script.replace("nextvec loadtest", f"nextvec loadtest --url {self.url}")
         self.exports += [line for line in commands if line.startswith("export ")]
         if block.how in {"service", "background"}:
+            if block.how == "service" and self._answers():
+                raise TutorialError(f"another service answers at {self.url}; stop it")
             self._start(script)
             if block.how == "service":
                 self._wait_until_ready()
@@ -173,13 +175,18 @@ class TutorialRun:
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline and self.running[-1].poll() is None:
-            try:
-                if httpx.get(f"{self.url}/v2/health/ready").status_code == httpx.codes.OK:
-                    return
-            except httpx.TransportError:
-                time.sleep(0.2)
+            if self._answers():
+                return
+            time.sleep(0.2)
         log = (self.folder / "background.log").read_text()
         raise TutorialError(f"the service is not ready:\n{log}")
+
+    def _answers(self) -> bool:
+        """Whether a service is ready at the address."""
+        try:
+            return httpx.get(f"{self.url}/v2/health/ready").status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
 
     def close(self) -> None:
         """End what the page has started."""
