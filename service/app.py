@@ -126,6 +126,8 @@ def create_app(
         begun = parts.clock.time()
         shared = await _shared_sessions(settings, identity, clock, metrics)
         await controller.start()
+        if parts.fleet is not None:
+            begun = parts.clock.time()  # the store's clock, which is known now
         await outbox.start(begun)
         if settings.canary is not None:
             await _prepare_canary(registry, metrics, settings.canary)

@@ -16,11 +16,14 @@ from rich.table import Table as Shown
 from loadtest import streams
 from loadtest.bench import device, goal_chart
 from loadtest.bench import table as bench_table
+from loadtest.bench.peer_comparison import PeerComparison, infer_model, read_metadata
 from loadtest.bench.reference_step import ReferenceStep
 from loadtest.bench.suite import BenchmarkSuite, notes, open_engine
 from loadtest.bench.table import BenchmarkRow, BenchmarkTable
 from loadtest.demo import environment, scenario
-from loadtest.generator.http_client import ClientError
+from loadtest.generator.event_loop import run_fast
+from loadtest.generator.http_client import ClientError, HttpClient
+from loadtest.generator.infer_caller import InferModel
 from loadtest.rollout_client import AdminError
 from service.clock import Clock, SystemClock
 from service.commands.options import (
@@ -57,6 +60,25 @@ class BenchOptions:
             "without the service. Without a GPU, cuda is refused."
         ),
     ] = None
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Send the same load over /v2 to nextvec and to this server of the Open Inference "
+            "Protocol (Triton, MLServer, KServe), in turn.",
+        ),
+    ] = None
+    against_model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The model of the other server.")
+    ] = None
+    against_shape: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZES",
+            help="Shape of the other model's input, with N for the number of vectors: N,1,768. "
+            "By default from its metadata.",
+        ),
+    ] = None
     data: Annotated[Path, typer.Option(help="Vectors to send (.npz).", show_default=False)] = (
         streams.SAMPLE
     )
@@ -71,7 +93,10 @@ class BenchOptions:
 
 @app.command(
     epilog=examples(
-        "nextvec bench", "nextvec bench --seconds 2 --output json", "nextvec bench --provider cuda"
+        "nextvec bench",
+        "nextvec bench --seconds 2 --output json",
+        "nextvec bench --provider cuda",
+        "nextvec bench --against http://127.0.0.1:8000 --against-model next-vector",
     )
 )
 @with_options(BenchOptions)
@@ -84,7 +109,9 @@ def bench(options: BenchOptions) -> None:
     if not console.is_terminal:
         console.width = _WIDTH
     try:
-        if options.provider is None:
+        if options.against is not None:
+            table = _compare(options, options.against, SystemClock(), console)
+        elif options.provider is None:
             table = _measure(options, SystemClock(), console)
         else:
             table = _measure_engine(options, options.provider, SystemClock(), console)
@@ -159,6 +186,43 @@ def _measure_engine(
     ]
     if provider == "cuda" and not any("CUDA graph" in row.what for row in rows):
         lines.append("CUDA graphs failed; the error is above.")
+    return BenchmarkTable(settings, tuple(rows), tuple(lines))
+
+
+def _compare(options: BenchOptions, url: str, clock: Clock, console: Console) -> BenchmarkTable:
+    data = streams.load(options.data)
+    found = read_metadata(url, options.against_model)
+    theirs = infer_model(HttpClient(url), found, data.vectors.shape[1], options.against_shape)
+    models = options.out / "models"
+    _export(options, models, "phase-2", console)
+    threads = {"NEXTVEC_ENGINE__INTRA_OP_THREADS": str(options.threads)}
+    rows: list[BenchmarkRow] = []
+    with (
+        environment.run_server(models, options.out, "phase-2", None, threads) as server,
+        console.status("measuring") as status,
+    ):
+        run_fast(server.ready(clock, 60.0))
+        ours = InferModel(HttpClient(server.url), _MODEL)
+        comparison = PeerComparison(
+            ours, theirs, data, clock, options.seconds, (100, 500), found.sequences
+        )
+        for row in comparison.rows():
+            rows.append(row)
+            status.update(f"measured: {row.what}")
+    settings: dict[str, object] = {
+        "against": url,
+        "model": found.name,
+        "threads": options.threads,
+        "cores": os.cpu_count(),
+        "seconds": options.seconds,
+    }
+    lines = [
+        "Both servers get the same requests over /v2, binary tensors, in turn; loops are closed.",
+        "Each figure is of the round with the median P50.",
+        "Servers on one machine share its cores: stop other work, and give both the same threads.",
+    ]
+    if not found.sequences:
+        lines.append("The other server has no sequences, so steps were not compared.")
     return BenchmarkTable(settings, tuple(rows), tuple(lines))
 
 

@@ -20,6 +20,7 @@ async def run(callers: Sequence[Caller], seconds: float, clock: Clock) -> Timing
     begin = clock.monotonic() + 0.1 * seconds
     end = begin + seconds
     durations: list[float] = []
+    error: BaseException | None = None
 
     async def loop(caller: Caller) -> None:
         while (sent := clock.monotonic()) < end:
@@ -29,9 +30,17 @@ async def run(callers: Sequence[Caller], seconds: float, clock: Clock) -> Timing
             if begin <= sent and now <= end:
                 durations.append(now - sent)
 
-    async with asyncio.TaskGroup() as group:
-        for caller in callers:
-            group.create_task(loop(caller))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for caller in callers:
+                group.create_task(loop(caller))
+    except* ClientError as failed:
+        first: BaseException = failed
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        error = first
+    if error is not None:
+        raise error
     if not durations:
         raise ClientError(f"no request completed within {seconds:g} s; increase --seconds")
     return Timings.of(durations, len(durations) / seconds)

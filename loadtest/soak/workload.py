@@ -11,6 +11,7 @@ import orjson
 
 from loadtest.generator.callers import Caller, SessionCaller, StatelessCaller
 from loadtest.generator.http_client import HttpClient, HttpResponse
+from loadtest.generator.infer_caller import InferCaller, InferModel
 from loadtest.streams import Streams
 
 _BINARY = "application/octet-stream"
@@ -19,49 +20,6 @@ CONTEXT = 100
 
 _STEP_ROW = np.dtype([("session", "S128"), ("position", "<i8")])
 """A row of a frame of `/v1/steps`."""
-
-
-@dataclass
-class InferCaller:
-    """Steps a sequence over `/v2` with binary tensors: starts, continues and ends it."""
-
-    client: HttpClient
-    streams: Streams
-    number: int
-    model: str
-    run: str
-    limit: int = 30
-    sent: int = 0
-
-    async def call(self) -> HttpResponse:
-        turn = self.sent % self.limit
-        rows = self.streams.read(self.number, self.sent, 1)
-        self.sent += 1
-        tensor = {
-            "name": "vectors",
-            "datatype": "FP32",
-            "shape": [1, *rows.shape],
-            "parameters": {"binary_data_size": rows.nbytes},
-        }
-        document = {
-            "inputs": [tensor],
-            "parameters": {
-                "sequence_id": f"{self.run}-v2-{self.number}",
-                "sequence_start": turn == 0,
-                "sequence_end": turn == self.limit - 1,
-            },
-        }
-        head = orjson.dumps(document)
-        headers = {
-            "Content-Type": _BINARY,
-            "Inference-Header-Content-Length": str(len(head)),
-        }
-        response = await self.client.request(
-            "POST", f"/v2/models/{self.model}/infer", headers, head + rows.tobytes()
-        )
-        if response.status != 200:
-            self.sent += -self.sent % self.limit  # begin the sequence again
-        return response
 
 
 @dataclass
@@ -138,7 +96,10 @@ def make_callers(
     callers: list[Caller] = []
     callers += [SessionCaller(client, streams, i, 60, run, remaining=4 * i + 1) for i in range(16)]
     callers += [StatelessCaller(client, streams, 16 + i, CONTEXT, run) for i in range(4)]
-    callers += [InferCaller(client, streams, 20 + i, model, run) for i in range(4)]
+    infer = InferModel(client, model)
+    callers += [
+        InferCaller(infer, streams, 20 + i, sequence=f"{run}-v2-{20 + i}") for i in range(4)
+    ]
     callers += [StepsCaller(client, streams, 24 + i, run) for i in range(3)]
     callers += [FeedbackCaller(client, streams, 27 + i) for i in range(3)]
     callers += [

@@ -7,7 +7,6 @@ replicas.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -101,7 +100,7 @@ def _fleet_parts(
     )
     database = PostgresDatabase(address, identity.name, identity.replica)
     shared = PostgresRolloutStore(database, identity.boot)
-    store = PostgresFleetStore(database, identity, _common(settings, metrics))
+    store = PostgresFleetStore(database, identity, f"the model {settings.model}")
     prometheus = _prometheus(settings.rollout, metrics)
     reporter = EvidenceReporter(
         RegistrySource(metrics), take_shadow_stats if prometheus is None else None
@@ -134,16 +133,6 @@ def check_database(rollout: RolloutSettings) -> None:
     password = rollout.password
     parse_address(
         rollout.url.get_secret_value(), None if password is None else password.get_secret_value()
-    )
-
-
-def _common(settings: Settings, metrics: Metrics) -> str:
-    """What all replicas of a fleet must have in common, in words."""
-    edges = hashlib.sha256(repr(metrics.edges).encode()).hexdigest()[:8]
-    return (
-        f"the model {settings.model} with limits.timeout_seconds = "
-        f"{settings.limits.timeout_seconds:g} and rollout.interval_seconds = "
-        f"{settings.rollout.interval_seconds:g} (buckets {edges})"
     )
 
 

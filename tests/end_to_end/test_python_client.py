@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from tests.support.serving import TOKEN, WINDOWS
 from tests.support.sources import ROOT
 
 VECTORS = unit_vectors(60, dim=768)
+API_KEY = "the-key-of-the-guide"
 MARGIN = 1e-5
 """A session within and past its window equals a recomputation to this."""
 
@@ -169,12 +171,17 @@ def test_a_wrong_token_is_refused(server):
 
 
 def test_the_programs_of_the_guide_work(serve, monkeypatch):
-    """They run as they stand, one after the other, in one namespace."""
+    """They run as they stand, one after the other, in one namespace; the service wants a key."""
     guide = (ROOT / "docs/how-to/python-client.md").read_text(encoding="utf-8")
     programs = re.findall(r"^```python\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
     assert len(programs) >= 8
     namespace = {}
-    with serve("--canary", "phase-3") as server, ThreadPoolExecutor() as pool:
+    monkeypatch.setenv("NEXTVEC_API_KEY", API_KEY)
+    keys = json.dumps([{"name": "guide", "key": API_KEY}])
+    with (
+        serve("--canary", "phase-3", NEXTVEC_CALLERS__KEYS=keys) as server,
+        ThreadPoolExecutor() as pool,
+    ):
         monkeypatch.setenv("NEXTVEC_URL", str(server.client.base_url))
         monkeypatch.setenv("NEXTVEC_TOKEN", TOKEN)
         for program in programs:

@@ -266,11 +266,11 @@ class ReplicaFake:
 
     async def pulse(self) -> bool:
         """Returns whether the store answered."""
-        self.member.check_lease()
+        self.member.guard.check()
         try:
             await self.member.pulse()
         except StoreError as error:
-            self.member._note_loss(error)
+            self.member.note_loss(error)
             return False
         finally:
             await settle()
@@ -295,12 +295,14 @@ class SharedTime:
 
     def __init__(self, clock: SteppingClock, wrong: float) -> None:
         self._clock, self.wrong = clock, wrong
+        self.jump = 0.0
+        """Seconds by which the database's clock was set back."""
 
     def time(self) -> float:
-        return self._clock.now + self.wrong
+        return self._clock.now + self.wrong + self.jump
 
     def monotonic(self) -> float:
-        return self._clock.now - 1_600_000_000 + self.wrong / 7
+        return self._clock.now + self.jump - 1_600_000_000 + self.wrong / 7
 
 
 async def settle() -> None:
@@ -381,4 +383,4 @@ class FleetWorld:
         assert {r.phase for r in self.living} == {"Progressing"}, self.status()
 
     def status(self) -> list:
-        return [(r.name, r.phase, r.weight_bp, r.member.withhold_reason()) for r in self.living]
+        return [(r.name, r.phase, r.weight_bp, r.member.guard.reason()) for r in self.living]

@@ -137,25 +137,22 @@ class Client:
         )
         return ClientSession(self._run, link)
 
-    def steps(
-        self, sessions: Sequence[ClientSession], vectors: VectorsLike, *, variant: str | None = None
-    ) -> list[StepResult]:
+    def steps(self, sessions: Sequence[ClientSession], vectors: VectorsLike) -> list[StepResult]:
         """Append one vector to each of many sessions, in one request: `vectors` `[sessions, dim]`.
 
         The results are in the order of the sessions. A row that fails has its `error`; it fails
-        alone.
+        alone. The sessions have no routing key, and all the same `variant`.
         """
         if not sessions:
             return []
         rows = as_rows(vectors)
-        many_steps.check([session.id for session in sessions], len(rows))
+        many_steps.check([session.link for session in sessions], len(rows))
         with ExitStack() as locks:
             # In one order everywhere, so that two calls cannot wait for each other.
             for session in sorted(sessions, key=lambda each: each.id):
                 locks.enter_context(session.lock)
             links = [session.link for session in sessions]
-            routing = RoutingOptions(None, variant)
-            return self._run(many_steps.steps(links, rows, routing, self._run.budget()))
+            return self._run(many_steps.steps(links, rows, self._run.budget()))
 
     def feedback(self, prediction: PredictedVector | str, vector: VectorsLike) -> bool:
         """Report the vector `[dim]` that followed a prediction of `predict`, or its id.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from nextvec import errors, frames, predictions, windows
 from nextvec.arrays import Vectors
 from nextvec.exchange import Budget, Call, Operation, Pause, Reply, exchange
-from nextvec.predictions import RoutingOptions, SessionLink
+from nextvec.predictions import SessionLink
 from nextvec.results import StepResult
 
 ROWS_OF_A_FRAME = 1024
@@ -22,16 +22,20 @@ _PASSING = frozenset({429, 500, 503, 504})
 _BUSY = Reply(429, {}, b"")
 
 
-def check(sessions: Sequence[str], rows: int) -> None:
-    """Raise `ValueError` unless there is one vector for each session, and each session once."""
-    if len(sessions) != rows:
-        raise ValueError(f"{len(sessions)} sessions and {rows} vectors: give one vector each")
-    if len(set(sessions)) != len(sessions):
+def check(links: Sequence[SessionLink], rows: int) -> None:
+    """Raise `ValueError` unless one request can carry a vector for each of `links`."""
+    if len(links) != rows:
+        raise ValueError(f"{len(links)} sessions and {rows} vectors: give one vector each")
+    if len({link.state.id for link in links}) != len(links):
         raise ValueError("a session is given twice: append its vectors in one append")
+    if any(link.routing.key is not None for link in links):
+        raise ValueError("a session with a routing key of its own cannot take a step with others")
+    if len({link.routing.variant for link in links}) > 1:
+        raise ValueError("the sessions override the split in different ways: step them apart")
 
 
 def steps(
-    links: Sequence[SessionLink], rows: Vectors, routing: RoutingOptions, budget: Budget
+    links: Sequence[SessionLink], rows: Vectors, budget: Budget
 ) -> Operation[list[StepResult]]:
     """Append one vector to each session: `rows` `[sessions, dim]`.
 
@@ -44,7 +48,7 @@ def steps(
     alone = [number for number, link in enumerate(links) if link.state.is_doubtful]
     waiting = [number for number in range(len(links)) if number not in set(alone)]
     while waiting:
-        yield from _round(links, rows, waiting, results, routing, budget)
+        yield from _round(links, rows, waiting, results, budget)
         alone += [number for number in waiting if _status(results[number]) in _LOST]
         waiting = [number for number in waiting if _status(results[number]) in _PASSING]
         delay = budget.next_delay(_BUSY) if waiting else None
@@ -61,7 +65,6 @@ def _round(
     rows: Vectors,
     waiting: Sequence[int],
     results: dict[int, StepResult],
-    routing: RoutingOptions,
     budget: Budget,
 ) -> Operation[None]:
     """Send the rows `waiting`, and fill in their `results`."""
@@ -69,7 +72,7 @@ def _round(
         together = waiting[begin : begin + ROWS_OF_A_FRAME]
         chosen = [links[number] for number in together]
         try:
-            answers = yield from _frame(chosen, rows[list(together)], routing, budget)
+            answers = yield from _frame(chosen, rows[list(together)], budget)
         except (errors.StatusError, errors.TransportError) as error:
             if not results:
                 raise
@@ -80,14 +83,14 @@ def _round(
 
 
 def _frame(
-    links: Sequence[SessionLink], rows: Vectors, routing: RoutingOptions, budget: Budget
+    links: Sequence[SessionLink], rows: Vectors, budget: Budget
 ) -> Operation[list[StepResult]]:
     states, lost = [link.state for link in links], budget.lost
     are_new = [state.begin_append(1) for state in states]
     content = frames.encode(
         [state.id for state in states], [state.position for state in states], rows
     )
-    call = Call("POST", "/v1/steps", headers=routing.headers, content=content)
+    call = Call("POST", "/v1/steps", headers=links[0].routing.headers, content=content)
     reply = yield from exchange(call, budget)
     results = []
     answers = frames.decode(reply.content, len(states), rows.shape[1])

@@ -18,6 +18,9 @@ from nextvec.windows import WindowTable
 MAX_RECOVERIES = 5
 """How often one append primes its session again. Each time, something took it away meanwhile."""
 
+ROWS_OF_A_PIECE = 1024
+"""Kept vectors in one request; the service takes at most `limits.max_rows`, 4096 by default."""
+
 _USABLE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -204,13 +207,18 @@ def _append(link: SessionLink, rows: Vectors, budget: Budget) -> Operation[Predi
 def _prime(
     link: SessionLink, rows: Vectors, needed: Recovery, budget: Budget
 ) -> Operation[PredictedVector]:
-    """Send what is kept, and `rows`, as a new session."""
+    """Send what is kept, and `rows`, as a new session. The last request has all of `rows`."""
     state = link.state
     sent = state.rows_to_prime(rows, link.table.largest)
     state.is_doubtful = True
     if needed is Recovery.REPLACE:
         yield from _delete(state, budget)
-    reply = yield from exchange(_append_call(link, sent, 0), budget)
+    begin = 0
+    while len(sent) - len(rows) - begin > ROWS_OF_A_PIECE:
+        piece = sent[begin : begin + ROWS_OF_A_PIECE]
+        yield from exchange(_append_call(link, piece, begin), budget)
+        begin += len(piece)
+    reply = yield from exchange(_append_call(link, sent[begin:], begin), budget)
     return _commit(link, rows, reply, len(sent))
 
 

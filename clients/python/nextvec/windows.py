@@ -35,10 +35,11 @@ def learn(table: WindowTable, version: str, budget: Budget) -> Operation[None]:
 
     What goes wrong is ignored: it costs memory, or vectors that a lost session would need.
     """
+    table.asked_for.add(version)  # at once: other sessions need not ask as well
     outcome = yield Call("GET", "/v2", timeout=min(budget.timeout, max(budget.left, 0.001)))
     if not isinstance(outcome, Reply):
+        table.asked_for.discard(version)
         return
-    table.asked_for.add(version)
     if outcome.is_success:
         table.windows.update(_parse(outcome.content))
         table.asked_for.update(table.windows)

@@ -16,6 +16,7 @@ from service.rollout.controller.canary_loader import CanaryLoader
 from service.rollout.controller.change_handler import ChangeHandler
 from service.rollout.controller.executor import ChangeExecutor
 from service.rollout.controller.fleet_member import FleetMember, FleetParts
+from service.rollout.controller.fleet_news import FleetNews
 from service.rollout.controller.fleet_role import FleetRole, SoleReplica
 from service.rollout.controller.request_application import RequestApplication
 from service.rollout.controller.start_rules import StartRules
@@ -90,7 +91,13 @@ class Controller:
         self._member = (
             None
             if fleet is None
-            else FleetMember(fleet, self._executor, versions, self._feed, interval_seconds)
+            else FleetMember(
+                fleet,
+                self._executor,
+                versions,
+                FleetNews(fleet.store, self._executor, self._feed),
+                interval_seconds,
+            )
         )
         role: FleetRole = self._member or SoleReplica()
         baseline = Baseline(evidence)
@@ -169,7 +176,7 @@ class Controller:
             failure = await self._loader.prepare(rollout)
             if failure is not None:
                 log.error("this replica withholds the canary: %s", failure.message)
-        await member.begin()
+        await member.pulse()
 
     def _lead(self) -> None:
         self._ticker.hurry()

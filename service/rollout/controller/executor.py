@@ -234,6 +234,8 @@ class ChangeExecutor:
         record = await self._store.load()
         if record is None:
             raise StoreUnreadable("the record of the rollout is gone")
+        if self.recorded and record == replace(self._record, assessment=None):
+            return  # the same: an analysis run that is under way goes on
         self.adopt(record)
 
     def adopt(self, record: RolloutRecord) -> None:

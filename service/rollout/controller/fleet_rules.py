@@ -64,3 +64,23 @@ def other_files(view: FleetView, canary: str, own: Mapping[str, str]) -> LoadFai
                 f"the leader ({own.get(canary, 'none')[:12]}): give all replicas the same export"
             )
     return None
+
+
+def describe_fleet(view: FleetView | None) -> dict[str, object]:
+    """The leader and the living replicas as JSON."""
+    entries = () if view is None else living(view)
+    names = {each.report.boot: each.report.replica for each in entries}
+    return {
+        "leader": None if view is None or view.leader is None else names.get(view.leader),
+        "replicas": [
+            {
+                "name": each.report.replica,
+                "boot": each.report.boot,
+                "seen": each.seen,
+                "revision": each.report.revision,
+                "versions": sorted(each.report.versions),
+                "failure": each.report.failure or None,
+            }
+            for each in entries
+        ],
+    }

@@ -43,7 +43,7 @@ class Outbox:
         """`post` delivers one message; the default is over HTTP. `draw` spreads the retries.
 
         Only a replica that `leads` delivers."""
-        self._begun = 0.0
+        self._begun: float | None = None
         self._leads = leads
         self._cursor = cursor
         self._names = [webhook.label for webhook in webhooks]
@@ -75,6 +75,8 @@ class Outbox:
 
     def take_over(self) -> None:
         """This replica has taken the lead: deliver what the last leader has not."""
+        if self._begun is None:
+            return  # `start` follows
         self._tasks.append(asyncio.create_task(self._take_over(), name="webhooks"))
 
     async def _take_over(self) -> None:
@@ -82,6 +84,7 @@ class Outbox:
         self.wake()
 
     async def _follow(self) -> None:
+        assert self._begun is not None
         try:
             await self._cursor.follow(self._names, self._begun)
         except StoreError as error:

@@ -60,7 +60,7 @@ class FleetStory:
             await self._change(act, replica)
         await settle()
         for each in self._awake():
-            each.member.check_lease()
+            each.member.guard.check()
         self._check()
 
     def _awake(self):
@@ -219,7 +219,7 @@ class FleetStory:
         assert weight in (0, rollout.weight_bp)
         shared = replica.member._parts.shared
         assert shared.revision <= self.world.database.revision
-        unread = replica.machine.monotonic() - replica.member._read_at
+        unread = replica.machine.monotonic() - replica.member.guard.read_at
         if unread > UNREAD_SECONDS:
             assert weight == 0
         if weight and shared.revision == self.world.database.revision:

@@ -80,6 +80,17 @@ async def test_replicas_with_other_files_of_the_canary_do_not_serve_it(world):
     assert "other files" in world.living[0].controller.status()["message"]
 
 
+async def test_replicas_with_other_files_of_stable_are_told_apart(world, caplog):
+    """Perhaps two fleets have one name."""
+    await world.start()
+    other = world.living[2].versions
+    other.digests = lambda: dict.fromkeys(other.prepared, "e" * 64)
+    await world.wait(3)
+    lines = [r.message for r in caplog.records if "other files of phase-2" in r.message]
+    assert 3 == len(lines)
+    assert 2 == sum("served by c; are two fleets called fleet?" in line for line in lines)
+
+
 async def test_a_new_replica_serves_the_rollout_that_is_under_way(world):
     await world.begin()
     new = await world.join("d")
@@ -121,7 +132,7 @@ async def test_a_replica_without_the_store_withholds_within_ten_seconds_and_come
     cut.connection.cut = True
     await world.wait(9)
     world.clock.now += 0.5
-    cut.member.check_lease()
+    cut.member.guard.check()
     assert (cut.weight_bp, cut.traffic.current.withheld) == (0, True)
     assert "could not be read" in cut.controller.status()["fleet"]["withheld"]
     assert {1000} == {r.weight_bp for r in world.living if r is not cut}
@@ -177,6 +188,19 @@ async def test_an_older_record_than_one_seen_before_is_not_followed(world):
     assert {("RolledBack", None)} == {
         (r.phase, r.controller.status()["fleet"]["withheld"]) for r in world.living
     }
+
+
+async def test_a_database_whose_clock_is_set_back_changes_no_duration(world):
+    """After a failover to another machine, for example."""
+    await world.begin()
+    step_since = world.living[0].controller.status()["step_since"]
+    for replica in world.replicas:
+        replica.machine.jump = 3600.0
+    world.clock.now -= 3600.0
+    await world.wait(2)
+    assert {1000} == {replica.weight_bp for replica in world.living}
+    since = {replica.controller.status()["step_since"] for replica in world.living}
+    assert all(abs(each - (step_since - 3600.0)) < 1 for each in since)
 
 
 async def test_two_deaths_after_a_rise_pause_the_rollout(world):

@@ -8,6 +8,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
+from nextvec import predictions
 from nextvec.client import Client
 from nextvec.errors import (
     GoneError,
@@ -169,6 +170,33 @@ def test_steps_without_one_vector_for_each_session_are_refused(service, names, r
     client = client_of(service)
     with pytest.raises(ValueError, match=message):
         client.steps([client.session(name) for name in names], ROWS[:rows])
+
+
+@pytest.mark.parametrize("options", [{"key": "ada"}, {"variant": "canary"}])
+def test_sessions_that_one_request_cannot_carry_are_refused(service, options):
+    """A frame has one variant for all, and no routing keys."""
+    client = client_of(service)
+    with pytest.raises(ValueError, match=r"routing key|override the split"):
+        client.steps([client.session("a"), client.session("b", **options)], ROWS[:2])
+
+
+def test_a_long_context_is_primed_in_pieces(service, monkeypatch):
+    """Each is within the service's limit of rows."""
+    monkeypatch.setattr(predictions, "ROWS_OF_A_PIECE", 2)
+    session = client_of(service).session("a")
+    session.append(ROWS[:8])
+    service.restart()
+    prediction = session.append(ROWS[8:])
+    np.testing.assert_array_equal(expected_prediction(ROWS), prediction.vector)
+    sizes = [len(r.content) // (4 * DIM) for r in service.requests if r.method == "POST"]
+    assert [8, 2, 2, 4] == sizes  # the kept four of a window of six, two of them with the new ones
+
+
+def test_sessions_ask_for_the_windows_once(service):
+    client = client_of(service)
+    for name in "abc":
+        client.session(name).append(ROWS[0])
+    assert 1 == sum(request.url.path == "/v2" for request in service.requests)
 
 
 def test_no_session_takes_no_step(service):
