@@ -5,9 +5,9 @@
 
 A shell block is run. A comment above it can say otherwise: `<!-- tutorial: skip -->` for what the
 reader has done already, `service` for the service, which runs to the end, `background` for load,
-and `exit-3` for commands that end with that status. A block with a file name as its title is
-written to that file. The block of text after a shell block is the output: each of its lines must
-occur, in this order, with any numbers.
+`stop` for what ends the latest of these, and `exit-3` for commands that end with that status.
+A block with a file name as its title is written to that file. The block of text after a shell block
+is the output: each of its lines must occur, in this order, with any numbers.
 """
 
 from __future__ import annotations
@@ -123,6 +123,8 @@ class TutorialRun:
         """Run, write or compare one block. Raises `TutorialError`."""
         if block.file:
             (self.folder / block.file).write_text(block.text)
+        elif block.how == "stop":
+            self._stop(self.running.pop())
         elif block.kind == "sh" and block.how != "skip":
             self._run(block)
         elif block.kind == "text" and self.printed:
@@ -191,9 +193,12 @@ class TutorialRun:
     def close(self) -> None:
         """End what the page has started."""
         for process in self.running:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
-                process.wait()
+            self._stop(process)
+
+    def _stop(self, process: subprocess.Popen[str]) -> None:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
 
 
 def run(
