@@ -6,38 +6,19 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from functools import cache, partial
+from functools import partial
 from importlib.metadata import version as installed_version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
-from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import BaseRoute
 
-from service.api import console, errors
+from service.api import errors
 from service.api.access.authenticator import Authenticator
-from service.api.body_limits import BodyBudget, BodyLimitMiddleware
+from service.api.application import add_middleware, add_routes
+from service.api.body_limits import BodyBudget
 from service.api.console.timeline import Timeline
-from service.api.methods import MethodsMiddleware
-from service.api.openapi.document import describe
-from service.api.parameters import check_request
-from service.api.request_context import RequestContextMiddleware
-from service.api.root_path import RootPathMiddleware
-from service.api.routes import (
-    admin,
-    console_data,
-    feedback,
-    health,
-    login,
-    model_repository,
-    open_inference,
-    predict,
-    sessions,
-    start_page,
-    steps,
-)
 from service.api.services import Services
 from service.clock import Clock, SystemClock
 from service.contexts.memory_store import MemorySessionStore
@@ -73,17 +54,6 @@ if TYPE_CHECKING:
     from service.shared_sessions import SharedSessions
 
 logger = logging.getLogger(__name__)
-
-EXPOSED_HEADERS = (
-    "ETag",
-    "Retry-After",
-    "Server-Timing",
-    "X-Model-Version",
-    "X-Request-Id",
-    "X-Role",
-    "X-Variant",
-)
-"""Response headers that pages of other origins may read."""
 
 TIMELINE_SECONDS = 5.0
 """Seconds between two points of the console's charts; fewer if evaluations are more frequent."""
@@ -202,8 +172,8 @@ def create_app(
         lifespan=lifespan,
     )
     errors.add_handlers(app)
-    _add_routes(app)
-    _add_middleware(app, settings, bodies, access_log, traces)
+    add_routes(app)
+    add_middleware(app, settings, bodies, access_log, traces)
     return app
 
 
@@ -220,57 +190,6 @@ async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _add_routes(app: FastAPI) -> None:
-    app.router.routes.extend(_routes())
-    describe(app)
-    app.router.redirect_slashes = False  # a redirect would lose a proxy's scheme and prefix
-
-
-@cache
-def _routes() -> list[BaseRoute]:
-    """The routes of every application. They hold no state, and are slow to build."""
-    every = APIRouter(dependencies=[Depends(check_request)])
-    for module in (
-        predict,
-        sessions,
-        steps,
-        feedback,
-        open_inference,
-        model_repository,
-        admin,
-        login,
-        console_data,
-        console,
-        start_page,
-        health,
-    ):
-        every.include_router(module.router)
-    return every.routes
-
-
-def _add_middleware(
-    app: FastAPI,
-    settings: Settings,
-    bodies: BodyBudget,
-    access_log: AccessLog,
-    traces: TraceRecorder,
-) -> None:
-    app.add_middleware(BodyLimitMiddleware, bodies=bodies)
-    app.add_middleware(MethodsMiddleware, routes=app.router.routes)
-    if settings.http.root_path is not None:
-        app.add_middleware(RootPathMiddleware, root_path=settings.http.root_path)
-    # The outermost: every response gets an id.
-    app.add_middleware(RequestContextMiddleware, access_log=access_log, traces=traces)
-    if settings.http.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.http.cors_origins,
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["*"],
-            expose_headers=EXPOSED_HEADERS,
-        )
 
 
 async def _prepare_canary(registry: Registry, metrics: Metrics, canary: str) -> None:

@@ -19,7 +19,12 @@ from typing import NamedTuple
 from deploy.supply_chain.markers import entries_for
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCKS = ("constraints.txt", "requirements/image-cuda.lock", "requirements/build.lock")
+LOCKS = (
+    "constraints.txt",
+    "requirements/image-cuda.lock",
+    "requirements/demo.lock",
+    "requirements/build.lock",
+)
 SECONDS = 120
 
 

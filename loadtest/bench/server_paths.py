@@ -160,11 +160,7 @@ def _serve_rsgi(models: Path, port: int) -> None:
     server = granian.Granian(
         "rsgi", "127.0.0.1", port, interface="rsgi", workers=1, log_enabled=False
     )
-    server.serve(target_loader=partial(_load_rsgi, models), wrap_loader=False)
-
-
-def _load_rsgi(models: Path, _target: str) -> RsgiApplication:
-    return RsgiApplication(models)
+    server.serve(target_loader=partial(RsgiApplication, models), wrap_loader=False)
 
 
 async def _measure(port: int, pid: int, sessions_at_once: int, data: Streams, run: str) -> float:

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from loadtest.bench import bare_engine, fast_path_overhead, http_service, service_overhead
+from loadtest.bench import (
+    bare_engine,
+    fast_path_overhead,
+    http_service,
+    rpc_service,
+    service_overhead,
+)
 from loadtest.bench.cpu_cost import CpuBenchmark
 from loadtest.bench.http_service import BenchmarkTarget
 from loadtest.bench.reference_step import ReferenceStep
@@ -161,12 +167,16 @@ class BenchmarkSuite:
             target = self._target(server)
             yield from _step_rows(target, reference, "fp32", (0.70, 4.5, 7.0))
             yield from _context_rows(target, folded, self.direct, reference)
-        with environment.run_server(
-            self.models, self.out, version, None, self._settings("int8")
-        ) as server:
+        rpc = environment.free_port() if rpc_service.is_installed() else None
+        int8 = self._settings("int8")
+        if rpc is not None:
+            int8["NEXTVEC_RPC__PORT"] = str(rpc)
+        with environment.run_server(self.models, self.out, version, None, int8) as server:
             target = self._target(server)
             yield from _step_rows(target, reference, "int8", (0.30, 6.0, 10.0))
             yield _frame_row(target, reference)
+            if rpc is not None:
+                yield from _rpc_rows(target, rpc, reference)
         with environment.run_server(
             self.models,
             self.out,
@@ -248,6 +258,22 @@ def _frame_row(target: BenchmarkTarget, reference: ReferenceStep) -> BenchmarkRo
     times, b = reference.measure_with_reference(lambda: run_fast(measure()))
     goal = BenchmarkGoal(12, at_least=True)
     return _rate_row("/v1/steps with 32 rows, int8", times, b, goal)
+
+
+def _rpc_rows(
+    target: BenchmarkTarget, port: int, reference: ReferenceStep
+) -> Iterator[BenchmarkRow]:
+    for count in (1, 8):
+        measure = partial(_rpc_steps, target, port, count)
+        times, b = reference.measure_with_reference(measure)
+        if count == 1:
+            yield _time_row("step over gRPC, 1 session, int8", times, b)
+        else:
+            yield _rate_row(f"steps over gRPC, {count} sessions, int8", times, b)
+
+
+def _rpc_steps(target: BenchmarkTarget, port: int, count: int) -> Timings:
+    return run_fast(rpc_service.time_steps(target, port, count))
 
 
 def _steps(target: BenchmarkTarget, count: int) -> Timings:

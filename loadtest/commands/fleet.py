@@ -272,6 +272,7 @@ def _drill_own(options: DrillCommandOptions, console: Console) -> tuple[DrillRec
         options.out,
         console.print,
         "--no-int8",
+        replace=True,
     )
     data = streams.load()
     oracle = Oracle.of_repository(models, MODEL, versions, data)

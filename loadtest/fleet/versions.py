@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from loadtest.demo import environment
+from service.manifest import NAME
 
 MODEL = "next-vector"
 
@@ -17,22 +18,25 @@ def export_missing(
     out: Path,
     say: Callable[[str], None],
     *more: str,
+    replace: bool = False,
 ) -> None:
     """Export each version of `windows` (context windows in vectors) that is not in `models`.
 
+    With `replace` also those that were exported from another checkpoint or for another window.
     `more` are further options of `nextvec export`. Logs go to `out`. Raises
     `EnvironmentSetupError`.
     """
     out.mkdir(parents=True, exist_ok=True)
     for version, window in windows.items():
         checkpoint = checkpoints / f"{version}.safetensors"
+        there = (models / MODEL / version / NAME).is_file()
+        if there and not replace:
+            continue
         if not checkpoint.is_file():
-            if (models / MODEL / version / "manifest.json").is_file():
-                continue  # the caller's own version
             raise environment.EnvironmentSetupError(
                 f"there is no version {version} in {models}, and no {checkpoint} to export"
             )
-        if environment.is_export_current(models, version, checkpoint, window):
+        if there and environment.is_export_current(models, version, checkpoint, window):
             continue
         say(f"Exporting {version}")
         log = out / f"export-{version}.log"

@@ -266,7 +266,7 @@ class RedisClient:
             pause = min(2 * pause, LONGEST_PAUSE) if pause else FIRST_PAUSE
             try:
                 await self._connect()
-            except (OSError, TimeoutError, RedisDownError, StoreUnusable) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may do
                 if _reason(error) != said:
                     said = _reason(error)
                     logger.warning("the session store %s is away: %s", self.shown, said)

@@ -1,7 +1,7 @@
 """The listening sockets of the workers: each has its own, and all have the same port.
 
 With one shared socket, whichever worker wakes up first takes all the connections of a burst, and
-keeps them (ADR 29). With a socket each, the kernel spreads them.
+keeps them (ADR 35). With a socket each, the kernel spreads them.
 """
 
 from __future__ import annotations

@@ -14,17 +14,17 @@ pytestmark = need("playwright", "chromium", "axe_playwright_python")
 VERDICTS = {
     "idle": "No rollout",
     "preparing": "phase-3 is being loaded",
-    "warming_up": "phase-3 is warming up",
+    "warming_up": "phase-3 warms up on 5 % of new requests",
     "too_early": "It is too early to say whether phase-3 is fit",
     "looks_good": "phase-3 looks good",
     "leaning_to_fail": "phase-3 leans to fail",
-    "needs_you": "phase-3 has passed step 3 of 3 and waits for your approval",
-    "blind": "phase-3 cannot be judged",
-    "paused": "phase-3 is paused by alice at 25 %",
+    "needs_you": "phase-3 has passed step 3 of 3 (50 %) and waits for your approval",
+    "blind": "Nobody watches phase-3",
+    "paused": "phase-3 is paused by alice in step 2 of 3 (25 %)",
     "rolled_back": "phase-3 was rolled back in step 2 of 3 (25 %)",
-    "stopped": "alice stopped the rollout of phase-3",
-    "promoted": "phase-3 is stable",
-    "shadow": "phase-3 looks good in the shadow step",
+    "stopped": "phase-3 was stopped by alice in step 2 of 3 (25 %)",
+    "promoted": "phase-3 is stable and has all traffic",
+    "shadow": "phase-3 works on copies of requests",
 }
 PRIMARY = {
     "idle": "Start a rollout",
@@ -200,6 +200,18 @@ def test_a_lost_connection_greys_the_page_and_ends(page, fixture):
     page.get_by_text("live", exact=True).wait_for()
     page.locator("[data-verb=abort]:enabled").wait_for()
     assert page.locator("#lost").is_hidden()
+
+
+def test_a_pointer_reads_a_chart_at_its_time(page, fixture):
+    open_in(page, fixture, "leaning_to_fail")
+    figure = page.locator("figure.chart").first
+    before = figure.locator("figcaption").inner_text()
+    assert "UTC" not in before
+    figure.locator("svg").hover(position={"x": 60, "y": 40})
+    assert "UTC" in figure.locator("figcaption").inner_text()
+    assert "canary –" in figure.locator("figcaption").inner_text(), "it had no traffic then"
+    page.mouse.move(0, 0)
+    assert before == figure.locator("figcaption").inner_text()
 
 
 def test_times_have_a_zone_that_can_be_utc(browser, fixture):

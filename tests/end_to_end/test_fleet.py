@@ -20,6 +20,7 @@ PLAN = {
     "warm_up_requests": 0,
 }
 CONTEXT = np.ones((5, 768), np.float32)
+RANDOM = np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +92,11 @@ def test_one_rollout_for_all_replicas(models, tmp_path, database):
             for replica in (one, two)
         ]
         assert 1 == len(set(answers))
+        # The verdict is by the requests of both: neither alone has served so many.
+        for replica in (one, two):
+            served(replica, 20)
+        wait_for(lambda: judged(two) >= 40)
+        wait_for(lambda: judged(two) == judged(one))
         generation = two.status()["generation"]
         paused = two.admin("POST", "/pause", headers={"If-Match": f'"{generation}"'})
         assert paused.status_code == 200, paused.text
@@ -156,8 +162,14 @@ def served(replica, count):
     return {
         replica.client.post(
             "/v1/predict",
-            content=CONTEXT.tobytes(),
+            content=RANDOM.standard_normal((5, 768), np.float32).tobytes(),
             headers={"Content-Type": "application/octet-stream"},
         ).headers["x-model-version"]
         for _ in range(count)
     }
+
+
+def judged(replica):
+    """The requests that the guardrail of errors has counted, at both variants."""
+    (errors,) = (each for each in replica.status()["guardrails"] if each["name"] == "errors")
+    return sum(errors["samples"].values())

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
+import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.support.fakes import unit_vectors
@@ -47,9 +48,12 @@ def misbehave(server):
     server.predict(unit_vectors(2, dim=DIM), **TRACEPARENT)
 
 
-def test_every_line_of_a_bad_day_is_one_json_event(serve):
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_every_line_of_a_bad_day_is_one_json_event(serve, workers):
     """Nothing is forged; no token and no session id is written."""
-    with serve(NEXTVEC_LOG__FORMAT="json", NEXTVEC_LOG__ACCESS_SHARE="1") as server:
+    with serve(
+        NEXTVEC_LOG__FORMAT="json", NEXTVEC_LOG__ACCESS_SHARE="1", NEXTVEC_HTTP__WORKERS=workers
+    ) as server:
         misbehave(server)
     text = server.log.read_text()
     events = [json.loads(line) for line in text.splitlines()]
@@ -143,9 +147,15 @@ def collector():
             thread.join()
 
 
-def test_spans_arrive_at_a_collector_before_the_process_ends(serve):
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_spans_arrive_at_a_collector_before_the_process_ends(serve, workers):
+    """One trace, also if the request crosses processes."""
     with collector() as (endpoint, spans):
-        with serve(NEXTVEC_TRACING__ENABLED="true", NEXTVEC_TRACING__ENDPOINT=endpoint) as server:
+        with serve(
+            NEXTVEC_TRACING__ENABLED="true",
+            NEXTVEC_TRACING__ENDPOINT=endpoint,
+            NEXTVEC_HTTP__WORKERS=workers,
+        ) as server:
             server.predict(unit_vectors(2, dim=DIM), **TRACEPARENT)
         found = {span.name for span in spans if span.trace_id.hex() == TRACE}
 

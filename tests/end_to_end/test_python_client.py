@@ -8,10 +8,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-import nextvec
 import numpy as np
 import pytest
 
+import nextvec
 from service.inference.engines.onnx_engine import OnnxEngine
 from service.inference.repository import Repository
 from tests.support.fakes import unit_vectors

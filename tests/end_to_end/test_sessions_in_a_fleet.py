@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+from functools import partial
 
 import numpy as np
 import onnxruntime
@@ -57,24 +58,37 @@ def redis(tmp_path):
         yield running
 
 
+@contextlib.contextmanager
+def replica(models, folder, redis, name, durability="sync", **settings):
+    """Run a replica with its log in a folder of its own."""
+    own = folder / name
+    own.mkdir(exist_ok=True)
+    environment = {
+        "NEXTVEC_SESSIONS__URL": redis.url,
+        "NEXTVEC_SESSIONS__DURABILITY": durability,
+        "NEXTVEC_FLEET__REPLICA": name,
+        **settings,
+    }
+    with serving(models, own, **environment) as server:
+        yield server
+
+
 @pytest.fixture
 def start(models, tmp_path, redis):
     """Start a replica: `with start("a") as server`."""
+    return partial(replica, models, tmp_path, redis)
 
-    @contextlib.contextmanager
-    def begin(name, durability="sync", **settings):
-        folder = tmp_path / name
-        folder.mkdir(exist_ok=True)
-        environment = {
-            "NEXTVEC_SESSIONS__URL": redis.url,
-            "NEXTVEC_SESSIONS__DURABILITY": durability,
-            "NEXTVEC_FLEET__REPLICA": name,
-            **settings,
-        }
-        with serving(models, folder, **environment) as server:
-            yield server
 
-    return begin
+@pytest.fixture(scope="module")
+def pair(models, tmp_path_factory):
+    """Two replicas for the tests that kill nothing."""
+    folder = tmp_path_factory.mktemp("pair")
+    with (
+        redis_server(folder) as redis,
+        replica(models, folder, redis, "a") as a,
+        replica(models, folder, redis, "b") as b,
+    ):
+        yield a, b
 
 
 def post(server, session, vectors, **query):
@@ -117,63 +131,63 @@ def test_a_session_outlives_its_replica_and_then_all_of_them(start, oracle, dura
         assert post(a, "s", vectors[53:54], position=53).status_code == 404
 
 
-def test_any_replica_takes_steps_sequences_and_labels(start, oracle):
+def test_any_replica_takes_steps_sequences_and_labels(pair, oracle):
     """`/v1/steps`, `/v2` sequences and `/v1/feedback` need not meet the replica that began."""
     vectors = unit_vectors(8, dim=DIM)
-    with start("a") as a, start("b") as b:
-        for name in "xyz":
-            a.append(name, vectors[:3], position=0)
-        rows = [{"session": name, "position": 3, "vector": vectors[3].tolist()} for name in "xyz"]
-        answered = b.client.post("/v1/steps", json={"steps": rows})
-        assert answered.status_code == 200, answered.text
-        for row in answered.json()["results"]:
-            oracle.check(vectors[:4], np.array(row["next_vector"], np.float32))
-        for position, (server, more) in enumerate(
-            [(a, {"sequence_start": True}), (b, {}), (a, {"sequence_end": True})]
-        ):
-            answer = server.client.post(
-                "/v2/models/next-vector/infer",
-                json={
-                    "parameters": {"sequence_id": "q", **more},
-                    "inputs": [
-                        {
-                            "name": "vectors",
-                            "shape": [1, 1, DIM],
-                            "datatype": "FP32",
-                            "data": vectors[position].tolist(),
-                        }
-                    ],
-                },
-            )
-            assert answer.status_code == 200, answer.text
-            predicted = np.array(answer.json()["outputs"][0]["data"], np.float32)
-            oracle.check(vectors[: position + 1], predicted)
-        a.predict(vectors, **{"X-Request-Id": "call-1"})
-        counted = [
-            server.client.post(
-                "/v1/feedback", json={"request_id": "call-1", "vector": vectors[0].tolist()}
-            ).json()["counted"]
-            for server in (b, a, b)
-        ]
-        assert counted == [True, False, False]
+    a, b = pair
+    for name in "xyz":
+        a.append(name, vectors[:3], position=0)
+    rows = [{"session": name, "position": 3, "vector": vectors[3].tolist()} for name in "xyz"]
+    answered = b.client.post("/v1/steps", json={"steps": rows})
+    assert answered.status_code == 200, answered.text
+    for row in answered.json()["results"]:
+        oracle.check(vectors[:4], np.array(row["next_vector"], np.float32))
+    for position, (server, more) in enumerate(
+        [(a, {"sequence_start": True}), (b, {}), (a, {"sequence_end": True})]
+    ):
+        answer = server.client.post(
+            "/v2/models/next-vector/infer",
+            json={
+                "parameters": {"sequence_id": "q", **more},
+                "inputs": [
+                    {
+                        "name": "vectors",
+                        "shape": [1, 1, DIM],
+                        "datatype": "FP32",
+                        "data": vectors[position].tolist(),
+                    }
+                ],
+            },
+        )
+        assert answer.status_code == 200, answer.text
+        predicted = np.array(answer.json()["outputs"][0]["data"], np.float32)
+        oracle.check(vectors[: position + 1], predicted)
+    a.predict(vectors, **{"X-Request-Id": "call-1"})
+    counted = [
+        server.client.post(
+            "/v1/feedback", json={"request_id": "call-1", "vector": vectors[0].tolist()}
+        ).json()["counted"]
+        for server in (b, a, b)
+    ]
+    assert counted == [True, False, False]
 
 
-def test_a_replica_that_was_stopped_is_fenced(start, oracle):
+def test_a_replica_that_was_stopped_is_fenced(pair, oracle):
     """It gets the session back only as the others have left it."""
     vectors = unit_vectors(20, dim=DIM)
-    with start("a") as a, start("b") as b:
-        a.append("s", vectors[:5], position=0)
-        a.process.send_signal(signal.SIGSTOP)
-        try:
-            for position in range(5, 9):
-                b.append("s", vectors[position : position + 1], position=position)
-        finally:
-            a.process.send_signal(signal.SIGCONT)
-        # Without a position: the copy in memory has 5 vectors, and is refused by the fence.
-        oracle.check(vectors[:10], a.append("s", vectors[9:10]))
-        metrics = a.client.get("/metrics").text
-        assert "nextvec_session_fenced_writes_total 1.0" in metrics
-        oracle.check(vectors[:11], b.append("s", vectors[10:11], position=10))
+    a, b = pair
+    a.append("s", vectors[:5], position=0)
+    a.process.send_signal(signal.SIGSTOP)
+    try:
+        for position in range(5, 9):
+            b.append("s", vectors[position : position + 1], position=position)
+    finally:
+        a.process.send_signal(signal.SIGCONT)
+    # Without a position: the copy in memory has 5 vectors, and is refused by the fence.
+    oracle.check(vectors[:10], a.append("s", vectors[9:10]))
+    metrics = a.client.get("/metrics").text
+    assert "nextvec_session_fenced_writes_total 1.0" in metrics
+    oracle.check(vectors[:11], b.append("s", vectors[10:11], position=10))
 
 
 @pytest.mark.parametrize("policy", ["refuse", "serve"])

@@ -147,8 +147,11 @@ def wait_for(condition):
         time.sleep(0.1)
 
 
-def test_behind_a_proxy_with_a_prefix(serve):
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_behind_a_proxy_with_a_prefix(serve, workers):
     with serve(
+        "--http-workers",
+        workers,
         "--canary",
         "phase-3",
         NEXTVEC_PROXY__TRUSTED="127.0.0.0/8, ::1",

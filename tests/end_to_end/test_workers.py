@@ -24,6 +24,7 @@ from tests.support.processes import (
     worker_processes,
 )
 from tests.support.serving import NEXTVEC, TOKEN, tokens
+from tests.support.tls_files import make_certificate
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="http.workers requires Linux")
 
@@ -189,6 +190,21 @@ def test_all_come_back_when_the_engine_process_is_killed_under_load(workers):
         assert "all start again in 0.5 s" in server.log.read_text()
         server.process.terminate()
         assert server.process.wait(timeout=30) == 0
+
+
+def test_workers_speak_https(workers, tmp_path):
+    certificate = make_certificate(tmp_path, "first")
+    (tmp_path / "ca.pem").write_bytes(certificate)
+    with workers(
+        ca=tmp_path / "ca.pem",
+        NEXTVEC_TLS__CERTIFICATE=str(tmp_path / "tls.crt"),
+        NEXTVEC_TLS__KEY=str(tmp_path / "tls.key"),
+    ) as server:
+        assert len(server.predict(unit_vectors(2, dim=DIM))) == DIM
+        assert server.status()["phase"] == "Healthy"
+        port = server.client.base_url.port
+        with pytest.raises(httpx.HTTPError):
+            httpx.get(f"http://127.0.0.1:{port}/v2/health/live")
 
 
 def test_no_process_survives_the_parent_and_the_next_start_finds_nothing_in_its_way(workers):

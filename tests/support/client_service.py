@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import httpx
 import numpy as np
+
 from nextvec.async_client import AsyncClient
 from nextvec.awaiting import AwaitingRunner
 from nextvec.blocking import BlockingRunner

@@ -125,7 +125,7 @@ def preparing(now: float) -> dict:
         "weight": {"set_percent": 0.0, "actual_percent": None},
         "legal": ["abort"],
         "outlook": "preparing",
-        "headline": "phase-3 is being loaded.",
+        "headline": "phase-3 is being loaded; it has no traffic yet.",
         "actor": "alice",
         "note": "longer context",
         "next": {
@@ -144,7 +144,8 @@ def warming_up(now: float) -> dict:
         "reason": "prepared",
         "legal": ["abort", "pause"],
         "outlook": "warming_up",
-        "headline": "phase-3 is warming up: 12 s of 30 s, 24 of 50 requests.",
+        "headline": "phase-3 warms up on 5 % of new requests: 12 of 30 s warm-up and 24 of 50 "
+        "warm-up requests.",
         "next": {
             **NEXT,
             "action": "begin_steps",
@@ -230,8 +231,8 @@ def needs_you(now: float) -> dict:
         "reason": "approval",
         "legal": ["abort", "promote"],
         "outlook": "needs_you",
-        "headline": "phase-3 has passed step 3 of 3 and waits for your approval; it aborts at the "
-        "deadline in 24 h.",
+        "headline": "phase-3 has passed step 3 of 3 (50 %) and waits for your approval; without an "
+        "answer it is rolled back in 24 h.",
         "guardrails": healthy_guardrails(1.0),
         "next": {
             **NEXT,
@@ -254,7 +255,7 @@ def blind(now: float) -> dict:
     return {
         **running(now),
         "outlook": "blind",
-        "headline": "phase-3 cannot be judged: it has had no request for 2 min.",
+        "headline": "Nobody watches phase-3: no request has reached it for 2 min.",
         "guardrails": [{**one, "progress": {"pass": 0.0, "fail": 0.0}} for one in unread],
         "next": next_step(
             now,
@@ -274,7 +275,8 @@ def paused(now: float) -> dict:
         "reason": "by_hand",
         "legal": ["abort", "promote", "resume"],
         "outlook": "paused",
-        "headline": "phase-3 is paused by alice at 25 %.",
+        "headline": "phase-3 is paused by alice in step 2 of 3 (25 %) (lunch); without an answer "
+        "it is rolled back in 23 h 53 min.",
         "actor": "alice",
         "note": "lunch",
         "guardrails": healthy_guardrails(),
@@ -314,7 +316,8 @@ def stopped(now: float) -> dict:
         "looked_at": now - 301,
         "legal": ["retry", "start"],
         "outlook": "stopped",
-        "headline": "alice stopped the rollout of phase-3: phase-2 has all traffic.",
+        "headline": "phase-3 was stopped by alice in step 2 of 3 (25 %) (wrong version); phase-2 "
+        "has all traffic.",
         "actor": "alice",
         "note": "wrong version",
         "guardrails": healthy_guardrails(),
@@ -332,7 +335,7 @@ def promoted(now: float) -> dict:
         "since": now - 60,
         "legal": ["start", "undo"],
         "outlook": "promoted",
-        "headline": "phase-3 is stable: it has all traffic.",
+        "headline": "phase-3 is stable and has all traffic.",
         "actor": "bob",
         "next": {**NEXT, "text": "phase-2 is kept: undo brings it back at once."},
     }
@@ -352,8 +355,8 @@ def shadow(now: float) -> dict:
         "steps": 4,
         "weight": {"set_percent": 0.0, "actual_percent": 0.0},
         "outlook": "looks_good",
-        "headline": "phase-3 looks good in the shadow step: 412 of 500 copies answered, none "
-        "failed.",
+        "headline": "phase-3 works on copies of requests: its P95 in the engine is 7 % higher than "
+        "stable's (limit 5 times); step 1 of 4 (copies of requests) ends in about 75 s.",
         "shadow": {"copies": copies, "agreement": 0.914, "inference": [inference]},
         "next": next_step(
             now,

@@ -69,12 +69,16 @@ class MemoryDatabase:
 
 
 class ConnectionFake:
-    """One replica's way to the database. `cut` breaks it; `on_call` sees every call before it
-    takes effect, and `after_write` every save after it has. A save waits until `thawed`."""
+    """One replica's way to the database.
+
+    `cut` breaks it, and `full` refuses to save; `on_call` sees every call before it takes effect,
+    and `after_write` every save after it has. A save waits until `thawed`.
+    """
 
     def __init__(self, database: MemoryDatabase) -> None:
         self.database = database
         self.cut = False
+        self.full = False
         self.on_call: Callable[[str], None] = lambda _name: None
         self.after_write: Callable[[], None] = lambda: None
         self.thawed = asyncio.Event()
@@ -107,6 +111,8 @@ class MemoryRolloutStore:
 
     async def save(self, record, audit=(), responses=(), *, epoch=None):
         self._connection.check("save")
+        if self._connection.full:
+            raise StoreError("the disk is full")
         # A process can be frozen here for any time: its decision is made, and not stored.
         await self._connection.thawed.wait()
         there = self._database

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -14,6 +15,8 @@ import hiredis
 from tests.support.ports import free_port
 
 START_SECONDS = 20
+PROGRAM = os.environ.get("REDIS_SERVER", "redis-server")
+"""Set it to the path of a `valkey-server` to run the tests on Valkey."""
 
 
 class RedisServer:
@@ -36,7 +39,7 @@ class RedisServer:
         with (self.folder / "redis.log").open("a") as log:
             self.process = subprocess.Popen(
                 [
-                    "redis-server",
+                    PROGRAM,
                     "--port",
                     str(self.port),
                     "--bind",

@@ -78,7 +78,7 @@ def _draw_waits(axes: Axes, record: DrillRecord) -> None:
         )
     axes.set_yscale("log")
     axes.set_ylabel("wait for an answer, ms")
-    axes.legend(loc="upper right", fontsize=9)
+    axes.legend(loc="upper left", fontsize=9)
 
 
 def _draw_weights(axes: Axes, record: DrillRecord) -> None:
@@ -95,4 +95,4 @@ def _draw_weights(axes: Axes, record: DrillRecord) -> None:
     axes.set_ylabel("canary's weight, %")
     axes.set_ylim(-3, 103)
     if record.weights:
-        axes.legend(loc="upper right", fontsize=9)
+        axes.legend(loc="upper left", fontsize=9)

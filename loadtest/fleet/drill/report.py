@@ -9,7 +9,13 @@ import numpy as np
 
 from loadtest.fleet.drill.faults import OUTAGES, FaultKind
 from loadtest.fleet.drill.oracle import Verification
-from loadtest.fleet.drill.record import DrillRecord, FailedRequest, FaultSpan, SessionFault
+from loadtest.fleet.drill.record import (
+    DrillRecord,
+    FailedRequest,
+    FaultSpan,
+    SessionFault,
+    WeightSample,
+)
 from loadtest.fleet.drill.rollout import decisions_made_twice
 
 AFTER_SECONDS = 5.0
@@ -51,6 +57,8 @@ class DrillReport:
     transitions: int
     resumed: int
     decided_twice: int
+    weights: tuple[tuple[float, float], ...]
+    """When all replicas that answered came to one weight: seconds and per cent."""
     problems: tuple[str, ...]
 
 
@@ -85,8 +93,26 @@ def make_report(record: DrillRecord, checked: Verification, promises: Promises) 
         transitions=len(record.history),
         resumed=record.resumed,
         decided_twice=len(twice),
+        weights=tuple(weight_changes(record.weights)),
         problems=tuple(_problems(record, checked, promises, unexpected, twice)),
     )
+
+
+def weight_changes(samples: Sequence[WeightSample]) -> list[tuple[float, float]]:
+    """When the replicas agreed on another weight than before, and on which."""
+    changes: list[tuple[float, float]] = []
+    known: dict[int, float] = {}
+    for sample in samples:
+        if sample.weight is None:
+            known.pop(sample.replica, None)
+        else:
+            known[sample.replica] = sample.weight
+        agreed = set(known.values())
+        if len(agreed) == 1:
+            (weight,) = agreed
+            if not changes or changes[-1][1] != weight:
+                changes.append((sample.at, weight))
+    return changes
 
 
 def _problems(

@@ -16,7 +16,7 @@ GUARDRAILS = ("latency", "inference", "errors", "ceiling", "interference", "qual
 
 PLAN: dict[str, Any] = {
     "steps": [
-        {"weight": weight, "min_dwell_seconds": 2, "min_samples": 20} for weight in (10, 30, 60)
+        {"weight": weight, "min_dwell_seconds": 2, "min_samples": 10} for weight in (20, 40, 70)
     ],
     "warm_up_seconds": 1,
     "warm_up_requests": 5,
@@ -27,7 +27,7 @@ PLAN: dict[str, Any] = {
     # evidence of every replica is needed.
     "guardrails": {
         **{name: {"enabled": False} for name in GUARDRAILS if name != "errors"},
-        "errors": {"margin": 0.2},
+        "errors": {"margin": 0.3},
     },
 }
 """The plan of the drill's rollouts. Its last step needs no approval: an approver starts it."""

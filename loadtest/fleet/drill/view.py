@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rich import box
 from rich.console import Console
@@ -14,6 +14,7 @@ from loadtest.fleet.drill.report import DrillReport, Promises
 from loadtest.fleet.sizing import FleetLoad, FleetSize
 
 _EVERY_SECONDS = 10.0
+_WEIGHTS_SHOWN = 12
 
 
 def print_report(console: Console, report: DrillReport, promises: Promises) -> None:
@@ -50,6 +51,7 @@ def rows(report: DrillReport) -> dict[str, str]:
         "takeover P50 / P99": f"{_ms(report.takeover_p50_ms)} / {_ms(report.takeover_p99_ms)}",
         "wait of a taken-over session, P99": _ms(report.moved_wait_p99_ms),
         "rollouts, transitions": f"{report.rollouts:,}, {report.transitions:,}",
+        "weight, % at s": _weights(report.weights),
         "resumed after deaths": f"{report.resumed:,}",
         "decisions made twice": f"{report.decided_twice:,}",
     }
@@ -103,6 +105,13 @@ def progress(console: Console) -> Callable[[DrillRecord], None]:
         )
 
     return show
+
+
+def _weights(changes: Sequence[tuple[float, float]]) -> str:
+    shown = [f"{weight:g} at {at:.0f}" for at, weight in changes]
+    if len(shown) > _WEIGHTS_SHOWN:
+        shown = [*shown[:_WEIGHTS_SHOWN], "…"]
+    return ", ".join(shown) or "–"
 
 
 def _ms(value: float) -> str:

@@ -1,7 +1,7 @@
 // Drawings: the interval of a ratio, the bar of evidence, and lines over time.
 
 import { el, svg } from "./dom.js";
-import { factor, minuteText, number, percent, points, seconds, zoneName } from "./words.js";
+import { clockText, factor, minuteText, number, percent, points, seconds, zoneName } from "./words.js";
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
@@ -94,21 +94,50 @@ export function lineChart(chart, timeline, marks) {
     ? [{ name: "canary", values: timeline.map((p) => ({ at: p.at, y: p.weight_percent })) }]
     : ["stable", "canary"].map((name) => ({ name, values: timeline.map((p) => ({ at: p.at, y: chart.read(p[name]) })) }));
   const known = series.flatMap((one) => one.values.filter((v) => typeof v.y === "number" && (!chart.log || v.y > 0)));
-  const caption = el("figcaption", {}, el("b", {}, chart.name), " ", ...series.filter((one) => lastValue(one) !== undefined).map((one) => latest(one, chart)));
-  const figure = el("figure", { class: "chart" }, caption);
+  const shown = series.filter((one) => lastValue(one) !== undefined);
+  const keys = shown.map((one) => el("span", { class: `key key-${one.name}` }));
+  const when = el("span", { class: "quiet" });
+  const label = (at) => shown.forEach((one, i) => keys[i].replaceChildren(`${one.name} ${chart.text(valueAt(one, at))} `));
+  label(null);
+  const figure = el("figure", { class: "chart" }, el("figcaption", {}, el("b", {}, chart.name), " ", when, ...keys));
   if (!known.length) {
     figure.append(el("p", { class: "quiet" }, "No requests in these minutes."));
     return figure;
   }
-  figure.append(drawing(chart, series, known, timeline, marks));
+  const plot = drawing(chart, series, known, timeline, marks);
+  figure.append(plot);
+  readUnderPointer(plot, timeline, (at) => {
+    when.textContent = at === null ? "" : `${clockText(at)} `;
+    label(at);
+  });
   return figure;
 }
 
-const lastValue = (one) => one.values.findLast((v) => typeof v.y === "number")?.y;
-
-function latest(one, chart) {
-  return el("span", { class: `key key-${one.name}` }, `${one.name} ${chart.text(lastValue(one))} `);
+// A pointer over the plot reads the values at its time; `read` is called with null when it leaves.
+function readUnderPointer(plot, timeline, read) {
+  const cursor = svg("line", { class: "cursor", y1: TOP, y2: HEIGHT - BOTTOM });
+  plot.addEventListener("pointermove", (event) => {
+    const box = plot.getBoundingClientRect();
+    const inside = clamp((((event.clientX - box.left) / box.width) * WIDTH - LEFT) / (WIDTH - LEFT - RIGHT), 0, 1);
+    const [first, last] = [timeline[0].at, timeline.at(-1).at];
+    const wanted = first + inside * (last - first);
+    const at = timeline.reduce((best, p) => (Math.abs(p.at - wanted) < Math.abs(best - wanted) ? p.at : best), first);
+    const x = LEFT + ((at - first) / Math.max(last - first, 1)) * (WIDTH - LEFT - RIGHT);
+    cursor.setAttribute("x1", x);
+    cursor.setAttribute("x2", x);
+    plot.append(cursor);
+    read(at);
+  });
+  plot.addEventListener("pointerleave", () => {
+    cursor.remove();
+    read(null);
+  });
 }
+
+// The value at that time, or the last one.
+const valueAt = (one, at) => (at === null ? lastValue(one) : one.values.find((v) => v.at === at)?.y);
+
+const lastValue = (one) => one.values.findLast((v) => typeof v.y === "number")?.y;
 
 function drawing(chart, series, known, timeline, marks) {
   const first = timeline[0].at;

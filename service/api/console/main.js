@@ -140,10 +140,11 @@ function setLive(live) {
 function failed(error) {
   const advice = error instanceof api.Refused ? error.advice : "";
   if (error.status !== 0) say(byId("problem"), [error.message, advice].filter(Boolean).join(" "));
-  lost();
-  if (error.status === 401) {
+  if (error.status === 401 || error.status === 403) {
     api.setToken("");
     disconnect();
+  } else {
+    lost();
   }
 }
 

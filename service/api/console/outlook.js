@@ -25,9 +25,12 @@ export function splitHeadline(status) {
   const whole = status.headline || status.message || "";
   const cut = clauseEnd(whole);
   let [verdict, rest] = cut < 0 ? [whole.replace(/\.$/, ""), ""] : [whole.slice(0, cut), whole.slice(cut + 2)];
-  // A remark in parentheses belongs to what is behind the verdict; a weight such as (25 %) does not.
+  // The reason that a person gave has a line of its own.
+  const reason = ` (${status.note})`;
+  if (status.note && verdict.endsWith(reason)) verdict = verdict.slice(0, -reason.length);
+  // A remark in parentheses belongs to what is behind the verdict; the name of a step does not.
   const remark = verdict.match(/^(.*?) \(([^()]{12,})\)$/);
-  if (remark) [verdict, rest] = [remark[1], rest ? `${remark[2]}; ${rest}` : `${remark[2]}.`];
+  if (remark && remark[2] !== "copies of requests") [verdict, rest] = [remark[1], rest ? `${remark[2]}; ${rest}` : `${remark[2]}.`];
   const named = [status.canary, status.stable].some((name) => name && rest.startsWith(name));
   return [verdict, named ? rest : rest.charAt(0).toUpperCase() + rest.slice(1)];
 }

@@ -70,11 +70,13 @@ function versionRow(row, status, checked, usable) {
   const state = row.version === status.stable ? "stable now" : row.problem ? "cannot be read" : row.loaded ? "loaded" : "";
   const hit = row.hit_at_5;
   const name = el("label", { for: id }, row.version, state ? el("small", {}, state) : null);
+  const head = el("th", { scope: "row", role: "rowheader" }, el("span", { class: "pick" }, input, name));
+  if (row.problem) return el("tr", { role: "row" }, head, el("td", { role: "cell", colspan: 3 }, row.problem));
   return el(
     "tr",
     { role: "row" },
-    el("th", { scope: "row", role: "rowheader" }, el("span", { class: "pick" }, input, name)),
-    el("td", { role: "cell" }, el("span", { class: "label" }, "size "), row.problem ? row.problem : bytes(row.bytes)),
+    head,
+    el("td", { role: "cell" }, el("span", { class: "label" }, "size "), bytes(row.bytes)),
     el("td", { role: "cell" }, el("span", { class: "label" }, "Hit@5 "), hit ? share(hit.value) : "not evaluated", hit ? el("small", {}, `${share(hit.low)} to ${share(hit.high)}`) : null),
     el("td", { role: "cell" }, el("span", { class: "label" }, "step P95 "), typeof row.step_p95_ms === "number" ? `${number(row.step_p95_ms)}\u00a0ms` : "–"),
   );

@@ -43,6 +43,7 @@ _BYTES_PER_VALUE = 32
             "caller_limited",
             "too_many_failures",
             "not_ready",
+            "session_store_unavailable",
         ),
     },
 )

@@ -35,6 +35,7 @@ _SESSION_ERRORS = (
     "caller_limited",
     "too_many_failures",
     "not_ready",
+    "session_store_unavailable",
 )
 
 
@@ -46,7 +47,11 @@ _SESSION_ERRORS = (
     responses={
         **APPEND_ANSWER,
         **error_responses(
-            *PREDICTION_ERRORS, "session_not_found", "position_mismatch", "session_gone"
+            *PREDICTION_ERRORS,
+            "session_not_found",
+            "position_mismatch",
+            "session_gone",
+            "session_store_unavailable",
         ),
     },
 )

@@ -103,7 +103,8 @@ class SharedAppend:
 
     def undo(self) -> None:
         if self._reply is not None:
-            self._reply.cancel()
+            if not self._reply.cancel() and not self._reply.cancelled():
+                self._reply.exception()  # otherwise asyncio reports that nobody looked
             self._settle()
         count = len(self._plan.vectors)
         if self._may_be_stored and self._undoable:

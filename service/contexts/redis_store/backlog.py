@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
 """Time until a refused write is tried again: memory or a disk may be free by then."""
 
+_AT_ONCE = 64
+"""Sessions that are written in one turn of the event loop, which has callers to serve."""
+
 
 class Backlog:
     """Writes what sessions have in memory and not in the store, one write a session at a time.
@@ -69,9 +72,15 @@ class Backlog:
         )
 
     def write_all(self) -> None:
-        """Send what waits of all sessions."""
-        for session in list(self._waiting.values()):
+        """Send what waits of all sessions, some of them in each turn of the event loop."""
+        self._write_some(list(self._waiting.values()))
+
+    def _write_some(self, sessions: list[HeldSession]) -> None:
+        for session in sessions[:_AT_ONCE]:
             self.write(session)
+        if len(sessions) > _AT_ONCE:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._write_some, sessions[_AT_ONCE:])
 
     async def drain(self, session: HeldSession) -> None:
         """Wait until nothing of the session is on its way."""

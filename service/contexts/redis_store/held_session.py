@@ -42,3 +42,7 @@ class HeldSession(Session):
     def backlog(self) -> int:
         """Vectors in memory that the store is not known to have, and that are to be stored."""
         return max(0, self.length - self.stored) if self.current else 0
+
+    def is_idle_at(self, length: int) -> bool:
+        """Whether nobody uses the session, nothing of it waits, and it has `length` vectors."""
+        return not (self.users or self.sending or self.backlog) and self.length == length

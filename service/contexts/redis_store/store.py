@@ -149,12 +149,12 @@ class RedisSessionStore:
         """Keep the copy, send what is not stored, and evict copies that nobody uses."""
         assert isinstance(session, HeldSession)
         self._used.pop(session.id, None)
+        size = session.nbytes
         if session.owner is not None:
-            if session.id not in self._sessions:
-                session.owner.sessions += 1
-            session.owner.nbytes += session.nbytes - session.charged
-            session.charged = session.nbytes
-        self._sessions.put(session.id, session, size=session.nbytes, now=self._clock.monotonic())
+            session.owner.sessions += session.id not in self._sessions
+            session.owner.nbytes += size - session.charged
+            session.charged = size
+        self._sessions.put(session.id, session, size=size, now=self._clock.monotonic())
         self._backlog.write(session)
         self._write_checkpoint(session)
         self._owners.renew(session)
@@ -173,17 +173,19 @@ class RedisSessionStore:
     async def read(self, session_id: str, owner: SessionQuota | None = None) -> SessionSummary:
         """The session as it is stored; see `SessionStore.read`."""
         held = self._sessions.get(session_id)
+        before = 0
         if held is not None:
             await self._backlog.drain(held)
+            before = held.length
         try:
             reply = await self._calls.read(session_id, owner)
         except RedisFailureError as error:
             if held is None or held.owner is not owner or not self._serve_without_store:
                 raise caller_error(error) from error
             return SessionSummary(session_id, held.length, held.variant, held.version, held.nbytes)
-        if held is not None and not held.users and (reply[0] != b"held" or reply[1] != held.length):
-            held.current = False  # the copy is old: the next append has to claim it
-            self._backlog.count(held)
+        if held is not None and held.is_idle_at(before):
+            # A copy that is not what is stored is old: the next append has to claim it.
+            held.current &= reply[0] == b"held" and reply[1] == before
         _check_status(session_id, reply)
         _, length, version, variant, nbytes = reply
         return SessionSummary(

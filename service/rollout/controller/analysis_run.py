@@ -22,6 +22,7 @@ from service.rollout.state.assessment import with_shadow_verdict
 from service.rollout.state.events import AnalysisBaseline, AnalysisResult
 from service.rollout.state.record import RolloutRecord
 from service.rollout.state.rollout_state import RolloutState
+from service.rollout.storage.errors import StoreError
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ async def run_analysis(
     `now` and `started_at` (of this process) are epoch seconds. `take_shadow_stats` returns
     what the copies of a shadow step have shown since its last call. Any exception is the
     outcome `error` and leaves the evidence unchanged, so that the next run counts what this
-    one could not.
+    one could not. Only a `StoreError` is raised: the store that replicas share is away.
     """
     rollout, plan = record.rollout, record.rollout.plan
     assert plan is not None
@@ -82,6 +83,8 @@ async def run_analysis(
                 copies = take_shadow_stats()
             if copies is not None:
                 result = _add_copies(record, result, copies)
+    except StoreError:
+        raise  # nothing is evaluated while the replicas' store is away
     except Exception as error:
         # A bug in the judging must hold the rollout too.
         log.exception("the counters could not be read or judged")

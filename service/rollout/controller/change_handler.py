@@ -191,6 +191,9 @@ class ChangeHandler:
 
     async def _abort(self, command: AbortCommand, options: ChangeOptions) -> Response:
         async with self._executor.lock:
+            ended = self._executor.rollout.phase is Phase.ROLLED_BACK
+            if ended and not self._executor.recorded and not options.dry_run:
+                return await self._store_abort()
             if Verb.ABORT not in legal_verbs(self._executor.rollout):
                 # Another replica may have started a rollout a moment ago.
                 await self._application.refresh()
@@ -198,10 +201,8 @@ class ChangeHandler:
                 return await self._apply_abort(command, options)
             if (stored := await self._application.stored_response(options)) is not None:
                 return stored
-            ended = self._executor.rollout.phase is Phase.ROLLED_BACK
-            if not ended or self._executor.recorded or options.dry_run:
-                require_legal(self._executor.rollout, Verb.ABORT)
-            return await self._store_abort()
+            require_legal(self._executor.rollout, Verb.ABORT)
+            return self._executor.status()
 
     async def _apply_abort(self, command: AbortCommand, options: ChangeOptions) -> Response:
         while True:

@@ -13,10 +13,11 @@ from service.metrics import Metrics
 from service.rollout.controller import gauges
 from service.rollout.controller.outlook_log import OutlookLog
 from service.rollout.controller.record_saver import RecordSaver
+from service.rollout.controller.rollout_traffic import RolloutTraffic
 from service.rollout.controller.status import status
 from service.rollout.notifications.event_feed import EventFeed
 from service.rollout.outlook.headline import with_headline
-from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
+from service.rollout.routing.traffic_split import TrafficRouter
 from service.rollout.state.assessment import assess_record
 from service.rollout.state.audit import AuditRow
 from service.rollout.state.change import Change, Effect, apply
@@ -41,9 +42,7 @@ class ChangeExecutor:
 
     Replicas may share the store. A change is then made to the record that this replica has
     loaded last, and refused with `RecordConflict` if that is no longer the stored one.
-    `withheld` returns why this replica must keep the canary out of traffic, or nothing, and
-    `can_serve` whether a version is loaded here. `told_generation` is that of the last
-    transition that was published.
+    `told_generation` is that of the last transition that was published.
     """
 
     def __init__(
@@ -59,14 +58,11 @@ class ChangeExecutor:
     ) -> None:
         self.lock = asyncio.Lock()
         self.load_canary: Callable[[], None] = lambda: None
-        self.withheld: Callable[[], str] = lambda: ""
-        self.can_serve: Callable[[str], bool] = lambda _version: True
+        self.traffic = RolloutTraffic(traffic)
         self.told_generation = 0
         self._record = RolloutRecord(RolloutState(stable))
-        self._waiting_aborts = 0
         self._feed = feed
         self._on_record = on_record
-        self._traffic = traffic
         self._store = store
         self._metrics = metrics
         self._clock = clock
@@ -192,36 +188,23 @@ class ChangeExecutor:
             case Effect.LOAD_CANARY:
                 self.load_canary()
             case Effect.FINISH_PROMOTION:
-                if not self._waiting_aborts:
+                if not self.traffic.waiting_aborts:
                     await self.apply(TrafficSwitch(), epoch=epoch)
 
     # --- traffic ---
 
     def route(self) -> None:
-        """Route requests by the current record; none to the canary while an abort waits, or
-        while this replica must withhold it. A version that is not loaded gets no request."""
-        rollout = self.rollout
-        split = TrafficSplit(rollout.stable) if self._waiting_aborts else rollout.split()
-        if not self.can_serve(split.stable):
-            split = self._traffic.current.withhold()
-        elif split.canary is not None and (self.withheld() or not self.can_serve(split.canary)):
-            split = split.withhold()
-        if split != self._traffic.current:
-            self._traffic.set(split)
-
-    @property
-    def withholds(self) -> bool:
-        """Whether this replica keeps a canary out of traffic that the record gives some."""
-        return self._traffic.current.withheld
+        """Route requests by the current record."""
+        self.traffic.route(self.rollout)
 
     def withhold_canary(self) -> None:
         """Take the canary's traffic at once, for an abort that has to wait for the lock."""
-        self._waiting_aborts += 1
+        self.traffic.waiting_aborts += 1
         self.route()
 
     def restore_canary(self) -> None:
         """Route by the record again once that abort has had its turn."""
-        self._waiting_aborts -= 1
+        self.traffic.waiting_aborts -= 1
         self.route()
 
     # --- storage ---
@@ -234,13 +217,15 @@ class ChangeExecutor:
         record = await self._store.load()
         if record is None:
             raise StoreUnreadable("the record of the rollout is gone")
-        if self.recorded and record == replace(self._record, assessment=None):
+        if self.recorded and record == self._record.stored():
             return  # the same: an analysis run that is under way goes on
         self.adopt(record)
 
     def adopt(self, record: RolloutRecord) -> None:
         """Make a record that was just loaded the current one, and route by it."""
-        self._record = replace(record, assessment=assess_record(record))
+        self._record = replace(
+            record, assessment=assess_record(record), earlier=self._record.earlier_than(record)
+        )
         _report(lambda: self._outlooks.note(self._record))
         self._clock_offset = self._offset()
         self._saver.forget()

@@ -95,14 +95,15 @@ class FleetMember:
         self._wake = asyncio.Event()
         self._pulsed = asyncio.Event()
         self._stopping = False
-        executor.can_serve = lambda version: version in versions.digests()
+        executor.traffic.can_serve = lambda version: version in versions.digests()
 
     # --- role ---
 
     @property
     def leads(self) -> bool:
         """Whether this replica holds the lease, and may rely on what it has read."""
-        return self.epoch is not None and not self.guard.reason(leading=True)
+        usable = self._parts.metrics.is_up and not self.guard.reason(leading=True)
+        return usable and self.epoch is not None
 
     @property
     def epoch(self) -> int | None:
@@ -227,7 +228,10 @@ class FleetMember:
         shared, loader = self._parts.shared, self._loader
         self.guard.note_revision(fleet_rules.newest_revision(view))
         if view.revision != shared.revision and self._executor.recorded:
+            before = shared.revision
             await self._executor.reload()
+            if shared.revision < before:
+                await self._news.begin()  # a backup was restored, with its audit log
             self._news.send_status()
         self.guard.note_revision(shared.revision)
         self._executor.follow_clock()
@@ -294,7 +298,7 @@ class FleetMember:
             revision=self._parts.shared.revision,
             unread_seconds=self.guard.unread_seconds,
             replicas=len(self.living()),
-            withheld=self._executor.withholds,
+            withheld=self._executor.traffic.withholds,
             outdated=self.guard.outdated,
         )
 

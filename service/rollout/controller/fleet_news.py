@@ -23,6 +23,7 @@ class FleetNews:
     async def begin(self) -> None:
         """Start with what is changed from now on. Raises `StoreError`."""
         self._last_row = await self._store.last_row()
+        self._executor.told_generation = self._executor.rollout.generation
 
     async def send(self) -> None:
         """Send the transitions since the last call. Raises `StoreError`."""

@@ -18,7 +18,7 @@ from service.rollout.state.change import preview
 from service.rollout.state.change_request import ChangeOptions, IdempotentResponse
 from service.rollout.state.events import Command
 from service.rollout.state.rollout_state import RolloutState
-from service.rollout.storage.errors import RecordConflict
+from service.rollout.storage.errors import RecordConflict, StoreError
 from service.rollout.storage.rollout_store import RolloutStore
 
 Response = dict[str, object]
@@ -68,6 +68,9 @@ class RequestApplication:
         if self._shared:
             if not self._executor.recorded:
                 await self._executor.retry_save()
+            if not self._executor.recorded:
+                # What is stored must not undo what is in effect here, an abort for example.
+                raise StoreError("an earlier change cannot be stored yet; try again in a moment")
             await self._executor.reload()
 
     async def stored_response(self, options: ChangeOptions) -> Response | None:

@@ -20,7 +20,7 @@ from service.rollout.controller.fleet_role import FleetRole
 from service.rollout.controller.weight_lease import UNEVALUATED_INTERVALS
 from service.rollout.notifications.event_feed import EventFeed
 from service.rollout.state.events import LIVE, Phase, TrafficSwitch
-from service.rollout.storage.errors import RecordConflict
+from service.rollout.storage.errors import RecordConflict, StoreError
 from service.rollout.storage.fleet_store import LEASE_SECONDS
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,8 @@ class Ticker:
                 await self.tick()
             except RecordConflict:
                 log.info("another replica has changed the rollout; the next run starts from there")
+            except StoreError as error:
+                log.error("the analysis failed; the next run follows: %s", error)  # noqa: TRY400  its text says all
             except Exception:
                 log.exception("the analysis failed; the next run follows")
             with suppress(TimeoutError):

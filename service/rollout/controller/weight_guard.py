@@ -33,7 +33,7 @@ class WeightGuard:
         self._clock = clock
         self._interval = interval_seconds
         self._reason = ""
-        executor.withheld = self.reason
+        executor.traffic.withheld = self.reason
 
     def note_revision(self, revision: int) -> None:
         """Some replica has seen `revision`. The record must not be older, and the next one that

@@ -47,6 +47,21 @@ class RolloutRecord:
     heard_at: float | None = None
     earlier: EarlierAssessment | None = None
 
+    def stored(self) -> RolloutRecord:
+        """The record as it comes back from the store, without what follows from the evidence."""
+        return replace(self, assessment=None, earlier=None)
+
+    def earlier_than(self, newer: RolloutRecord) -> EarlierAssessment | None:
+        """This record's assessment, if it belongs to the same step of the same rollout as `newer`
+        and is older; else the one before it, under the same condition."""
+        before, after = self.rollout, newer.rollout
+        same = (before.canary, before.salt, before.step) == (after.canary, after.salt, after.step)
+        if not same or self.assessment is None or self.analysed_at is None:
+            return None
+        if newer.analysed_at is None or newer.analysed_at <= self.analysed_at:
+            return self.earlier
+        return EarlierAssessment(self.analysed_at, self.assessment)
+
     def shifted(self, seconds: float) -> RolloutRecord:
         """The record with all times later by `seconds`, so that durations until now are as
         before although the clock has moved by that much."""

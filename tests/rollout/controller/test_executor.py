@@ -181,3 +181,28 @@ async def test_a_start_after_an_abort_that_was_not_recorded(world):
     await world.controller.prepared()
     await world.restart()
     assert world.phase == "WarmingUp"
+
+
+async def test_an_unchanged_record_is_not_loaded_again(world):
+    """Or the result of an analysis run that is under way would be dropped."""
+    await world.begin()
+    await world.healthy_ticks(3)
+    executor = world.controller._executor
+    before = executor.record
+    assert before.earlier is not None
+    await executor.reload()
+    assert executor.record is before
+
+
+async def test_a_record_of_another_replica_keeps_the_pace(world):
+    """The assessment before the new one is known, for the time of a rollback."""
+    await world.begin()
+    await world.healthy_ticks(2)
+    executor = world.controller._executor
+    older, stored = executor.record, await executor._store.load()
+    await world.healthy_ticks(1)
+    newer = await executor._store.load()
+    executor.adopt(stored)
+    executor.adopt(newer)
+    assert older.analysed_at == executor.record.earlier.at
+    assert older.assessment == executor.record.earlier.assessment

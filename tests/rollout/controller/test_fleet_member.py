@@ -155,6 +155,20 @@ async def test_without_a_database_all_withhold_and_nothing_is_judged(world):
     assert generation == world.living[0].controller.generation
 
 
+async def test_a_short_outage_is_no_error_of_the_evidence(world):
+    """Three of those in a row would pause the rollout until a person resumes it."""
+    await world.begin()
+    leader = world.leader
+    world.database.down = True
+    for _ in range(4):
+        await leader.tick()  # before the next pulse tells it
+    await world.wait(5)
+    world.database.down = False
+    await world.wait(6)
+    assert {"Progressing"} == {replica.phase for replica in world.living}
+    assert 0 == leader.executor.rollout.errors
+
+
 async def test_an_abort_without_a_database_takes_effect_and_is_recorded_later(world):
     await world.begin()
     world.database.down = True
@@ -170,6 +184,23 @@ async def test_an_abort_without_a_database_takes_effect_and_is_recorded_later(wo
     ]
 
 
+async def test_what_cannot_be_stored_is_not_undone_by_what_is(world):
+    """A full disk can be read, and holds the rollout that was aborted."""
+    await world.begin()
+    one = world.living[1]
+    one.connection.full = True
+    for _ in range(2):
+        with pytest.raises(AbortNotStored):
+            await one.controller.changes.abort(None, "operator", "stop")
+    with pytest.raises(StoreError):
+        await one.controller.changes.pause(one.controller.generation, "operator")
+    await one.pulse()
+    assert ("RolledBack", 0) == (one.phase, one.weight_bp)
+    one.connection.full = False
+    await world.wait(2)
+    assert {("RolledBack", 0)} == {(r.phase, r.weight_bp) for r in world.living}
+
+
 async def test_an_older_record_than_one_seen_before_is_not_followed(world):
     """A backup was restored: an abort is forgotten, but not by the replicas."""
     await world.begin()
@@ -181,10 +212,14 @@ async def test_an_older_record_than_one_seen_before_is_not_followed(world):
     await world.wait(20)
     assert {("Progressing", 0)} == {(r.phase, r.weight_bp) for r in world.living}
     assert "backup" in world.living[2].controller.status()["fleet"]["withheld"]
+    # Subscribers hear of what follows, although the log has become shorter.
+    told = []
+    world.living[2].controller._feed.send = lambda event, data: told.append(data.get("to"))
     # Also for a replica that is new.
     assert (await world.join("d")).weight_bp == 0
     await world.living[1].controller.changes.abort(None, "operator")
     await world.wait(2)
+    assert ["Aborting", "RolledBack"] == [phase for phase in told if phase]
     assert {("RolledBack", None)} == {
         (r.phase, r.controller.status()["fleet"]["withheld"]) for r in world.living
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ from service.rollout.storage.errors import StoreError
 from service.rollout.storage.postgres.address import PostgresAddress
 from service.rollout.storage.postgres.connection import LogInError, PostgresConnection
 from service.rollout.storage.postgres.schema import migrate
+
+log = logging.getLogger(__name__)
 
 START_SECONDS = 15.0
 """How long a start waits for a server that is not there yet."""
@@ -46,15 +49,18 @@ class PostgresDatabase:
         A server that cannot be reached is tried again for `wait_seconds`. Raises `StoreError`.
         """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + wait_seconds
+        deadline, warned = loop.time() + wait_seconds, False
         while True:
             try:
                 await self.changes.run(lambda connection: migrate(connection, self.address))
             except LogInError:
                 raise
-            except StoreError:
+            except StoreError as error:
                 if loop.time() >= deadline:
                     raise
+                if not warned:
+                    log.warning("%s (tried again for %g s)", error, wait_seconds)
+                warned = True
             else:
                 return
             await asyncio.sleep(0.5)

@@ -7,9 +7,9 @@ import inspect
 
 import numpy as np
 import pytest
+
 from nextvec import async_client, async_rollout_calls, client, rollout_calls
 from nextvec.errors import OverloadError
-
 from tests.support.client_service import (
     DIM,
     FakeTime,

@@ -8,6 +8,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
+
 from nextvec import predictions
 from nextvec.client import Client
 from nextvec.errors import (
@@ -17,7 +18,6 @@ from nextvec.errors import (
     ServiceError,
     TransportError,
 )
-
 from tests.support.client_service import (
     DIM,
     WINDOW,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from nextvec.connection_options import ConnectionOptions
 from nextvec.exchange import Call
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from nextvec import frames
 from nextvec.errors import ResponseError
-
 from service.api.codecs import steps
 from service.errors import Conflict, Gone
 from service.prediction.request import Prediction

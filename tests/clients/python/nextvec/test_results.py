@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from nextvec.errors import OverloadError
 from nextvec.exchange import Reply
 from nextvec.results import PredictedVector, ServerTiming, SessionInfo, StepResult

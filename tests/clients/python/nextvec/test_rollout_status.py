@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+
 from nextvec.errors import ResponseError
 from nextvec.rollout_status import parse_status
-
 from tests.support.rollout_status import status
 
 CONDITION = {

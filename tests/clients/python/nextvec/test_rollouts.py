@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import httpx
 import pytest
+
 from nextvec.blocking import BlockingRunner
 from nextvec.client import Client
 from nextvec.errors import (
@@ -17,7 +18,6 @@ from nextvec.errors import (
     StaleGenerationError,
     WaitTimeoutError,
 )
-
 from tests.support.client_service import FakeTime
 from tests.support.rollout_status import status
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from nextvec.errors import Error
 
+from nextvec.errors import Error
 from tests.support.client_service import (
     DIM,
     FAULTS,

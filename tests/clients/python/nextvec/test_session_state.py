@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from nextvec.errors import GoneError, NotFoundError, PositionConflictError, StatusError
 from nextvec.session_state import KeptVectors, Recovery, SessionState
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from nextvec.errors import TransportError
 from nextvec.exchange import Budget, Failure, Reply, RetryPolicy
 from nextvec.windows import USUAL_WINDOW, WindowTable, learn

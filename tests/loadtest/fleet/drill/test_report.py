@@ -15,8 +15,9 @@ from loadtest.fleet.drill.record import (
     FailedRequest,
     FaultSpan,
     SessionFault,
+    WeightSample,
 )
-from loadtest.fleet.drill.report import AFTER_SECONDS, Promises, make_report
+from loadtest.fleet.drill.report import AFTER_SECONDS, Promises, make_report, weight_changes
 from loadtest.fleet.drill.view import rows
 
 SYNC, ASYNC = Promises("sync", "refuse"), Promises("async", "serve")
@@ -113,6 +114,20 @@ def test_failures_may_be_accepted():
 
 def test_a_process_that_ended_by_itself_is_a_problem():
     assert ("replica-1 ended by itself",) == report(deaths=["replica-1 ended by itself"]).problems
+
+
+def test_a_weight_counts_when_all_replicas_that_answer_agree():
+    def sample(at, replica, weight):
+        return WeightSample(at, replica, weight)
+
+    samples = [
+        *(sample(0.0, 0, 0.0), sample(0.1, 1, 0.0)),
+        *(sample(1.0, 0, 10.0), sample(1.1, 1, 0.0), sample(1.2, 1, 10.0)),
+        *(sample(2.0, 0, 30.0), sample(2.1, 1, None)),
+        sample(3.0, 1, 30.0),
+    ]
+    assert [(0.0, 0.0), (1.2, 10.0), (2.1, 30.0)] == weight_changes(samples)
+    assert "0 at 0, 10 at 1, 30 at 2" == rows(report(weights=samples))["weight, % at s"]
 
 
 def test_every_figure_has_a_row():

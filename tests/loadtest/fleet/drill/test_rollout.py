@@ -46,7 +46,7 @@ def test_two_writers_are_found(log, said):
 
 def test_the_drills_plan_is_valid_and_needs_the_errors_of_all_replicas():
     plan = RolloutPlan.model_validate(PLAN)
-    assert [10, 30, 60] == [step.weight for step in plan.steps]
+    assert [20, 40, 70] == [step.weight for step in plan.steps]
     assert set(GUARDRAIL_NAMES) == set(GUARDRAILS)
     enabled = {name for name, config in plan.guardrails if config.enabled}
     assert {"errors"} == enabled
