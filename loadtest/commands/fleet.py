@@ -20,7 +20,7 @@ from loadtest.demo.scenario import WINDOWS
 from loadtest.fleet import stores
 from loadtest.fleet.drill import view
 from loadtest.fleet.drill.faults import DEFAULT_KINDS, FaultKind, make_schedule
-from loadtest.fleet.drill.oracle import Oracle, Verification
+from loadtest.fleet.drill.oracle import DISTANCE_INT8, Oracle, Verification
 from loadtest.fleet.drill.picture import draw_drill
 from loadtest.fleet.drill.record import DrillRecord
 from loadtest.fleet.drill.report import Promises, make_report
@@ -327,7 +327,7 @@ def _drive_other(
         raise SystemExit("nextvec fleet drill: with --url, --models must say what it serves")
     data = streams.load()
     names = sorted(path.parent.name for path in (options.models / MODEL).glob("*/manifest.json"))
-    oracle = Oracle.of_repository(options.models, MODEL, names, data)
+    oracle = Oracle.of_repository(options.models, MODEL, names, data, DISTANCE_INT8)
     return run_fast(
         drive_only(
             url, data, oracle, _drill_options(options, None), SystemClock(), view.progress(console)

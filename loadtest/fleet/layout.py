@@ -16,6 +16,8 @@ from loadtest.fleet.process import FleetError
 MOST_REPLICAS = 9
 """On one machine: more would only share its cores."""
 
+_LOWEST, _HIGHEST = 10_240, 30_000
+
 
 @dataclass(frozen=True)
 class FleetPorts:
@@ -42,26 +44,27 @@ class FleetPorts:
 
     @staticmethod
     def free(replicas: int) -> FleetPorts:
-        """Ports that nobody listens on at the moment."""
-        found = []
-        held = [socket.socket() for _ in range(replicas + 5)]
-        for each in held:
-            each.bind(("127.0.0.1", 0))
-            found.append(each.getsockname()[1])
-        for each in held:
-            each.close()
+        """Ports that nobody uses at the moment.
+
+        They are below those that the system gives to outgoing connections: a replica that is
+        started again must get its own.
+        """
+        found: list[int] = []
+        while len(found) < replicas + 5:
+            port = _LOWEST + secrets.randbelow(_HIGHEST - _LOWEST)
+            if port not in found and _can_bind(port):
+                found.append(port)
         balancer, admin, prometheus, redis, postgres, *others = found
         return FleetPorts(balancer, tuple(others), admin, prometheus, redis, postgres)
 
     def check_free(self) -> None:
-        """Raise `FleetError` with the ports that somebody listens on."""
+        """Raise `FleetError` with the ports that somebody uses."""
         wanted = [self.balancer, *self.replicas, self.balancer_admin]
-        taken = [p for p in [*wanted, self.prometheus, self.redis, self.postgres] if _is_taken(p)]
+        wanted += [self.prometheus, self.redis, self.postgres]
+        taken = [port for port in wanted if not _can_bind(port)]
         if taken:
             listed = ", ".join(map(str, taken))
-            raise FleetError(
-                f"another process listens on port {listed}; stop it, or choose with --port"
-            )
+            raise FleetError(f"another process uses port {listed}; stop it, or choose with --port")
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,12 @@ def lock_folder(folder: Path) -> IO[str]:
     return file
 
 
-def _is_taken(port: int) -> bool:
+def _can_bind(port: int) -> bool:
     with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        # As servers do: connections of an earlier one that are still being closed do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

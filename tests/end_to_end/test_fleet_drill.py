@@ -21,6 +21,7 @@ from loadtest.fleet.drill.report import Promises, make_report
 from loadtest.fleet.drill.run import DrillOptions, run_drill
 from loadtest.fleet.fleet import FleetOptions, running_fleet
 from loadtest.fleet.layout import FleetPorts
+from loadtest.fleet.process import FleetError
 from loadtest.fleet.versions import MODEL
 from service.clock import SystemClock
 from service.redis.library import load_library
@@ -112,15 +113,29 @@ class UpCommand:
         self.process.stdout.close()
 
     def append(self, position):
+        """Append until the only replica is there."""
         vector = streams.load().read(0, position, 1)
-        answer = httpx.post(
-            f"{self.url}/v1/sessions/kept/vectors?position={position}",
-            content=vector.tobytes(),
-            headers={"Content-Type": "application/octet-stream"},
-            timeout=20,
-        )
-        assert 200 == answer.status_code, answer.text
-        return answer.json()["length"]
+        deadline = time.monotonic() + 60
+        while True:
+            answer = httpx.post(
+                f"{self.url}/v1/sessions/kept/vectors?position={position}",
+                content=vector.tobytes(),
+                headers={"Content-Type": "application/octet-stream"},
+                timeout=20,
+            )
+            if answer.status_code == 200:
+                return answer.json()["length"]
+            assert 503 == answer.status_code, answer.text
+            assert time.monotonic() < deadline, answer.text
+            time.sleep(0.1)
+
+
+def first_of_free_ports():
+    while True:
+        ports = FleetPorts.fixed(FleetPorts.free(1).balancer, 1)
+        with contextlib.suppress(FleetError):
+            ports.check_free()
+            return ports.balancer
 
 
 def descendants(pid):
@@ -146,7 +161,7 @@ def is_alive(pid):
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
 def test_a_killed_fleet_leaves_nothing_and_continues_at_the_next_start(models, tmp_path):
     """kill -9 of the launcher takes all with it; a session goes on after the next start."""
-    port = FleetPorts.free(1).balancer
+    port = first_of_free_ports()
     first = UpCommand(models, tmp_path, port)
     assert "secrets.json" in first.said
     assert 1 == first.append(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -35,9 +34,6 @@ PLAN: dict[str, Any] = {
 _SAMPLE_SECONDS = 0.25
 _ACT_SECONDS = 0.5
 _ANSWER_SECONDS = 5.0
-_WEIGHT = re.compile(
-    rb'^nextvec_rollout_weight_ratio\{variant="canary"\} ([0-9.eE+-]+)', re.MULTILINE
-)
 
 
 class RolloutExercise:
@@ -70,33 +66,37 @@ class RolloutExercise:
             await self._admin.promote(sample.generation)
 
 
-async def watch_weights(urls: Sequence[str], record: DrillRecord) -> None:
+async def watch_weights(urls: Sequence[str], token: str, record: DrillRecord) -> None:
     """Sample the canary's weight at every replica itself, until cancelled.
 
-    A replica that hangs delays no sample of the others.
+    The status tells it: the page of metrics may be some seconds old. A replica that hangs delays
+    no sample of the others.
     """
-    await asyncio.gather(*(_watch(number, url, record) for number, url in enumerate(urls)))
+    await asyncio.gather(*(_watch(number, url, token, record) for number, url in enumerate(urls)))
 
 
-async def _watch(number: int, url: str, record: DrillRecord) -> None:
+async def _watch(number: int, url: str, token: str, record: DrillRecord) -> None:
     client = HttpClient(url, _ANSWER_SECONDS)
     try:
         while True:
-            record.weights.append(WeightSample(record.now(), number, await _weight(client)))
+            weight = await _weight(client, token)
+            record.weights.append(WeightSample(record.now(), number, weight))
             await asyncio.sleep(_SAMPLE_SECONDS)
     finally:
         client.close()
 
 
-async def _weight(client: HttpClient) -> float | None:
+async def _weight(client: HttpClient, token: str) -> float | None:
+    headers = {"Authorization": f"Bearer {token}"}
     try:
-        response = await client.request("GET", "/metrics")
+        response = await client.request("GET", "/admin/v1/rollout", headers)
+        status = response.json()
     except ClientError:
         return None
-    if response.status != 200:
+    if response.status != 200 or not isinstance(status, dict):
         return None
-    found = _WEIGHT.search(response.body)
-    return 100 * float(found[1]) if found else 0.0  # there has been no rollout yet
+    withheld = (status.get("fleet") or {}).get("withheld")
+    return 0.0 if withheld else float(status["weight"]["set_percent"])
 
 
 def decisions_made_twice(history: Iterable[Mapping[str, object]]) -> list[str]:

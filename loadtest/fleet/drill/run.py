@@ -93,7 +93,7 @@ async def run_drill(
     admin = RolloutClient(fleet.url, fleet.token, record.now)
     background = [
         asyncio.create_task(injector.watch()),
-        asyncio.create_task(watch_weights(fleet.replica_urls, record)),
+        asyncio.create_task(watch_weights(fleet.replica_urls, fleet.token, record)),
         asyncio.create_task(_show(record, show)),
     ]
     if options.versions is not None:

@@ -59,6 +59,16 @@ def test_a_wrong_answer_is_found(answer):
     assert 2 == checked.answers
 
 
+def test_the_largest_distance_can_be_chosen():
+    """Answers in 8 bits are a little off."""
+    near = right(3).vector + np.float32(0.005) * right(2).vector
+    transcripts = [transcript(Answer(3, "v", near, 0.0))]
+    strict = Oracle({"v": FakeEngine()}, STREAMS, 1e-9).verify(transcripts)
+    lenient = Oracle({"v": FakeEngine()}, STREAMS, 1e-2).verify(transcripts)
+    assert (1, 0) == (len(strict.wrong), len(lenient.wrong))
+    assert 0 < lenient.distance < 1e-2
+
+
 def test_a_distance_is_of_directions():
     assert 0 == pytest.approx(distance(np.array([1.0, 0]), np.array([3.0, 0])))
     assert 2 == pytest.approx(distance(np.array([1.0, 0]), np.array([-3.0, 0])))
