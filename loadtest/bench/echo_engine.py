@@ -7,6 +7,10 @@ As a server, in one process or with workers, with options and settings of `nextv
 
 from __future__ import annotations
 
+# Before numpy, as in `nextvec serve`.
+from service import blas_threads  # noqa: F401
+
+# isort: split
 import argparse
 import sys
 

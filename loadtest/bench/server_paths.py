@@ -9,6 +9,10 @@ docs/adr/ has the result.
 
 from __future__ import annotations
 
+# Before numpy, as in `nextvec serve`.
+from service import blas_threads  # noqa: F401
+
+# isort: split
 import asyncio
 import importlib.util
 import subprocess

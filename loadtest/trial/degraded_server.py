@@ -5,6 +5,10 @@ Only `nextvec trial` starts it. No setting of the service can reach it.
 
 from __future__ import annotations
 
+# Before numpy, as in `nextvec serve`.
+from service import blas_threads  # noqa: F401
+
+# isort: split
 import argparse
 import threading
 import time

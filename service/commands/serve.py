@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+# Before numpy, which the other imports import.
+from service import blas_threads  # noqa: F401
+
+# isort: split
 import asyncio
 import gc
 import logging
