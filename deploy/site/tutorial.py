@@ -5,9 +5,9 @@
 
 A shell block is run. A comment above it can say otherwise: `<!-- tutorial: skip -->` for what the
 reader has done already, `service` for the service, which runs to the end, `background` for load,
-and `exit-3` for commands that end with that status. A block with a file name as its title is
-written to that file. The block of text after a shell block is the output: each of its lines must
-occur, in this order, with any numbers.
+`stop` for what ends the latest of these, and `exit-3` for commands that end with that status.
+A block with a file name as its title is written to that file. The block of text after a shell block
+is the output: each of its lines must occur, in this order, with any numbers.
 """
 
 from __future__ import annotations
@@ -123,6 +123,8 @@ class TutorialRun:
         """Run, write or compare one block. Raises `TutorialError`."""
         if block.file:
             (self.folder / block.file).write_text(block.text)
+        elif block.how == "stop":
+            self._stop(self.running.pop())
         elif block.kind == "sh" and block.how != "skip":
             self._run(block)
         elif block.kind == "text" and self.printed:
@@ -137,6 +139,8 @@ class TutorialRun:
         script = script.replace("nextvec loadtest", f"nextvec loadtest --url {self.url}")
         self.exports += [line for line in commands if line.startswith("export ")]
         if block.how in {"service", "background"}:
+            if block.how == "service" and self._answers():
+                raise TutorialError(f"another service answers at {self.url}; stop it")
             self._start(script)
             if block.how == "service":
                 self._wait_until_ready()
@@ -173,20 +177,28 @@ class TutorialRun:
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline and self.running[-1].poll() is None:
-            try:
-                if httpx.get(f"{self.url}/v2/health/ready").status_code == httpx.codes.OK:
-                    return
-            except httpx.TransportError:
-                time.sleep(0.2)
+            if self._answers():
+                return
+            time.sleep(0.2)
         log = (self.folder / "background.log").read_text()
         raise TutorialError(f"the service is not ready:\n{log}")
+
+    def _answers(self) -> bool:
+        """Whether a service is ready at the address."""
+        try:
+            return httpx.get(f"{self.url}/v2/health/ready").status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
 
     def close(self) -> None:
         """End what the page has started."""
         for process in self.running:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
-                process.wait()
+            self._stop(process)
+
+    def _stop(self, process: subprocess.Popen[str]) -> None:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
 
 
 def run(

@@ -51,6 +51,11 @@ class AdminClient:
     def status(self) -> dict[str, Any]:
         """Return the rollout's status."""
         answer: dict[str, Any] = self._request("GET", "")
+        if "outlook" not in answer:
+            raise SystemExit(
+                f"nextvec rollout: the service at {self._base} is of an earlier version, whose "
+                "status this command cannot show: use the command of that version"
+            )
         return answer
 
     def history(self, limit: int) -> list[dict[str, Any]]:

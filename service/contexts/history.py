@@ -90,7 +90,11 @@ def encode_rows(vectors: Vectors, *, compact: bool) -> list[bytes]:
     The number of bytes tells which: 4·dim, or 4 + dim.
     """
     if not compact:
-        return [row.tobytes() for row in vectors]
+        return [row.astype("<f4", copy=False).tobytes() for row in vectors]
+    if len(vectors) == 1:
+        row = np.empty(4 + vectors.shape[1], np.uint8)
+        row[:4].view("<f4")[0] = _quantise_one(vectors[0], row[4:].view(np.int8))
+        return [row.tobytes()]
     return _join(*_quantise(vectors))
 
 

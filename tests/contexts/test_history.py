@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.contexts.history import History
+from service.contexts.history import History, decode_rows, encode_rows
 from tests.support.fakes import unit_vectors
 
 WIDTH = 16
@@ -58,3 +58,32 @@ def test_vectors_one_by_one_are_kept_as_vectors_together_are():
     for vector in vectors:
         one_by_one.append(vector[None])
     np.testing.assert_array_equal(together.last(20), one_by_one.last(20))
+
+
+@pytest.mark.parametrize("compact", [False, True])
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_rows_for_a_store_are_those_of_the_history(compact, count):
+    """Encoded before or after they are kept, and read back as the history has them."""
+    vectors = unit_vectors(count, dim=WIDTH)
+    history = History(16, WIDTH, compact=compact)
+    history.append(unit_vectors(3, seed=5, dim=WIDTH))
+    history.append(vectors)
+    rows = encode_rows(vectors, compact=compact)
+    assert history.encoded(count) == rows
+    assert {len(row) for row in rows} == {4 + WIDTH if compact else 4 * WIDTH}
+    np.testing.assert_array_equal(history.last(count), decode_rows(rows, WIDTH))
+
+
+def test_rows_of_both_forms_are_read_together():
+    """The setting may have changed in between."""
+    vectors = unit_vectors(4, dim=WIDTH)
+    rows = encode_rows(vectors[:2], compact=True) + encode_rows(vectors[2:], compact=False)
+    found = decode_rows(rows, WIDTH)
+    np.testing.assert_allclose(vectors, found, atol=0.01)
+    np.testing.assert_array_equal(vectors[2:], found[2:])
+    assert decode_rows([], WIDTH).shape == (0, WIDTH)
+
+
+def test_rows_of_another_width_are_refused():
+    with pytest.raises(ValueError, match="bytes, not"):
+        decode_rows(encode_rows(unit_vectors(2, dim=WIDTH + 1), compact=True), WIDTH)

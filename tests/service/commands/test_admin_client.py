@@ -76,14 +76,14 @@ def test_an_address_or_token_that_cannot_be_sent_is_one_line(url, token):
 @pytest.mark.parametrize("action", [["status"], ["start", "phase-3"]])
 def test_a_redirect_is_refused(answering, action):
     """The other address would receive the token and the change."""
-    other = answering(http(b'{"phase": "Healthy"}'))
+    other = answering(http(b'{"phase": "Healthy", "outlook": "idle"}'))
     redirect = b"HTTP/1.1 307 X\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % other.encode()
     with pytest.raises(SystemExit, match=r"HTTP 307\)\. The redirect is not followed"):
         main(["rollout", "--url", answering(redirect), *action])
 
 
 def test_an_address_may_have_capitals(answering, capsys):
-    url = answering(http(b'{"phase": "Healthy"}')).replace("http://", "HTTP://")
+    url = answering(http(b'{"phase": "Healthy", "outlook": "idle"}')).replace("http://", "HTTP://")
     assert 0 == main(["rollout", "--url", url, "status", "--json"])
 
 
@@ -110,7 +110,7 @@ def test_an_address_that_cannot_be_used_is_refused_without_its_secret(url, capsy
 @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy", "https_proxy"])
 def test_a_proxy_of_the_environment_gets_no_token(answering, monkeypatch, capsys, variable):
     monkeypatch.setenv(variable, "http://127.0.0.1:9")
-    url = answering(http(b'{"phase": "Healthy"}'))
+    url = answering(http(b'{"phase": "Healthy", "outlook": "idle"}'))
     assert 0 == main(["rollout", "--url", url, "--token", "t", "status", "--json"])
 
 
@@ -123,7 +123,7 @@ def test_a_file_of_authorities_that_is_none_is_named(tmp_path):
 
 @pytest.mark.parametrize("option", [["--json"], ["--output", "json"], ["-o", "json"]])
 def test_the_status_as_json_is_the_response(answering, capsys, option):
-    status = {"phase": "Healthy", "message": "no [canary] is running"}
+    status = {"phase": "Healthy", "outlook": "idle", "message": "no [canary] is running"}
     url = answering(http(json.dumps(status).encode()))
     assert 0 == main(["rollout", "--url", url, "status", *option])
     assert status == json.loads(capsys.readouterr().out)
@@ -138,3 +138,10 @@ def test_the_history_as_json_is_the_response(answering, capsys):
 def test_an_override_of_the_gate_requires_a_reason():
     with pytest.raises(SystemExit, match="requires --reason"):
         main(["rollout", "start", "phase-3", "--override-gate"])
+
+
+def test_a_service_of_an_earlier_version_is_named(answering):
+    """Its status has no outlook; a traceback would say less."""
+    url = answering(http(b'{"phase": "Healthy"}'))
+    with pytest.raises(SystemExit, match="of an earlier version"):
+        main(["rollout", "--url", url, "status"])
