@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from statistics import median
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from starlette.types import Receive, Scope, Send
 
 from loadtest import streams
@@ -40,9 +40,16 @@ from loadtest.generator.http_client import ClientError, HttpClient
 from loadtest.process_stats import process_tree, read_cpu_seconds
 from loadtest.streams import Streams
 from service.api import request_context
+from service.api.body_limits import BodyLimitMiddleware
 from service.api.connection import Connection
 from service.api.fast_path import FastPath
-from service.api.http_call import HttpCall, HttpReply, note_prediction
+from service.api.http_call import (
+    HttpCall,
+    HttpReply,
+    cancel_on_disconnect,
+    note_prediction,
+    read_body,
+)
 from service.api.parameters import check_headers
 from service.api.routes import sessions
 from service.api.server import server_config
@@ -54,7 +61,7 @@ from service.observability.request_scope import RequestScope
 from service.settings import RolloutSettings, Settings
 
 WAYS = ("fast path", "plain ASGI", "framework", "RSGI")
-_ROUNDS = 7
+_ROUNDS = 4
 _SECONDS = 1.0
 _SESSION_LENGTH = 400
 
@@ -65,8 +72,12 @@ async def _answer(
     query: str,
     headers: list[tuple[bytes, bytes]],
     content: bytes,
+    watch: Callable[[Coroutine[Any, Any, HttpReply]], Coroutine[Any, Any, HttpReply]],
 ) -> tuple[HttpReply, list[tuple[bytes, bytes]]]:
-    """What a way without the fast path has to do, but for errors, logs and disconnects."""
+    """What a way without the fast path has to do, but for errors and logs.
+
+    `watch` awaits the handler and cancels it when the caller disconnects.
+    """
     began = time.perf_counter()
     state: RequestScope = {}
     request_context.begin(state, headers, services.tracing)
@@ -76,10 +87,19 @@ async def _answer(
     found = {n.decode("latin-1"): v.decode("latin-1") for n, v in reversed(headers)}
     call = HttpCall(services, state["request_id"], found, query, content)
     session = path.removeprefix("/v1/sessions/").removesuffix("/vectors")
-    reply = await sessions.handle_append(session, call)
+    services.in_flight.enter()
+    try:
+        reply = await watch(sessions.handle_append(session, call))
+    finally:
+        services.in_flight.leave()
     note_prediction(state, reply.prediction)
     more = request_context.headers(state, time.perf_counter() - began)
     return reply, [(b"content-type", reply.media_type.encode()), *more]
+
+
+async def _await(work: Coroutine[Any, Any, HttpReply]) -> HttpReply:
+    """Await the handler. Nothing watches the caller, which favours this way."""
+    return await work
 
 
 class PlainApplication:
@@ -93,15 +113,16 @@ class PlainApplication:
         if not scope["path"].startswith("/v1/sessions/"):
             await self._app(scope, receive, send)
             return
-        content = b""
-        while True:
-            message = await receive()
-            content += message.get("body", b"")
-            if not message.get("more_body", False):
-                break
+        request = Request(scope, receive)
+        content = await read_body(request)
         query = scope["query_string"].decode("latin-1")
         reply, headers = await _answer(
-            self._services, scope["path"], query, scope["headers"], content
+            self._services,
+            scope["path"],
+            query,
+            scope["headers"],
+            content,
+            partial(cancel_on_disconnect, request),
         )
         headers.append((b"content-length", b"%d" % len(reply.content)))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -121,7 +142,8 @@ async def _service(models: Path) -> AsyncIterator[FastAPI]:
 async def _serve_uvicorn(models: Path, way: str, port: int) -> None:
     async with _service(models) as app:
         services = app.state.services
-        application = PlainApplication(services, app) if way == "plain ASGI" else app
+        plain = BodyLimitMiddleware(PlainApplication(services, app), services.bodies)
+        application = plain if way == "plain ASGI" else app
         protocol = FastPath if way == "fast path" else Connection
         config = server_config(application, services, protocol=protocol)
         config.port = port
@@ -148,7 +170,7 @@ class RsgiApplication:
         content = await protocol()
         headers = [(n.encode(), v.encode()) for n, v in scope.headers.items()]
         reply, more = await _answer(
-            self._services, scope.path, scope.query_string, headers, content
+            self._services, scope.path, scope.query_string, headers, content, _await
         )
         found = [(n.decode(), v.decode()) for n, v in more]
         protocol.response_bytes(200, found, reply.content)
@@ -173,7 +195,7 @@ async def _measure(port: int, pid: int, sessions_at_once: int, data: Streams, ru
     clock = SystemClock()
     try:
         callers = make_session_callers(client, data, sessions_at_once, _SESSION_LENGTH, run)
-        await closed_loop.run(callers, 0.2, clock)
+        await closed_loop.run(callers, 1.0, clock)
         before = _cpu(pid), sum(each.position + each.start for each in callers)  # type: ignore[attr-defined]  # session callers
         await closed_loop.run(callers, _SECONDS, clock)
         after = _cpu(pid), sum(each.position + each.start for each in callers)  # type: ignore[attr-defined]  # session callers

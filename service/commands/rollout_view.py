@@ -128,7 +128,8 @@ def history_lines(
     for row in rows:
         time = datetime.fromtimestamp(row["at"], UTC).strftime("%Y-%m-%d %H:%M:%SZ")
         told = (None if verbose else row.get("headline")) or row["message"]
-        note = f" – {row['note']}" if row["note"] else ""
+        # The headline of a stop or a pause has the person's reason already.
+        note = f" – {row['note']}" if row["note"] and row["note"] not in told else ""
         move = f"{row['from'] or '–'} → {row['to']}"
         head = f"{time}  {row['actor']}  {move}  {row['weight_percent']:g} %"
         if one_line:

@@ -24,6 +24,8 @@ from service.workers.sockets import bind_workers, close_all
 
 logger = logging.getLogger(__name__)
 
+_STOPPED = {-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP}
+
 STARTUP_FAILURE = 3
 """Exit status if the address cannot be used, as that of one process."""
 
@@ -75,7 +77,9 @@ class Supervisor:
             engine = await self._run_once()
             code = engine.ended.result()
             if self._stop.is_set():
-                return 1 if self._gave_up else _status(code)
+                # A process that has not begun to serve ends by the signal itself.
+                stopped = not engine.was_ready and code in _STOPPED
+                return 1 if self._gave_up else 0 if stopped else _status(code)
             if is_first and not engine.was_ready:
                 return _status(code) or 1
             delay = counter.delay(loop.time() - engine.began, was_ready=engine.was_ready)

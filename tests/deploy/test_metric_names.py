@@ -18,7 +18,7 @@ from tests.support.expressions import (
     selectors,
 )
 
-KNOWN = registered() | PROMETHEUS_OWN
+KNOWN = registered(fleet=True) | PROMETHEUS_OWN
 VALUES = {
     "variant": {*Variant, UNASSIGNED},
     "mode": set(Mode),

@@ -318,3 +318,19 @@ def test_an_address_in_use_is_not_shared(models, tmp_path):
         )
     assert ran.returncode == 3
     assert "choose another address" in ran.stderr
+
+
+def test_a_stop_before_the_service_is_ready_is_no_failure(models, tmp_path):
+    """All processes have ended with their parent."""
+    log = tmp_path / "server.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [NEXTVEC, "serve", "--models", models, "--port", "0", *WORKERS],
+            env={**os.environ, "NEXTVEC_ROLLOUT__DATABASE": str(tmp_path / "state.db")},
+            stderr=output,
+        )
+    started = wait_until(lambda: len(found := children(process.pid)) == 3 and found, 60)
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+    assert not any(is_alive(pid) for pid in started)
+    assert "Traceback" not in log.read_text()

@@ -10,6 +10,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from service.metrics import Metrics
+from service.rollout_metrics import FleetMetrics
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 DASHBOARD = DEPLOY / "grafana" / "dashboards" / "nextvec.json"
@@ -67,12 +68,15 @@ def filled(expr: str, window: str = "1m") -> str:
     return expr
 
 
-def registered() -> dict[str, set[str]]:
-    """Every series name that the service can emit, with its labels."""
+def registered(*, fleet: bool = False) -> dict[str, set[str]]:
+    """Every series name that every service can emit, with its labels; with `fleet` also those of
+    a replica that shares its rollout."""
     registry = CollectorRegistry()
     metrics = Metrics(registry, timeout=10.0)
     labels: dict[str, set[str]] = {}
-    groups = (metrics, metrics.quality, metrics.rollout)
+    groups: list[object] = [metrics, metrics.quality, metrics.rollout]
+    if fleet:
+        groups.append(FleetMetrics(registry))
     values = [value for group in groups for value in vars(group).values()]
     instruments = [value for value in values if hasattr(value, "_labelnames")]
     for instrument in instruments:

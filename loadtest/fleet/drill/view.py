@@ -15,6 +15,7 @@ from loadtest.fleet.sizing import FleetLoad, FleetSize
 
 _EVERY_SECONDS = 10.0
 _WEIGHTS_SHOWN = 12
+_FAILURES_TOLD = 10
 
 
 def print_report(console: Console, report: DrillReport, promises: Promises) -> None:
@@ -85,21 +86,28 @@ def print_size(console: Console, load: FleetLoad, size: FleetSize) -> None:
 
 
 def progress(console: Console) -> Callable[[DrillRecord], None]:
-    """A function that prints a line now and then."""
+    """A function that prints a line now and then, and each kind of failure when it is new."""
     next_at = _EVERY_SECONDS
+    told: set[tuple[int, str]] = set()
 
     def show(record: DrillRecord) -> None:
         nonlocal next_at
+        for failed in record.failures:
+            kind = (failed.status, failed.text[:40])
+            if kind not in told and len(told) < _FAILURES_TOLD:
+                told.add(kind)
+                text = f"{failed.at:4.0f} s  a request failed: {failed.status} {failed.text}"
+                console.print(text, markup=False, highlight=False, soft_wrap=True)
         if record.now() < next_at:
             return
         next_at += _EVERY_SECONDS
         weights = {sample.weight for sample in record.weights[-9:] if sample.weight is not None}
-        told = "/".join(f"{weight:g}" for weight in sorted(weights)) or "–"
+        shown = "/".join(f"{weight:g}" for weight in sorted(weights)) or "–"
         lost = len(record.lost) + len(record.lost_silently) + len(record.doubled)
         console.print(
             f"{record.now():4.0f} s  {len(record.appends):7,} appends"
             f"  {len(record.failures)} failed"
-            f"  {lost} lost or doubled  {len(record.spans)} faults  weight {told} %",
+            f"  {lost} lost or doubled  {len(record.spans)} faults  weight {shown} %",
             markup=False,
             highlight=False,
         )

@@ -86,6 +86,8 @@ async def test_the_history_says_the_headlines(world):
     assert 2 * len(rows) == len(lines)
     assert lines[0].endswith("  anna  Progressing → Aborting  0 %") or "Aborting" in lines[0]
     assert "phase-3 was stopped by anna" in lines[1]
+    assert 1 == lines[1].count("wrong version")
+    assert "– try it" in lines[-1]
     piped = shown(Group(*history_lines(rows, one_line=True)), 10_000)
     assert len(rows) == len(piped)
     verbose = shown(Group(*history_lines(rows, verbose=True, one_line=True)), 10_000)

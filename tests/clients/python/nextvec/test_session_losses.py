@@ -20,6 +20,8 @@ from tests.support.client_service import (
 
 pytestmark = pytest.mark.slow
 
+pytestmark = pytest.mark.slow
+
 IDS = ("a", "b")
 faults = st.lists(st.sampled_from(FAULTS), max_size=4)
 
