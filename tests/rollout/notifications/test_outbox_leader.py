@@ -23,9 +23,12 @@ class OutboxReplica:
 
     def __init__(self, database, clock, sent):
         self.leads = False
+        self.resigns_after = None
 
         async def post(_url, headers, _content):
             sent.append(headers["webhook-id"])
+            if len(sent) == self.resigns_after:
+                self.leads = False
 
         self.outbox = Outbox(
             [WebhookSettings(url="http://hook.test/", name="chat")],
@@ -74,11 +77,11 @@ async def test_every_transition_is_told_once_by_whoever_leads(tmp_path):
     for replica in replicas:
         await replica.outbox.start(clock.now)
     await asyncio.sleep(0)
+    replicas[0].resigns_after = 2
     happen()
     happen()
     await until(lambda: len(sent) == 2)
     # The leader is gone; what happens before the next one leads waits.
-    replicas[0].leads = False
     happen()
     await asyncio.sleep(0.05)
     assert rows[1:3] == sent
