@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
 
 import pytest
 
+from service.api.access.identity import FailureReason
 from service.metrics import UNASSIGNED
 from service.rollout.state.events import TRANSITIONS, Phase, Reason
 from service.types import Mode, RequestOutcome, Variant
@@ -26,7 +28,7 @@ VALUES = {
     "phase": set(Phase),
     "from": set(Phase),
     "to": set(Phase),
-    "reason": set(Reason),
+    "reason": {*Reason, *get_args(FailureReason)},
     "side": {"fail", "pass"},
 }
 EVERYTHING = everything()

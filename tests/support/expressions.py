@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from service.metrics import Metrics
 from service.rollout_metrics import FleetMetrics
+from service.session_metrics import SessionStoreMetrics
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 DASHBOARD = DEPLOY / "grafana" / "dashboards" / "nextvec.json"
@@ -70,13 +71,13 @@ def filled(expr: str, window: str = "1m") -> str:
 
 def registered(*, fleet: bool = False) -> dict[str, set[str]]:
     """Every series name that every service can emit, with its labels; with `fleet` also those of
-    a replica that shares its rollout."""
+    a replica that shares its rollout and its sessions."""
     registry = CollectorRegistry()
     metrics = Metrics(registry, timeout=10.0)
     labels: dict[str, set[str]] = {}
     groups: list[object] = [metrics, metrics.quality, metrics.rollout]
     if fleet:
-        groups.append(FleetMetrics(registry))
+        groups += [FleetMetrics(registry), SessionStoreMetrics(registry)]
     values = [value for group in groups for value in vars(group).values()]
     instruments = [value for value in values if hasattr(value, "_labelnames")]
     for instrument in instruments:
