@@ -102,6 +102,7 @@ class LocalFleet:
     async def start(self) -> None:
         """Start everything and wait until it serves. Raises `FleetError`."""
         self.ports.check_free()
+        stores.forget_dead_postgres(self.folder)
         self.postgres.start()
         self.redis.start()
         await self.redis_ready()

@@ -94,6 +94,21 @@ def postgres_data(folder: Path) -> Path:
     return _reachable(folder / "postgres", _unprivileged_user())
 
 
+def forget_dead_postgres(folder: Path) -> None:
+    """Remove the lock of a PostgreSQL that was killed and that nobody has waited for yet.
+
+    Such a process is dead and still has its number, so that the next start would take it for a
+    running one and refuse. The init process of some containers waits for orphans late.
+    """
+    lock = postgres_data(folder) / "postmaster.pid"
+    with suppress(OSError, ValueError, IndexError):
+        pid = int(lock.read_text(encoding="utf-8").split()[0])
+        # The fields after the name, which may have spaces and brackets of its own.
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+        if state == "Z":
+            lock.unlink()
+
+
 def remove_data(folder: Path) -> None:
     """Remove what the stores of a fleet in `folder` have kept; its logs stay."""
     for data in (postgres_data(folder), folder / "redis", folder / "prometheus"):

@@ -47,8 +47,14 @@ def test_work_is_counted_as_cpu_time_and_waiting_is_not():
 def test_the_descendants_of_a_process_are_found():
     script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
     parent = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE)
-    while len(found := process_tree(parent.pid)) < 2 or "input()" not in str(found):
-        pass
-    assert [script] == found[parent.pid][2:3]
-    assert any("input()" in arguments for arguments in found.values())
-    parent.communicate(b"\n")
+    found = {}
+    try:
+        # Between its fork and its own program, the child has the arguments of its parent.
+        until = time.monotonic() + 30
+        while ["input()"] not in [arguments[2:3] for arguments in found.values()]:
+            assert time.monotonic() < until, found
+            found = process_tree(parent.pid)
+        assert len(found) == 2
+        assert [script] == found[parent.pid][2:3]
+    finally:
+        parent.communicate(b"\n")

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -36,6 +41,28 @@ def test_postgresqls_folder_is_always_the_same(tmp_path):
     (tmp_path / "fleet").mkdir()
     assert before == stores.postgres_data(tmp_path / "fleet")
     assert before != stores.postgres_data(tmp_path / "other")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc")
+def test_only_the_lock_of_a_dead_postgresql_is_removed(tmp_path):
+    """A dead process keeps its number until its parent waits for it."""
+    data = stores.postgres_data(tmp_path)
+    data.mkdir(parents=True, exist_ok=True)
+    lock = data / "postmaster.pid"
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
+    for content, kept in (
+        (f"{os.getpid()}\n{data}\n", True),
+        ("", True),
+        ("not a number", True),
+        (f"{dead.pid}\n{data}\n", False),
+    ):
+        lock.write_text(content)
+        stores.forget_dead_postgres(tmp_path)
+        assert lock.exists() is kept
+    stores.forget_dead_postgres(tmp_path)  # without a lock
+    dead.wait()
+    shutil.rmtree(data)
 
 
 def test_prometheus_scrapes_replicas_and_envoy(tmp_path):
