@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -94,6 +95,8 @@ def up(options: UpOptions) -> None:
     """
     console = make_console()
     environment.exit_on_sigterm()
+    # A shell starts background jobs with SIGINT ignored; asking for it later must stop the fleet.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     windows = {name: WINDOWS.get(name, _LEAST_WINDOW) for name in (options.stable, options.canary)}
     try:
         export_missing(options.models, options.checkpoints, windows, options.folder, console.print)
