@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,8 @@ REPLICA_SECONDS = 120.0
 """A replica loads and warms up two versions, on cores that it shares with the others."""
 
 _STORE_SECONDS = 60.0
+_POSTGRES_TRIES = 5
+_POSTGRES_PAUSE_SECONDS = 1.0
 _BALANCER_SECONDS = 30.0
 _HOST = "127.0.0.1"
 _RULES = Path(__file__).parents[2] / "deploy" / "prometheus" / "alerts.yml"
@@ -102,11 +105,9 @@ class LocalFleet:
     async def start(self) -> None:
         """Start everything and wait until it serves. Raises `FleetError`."""
         self.ports.check_free()
-        stores.forget_dead_postgres(self.folder)
-        self.postgres.start()
         self.redis.start()
         await self.redis_ready()
-        await self.postgres_ready()
+        await self._start_postgres()
         for replica in self.replicas:
             replica.start()
         if self.prometheus is not None:
@@ -115,6 +116,22 @@ class LocalFleet:
             await self.replica_ready(number)
         self.balancer.start()
         await self.balancer.wait_until(lambda: _is_ready(self.url), _BALANCER_SECONDS)
+
+    async def _start_postgres(self) -> None:
+        """Start PostgreSQL. After `kill -9` it refuses while an old process of it is left."""
+        for _ in range(_POSTGRES_TRIES - 1):
+            stores.forget_dead_postgres(self.folder)
+            self.postgres.start()
+            try:
+                await self.postgres_ready()
+            except FleetError:
+                if self.postgres.is_running:
+                    raise
+                await asyncio.sleep(_POSTGRES_PAUSE_SECONDS)
+            else:
+                return
+        self.postgres.start()
+        await self.postgres_ready()
 
     async def redis_ready(self) -> None:
         """Wait for Redis. Raises `FleetError`."""
