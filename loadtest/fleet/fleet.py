@@ -119,19 +119,17 @@ class LocalFleet:
 
     async def _start_postgres(self) -> None:
         """Start PostgreSQL. After `kill -9` it refuses while an old process of it is left."""
-        for _ in range(_POSTGRES_TRIES - 1):
+        for tries_left in reversed(range(_POSTGRES_TRIES)):
             stores.forget_dead_postgres(self.folder)
             self.postgres.start()
             try:
                 await self.postgres_ready()
             except FleetError:
-                if self.postgres.is_running:
+                if self.postgres.is_running or not tries_left:
                     raise
                 await asyncio.sleep(_POSTGRES_PAUSE_SECONDS)
             else:
                 return
-        self.postgres.start()
-        await self.postgres_ready()
 
     async def redis_ready(self) -> None:
         """Wait for Redis. Raises `FleetError`."""
