@@ -227,6 +227,7 @@ class ReplicaFake:
     ) -> None:
         self.name = name
         self.alive = True
+        self.on_record: Callable[[], None] = lambda: None
         self.connection = ConnectionFake(database)
         self.machine = SharedTime(database.clock, wrong)
         self.versions = FakeVersions()
@@ -254,6 +255,7 @@ class ReplicaFake:
             stable="phase-2",
             plan=plan,
             interval_seconds=INTERVAL,
+            on_record=lambda: self.on_record(),
             fleet=FleetParts(
                 identity, store, shared, clock, reporter, FleetMetrics(self.metrics.registry)
             ),
