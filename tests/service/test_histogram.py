@@ -16,7 +16,9 @@ EDGES = (0.1, 0.2, 1.0)
 
 
 def new_histogram(registry):
-    return Histogram("seconds", "What it is.", ("version", "mode"), buckets=EDGES, registry=registry)
+    return Histogram(
+        "seconds", "What it is.", ("version", "mode"), buckets=EDGES, registry=registry
+    )
 
 
 @given(st.lists(st.sampled_from((0.0, 0.1, 0.15, 0.2, 0.200001, 1.0, 7.0)), max_size=20))

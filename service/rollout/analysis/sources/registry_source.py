@@ -67,7 +67,9 @@ class RegistrySource:
 
     def _keys(self, variant: Variant, version: str) -> KeyCounts:
         by_share = self._metrics.quality.key_share.labels(variant, version).counts
-        return KeyCounts(tuple(by_share[: len(SHARES)]))  # the last share is 1, so none lies above it
+        return KeyCounts(
+            tuple(by_share[: len(SHARES)])
+        )  # the last share is 1, so none lies above it
 
 
 def _count(series: Any) -> int:
