@@ -55,7 +55,8 @@ class Histogram:
         self._name, self._documentation = name, documentation
         self._labels = tuple(labels)
         self._edges = tuple(buckets)
-        self._names = [floatToGoString(edge) for edge in (*self._edges, float("inf"))]
+        ends = (*self._edges, float("inf"))
+        self._names = [floatToGoString(end) for end in ends]  # type: ignore[no-untyped-call]  # the library's own gap
         self._series: dict[tuple[str, ...], HistogramSeries] = {}
         self._lock = threading.Lock()
         registry.register(self)
