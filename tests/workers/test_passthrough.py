@@ -28,7 +28,7 @@ async def relay(server):
     """Send a large request through a `Passthrough` to `server`; return the ASGI messages."""
     ours, theirs = socket.socketpair()
     for end in (ours, theirs):
-        end.setblocking(False)
+        end.setblocking(False)  # noqa: FBT003  the only parameter
     sent = []
     bodies = iter(range(PIECES))
 
