@@ -189,7 +189,8 @@ def test_a_failover_that_lost_writes_is_told_and_answers_stay_right(
         right(step(b, "held", 13), 13)
         # Another replica has not: it says so, and the caller goes on from there.
         told = step(b, "moved", 12)
-        assert (409, 8) == (told.status_code, told.json()["position"])
+        assert 409 == told.status_code, told.text
+        assert 8 == told.json()["position"]
         for position in range(8, 13):
             right(step(b, "moved", position), position)
         assert 404 == step(b, "begun", 1).status_code
