@@ -63,7 +63,6 @@ def test_a_backup_restored_under_running_replicas_brings_no_canary_back(models, 
             three = join("c")
             assert "a backup restored?" in wait_for(lambda: three.status()["fleet"]["withheld"])
             assert 0 == weight(three)
-            time.sleep(2 * 1.0)
         finally:
             ended.set()
             watcher.join()
@@ -134,6 +133,12 @@ def test_clocks_an_hour_apart_and_one_that_jumps_change_nothing(models, tmp_path
     assert times[-1] < time.time() + 1
 
 
+def offset(server, name):
+    """How far a Redis has come, in bytes of its replication."""
+    lines = server.command("INFO", "replication").decode().splitlines()
+    return next(int(line.partition(":")[2]) for line in lines if line.startswith(f"{name}:"))
+
+
 @pytest.mark.parametrize("durability", ["sync", "async"])
 def test_a_failover_that_lost_writes_is_told_and_answers_stay_right(
     models, tmp_path, database, durability
@@ -170,20 +175,18 @@ def test_a_failover_that_lost_writes_is_told_and_answers_stay_right(
         for session in ("held", "moved", "begun"):
             for position in range(0 if session == "begun" else 8):
                 right(step(a, session, position), position)
-        wait_for(lambda: new.command("INFO", "replication").count(b"master_link_status:up"))
-        assert old.command("WAIT", "1", "5000") == 1
-        new.stop()  # the replica falls behind
+        wait_for(lambda: offset(new, "slave_repl_offset") == offset(old, "master_repl_offset"))
+        assert new.command("REPLICAOF", "127.0.0.1", str(free_port())) == b"OK"  # cut off
         for position in range(8, 12):
             right(step(a, "held", position), position)
             right(step(a, "moved", position), position)
         right(step(a, "begun", 0), 0)
         wait_for(lambda: metric(a, "nextvec_session_backlog_vectors") == 0)
         old.kill()
-        new.resume()
-        wait_for(lambda: new.command("REPLICAOF", "NO", "ONE") == b"OK")
+        assert new.command("REPLICAOF", "NO", "ONE") == b"OK"
         way.lead_to(new.port)
-        wait_for(lambda: metric(a, "nextvec_session_store_up") and b)
-        wait_for(lambda: metric(b, "nextvec_session_store_up"))
+        for replica in (a, b):
+            wait_for(lambda replica=replica: metric(replica, "nextvec_session_store_up"))
         # The replica that holds the session has what was lost, and sends it again.
         right(step(a, "held", 12), 12)
         right(step(b, "held", 13), 13)
