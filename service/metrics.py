@@ -9,10 +9,10 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     disable_created_metrics,
 )
 
+from service.histogram import Histogram, HistogramSeries
 from service.metrics_page import MetricsPage
 from service.quality_metrics import QualityMetrics
 from service.rollout_metrics import RolloutMetrics
@@ -68,8 +68,8 @@ class Metrics:
         self.registry = registry
         self.usage = UsageTotals()
         # Cached, because the library looks up a label set under a lock, in about 12 µs.
-        self._requests: dict[_RequestKey, tuple[Counter, Histogram | None]] = {}
-        self._engines: dict[_EngineKey, tuple[Histogram, Histogram | None]] = {}
+        self._requests: dict[_RequestKey, tuple[Counter, HistogramSeries | None]] = {}
+        self._engines: dict[_EngineKey, tuple[HistogramSeries, HistogramSeries | None]] = {}
         self._expected: set[str] = set()
         self._unloaded: set[str] = set()
         self.edges = duration_buckets(timeout)
@@ -295,7 +295,7 @@ class Metrics:
 
     def _request_series(
         self, variant: str, version: str, mode: Mode, outcome: RequestOutcome
-    ) -> tuple[Counter, Histogram | None]:
+    ) -> tuple[Counter, HistogramSeries | None]:
         """A label set's counter, and its histogram if durations are observed."""
         duration = None
         if outcome in TIMED:
