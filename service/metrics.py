@@ -11,6 +11,7 @@ from prometheus_client import (
     Gauge,
     disable_created_metrics,
 )
+from prometheus_client import Histogram as LockedHistogram
 
 from service.histogram import Histogram, HistogramSeries
 from service.metrics_page import MetricsPage
@@ -109,7 +110,7 @@ class Metrics:
             buckets=self.edges,
             registry=registry,
         )
-        self.batch_size = Histogram(
+        self.batch_size = LockedHistogram(  # the threads of all schedulers observe it
             "nextvec_batch_size",
             "Jobs that ran in one batch.",
             ("version",),
@@ -171,7 +172,7 @@ class Metrics:
         self.rollout = RolloutMetrics(registry, self.edges)
 
         self.page = MetricsPage(registry)
-        self._by_version: tuple[Counter | Gauge | Histogram, ...] = (
+        self._by_version: tuple[Counter | Gauge | Histogram | LockedHistogram, ...] = (
             self.requests,
             self.request_duration,
             self.unassigned_duration,

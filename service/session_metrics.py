@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
-
-from service.histogram import Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 CLAIM_REASONS = ("begin", "move", "fenced", "mismatch")
 """Why a session was claimed: it is new, this replica did not hold it, another one has claimed it

@@ -35,7 +35,7 @@ class SharedSessions:
             load_library(),
             timeout_seconds=settings.store_timeout_seconds,
             name=f"nextvec-{identity.replica}",
-            observe=self._metrics.duration.labels().observe,
+            observe=self._metrics.duration.observe,
             on_failure=self._metrics.count_failure,
         )
 

@@ -177,7 +177,9 @@ def _route(
         "retriable_status_codes": [503],
         "num_retries": 3,
         "retry_host_predicate": [_PREVIOUS_HOSTS],
-        "host_selection_retry_max_attempts": 5,
+        # Each attempt draws a replica again, and may draw one that has just failed. With two of
+        # three dead, five attempts all do so for (2/3)^5 = 13 % of the sessions.
+        "host_selection_retry_max_attempts": 40,
         "retry_back_off": {"base_interval": "0.02s", "max_interval": "0.2s"},
     }
     if try_seconds is not None:

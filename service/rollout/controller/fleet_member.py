@@ -226,7 +226,11 @@ class FleetMember:
         if not self._executor.recorded:
             await self._executor.retry_save()
         shared, loader = self._parts.shared, self._loader
-        self.guard.note_revision(fleet_rules.newest_revision(view))
+        newest = fleet_rules.newest_revision(view)
+        if newest > view.revision:
+            self.guard.note_revision(newest)  # a backup was restored
+        # Any other newer revision is noted with its record: while that is being read, the one in
+        # memory is older without a restore.
         if view.revision != shared.revision and self._executor.recorded:
             before = shared.revision
             await self._executor.reload()

@@ -225,6 +225,26 @@ async def test_an_older_record_than_one_seen_before_is_not_followed(world):
     }
 
 
+async def test_a_newer_record_is_no_restore_while_it_is_read(world, caplog):
+    """The other replicas have seen it already: the one in memory is older for a moment."""
+    await world.begin()
+    one, two = world.living[:2]
+    await two.controller.changes.pause(two.controller.generation, "operator")
+    await two.pulse()
+    checked = []
+
+    def check(name):
+        if name == "load":
+            one.member.guard.check()
+            checked.append((one.member.guard.outdated, one.weight_bp))
+
+    one.connection.on_call = check
+    await one.pulse()
+    assert [(False, 1000)] == checked
+    assert "Paused" == one.phase
+    assert "withheld" not in caplog.text
+
+
 async def test_a_database_whose_clock_is_set_back_changes_no_duration(world):
     """After a failover to another machine, for example."""
     await world.begin()

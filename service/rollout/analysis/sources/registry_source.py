@@ -60,14 +60,16 @@ class RegistrySource:
     def _requests(self, variant: Variant, version: str, mode: Mode) -> Counts:
         durations = self._metrics.request_duration.labels(variant, version, mode)
         faults = (self._metrics.requests.labels(variant, version, mode, each) for each in FAULTS)
-        return Counts(durations.counts, sum(map(_count, faults)))
+        return Counts(tuple(durations.counts), sum(map(_count, faults)))
 
     def _inference(self, variant: Variant, version: str, mode: Mode) -> Counts:
-        return Counts(self._metrics.inference_duration.labels(variant, version, mode).counts)
+        return Counts(tuple(self._metrics.inference_duration.labels(variant, version, mode).counts))
 
     def _keys(self, variant: Variant, version: str) -> KeyCounts:
         by_share = self._metrics.quality.key_share.labels(variant, version).counts
-        return KeyCounts(by_share[: len(SHARES)])  # the last share is 1, so none lies above it
+        return KeyCounts(
+            tuple(by_share[: len(SHARES)])
+        )  # the last share is 1, so none lies above it
 
 
 def _count(series: Any) -> int:
