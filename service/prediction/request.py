@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from service.contexts.session_quota import SessionQuota
 from service.errors import Invalid
@@ -13,7 +14,7 @@ MAX_KEY = 1024
 """Characters of a routing key: it is kept as long as its prediction waits to be scored."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RequestOptions:
     """What a caller may ask for besides the vectors. All of it is optional.
 
@@ -44,8 +45,7 @@ class RequestOptions:
             )
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """One prediction and who made it; durations in seconds.
 
     `length` is the session's length after the append; None for a whole context.

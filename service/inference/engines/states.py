@@ -55,8 +55,7 @@ def advance(
         )
     # A sum of squares of the whole batch: a GRU's values lie within ±1, so it cannot overflow.
     if not math.isfinite(np.vdot(after, after)):
-        faulty = ~np.isfinite(after).all(axis=(0, 2))
+        faulty = np.logical_not(np.isfinite(after).all(axis=(0, 2)))
         predicted = np.where(faulty[:, None], np.float32(math.nan), predicted)
     # Copies: a view would keep the whole batch alive in a session.
     return predicted, [after[:, row].copy() for row in range(len(states))]
-

@@ -111,9 +111,7 @@ class Scheduler:
         """Jobs in the queue; those of the batch in the engine are not counted."""
         return self._queue.waiting
 
-    async def submit(
-        self, vectors: Vectors, state: State | None, **options: Any
-    ) -> EngineResult:
+    async def submit(self, vectors: Vectors, state: State | None, **options: Any) -> EngineResult:
         """Run `vectors` `[n, dim]` from `state`, or from a cold state if None.
 
         `options` are those of `add`. Raises what it raises, and `EngineFault`. A cancelled call, by
