@@ -12,16 +12,17 @@ from service.contexts.prefix_cache import PrefixCache
 from service.contexts.session import AppendPlan, Session
 from service.contexts.session_quota import SessionQuota
 from service.contexts.session_store import SessionStart, SessionStore, SessionSummary
-from service.errors import NotFound
+from service.errors import NextvecError, NotFound
 from service.inference.registry import Registry
 from service.inference.scheduling.job import EngineResult
 from service.metrics import Metrics
 from service.observability import request_scope, tracing
 from service.prediction.append_commit import AppendCommitter, append_mode, pending_prediction
+from service.prediction.append_group import AppendGroup
 from service.prediction.context_runner import ContextRunner
 from service.prediction.deadline import Deadline
 from service.prediction.immediate_append import Answer, ImmediateAppend, ImmediateAppends
-from service.prediction.request import Prediction, RequestOptions
+from service.prediction.request import Prediction, RequestOptions, SessionAppend
 from service.prediction.request_record import RequestRecorder
 from service.prediction.routing import RequestRouter, RoutingDecision
 from service.prediction.shadow_runner import ShadowRunner
@@ -150,6 +151,15 @@ class Dispatch:
             if future.done() and not future.cancelled():
                 future.exception()  # otherwise asyncio reports that nobody looked
             raise
+
+    async def append_each(
+        self, appends: Sequence[SessionAppend], options: RequestOptions
+    ) -> list[Prediction | NextvecError]:
+        """Append as `append` does for several sessions; each is answered by itself.
+
+        Those of one session run in their order.
+        """
+        return await AppendGroup(self.begin_append, self.append, options).run(appends)
 
     def begin_append(
         self,

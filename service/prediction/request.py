@@ -8,7 +8,7 @@ from typing import NamedTuple
 from service.contexts.session_quota import SessionQuota
 from service.errors import Invalid
 from service.rollout.routing.traffic_split import Route
-from service.types import Variant, Vector
+from service.types import Variant, Vector, Vectors
 
 MAX_KEY = 1024
 """Characters of a routing key: it is kept as long as its prediction waits to be scored."""
@@ -43,6 +43,17 @@ class RequestOptions:
                 f"the routing key has {len(self.key)} characters; send at most {MAX_KEY}, "
                 "for example its hash"
             )
+
+
+class SessionAppend(NamedTuple):
+    """One of several appends that are asked for together: `vectors` `[k, dim]` for a session.
+
+    `position` is the session's length before it; None if the caller does not say.
+    """
+
+    session: str
+    vectors: Vectors
+    position: int | None
 
 
 class Prediction(NamedTuple):
