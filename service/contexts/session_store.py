@@ -45,7 +45,7 @@ class AppendWrite(Protocol):
     """An append on its way to a shared store, while the engine runs it."""
 
     async def stored(self) -> bool:
-        """Wait until the store has the append.
+        """Wait until the store has the append, or until it may be answered ahead of the store.
 
         False: another replica has taken the session over in the meantime. What the engine
         returned is then worthless, and the session has been claimed again: plan the append

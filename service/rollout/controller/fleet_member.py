@@ -37,7 +37,7 @@ PULSE_SECONDS = 1.0
 """Between two pulses, if no notification comes."""
 
 CHECK_SECONDS = 0.25
-"""Between two looks at whether the weight's lease has run out."""
+"""Between two checks whether the weight's lease has run out."""
 
 EVIDENCE_SECONDS = 5.0
 """The longest time between two reports of evidence."""
@@ -281,10 +281,15 @@ class FleetMember:
     # --- while the store is away ---
 
     async def _watch(self) -> None:
+        """Withhold the canary when the lease has run out. Nothing else would, so this goes on
+        whatever fails."""
         while True:
             await asyncio.sleep(CHECK_SECONDS)
-            self.guard.check()
-            self._publish()
+            try:
+                self.guard.check()
+                self._publish()
+            except Exception:
+                log.exception("the weight's lease could not be checked; the next check follows")
 
     def note_loss(self, error: StoreError) -> None:
         """A pulse has failed."""

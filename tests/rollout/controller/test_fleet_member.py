@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from service.errors import AbortNotStored
+from service.rollout.controller import fleet_member
 from service.rollout.storage.errors import StoreError
 from tests.support.fleet_fakes import FleetWorld, settle
 
@@ -304,3 +307,21 @@ async def test_subscribers_of_every_replica_see_every_transition(world):
     for name in "abc":
         transitions = [to for who, event, to in seen if (who, event) == (name, "transition")]
         assert ["Pending", "WarmingUp"] == transitions
+
+
+async def test_a_check_of_the_lease_that_fails_is_not_the_last_one(world, monkeypatch):
+    await world.begin()
+    member, checks = world.living[0].member, []
+
+    def check():
+        checks.append(None)
+        if len(checks) == 1:
+            raise RuntimeError("a bug")
+
+    monkeypatch.setattr(fleet_member, "CHECK_SECONDS", 0)
+    monkeypatch.setattr(member.guard, "check", check)
+    watch = asyncio.create_task(member._watch())
+    while len(checks) < 2 and not watch.done():
+        await asyncio.sleep(0)
+    watch.cancel()
+    assert len(checks) >= 2
