@@ -33,7 +33,9 @@ async def test_each_is_answered_by_itself():
             ),
             PLAIN,
         )
-        assert [Prediction, Conflict, NotFound, Invalid, Prediction] == [type(each) for each in found]
+        assert [Prediction, Conflict, NotFound, Invalid, Prediction] == [
+            type(each) for each in found
+        ]
         assert (1, 3) == (found[0].length, found[4].length)
 
 
