@@ -89,6 +89,31 @@ class MemorySessionStore:
         """
         return SessionLease(self, LeaseRequest(session_id, position, begin, owner))
 
+    def try_use(
+        self,
+        session_id: str,
+        position: int | None,
+        begin: SessionStart = SessionStart.IF_UNKNOWN,
+        owner: SessionQuota | None = None,
+    ) -> Session | None:
+        """As `use`, at once; None while other appends use the session. Call `leave` in the end."""
+        session = self.acquire(LeaseRequest(session_id, position, begin, owner))
+        if session.users > 1:
+            self.release(session)
+            return None
+        session.lock.take()
+        try:
+            self._check(session, begin)
+        except NotFound:
+            self.leave(session)
+            raise
+        return session
+
+    def leave(self, session: Session) -> None:
+        """End the use of a session."""
+        session.lock.release()
+        self.release(session)
+
     async def close(self) -> None:
         """Nothing to do: what is in memory ends with the process."""
 
@@ -145,14 +170,8 @@ class MemorySessionStore:
         return session
 
     async def enter(self, session: Session, request: LeaseRequest) -> None:
-        """Raise `NotFound` if the session ended while the append waited."""
-        if session.length and self._sessions.get(session.id) is not session:
-            raise NotFound(
-                f"session {session.id!r} was deleted in the meantime", code="session_not_found"
-            )
-        if request.begin is SessionStart.NEVER and not session.length:
-            # The append that should have begun it failed, or another one has ended it.
-            raise unknown_session(session.id)
+        """See `LeasingStore.enter`."""
+        self._check(session, request.begin)
 
     def release(self, session: Session) -> None:
         """See `LeasingStore.release`."""
@@ -160,6 +179,16 @@ class MemorySessionStore:
         if session.users == 0 and self._new.get(session.id) is session:
             del self._new[session.id]
             _release_quota(session)
+
+    def _check(self, session: Session, begin: SessionStart) -> None:
+        """Raise `NotFound` if the session ended while the append waited."""
+        if session.length and self._sessions.get(session.id) is not session:
+            raise NotFound(
+                f"session {session.id!r} was deleted in the meantime", code="session_not_found"
+            )
+        if begin is SessionStart.NEVER and not session.length:
+            # The append that should have begun it failed, or another one has ended it.
+            raise unknown_session(session.id)
 
     def _find(self, request: LeaseRequest) -> Session:
         session_id, position, begin, owner = request
