@@ -89,6 +89,31 @@ class MemorySessionStore:
         """
         return SessionLease(self, session_id, position, begin, owner)
 
+    def try_use(
+        self,
+        session_id: str,
+        position: int | None,
+        begin: SessionStart = SessionStart.IF_UNKNOWN,
+        owner: SessionQuota | None = None,
+    ) -> Session | None:
+        """As `use`, at once; None while other appends use the session. Call `leave` in the end."""
+        session = self.acquire(session_id, position, begin, owner)
+        if session.users > 1:
+            self.release(session)
+            return None
+        session.lock.take()
+        try:
+            self.check(session, begin)
+        except NotFound:
+            self.leave(session)
+            raise
+        return session
+
+    def leave(self, session: Session) -> None:
+        """End the use of a session."""
+        session.lock.release()
+        self.release(session)
+
     async def close(self) -> None:
         """Nothing to do: what is in memory ends with the process."""
 
@@ -266,5 +291,4 @@ class SessionLease:
 
     async def __aexit__(self, *_raised: object) -> None:
         assert self._session is not None
-        self._session.lock.release()
-        self._store.release(self._session)
+        self._store.leave(self._session)

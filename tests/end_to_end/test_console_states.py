@@ -107,7 +107,9 @@ def test_size_certainty_and_time_are_on_the_first_screen(page, fixture):
     )
     assert "limit 1.2×" in page.locator("#size-plot svg").get_attribute("aria-label")
     assert "83 % of a “fail”" == page.locator("#sure-big").inner_text()
+    assert "How long until the rollback?" == page.locator("#time-title").inner_text()
     assert "≈" in page.locator("#time-big").inner_text()
+    assert "If it recovers, the step ends with:" == page.locator("#conditions-title").inner_text()
     for card in page.locator("#cards .card").all():
         box = card.bounding_box()
         assert box["y"] + box["height"] <= 900
@@ -131,7 +133,7 @@ def test_illegal_actions_are_hidden_and_a_disabled_one_says_why(page, fixture):
     promote = page.locator("[data-verb=promote]")
     assert promote.is_disabled()
     note = page.locator("#verbs-note").inner_text()
-    assert "Promote to 50\N{NO-BREAK SPACE}%: opens when P95 latency has passed." in note
+    assert "Promote to 50\N{NO-BREAK SPACE}%: possible when P95 latency has passed." in note
 
 
 def test_a_role_that_is_too_low_is_said(page, fixture):

@@ -14,9 +14,9 @@ from service.rollout.analysis.counters import (
     KeyCountsByArm,
 )
 from service.rollout.analysis.guardrails.guardrail import Measurement
-from service.rollout.analysis.guardrails.suite import GuardrailSuite
 from service.rollout.analysis.shadow_stats import ShadowStats, count_copy
 from service.rollout.analysis.verdict import Assessment
+from service.rollout.plan.guardrail_suite import guardrail_suite
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.rollout.state.assessment import with_shadow_verdict
 from service.rollout.state.events import Phase, Reason
@@ -103,7 +103,7 @@ def judged(
     before: Sequence[Counters] = (),
 ) -> list[Assessment]:
     """The assessments after these runs, the last one last. `before`: those of earlier steps."""
-    suite = GuardrailSuite.of(plan, EDGES, 1)
+    suite = guardrail_suite(plan, EDGES, 1)
     evidence = suite.initial_evidence(EDGES, {"step": bucket_counts(baseline)})
     assessments = []
     for new in before:
@@ -193,7 +193,7 @@ def cases() -> dict[str, RolloutRecord]:
     one_mode = judged(
         *past, *[counters().plus(rare)] * 3, *[counters().plus(slow_rare)] * 5, step=1
     )
-    unread = [GuardrailSuite.of(PLAN, EDGES, 1).error("http://prometheus:9090 does not answer", 1)]
+    unread = [guardrail_suite(PLAN, EDGES, 1).error("http://prometheus:9090 does not answer", 1)]
     shadowed = {"plan": SHADOW_PLAN, "step": 0}
 
     def in_shadow(stats: ShadowStats, **more) -> RolloutRecord:

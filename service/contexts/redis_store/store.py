@@ -7,7 +7,7 @@ from typing import Any
 from service.bounded_store import BoundedStore
 from service.clock import Clock
 from service.contexts.history import History
-from service.contexts.redis_store.append_write import SharedAppend
+from service.contexts.redis_store.append_write import AppendAhead, SharedAppend
 from service.contexts.redis_store.backlog import Backlog
 from service.contexts.redis_store.checkpoint import encode_checkpoint
 from service.contexts.redis_store.claim import adopt, begin_empty, parse_claim, variant_of
@@ -108,6 +108,18 @@ class RedisSessionStore:
         """Lock the session, and claim it unless this replica holds it; see `SessionStore.use`."""
         return ClaimLease(self, session_id, _may_begin(position, begin), owner)
 
+    def try_use(
+        self,
+        session_id: str,
+        position: int | None,
+        begin: SessionStart = SessionStart.IF_UNKNOWN,
+        owner: SessionQuota | None = None,
+    ) -> None:
+        """None: the store may have to be asked, and has to store the append."""
+
+    def leave(self, session: Session) -> None:
+        """Nothing to do: `try_use` hands out no session."""
+
     async def refresh(self, session: Session) -> bool:
         """Claim the session, unless this append has done so."""
         assert isinstance(session, HeldSession)
@@ -121,7 +133,7 @@ class RedisSessionStore:
 
     def begin_append(
         self, session: Session, plan: AppendPlan, route: Route, *, positioned: bool, end: bool
-    ) -> SharedAppend | None:
+    ) -> SharedAppend | AppendAhead:
         """Send the append; see `SessionStore.begin_append`."""
         assert isinstance(session, HeldSession)
         self._backlog.check_room(len(plan.vectors))
@@ -131,7 +143,7 @@ class RedisSessionStore:
         if not (self._wait_for_store or end) and positioned and plan.position:
             age = self._clock.monotonic() - session.confirmed
             if age < CONFIRM_SECONDS or not client.reachable:
-                return None
+                return AppendAhead(session, self._claim_again)
         return SharedAppend(
             self._calls,
             self._backlog,

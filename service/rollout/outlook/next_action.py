@@ -128,16 +128,17 @@ def _after_the_end(rollout: RolloutState, outlook: Outlook) -> str:
         return "Start a rollout to try another version."
     if rollout.plan is None:
         return f"{rollout.stable} has all traffic."
-    safe, canary = f"{rollout.stable} has all traffic.", rollout.canary
-    again = f"Retry starts {canary} again with the same plan."
+    canary = rollout.canary
     match rollout.reason:
         case Reason.GUARDRAIL_FAILED:
-            return f"{safe} Nothing is urgent: find the cause before you retry {canary}."
+            advice = f"Nothing is urgent: find the cause before you retry {canary}."
         case Reason.GATE_MISSED:
-            return f"{safe} Start another version, or let an approver override the gate."
+            advice = "Start another version, or let an approver override the gate."
         case Reason.PREPARE_FAILED:
-            return f"{safe} Repair {canary}, then retry."
-    return f"{safe} {again}"
+            advice = f"Repair {canary}, then retry."
+        case _:
+            advice = f"Retry starts {canary} again with the same plan."
+    return f"{rollout.stable} has all traffic. {advice}"
 
 
 def _loading(rollout: RolloutState) -> NextMove:

@@ -205,6 +205,24 @@ async def test_a_deleted_session_is_unknown_everywhere(pair):
         await pair.a.append("s", unit_vectors(1), begin=SessionStart.NEVER)
 
 
+async def test_a_deletion_elsewhere_is_told_although_answers_go_ahead(async_pair):
+    """The append that met it is counted as lost. The next one is 404, even if it has begun."""
+    vectors, a = unit_vectors(5), async_pair.a
+    await a.append("s", vectors[:3], 0)
+    await async_pair.b.store.delete("s")
+    await a.append("s", vectors[3:4], 3)
+    a.engine.gate.clear()
+    next_one = asyncio.ensure_future(a.append("s", vectors[4:], 4))
+    while not a.value("nextvec_session_lost_vectors_total"):
+        await asyncio.sleep(0)
+    a.engine.gate.set()
+    with pytest.raises(NotFound):
+        await next_one
+    assert a.value("nextvec_session_lost_vectors_total") == 1
+    with pytest.raises(NotFound):
+        await async_pair.b.store.read("s")
+
+
 async def test_a_sequence_ends_and_restarts_on_any_replica(pair):
     vectors = unit_vectors(5)
     await pair.a.append("s", vectors[:3], begin=SessionStart.RESTART)
