@@ -188,7 +188,7 @@ def _paused(record: RolloutRecord, plan: RolloutPlan) -> NextMove:
     )
     return NextMove(
         Action.PERSON,
-        f"{text} Without an answer it is rolled back in {left}{_or_sooner(record)}.",
+        text if failing(record) is None else f"{text} {_rolled_back_in(left)}",
         after,
         (waiting,),
         deadline_at=deadline,
@@ -283,11 +283,12 @@ def _unblinding(record: RolloutRecord, ahead: NextMove) -> str:
     )
 
 
-def _or_sooner(record: RolloutRecord) -> str:
-    """A pause does not keep a guardrail from failing."""
-    if failing(record) is None:
-        return ""
-    return ", or by itself as soon as the evidence against it is complete"
+def _rolled_back_in(left: str) -> str:
+    """A pause does not keep a guardrail from failing. Otherwise the headline names the deadline."""
+    return (
+        "It is rolled back by itself as soon as the evidence against it is complete, and without "
+        f"an answer in {left}."
+    )
 
 
 def _possible_rollback(record: RolloutRecord) -> PossibleRollback | None:
