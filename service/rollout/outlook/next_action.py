@@ -10,7 +10,15 @@ from service.rollout.analysis.shadow_stats import MAX_FAULTS
 from service.rollout.analysis.shadow_stats import NAME as SHADOW
 from service.rollout.analysis.verdict import Verdict
 from service.rollout.outlook.condition import Condition, step_conditions, warm_up_conditions
-from service.rollout.outlook.outlook import ENDED, Outlook, evaluated_at, failing, unread
+from service.rollout.outlook.outlook import (
+    ENDED,
+    Outlook,
+    evaluated_at,
+    failing,
+    is_blind,
+    silent_seconds,
+    unread,
+)
 from service.rollout.plan.rollout_plan import PlanStep, RolloutPlan
 from service.rollout.state.evaluation import MAX_ERRORS
 from service.rollout.state.events import Phase, Reason
@@ -317,6 +325,17 @@ def _fails_at(record: RolloutRecord, worst: Verdict) -> float | None:
     return record.analysed_at + elapsed * left / gained
 
 
+_NOTHING_TO_DO = "You need not do anything; an abort stops it at once."
+
+
+def _stall(record: RolloutRecord) -> str:
+    """Why the evidence against the canary does not grow, and what to do."""
+    if unread(record):
+        return "But its requests cannot be counted now: abort it, or repair the evidence source."
+    silent = format_duration(silent_seconds(record))
+    return f"But no request has reached it for {silent}: abort it, or send requests."
+
+
 def _rolling_back(record: RolloutRecord, ahead: NextMove, worst: Verdict) -> NextMove:
     """The rollback that is likely, with the conditions of what happens otherwise."""
     rollback = _possible_rollback(record)
@@ -325,13 +344,14 @@ def _rolling_back(record: RolloutRecord, ahead: NextMove, worst: Verdict) -> Nex
     text = f"{record.rollout.canary} is rolled back by itself when the evidence is complete"
     if worst.name == SHADOW:
         text = f"{record.rollout.canary} is rolled back by itself at {MAX_FAULTS} failed copies"
-    if rollback.expected_at is not None:
+    stalled = is_blind(record)
+    if rollback.expected_at is not None and not stalled:
         left = format_about(rollback.expected_at - evaluated_at(record))
         text += f", at this pace in about {left}"
     affected = f" Until then it has {weight:g} % of new requests." if weight else ""
     return NextMove(
         Action.ROLL_BACK,
-        f"{text}.{affected} You need not do anything; an abort stops it at once.",
+        f"{text}.{affected} {_stall(record) if stalled else _NOTHING_TO_DO}",
         0.0,
         (f"guardrail:{worst.name}",),
         expected_at=rollback.expected_at,
