@@ -5,19 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from service.rollout.analysis.formatting import format_about, format_duration, uncapitalised
-from service.rollout.analysis.shadow_stats import MAX_FAULTS
-from service.rollout.analysis.shadow_stats import NAME as SHADOW
+from service.rollout.analysis.formatting import format_about, format_duration
 from service.rollout.analysis.verdict import Verdict
 from service.rollout.outlook.condition import Condition, step_conditions, warm_up_conditions
-from service.rollout.outlook.outlook import (
-    ENDED,
-    Outlook,
-    evaluated_at,
-    failing,
-    is_blind,
-    silent_seconds,
-    unread,
+from service.rollout.outlook.outlook import ENDED, Outlook, evaluated_at, failing, unread
+from service.rollout.outlook.possible_rollback import (
+    PossibleRollback,
+    possible_rollback,
+    rollback_text,
 )
 from service.rollout.plan.rollout_plan import PlanStep, RolloutPlan
 from service.rollout.state.evaluation import MAX_ERRORS
@@ -41,24 +36,6 @@ class Action(StrEnum):
     PROMOTION = "promotion"
     ROLL_BACK = "roll_back"
     PERSON = "person"
-
-
-@dataclass(frozen=True, slots=True)
-class PossibleRollback:
-    """The guardrail that is nearest to a fail, and how far it is."""
-
-    guardrail: str
-    fraction: float
-    expected_at: float | None
-    text: str
-
-    def to_json(self) -> dict[str, object]:
-        return {
-            "guardrail": self.guardrail,
-            "fraction": self.fraction,
-            "expected_at": self.expected_at,
-            "text": self.text,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +179,7 @@ def _paused(record: RolloutRecord, plan: RolloutPlan) -> NextMove:
         deadline_at=deadline,
         on_deadline="abort",
         conditions=(person,),
-        rollback=_possible_rollback(record),
+        rollback=possible_rollback(record),
     )
 
 
@@ -260,7 +237,7 @@ def _conditional(
         deadline_at=record.rollout.since + plan.deadline_seconds,
         on_deadline=on_deadline,
         conditions=conditions,
-        rollback=_possible_rollback(record),
+        rollback=possible_rollback(record),
     )
 
 
@@ -299,59 +276,13 @@ def _rolled_back_in(left: str) -> str:
     )
 
 
-def _possible_rollback(record: RolloutRecord) -> PossibleRollback | None:
-    worst = failing(record)
-    if worst is None:
-        return None
-    return PossibleRollback(
-        worst.name,
-        worst.fail_progress,
-        _fails_at(record, worst),
-        f"{uncapitalised(worst.label)}: {100 * worst.fail_progress:.0f} % of the way to a fail",
-    )
-
-
-def _fails_at(record: RolloutRecord, worst: Verdict) -> float | None:
-    """When the guardrail fails if its evidence grows as between the last two evaluations."""
-    earlier = record.earlier
-    if earlier is None or not worst.fail_bound or record.analysed_at is None:
-        return None
-    before = next((v for v in earlier.assessment.verdicts if v.name == worst.name), None)
-    gained = 0.0 if before is None else worst.log_fail - before.log_fail
-    elapsed = record.analysed_at - earlier.at
-    if gained <= 0 or elapsed <= 0:
-        return None
-    left = max(0.0, worst.fail_bound - worst.log_fail)
-    return record.analysed_at + elapsed * left / gained
-
-
-_NOTHING_TO_DO = "You need not do anything; an abort stops it at once."
-
-
-def _stall(record: RolloutRecord) -> str:
-    """Why the evidence against the canary does not grow, and what to do."""
-    if unread(record):
-        return "But its requests cannot be counted now: abort it, or repair the evidence source."
-    silent = format_duration(silent_seconds(record))
-    return f"But no request has reached it for {silent}: abort it, or send requests."
-
-
 def _rolling_back(record: RolloutRecord, ahead: NextMove, worst: Verdict) -> NextMove:
     """The rollback that is likely, with the conditions of what happens otherwise."""
-    rollback = _possible_rollback(record)
+    rollback = possible_rollback(record)
     assert rollback is not None
-    weight = record.rollout.weight_bp / 100
-    text = f"{record.rollout.canary} is rolled back by itself when the evidence is complete"
-    if worst.name == SHADOW:
-        text = f"{record.rollout.canary} is rolled back by itself at {MAX_FAULTS} failed copies"
-    stalled = is_blind(record)
-    if rollback.expected_at is not None and not stalled:
-        left = format_about(rollback.expected_at - evaluated_at(record))
-        text += f", at this pace in about {left}"
-    affected = f" Until then it has {weight:g} % of new requests." if weight else ""
     return NextMove(
         Action.ROLL_BACK,
-        f"{text}.{affected} {_stall(record) if stalled else _NOTHING_TO_DO}",
+        rollback_text(record, worst, rollback),
         0.0,
         (f"guardrail:{worst.name}",),
         expected_at=rollback.expected_at,
