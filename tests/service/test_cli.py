@@ -144,10 +144,10 @@ def test_every_result_is_also_there_for_programs(capsys, name):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("arguments", [["config", "show"], ["config", "show", "-o", "json"]])
 def test_a_full_disk_under_stdout_is_one_line(arguments):
+    script = "from service.cli import main; raise SystemExit(main())"
     with open("/dev/full", "w") as full:  # noqa: PTH123  a device
         ran = subprocess.run(
-            [sys.executable, "-c", "from service.cli import main; raise SystemExit(main())"]
-            + arguments,
+            [sys.executable, "-c", script, *arguments],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
