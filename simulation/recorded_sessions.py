@@ -19,7 +19,7 @@ class RecordingError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class HitRecording:
+class HitRecord:
     """Hits `[sessions, predictions]` of models in the same sessions of one text."""
 
     text: str
@@ -58,7 +58,7 @@ class RecordedSessions:
         began = draw_starts(length, self.pause, self.rate, self.horizon, rng)
         # All are of one length, so most of the earlier ones have ended.
         began = began[began > -length * self.pause]
-        return RecordedHits(
+        return RecordedSample(
             began,
             np.full(len(began), float(length)),
             self.pause,
@@ -70,7 +70,7 @@ class RecordedSessions:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordedHits(SessionSample):
+class RecordedSample(SessionSample):
     """Drawn sessions: each repeats the recorded session `record` `[n]` of its version."""
 
     record: Counts
@@ -94,7 +94,7 @@ class RecordedHits(SessionSample):
         return hits
 
 
-def load(path: Path) -> HitRecording:
+def load(path: Path) -> HitRecord:
     """Read a file of `nextvec evaluate hits`. Raises `RecordingError`, saying what is wrong."""
     try:
         content = json.loads(path.read_text("utf-8"))
@@ -109,7 +109,7 @@ def load(path: Path) -> HitRecording:
     shapes = {hits.shape for hits in found.values()}
     if len(shapes) > 1:
         raise RecordingError(f"{path}: the models have different sessions")
-    return HitRecording(text, found)
+    return HitRecord(text, found)
 
 
 def _hits(path: Path, name: str, rows: object) -> Hits:

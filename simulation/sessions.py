@@ -107,7 +107,7 @@ class SessionSample(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class RandomHits(SessionSample):
+class RandomSample(SessionSample):
     """Sessions whose predictions hit with a probability of their own, `hit`."""
 
     hit: Floats
@@ -143,9 +143,9 @@ def draw_sessions(
     size = np.maximum(mean * (1 - mean) / settings.spread**2 - 1, 0.05)
     hit = rng.beta(mean * size, (1 - mean) * size)
     length = _draw_lengths(settings, count, rng)
-    sessions = RandomHits(began, length, settings.pause, canary, hit)
+    sessions = RandomSample(began, length, settings.pause, canary, hit)
     live = sessions.predictions_until(settings.horizon) > 0
-    return RandomHits(began[live], length[live], settings.pause, canary[live], hit[live])
+    return RandomSample(began[live], length[live], settings.pause, canary[live], hit[live])
 
 
 def draw_starts(

@@ -15,7 +15,7 @@ from simulation import quality_report, recorded_sessions
 from simulation.commands.simulate_options import SimulateOptions
 from simulation.quality_report import SimulatedCanary
 from simulation.quality_rollout import first_weight, quality_guardrail
-from simulation.recorded_sessions import HitRecording, RecordedSessions, RecordingError
+from simulation.recorded_sessions import HitRecord, RecordedSessions, RecordingError
 from simulation.sessions import SimulatedSessions
 
 
@@ -98,7 +98,7 @@ def _random(options: SimulateOptions) -> tuple[list[SimulatedCanary], dict[str, 
 
 
 def _recorded(
-    options: SimulateOptions, recording: HitRecording
+    options: SimulateOptions, recording: HitRecord
 ) -> tuple[list[SimulatedCanary], dict[str, object]]:
     """Every recorded version as the canary of `--stable`, and settings for the report.
 

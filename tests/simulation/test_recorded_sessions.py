@@ -11,7 +11,7 @@ from service.cli import main
 from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation import recorded_sessions
 from simulation.quality_rollout import simulate_quality_rollouts
-from simulation.recorded_sessions import RecordedHits, RecordedSessions, RecordingError
+from simulation.recorded_sessions import RecordedSample, RecordedSessions, RecordingError
 from simulation.sessions import score_by_key, score_by_prediction
 
 GOOD = {"format": 1, "text": "mine.npz", "models": {"a": ["0110", "1111"], "b": ["0010", "0100"]}}
@@ -56,7 +56,7 @@ def test_other_files_are_refused(tmp_path, content, says):
 def test_sessions_repeat_their_record_from_where_they_are():
     """One began five predictions before the start; the other is on the canary."""
     stable = np.array([[0, 0, 0, 0, 0, 1, 1, 1, 0, 0], [1] * 10], bool)
-    sessions = RecordedHits(
+    sessions = RecordedSample(
         began=np.array([-9.0, 10.0]),
         length=np.array([11.0, 11.0]),
         pause=2.0,

@@ -57,7 +57,8 @@ def run(options: HitsOptions, console: Console) -> None:
     for model in models:
         with console.status(f"recording {model.name}"):
             hits[model.name] = session_hits.score_sessions(model, sessions, options.seed)
-    found = HitSequences(options.foreign.name, sha256(options.foreign), options.session_length, hits)
+    length, digest = options.session_length, sha256(options.foreign)
+    found = HitSequences(options.foreign.name, digest, length, hits)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / f"hits-{re.sub('[^A-Za-z0-9._-]', '-', text.name)}.json"
     found.save(path)
