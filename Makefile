@@ -114,6 +114,7 @@ docs-pictures: setup
 	$(BIN)/nextvec simulate --weight 5 --rollouts 1 --traces 3 --canary-ratio 1 --canary-ratio 1.1 --canary-ratio 1.4 --canary-ratio 2 --out out/pictures/evidence
 	$(BIN)/python -m deploy.site.pictures.measure_sessions --models models --out out/pictures/sessions.json
 	$(BIN)/python -m deploy.site.pictures.draw
+	$(BIN)/python -m deploy.site.pictures.shrink
 
 # Runs every command of the tutorial and compares its output. Ten minutes; port 8080 must be free.
 tutorial: setup

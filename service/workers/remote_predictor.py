@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 
@@ -10,9 +11,9 @@ import numpy as np
 from service.api.access.api_keys import holder_digest
 from service.contexts.session_quota import SessionQuota
 from service.contexts.session_store import SessionStart
-from service.errors import NotFound, quoted
+from service.errors import NextvecError, NotFound, quoted
 from service.observability import request_scope
-from service.prediction.request import Prediction, RequestOptions
+from service.prediction.request import Prediction, RequestOptions, SessionAppend
 from service.settings.access import ApiKeySettings
 from service.types import Vectors
 from service.workers.link import EngineLink
@@ -56,6 +57,23 @@ class RemotePredictor:
         call.session, call.position, call.begin, call.end = session_id, position, begin, end
         (prediction,) = await self._link.call(call, vectors)
         return prediction
+
+    async def append_each(
+        self, appends: Sequence[SessionAppend], options: RequestOptions
+    ) -> list[Prediction | NextvecError]:
+        """As `Dispatch.append_each`."""
+        return await asyncio.gather(*[self._append(append, options) for append in appends])
+
+    async def _append(
+        self, append: SessionAppend, options: RequestOptions
+    ) -> Prediction | NextvecError:
+        request_scope.separate()  # it has a session of its own
+        try:
+            return await self.append(
+                append.session, append.vectors, options, position=append.position
+            )
+        except NextvecError as error:
+            return error
 
 
 def _call(lengths: Sequence[int], options: RequestOptions) -> EngineCall:
