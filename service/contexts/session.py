@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ class LastAppend:
     vector: Vector | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AppendPlan:
     """The work of one append. Nothing changes until the session commits it.
 
@@ -46,6 +47,11 @@ class AppendPlan:
     graph_digest: str
     runs: Sequence[Run]
     primed: bool
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """16 bytes that identify the vectors: a shared store is told of them, and the session."""
+        return fingerprint(self.vectors)
 
 
 @dataclass(eq=False)
@@ -144,7 +150,7 @@ class Session:
         self.length = plan.position + len(plan.vectors)
         self._keep_states(plan, states)
         self.variant, self.version = variant, version
-        self.last = LastAppend(plan.position, fingerprint(plan.vectors), vector)
+        self.last = LastAppend(plan.position, plan.fingerprint, vector)
 
     def clear(self) -> None:
         """Return to an empty context."""

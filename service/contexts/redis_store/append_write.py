@@ -11,7 +11,7 @@ from service.contexts.redis_store.backlog import Backlog
 from service.contexts.redis_store.held_session import HeldSession
 from service.contexts.redis_store.session_calls import SessionCalls
 from service.contexts.redis_store.store_errors import caller_error
-from service.contexts.session import AppendPlan, fingerprint
+from service.contexts.session import AppendPlan
 from service.errors import Gone, QueueFull
 from service.redis.failures import RedisFailureError, RedisRefusalError
 from service.rollout.routing.traffic_split import Route
@@ -122,7 +122,7 @@ class SharedAppend:
         arguments = self._calls.append(
             session,
             plan.vectors,
-            (plan.position, fingerprint(plan.vectors)),
+            (plan.position, plan.fingerprint),
             self._route.version,
             self._route.variant,
         )
