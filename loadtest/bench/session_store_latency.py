@@ -25,8 +25,8 @@ from loadtest.generator import closed_loop
 from loadtest.generator.callers import make_session_callers
 from loadtest.generator.event_loop import run_fast
 from loadtest.generator.http_client import HttpClient
-from loadtest.report.latency import percentile
 from loadtest.streams import Streams, load
+from loadtest.timings import percentile
 from service.clock import Clock, SystemClock
 
 STORES = ("memory", "async", "sync")

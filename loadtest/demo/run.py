@@ -14,9 +14,9 @@ from loadtest.demo.scenario import Act, NextAction
 from loadtest.generator import callers
 from loadtest.generator.http_client import HttpClient
 from loadtest.generator.open_loop import OpenLoopDriver, constant_arrivals, poisson_arrivals
-from loadtest.report.latency import percentile
 from loadtest.rollout_client import AdminError, RolloutClient, RolloutSample, watch_rollout
 from loadtest.streams import Streams
+from loadtest.timings import percentile
 from service.clock import Clock
 
 QUIET_SECONDS = 4.0

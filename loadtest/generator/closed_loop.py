@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from loadtest.bench.timings import Timings
 from loadtest.generator.callers import Caller
 from loadtest.generator.http_client import ClientError, HttpResponse
+from loadtest.timings import Timings
 from service.clock import Clock
 
 

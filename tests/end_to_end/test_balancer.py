@@ -17,7 +17,7 @@ from tests.support.serving import free_port
 from tests.support.tools import need
 
 
-class Replica(http.server.BaseHTTPRequestHandler):
+class ReplicaHandler(http.server.BaseHTTPRequestHandler):
     """Answers every request with 200."""
 
     protocol_version = "HTTP/1.1"
@@ -41,7 +41,7 @@ def replicas():
     with contextlib.ExitStack() as all_replicas:
         running = []
         for _ in range(3):
-            server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Replica)
+            server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), ReplicaHandler)
             server.daemon_threads = True
             threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
             stack = all_replicas.enter_context(contextlib.ExitStack())

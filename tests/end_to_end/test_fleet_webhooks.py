@@ -25,7 +25,7 @@ def receiver():
     """The address of a receiver, and what it was told: pairs of an id and a transition."""
     told = []
 
-    class Receiver(http.server.BaseHTTPRequestHandler):
+    class ReceiverHandler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             told.append((self.headers["webhook-id"], body["data"]))
@@ -35,7 +35,7 @@ def receiver():
         def log_message(self, *_words):
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), ReceiverHandler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/", told
         server.shutdown()

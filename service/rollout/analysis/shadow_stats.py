@@ -20,7 +20,6 @@ from service.rollout.analysis.formatting import (
     format_value_seconds,
 )
 from service.rollout.analysis.verdict import Verdict, VerdictOutcome
-from service.rollout.plan.rollout_plan import PlanStep
 
 NAME = "shadow"
 
@@ -31,6 +30,15 @@ FAIR_PAIRS = 100
 """Copies of a mode before its times are compared; fewer if the step's samples are fewer."""
 
 QUANTILE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowLimits:
+    """What a plan demands of a shadow step: `PlanStep` has the fields' descriptions."""
+
+    min_samples: int
+    min_agreement: float | None
+    max_inference_ratio: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +127,16 @@ def count_copy(
     return {mode: CountsByArm(_count(edges, stable), _count(edges, canary))}
 
 
-def assess_shadow(stats: ShadowStats, step: PlanStep) -> Verdict:
+def assess_shadow(stats: ShadowStats, limits: ShadowLimits) -> Verdict:
     """The verdict of a shadow step."""
-    outcome, message = _assess(stats, step)
+    outcome, message = _assess(stats, limits)
     modes = [arms for arms in stats.modes.values() if arms.canary.total]
     most = max(modes, key=lambda arms: arms.canary.total, default=None)
     return Verdict(
         name=NAME,
         outcome=outcome,
         message=f"{outcome}: {message}",
-        threshold=step.max_inference_ratio,
+        threshold=limits.max_inference_ratio,
         fail_bound=0.0,
         pass_bound=0.0,
         canary=stats.total,
@@ -136,16 +144,16 @@ def assess_shadow(stats: ShadowStats, step: PlanStep) -> Verdict:
         ratio=None if most is None else _ratio(most, stats.edges),
         details=stats.to_json(),
         label="Shadow run",
-        comparison=_compare(stats, step, most),
-        shares=(min(1.0, stats.total / step.min_samples), stats.faults / MAX_FAULTS),
+        comparison=_compare(stats, limits, most),
+        shares=(min(1.0, stats.total / limits.min_samples), stats.faults / MAX_FAULTS),
     )
 
 
-def _compare(stats: ShadowStats, step: PlanStep, most: CountsByArm | None) -> Comparison:
+def _compare(stats: ShadowStats, limits: ShadowLimits, most: CountsByArm | None) -> Comparison:
     """Both versions' P95 in the engine on the same requests, in words."""
     canary = None if most is None else percentile(most.canary, stats.edges, QUANTILE)
     stable = None if most is None else percentile(most.stable, stats.edges, QUANTILE)
-    copies = f"{stats.total} of {step.min_samples} copies ran"
+    copies = f"{stats.total} of {limits.min_samples} copies ran"
     if stats.dropped:
         copies += f", {stats.dropped} were dropped"
     short = text = f"{copies}, none of them with the same work for both versions"
@@ -155,14 +163,14 @@ def _compare(stats: ShadowStats, step: PlanStep, most: CountsByArm | None) -> Co
     elif canary is not None and stable is not None and ratio is not None:
         clause = f"P95 in the engine {format_difference(ratio)} on the same requests"
         values = f"{format_value_seconds(canary)} against {format_value_seconds(stable)}"
-        limit = f"limit {format_times(step.max_inference_ratio)}"
+        limit = f"limit {format_times(limits.max_inference_ratio)}"
         short, text = f"{clause} ({limit})", f"{clause} ({values}, {limit}; {copies})"
     return Comparison(
         text=text,
         short=short,
         value_unit=ValueUnit.SECONDS,
         kind=DifferenceKind.RATIO,
-        limit=step.max_inference_ratio,
+        limit=limits.max_inference_ratio,
         stable=stable,
         canary=canary,
         difference=ratio,
@@ -170,17 +178,17 @@ def _compare(stats: ShadowStats, step: PlanStep, most: CountsByArm | None) -> Co
     )
 
 
-def _assess(stats: ShadowStats, step: PlanStep) -> tuple[VerdictOutcome, str]:
+def _assess(stats: ShadowStats, limits: ShadowLimits) -> tuple[VerdictOutcome, str]:
     if stats.faults >= MAX_FAULTS:
         return VerdictOutcome.FAIL, f"{stats.faults} of {stats.total} copies failed"
-    if stats.total < step.min_samples:
-        text = f"{stats.total} of {step.min_samples} required copies have run since the warm-up"
+    if stats.total < limits.min_samples:
+        text = f"{stats.total} of {limits.min_samples} required copies have run since the warm-up"
         return VerdictOutcome.INCONCLUSIVE, text
     agreement = stats.agreement or 0.0
     cosine = f"mean cosine with stable's predictions {agreement:.4f}"
-    if step.min_agreement is not None and agreement < step.min_agreement:
-        return VerdictOutcome.FAIL, f"{cosine}, below the minimum of {step.min_agreement:g}"
-    outcome, times = _assess_times(stats, step)
+    if limits.min_agreement is not None and agreement < limits.min_agreement:
+        return VerdictOutcome.FAIL, f"{cosine}, below the minimum of {limits.min_agreement:g}"
+    outcome, times = _assess_times(stats, limits)
     if outcome is not VerdictOutcome.PASS:
         return outcome, times
     if stats.faults:
@@ -189,17 +197,17 @@ def _assess(stats: ShadowStats, step: PlanStep) -> tuple[VerdictOutcome, str]:
     return outcome, f"{stats.total} copies ran and none failed; {cosine}; {times}"
 
 
-def _assess_times(stats: ShadowStats, step: PlanStep) -> tuple[VerdictOutcome, str]:
+def _assess_times(stats: ShadowStats, limits: ShadowLimits) -> tuple[VerdictOutcome, str]:
     """The outcome of the canary's times in the engine, mode by mode."""
-    enough = min(FAIR_PAIRS, step.min_samples)
+    enough = min(FAIR_PAIRS, limits.min_samples)
     texts: list[str] = []
     for mode, arms in sorted(stats.modes.items()):
         if arms.canary.total < enough:
             continue
         ratio = _ratio(arms, stats.edges)
-        if ratio is None or ratio > step.max_inference_ratio:
+        if ratio is None or ratio > limits.max_inference_ratio:
             what = "beyond the top bucket" if ratio is None else f"{ratio:.2f} times stable's"
-            limit = f"the limit is {step.max_inference_ratio:g} times"
+            limit = f"the limit is {limits.max_inference_ratio:g} times"
             return VerdictOutcome.FAIL, f"{mode}: P95 in the engine is {what}, {limit}"
         texts.append(f"{mode}: P95 in the engine is {ratio:.2f} times stable's")
     if not texts:

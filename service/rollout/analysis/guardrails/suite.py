@@ -9,43 +9,62 @@ from typing import Any
 
 from service.rollout.analysis.counters import Counts
 from service.rollout.analysis.e_process import EvidenceBounds, alpha_share
-from service.rollout.analysis.evidence import Evidence
+from service.rollout.analysis.guardrails.evidence import Evidence
 from service.rollout.analysis.guardrails.guardrail import (
     AnalysisParameters,
     Guardrail,
     Measurement,
 )
-from service.rollout.analysis.guardrails.registry import GUARDRAILS
+from service.rollout.analysis.guardrails.registry import GUARDRAILS, GuardrailConfigs
 from service.rollout.analysis.verdict import Assessment, Verdict, assess
-from service.rollout.plan.rollout_plan import RolloutPlan
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class GuardrailSuite:
-    """The guardrails that a plan enables, each with its share of alpha."""
+class StepRequirement:
+    """Which guardrails must pass before a step ends.
 
-    plan: RolloutPlan
+    These are the `named` ones, and `with_evidence` those too that have enough evidence to pass.
+    """
+
+    named: frozenset[str]
+    with_evidence: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GuardrailSuite:
+    """The guardrails that a plan enables, each with its share of alpha, and what each step of the
+    plan requires of them. `service.rollout.plan.guardrail_suite` makes it from the plan."""
+
     guardrails: tuple[Guardrail[Any, Any], ...]
+    requirements: tuple[StepRequirement, ...]
 
     @classmethod
-    def of(cls, plan: RolloutPlan, edges: tuple[float, ...], attempt: int) -> GuardrailSuite:
-        """`attempt`: how many times this canary has been started, including this time."""
-        parameters = AnalysisParameters(plan.ratio, plan.quantile, plan.baseline_samples, edges)
-        enabled = [g for g in GUARDRAILS if g.name in plan.guardrails.enabled]
-        alpha = plan.alpha * alpha_share(attempt)
+    def of(
+        cls,
+        configs: GuardrailConfigs,
+        parameters: AnalysisParameters,
+        requirements: tuple[StepRequirement, ...],
+        *,
+        alpha: float,
+        attempt: int,
+    ) -> GuardrailSuite:
+        """`alpha` is that of all attempts together, and `attempt` says how many times this canary
+        has been started, including this time."""
+        enabled = [g for g in GUARDRAILS if g.name in configs.enabled]
+        alpha *= alpha_share(attempt)
         parts = sum(g.alpha_parts for g in enabled)
         return cls(
-            plan,
             tuple(
                 guardrail(
-                    plan.guardrails.of(guardrail.name),
+                    configs.of(guardrail.name),
                     parameters,
                     EvidenceBounds(fail=alpha * guardrail.alpha_parts / parts, passing=alpha),
                 )
                 for guardrail in enabled
             ),
+            requirements,
         )
 
     def initial_evidence(
@@ -81,12 +100,12 @@ class GuardrailSuite:
 
     def error(self, message: str, step: int) -> Assessment:
         """The assessment when the counts could not be read: an error of every guardrail."""
-        return assess([g.error(message) for g in self.guardrails], self.plan.must_pass(step))
+        return assess([g.error(message) for g in self.guardrails], self.requirements[step].named)
 
     def _combine(self, verdicts: Sequence[Verdict], step: int) -> Assessment:
-        required = self.plan.must_pass(step)
-        if self.plan.steps[step].must_pass is None:
-            # Where the step names none, those bind too that have enough evidence.
+        requirement = self.requirements[step]
+        required = requirement.named
+        if requirement.with_evidence:
             required |= {verdict.name for verdict in verdicts if verdict.binding}
         return assess(verdicts, required)
 

@@ -9,10 +9,10 @@ import pytest
 from pydantic import TypeAdapter
 
 from service.rollout.analysis.counters import Counters, CountsByArm, KeyCounts, KeyCountsByArm
-from service.rollout.analysis.evidence import Evidence
+from service.rollout.analysis.guardrails.evidence import Evidence
 from service.rollout.analysis.guardrails.guardrail import Measurement
 from service.rollout.analysis.guardrails.registry import GUARDRAIL_NAMES
-from service.rollout.analysis.guardrails.suite import GuardrailSuite
+from service.rollout.plan.guardrail_suite import guardrail_suite
 from service.rollout.state.assessment import assess_record
 from service.rollout.storage.record_json import dump_record, load_record
 from service.types import SHARES
@@ -50,7 +50,7 @@ def test_a_record_is_stored_under_the_names_of_0_1():
 
 def test_every_guardrails_state_survives_json():
     everything = {name: {"enabled": True} for name in GUARDRAIL_NAMES}
-    suite = GuardrailSuite.of(plan(guardrails=everything), EDGES, 1)
+    suite = guardrail_suite(plan(guardrails=everything), EDGES, 1)
     fast = bucket_counts([0.1] * 500)
     evidence = suite.initial_evidence(EDGES, {"step": fast})
     keys = KeyCounts((9,) * len(SHARES))
