@@ -20,14 +20,14 @@ class SessionStoreMetrics:
     """The metrics of the shared store of sessions."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        duration = Histogram(
+        self.duration = Histogram(
             "nextvec_session_store_duration_seconds",
             "Time from a call to the shared store of sessions to its reply.",
             (),
             buckets=tuple(0.000_1 * 2.0**i for i in range(14)),
             registry=registry,
         )
-        self.duration = duration.labels()
+        self.observe = self.duration.labels().observe
         self.failures = Counter(
             "nextvec_session_store_failures_total",
             "Calls to the shared store of sessions that failed.",
