@@ -86,7 +86,8 @@ async def run_act(
             client.close()
             await admin.close()
     later = [request for request in act_run.driver.requests if request.intended > act_run.ended]
-    act_run.problems += scenario.find_problems(act, last, later)
+    # What follows from a rollout that did not end is no news.
+    act_run.problems = act_run.problems or scenario.find_problems(act, last, later)
     return act_run
 
 

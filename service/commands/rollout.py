@@ -324,9 +324,10 @@ def _print_change(answer: dict[str, Any], output: str, follow: tuple[str, ...] =
         if output == "json":
             print_json(answer)
             return
-        console.print(status_view(answer))
+        # First, so that nobody takes the preview for the change.
         for line in preview_lines(answer):
             console.print(line)
+        console.print(status_view(answer))
         if "dry_run" not in answer:
             for text in follow:
                 console.print(plain_text(text))

@@ -109,8 +109,9 @@ def preview_lines(answer: dict[str, Any]) -> list[Text]:
     """Return a line for each transition that a dry run previews."""
     return [
         plain_text(
-            f"preview: {move['from']} → {move['to']} ({move['reason']}) "
-            f"at {move['weight_percent']:g} %; nothing was changed"
+            f"Preview, nothing was changed: {move['from']} → {move['to']} ({move['reason']}) "
+            f"at {move['weight_percent']:g} %",
+            "bold yellow",
         )
         for move in answer.get("transitions", ())
     ]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from service.contexts.history import History
+from service.contexts.session_quota import SessionQuota
+from service.contexts.turn_lock import TurnLock
 from service.contexts.window import Run, plan_runs
 from service.errors import Conflict
 from service.manifest import Manifest
@@ -33,8 +33,7 @@ class LastAppend:
     vector: Vector | None
 
 
-@dataclass(frozen=True)
-class AppendPlan:
+class AppendPlan(NamedTuple):
     """The work of one append. Nothing changes until the session commits it.
 
     `position` is the session's length before the append. `runs` are what the engine has to
@@ -47,11 +46,6 @@ class AppendPlan:
     graph_digest: str
     runs: Sequence[Run]
     primed: bool
-
-    @cached_property
-    def fingerprint(self) -> bytes:
-        """16 bytes that identify the vectors: a shared store is told of them, and the session."""
-        return fingerprint(self.vectors)
 
 
 @dataclass(eq=False)
@@ -78,8 +72,8 @@ class Session:
     last: LastAppend | None = None
     pending: Any = None
     users: int = 0
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    owner: Any = None
+    lock: TurnLock = field(default_factory=TurnLock)
+    owner: SessionQuota | None = None
     charged: int = 0
 
     def repeated(self, vectors: Vectors, position: int) -> Vector | None:
@@ -150,7 +144,11 @@ class Session:
         self.length = plan.position + len(plan.vectors)
         self._keep_states(plan, states)
         self.variant, self.version = variant, version
-        self.last = LastAppend(plan.position, plan.fingerprint, vector)
+        self.last = LastAppend(plan.position, self.identify(plan), vector)
+
+    def identify(self, plan: AppendPlan) -> bytes:
+        """The fingerprint of the plan's vectors."""
+        return fingerprint(plan.vectors)
 
     def clear(self) -> None:
         """Return to an empty context."""

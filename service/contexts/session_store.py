@@ -96,6 +96,23 @@ class SessionStore(Protocol):
         """
         ...
 
+    def try_use(
+        self,
+        session_id: str,
+        position: int | None,
+        begin: SessionStart = SessionStart.IF_UNKNOWN,
+        owner: SessionQuota | None = None,
+    ) -> Session | None:
+        """As `use`, without waiting for anything; None if that would be needed.
+
+        Call `leave` in the end. Raises as `use` does.
+        """
+        ...
+
+    def leave(self, session: Session) -> None:
+        """End a use that `try_use` began."""
+        ...
+
     async def refresh(self, session: Session) -> bool:
         """Make sure that the session in memory is the one that is stored.
 

@@ -68,7 +68,7 @@ export function showVerbs(status, role, live) {
   const why = (verb) => {
     if (!live) return "not connected";
     if (!mayAsk(verb, role)) return `needs the role ${VERBS[verb]?.role}`;
-    if (verb === "promote" && blockers(status).length) return `opens when ${list(blockers(status))}`;
+    if (verb === "promote" && blockers(status).length) return `possible when ${list(blockers(status))}`;
     return "";
   };
   place(byId("hero-actions"), inHero, (verb) => button(verb, status, why(verb), verb === "abort" ? "danger" : "primary"));

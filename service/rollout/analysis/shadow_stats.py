@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from service.rollout.analysis.comparison import Comparison, DifferenceKind, ValueUnit
 from service.rollout.analysis.counters import Counts, CountsByArm, percentile
 from service.rollout.analysis.formatting import (
+    format_allowed,
+    format_count,
     format_difference,
-    format_times,
     format_value_seconds,
 )
 from service.rollout.analysis.verdict import Verdict, VerdictOutcome
@@ -145,7 +146,11 @@ def assess_shadow(stats: ShadowStats, limits: ShadowLimits) -> Verdict:
         details=stats.to_json(),
         label="Shadow run",
         comparison=_compare(stats, limits, most),
-        shares=(min(1.0, stats.total / limits.min_samples), stats.faults / MAX_FAULTS),
+        # With a failed copy it cannot pass.
+        shares=(
+            0.0 if stats.faults else min(1.0, stats.total / limits.min_samples),
+            stats.faults / MAX_FAULTS,
+        ),
     )
 
 
@@ -153,18 +158,27 @@ def _compare(stats: ShadowStats, limits: ShadowLimits, most: CountsByArm | None)
     """Both versions' P95 in the engine on the same requests, in words."""
     canary = None if most is None else percentile(most.canary, stats.edges, QUANTILE)
     stable = None if most is None else percentile(most.stable, stats.edges, QUANTILE)
-    copies = f"{stats.total} of {limits.min_samples} copies ran"
+    copies = f"{format_count(stats.total, 'copy', 'copies')} ran"
     if stats.dropped:
         copies += f", {stats.dropped} were dropped"
     short = text = f"{copies}, none of them with the same work for both versions"
     ratio = None if canary is None or stable is None else canary / stable
+    suspicion, fault, possessive = "looks too slow", "it was too slow", False
     if stats.faults:
         short = text = f"{stats.faults} of {stats.total} copies of requests failed"
+        suspicion, fault = "looks faulty", "it failed"
+    elif _disagrees(stats, limits):
+        short = text = (
+            f"the mean cosine with stable's predictions is {stats.agreement or 0.0:.3f} "
+            f"(at least {limits.min_agreement:g} is required)"
+        )
+        suspicion, fault = "predicts something else", "it predicts something else than stable"
     elif canary is not None and stable is not None and ratio is not None:
         clause = f"P95 in the engine {format_difference(ratio)} on the same requests"
         values = f"{format_value_seconds(canary)} against {format_value_seconds(stable)}"
-        limit = f"limit {format_times(limits.max_inference_ratio)}"
-        short, text = f"{clause} ({limit})", f"{clause} ({values}, {limit}; {copies})"
+        allowed = format_allowed(limits.max_inference_ratio, ratio)
+        short, text = f"{clause} ({allowed})", f"{clause} ({values}; {allowed}; {copies})"
+        possessive = True
     return Comparison(
         text=text,
         short=short,
@@ -174,8 +188,17 @@ def _compare(stats: ShadowStats, limits: ShadowLimits, most: CountsByArm | None)
         stable=stable,
         canary=canary,
         difference=ratio,
-        possessive=ratio is not None and not stats.faults,
+        possessive=possessive,
+        suspicion=suspicion,
+        fault=fault,
     )
+
+
+def _disagrees(stats: ShadowStats, limits: ShadowLimits) -> bool:
+    """Whether the predictions, once there are enough, agree too little with stable's."""
+    agreement, least = stats.agreement, limits.min_agreement
+    enough = stats.total >= limits.min_samples
+    return enough and least is not None and agreement is not None and agreement < least
 
 
 def _assess(stats: ShadowStats, limits: ShadowLimits) -> tuple[VerdictOutcome, str]:

@@ -273,6 +273,25 @@ async def test_an_owners_sessions_are_counted_in_the_whole_fleet(pair):
         await pair.b.append("y", vectors, owner=mine[1])
 
 
+async def test_a_session_that_ends_while_appends_wait_has_one_copy(redis):
+    """A second copy of it would be counted for its owner for ever."""
+    fleet, owner = f"copies{next(FLEETS)}", SessionQuota("a", 10, 10**6)
+    async with replicas(redis.url, "a", "b", fleet=fleet) as pair:
+        await pair.a.append("s", unit_vectors(1), 0, owner=owner)
+        await pair.b.dispatch.delete_session("s", SessionQuota("a"))
+        pair.a.store._sessions.get("s").current = False
+        first, second = (
+            asyncio.create_task(pair.a.append("s", unit_vectors(1), position, owner=owner))
+            for position in (1, None)
+        )
+        await asyncio.wait([first])
+        third = await pair.a.append("s", unit_vectors(1), owner=owner)
+        assert isinstance(first.exception(), NotFound)
+        assert {1, 2} == {(await second).length, third.length}
+        await pair.a.dispatch.delete_session("s", owner)
+        assert (0, 0) == (owner.sessions, owner.nbytes)
+
+
 async def test_vectors_of_another_width_are_gone(redis):
     """The fleet's model was replaced by one of another width."""
     fleet = f"width{next(FLEETS)}"

@@ -97,5 +97,5 @@ async def test_the_history_says_the_headlines(world):
 def test_a_dry_run_says_that_nothing_was_changed():
     move = {"from": "Healthy", "to": "Pending", "reason": "start", "weight_percent": 0.0}
     (line,) = preview_lines({"transitions": [move]})
-    assert "preview: Healthy → Pending (start) at 0 %; nothing was changed" == line.plain
+    assert "Preview, nothing was changed: Healthy → Pending (start) at 0 %" == line.plain
     assert [] == preview_lines({})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from service.rollout.analysis.counters import Counts
@@ -86,17 +86,19 @@ class GuardrailSuite:
         for guardrail in self.guardrails:
             try:
                 state = guardrail.update(_state(evidence, guardrail), measurement)
-                verdicts.append(guardrail.assess(state))
+                verdict = _leaning_as_before(guardrail.assess(state), evidence)
             except Exception as problem:
                 log.exception("the guardrail %s failed to judge the counts", guardrail.name)
                 verdicts.append(guardrail.error(str(problem) or type(problem).__name__))
             else:
-                evidence = evidence.with_state(guardrail.name, state)
+                evidence = evidence.with_state(guardrail.name, state).with_leaning(verdict)
+                verdicts.append(verdict)
         return evidence, self._combine(verdicts, step)
 
     def assess(self, evidence: Evidence, step: int) -> Assessment:
         """The assessment of all runs so far."""
-        return self._combine([g.assess(_state(evidence, g)) for g in self.guardrails], step)
+        verdicts = [g.assess(_state(evidence, g)) for g in self.guardrails]
+        return self._combine([_leaning_as_before(v, evidence) for v in verdicts], step)
 
     def error(self, message: str, step: int) -> Assessment:
         """The assessment when the counts could not be read: an error of every guardrail."""
@@ -108,6 +110,11 @@ class GuardrailSuite:
         if requirement.with_evidence:
             required |= {verdict.name for verdict in verdicts if verdict.binding}
         return assess(verdicts, required)
+
+
+def _leaning_as_before(verdict: Verdict, evidence: Evidence) -> Verdict:
+    """The verdict, which knows how its guardrail leaned at the evaluation before."""
+    return replace(verdict, leaned=evidence.leanings.get(verdict.name))
 
 
 def _state(evidence: Evidence, guardrail: Guardrail[Any, Any]) -> Any:
