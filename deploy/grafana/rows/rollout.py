@@ -161,7 +161,7 @@ def _sizes() -> list[Builder[Panel]]:
                     "P95 per variant",
                     12,
                     "95th percentile of the duration of answered requests over the chosen window; "
-                    "the dashed line is what the plan allows, by default 1.2 × stable. The variants "
+                    "the dashed line is what the plan allows, by default 1.2 × stable. Variants "
                     "share the machine, so a slow canary can slow down stable too.",
                     [
                         traced_query(answered_quantile(), "{{variant}} P95"),
