@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from service.compact_rows import CompactRow
 from service.types import State, Vector, Vectors
 
 
@@ -13,7 +14,8 @@ class EngineResult(NamedTuple):
     """The result of one job; durations in seconds.
 
     `states` are the states after each chunk, as (vectors of the whole context, state); empty
-    unless the job asked for them.
+    unless the job asked for them. `row` is the vector that ran, in 8 bits, if it was put into
+    them with others of its batch; it keeps the batch in memory.
     """
 
     vector: Vector
@@ -21,6 +23,7 @@ class EngineResult(NamedTuple):
     queue_seconds: float
     inference_seconds: float
     states: tuple[tuple[int, State], ...] = ()
+    row: CompactRow | None = None
 
 
 class Waiter(Protocol):
@@ -60,6 +63,7 @@ class Job:
     vector: Vector | None = None
     states: list[tuple[int, State]] = field(default_factory=list)
     failed: bool = False
+    row: CompactRow | None = None
 
     @property
     def remaining(self) -> int:
