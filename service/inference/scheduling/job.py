@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from service.compact_rows import CompactRow
 from service.types import State, Vector, Vectors
+
+logger = logging.getLogger(__name__)
 
 
 class EngineResult(NamedTuple):
@@ -76,11 +79,17 @@ class Job:
 
 
 def settle(outcomes: Iterable[tuple[Job, EngineResult | Exception]]) -> None:
-    """Hand results and errors to the callers that still wait. Call it on the event loop."""
+    """Hand results and errors to the callers that still wait. Call it on the event loop.
+
+    A caller that fails to take its own is logged; the others get theirs.
+    """
     for job, outcome in outcomes:
         if job.future.done():
             continue
-        if isinstance(outcome, Exception):
-            job.future.set_exception(outcome)
-        else:
-            job.future.set_result(outcome)
+        try:
+            if isinstance(outcome, Exception):
+                job.future.set_exception(outcome)
+            else:
+                job.future.set_result(outcome)
+        except Exception:
+            logger.exception("the outcome of a job could not be handed over")
