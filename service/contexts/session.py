@@ -152,7 +152,11 @@ class Session:
         self.length = plan.position + len(plan.vectors)
         self._keep_states(plan, states)
         self.variant, self.version = variant, version
-        self.last = LastAppend(plan.position, fingerprint(plan.vectors), vector)
+        self.last = LastAppend(plan.position, self.identify(plan), vector)
+
+    def identify(self, plan: AppendPlan) -> bytes:
+        """The fingerprint of the plan's vectors."""
+        return fingerprint(plan.vectors)
 
     def clear(self) -> None:
         """Return to an empty context."""
