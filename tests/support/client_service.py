@@ -10,8 +10,8 @@ import httpx
 import numpy as np
 
 from nextvec.async_client import AsyncClient
-from nextvec.async_runner import AsyncRunner
-from nextvec.blocking_runner import BlockingRunner
+from nextvec.awaiting import AwaitingRunner
+from nextvec.blocking import BlockingRunner
 from nextvec.client import Client
 
 DIM = 4
@@ -209,5 +209,5 @@ def async_client_of(service, clock=None, **options):
     http = httpx.AsyncClient(transport=service.transport())
     client = AsyncClient("http://service", http_client=http, **options)
     timed = replace(client._run.options, now=clock.now, draw=lambda: 0.0)
-    client._run = AsyncRunner(timed, http, clock.sleep_async)
+    client._run = AwaitingRunner(timed, http, clock.sleep_async)
     return client

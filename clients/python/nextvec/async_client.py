@@ -15,7 +15,7 @@ import httpx
 from nextvec import many_steps, predictions, transport
 from nextvec.arrays import VectorsLike, as_rows, as_vector
 from nextvec.async_rollout_calls import AsyncRolloutCalls
-from nextvec.async_runner import AsyncRunner
+from nextvec.awaiting import AwaitingRunner
 from nextvec.connection_options import ConnectionOptions
 from nextvec.predictions import RoutingOptions, SessionLink
 from nextvec.results import PredictedVector, SessionInfo, StepResult
@@ -60,7 +60,7 @@ class AsyncClient:
         )
         self._owns_http = http_client is None
         self._http = http_client or httpx.AsyncClient(**transport.http_options(ca, max_connections))
-        self._run = AsyncRunner(options, self._http)
+        self._run = AwaitingRunner(options, self._http)
         self._windows = WindowTable()
 
     async def __aenter__(self) -> Self:
@@ -94,7 +94,7 @@ class AsyncClient:
             timeout=timeout, deadline=deadline, max_retries=max_retries
         )
         other = copy(self)
-        vars(other).update(_run=AsyncRunner(options, self._http), _owns_http=False)
+        vars(other).update(_run=AwaitingRunner(options, self._http), _owns_http=False)
         return other
 
     @property
@@ -179,7 +179,7 @@ class AsyncClientSession:
     Get one from `AsyncClient.session`. Appends of several tasks run one after the other.
     """
 
-    def __init__(self, run: AsyncRunner, link: SessionLink) -> None:
+    def __init__(self, run: AwaitingRunner, link: SessionLink) -> None:
         """`link` and `lock` are for `AsyncClient.steps`."""
         self._run = run
         self.link = link

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nextvec import rollouts
-from nextvec.async_runner import AsyncRunner
+from nextvec.awaiting import AwaitingRunner
 from nextvec.rollout_status import AuditEntry, RolloutStatus
 from nextvec.rollouts import RolloutChange
 
@@ -20,7 +20,7 @@ class AsyncRolloutCalls:
     is refused (`StaleGenerationError`). Without it, the change is based on the present status.
     """
 
-    def __init__(self, run: AsyncRunner) -> None:
+    def __init__(self, run: AwaitingRunner) -> None:
         self._run = run
 
     async def status(self) -> RolloutStatus:

@@ -14,7 +14,7 @@ import httpx
 
 from nextvec import many_steps, predictions, transport
 from nextvec.arrays import VectorsLike, as_rows, as_vector
-from nextvec.blocking_runner import BlockingRunner
+from nextvec.blocking import BlockingRunner
 from nextvec.connection_options import ConnectionOptions
 from nextvec.predictions import RoutingOptions, SessionLink
 from nextvec.results import PredictedVector, SessionInfo, StepResult

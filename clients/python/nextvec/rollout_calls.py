@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nextvec import rollouts
-from nextvec.blocking_runner import BlockingRunner
+from nextvec.blocking import BlockingRunner
 from nextvec.rollout_status import AuditEntry, RolloutStatus
 from nextvec.rollouts import RolloutChange
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from nextvec.blocking_runner import BlockingRunner
+from nextvec.blocking import BlockingRunner
 from nextvec.client import Client
 from nextvec.errors import (
     AuthenticationError,

@@ -12,7 +12,7 @@ from nextvec.connection_options import ConnectionOptions
 from nextvec.exchange import Budget, Call, Operation, Outcome, Pause, ResultT
 
 
-class AsyncRunner:
+class AwaitingRunner:
     """Sends the requests of an operation over an asynchronous client of httpx."""
 
     def __init__(
