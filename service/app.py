@@ -104,7 +104,7 @@ def create_app(
         stable = registry.get(traffic.current.stable)
         metrics.expect([(Variant.STABLE, stable.manifest.version)])
         dim = stable.manifest.dimensions.dim
-        session_store = await _session_store(settings, shared, clock, dim)
+        session_store = await _session_store(settings, shared, clock, dim, parts)
         scorer = OnlineScorer(
             traffic, metrics, clock, dim, _prediction_store(settings, shared, clock)
         )
@@ -242,10 +242,15 @@ def _rollout(
 
 
 async def _session_store(
-    settings: Settings, shared: SharedSessions | None, clock: Clock, dim: int
+    settings: Settings,
+    shared: SharedSessions | None,
+    clock: Clock,
+    dim: int,
+    parts: RolloutParts,
 ) -> SessionStore:
     if shared is not None:
-        return await shared.open_store(settings.model, dim)
+        rollout = None if parts.fleet is None else await parts.fleet.store.place()
+        return await shared.open_store(settings.model, dim, rollout)
     kept = settings.sessions
     return MemorySessionStore(
         clock,

@@ -18,7 +18,9 @@ def plain_errors() -> Iterator[None]:
     except typer.BadParameter as error:
         purpose = getattr(error.param, "help", None)
         if not error.message and purpose:
-            error.message = str(purpose)
+            # Typer adds the choices as a sentence of its own.
+            choices = error.param and error.param.get_missing_message(ctx=error.ctx)
+            error.message = str(purpose).removesuffix("." if choices else "")
         error.message = error.message.removeprefix("Value error, ")
         raise
     except Exception as error:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from service.contexts.history import History
+from service.contexts.session_quota import SessionQuota
 from service.contexts.turn_lock import TurnLock
 from service.contexts.window import Run, plan_runs
 from service.errors import Conflict
@@ -72,7 +73,7 @@ class Session:
     pending: Any = None
     users: int = 0
     lock: TurnLock = field(default_factory=TurnLock)
-    owner: Any = None
+    owner: SessionQuota | None = None
     charged: int = 0
 
     def repeated(self, vectors: Vectors, position: int) -> Vector | None:
@@ -143,7 +144,11 @@ class Session:
         self.length = plan.position + len(plan.vectors)
         self._keep_states(plan, states)
         self.variant, self.version = variant, version
-        self.last = LastAppend(plan.position, fingerprint(plan.vectors), vector)
+        self.last = LastAppend(plan.position, self.identify(plan), vector)
+
+    def identify(self, plan: AppendPlan) -> bytes:
+        """The fingerprint of the plan's vectors."""
+        return fingerprint(plan.vectors)
 
     def clear(self) -> None:
         """Return to an empty context."""

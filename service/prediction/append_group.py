@@ -89,6 +89,9 @@ class AppendGroup:
 
     def _answer(self, number: int, outcome: Prediction | BaseException) -> None:
         self._running.pop(number, None)
+        if isinstance(outcome, NextvecError):
+            # It leads to this group: a cycle would keep the vectors for long.
+            outcome.__traceback__ = None
         self._outcomes[number] = outcome
         if len(self._outcomes) == self._count and not self._all_ended.done():
             self._all_ended.set_result(None)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import cast
 
@@ -19,12 +19,13 @@ from service.errors import NextvecError
 from service.observability import request_scope
 from service.observability.request_scope import RequestScope
 from service.prediction.immediate_append import ImmediateAppend
-from service.prediction.request import Prediction, RequestOptions
+from service.prediction.request import Prediction, RequestOptions, SessionAppend
 from service.types import Vectors
 from service.workers import messages
 from service.workers.arena import MappedArena
 from service.workers.failures import encode_failure
 from service.workers.frames import Frame, FrameDecoder, FrameError, FrameKind, encode
+from service.workers.group_messages import GroupHead, decode_group, encode_outcomes
 from service.workers.messages import EngineCall, ServiceState
 
 logger = logging.getLogger(__name__)
@@ -114,6 +115,8 @@ class WorkerCalls(asyncio.Protocol):
                     self._in_turn[call.session] += 1
                 task = self._loop.create_task(self._run(frame.number, call, vectors))
                 self._running[frame.number] = task
+        elif frame.kind is FrameKind.STEPS:
+            self._start_group(frame)
         elif frame.kind is FrameKind.CANCEL:
             found = self._running.pop(frame.number, None)
             if found is not None:
@@ -169,12 +172,7 @@ class WorkerCalls(asyncio.Protocol):
         self._send(encode_failure(number, outcome))
 
     async def _run(self, number: int, call: EngineCall, vectors: Vectors) -> None:
-        scope: RequestScope = {"request_id": call.request_id or ""}
-        if call.owner is not None:
-            scope["caller"] = call.owner
-        if call.traceparent is not None:
-            self._services.tracing.continue_request(scope, call.traceparent)
-        request_scope.enter(scope)
+        self._enter_scope(call)
         try:
             predictions = await self._predict(call, vectors)
         except Exception as error:  # noqa: BLE001  whatever it is, the worker waits for an answer
@@ -187,6 +185,48 @@ class WorkerCalls(asyncio.Protocol):
                 self._in_turn[call.session] -= 1
                 if not self._in_turn[call.session]:
                     del self._in_turn[call.session]
+
+    def _start_group(self, frame: Frame) -> None:
+        dim = self._services.dim
+        head, appends = decode_group(frame, dim)
+        if head.place is not None:
+            vectors = self._arena.read(head.place, len(appends), dim)
+            appends = [
+                append._replace(vectors=vectors[row : row + 1])
+                for row, append in enumerate(appends)
+            ]
+        task = self._loop.create_task(self._run_group(frame.number, head, appends))
+        self._running[frame.number] = task
+
+    async def _run_group(
+        self, number: int, head: GroupHead, appends: Sequence[SessionAppend]
+    ) -> None:
+        self._enter_scope(head)
+        options = RequestOptions(
+            override=head.override,
+            timeout_seconds=head.timeout_seconds,
+            request_id=head.request_id,
+            owner=self._owner(head),
+            waited_seconds=_waited(head),
+        )
+        try:
+            self._services.check_accepting()
+            outcomes = await self._services.dispatch.append_each(appends, options)
+        except Exception as error:  # noqa: BLE001  whatever it is, the worker waits for an answer
+            self._answer(number, head.request_id, error)
+        else:
+            self._send(encode_outcomes(number, outcomes, self._services.dim))
+        finally:
+            self._running.pop(number, None)
+
+    def _enter_scope(self, call: EngineCall | GroupHead) -> None:
+        """Make what is known of the request known to log lines and traces."""
+        scope: RequestScope = {"request_id": call.request_id or ""}
+        if call.owner is not None:
+            scope["caller"] = call.owner
+        if call.traceparent is not None:
+            self._services.tracing.continue_request(scope, call.traceparent)
+        request_scope.enter(scope)
 
     async def _predict(self, call: EngineCall, vectors: Vectors) -> list[Prediction]:
         self._services.check_accepting()
@@ -215,18 +255,18 @@ class WorkerCalls(asyncio.Protocol):
             call.timeout_seconds,
             call.caller,
             call.request_id,
-            None if call.owner is None else self._quota(call.owner),
-            max(0.0, time.monotonic() - call.arrived),
+            self._owner(call),
+            _waited(call),
         )
+
+    def _owner(self, call: EngineCall | GroupHead) -> SessionQuota | None:
+        return None if call.owner is None else self._holder(call.owner).quota
 
     def _holder(self, name: str) -> KeyHolder:
         found = self._holders.get(name)
         if found is None:
             raise FrameError(f"no API key has the holder {name!r}")
         return found
-
-    def _quota(self, name: str) -> SessionQuota:
-        return self._holder(name).quota
 
     def _send(self, frame: bytes) -> None:
         if self._transport is not None:
@@ -241,3 +281,8 @@ class WorkerCalls(asyncio.Protocol):
     def _send_released(self) -> None:
         places, self._released = self._released, []
         self._send(messages.encode_release(places))
+
+
+def _waited(call: EngineCall | GroupHead) -> float:
+    """Seconds since the request arrived at its worker."""
+    return max(0.0, time.monotonic() - call.arrived)

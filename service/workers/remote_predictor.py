@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 
@@ -16,6 +15,7 @@ from service.observability import request_scope
 from service.prediction.request import Prediction, RequestOptions, SessionAppend
 from service.settings.access import ApiKeySettings
 from service.types import Vectors
+from service.workers.group_messages import GroupHead
 from service.workers.link import EngineLink
 from service.workers.messages import MAX_TEXT, EngineCall
 
@@ -61,19 +61,17 @@ class RemotePredictor:
     async def append_each(
         self, appends: Sequence[SessionAppend], options: RequestOptions
     ) -> list[Prediction | NextvecError]:
-        """As `Dispatch.append_each`."""
-        return await asyncio.gather(*[self._append(append, options) for append in appends])
-
-    async def _append(
-        self, append: SessionAppend, options: RequestOptions
-    ) -> Prediction | NextvecError:
-        request_scope.separate()  # it has a session of its own
-        try:
-            return await self.append(
-                append.session, append.vectors, options, position=append.position
-            )
-        except NextvecError as error:
-            return error
+        """As `Dispatch.append_each`, of one vector each, and as `EngineLink.call_group`."""
+        scope = request_scope.current() or {}
+        head = GroupHead(
+            time.monotonic() - options.waited_seconds,
+            options.override,
+            options.timeout_seconds,
+            options.request_id,
+            None if options.owner is None else options.owner.name,
+            scope.get("traceparent"),
+        )
+        return await self._link.call_group(head, appends) if appends else []
 
 
 def _call(lengths: Sequence[int], options: RequestOptions) -> EngineCall:

@@ -113,6 +113,7 @@ def test_serving_imports_neither_torch_nor_the_other_packages():
     [
         (["export", "my.pt", "--version", "a"], "Missing option '--context-window'. How many"),
         (["rollout", "start"], "Missing argument 'CANARY'. Version in the model repository."),
+        (["trial"], "noise on its predictions, which must be. Choose from:"),
     ],
 )
 def test_what_is_missing_is_named_with_its_purpose(capsys, monkeypatch, arguments, said):

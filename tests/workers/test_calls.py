@@ -7,8 +7,9 @@ import asyncio
 import numpy as np
 import pytest
 
-from service.errors import NotReady
-from service.prediction.request import RequestOptions
+from service.errors import Conflict, NotFound, NotReady, QueueFull
+from service.prediction.request import Prediction, RequestOptions, SessionAppend
+from service.workers import link as link_module
 from service.workers.failures import EngineBugError
 from tests.support.fakes import unit_vectors
 from tests.workers.support import wait_until
@@ -83,3 +84,69 @@ async def test_while_the_service_does_not_accept_an_append_is_refused(linked):
         with pytest.raises(NotReady):
             await under_test.predictor.append("s", unit_vectors(1), PLAIN)
         under_test.services.accepting = True
+
+
+def steps(*rows):
+    return [SessionAppend(session, vectors, position) for session, vectors, position in rows]
+
+
+async def test_a_group_is_answered_row_by_row(linked):
+    """In the order of the rows; a failure is that row's alone."""
+    async with linked() as under_test:
+        vectors = unit_vectors(4)
+        await under_test.predictor.append("old", vectors[:2], PLAIN)
+        found = await under_test.predictor.append_each(
+            steps(
+                ("new", vectors[:1], 0),
+                ("old", vectors[2:3], 9),
+                ("new", vectors[1:2], 1),
+                ("unknown", vectors[:1], 5),
+            ),
+            PLAIN,
+        )
+        assert [Prediction, Conflict, Prediction, NotFound] == [type(each) for each in found]
+        assert {"position": 2} == found[1].details
+        expected = under_test.engines["phase-2"].expected(vectors[:2])
+        np.testing.assert_allclose(expected, found[2].vector, rtol=1e-5)
+        assert (2, "phase-2") == (found[2].length, found[2].route.version)
+
+
+async def test_a_large_group_travels_through_shared_memory(linked):
+    async with linked(engine={"max_batch": 64}) as under_test:
+        count = 5000
+        vectors = unit_vectors(8)
+        assert count * vectors[:1].nbytes >= link_module.IN_ARENA_BYTES
+        rows = [(f"s{number}", vectors[number % 8 :][:1], 0) for number in range(count)]
+        found = await under_test.predictor.append_each(steps(*rows), PLAIN)
+        assert {1} == {each.length for each in found if isinstance(each, Prediction)}
+        assert {Prediction} <= {type(each) for each in found} <= {Prediction, QueueFull}
+        await wait_until(lambda: under_test.arena.taken == 0)
+
+
+async def test_a_group_ends_when_its_caller_leaves(linked):
+    async with linked() as under_test:
+        engine = under_test.engines["phase-2"]
+        engine.gate.clear()
+        rows = steps(("a", unit_vectors(1), None), ("a", unit_vectors(1), None))
+        running = asyncio.create_task(under_test.predictor.append_each(rows, PLAIN))
+        await wait_until(lambda: under_test.calls.running == 1)
+        await asyncio.to_thread(engine.entered.acquire)
+        running.cancel()
+        await wait_until(lambda: under_test.calls.running == 0)
+        engine.gate.set()
+        assert (await under_test.predictor.append("a", unit_vectors(1), PLAIN)).length == 1
+
+
+async def test_a_bug_fails_the_group(linked, monkeypatch, caplog):
+    async with linked() as under_test:
+        monkeypatch.setattr(under_test.services.dispatch, "begin_append", None)
+        with pytest.raises(EngineBugError):
+            await under_test.predictor.append_each(
+                steps(("s", unit_vectors(1), None)), RequestOptions(request_id="r-2")
+            )
+        assert "request r-2 failed" in caplog.text
+
+
+async def test_nothing_travels_for_no_rows(linked):
+    async with linked() as under_test:
+        assert [] == await under_test.predictor.append_each([], PLAIN)

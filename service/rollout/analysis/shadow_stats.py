@@ -162,6 +162,9 @@ def _compare(stats: ShadowStats, limits: ShadowLimits, most: CountsByArm | None)
     if stats.dropped:
         copies += f", {stats.dropped} were dropped"
     short = text = f"{copies}, none of them with the same work for both versions"
+    if not stats.total:
+        dropped = f" ({stats.dropped} were dropped)" if stats.dropped else ""
+        short = text = f"no copy of a request has run yet{dropped}"
     ratio = None if canary is None or stable is None else canary / stable
     suspicion, fault, possessive = "looks too slow", "it was too slow", False
     if stats.faults:

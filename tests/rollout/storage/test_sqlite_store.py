@@ -30,7 +30,8 @@ from service.rollout.state.rollout_state import RolloutState
 from service.rollout.storage.database import Database
 from service.rollout.storage.errors import StoreError, StoreUnreadable
 from service.rollout.storage.record_json import dump_record, load_record
-from service.rollout.storage.sqlite_store import RESPONSES_KEPT, SqliteRolloutStore
+from service.rollout.storage.rollout_store import RESPONSES_KEPT
+from service.rollout.storage.sqlite_store import SqliteRolloutStore
 from tests.support.rollout_fakes import EDGES, QUICK, bucket_counts
 
 BLANK = bucket_counts([])
