@@ -40,7 +40,8 @@ def tokenize_shards(
 ) -> Iterator[TokenizedSentences]:
     """Tokenize `shards` of sentences in order, each cut at `longest` tokens.
 
-    The tokenizer is the one in `folder`. The workers run ahead of the caller. With one worker everything runs in this process.
+    The tokenizer is the one in `folder`. The workers run ahead of the caller. With one worker
+    everything runs in this process.
     """
     if workers <= 1:
         _load(folder, longest, parallel=True)
