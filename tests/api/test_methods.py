@@ -62,6 +62,21 @@ async def test_options_names_the_methods(service, path, allowed):
     assert (answer.status_code, answer.headers["allow"]) == (200, allowed)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/predict", "OPTIONS, POST"),
+        ("HEAD", "/v1/predict", "OPTIONS, POST"),
+        ("PUT", "/v1/sessions/x", "DELETE, GET, HEAD, OPTIONS"),
+        ("PATCH", "/admin/v1/rollout", "GET, HEAD, OPTIONS, POST"),
+    ],
+)
+async def test_a_wrong_method_is_told_all_that_the_path_has(service, method, path, allowed):
+    """Also the methods of the path's other routes."""
+    answer = await service.client.request(method, path, headers=AUTHORIZED)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+
 async def test_options_of_an_unknown_path_is_not_found(service):
     assert (await service.client.options("/nowhere")).status_code == 404
 

@@ -99,6 +99,20 @@ def test_a_persons_abort_does_not_look_like_a_failure(page, fixture):
     assert "wrong version" in page.locator("#hero").inner_text()
 
 
+def test_a_replica_that_withholds_the_canary_says_so(page, fixture):
+    fixture.more = {"fleet": {"withheld": "the record is 12 s old", "leader": None}}
+    open_in(page, fixture, "looks_good")
+    told = page.locator("#warnings").inner_text()
+    assert "keeps the canary out of traffic: the record is 12 s old." in told
+    assert "No replica evaluates the rollout now." in told
+
+
+def test_a_shadow_step_that_is_over_is_told_in_the_past(page, fixture):
+    fixture.more = {"shadow": STATES["shadow"](0.0)["shadow"]}
+    open_in(page, fixture, "looks_good")
+    assert "Before it had callers" in page.locator("#shadow-text").inner_text()
+
+
 def test_size_certainty_and_time_are_on_the_first_screen(page, fixture):
     open_in(page, fixture, "leaning_to_fail")
     assert "4.7×" in page.locator("#size-big").inner_text()

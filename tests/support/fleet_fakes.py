@@ -165,6 +165,9 @@ class MemoryFleetStore:
     async def time(self):
         return self._database.clock.now
 
+    async def place(self):
+        return "memory"
+
     def on_change(self, wake):
         pass
 

@@ -280,6 +280,7 @@ def cases() -> dict[str, RolloutRecord]:
         "latency leans to fail": record(rollout(), slow),
         "latency leans to fail, now faster": record(rollout(), recovered),
         "one mode leans to fail": record(rollout(), one_mode),
+        "a leaning without requests": record(rollout(), errors, heard_at=NOW - 75),
         "engine leans to fail": record(rollout(), engine_slow),
         "errors lean to fail": record(rollout(), errors),
         "quality leans to fail": record(rollout(), worse),

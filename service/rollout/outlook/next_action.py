@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from service.rollout.analysis.formatting import format_about, format_duration, uncapitalised
-from service.rollout.analysis.shadow_stats import MAX_FAULTS
-from service.rollout.analysis.shadow_stats import NAME as SHADOW
+from service.rollout.analysis.formatting import format_about, format_duration
 from service.rollout.analysis.verdict import Verdict
 from service.rollout.outlook.condition import Condition, step_conditions, warm_up_conditions
 from service.rollout.outlook.outlook import ENDED, Outlook, evaluated_at, failing, unread
+from service.rollout.outlook.possible_rollback import (
+    PossibleRollback,
+    possible_rollback,
+    rollback_text,
+)
 from service.rollout.plan.rollout_plan import PlanStep, RolloutPlan
 from service.rollout.state.evaluation import MAX_ERRORS
 from service.rollout.state.events import Phase, Reason
@@ -33,24 +36,6 @@ class Action(StrEnum):
     PROMOTION = "promotion"
     ROLL_BACK = "roll_back"
     PERSON = "person"
-
-
-@dataclass(frozen=True, slots=True)
-class PossibleRollback:
-    """The guardrail that is nearest to a fail, and how far it is."""
-
-    guardrail: str
-    fraction: float
-    expected_at: float | None
-    text: str
-
-    def to_json(self) -> dict[str, object]:
-        return {
-            "guardrail": self.guardrail,
-            "fraction": self.fraction,
-            "expected_at": self.expected_at,
-            "text": self.text,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,13 +173,13 @@ def _paused(record: RolloutRecord, plan: RolloutPlan) -> NextMove:
     )
     return NextMove(
         Action.PERSON,
-        f"{text} Without an answer it is rolled back in {left}{_or_sooner(record)}.",
+        text if failing(record) is None else f"{text} {_rolled_back_in(left)}",
         after,
         (waiting,),
         deadline_at=deadline,
         on_deadline="abort",
         conditions=(person,),
-        rollback=_possible_rollback(record),
+        rollback=possible_rollback(record),
     )
 
 
@@ -252,7 +237,7 @@ def _conditional(
         deadline_at=record.rollout.since + plan.deadline_seconds,
         on_deadline=on_deadline,
         conditions=conditions,
-        rollback=_possible_rollback(record),
+        rollback=possible_rollback(record),
     )
 
 
@@ -283,54 +268,21 @@ def _unblinding(record: RolloutRecord, ahead: NextMove) -> str:
     )
 
 
-def _or_sooner(record: RolloutRecord) -> str:
-    """A pause does not keep a guardrail from failing."""
-    if failing(record) is None:
-        return ""
-    return ", or by itself as soon as the evidence against it is complete"
-
-
-def _possible_rollback(record: RolloutRecord) -> PossibleRollback | None:
-    worst = failing(record)
-    if worst is None:
-        return None
-    return PossibleRollback(
-        worst.name,
-        worst.fail_progress,
-        _fails_at(record, worst),
-        f"{uncapitalised(worst.label)}: {100 * worst.fail_progress:.0f} % of the way to a fail",
+def _rolled_back_in(left: str) -> str:
+    """A pause does not keep a guardrail from failing. Otherwise the headline names the deadline."""
+    return (
+        "It is rolled back by itself as soon as the evidence against it is complete, and without "
+        f"an answer in {left}."
     )
-
-
-def _fails_at(record: RolloutRecord, worst: Verdict) -> float | None:
-    """When the guardrail fails if its evidence grows as between the last two evaluations."""
-    earlier = record.earlier
-    if earlier is None or not worst.fail_bound or record.analysed_at is None:
-        return None
-    before = next((v for v in earlier.assessment.verdicts if v.name == worst.name), None)
-    gained = 0.0 if before is None else worst.log_fail - before.log_fail
-    elapsed = record.analysed_at - earlier.at
-    if gained <= 0 or elapsed <= 0:
-        return None
-    left = max(0.0, worst.fail_bound - worst.log_fail)
-    return record.analysed_at + elapsed * left / gained
 
 
 def _rolling_back(record: RolloutRecord, ahead: NextMove, worst: Verdict) -> NextMove:
     """The rollback that is likely, with the conditions of what happens otherwise."""
-    rollback = _possible_rollback(record)
+    rollback = possible_rollback(record)
     assert rollback is not None
-    weight = record.rollout.weight_bp / 100
-    text = f"{record.rollout.canary} is rolled back by itself when the evidence is complete"
-    if worst.name == SHADOW:
-        text = f"{record.rollout.canary} is rolled back by itself at {MAX_FAULTS} failed copies"
-    if rollback.expected_at is not None:
-        left = format_about(rollback.expected_at - evaluated_at(record))
-        text += f", at this pace in about {left}"
-    affected = f" Until then it has {weight:g} % of new requests." if weight else ""
     return NextMove(
         Action.ROLL_BACK,
-        f"{text}.{affected} You need not do anything; an abort stops it at once.",
+        rollback_text(record, worst, rollback),
         0.0,
         (f"guardrail:{worst.name}",),
         expected_at=rollback.expected_at,

@@ -49,6 +49,12 @@ def test_a_sentence_is_whole(name):
     assert told["next"]["text"].endswith("."), "a person knows what to do, or that nothing is to do"
 
 
+def test_evidence_that_cannot_grow_is_not_awaited():
+    text = said(CASES["a leaning without requests"])["next"]["text"]
+    assert "But no request has reached it for 1 min 15 s: abort it, or send requests." in text
+    assert "at this pace" not in text
+
+
 def test_every_outlook_is_among_them():
     assert set(Outlook) == {said(found)["outlook"] for found in CASES.values()}
 

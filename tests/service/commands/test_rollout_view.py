@@ -55,6 +55,17 @@ async def test_a_guardrail_that_leans_to_fail_comes_first(world):
     assert "times stable's (plausible range)" in text
 
 
+async def test_a_replica_that_withholds_the_canary_says_so(world):
+    await world.begin()
+    status = await world.healthy_ticks(1)
+    fleet = {"withheld": "the record is 12 s old", "leader": None}
+    lines = shown(status_view({**status, "fleet": fleet}), 400)
+    assert "This replica keeps the canary out of traffic: the record is 12 s old." in lines
+    assert "No replica evaluates the rollout now." in lines
+    quiet = shown(status_view({**status, "fleet": {"withheld": None, "leader": "a"}}), 400)
+    assert shown(status_view(status), 400) == quiet
+
+
 async def test_the_table_fits_eighty_columns(world):
     await world.begin()
     status = await world.healthy_ticks(2)
