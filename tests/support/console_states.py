@@ -97,7 +97,9 @@ def next_step(now: float, **more) -> dict:
             condition("dwell", "45 s of 2 min at this weight", 0.375, "seconds"),
             condition("canary_samples", "620 of 500 canary requests", 1.0),
             condition("stable_samples", "1830 of 500 stable requests", 1.0),
-            condition("guardrail:latency", "P95 latency: 61 % of the way to a pass", 0.61, "evidence"),
+            condition(
+                "guardrail:latency", "P95 latency: 61 % of the way to a pass", 0.61, "evidence"
+            ),
             condition("guardrail:errors", "Error rate has passed", 1.0, "evidence"),
         ],
         **more,
@@ -182,7 +184,9 @@ def too_early(now: float) -> dict:
                 condition("dwell", "4 s of 2 min at this weight", 0.03, "seconds"),
                 condition("canary_samples", "40 of 500 canary requests", 0.08),
                 condition("stable_samples", "160 of 500 stable requests", 0.32),
-                condition("guardrail:latency", "P95 latency: 5 % of the way to a pass", 0.05, "evidence"),
+                condition(
+                    "guardrail:latency", "P95 latency: 5 % of the way to a pass", 0.05, "evidence"
+                ),
             ],
         ),
     }
