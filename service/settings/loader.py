@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,7 +120,8 @@ def _config_path(environ: Mapping[str, str], config: Path | None) -> Path | None
     named = environ.get(CONFIG_VARIABLE, "").strip()
     if named:
         return Path(named)
-    return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+    # A directory or a broken link is a mistake of who mounts the file, and read as an error.
+    return DEFAULT_FILE if os.path.lexists(DEFAULT_FILE) else None
 
 
 def _from_options(options: Mapping[str, object]) -> RawSettings:
@@ -158,6 +160,8 @@ def _place(error: ErrorDetails, values: Mapping[tuple[str, ...], RawValue]) -> t
     """Return which setting, from which source and with which value; and what is wrong."""
     path = tuple(str(part) for part in error["loc"])
     reason = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if error["type"] == "path_type":
+        reason = "should be a path"
     for info in catalog():
         length = len(info.path)
         if info.path != path[:length]:

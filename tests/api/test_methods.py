@@ -35,10 +35,15 @@ async def test_head_is_get_without_a_body(service, path):
     assert "x-request-id" in answer.headers
 
 
-async def test_head_of_an_endless_stream_ends(service):
+async def test_head_of_an_endless_stream_ends_and_no_proxy_may_hold_it_up(service):
     async with asyncio.timeout(5):
         answer = await service.client.head("/admin/v1/rollout/events", headers=AUTHORIZED)
     assert (answer.status_code, answer.content) == (200, b"")
+    # Proxies must neither keep nor collect its events.
+    assert ("no", "no-store") == (
+        answer.headers["x-accel-buffering"],
+        answer.headers["cache-control"],
+    )
 
 
 @pytest.mark.parametrize(

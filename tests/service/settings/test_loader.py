@@ -120,6 +120,16 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     assert "Is a directory" in problem
 
 
+def test_a_mount_without_its_file_is_an_error(tmp_path):
+    """Docker makes a directory of it; the link of a volume that is lost leads nowhere."""
+    default = tmp_path / "nextvec.toml"
+    default.mkdir()
+    assert ["cannot read the configuration nextvec.toml: Is a directory"] == problems()
+    default.rmdir()
+    default.symlink_to("nowhere")
+    assert ["cannot read the configuration nextvec.toml: No such file or directory"] == problems()
+
+
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
