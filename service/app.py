@@ -308,4 +308,5 @@ def _scheduler(
         queue_limit=settings.engine.queue_limit,
         patience=settings.limits.timeout_seconds,
         observe_batch=metrics.observe_batch(version),
+        compact=settings.sessions.compact_history,
     )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from service.compact_rows import CompactRow
 from service.contexts.history import History
 from service.contexts.session_quota import SessionQuota
 from service.contexts.turn_lock import TurnLock
@@ -136,11 +137,18 @@ class Session:
         vector: Vector,
         variant: Variant | None,
         version: str,
+        row: CompactRow | None = None,
     ) -> None:
-        """Apply `plan` after its runs: their final `states` in order, and the prediction."""
+        """Apply `plan` after its runs: their final `states` in order, and the prediction.
+
+        `row` is the only vector in 8 bits, if it is in them already.
+        """
         if plan.position == 0:
             self.clear()
-        self.history.append(plan.vectors)
+        if row is not None and self.history.is_compact and len(plan.vectors) == 1:
+            self.history.append_row(row)
+        else:
+            self.history.append(plan.vectors)
         self.length = plan.position + len(plan.vectors)
         self._keep_states(plan, states)
         self.variant, self.version = variant, version
