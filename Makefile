@@ -113,13 +113,16 @@ $(VENV)/.docs-installed: $(VENV)/.installed
 	$(BIN)/pip install $(PIP_OPTIONS) --quiet --require-hashes -c constraints.txt -r $(VENV)/docs-requirements.txt
 	@touch $@
 
-# The pictures of the explanations. Some minutes on a quiet machine, with phase-3 in models/.
+# The pictures of the explanations. Some minutes on a quiet machine; phase-3 is exported for it.
+PICTURED := out/pictures/models/next-vector/phase-3
 docs-pictures: setup
 	$(BIN)/nextvec simulate --weight 5 --rollouts 1000 --canary-ratio 1 --compare --out out/pictures/equal
 	$(BIN)/nextvec simulate --weight 5 --rollouts 1000 --canary-ratio 1.1 --compare --out out/pictures/slower
 	$(BIN)/nextvec simulate --weight 5 --rollouts 1 --traces 3 --canary-ratio 1 --canary-ratio 1.1 --canary-ratio 1.4 --canary-ratio 2 --out out/pictures/evidence
-	$(BIN)/python -m deploy.site.pictures.measure_sessions --models models --out out/pictures/sessions.json
+	test -d $(PICTURED) || $(BIN)/nextvec export checkpoints/phase-3.safetensors --version phase-3 --context-window 1000 --models out/pictures/models
+	$(BIN)/python -m deploy.site.pictures.measure_sessions --models out/pictures/models --out out/pictures/sessions.json
 	$(BIN)/python -m deploy.site.pictures.draw
+	$(BIN)/python -m deploy.site.pictures.shrink
 
 # Runs every command of the tutorial and compares its output. Ten minutes; port 8080 must be free.
 tutorial: setup

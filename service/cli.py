@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from service.commands.usage import hide_types_of_flags, plain_errors
 from service.errors import NextvecError
 
 
@@ -87,14 +88,14 @@ class CommandTable(TyperGroup):
         }
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the subcommand. A missing option or argument is named with what it is for."""
-        try:
+        """Run the subcommand. Wrong usage is answered with what may have been meant."""
+        with plain_errors():
             return super().invoke(ctx)
-        except typer.BadParameter as error:
-            purpose = getattr(error.param, "help", None)
-            if not error.message and purpose:
-                error.message = str(purpose)
-            raise
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the options before the subcommand."""
+        with plain_errors():
+            return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         """Return the subcommand that runs. Typer suggests similar names for a misspelt one."""
@@ -146,10 +147,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             # A terminal that cannot show a character gets an escape, not a traceback.
             stream.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments == ["help"]:
-        arguments = ["--help"]
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
     try:
-        get_command(app).main(arguments, prog_name="nextvec")
+        hide_types_of_flags(get_command(app)).main(arguments, prog_name="nextvec")
     except NextvecError as error:
         print(f"nextvec {arguments[0]}: {error}", file=sys.stderr)
         return 1
@@ -168,6 +169,6 @@ def _load(name: str) -> Any:
             f"nextvec {name}: the package {error.name} is missing; "
             "install it with: pip install 'nextvec[training,loadtest]'"
         ) from error
-    command = get_command(module.app)
+    command = hide_types_of_flags(get_command(module.app))
     command.name = name
     return command

@@ -23,6 +23,8 @@ from pydantic import (
     model_validator,
 )
 
+from service.validation_errors import first_error
+
 SCHEMA_VERSION: Final = 2
 
 Metric = Literal["hit_at_1", "hit_at_5", "hit_at_10", "mrr", "cosine"]
@@ -240,10 +242,3 @@ def load(path: Path) -> EvaluationReport:
             f"{path}: not a report of nextvec evaluate: {first_error(error)}; "
             "evaluate again with this version"
         ) from error
-
-
-def first_error(error: ValidationError) -> str:
-    """The field and the message of the first validation error, `sets.0.pool.size: ...`."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    field = ".".join(str(part) for part in first["loc"])
-    return f"{field}: {first['msg']}" if field else first["msg"]

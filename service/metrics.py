@@ -9,10 +9,11 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     disable_created_metrics,
 )
+from prometheus_client import Histogram as LockedHistogram
 
+from service.histogram import Histogram, HistogramSeries
 from service.metrics_page import MetricsPage
 from service.quality_metrics import QualityMetrics
 from service.rollout_metrics import RolloutMetrics
@@ -68,8 +69,8 @@ class Metrics:
         self.registry = registry
         self.usage = UsageTotals()
         # Cached, because the library looks up a label set under a lock, in about 12 µs.
-        self._requests: dict[_RequestKey, tuple[Counter, Histogram | None]] = {}
-        self._engines: dict[_EngineKey, tuple[Histogram, Histogram | None]] = {}
+        self._requests: dict[_RequestKey, tuple[Counter, HistogramSeries | None]] = {}
+        self._engines: dict[_EngineKey, tuple[HistogramSeries, HistogramSeries | None]] = {}
         self._expected: set[str] = set()
         self._unloaded: set[str] = set()
         self.edges = duration_buckets(timeout)
@@ -109,7 +110,7 @@ class Metrics:
             buckets=self.edges,
             registry=registry,
         )
-        self.batch_size = Histogram(
+        self.batch_size = LockedHistogram(  # the threads of all schedulers observe it
             "nextvec_batch_size",
             "Jobs that ran in one batch.",
             ("version",),
@@ -171,7 +172,7 @@ class Metrics:
         self.rollout = RolloutMetrics(registry, self.edges)
 
         self.page = MetricsPage(registry)
-        self._by_version: tuple[Counter | Gauge | Histogram, ...] = (
+        self._by_version: tuple[Counter | Gauge | Histogram | LockedHistogram, ...] = (
             self.requests,
             self.request_duration,
             self.unassigned_duration,
@@ -295,7 +296,7 @@ class Metrics:
 
     def _request_series(
         self, variant: str, version: str, mode: Mode, outcome: RequestOutcome
-    ) -> tuple[Counter, Histogram | None]:
+    ) -> tuple[Counter, HistogramSeries | None]:
         """A label set's counter, and its histogram if durations are observed."""
         duration = None
         if outcome in TIMED:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter
 
+from service.histogram import Histogram
 from service.types import SHARES
 
 HIT_RANKS = (1, 5, 10)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from service.rollout.analysis.counters import Counters, KeyCounts, KeyCountsByArm
 from service.rollout.analysis.guardrails.guardrail import Measurement
 from service.rollout.analysis.guardrails.quality import QualityGuardrail
-from service.rollout.analysis.guardrails.suite import GuardrailSuite
 from service.rollout.analysis.verdict import VerdictOutcome
+from service.rollout.plan.guardrail_suite import guardrail_suite
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.types import SHARES
 from simulation.sessions import (
@@ -98,7 +98,7 @@ def first_weight(plan: RolloutPlan) -> float:
 
 def quality_guardrail(plan: RolloutPlan) -> QualityGuardrail:
     """The plan's quality guardrail with its share of alpha. Raises `ValueError` if it is off."""
-    for guardrail in GuardrailSuite.of(plan, edges=(1.0,), attempt=1).guardrails:
+    for guardrail in guardrail_suite(plan, edges=(1.0,), attempt=1).guardrails:
         if isinstance(guardrail, QualityGuardrail):
             return guardrail
     raise ValueError("the plan turns the guardrail quality off")

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from service.rollout.analysis.evidence import Evidence
+from service.rollout.analysis.guardrails.evidence import Evidence
 from service.rollout.analysis.guardrails.latency import LatencyState
 from service.rollout.controller.analysis_run import run_analysis, settled_at, start_analysis
 from service.rollout.plan.rollout_plan import RolloutPlan

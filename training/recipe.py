@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from architectures.decayed_means import DecayedMeans
 from architectures.memory_augmented_gru import DIM
 from architectures.weights_file import LARGEST_STATE
+from service.validation_errors import all_errors
 
 Architecture = Literal["memory-augmented-gru", "decayed-means"]
 ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
@@ -123,7 +124,7 @@ def load(path: Path) -> Recipe:
         content = tomllib.loads(path.read_text("utf-8"))
         return Recipe(**content)
     except ValidationError as error:
-        raise RecipeError(f"{path}: {describe_fields(error)}") from error
+        raise RecipeError(f"{path}: {all_errors(error)}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"{path}: {error}") from error
 
@@ -134,14 +135,4 @@ def override(recipe: Recipe, **values: int | None) -> Recipe:
     try:
         return dataclasses.replace(recipe, **given)  # type: ignore[arg-type]
     except ValidationError as error:
-        raise RecipeError(describe_fields(error)) from error
-
-
-def describe_fields(error: ValidationError) -> str:
-    """Every wrong field with its message, `window: Input should be greater than 0; …`."""
-    messages = []
-    for item in error.errors(include_url=False, include_input=False):
-        field = ".".join(str(part) for part in item["loc"])
-        message = item["msg"].removeprefix("Value error, ")
-        messages.append(f"{field}: {message}" if field else message)
-    return "; ".join(messages)
+        raise RecipeError(all_errors(error)) from error

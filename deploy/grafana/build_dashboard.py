@@ -15,7 +15,7 @@ from grafana_foundation_sdk.models import dashboard as models
 
 from deploy.grafana.panels import SOURCE
 from deploy.grafana.promql import of_instances
-from deploy.grafana.rows import engine, latency, quality, rollout, shadow, traffic, webhooks
+from deploy.grafana.rows import engine, fleet, latency, quality, rollout, shadow, traffic, webhooks
 
 OUTPUT = Path(__file__).parent / "dashboards" / "nextvec.json"
 
@@ -30,7 +30,11 @@ _ROWS = {
     "Engine": engine.panels,
 }
 
-_RARE_ROWS = {"Shadow step": shadow.panels, "Webhooks": webhooks.panels}
+_RARE_ROWS = {
+    "Shadow step": shadow.panels,
+    "Webhooks": webhooks.panels,
+    "Fleet": fleet.panels,
+}
 """Rows that are collapsed until somebody needs them."""
 
 _ADDRESSES = {

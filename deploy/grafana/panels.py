@@ -248,7 +248,7 @@ def state_timeline(
     queries: Sequence[prometheus.Dataquery],
     colours: Mapping[str, str],
 ) -> statetimeline.Panel:
-    """A lane for each series, without values and legend."""
+    """A row for each series, without values and legend."""
     panel = _describe(statetimeline.Panel(), title, span, description, queries, colours)
     return panel.show_value(common_models.VisibilityMode.NEVER).legend(
         common.VizLegendOptions().show_legend(show_legend=False)

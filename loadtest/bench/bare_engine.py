@@ -6,8 +6,8 @@ import time
 
 import numpy as np
 
-from loadtest.bench.timings import Timings
 from loadtest.streams import Streams
+from loadtest.timings import Timings
 from service.clock import Clock
 from service.inference.engines.engine import Engine
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.bench.table import BenchmarkGoal, BenchmarkRow
-from loadtest.bench.timings import Timings
 from loadtest.streams import Streams
+from loadtest.timings import Timings
 from service.clock import Clock
 from service.inference.engines.device_engine import DeviceEngine
 from service.inference.engines.engine import Engine

@@ -14,8 +14,8 @@ from typing import Any
 from uvicorn.server import ServerState
 
 from loadtest.bench.echo_engine import EchoEngine
-from loadtest.bench.timings import Timings
 from loadtest.streams import Streams
+from loadtest.timings import Timings
 from service.api.server import server_config
 from service.app import create_app
 from service.clock import Clock

@@ -23,7 +23,7 @@ from loadtest.generator.callers import Caller
 from loadtest.generator.event_loop import run_fast
 from loadtest.generator.http_client import ClientError, HttpClient, HttpResponse
 from loadtest.generator.open_loop import OpenLoopDriver, arrivals_before, constant_arrivals
-from loadtest.report.latency import percentile
+from loadtest.timings import percentile
 from service.clock import SystemClock
 
 _BODY = bytes(4 * 768)

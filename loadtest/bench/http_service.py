@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 from loadtest.bench import bare_engine
 from loadtest.bench.null_server import run_null_server
-from loadtest.bench.timings import Timings
 from loadtest.demo import environment
 from loadtest.generator import closed_loop
 from loadtest.generator.callers import Caller, SessionCaller, StatelessCaller, make_session_callers
@@ -17,6 +16,7 @@ from loadtest.generator.open_loop import OpenLoopDriver, arrivals_before, consta
 from loadtest.generator.step_frames import StepFrameCaller
 from loadtest.rollout_client import RolloutClient
 from loadtest.streams import Streams
+from loadtest.timings import Timings
 from service.clock import Clock
 from service.inference.engines.engine import Engine
 

@@ -9,13 +9,13 @@ from functools import partial
 from typing import Any
 
 from loadtest.bench.table import BenchmarkRow
-from loadtest.bench.timings import Timings
 from loadtest.generator import closed_loop
 from loadtest.generator.callers import Caller
 from loadtest.generator.event_loop import run_fast
 from loadtest.generator.http_client import ClientError, HttpClient
 from loadtest.generator.infer_caller import InferCaller, InferModel
 from loadtest.streams import Streams
+from loadtest.timings import Timings
 from service.clock import Clock
 
 _ROUNDS = 3

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from loadtest.bench import bare_engine
-from loadtest.bench.timings import Timings
 from loadtest.streams import Streams
+from loadtest.timings import Timings
 from service.clock import Clock
 from service.inference.engines.engine import Engine
 

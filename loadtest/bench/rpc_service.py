@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from loadtest.bench.http_service import BenchmarkTarget
-from loadtest.bench.timings import Timings
 from loadtest.generator import closed_loop
 from loadtest.generator.http_client import ClientError, HttpResponse
 from loadtest.streams import Streams
+from loadtest.timings import Timings
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 SESSION_LENGTH = 400

@@ -13,8 +13,8 @@ from typing import cast
 
 import numpy as np
 
-from loadtest.bench.timings import Timings
 from loadtest.streams import Streams
+from loadtest.timings import Timings
 from service.clock import Clock
 from service.contexts.memory_store import MemorySessionStore
 from service.contexts.session_store import SessionStore

@@ -18,10 +18,10 @@ from loadtest.bench.cpu_cost import CpuBenchmark
 from loadtest.bench.http_service import BenchmarkTarget
 from loadtest.bench.reference_step import ReferenceStep
 from loadtest.bench.table import BenchmarkGoal, BenchmarkRow
-from loadtest.bench.timings import Timings
 from loadtest.demo import environment
 from loadtest.generator.event_loop import run_fast
 from loadtest.streams import Streams
+from loadtest.timings import Timings
 from service.clock import Clock
 from service.inference.engines.engine import Engine
 from service.inference.engines.onnx_engine import OnnxEngine

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from loadtest.bench.timings import Timings
+from loadtest.timings import Timings
 
 HEADINGS = ("what", "P50 ms", "P95 ms", "per second", "B ms", "figure", "value", "goal", "")
 

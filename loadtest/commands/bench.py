@@ -34,6 +34,7 @@ from service.commands.options import (
     print_json_file,
     with_options,
 )
+from service.commands.progress import working
 from service.commands.terminal import make_console
 from service.errors import NextvecError
 from service.inference.repository import Repository
@@ -147,11 +148,11 @@ def _measure(options: BenchOptions, clock: Clock, console: Console) -> Benchmark
         files, direct, models, options.out, data, clock, options.seconds, options.threads
     )
     rows: list[BenchmarkRow] = []
-    with console.status("measuring") as status:
+    with working(console, "measuring") as say:
         reference = ReferenceStep(direct, data, clock)
         for row in suite.rows(reference):
             rows.append(row)
-            status.update(f"measured: {row.what}")
+            say(f"measured: {row.what}")
     settings: dict[str, object] = {
         "B_ms": round(median(reference.history) * 1000, 3),
         "threads": options.threads,
@@ -170,10 +171,10 @@ def _measure_engine(
     files = Repository(models, _MODEL).open("phase-3")
     plan = device.DeviceBenchmark(provider, options.seconds, options.threads)
     rows: list[BenchmarkRow] = []
-    with console.status("measuring") as status:
+    with working(console, "measuring") as say:
         for row in device.measure_device(files, plan, data, clock):
             rows.append(row)
-            status.update(f"measured: {row.what}")
+            say(f"measured: {row.what}")
     settings: dict[str, object] = {
         "provider": provider,
         "threads": options.threads,
@@ -199,7 +200,7 @@ def _compare(options: BenchOptions, url: str, clock: Clock, console: Console) ->
     rows: list[BenchmarkRow] = []
     with (
         environment.run_server(models, options.out, "phase-2", None, threads) as server,
-        console.status("measuring") as status,
+        working(console, "measuring") as say,
     ):
         run_fast(server.ready(clock, 60.0))
         ours = InferModel(HttpClient(server.url), _MODEL)
@@ -208,7 +209,7 @@ def _compare(options: BenchOptions, url: str, clock: Clock, console: Console) ->
         )
         for row in comparison.rows():
             rows.append(row)
-            status.update(f"measured: {row.what}")
+            say(f"measured: {row.what}")
     settings: dict[str, object] = {
         "against": url,
         "model": found.name,
@@ -230,7 +231,7 @@ def _prepare(options: BenchOptions, models: Path, direct: Path, console: Console
     """Export the versions and the direct graph from the checkpoints, in separate processes."""
     for version in scenario.WINDOWS:
         _export(options, models, version, console)
-    with console.status("writing the direct export"):
+    with working(console, "writing the direct export"):
         environment.export_direct(
             options.checkpoints / "phase-3.safetensors", direct, options.out / "direct.log"
         )
@@ -247,7 +248,7 @@ def _export(
         )
     window = scenario.WINDOWS[version]
     if not environment.is_export_current(models, version, checkpoint, window):
-        with console.status(f"exporting {checkpoint}"):
+        with working(console, f"exporting {checkpoint}"):
             log = options.out / f"export-{version}.log"
             environment.export_version(models, version, checkpoint, log, window, *more)
 

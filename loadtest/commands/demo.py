@@ -11,7 +11,6 @@ from typing import Annotated
 import orjson
 import typer
 from rich.console import Console
-from rich.live import Live
 
 from loadtest import streams
 from loadtest.demo import environment, scenario
@@ -28,6 +27,7 @@ from service.commands.options import (
     new_app,
     print_json_file,
 )
+from service.commands.progress import LiveView, working
 from service.commands.terminal import make_console
 
 _READY_SECONDS = 60.0
@@ -63,7 +63,7 @@ def demo(
         models = out / "models"
         _export(models, paths, out, console)
         with environment.run_server(models, out) as server:
-            with console.status("starting the server"):
+            with working(console, "starting the server"):
                 run_fast(server.ready(clock, _READY_SECONDS))
             console.print(f"serving {scenario.STABLE} and {scenario.CANARY} at {server.url}")
             console.print("To watch, and to press the buttons, open this link. It works once:")
@@ -125,7 +125,7 @@ def _export(models: Path, paths: Mapping[str, Path], out: Path, console: Console
         return
     names = " and ".join(due)
     with (
-        console.status(f"exporting {names}, and comparing the graphs with the networks"),
+        working(console, f"exporting {names}, and comparing the graphs with the networks"),
         ThreadPoolExecutor(len(due)) as pool,
     ):
         exports = [
@@ -155,7 +155,7 @@ def _act(
 ) -> ActRun:
     console.print(f"\n[bold]Act {number}[/bold]: {act.title}")
     seconds = scenario.time_limit(act, clock.monotonic() - began)
-    with Live(console=console, auto_refresh=False, transient=True) as live:
+    with LiveView(console) as live:
         narrator = Narrator(live)
         act_run = run_fast(run_act(act, server, data, clock, seconds, narrator.show))
     if not act_run.problems:

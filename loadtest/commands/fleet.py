@@ -45,6 +45,7 @@ from service.commands.options import (
 from service.commands.terminal import make_console
 
 app = new_app(
+    no_args_is_help=True,
     help="Run a fleet on this machine, and prove that it loses nothing.",
     epilog=examples("nextvec fleet up", "nextvec fleet drill"),
 )

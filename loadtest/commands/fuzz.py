@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.live import Live
 
 from loadtest.demo import environment
 from loadtest.fuzz.run import FuzzBounds, FuzzRun, run_fuzz
@@ -26,6 +25,7 @@ from service.commands.options import (
     positive,
     with_options,
 )
+from service.commands.progress import LiveView, working
 from service.commands.terminal import make_console, print_json
 
 app = new_app()
@@ -89,7 +89,7 @@ def fuzz(options: FuzzOptions) -> None:
     share = 1 - _SCHEMA_SHARE if options.schema else 1.0
     try:
         with _target(options, console) as target:
-            with Live(console=console, transient=True) as live:
+            with LiveView(console) as live:
                 run = run_fast(
                     run_fuzz(
                         target,
@@ -97,12 +97,12 @@ def fuzz(options: FuzzOptions) -> None:
                         options.seconds * share,
                         options.seed,
                         options.out,
-                        lambda run: live.update(last_line(run, None, [])),
+                        lambda run: live.show(lambda: last_line(run, None, [])),
                     )
                 )
             if options.schema and not run.died:
                 seconds = options.seconds * _SCHEMA_SHARE
-                with console.status("schemathesis"):
+                with working(console, "schemathesis"):
                     schema = fuzz_schema(
                         target.url, target.token, seconds, options.seed, options.out.resolve()
                     )

@@ -14,7 +14,6 @@ from typing import Annotated, Literal
 import typer
 from rich import box
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 
 from loadtest import streams
@@ -43,6 +42,7 @@ from service.commands.options import (
     print_json_file,
     with_options,
 )
+from service.commands.progress import LiveView
 from service.commands.terminal import make_console
 
 app = new_app()
@@ -283,12 +283,15 @@ async def _drive(
 
 
 def _in_foreground(console: Console) -> bool:
-    """Whether the terminal is this command's. In the background, progress would overwrite what
+    """Whether progress disturbs nobody: in the background of a terminal it would overwrite what
     another command shows."""
     if sys.platform == "win32":  # it has no process groups of a terminal
         return True
+    shown_on = console.file if console.is_terminal else sys.stderr
+    if not shown_on.isatty():
+        return True
     try:
-        return os.tcgetpgrp(console.file.fileno()) == os.getpgrp()
+        return os.tcgetpgrp(shown_on.fileno()) == os.getpgrp()
     except OSError:
         return False
 
@@ -296,16 +299,18 @@ def _in_foreground(console: Console) -> bool:
 async def _show(
     options: LoadTestOptions, driver: OpenLoopDriver, samples: list[RolloutSample], console: Console
 ) -> None:
-    with Live(console=console, auto_refresh=False, transient=True) as live:
+    def line() -> str:
+        now = driver.now()
+        recent = window_p95(driver.requests, now, 10.0)
+        shown = ", ".join(f"{v or 'none'} {p * 1000:.1f} ms" for v, p in recent.items())
+        weight = f"   weight {samples[-1].weight:g} %" if samples else ""
+        errors = sum(not request.ok for request in driver.requests)
+        return (
+            f"{now:5.1f} of {options.duration:g} s   {len(driver.requests)} answers, "
+            f"{errors} failed   P95 of 10 s: {shown or '-'}{weight}"
+        )
+
+    with LiveView(console) as live:
         while True:
             await asyncio.sleep(0.5)
-            now = driver.now()
-            recent = window_p95(driver.requests, now, 10.0)
-            shown = ", ".join(f"{v or 'none'} {p * 1000:.1f} ms" for v, p in recent.items())
-            weight = f"   weight {samples[-1].weight:g} %" if samples else ""
-            errors = sum(not request.ok for request in driver.requests)
-            live.update(
-                f"{now:5.1f} of {options.duration:g} s   {len(driver.requests)} answers, "
-                f"{errors} failed   P95 of 10 s: {shown or '-'}{weight}",
-                refresh=True,
-            )
+            live.show(line)

@@ -12,7 +12,6 @@ import orjson
 import typer
 from rich import box
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 
 from loadtest import streams
@@ -30,6 +29,7 @@ from service.commands.options import (
     positive,
     with_options,
 )
+from service.commands.progress import LiveView
 from service.commands.terminal import make_console, print_json
 
 app = new_app()
@@ -100,7 +100,7 @@ def soak(options: SoakOptions) -> None:
     try:
         data = streams.load()
         options.out.mkdir(parents=True, exist_ok=True)
-        with _target(options, console) as target, Live(console=console, transient=True) as live:
+        with _target(options, console) as target, LiveView(console) as live:
             run = run_fast(
                 run_soak(
                     target,
@@ -108,7 +108,7 @@ def soak(options: SoakOptions) -> None:
                     SystemClock(),
                     options.minutes * 60,
                     options.rate,
-                    lambda run: live.update(_table(run, bounds)),
+                    lambda run: live.show(lambda: _progress(run), lambda: _table(run, bounds)),
                 )
             )
             run.tracebacks = target.count_tracebacks()
@@ -168,13 +168,13 @@ def _target(options: SoakOptions, console: Console) -> Iterator[TargetServer]:
         yield target
 
 
-def _table(run: SoakRun, bounds: GrowthBounds) -> Table:
+def _progress(run: SoakRun) -> str:
     at = run.samples[-1].at if run.samples else 0.0
-    shown = Table(
-        title=f"{at / 60:.1f} of {run.seconds / 60:g} minutes, "
-        f"{sum(run.statuses.values())} requests",
-        box=box.SIMPLE,
-    )
+    return f"{at / 60:.1f} of {run.seconds / 60:g} minutes, {sum(run.statuses.values())} requests"
+
+
+def _table(run: SoakRun, bounds: GrowthBounds) -> Table:
+    shown = Table(title=_progress(run), box=box.SIMPLE)
     for column in ("", "last", "growth", "95 % interval", "bound"):
         shown.add_column(column, justify="left" if not column else "right")
     last = run.samples[-1] if run.samples else None

@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 import orjson
 import typer
 from rich.console import Console
-from rich.live import Live
 
 from loadtest import streams
 from loadtest.demo import environment
@@ -35,6 +34,7 @@ from service.commands.options import (
     print_json_file,
     with_options,
 )
+from service.commands.progress import LiveView, working
 from service.commands.terminal import make_console
 
 _READY_SECONDS = 60.0
@@ -98,7 +98,7 @@ def trial(options: TrialOptions) -> None:
         models = options.out / "models"
         for version in (STABLE, CANARY):
             if not environment.is_export_current(models, version, options.checkpoint, _WINDOW):
-                with console.status(f"exporting {options.checkpoint} as {version}"):
+                with working(console, f"exporting {options.checkpoint} as {version}"):
                     log = options.out / f"export-{version}.log"
                     environment.export_version(models, version, options.checkpoint, log, _WINDOW)
         trials = [
@@ -142,7 +142,7 @@ def _run(
     clock = SystemClock()
     with environment.run_server(models, options.out, STABLE, CANARY, settings, launcher) as server:
         run_fast(server.ready(clock, _READY_SECONDS))
-        with Live(console=console, auto_refresh=False, transient=True) as live:
+        with LiveView(console) as live:
             trial = run_fast(
                 run_trial(
                     server,
@@ -152,9 +152,7 @@ def _run(
                     seconds=options.minutes * 60,
                     expected_rollback=options.kind != "same",
                     session_length=SHORT_SESSION if options.kind == "noisy" else SESSION_LENGTH,
-                    show=lambda t: live.update(
-                        f"run {number} of {options.runs}: {_line(t)}", refresh=True
-                    ),
+                    show=lambda t: live.show(lambda: f"run {number} of {options.runs}: {_line(t)}"),
                 )
             )
     picture = options.out / f"{options.kind}-{number}.png"

@@ -14,9 +14,9 @@ from loadtest.demo.scenario import Act, NextAction
 from loadtest.generator import callers
 from loadtest.generator.http_client import HttpClient
 from loadtest.generator.open_loop import OpenLoopDriver, constant_arrivals, poisson_arrivals
-from loadtest.report.latency import percentile
 from loadtest.rollout_client import AdminError, RolloutClient, RolloutSample, watch_rollout
 from loadtest.streams import Streams
+from loadtest.timings import percentile
 from service.clock import Clock
 
 QUIET_SECONDS = 4.0
@@ -86,7 +86,8 @@ async def run_act(
             client.close()
             await admin.close()
     later = [request for request in act_run.driver.requests if request.intended > act_run.ended]
-    act_run.problems += scenario.find_problems(act, last, later)
+    # What follows from a rollout that did not end is no news.
+    act_run.problems = act_run.problems or scenario.find_problems(act, last, later)
     return act_run
 
 

@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from loadtest.generator.request_log import RequestLog
-from loadtest.report.latency import percentile
 from loadtest.rollout_client import RolloutSample
+from loadtest.timings import percentile
 
 STABLE, CANARY = "phase-2", "phase-3"
 WINDOWS = {STABLE: 500, CANARY: 1000}

@@ -8,7 +8,6 @@ from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +16,7 @@ from loadtest.demo.run import ActRun
 from loadtest.report.latency import by_version, window_p95
 from loadtest.report.summary import RATIO_BOUND
 from loadtest.rollout_client import RolloutSample
+from service.commands.progress import LiveView
 
 _BAR = 24
 
@@ -24,7 +24,7 @@ _BAR = 24
 class Narrator:
     """A live panel. Each change of phase prints a permanent line above it."""
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: LiveView) -> None:
         self._live = live
         self._shown_generation: int | None = None
 
@@ -35,7 +35,7 @@ class Narrator:
             if sample.generation > self._shown_generation:
                 self._shown_generation = sample.generation
                 self._live.console.print(phase_row(sample), highlight=False)
-        self._live.update(live_panel(act_run), refresh=True)
+        self._live.show(lambda: speed_line(act_run), lambda: live_panel(act_run))
 
 
 def phase_row(sample: RolloutSample) -> RenderableType:
@@ -48,19 +48,22 @@ def phase_row(sample: RolloutSample) -> RenderableType:
     return row
 
 
-def live_panel(act_run: ActRun) -> RenderableType:
-    """The state of the act: rate, P95 by version, weight and evidence."""
+def speed_line(act_run: ActRun) -> str:
+    """The time since the start of the act, its rate, and the P95 by version."""
     now = act_run.driver.now()
     p95 = window_p95(act_run.driver.requests, now, 10.0, by=by_version)
     shown = "   ".join(
         f"{version} {p95[version] * 1000:.1f} ms" for version in scenario.WINDOWS if version in p95
     )
-    lines = [
-        (
-            f"  {now:5.1f} s   {act_run.rate:.1f} requests/s   "
-            f"{len(act_run.driver.requests)} responses   P95 over 10 s: {shown or '-'}"
-        )
-    ]
+    return (
+        f"  {now:5.1f} s   {act_run.rate:.1f} requests/s   "
+        f"{len(act_run.driver.requests)} responses   P95 over 10 s: {shown or '-'}"
+    )
+
+
+def live_panel(act_run: ActRun) -> RenderableType:
+    """The state of the act: rate, P95 by version, weight and evidence."""
+    lines = [speed_line(act_run)]
     if (sample := act_run.latest) is not None:
         share = scenario.canary_share(sample)
         lines.append(f"  {scenario.CANARY} share   {progress_bar(share, 100)} {share:.0f} %")

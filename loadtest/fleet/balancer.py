@@ -32,6 +32,10 @@ RETRY_BUFFER = 4 * 2**20
 STEP_TRY_SECONDS = 2
 """A step takes milliseconds. A replica that was stopped or cut off costs its sessions this once."""
 
+REQUEST_SECONDS = 15
+"""Longer than the service's own deadline (`limits.timeout_seconds`, 10 s). The chart follows that
+setting."""
+
 _HTTP_MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _TYPES = "type.googleapis.com/"
 _PREVIOUS_HOSTS = {
@@ -168,7 +172,7 @@ def _route(
     hash_policy: list[Node],
     retry_on: str,
     *,
-    seconds: int = 15,
+    seconds: int = REQUEST_SECONDS,
     try_seconds: int | None = None,
     idle_seconds: int | None = None,
 ) -> Node:
@@ -177,14 +181,15 @@ def _route(
         "retriable_status_codes": [503],
         "num_retries": 3,
         "retry_host_predicate": [_PREVIOUS_HOSTS],
-        "host_selection_retry_max_attempts": 5,
+        # Each attempt draws a replica again, and may draw one that has just failed. With two of
+        # three dead, five attempts all do so for (2/3)^5 = 13 % of the sessions.
+        "host_selection_retry_max_attempts": 40,
         "retry_back_off": {"base_interval": "0.02s", "max_interval": "0.2s"},
     }
     if try_seconds is not None:
         retries["per_try_timeout"] = f"{try_seconds}s"
     route: Node = {
         "cluster": CLUSTER,
-        # Longer than the service's own deadline (`limits.timeout_seconds`, 10 s).
         "timeout": f"{seconds}s",
         "hash_policy": hash_policy,
         "retry_policy": retries,
@@ -302,9 +307,12 @@ def shipped_files() -> dict[str, str]:
         status=(everywhere, 8002),
         by_name=True,
     )
+    seconds = '{{ add (include "nextvec.requestSeconds" .) 5 }}'
+    timeout = f"timeout: {REQUEST_SECONDS}s"
     return {
         "deploy/fleet/envoy.yaml": _COMMENT + render(compose),
-        "deploy/helm/nextvec/files/envoy.yaml": _COMMENT + render(chart),
+        "deploy/helm/nextvec/files/envoy.yaml": _COMMENT
+        + render(chart).replace(timeout, f"timeout: {seconds}s"),
     }
 
 

@@ -83,9 +83,13 @@ class FleetSecrets:
             return FleetSecrets(**json.loads(file.read_bytes()))
         except FileNotFoundError:
             made = FleetSecrets()
-            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            # Renamed when it is complete: a start that is killed leaves no half of it.
+            new = file.with_suffix(".new")
+            new.unlink(missing_ok=True)
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w") as output:
                 json.dump(asdict(made), output)
+            new.rename(file)
             return made
         except (OSError, ValueError, TypeError) as error:
             raise FleetError(

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from loadtest.fleet.fleet import LocalFleet
 from loadtest.fleet.process import FleetError
 
-_LOOK_SECONDS = 0.2
+_CHECK_SECONDS = 0.2
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 30.0
 _STABLE_SECONDS = 60.0
@@ -17,7 +17,7 @@ _STABLE_SECONDS = 60.0
 
 
 async def keep_running(fleet: LocalFleet, say: Callable[[str], None]) -> None:
-    """Look after the processes of `fleet` until cancelled; `say` gets a line for each end."""
+    """Keep the processes of `fleet` running until cancelled; `say` gets a line for each end."""
     started = {process.name: time.monotonic() for process in fleet.processes}
     pauses = dict.fromkeys(started, 0.0)
     due: dict[str, float] = {}
@@ -42,4 +42,4 @@ async def keep_running(fleet: LocalFleet, say: Callable[[str], None]) -> None:
                     process.start()
                 except FleetError as error:
                     say(str(error))
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_CHECK_SECONDS)

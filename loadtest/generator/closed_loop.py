@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from loadtest.bench.timings import Timings
 from loadtest.generator.callers import Caller
 from loadtest.generator.http_client import ClientError, HttpResponse
+from loadtest.timings import Timings
 from service.clock import Clock
 
 
 async def run(callers: Sequence[Caller], seconds: float, clock: Clock) -> Timings:
+    """Run all `callers` at once for `seconds`, and summarise. Raises like `collect`."""
+    durations = await collect(callers, seconds, clock)
+    return Timings.of(durations, len(durations) / seconds)
+
+
+async def collect(callers: Sequence[Caller], seconds: float, clock: Clock) -> list[float]:
     """Run all `callers` at once for `seconds`, after a warm-up of a tenth of that time.
 
-    Raises `ClientError` at the first failed request, because latencies of errors are not
-    comparable, or if no request completes in time.
+    Returns the seconds that each request took. Raises `ClientError` at the first failed request,
+    because latencies of errors are not comparable, or if no request completes in time.
     """
     begin = clock.monotonic() + 0.1 * seconds
     end = begin + seconds
@@ -43,7 +49,7 @@ async def run(callers: Sequence[Caller], seconds: float, clock: Clock) -> Timing
         raise error
     if not durations:
         raise ClientError(f"no request completed within {seconds:g} s; increase --seconds")
-    return Timings.of(durations, len(durations) / seconds)
+    return durations
 
 
 async def time_request(caller: Caller, clock: Clock) -> float:

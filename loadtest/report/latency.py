@@ -9,14 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from loadtest.generator.request_log import RequestLog
+from loadtest.timings import percentile
 
 _LEAST = 5
 """A window needs this many requests: the P95 of two is their maximum."""
-
-
-def percentile(values: Sequence[float], q: float) -> float:
-    """The `q`-th percentile (0..100) by linear interpolation; NaN of an empty sequence."""
-    return float(np.percentile(values, q)) if len(values) else math.nan
 
 
 def by_variant(request: RequestLog) -> str:

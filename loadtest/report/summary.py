@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 
 from loadtest.generator.request_log import LATE_SECONDS, RequestLog
-from loadtest.report.latency import percentile
+from loadtest.timings import percentile
 
 RATIO_BOUND = 1.2
 """The largest canary P95 over stable P95 that the service's default guardrail allows."""

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from architectures import weights_file
 from architectures.model_weights import MEMORY_AUGMENTED_GRU, ModelWeights
@@ -39,6 +39,7 @@ from service.commands.options import (
     new_app,
     with_options,
 )
+from service.commands.progress import ProgressBar
 from service.commands.terminal import make_console, print_json
 from service.errors import NextvecError
 from service.evaluation_report import ReportError
@@ -287,7 +288,7 @@ def _measure_drift(
 @contextmanager
 def _bar(console: Console, name: str) -> Iterator[Callable[[int, int, str], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with ProgressBar(*columns, console=console, transient=True) as bar:
         task = bar.add_task(name)
 
         def show(done: int, total: int, text: str) -> None:

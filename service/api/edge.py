@@ -17,10 +17,10 @@ from service.api.in_flight import InFlightLimit
 from service.api.parsing import ParsingThread
 from service.api.start_queue import StartQueue
 from service.contexts.session_store import SessionStart
-from service.errors import NotReady
+from service.errors import NextvecError, NotReady
 from service.observability.access_log import AccessLog
 from service.observability.tracing import TraceRecorder
-from service.prediction.request import Prediction, RequestOptions
+from service.prediction.request import Prediction, RequestOptions, SessionAppend
 from service.settings import Settings
 from service.types import Vectors
 
@@ -44,6 +44,10 @@ class Predictor(Protocol):
         begin: SessionStart = SessionStart.IF_UNKNOWN,
         end: bool = False,
     ) -> Prediction: ...
+
+    async def append_each(
+        self, appends: Sequence[SessionAppend], options: RequestOptions
+    ) -> list[Prediction | NextvecError]: ...
 
 
 def _ignore() -> None:

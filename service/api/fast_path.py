@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
@@ -22,6 +22,7 @@ from service.api import errors, request_context
 from service.api.access.api_keys import LimitedCaller
 from service.api.codecs.vectors import JSON_TYPE
 from service.api.connection import Connection
+from service.api.exchange import Exchange
 from service.api.http_call import Handler, HttpCall, note_prediction
 from service.api.parameters import check_headers
 from service.api.routes import open_inference, predict, sessions, steps
@@ -59,46 +60,6 @@ def _route(path: bytes) -> tuple[Handler, str] | None:
         middle = "/versions/{version}" if version else ""
         return handler, f"/v2/models/{{model}}{middle}/infer"
     return predict.handle_predict, "/v1/predict"
-
-
-class _UnusedEvent:
-    """A replacement for the event that uvicorn sets when a message arrives."""
-
-    def set(self) -> None:
-        """Do nothing: the fast path does not wait for messages."""
-
-
-class Exchange:
-    """One request and its response.
-
-    uvicorn's protocol reads and sets the first attributes, as on its own request cycle.
-    """
-
-    message_event: Final = _UnusedEvent()
-
-    def __init__(
-        self,
-        handler: Handler | None,
-        route: str,
-        caller: LimitedCaller | None,
-        headers: list[tuple[bytes, bytes]],
-        query: bytes,
-    ) -> None:
-        self.keep_alive = True
-        self.disconnected = False
-        self.more_body = True
-        self.response_started = self.response_complete = False
-        self.handler = handler  # None: a health check
-        self.method = "GET" if handler is None else "POST"
-        self.route = route
-        self.caller = caller
-        self.headers = headers
-        self.query = query
-        self.began = self.arrived = time.perf_counter()
-        self.parts: list[bytes] = []
-        self.held_bytes = 0
-        self.body_timer: asyncio.TimerHandle | None = None
-        self.task: asyncio.Task[None] | None = None
 
 
 class FastPath(Connection):
@@ -170,8 +131,7 @@ class FastPath(Connection):
         super().handle_end()
         exchange = self.cycle
         if isinstance(exchange, Exchange) and not exchange.response_complete:
-            if exchange.body_timer is not None:
-                exchange.body_timer.cancel()
+            exchange.stop_body_timer()
             if exchange.handler is None:
                 self._answer_probe(exchange)
                 return
@@ -210,8 +170,6 @@ class FastPath(Connection):
     def abandon(self, cycle: Any) -> None:
         super().abandon(cycle)
         if isinstance(cycle, Exchange):
-            if cycle.body_timer is not None:
-                cycle.body_timer.cancel()
             if cycle.task is not None:
                 cycle.task.cancel()
             self._release(cycle)
@@ -327,5 +285,6 @@ class FastPath(Connection):
         self.on_response_complete()
 
     def _release(self, exchange: Exchange) -> None:
+        exchange.stop_body_timer()
         self.services.bodies.release(exchange.held_bytes)
         exchange.held_bytes, exchange.parts = 0, []

@@ -15,6 +15,7 @@ from service.commands.admin_client import AdminClient, RefusedError
 from service.commands.options import OutputFormat, duration, examples, new_app
 from service.commands.rollout_view import headline, history_lines, preview_lines, status_view
 from service.commands.terminal import make_console, plain_text, print_json, print_result
+from service.commands.usage import GroupWithCommonOptions
 from service.errors import Invalid
 from service.rollout.plan.plan_file import load_plan
 from service.rollout.plan.rollout_plan import STORED, RolloutPlan
@@ -28,11 +29,12 @@ IdempotencyKey = Annotated[
     typer.Option(help="Make a retry safe: a repeated key returns the first response again."),
 ]
 
-app = new_app(no_args_is_help=True)
+app = new_app(cls=GroupWithCommonOptions, no_args_is_help=True)
 
 
 @app.callback(
-    help="Watch and change the rollout of a running service.",
+    help="Watch and change the rollout of a running service. The options may also stand after "
+    "the command.",
     epilog=examples(
         "nextvec rollout status --watch",
         "nextvec rollout start phase-3 --reason 'longer context'",
@@ -81,7 +83,7 @@ def status(
         typer.Option(
             "--watch",
             help="Refresh every second until the rollout ends; into a pipe, print a line per "
-            "change.",
+            "change, with -o json the status.",
         ),
     ] = False,
     verbose: Annotated[
@@ -92,10 +94,11 @@ def status(
 ) -> None:
     """Show how the rollout stands, what comes next, and each guardrail's verdict."""
     client = _client(context)
-    if json or output == "json":
+    as_json = json or output == "json"
+    if watch:
+        rollout_watch.watch(client, as_json=as_json)
+    elif as_json:
         print_json(client.status())
-    elif watch:
-        rollout_watch.watch(client)
     else:
         make_console().print(status_view(client.status(), verbose=verbose))
 
@@ -104,8 +107,8 @@ def status(
     help="Wait until the rollout ends or needs a person.\n\n"
     "The exit status is 0 if the canary is stable or there is no rollout, 2 if it was rolled back "
     "or stopped, 3 if it is paused or waits for a person, and 124 after the timeout.\n\n"
-    "Each change is a line on stderr, the result is on stdout. A service that is away is asked "
-    "again.",
+    "stderr says how it stands, at each change and every 30 s; the result is on stdout. "
+    "A service that is away is asked again.",
     epilog=examples(
         "nextvec rollout wait --timeout 30m",
         "nextvec rollout start phase-3 && nextvec rollout wait --timeout 2h",
@@ -321,9 +324,10 @@ def _print_change(answer: dict[str, Any], output: str, follow: tuple[str, ...] =
         if output == "json":
             print_json(answer)
             return
-        console.print(status_view(answer))
+        # First, so that nobody takes the preview for the change.
         for line in preview_lines(answer):
             console.print(line)
+        console.print(status_view(answer))
         if "dry_run" not in answer:
             for text in follow:
                 console.print(plain_text(text))

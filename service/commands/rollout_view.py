@@ -53,11 +53,25 @@ def status_view(status: dict[str, Any], *, verbose: bool = False) -> Group:
     if status["gate"] is not None and status["gate"]["overridden"]:
         missed = "; ".join(miss["message"] for miss in status["gate"]["missed"])
         parts.append(plain_text(f"gate overridden: {missed}", "yellow"))
+    parts += [plain_text(line, "yellow") for line in fleet_warnings(status)]
     if verbose:
         parts += _arithmetic(status)
     legal = ", ".join(status["legal"]) or "wait a moment"
     parts.append(plain_text(f"{as_of(status)}You may: {legal}", "dim"))
     return Group(*parts)
+
+
+def fleet_warnings(status: dict[str, Any]) -> list[str]:
+    """Return what keeps this replica's canary out of traffic, and whether nobody evaluates."""
+    fleet = status.get("fleet")
+    if not fleet:
+        return []
+    lines = []
+    if fleet["withheld"]:
+        lines.append(f"This replica keeps the canary out of traffic: {fleet['withheld']}.")
+    if not fleet["leader"]:
+        lines.append("No replica evaluates the rollout now.")
+    return lines
 
 
 def headline(status: dict[str, Any]) -> Text:
@@ -109,8 +123,9 @@ def preview_lines(answer: dict[str, Any]) -> list[Text]:
     """Return a line for each transition that a dry run previews."""
     return [
         plain_text(
-            f"preview: {move['from']} → {move['to']} ({move['reason']}) "
-            f"at {move['weight_percent']:g} %; nothing was changed"
+            f"Preview, nothing was changed: {move['from']} → {move['to']} ({move['reason']}) "
+            f"at {move['weight_percent']:g} %",
+            "bold yellow",
         )
         for move in answer.get("transitions", ())
     ]

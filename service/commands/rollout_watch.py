@@ -14,10 +14,13 @@ from rich.live import Live
 
 from service.commands.admin_client import UnreachableError
 from service.commands.rollout_view import as_of, clock_time, headline, standing_text, weights_line
-from service.commands.terminal import discard_output, make_console, plain_text
+from service.commands.terminal import discard_output, make_console, plain_text, print_json_line
 from service.observability.log_format import escape
 
 WATCH_SECONDS = 1.0
+
+REMINDER_SECONDS = 30.0
+"""A wait without a change says after so long how the rollout stands."""
 
 FIRST_CONTACT_SECONDS = 30.0
 """A service that has not answered for so long is probably not at this address."""
@@ -45,9 +48,14 @@ class StatusSource(Protocol):
     def status(self) -> dict[str, Any]: ...
 
 
-def watch(client: StatusSource, *, sleep: Callable[[float], None] = time.sleep) -> None:
+def watch(
+    client: StatusSource,
+    *,
+    as_json: bool = False,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
     """Show the status until the rollout has ended: on a terminal in six lines that are redrawn,
-    else a line a change.
+    else a line a change; with `as_json`, the whole status as one line of JSON a change.
 
     A service that does not answer is asked again. Raises `SystemExit` if the first request
     fails, or when the service refuses one.
@@ -55,10 +63,12 @@ def watch(client: StatusSource, *, sleep: Callable[[float], None] = time.sleep) 
     console = make_console()
     first = client.status()
     try:
-        if console.is_terminal:
+        if as_json:
+            _watch_in_lines(client, first, sleep, print_json_line)
+        elif console.is_terminal:
             _watch_on_terminal(client, console, first, sleep)
         else:
-            _watch_in_lines(client, first, sleep)
+            _watch_in_lines(client, first, sleep, lambda status: _print_line(status_line(status)))
     except KeyboardInterrupt:
         return
     except BrokenPipeError:
@@ -75,14 +85,15 @@ def wait(
 ) -> tuple[WaitStatus, dict[str, Any] | None]:
     """Wait until the rollout has ended, or is held until a person decides.
 
-    Returns the exit status and the last status that was read. A line a change goes to stderr.
+    Returns the exit status and the last status that was read. A line a change goes to stderr, and
+    one every `REMINDER_SECONDS` without a change.
     A service that does not answer is asked again until the `timeout`, in seconds. With
     `through_pauses`, a pause does not end the wait. Raises `SystemExit` when the service
     refuses a request, or has not answered once in `FIRST_CONTACT_SECONDS`.
     """
     began = now()
     deadline = began + timeout
-    line, lost, status = "", False, None
+    line, lost, status, told_at = "", False, None, began
     while True:
         try:
             status = client.status()
@@ -94,8 +105,8 @@ def wait(
             lost = True
         else:
             lost = False
-            if (told := change_line(status)) != line:
-                line = told
+            if (told := change_line(status)) != line or now() - told_at >= REMINDER_SECONDS:
+                line, told_at = told, now()
                 _print_line(status_line(status), to=sys.stderr)
             ended = exit_status(status, through_pauses=through_pauses)
             if ended is not None:
@@ -196,13 +207,16 @@ def _end_note(status: dict[str, Any]) -> str:
 
 
 def _watch_in_lines(
-    client: StatusSource, first: dict[str, Any], sleep: Callable[[float], None]
+    client: StatusSource,
+    first: dict[str, Any],
+    sleep: Callable[[float], None],
+    show: Callable[[dict[str, Any]], None],
 ) -> None:
     told = ""
     for status in _statuses(client, first, sleep):
         if (now := change_line(status)) != told:
             told = now
-            _print_line(status_line(status))
+            show(status)
         if has_ended(status):
             return
 

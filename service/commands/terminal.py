@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -36,6 +37,11 @@ def plain_text(text: object, style: str = "") -> Text:
 def print_json(data: object) -> None:
     """Print a result for programs on stdout."""
     Console().print_json(data=data, ensure_ascii=True)
+
+
+def print_json_line(data: object) -> None:
+    """Print a result of many on one line of stdout, at once."""
+    print(json.dumps(data), flush=True)
 
 
 def print_result(show: Callable[[Console], None], made: str) -> None:

@@ -6,6 +6,7 @@ from service.bounded_store import BoundedStore
 from service.clock import Clock
 from service.contexts.history import History
 from service.contexts.session import AppendPlan, Session
+from service.contexts.session_lease import LeaseRequest, SessionLease
 from service.contexts.session_quota import SessionQuota
 from service.contexts.session_store import (
     MAX_USERS,
@@ -14,7 +15,6 @@ from service.contexts.session_store import (
     unknown_session,
 )
 from service.errors import Gone, NotFound, QueueFull
-from service.observability import tracing
 from service.rollout.routing.traffic_split import Route
 
 TOMBSTONES = 100_000
@@ -79,7 +79,7 @@ class MemorySessionStore:
         position: int | None,
         begin: SessionStart = SessionStart.IF_UNKNOWN,
         owner: SessionQuota | None = None,
-    ) -> SessionLease:
+    ) -> SessionLease[Session]:
         """Lock the session for one append, in order of arrival; use it with `async with`.
 
         An unknown id begins a new session, unless `position` is more than 0. An evicted one
@@ -87,7 +87,32 @@ class MemorySessionStore:
         `CallerLimited` if the owner may begin no other session. A new session is stored by
         the first `keep`.
         """
-        return SessionLease(self, session_id, position, begin, owner)
+        return SessionLease(self, LeaseRequest(session_id, position, begin, owner))
+
+    def try_use(
+        self,
+        session_id: str,
+        position: int | None,
+        begin: SessionStart = SessionStart.IF_UNKNOWN,
+        owner: SessionQuota | None = None,
+    ) -> Session | None:
+        """As `use`, at once; None while other appends use the session. Call `leave` in the end."""
+        session = self.acquire(LeaseRequest(session_id, position, begin, owner))
+        if session.users > 1:
+            self.release(session)
+            return None
+        session.lock.take()
+        try:
+            self._check(session, begin)
+        except NotFound:
+            self.leave(session)
+            raise
+        return session
+
+    def leave(self, session: Session) -> None:
+        """End the use of a session."""
+        session.lock.release()
+        self.release(session)
 
     async def close(self) -> None:
         """Nothing to do: what is in memory ends with the process."""
@@ -134,24 +159,29 @@ class MemorySessionStore:
                 self._sessions.pop(session_id)
                 _release_quota(session)
 
-    def acquire(
-        self,
-        session_id: str,
-        position: int | None,
-        begin: SessionStart,
-        owner: SessionQuota | None,
-    ) -> Session:
-        """Count one more user of the session. For `SessionLease`."""
-        session = self._find(session_id, position, begin, owner)
+    def acquire(self, request: LeaseRequest) -> Session:
+        """See `LeasingStore.acquire`."""
+        session = self._find(request)
         if session.users >= MAX_USERS:
             raise QueueFull(
-                f"{session.users} appends to session {session_id!r} are already waiting", 1.0
+                f"{session.users} appends to session {session.id!r} are already waiting", 1.0
             )
         session.users += 1
         return session
 
-    def check(self, session: Session, begin: SessionStart) -> None:
-        """Raise `NotFound` if the session ended while the append waited. For `SessionLease`."""
+    async def enter(self, session: Session, request: LeaseRequest) -> None:
+        """See `LeasingStore.enter`."""
+        self._check(session, request.begin)
+
+    def release(self, session: Session) -> None:
+        """See `LeasingStore.release`."""
+        session.users -= 1
+        if session.users == 0 and self._new.get(session.id) is session:
+            del self._new[session.id]
+            _release_quota(session)
+
+    def _check(self, session: Session, begin: SessionStart) -> None:
+        """Raise `NotFound` if the session ended while the append waited."""
         if session.length and self._sessions.get(session.id) is not session:
             raise NotFound(
                 f"session {session.id!r} was deleted in the meantime", code="session_not_found"
@@ -160,20 +190,8 @@ class MemorySessionStore:
             # The append that should have begun it failed, or another one has ended it.
             raise unknown_session(session.id)
 
-    def release(self, session: Session) -> None:
-        """Count one user less. For `SessionLease`."""
-        session.users -= 1
-        if session.users == 0 and self._new.get(session.id) is session:
-            del self._new[session.id]
-            _release_quota(session)
-
-    def _find(
-        self,
-        session_id: str,
-        position: int | None,
-        begin: SessionStart,
-        owner: SessionQuota | None,
-    ) -> Session:
+    def _find(self, request: LeaseRequest) -> Session:
+        session_id, position, begin, owner = request
         taken = self._new.get(session_id)
         if taken is not None:
             _check_owner(taken, owner)
@@ -222,49 +240,3 @@ def _release_quota(session: Session) -> None:
     if session.owner is not None:
         _charge(session, 0)
         session.owner.sessions -= 1
-
-
-class SessionLease:
-    """The lock of one append; see `MemorySessionStore.use`.
-
-    A class, because a generator-based context manager costs several times as much.
-    """
-
-    def __init__(
-        self,
-        store: MemorySessionStore,
-        session_id: str,
-        position: int | None,
-        begin: SessionStart,
-        owner: SessionQuota | None,
-    ) -> None:
-        self._store = store
-        self._session_id = session_id
-        self._position = position
-        self._begin = begin
-        self._owner = owner
-        self._session: Session | None = None
-
-    async def __aenter__(self) -> Session:
-        span = tracing.current()
-        began = tracing.now_ns() if span is not None else 0
-        session = self._store.acquire(self._session_id, self._position, self._begin, self._owner)
-        try:
-            await session.lock.acquire()
-            if span is not None:
-                span.add("session store", began, tracing.now_ns())
-            try:
-                self._store.check(session, self._begin)
-            except BaseException:
-                session.lock.release()
-                raise
-        except BaseException:
-            self._store.release(session)
-            raise
-        self._session = session
-        return session
-
-    async def __aexit__(self, *_raised: object) -> None:
-        assert self._session is not None
-        self._session.lock.release()
-        self._store.release(self._session)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from service.contexts.history import History
+from service.contexts.session_quota import SessionQuota
+from service.contexts.turn_lock import TurnLock
 from service.contexts.window import Run, plan_runs
 from service.errors import Conflict
 from service.manifest import Manifest
@@ -32,8 +33,7 @@ class LastAppend:
     vector: Vector | None
 
 
-@dataclass(frozen=True, slots=True)
-class AppendPlan:
+class AppendPlan(NamedTuple):
     """The work of one append. Nothing changes until the session commits it.
 
     `position` is the session's length before the append. `runs` are what the engine has to
@@ -72,8 +72,8 @@ class Session:
     last: LastAppend | None = None
     pending: Any = None
     users: int = 0
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    owner: Any = None
+    lock: TurnLock = field(default_factory=TurnLock)
+    owner: SessionQuota | None = None
     charged: int = 0
 
     def repeated(self, vectors: Vectors, position: int) -> Vector | None:

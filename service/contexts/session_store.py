@@ -45,7 +45,7 @@ class AppendWrite(Protocol):
     """An append on its way to a shared store, while the engine runs it."""
 
     async def stored(self) -> bool:
-        """Wait until the store has the append.
+        """Wait until the store has the append, or until it may be answered ahead of the store.
 
         False: another replica has taken the session over in the meantime. What the engine
         returned is then worthless, and the session has been claimed again: plan the append
@@ -94,6 +94,23 @@ class SessionStore(Protocol):
         owner, `Gone` for an expired one, `QueueFull`, `CallerLimited` if the owner may begin no
         other session, and `StoreUnavailable`.
         """
+        ...
+
+    def try_use(
+        self,
+        session_id: str,
+        position: int | None,
+        begin: SessionStart = SessionStart.IF_UNKNOWN,
+        owner: SessionQuota | None = None,
+    ) -> Session | None:
+        """As `use`, without waiting for anything; None if that would be needed.
+
+        Call `leave` in the end. Raises as `use` does.
+        """
+        ...
+
+    def leave(self, session: Session) -> None:
+        """End a use that `try_use` began."""
         ...
 
     async def refresh(self, session: Session) -> bool:

@@ -14,8 +14,7 @@ pieces in which the vectors came, and can always be recomputed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from service.manifest import Manifest
 from service.types import State, Vectors
@@ -35,8 +34,7 @@ def starts(policy: Policy, window: int, length: int) -> tuple[int, ...]:
     return (first,) if length <= first + half else (first, first + half)
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """Vectors to run from `state` (cold if None); the new state begins at position `start`."""
 
     start: int

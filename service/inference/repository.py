@@ -94,7 +94,7 @@ class Repository:
         # Checked first: a version is a name, and must not be a path out of the folder.
         if version not in self.versions():
             there = ", ".join(self.versions())
-            known = f"there are: {there}" if there else "there is none; nextvec export writes one"
+            known = f"there are: {there}" if there else "none yet; nextvec export writes one"
             raise NotFound(
                 f"there is no version {quoted(version)} in {self._folder} ({known})",
                 code="version_not_found",

@@ -4,9 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
+from typing import NamedTuple
 
 from service.errors import DeadlineExceeded
 from service.timers import TimerEntry, shared_timer
+
+
+class TimeLimit(NamedTuple):
+    """How long a request may take, in seconds.
+
+    `is_callers`: the caller asked for less than the service allows. `left` is what is left of
+    it, because the request has waited.
+    """
+
+    seconds: float
+    is_callers: bool
+    left: float
+
+    @classmethod
+    def of(cls, timeout: float, caller_timeout: float | None, waited: float) -> TimeLimit:
+        """The limit of a request that arrived `waited` seconds ago."""
+        seconds = min(timeout, caller_timeout or timeout)
+        return cls(seconds, seconds < timeout, max(0.0, seconds - waited))
+
+    def error(self) -> DeadlineExceeded:
+        """The error of a request that has taken too long."""
+        kind = CallerDeadlineExceeded if self.is_callers else DeadlineExceeded
+        return kind(f"not answered within {self.seconds:g} s")
 
 
 class CallerDeadlineExceeded(DeadlineExceeded):
@@ -22,9 +46,7 @@ class Deadline:
     """
 
     def __init__(self, timeout: float, caller_timeout: float | None, waited: float = 0.0) -> None:
-        self._seconds = min(timeout, caller_timeout or timeout)
-        self._is_callers = self._seconds < timeout
-        self._left = max(0.0, self._seconds - waited)
+        self._limit = TimeLimit.of(timeout, caller_timeout, waited)
         self._loop = asyncio.get_running_loop()
         self._when = 0.0
         self._task: asyncio.Task[object] | None = None
@@ -41,7 +63,7 @@ class Deadline:
         self._task = asyncio.current_task()
         assert self._task is not None
         self._cancelling = self._task.cancelling()
-        self._when = self._loop.time() + self._left
+        self._when = self._loop.time() + self._limit.left
         self._entry = shared_timer(self._loop).call_at(self._when, self._pass)
 
     async def __aexit__(
@@ -59,8 +81,7 @@ class Deadline:
             and self._task.uncancel() <= self._cancelling
             and kind is asyncio.CancelledError
         ):
-            kind_of_error = CallerDeadlineExceeded if self._is_callers else DeadlineExceeded
-            raise kind_of_error(f"not answered within {self._seconds:g} s") from error
+            raise self._limit.error() from error
 
     def _pass(self) -> None:
         assert self._task is not None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from service.clock import Clock
@@ -10,24 +12,26 @@ from service.contexts.prefix_cache import PrefixCache
 from service.contexts.session import AppendPlan, Session
 from service.contexts.session_quota import SessionQuota
 from service.contexts.session_store import SessionStart, SessionStore, SessionSummary
-from service.errors import NotFound
+from service.errors import NextvecError, NotFound
 from service.inference.registry import Registry
 from service.inference.scheduling.job import EngineResult
 from service.metrics import Metrics
-from service.observability import request_scope
+from service.observability import request_scope, tracing
+from service.prediction.append_commit import AppendCommitter, append_mode, pending_prediction
+from service.prediction.append_group import AppendGroup
 from service.prediction.context_runner import ContextRunner
 from service.prediction.deadline import Deadline
-from service.prediction.request import Prediction, RequestOptions
+from service.prediction.immediate_append import Answer, ImmediateAppend, ImmediateAppends
+from service.prediction.request import Prediction, RequestOptions, SessionAppend
 from service.prediction.request_record import RequestRecorder
 from service.prediction.routing import RequestRouter, RoutingDecision
 from service.prediction.shadow_runner import ShadowRunner
 from service.prediction.submission import Submitter, run_all
 from service.quality.online_scorer import OnlineScorer
-from service.quality.pending_prediction import PendingPrediction
 from service.random_ids import draw_id
 from service.rollout.routing.traffic_split import Route, TrafficRouter
 from service.settings import LimitSettings
-from service.types import Mode, Vector, Vectors
+from service.types import Mode, Vectors
 from service.validation import validate_shape, validate_values, validate_vectors
 
 
@@ -52,6 +56,16 @@ class Dispatch:
         self._submitter = Submitter(metrics, clock)
         self._contexts = ContextRunner(prefixes, registry, self._submitter, metrics)
         self._recorder = RequestRecorder(metrics, clock)
+        self._committer = AppendCommitter(scorer, shadow)
+        self._immediate = ImmediateAppends(
+            self._router,
+            sessions,
+            self._submitter,
+            self._committer,
+            self._recorder,
+            clock,
+            limits,
+        )
         self._sessions = sessions
         self._clock = clock
         self._max_rows = limits.max_rows
@@ -77,7 +91,7 @@ class Dispatch:
         if self._scorer is not None and request_id is not None and caller is not None:
             # Without a key one was drawn for this request, and the request id stands for it.
             key = request_id if options.key is None else options.key
-            pending = _pending(
+            pending = pending_prediction(
                 prediction.vector, decision, key, key, single_use=options.key is None
             )
             if pending is not None:
@@ -115,10 +129,68 @@ class Dispatch:
         Raises as `predict` does, `NotFound` for an unknown session that should exist, and
         `Gone` for an evicted one.
         """
-        began = self._clock.monotonic()
         request_scope.note("session", session_id)
+        future: asyncio.Future[Prediction] = asyncio.get_running_loop().create_future()
+        immediate = self.begin_append(
+            session_id,
+            vectors,
+            options,
+            partial(_settle, future),
+            position=position,
+            begin=begin,
+            end=end,
+        )
+        if immediate is None:
+            return await self._append_in_turn(
+                session_id, vectors, options, position=position, begin=begin, end=end
+            )
+        try:
+            return await future
+        except asyncio.CancelledError:
+            immediate.cancel()
+            if future.done() and not future.cancelled():
+                future.exception()  # otherwise asyncio reports that nobody looked
+            raise
+
+    async def append_each(
+        self, appends: Sequence[SessionAppend], options: RequestOptions
+    ) -> list[Prediction | NextvecError]:
+        """Append as `append` does for several sessions; each is answered by itself.
+
+        Those of one session run in their order.
+        """
+        return await AppendGroup(self.begin_append, self.append, options).run(appends)
+
+    def begin_append(
+        self,
+        session_id: str,
+        vectors: Vectors,
+        options: RequestOptions,
+        answer: Answer,
+        *,
+        position: int | None = None,
+        begin: SessionStart = SessionStart.IF_UNKNOWN,
+        end: bool = False,
+    ) -> ImmediateAppend | None:
+        """As `append`, for one that need not wait; see `ImmediateAppends.begin`."""
+        return self._immediate.begin(
+            session_id, vectors, options, answer, position=position, begin=begin, end=end
+        )
+
+    async def _append_in_turn(
+        self,
+        session_id: str,
+        vectors: Vectors,
+        options: RequestOptions,
+        *,
+        position: int | None,
+        begin: SessionStart,
+        end: bool,
+    ) -> Prediction:
+        """Append when all that it needs is there: its turn, the store, several runs."""
+        began = self._clock.monotonic()
         decision = self._router.decide(options, session_id)
-        mode = _append_mode(1, vectors)
+        mode = append_mode(1, vectors)
         restart = begin is SessionStart.RESTART
         held = decision.loaded.scheduler.enter()
         try:
@@ -130,7 +202,7 @@ class Dispatch:
             ):
                 while True:
                     length = 0 if restart else session.length
-                    mode = _append_mode(length, vectors)
+                    mode = append_mode(length, vectors)
                     # The split may have changed while the append waited for its turn.
                     decision = self._router.renew(decision, options, session_id)
                     if position is not None and position != length:
@@ -164,18 +236,20 @@ class Dispatch:
                         if write is not None:
                             write.undo()
                         raise
-                    prediction = self._commit(session, plan, results, decision, mode, options)
+                    prediction = self._committer.commit(
+                        session, plan, results, decision, mode, options
+                    )
                     break
                 if end:
                     self._sessions.forget(session)
                 else:
                     self._sessions.keep(session)
         except BaseException as error:
-            self._recorder.fail(decision, mode, began, error)
+            self._recorder.fail(decision, mode, began, error, tracing.exemplar())
             raise
         finally:
             held.leave()
-        self._recorder.succeed(decision, mode, began)
+        self._recorder.succeed(decision, mode, began, tracing.exemplar())
         return prediction
 
     async def session(self, session_id: str, owner: SessionQuota | None = None) -> SessionSummary:
@@ -223,11 +297,11 @@ class Dispatch:
                 known = sum(prefix.length for prefix in prefixes if prefix is not None)
                 self._shadow.copy_context(contexts[0], results[0], decision.split, known=known)
         except BaseException as error:
-            self._recorder.fail(decision, Mode.PREFILL, began, error)
+            self._recorder.fail(decision, Mode.PREFILL, began, error, tracing.exemplar())
             raise
         finally:
             held.leave()
-        self._recorder.succeed(decision, Mode.PREFILL, began)
+        self._recorder.succeed(decision, Mode.PREFILL, began, tracing.exemplar())
         return [_prediction(result, decision.route) for result in results], decision
 
     async def _repeat(
@@ -262,45 +336,16 @@ class Dispatch:
             for run in plan.runs
         ]
 
-    def _commit(
-        self,
-        session: Session,
-        plan: AppendPlan,
-        results: Sequence[EngineResult],
-        decision: RoutingDecision,
-        mode: Mode,
-        options: RequestOptions,
-    ) -> Prediction:
-        """Apply the append to the session, copy it for the canary, score the last prediction
-        and note the new one."""
-        result, route, vectors = results[0], decision.route, plan.vectors
-        states = [each.state for each in results]
-        session.commit(plan, states, result.vector, route.variant, route.version)
-        if self._shadow is not None and decision.is_shadowed:
-            self._shadow.copy_append(session, len(vectors), mode, result, decision.split)
-        if self._scorer is not None:
-            if session.pending is not None:
-                self._scorer.offer(session.pending, vectors[0], decision.split)
-            key = options.key or session.id
-            session.pending = _pending(result.vector, decision, key, session.id)
-        return _prediction(result, route, session.length)
 
-
-def _append_mode(length: int, vectors: Vectors) -> Mode:
-    if len(vectors) == 1:
-        return Mode.STEP
-    return Mode.MIXED if length else Mode.PREFILL
+def _settle(future: asyncio.Future[Prediction], outcome: Prediction | BaseException) -> None:
+    """Hand the outcome of an append to the coroutine that waits for it, if it still does."""
+    if future.done():
+        return
+    if isinstance(outcome, BaseException):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
 
 
 def _prediction(result: EngineResult, route: Route, length: int | None = None) -> Prediction:
     return Prediction(result.vector, route, result.queue_seconds, result.inference_seconds, length)
-
-
-def _pending(
-    vector: Vector, decision: RoutingDecision, key: str, owner: str, *, single_use: bool = False
-) -> PendingPrediction | None:
-    """The prediction to be scored; None if it is not evidence."""
-    variant, version = decision.route.variant, decision.route.version
-    if variant is None or not decision.is_evidence:
-        return None
-    return PendingPrediction(vector, variant, version, decision.split, key, owner, single_use)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from service.contexts.session_quota import SessionQuota
 from service.errors import Invalid
 from service.rollout.routing.traffic_split import Route
-from service.types import Variant, Vector
+from service.types import Variant, Vector, Vectors
 
 MAX_KEY = 1024
 """Characters of a routing key: it is kept as long as its prediction waits to be scored."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RequestOptions:
     """What a caller may ask for besides the vectors. All of it is optional.
 
@@ -44,8 +45,18 @@ class RequestOptions:
             )
 
 
-@dataclass(frozen=True)
-class Prediction:
+class SessionAppend(NamedTuple):
+    """One of several appends that are asked for together: `vectors` `[k, dim]` for a session.
+
+    `position` is the session's length before it; None if the caller does not say.
+    """
+
+    session: str
+    vectors: Vectors
+    position: int | None
+
+
+class Prediction(NamedTuple):
     """One prediction and who made it; durations in seconds.
 
     `length` is the session's length after the append; None for a whole context.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple
 
 from service.clock import Clock
 from service.errors import (
@@ -17,20 +16,9 @@ from service.errors import (
     StoreUnavailable,
 )
 from service.metrics import Metrics
-from service.observability import tracing
 from service.prediction.deadline import CallerDeadlineExceeded
 from service.prediction.routing import RoutingDecision
 from service.types import Mode, RequestOutcome
-
-
-class RequestRecord(NamedTuple):
-    """One request in the metrics. `seconds` counts from its vectors to its end."""
-
-    label: str
-    version: str
-    mode: Mode
-    outcome: RequestOutcome
-    seconds: float
 
 
 class RequestRecorder:
@@ -40,27 +28,46 @@ class RequestRecorder:
         self._metrics = metrics
         self._clock = clock
 
-    def succeed(self, decision: RoutingDecision, mode: Mode, began: float) -> None:
-        """Count a request that was answered; it `began` then by the monotonic clock."""
-        self._record(decision, mode, began, RequestOutcome.OK)
+    def succeed(
+        self,
+        decision: RoutingDecision,
+        mode: Mode,
+        began: float,
+        exemplar: dict[str, str] | None = None,
+    ) -> None:
+        """Count a request that was answered; it `began` then by the monotonic clock.
+
+        `exemplar` is the trace that it belongs to.
+        """
+        self._record(decision, mode, began, RequestOutcome.OK, exemplar)
 
     def fail(
-        self, decision: RoutingDecision, mode: Mode, began: float, error: BaseException
+        self,
+        decision: RoutingDecision,
+        mode: Mode,
+        began: float,
+        error: BaseException,
+        exemplar: dict[str, str] | None = None,
     ) -> None:
         """Count a request that ended in `error`, and name in the error who served it."""
         if isinstance(error, NextvecError):
             variant = decision.route.variant
             error.variant = None if variant is None else variant.value
             error.version = decision.route.version
-        self._record(decision, mode, began, outcome_of(error))
+        self._record(decision, mode, began, outcome_of(error), exemplar)
 
     def _record(
-        self, decision: RoutingDecision, mode: Mode, began: float, outcome: RequestOutcome
+        self,
+        decision: RoutingDecision,
+        mode: Mode,
+        began: float,
+        outcome: RequestOutcome,
+        exemplar: dict[str, str] | None,
     ) -> None:
-        record = RequestRecord(
-            decision.label, decision.route.version, mode, outcome, self._clock.monotonic() - began
+        seconds = self._clock.monotonic() - began
+        self._metrics.observe_request(
+            decision.label, decision.route.version, mode, outcome, seconds, exemplar
         )
-        self._metrics.observe_request(*record, tracing.exemplar())
 
 
 def outcome_of(error: BaseException) -> RequestOutcome:

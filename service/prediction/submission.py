@@ -39,12 +39,24 @@ class Submitter:
         span = tracing.current()
         began = tracing.now_ns() if span is not None else 0
         result = await decision.loaded.scheduler.submit(vectors, state, **options)
-        version = decision.route.version
         if span is not None:
+            version = decision.route.version
             taken = began + int(result.queue_seconds * 1e9)
             ended = taken + int(result.inference_seconds * 1e9)
             span.add("queue", began, taken)
             span.add("engine", taken, ended, version=version, mode=mode.value, vectors=len(vectors))
+        self.observe(decision, mode, result, tracing.exemplar())
+        return result
+
+    def observe(
+        self,
+        decision: RoutingDecision,
+        mode: Mode,
+        result: EngineResult,
+        exemplar: dict[str, str] | None,
+    ) -> None:
+        """Observe the times of a run; `exemplar` is the trace that it belongs to."""
+        version = decision.route.version
         self.last_predictions[version] = self._clock.time()
         self._metrics.observe_engine(
             decision.label,
@@ -52,9 +64,8 @@ class Submitter:
             mode,
             result.queue_seconds,
             result.inference_seconds,
-            tracing.exemplar(),
+            exemplar,
         )
-        return result
 
 
 async def run_all(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

@@ -54,11 +54,15 @@ class DistractorPool:
         newest_first = (self._count - 1 - np.arange(min(self._count, POOL_SIZE))) % POOL_SIZE
         for start in range(0, len(predictions), RANK_BATCH):
             part = slice(start, start + RANK_BATCH)
-            similarity = predictions[part] @ self._rows.T
             other = self._owners[newest_first] != owners[part, None]
-            among = other & (other.cumsum(axis=1) <= DISTRACTORS)
-            nearer = (similarity[:, newest_first] > cosines[part, None] + ROUNDING) & among
-            ranks[part] = np.where(among.sum(axis=1) == DISTRACTORS, 1 + nearer.sum(axis=1), 0)
+            found = other.cumsum(axis=1)
+            # With many sessions, little more than the newest 99 vectors are needed.
+            enough = int(np.argmax(found.min(axis=0) >= DISTRACTORS)) + 1
+            used = newest_first[: enough if found[:, -1].min() >= DISTRACTORS else None]
+            among = (other & (found <= DISTRACTORS))[:, : len(used)]
+            similarity = predictions[part] @ self._rows[used].T
+            nearer = (similarity > cosines[part, None] + ROUNDING) & among
+            ranks[part] = np.where(found[:, -1] >= DISTRACTORS, 1 + nearer.sum(axis=1), 0)
         return cosines, ranks
 
     def add(self, vectors: Vectors, owners: NDArray[np.int64]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.clock import Clock
 from service.errors import Gone, NotFound, QueueFull
@@ -19,7 +20,7 @@ from service.quality.pending_prediction import PendingPrediction
 from service.quality.prediction_store import PredictionStore
 from service.quality_metrics import HIT_RANKS
 from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
-from service.types import Vector, Vectors
+from service.types import Variant, Vector, Vectors
 from service.validation import validate_vectors
 
 logger = logging.getLogger(__name__)
@@ -134,22 +135,37 @@ class OnlineScorer:
         owners = np.array([hash(job.prediction.owner) for job in batch], np.int64)
         cosines, ranks = self._pool.ranks(predictions, truths, owners)
         self._pool.add(truths, owners)
+        self._observe_scores([job.prediction.variant for job in batch], cosines, ranks)
         now = self._clock.monotonic()
-        for job, cosine, rank in zip(batch, cosines.tolist(), ranks.tolist(), strict=True):
-            # Not below 0: a histogram's sum must not fall, or it looks like a restart.
-            self._metrics.quality.cosine.labels(job.prediction.variant).observe(max(0.0, cosine))
+        for job, rank in zip(batch, ranks.tolist(), strict=True):
             if rank:
-                self._count_rank(job, rank, now)
+                self._count_key(job, rank, now)
 
-    def _count_rank(self, job: _ScoringJob, rank: int, now: float) -> None:
+    def _observe_scores(
+        self,
+        variants: Sequence[Variant],
+        cosines: NDArray[np.float32],
+        ranks: NDArray[np.int64],
+    ) -> None:
+        """Count cosines and hits; each series once for the whole batch."""
+        quality = self._metrics.quality
+        for variant, cosine in zip(variants, cosines.tolist(), strict=True):
+            # Not below 0: a histogram's sum must not fall, or it looks like a restart.
+            quality.cosine.labels(variant).observe(max(0.0, cosine))
+        for variant in set(variants):
+            own = ranks[[each is variant for each in variants]]
+            ranked = own[own > 0]
+            if len(ranked):
+                quality.predictions.labels(variant).inc(len(ranked))
+            for k in HIT_RANKS:
+                if hits := int((ranked <= k).sum()):
+                    quality.hits.labels(variant, k).inc(hits)
+
+    def _count_key(self, job: _ScoringJob, rank: int, now: float) -> None:
         prediction = job.prediction
-        self._metrics.quality.predictions.labels(prediction.variant).inc()
-        for k in HIT_RANKS:
-            if rank <= k:
-                self._metrics.quality.hits.labels(prediction.variant, k).inc()
         # Made under an earlier split, or under one without two arms: nothing to compare.
         current = self._traffic.current
-        if not prediction.split == job.split == current or current.weight_bp == 0:
+        if current.weight_bp == 0 or job.split != current or prediction.split != job.split:
             return
         share = self._keys.count(
             prediction.split,

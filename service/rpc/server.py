@@ -27,7 +27,7 @@ from service.settings import Settings
 logger = logging.getLogger(__name__)
 
 HEALTH_SECONDS = 0.2
-"""Seconds between two looks at the readiness that the health service reports."""
+"""Seconds between two checks of the readiness that the health service reports."""
 
 _HEAD_BYTES = 64 * 1024
 _PREDICTIONS = {f"/{messages.SERVICE}/{name}" for name in ("ModelInfer", "ModelStreamInfer")}

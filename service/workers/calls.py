@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -16,12 +18,14 @@ from service.contexts.session_quota import SessionQuota
 from service.errors import NextvecError
 from service.observability import request_scope
 from service.observability.request_scope import RequestScope
-from service.prediction.request import Prediction, RequestOptions
+from service.prediction.immediate_append import ImmediateAppend
+from service.prediction.request import Prediction, RequestOptions, SessionAppend
 from service.types import Vectors
 from service.workers import messages
 from service.workers.arena import MappedArena
 from service.workers.failures import encode_failure
 from service.workers.frames import Frame, FrameDecoder, FrameError, FrameKind, encode
+from service.workers.group_messages import GroupHead, decode_group, encode_outcomes
 from service.workers.messages import EngineCall, ServiceState
 
 logger = logging.getLogger(__name__)
@@ -31,7 +35,7 @@ MAX_UNSENT_BYTES = 8 * 1024 * 1024
 
 
 class WorkerCalls(asyncio.Protocol):
-    """Runs the calls of one worker, each in a task of its own.
+    """Runs the calls of one worker. One that has to wait for more than the engine gets a task.
 
     `arena` is the descriptor of its shared memory. `on_lost` is called when the worker has gone.
     """
@@ -46,7 +50,9 @@ class WorkerCalls(asyncio.Protocol):
         self._arena = MappedArena(arena, self._release)
         self._on_lost = on_lost
         self._decoder = FrameDecoder()
-        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._running: dict[int, asyncio.Task[None] | ImmediateAppend] = {}
+        # Appends in tasks, by session: what comes after them must not get in between.
+        self._in_turn: Counter[str] = Counter()
         self._released: list[int] = []
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
@@ -57,7 +63,7 @@ class WorkerCalls(asyncio.Protocol):
     @property
     def running(self) -> int:
         """Calls without a result."""
-        return len(self._tasks)
+        return len(self._running)
 
     def close(self) -> None:
         """Close the stream."""
@@ -77,8 +83,9 @@ class WorkerCalls(asyncio.Protocol):
         self._transport = None
         if self._decoder.pending:
             logger.warning("the stream of a worker ended within a frame")
-        for task in self._tasks.values():
-            task.cancel()
+        for running in list(self._running.values()):
+            running.cancel()
+        self._running.clear()
         self._on_lost(self)
 
     def pause_writing(self) -> None:
@@ -99,14 +106,19 @@ class WorkerCalls(asyncio.Protocol):
             self._transport.abort()
 
     def _take(self, frame: Frame) -> None:
-        if frame.kind in {FrameKind.APPEND, FrameKind.PREDICT}:
+        if frame.kind is FrameKind.APPEND or frame.kind is FrameKind.PREDICT:
             call, vectors = messages.decode_call(frame, self._services.dim)
             if isinstance(vectors, int):
                 vectors = self._arena.read(vectors, sum(call.lengths), self._services.dim)
-            task = self._loop.create_task(self._run(frame.number, call, vectors))
-            self._tasks[frame.number] = task
+            if not self._append_at_once(frame.number, call, vectors):
+                if call.session is not None:
+                    self._in_turn[call.session] += 1
+                task = self._loop.create_task(self._run(frame.number, call, vectors))
+                self._running[frame.number] = task
+        elif frame.kind is FrameKind.STEPS:
+            self._start_group(frame)
         elif frame.kind is FrameKind.CANCEL:
-            found = self._tasks.get(frame.number)
+            found = self._running.pop(frame.number, None)
             if found is not None:
                 found.cancel()
         elif frame.kind is FrameKind.ADMIT:
@@ -125,38 +137,100 @@ class WorkerCalls(asyncio.Protocol):
         else:
             self._send(encode(FrameKind.ADMITTED, frame.number))
 
+    def _append_at_once(self, number: int, call: EngineCall, vectors: Vectors) -> bool:
+        """Give an append to the engine; False if it has to wait for something else first."""
+        if call.session is None or call.traceparent is not None or call.session in self._in_turn:
+            return False
+        answer = partial(self._answer, number, call.request_id)
+        try:
+            self._services.check_accepting()
+            append = self._services.dispatch.begin_append(
+                call.session,
+                vectors,
+                self._options(call),
+                answer,
+                position=call.position,
+                begin=call.begin,
+                end=call.end,
+            )
+        except Exception as error:  # noqa: BLE001  whatever it is, the worker waits for an answer
+            answer(error)
+            return True
+        if append is not None and not append.done():
+            self._running[number] = append
+        return append is not None
+
+    def _answer(
+        self, number: int, request_id: str | None, outcome: Prediction | BaseException
+    ) -> None:
+        self._running.pop(number, None)
+        if not isinstance(outcome, BaseException):
+            self._send(messages.encode_result(number, [outcome]))
+            return
+        if not isinstance(outcome, NextvecError):
+            logger.error("request %s failed", request_id, exc_info=outcome)
+        self._send(encode_failure(number, outcome))
+
     async def _run(self, number: int, call: EngineCall, vectors: Vectors) -> None:
+        self._enter_scope(call)
+        try:
+            predictions = await self._predict(call, vectors)
+        except Exception as error:  # noqa: BLE001  whatever it is, the worker waits for an answer
+            self._answer(number, call.request_id, error)
+        else:
+            self._send(messages.encode_result(number, predictions))
+        finally:
+            self._running.pop(number, None)
+            if call.session is not None:
+                self._in_turn[call.session] -= 1
+                if not self._in_turn[call.session]:
+                    del self._in_turn[call.session]
+
+    def _start_group(self, frame: Frame) -> None:
+        dim = self._services.dim
+        head, appends = decode_group(frame, dim)
+        if head.place is not None:
+            vectors = self._arena.read(head.place, len(appends), dim)
+            appends = [
+                append._replace(vectors=vectors[row : row + 1])
+                for row, append in enumerate(appends)
+            ]
+        task = self._loop.create_task(self._run_group(frame.number, head, appends))
+        self._running[frame.number] = task
+
+    async def _run_group(
+        self, number: int, head: GroupHead, appends: Sequence[SessionAppend]
+    ) -> None:
+        self._enter_scope(head)
+        options = RequestOptions(
+            override=head.override,
+            timeout_seconds=head.timeout_seconds,
+            request_id=head.request_id,
+            owner=self._owner(head),
+            waited_seconds=_waited(head),
+        )
+        try:
+            self._services.check_accepting()
+            outcomes = await self._services.dispatch.append_each(appends, options)
+        except Exception as error:  # noqa: BLE001  whatever it is, the worker waits for an answer
+            self._answer(number, head.request_id, error)
+        else:
+            self._send(encode_outcomes(number, outcomes, self._services.dim))
+        finally:
+            self._running.pop(number, None)
+
+    def _enter_scope(self, call: EngineCall | GroupHead) -> None:
+        """Make what is known of the request known to log lines and traces."""
         scope: RequestScope = {"request_id": call.request_id or ""}
         if call.owner is not None:
             scope["caller"] = call.owner
         if call.traceparent is not None:
             self._services.tracing.continue_request(scope, call.traceparent)
         request_scope.enter(scope)
-        try:
-            predictions = await self._predict(call, vectors)
-        except NextvecError as error:
-            self._send(encode_failure(number, error))
-        except Exception as error:
-            logger.exception("request %s failed", call.request_id)
-            self._send(encode_failure(number, error))
-        else:
-            self._send(messages.encode_result(number, predictions))
-        finally:
-            del self._tasks[number]
 
     async def _predict(self, call: EngineCall, vectors: Vectors) -> list[Prediction]:
         self._services.check_accepting()
-        dispatch = self._services.dispatch
-        options = RequestOptions(
-            call.key,
-            call.override,
-            call.version,
-            call.timeout_seconds,
-            call.caller,
-            call.request_id,
-            None if call.owner is None else self._quota(call.owner),
-            max(0.0, time.monotonic() - call.arrived),
-        )
+        dispatch, options = self._services.dispatch, self._options(call)
         if call.session is not None:
             return [
                 await dispatch.append(
@@ -173,14 +247,26 @@ class WorkerCalls(asyncio.Protocol):
             return await dispatch.predict_batch(np.split(vectors, ends), options)
         return [await dispatch.predict(vectors, options)]
 
+    def _options(self, call: EngineCall) -> RequestOptions:
+        return RequestOptions(
+            call.key,
+            call.override,
+            call.version,
+            call.timeout_seconds,
+            call.caller,
+            call.request_id,
+            self._owner(call),
+            _waited(call),
+        )
+
+    def _owner(self, call: EngineCall | GroupHead) -> SessionQuota | None:
+        return None if call.owner is None else self._holder(call.owner).quota
+
     def _holder(self, name: str) -> KeyHolder:
         found = self._holders.get(name)
         if found is None:
             raise FrameError(f"no API key has the holder {name!r}")
         return found
-
-    def _quota(self, name: str) -> SessionQuota:
-        return self._holder(name).quota
 
     def _send(self, frame: bytes) -> None:
         if self._transport is not None:
@@ -195,3 +281,8 @@ class WorkerCalls(asyncio.Protocol):
     def _send_released(self) -> None:
         places, self._released = self._released, []
         self._send(messages.encode_release(places))
+
+
+def _waited(call: EngineCall | GroupHead) -> float:
+    """Seconds since the request arrived at its worker."""
+    return max(0.0, time.monotonic() - call.arrived)

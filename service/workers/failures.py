@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -34,7 +35,17 @@ class EngineBugError(Exception):
 
 
 def encode_failure(number: int, error: BaseException) -> bytes:
-    """Return the frame of a call that failed with `error`.
+    """Return the frame of a call that failed with `error`."""
+    return encode(FrameKind.FAILURE, number, 0, orjson.dumps(failure_values(error)))
+
+
+def decode_failure(frame: Frame) -> Exception:
+    """Return the error of a call that failed. Raises `FrameError`."""
+    return failure_of(load_json(frame))
+
+
+def failure_values(error: BaseException) -> dict[str, Any]:
+    """Return what travels of an error, as it is in JSON.
 
     An error that is none of the service's own becomes `EngineBugError`, without its message.
     """
@@ -47,12 +58,12 @@ def encode_failure(number: int, error: BaseException) -> bytes:
             values["retry_after"] = error.retry_after
         if isinstance(error, errors.Conflict):
             values["details"] = error.details
-    return encode(FrameKind.FAILURE, number, 0, orjson.dumps(_plain(values)))
+    plain: dict[str, Any] = _plain(values)
+    return plain
 
 
-def decode_failure(frame: Frame) -> Exception:
-    """Return the error of a call that failed. Raises `FrameError`."""
-    values = load_json(frame)
+def failure_of(values: Mapping[str, Any]) -> Exception:
+    """Return the error of `failure_values`."""
     kind = _KINDS.get(str(values.get("kind")))
     if kind is None:
         return EngineBugError("the engine process failed; its log has the details")

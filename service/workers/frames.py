@@ -26,12 +26,14 @@ class FrameKind(IntEnum):
     ADMIT = 3
     CANCEL = 4
     REFUSED = 5
+    STEPS = 6
 
     RESULT = 16
     FAILURE = 17
     ADMITTED = 18
     RELEASE = 19
     STATE = 20
+    OUTCOMES = 21
 
 
 _KINDS = {int(kind): kind for kind in FrameKind}

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
-from service.errors import DeadlineExceeded, NotReady, QueueFull
-from service.prediction.request import Prediction
+import numpy as np
+
+from service.errors import DeadlineExceeded, NextvecError, NotReady, QueueFull
+from service.prediction.request import Prediction, SessionAppend
 from service.types import Vectors
 from service.workers import messages
 from service.workers.arena import Arena
 from service.workers.failures import decode_failure
 from service.workers.frames import Frame, FrameDecoder, FrameError, FrameKind, encode
+from service.workers.group_messages import GroupHead, decode_outcomes, encode_group
 from service.workers.messages import EngineCall, ServiceState
 
 logger = logging.getLogger(__name__)
@@ -26,6 +29,8 @@ IN_ARENA_BYTES = 64 * 1024
 """Vectors of at least this size travel through shared memory."""
 
 _SWEEP_SECONDS = 0.5
+
+_ANSWERS = frozenset((FrameKind.RESULT, FrameKind.OUTCOMES, FrameKind.FAILURE, FrameKind.ADMITTED))
 
 
 class EngineLink(asyncio.Protocol):
@@ -78,6 +83,20 @@ class EngineLink(asyncio.Protocol):
                 raise
         return messages.decode_result(await self._send(number, frame), self._dim)
 
+    async def call_group(
+        self, head: GroupHead, appends: Sequence[SessionAppend]
+    ) -> list[Prediction | NextvecError]:
+        """Run appends of one vector each; each is answered by itself. Raises as `call` does."""
+        self._check_open()
+        number = next(self._numbers)
+        vectors = np.concatenate([append.vectors for append in appends])
+        if vectors.nbytes < IN_ARENA_BYTES:
+            frame = encode_group(number, head, appends, vectors)
+        else:
+            place = self._arena.put(vectors)
+            frame = encode_group(number, head._replace(place=place), appends, None)
+        return decode_outcomes(await self._send(number, frame), self._dim)
+
     async def admit(self, owner: str, *, requests: int = 0, vectors: int = 0) -> None:
         """Take from the limits of a key's holder. Raises `CallerLimited`, and as `call` does."""
         self._check_open()
@@ -127,7 +146,7 @@ class EngineLink(asyncio.Protocol):
             self._transport.abort()
 
     def _take(self, frame: Frame) -> None:
-        if frame.kind in {FrameKind.RESULT, FrameKind.FAILURE, FrameKind.ADMITTED}:
+        if frame.kind in _ANSWERS:
             found = self._pending.pop(frame.number, None)
             if found is not None and not found[0].done():
                 found[0].set_result(frame)

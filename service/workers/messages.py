@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from struct import Struct
 from struct import error as StructError
 from typing import Any
@@ -181,26 +182,25 @@ def decode_call(frame: Frame, dim: int) -> tuple[EngineCall, Vectors | int]:
 def encode_result(number: int, predictions: Sequence[Prediction]) -> bytes:
     """Return the frame of the predictions of one call, which all come from one version."""
     first = predictions[0].route
-    version = first.version.encode()
     rows = [
-        _ROW.pack(
-            each.queue_seconds,
-            each.inference_seconds,
-            _NONE if each.length is None else each.length,
-        )
-        for each in predictions
+        _ROW.pack(queue, inference, _NONE if length is None else length)
+        for _, _, queue, inference, length in predictions
     ]
-    head = b"".join((_RESULT.pack(len(rows), len(version), 0), version))
-    vectors = [np.ascontiguousarray(each.vector, "<f4").data.cast("B") for each in predictions]
     return encode(
         FrameKind.RESULT,
         number,
         _VARIANTS[first.variant],
-        head,
-        bytes(-len(head) % 8),
+        _result_head(len(rows), first.version),
         *rows,
-        *vectors,
+        *[each.vector.astype("<f4", copy=False).tobytes() for each in predictions],
     )
+
+
+@lru_cache(maxsize=256)
+def _result_head(count: int, version: str) -> bytes:
+    name = version.encode()
+    head = _RESULT.pack(count, len(name), 0) + name
+    return head + bytes(-len(head) % 8)
 
 
 def decode_result(frame: Frame, dim: int) -> list[Prediction]:

@@ -11,7 +11,6 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import httptools
@@ -79,7 +78,10 @@ class _ResponseRelay:
     async def run(self, reader: asyncio.StreamReader) -> bool:
         """Relay the response. False if there was none. Raises `CutOffError` within one."""
         while not self._ended:
-            data = await reader.read(_READ_BYTES)
+            try:
+                data = await reader.read(_READ_BYTES)
+            except ConnectionError:
+                data = b""
             if self.abandoned:
                 return True  # the caller has gone
             if not data:
@@ -122,11 +124,14 @@ class _ResponseRelay:
 async def _send_request(
     scope: Scope, receive: Receive, writer: asyncio.StreamWriter, relay: _ResponseRelay
 ) -> None:
-    """Send the request, and close the stream when the caller disconnects."""
+    """Send the request, and close the stream when the caller disconnects.
+
+    The engine process may answer, and close the stream, before it has read the body.
+    """
     has_length = any(name == b"content-length" for name, _ in scope["headers"])
     has_body = has_length or any(name == b"transfer-encoding" for name, _ in scope["headers"])
     writer.write(_head(scope, is_chunked=has_body and not has_length))
-    with suppress(ConnectionError):
+    try:
         while (message := await receive())["type"] == "http.request":
             body = message.get("body", b"")
             if has_length:
@@ -136,6 +141,8 @@ async def _send_request(
             if has_body and not has_length and not message.get("more_body", False):
                 writer.write(b"0\r\n\r\n")
             await writer.drain()
+    except ConnectionError:
+        return
     relay.abandoned = True
     writer.transport.abort()
 
@@ -145,11 +152,12 @@ def _head(scope: Scope, *, is_chunked: bool) -> bytes:
     if scope["query_string"]:
         target += b"?" + scope["query_string"]
     client = scope.get("client")
+    # Without `connection: close`: the engine process would close the stream with its answer, and an
+    # answer that comes before the end of the body would be lost with it.
     lines = [
         b"%b %b HTTP/1.1" % (scope["method"].encode(), target),
         *(b"%b: %b" % each for each in scope["headers"] if each[0] not in _BETWEEN_HOPS),
         b"%b: %b" % (SCHEME_HEADER, scope["scheme"].encode()),
-        b"connection: close",
     ]
     if client:
         lines.append(b"%b: %b %d" % (CLIENT_HEADER, str(client[0]).encode(), client[1] or 0))

@@ -10,11 +10,12 @@ import numpy as np
 from service.api.access.api_keys import holder_digest
 from service.contexts.session_quota import SessionQuota
 from service.contexts.session_store import SessionStart
-from service.errors import NotFound, quoted
+from service.errors import NextvecError, NotFound, quoted
 from service.observability import request_scope
-from service.prediction.request import Prediction, RequestOptions
+from service.prediction.request import Prediction, RequestOptions, SessionAppend
 from service.settings.access import ApiKeySettings
 from service.types import Vectors
+from service.workers.group_messages import GroupHead
 from service.workers.link import EngineLink
 from service.workers.messages import MAX_TEXT, EngineCall
 
@@ -56,6 +57,21 @@ class RemotePredictor:
         call.session, call.position, call.begin, call.end = session_id, position, begin, end
         (prediction,) = await self._link.call(call, vectors)
         return prediction
+
+    async def append_each(
+        self, appends: Sequence[SessionAppend], options: RequestOptions
+    ) -> list[Prediction | NextvecError]:
+        """As `Dispatch.append_each`, of one vector each, and as `EngineLink.call_group`."""
+        scope = request_scope.current() or {}
+        head = GroupHead(
+            time.monotonic() - options.waited_seconds,
+            options.override,
+            options.timeout_seconds,
+            options.request_id,
+            None if options.owner is None else options.owner.name,
+            scope.get("traceparent"),
+        )
+        return await self._link.call_group(head, appends) if appends else []
 
 
 def _call(lengths: Sequence[int], options: RequestOptions) -> EngineCall:

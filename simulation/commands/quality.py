@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from rich import box
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from service.commands.options import print_json_file
+from service.commands.progress import ProgressBar
 from service.commands.terminal import make_console
 from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation import quality_report
@@ -39,7 +40,7 @@ def run(options: SimulateOptions, plan: RolloutPlan) -> None:
     )
     console = make_console(stderr=options.output == "json")
     columns = (TextColumn("rollouts"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with ProgressBar(*columns, console=console, transient=True) as progress:
         total = len(ratios) * options.rollouts * (2 if options.compare else 1)
         bar = progress.add_task("rollouts", total=total)
         rows = quality_report.run(

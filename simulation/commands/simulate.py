@@ -7,7 +7,7 @@ import logging
 
 from pydantic import ValidationError
 from rich import box
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from service.commands.options import (
@@ -17,6 +17,7 @@ from service.commands.options import (
     print_json_file,
     with_options,
 )
+from service.commands.progress import ProgressBar
 from service.commands.terminal import make_console
 from service.rollout.plan.plan_file import load_plan
 from service.rollout.plan.rollout_plan import RolloutPlan
@@ -83,7 +84,7 @@ def simulate(options: SimulateOptions) -> None:
     # An evaluation that fails is logged with its traceback; in a simulation it is a bug.
     logging.basicConfig(level=logging.WARNING)
     columns = (TextColumn("rollouts"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with ProgressBar(*columns, console=console, transient=True) as progress:
         rules = 1 + len(PointEstimateRule) if options.compare else 1
         bar = progress.add_task("rollouts", total=len(scenarios) * options.rollouts * rules)
         rows = simulate_scenarios(

@@ -53,6 +53,37 @@ def test_an_alert_has_a_rule_test_in_which_it_fires(rule):
     assert any(f'"{rule["alert"]}"' in expr for expr in fires)
 
 
+@each_alert
+def test_an_alert_has_a_rule_test_in_which_it_ends(rule):
+    """It does not outlive its cause: later in a test in which it fires, it is silent."""
+    name = rule["alert"]
+    ends = [
+        test["name"]
+        for test in TESTS["tests"]
+        for moments in [_moments(test, name)]
+        if any(fired and not later for k, fired in enumerate(moments) for later in moments[k + 1 :])
+    ]
+
+    assert ends, f"no test of {name} shows that it ends"
+
+
+def _moments(test, name):
+    """Whether the alert fires at each moment of the test that mentions it, in order of time."""
+    expected = [
+        (_minutes(each["eval_time"]), bool(each["exp_samples"]))
+        for each in test.get("promql_expr_test", [])
+        if f'"{name}"' in each["expr"]
+        or each["expr"] == "ALERTS"
+        or any(f'"{name}"' in sample["labels"] for sample in each["exp_samples"])
+    ]
+    return [fires for _, fires in sorted(expected)]
+
+
+def _minutes(time):
+    minutes, _, seconds = time.removesuffix("s").partition("m")
+    return float(minutes) + float(seconds or 0) / 60
+
+
 def test_alerts_have_distinct_names():
     names = [rule["alert"] for rule in RULES]
 

@@ -9,6 +9,7 @@ from functools import cache
 
 import pytest
 
+from loadtest.fleet.balancer import REQUEST_SECONDS
 from loadtest.fleet.programs import find_program
 from service.settings import Settings
 from tests.deploy.test_compose import setting_exists
@@ -138,10 +139,55 @@ def test_a_drain_is_seen_and_ends_before_the_pod_is_killed():
 
 
 @needs_helm
+@each_values
+def test_a_request_may_take_as_long_as_the_setting_says(values):
+    """Envoy waits longer than the service, and a pod lives longer than its last request."""
+    given = {each["name"]: each.get("value") for each in variables(values).values()}
+    seconds = float(given.get("NEXTVEC_LIMITS__TIMEOUT_SECONDS", Settings().limits.timeout_seconds))
+    text = rendered(values)["ConfigMap", "nextvec-envoy"]["data"]["envoy.yaml"]
+    timeouts = [int(found) for found in re.findall(r"^ +timeout: (\d+)s$", text, re.MULTILINE)]
+    assert seconds + 1 <= min(found for found in timeouts if found)  # 0: the stream of events
+    drain = float(given["NEXTVEC_HTTP__DRAIN_SECONDS"])
+    assert pod(values)["terminationGracePeriodSeconds"] >= drain + seconds + 5
+
+
+@needs_helm
+def test_volumes_of_ones_own_are_mounted_in_the_replicas():
+    """A private authority's certificate, for example."""
+    names = {volume["name"] for volume in pod(EVERYTHING)["volumes"]}
+    (container,) = pod(EVERYTHING)["containers"]
+    assert {mount["name"] for mount in container["volumeMounts"]} == names
+    assert "authority" in names
+
+
+@needs_helm
+def test_envoy_can_be_pulled_and_placed_like_the_replicas():
+    envoy = pod(EVERYTHING, "nextvec-envoy")
+    for field in ("imagePullSecrets", "priorityClassName"):
+        assert pod(EVERYTHING)[field] == envoy[field]
+    assert {"nodeSelector", "tolerations", "affinity"} <= envoy.keys()
+    assert "runtimeClassName" not in envoy, "GPUs are the replicas'"
+
+
+@needs_helm
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ((), "Neither models.existingClaim"),
+        (("--set", "autoscaling.enabled=true"), "3 to 12 replicas"),
+    ],
+)
+def test_the_notes_say_what_is_missing(values, said):
+    done = helm("install", "nextvec", str(CHART), "--dry-run=client", *values)
+    assert said in done.stdout
+
+
+@needs_helm
 def test_envoys_configuration_is_the_shipped_one_with_the_services_name():
     shipped = (CHART / "files" / "envoy.yaml").read_text(encoding="utf-8")
     text = rendered()["ConfigMap", "nextvec-envoy"]["data"]["envoy.yaml"]
     named = re.sub(r"\{\{ include .*? \}\}\.\{\{.*?\}\}", "nextvec-replicas.serving", shipped)
+    named = re.sub(r"\{\{ add .*? \}\}", str(REQUEST_SECONDS), named)
     assert yaml_files.load(named) == yaml_files.load(text)
     assert "nextvec-replicas.serving.svc" in text
 
@@ -238,6 +284,7 @@ def test_alerts_and_dashboards_are_those_of_the_repository():
         "image.digest=latest",
         "models.existingClaim=a,models.initImage=b",
         "drainSeconds=-1",
+        "rollingUpdate.maxSurge=some",
     ],
 )
 def test_a_wrong_value_is_refused(wrong):

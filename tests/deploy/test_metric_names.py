@@ -10,6 +10,7 @@ import pytest
 from service.api.access.identity import FailureReason
 from service.metrics import UNASSIGNED
 from service.rollout.state.events import TRANSITIONS, Phase, Reason
+from service.session_metrics import CLAIM_REASONS, FAILURES
 from service.types import Mode, RequestOutcome, Variant
 from tests.support.expressions import (
     PROMETHEUS_OWN,
@@ -28,7 +29,7 @@ VALUES = {
     "phase": set(Phase),
     "from": set(Phase),
     "to": set(Phase),
-    "reason": {*Reason, *get_args(FailureReason)},
+    "reason": {*Reason, *get_args(FailureReason), *CLAIM_REASONS, *FAILURES},
     "side": {"fail", "pass"},
 }
 EVERYTHING = everything()
@@ -68,6 +69,6 @@ def test_every_metric_of_the_rollout_and_of_latency_is_on_the_dashboard():
     """No metric is missing."""
     shown = {name for expr in queries().values() for name, _ in selectors(expr)}
     shown = {re.sub(r"_(bucket|sum|count)$", "", name) for name in shown}
-    emitted = {re.sub(r"_(bucket|sum|count)$", "", name) for name in registered()}
+    emitted = {re.sub(r"_(bucket|sum|count)$", "", name) for name in registered(fleet=True)}
 
     assert set() == emitted - shown

@@ -17,6 +17,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from service.metrics import UNASSIGNED, Metrics
 from service.quality_metrics import HIT_RANKS
 from service.rollout.controller import gauges
+from service.rollout_metrics import FleetMetrics
+from service.session_metrics import SessionStoreMetrics
 from service.types import Mode, RequestOutcome, Variant
 from tests.support import prometheus_server, yaml_files
 from tests.support.expressions import DEPLOY, everything, filled, queries
@@ -81,8 +83,21 @@ class Exporter:
         metrics.expect_caller("search")
         metrics.sessions.set(3)
         metrics.session_bytes.set(3 * 8192)
+        FleetMetrics(self.registry).publish(
+            up=True,
+            leads=True,
+            revision=7,
+            unread_seconds=0.5,
+            replicas=3,
+            withheld=False,
+            outdated=False,
+        )
+        self.store = SessionStoreMetrics(self.registry)
+        self.store.watch(lambda: True, lambda: 2)
 
     def scrape(self):
+        self.store.duration.observe(0.0003)
+        self.store.claims.labels("begin").inc()
         for variant, version in VERSIONS.items():
             for mode in Mode:
                 for i in range(20):

@@ -15,13 +15,13 @@ VERDICTS = {
     "idle": "No rollout",
     "preparing": "phase-3 is being loaded",
     "warming_up": "phase-3 warms up on 5 % of new requests",
-    "too_early": "It is too early to say whether phase-3 is fit",
+    "too_early": "It is too early to judge phase-3 at 25 %",
     "looks_good": "phase-3 looks good",
-    "leaning_to_fail": "phase-3 leans to fail",
+    "leaning_to_fail": "phase-3 looks too slow",
     "needs_you": "phase-3 has passed step 3 of 3 (50 %) and waits for your approval",
-    "blind": "Nobody watches phase-3",
+    "blind": "phase-3 is not being judged",
     "paused": "phase-3 is paused by alice in step 2 of 3 (25 %)",
-    "rolled_back": "phase-3 was rolled back in step 2 of 3 (25 %)",
+    "rolled_back": "phase-3 was rolled back in step 2 of 3 (25 %) because it was too slow",
     "stopped": "phase-3 was stopped by alice in step 2 of 3 (25 %)",
     "promoted": "phase-3 is stable and has all traffic",
     "shadow": "phase-3 works on copies of requests",
@@ -99,6 +99,20 @@ def test_a_persons_abort_does_not_look_like_a_failure(page, fixture):
     assert "wrong version" in page.locator("#hero").inner_text()
 
 
+def test_a_replica_that_withholds_the_canary_says_so(page, fixture):
+    fixture.more = {"fleet": {"withheld": "the record is 12 s old", "leader": None}}
+    open_in(page, fixture, "looks_good")
+    told = page.locator("#warnings").inner_text()
+    assert "keeps the canary out of traffic: the record is 12 s old." in told
+    assert "No replica evaluates the rollout now." in told
+
+
+def test_a_shadow_step_that_is_over_is_told_in_the_past(page, fixture):
+    fixture.more = {"shadow": STATES["shadow"](0.0)["shadow"]}
+    open_in(page, fixture, "looks_good")
+    assert "Before it had callers" in page.locator("#shadow-text").inner_text()
+
+
 def test_size_certainty_and_time_are_on_the_first_screen(page, fixture):
     open_in(page, fixture, "leaning_to_fail")
     assert "4.7×" in page.locator("#size-big").inner_text()
@@ -107,7 +121,9 @@ def test_size_certainty_and_time_are_on_the_first_screen(page, fixture):
     )
     assert "limit 1.2×" in page.locator("#size-plot svg").get_attribute("aria-label")
     assert "83 % of a “fail”" == page.locator("#sure-big").inner_text()
+    assert "How long until the rollback?" == page.locator("#time-title").inner_text()
     assert "≈" in page.locator("#time-big").inner_text()
+    assert "If it recovers, the step ends with:" == page.locator("#conditions-title").inner_text()
     for card in page.locator("#cards .card").all():
         box = card.bounding_box()
         assert box["y"] + box["height"] <= 900
@@ -131,7 +147,7 @@ def test_illegal_actions_are_hidden_and_a_disabled_one_says_why(page, fixture):
     promote = page.locator("[data-verb=promote]")
     assert promote.is_disabled()
     note = page.locator("#verbs-note").inner_text()
-    assert "Promote to 50\N{NO-BREAK SPACE}%: opens when P95 latency has passed." in note
+    assert "Promote to 50\N{NO-BREAK SPACE}%: possible when P95 latency has passed." in note
 
 
 def test_a_role_that_is_too_low_is_said(page, fixture):

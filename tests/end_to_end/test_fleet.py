@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import secrets
 import threading
 import time
 
@@ -11,16 +9,10 @@ import numpy as np
 import pytest
 
 from tests.support import postgres_server
-from tests.support.serving import serving
+from tests.support.fleet_serving import begin, fleet, served, wait_for, weight
 from tests.support.tools import require
 
-PLAN = {
-    "steps": [{"weight": 50, "min_dwell_seconds": 300}],
-    "warm_up_seconds": 0,
-    "warm_up_requests": 0,
-}
 CONTEXT = np.ones((5, 768), np.float32)
-RANDOM = np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")
@@ -29,53 +21,6 @@ def database():
     require("postgres")
     with postgres_server.running() as server:
         yield server
-
-
-@contextlib.contextmanager
-def fleet(models, folder, database, size, **environment):
-    """`size` replicas of a fleet of their own; killed ones may be left behind."""
-    with contextlib.ExitStack() as stack:
-        name = f"fleet-{secrets.token_hex(4)}"
-
-        def join(replica):
-            place = folder / replica
-            place.mkdir(exist_ok=True)
-            return stack.enter_context(
-                serving(
-                    models,
-                    place,
-                    NEXTVEC_ROLLOUT__URL=database.url,
-                    NEXTVEC_ROLLOUT__INTERVAL_SECONDS="1",
-                    NEXTVEC_FLEET__NAME=name,
-                    NEXTVEC_FLEET__REPLICA=replica,
-                    **environment,
-                )
-            )
-
-        yield [join(letter) for letter in "abc"[:size]], join
-
-
-def wait_for(condition, seconds=30.0):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
-    return found
-
-
-def weight(replica):
-    """The canary's weight that this replica routes by."""
-    metrics = replica.client.get("/metrics").text
-    withheld = "nextvec_fleet_canary_withheld 1.0" in metrics
-    return 0.0 if withheld else replica.status()["weight"]["set_percent"]
-
-
-def begin(replicas):
-    answer = replicas[0].admin("POST", json={"canary": "phase-3", "plan": PLAN})
-    assert answer.status_code == 202, answer.text
-    for replica in replicas:
-        replica.wait_for("Progressing")
-    wait_for(lambda: all(weight(replica) == 50 for replica in replicas))
 
 
 def test_one_rollout_for_all_replicas(models, tmp_path, database):
@@ -155,18 +100,6 @@ def test_a_frozen_database_does_not_hold_up_an_abort(models, tmp_path, database)
         assert (answers[0].status_code, answers[0].json()["code"]) == (503, "abort_not_stored")
         two.wait_for("RolledBack")
         assert one.admin("POST", "/abort").status_code == 409
-
-
-def served(replica, count):
-    """The versions that serve `count` requests of new callers."""
-    return {
-        replica.client.post(
-            "/v1/predict",
-            content=RANDOM.standard_normal((5, 768), np.float32).tobytes(),
-            headers={"Content-Type": "application/octet-stream"},
-        ).headers["x-model-version"]
-        for _ in range(count)
-    }
 
 
 def judged(replica):

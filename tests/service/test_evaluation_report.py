@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from service import evaluation_report
 from service.evaluation_report import EvaluationReport, ReportError
+from service.validation_errors import first_error
 from tests.support.fakes import evaluated
 
 OWN, OTHER = "a" * 64, "b" * 64
@@ -118,7 +119,7 @@ def test_the_form_of_earlier_manifests_is_read():
 def test_a_damaged_earlier_form_is_refused_by_field(change, field):
     with pytest.raises(ValidationError) as raised:
         EvaluationReport.model_validate({**evaluated(0.4, 0.3, 0.5), **change})
-    assert field in evaluation_report.first_error(raised.value)
+    assert field in first_error(raised.value)
 
 
 @pytest.mark.parametrize(

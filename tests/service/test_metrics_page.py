@@ -1,4 +1,4 @@
-"""The page: its format, its size, and one rendering at a time."""
+"""The page: its format, its text, and one rendering at a time."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import asyncio
 import gzip
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from service.metrics import Metrics, new_registry
 from service.metrics_page import (
     MAX_BUDGET_SECONDS,
     PLAIN,
@@ -17,6 +19,9 @@ from service.metrics_page import (
     PageFormat,
     choose_format,
 )
+from service.rollout_metrics import FleetMetrics
+from service.session_metrics import SessionStoreMetrics
+from service.types import Mode, RequestOutcome, Variant
 from tests.support.fakes import FakeClock
 
 OPENMETRICS = PageFormat(openmetrics=True, gzipped=False)
@@ -116,3 +121,28 @@ async def test_scrapes_without_end_do_not_take_the_interpreter():
 
     assert rendered <= MAX_BUDGET_SECONDS + 100 * RENDER_SHARE + 1
     assert rendered > 100 * RENDER_SHARE / 2
+
+
+def blocks(text):
+    """The lines of each family; the order of families is free."""
+    return sorted(text.split("# HELP "))
+
+
+@pytest.mark.parametrize(
+    ("form", "generate"), [(PLAIN, generate_latest), (OPENMETRICS, generate_openmetrics)]
+)
+def test_the_service_page_is_the_librarys_page(form, generate):
+    """With all its metrics, exemplars included, before and after observations."""
+    metrics = Metrics(new_registry(), 10.0)
+    FleetMetrics(metrics.registry)
+    SessionStoreMetrics(metrics.registry)
+    metrics.expect([(Variant.STABLE, "phase-2"), (Variant.CANARY, "phase-3")])
+    for seconds in (0.0003, 0.02, 1.5, 0.02):
+        trace = {"trace_id": f"{seconds}"}
+        metrics.observe_request("stable", "phase-2", Mode.STEP, RequestOutcome.OK, seconds, trace)
+        metrics.observe_engine("canary", "phase-3", Mode.PREFILL, seconds, seconds, trace)
+        library = generate(metrics.registry).decode().removesuffix("# EOF\n")
+        ours = metrics.page.render(form).decode()
+
+        assert blocks(library) == blocks(ours.removesuffix("# EOF\n"))
+        assert form.openmetrics == ours.endswith("\n# EOF\n")

@@ -27,10 +27,11 @@ class ConsoleFixture:
         self.state = "idle"
         self.role = "approver"
         self.lost = False
+        self.more: dict = {}
         self.url = ""
 
     def status(self) -> dict:
-        return STATES[self.state](time.time())
+        return {**STATES[self.state](time.time()), **self.more}
 
     def answer(self, path: str) -> object:
         """The JSON at `path`; None where there is none."""

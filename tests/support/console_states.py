@@ -172,8 +172,8 @@ def too_early(now: float) -> dict:
     return {
         **running(now),
         "outlook": "too_early",
-        "headline": "It is too early to say whether phase-3 is fit (P95 latency: 5 % of the "
-        "evidence for a pass); step 2 of 3 (25 %) waits for canary requests and P95 latency.",
+        "headline": "It is too early to judge phase-3 at 25 %: P95 latency has 5 % of the "
+        "evidence for a pass; step 2 of 3 (25 %) waits for canary requests and P95 latency.",
         "guardrails": collecting,
         "next": next_step(
             now,
@@ -192,7 +192,8 @@ def looks_good(now: float) -> dict:
     return {
         **running(now),
         "outlook": "looks_good",
-        "headline": "phase-3 looks good: its P95 is 4 % higher than stable's (limit 20 %); "
+        "headline": "phase-3 looks good: its P95 is 4 % higher than stable's (up to 20 % higher "
+        "is allowed); "
         "step 2 of 3 ends in about 3 min.",
         "guardrails": healthy_guardrails(),
         "next": next_step(now),
@@ -209,8 +210,8 @@ def leaning_to_fail(now: float) -> dict:
     return {
         **running(now),
         "outlook": "leaning_to_fail",
-        "headline": "phase-3 leans to fail: its P95 in the engine is 4.7 times stable's "
-        "(103 ms against 21.9 ms, limit 1.2).",
+        "headline": "phase-3 looks too slow: its P95 in the engine is 4.7 times stable's "
+        "(103 ms against 21.9 ms; up to 1.2 times is allowed).",
         "guardrails": failing_guardrails(),
         "next": next_step(
             now,
@@ -255,7 +256,7 @@ def blind(now: float) -> dict:
     return {
         **running(now),
         "outlook": "blind",
-        "headline": "Nobody watches phase-3: no request has reached it for 2 min.",
+        "headline": "phase-3 is not being judged: no request has reached it for 2 min.",
         "guardrails": [{**one, "progress": {"pass": 0.0, "fail": 0.0}} for one in unread],
         "next": next_step(
             now,
@@ -275,7 +276,8 @@ def paused(now: float) -> dict:
         "reason": "by_hand",
         "legal": ["abort", "promote", "resume"],
         "outlook": "paused",
-        "headline": "phase-3 is paused by alice in step 2 of 3 (25 %) (lunch); without an answer "
+        "headline": "phase-3 is paused by alice in step 2 of 3 (25 %), saying “lunch”; without an "
+        "answer "
         "it is rolled back in 23 h 53 min.",
         "actor": "alice",
         "note": "lunch",
@@ -300,10 +302,15 @@ def rolled_back(now: float) -> dict:
         "looked_at": now - 300,
         "legal": ["retry", "start"],
         "outlook": "rolled_back",
-        "headline": "phase-3 was rolled back in step 2 of 3 (25 %): its P95 in the engine was 4.7 "
-        "times stable's (103 ms against 21.9 ms, limit 1.2).",
+        "headline": "phase-3 was rolled back in step 2 of 3 (25 %) because it was too slow: its "
+        "P95 in "
+        "the engine is 4.7 times stable's (103 ms against 21.9 ms; up to 1.2 times is allowed).",
         "guardrails": failing_guardrails(1.0),
-        "next": {**NEXT, "text": "phase-2 has all traffic. Find the cause before the next start."},
+        "next": {
+            **NEXT,
+            "text": "phase-2 has all traffic. Nothing is urgent: find the cause before you retry "
+            "phase-3.",
+        },
     }
 
 
@@ -316,7 +323,8 @@ def stopped(now: float) -> dict:
         "looked_at": now - 301,
         "legal": ["retry", "start"],
         "outlook": "stopped",
-        "headline": "phase-3 was stopped by alice in step 2 of 3 (25 %) (wrong version); phase-2 "
+        "headline": "phase-3 was stopped by alice in step 2 of 3 (25 %), saying “wrong version”; "
+        "phase-2 "
         "has all traffic.",
         "actor": "alice",
         "note": "wrong version",
@@ -356,7 +364,8 @@ def shadow(now: float) -> dict:
         "weight": {"set_percent": 0.0, "actual_percent": 0.0},
         "outlook": "looks_good",
         "headline": "phase-3 works on copies of requests: its P95 in the engine is 7 % higher than "
-        "stable's (limit 5 times); step 1 of 4 (copies of requests) ends in about 75 s.",
+        "stable's on the same requests (up to 5 times is allowed); step 1 of 4 (copies of "
+        "requests) ends in about 75 s.",
         "shadow": {"copies": copies, "agreement": 0.914, "inference": [inference]},
         "next": next_step(
             now,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from service.histogram import Histogram
 from service.metrics import Metrics
 from service.rollout_metrics import FleetMetrics
 from service.session_metrics import SessionStoreMetrics
@@ -79,11 +80,11 @@ def registered(*, fleet: bool = False) -> dict[str, set[str]]:
     if fleet:
         groups += [FleetMetrics(registry), SessionStoreMetrics(registry)]
     values = [value for group in groups for value in vars(group).values()]
-    instruments = [value for value in values if hasattr(value, "_labelnames")]
-    for instrument in instruments:
-        own = set(instrument._labelnames) | ALWAYS
+    instruments = {value: label_names(value) for value in values if hasattr(value, "describe")}
+    for instrument, names in instruments.items():
+        own = {*names, *ALWAYS}
         for family in instrument.describe():
-            names = {
+            labels |= {
                 "counter": {f"{family.name}_total": own},
                 "gauge": {family.name: own},
                 "histogram": {
@@ -92,8 +93,14 @@ def registered(*, fleet: bool = False) -> dict[str, set[str]]:
                     f"{family.name}_count": own,
                 },
             }[family.type]
-            labels |= names
     return labels
+
+
+def label_names(instrument):
+    """The library's metrics have them under a private name."""
+    if isinstance(instrument, Histogram):
+        return instrument.label_names
+    return instrument._labelnames
 
 
 def selectors(expr: str) -> list[tuple[str, dict[str, tuple[str, str]]]]:

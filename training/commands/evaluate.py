@@ -13,7 +13,7 @@ import torch
 import typer
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from typer.core import TyperGroup
 
 from architectures import checkpoint
@@ -28,6 +28,7 @@ from service.commands.options import (
     print_json_file,
     with_options,
 )
+from service.commands.progress import ProgressBar
 from service.commands.terminal import make_console, print_json
 from service.evaluation_report import EvaluationData
 from service.manifest import sha256
@@ -324,7 +325,7 @@ def _predict(
     model: EvaluatedModel, one: HeldOutSet, targets: NDArray[np.int64], console: Console
 ) -> Vectors:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+    with ProgressBar(*columns, TimeRemainingColumn(), console=console) as bar:
         task = bar.add_task(f"{model.name}, {one.name}", total=len(targets))
         return predict_exact(
             model.model,

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import torch
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from architectures import checkpoint
 from architectures.model import NextVectorModel
@@ -23,6 +23,7 @@ from service.commands.options import (
     print_json_file,
     with_options,
 )
+from service.commands.progress import ProgressBar
 from service.commands.terminal import make_console
 from service.manifest import sha256
 from training import held_out, recipe
@@ -167,7 +168,7 @@ def _train_arms(
         name = f"hard negatives ({negatives.share:.1%} of targets have one)"
         arms = (ExperimentArm("without", chosen), ExperimentArm(name, chosen, negatives))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+    with ProgressBar(*columns, TimeRemainingColumn(), console=console) as bar:
 
         def progress(name: str) -> Show:
             task = bar.add_task(name)

@@ -8,11 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
 from architectures import checkpoint
 from architectures.model import NextVectorModel
 from corpora.packed_corpus import open_corpus
+from service.commands.progress import ProgressBar
 from service.commands.terminal import make_console, print_json
 from service.manifest import sha256
 from training import held_out
@@ -49,7 +50,7 @@ def run(options: TrainOptions, path: Path) -> None:
         f"{sum(len(one.corpus.vectors) for one in parts.validation)} for validation"
     )
     columns = (TextColumn("{task.description}"), BarColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+    with ProgressBar(*columns, TimeRemainingColumn(), console=console) as bar:
         task = bar.add_task("starting", total=1.0)
 
         def show(done: float, text: str) -> None:

@@ -12,9 +12,10 @@ from typing import Literal
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from corpora.corpus import Corpus
+from service.commands.progress import ProgressBar
 from training import baselines, held_out
 from training.evaluated_model import EvaluatedModel
 from training.evaluation import PoolSpec, check_held_out, check_length
@@ -112,6 +113,6 @@ def _run_sweep(name: str, setting: SweepSetting, console: Console) -> Sweep:
     }
     total, sweep = sweeps[name]
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+    with ProgressBar(*columns, TimeRemainingColumn(), console=console) as bar:
         task = bar.add_task(f"sweep of {name}", total=total)
         return sweep(lambda vectors: bar.advance(task, vectors))

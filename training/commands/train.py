@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from architectures import checkpoint
 from architectures.model import NextVectorModel
 from corpora import corpus
 from service.commands.options import OutputFormat, examples, new_app, with_options
+from service.commands.progress import ProgressBar
 from service.commands.terminal import make_console, print_json
 from service.manifest import sha256
 from training import held_out, recipe, trainer
@@ -115,7 +116,7 @@ def train(options: TrainOptions) -> None:
         f"{len(split.held_out.vectors)} held out by document"
     )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+    with ProgressBar(*columns, TimeRemainingColumn(), console=console) as bar:
         task = bar.add_task("starting")
 
         def show(done: int, total: int, text: str) -> None:

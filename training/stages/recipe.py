@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from architectures.decayed_means import DecayedMeans
 from architectures.memory_augmented_gru import DIM
 from architectures.weights_file import LARGEST_STATE
+from service.validation_errors import all_errors
 from training.recipe import (
     Architecture,
     Count,
@@ -21,7 +22,6 @@ from training.recipe import (
     Positive,
     RecipeError,
     Share,
-    describe_fields,
 )
 
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -56,7 +56,7 @@ def _stage(value: object) -> object:
     try:
         return Stage(**value)
     except ValidationError as error:
-        raise ValueError(describe_fields(error)) from error
+        raise ValueError(all_errors(error)) from error
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -147,7 +147,7 @@ def load(path: Path) -> StagedRecipe:
     try:
         return StagedRecipe(**content)  # type: ignore[arg-type]
     except ValidationError as error:
-        raise RecipeError(f"{path}: {describe_fields(error)}") from error
+        raise RecipeError(f"{path}: {all_errors(error)}") from error
 
 
 def override(recipe: StagedRecipe, seed: int | None, epochs: int | None) -> StagedRecipe:
@@ -162,7 +162,7 @@ def override(recipe: StagedRecipe, seed: int | None, epochs: int | None) -> Stag
             )
             recipe = dataclasses.replace(recipe, stages=stages)
     except ValidationError as error:
-        raise RecipeError(describe_fields(error)) from error
+        raise RecipeError(all_errors(error)) from error
     return recipe
 
 

@@ -23,7 +23,7 @@ SAVE_EVERY = 30.0
 """Seconds of training between two saved states."""
 
 _SYNCHRONIZE_EVERY = 8
-"""Optimizer steps between two looks at the clock: a GPU runs ahead of the CPU."""
+"""Optimizer steps between two readings of the clock: a GPU runs ahead of the CPU."""
 
 Report = Callable[[float, str], None]
 """Called with the share of the run that is done, 0..1, and a line of text."""

@@ -21,7 +21,7 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class EvidenceInterval:
-    """The values that the test has not rejected, valid at every look; None: no bound yet."""
+    """The values that the test has not rejected, valid at every evaluation; None: no bound yet."""
 
     low: float | None
     high: float | None

@@ -35,7 +35,12 @@ class RolloutChange:
 def start_body(
     canary: str, plan: Mapping[str, Any] | None, reason: str, *, override_gate: bool
 ) -> dict[str, Any]:
-    """The body of a start."""
+    """The body of a start. Raises `TypeError` for a plan that is no mapping, such as a path."""
+    if plan is not None and not isinstance(plan, Mapping):
+        raise TypeError(
+            f"plan is {type(plan).__name__}: give its fields as a dictionary, for example "
+            "yaml.safe_load(Path('plan.yaml').read_text())"
+        )
     body: dict[str, Any] = {"canary": canary, "reason": reason}
     if plan is not None:
         body["plan"] = dict(plan)

@@ -254,7 +254,7 @@ def _events() -> list[Builder[Panel]]:
         state_timeline(
             "Phase",
             12,
-            "One lane for each phase of the rollout. The annotations name the guardrail that "
+            "One row for each phase of the rollout. The annotations name the guardrail that "
             "rolled back and the reasons of other changes.",
             [query("max by (phase) (nextvec_rollout_info == 1)", "{{phase}}")],
             {f"^{phase}$": colour for phase, colour in PHASES.items()},

@@ -30,7 +30,7 @@ _ASK_SECONDS = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class DrillOptions:
-    """The load: `sessions` at a time, each `rate` appends a second in total, of `length` vectors.
+    """The load: `sessions` of `length` vectors each at a time, together `rate` appends a second.
 
     The run ends after the last fault, and not before `seconds`.
     """
@@ -52,7 +52,7 @@ async def drive_sessions(
 ) -> None:
     """Append to sessions at `url` until `until`, which is asked ten times a second.
 
-    Each caller ends with a look at the length of its last session.
+    Each caller ends by comparing the length of its last session.
     """
     client = HttpClient(url, _TIMEOUT)
     stopping = asyncio.Event()

@@ -9,7 +9,6 @@ failed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -20,7 +19,7 @@ from service.api.codecs import json_numbers, session_ids
 from service.api.codecs.vectors import BINARY_TYPE, JSON_TYPE
 from service.api.parsing import ParsingThread
 from service.errors import Conflict, Invalid, Malformed, NextvecError, UnsupportedMediaType, quoted
-from service.prediction.request import Prediction
+from service.prediction.request import Prediction, SessionAppend
 from service.types import Vectors
 
 REQUEST_ROW = np.dtype([("session", "S128"), ("position", "<i8")])
@@ -35,19 +34,10 @@ _FIELDS = {"session", "vector", "position"}
 _HEAD = 8
 
 
-@dataclass(frozen=True)
-class SessionStep:
-    """One row of a request. `vector` is `[1, dim]`."""
-
-    session: str
-    vector: Vectors
-    position: int | None
-
-
 async def parse(
     parsing: ParsingThread, headers: Mapping[str, str], content: bytes, dim: int, max_rows: int
-) -> list[SessionStep | Invalid]:
-    """Return the rows of a body; an `Invalid` in place of a row that makes no sense by itself.
+) -> list[SessionAppend | Invalid]:
+    """Return the rows of a body, each with one vector; an `Invalid` for one that makes no sense.
 
     Raises `UnsupportedMediaType`, `Malformed`, or `Invalid` for the body as a whole.
     """
@@ -60,7 +50,7 @@ async def parse(
     return await parsing.run(len(content), partial(read, content, dim, max_rows))
 
 
-def parse_frame(content: bytes, dim: int, max_rows: int) -> list[SessionStep | Invalid]:
+def parse_frame(content: bytes, dim: int, max_rows: int) -> list[SessionAppend | Invalid]:
     """Return the rows of a binary frame. Raises `Malformed` or `Invalid`."""
     if content[:4] != b"NVS1" or len(content) < _HEAD:
         raise Malformed("the frame does not begin with NVS1 and its number of rows")
@@ -74,7 +64,7 @@ def parse_frame(content: bytes, dim: int, max_rows: int) -> list[SessionStep | I
         )
     rows = np.frombuffer(content, REQUEST_ROW, count, _HEAD)
     vectors = np.frombuffer(content, "<f4", count * dim, begin).reshape(count, 1, dim)
-    steps: list[SessionStep | Invalid] = []
+    steps: list[SessionAppend | Invalid] = []
     for number, (session, position) in enumerate(rows.tolist()):
         if position < -1:
             steps.append(Invalid(f"steps[{number}].position is {position}, not a length"))
@@ -84,7 +74,7 @@ def parse_frame(content: bytes, dim: int, max_rows: int) -> list[SessionStep | I
     return steps
 
 
-def parse_json(content: bytes, dim: int, max_rows: int) -> list[SessionStep | Invalid]:
+def parse_json(content: bytes, dim: int, max_rows: int) -> list[SessionAppend | Invalid]:
     """Return the rows of `{"steps": [{"session", "vector", "position"}]}`.
 
     Raises `Malformed` or `Invalid`.
@@ -100,7 +90,7 @@ def parse_json(content: bytes, dim: int, max_rows: int) -> list[SessionStep | In
 
 
 def render(
-    steps: Sequence[SessionStep | Invalid],
+    steps: Sequence[SessionAppend | Invalid],
     results: Sequence[Prediction | NextvecError],
     dim: int,
     *,
@@ -118,7 +108,7 @@ def _check_count(count: int, max_rows: int) -> None:
         raise Invalid(f"{count} rows; send 1 to {max_rows}")
 
 
-def _json_row(number: int, row: object, dim: int) -> SessionStep | Invalid:
+def _json_row(number: int, row: object, dim: int) -> SessionAppend | Invalid:
     name = f"steps[{number}]"
     if not isinstance(row, dict):
         return Invalid(f"{name} is not an object")
@@ -138,14 +128,14 @@ def _json_row(number: int, row: object, dim: int) -> SessionStep | Invalid:
 
 def _step(
     number: int, session: object, vector: Vectors, position: int | None
-) -> SessionStep | Invalid:
+) -> SessionAppend | Invalid:
     if not isinstance(session, str) or not session_ids.is_usable(session):
         return Invalid(f"steps[{number}].session is not {session_ids.RULE}")
-    return SessionStep(session, vector, position)
+    return SessionAppend(session, vector, position)
 
 
-def _json_result(step: SessionStep | Invalid, result: Prediction | NextvecError) -> object:
-    session = step.session if isinstance(step, SessionStep) else None
+def _json_result(step: SessionAppend | Invalid, result: Prediction | NextvecError) -> object:
+    session = step.session if isinstance(step, SessionAppend) else None
     if isinstance(result, NextvecError):
         details = result.details if isinstance(result, Conflict) else {}
         return {

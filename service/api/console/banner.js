@@ -46,6 +46,8 @@ function showWarnings(status) {
   if (status.recorded === false) {
     found.push("The state cannot be written; the service continues from memory. Free disk space, or check the path of the database.");
   }
+  if (status.fleet?.withheld) found.push(`This replica keeps the canary out of traffic: ${status.fleet.withheld}.`);
+  if (status.fleet && !status.fleet.leader) found.push("No replica evaluates the rollout now. Another takes over within seconds, or see the runbook.");
   for (const miss of status.gate?.missed ?? []) found.push(`Gate overridden: ${miss.message}`);
   byId("warnings").replaceChildren(...found.map((text) => el("p", { class: "warning" }, text)));
 }

@@ -63,11 +63,11 @@ function showEvidence(status, main) {
   const failed = status.guardrails.some((one) => one.outcome === "fail");
   const leans = failed || status.guardrails.some((one) => one.standing === "leaning_to_fail");
   const text = failed
-    ? "Complete: fail"
+    ? "Failed"
     : leans
       ? `${whole(fail)} of a “fail”`
       : pass >= 1
-        ? "Complete: pass"
+        ? "Passed"
         : pass > 0
           ? `${whole(pass)} of a “pass”`
           : "No evidence yet";
@@ -97,13 +97,18 @@ export function showTime(status) {
   else if (typeof expected === "number") big = expected > at + 1 ? `≈ ${duration(expected - at)}` : "Any moment";
   else if (typeof next.earliest_at === "number" && next.earliest_at > at) big = `At least ${duration(next.earliest_at - at)}`;
   byId("time-big").textContent = big;
-  byId("time-title").textContent =
-    next.action === "person" ? "How long until it goes on?" : "How long until a decision?";
-  byId("conditions").replaceChildren(...(next.conditions ?? []).map(condition));
+  let title = "How long until a decision?";
+  if (next.action === "person") title = "How long until it goes on?";
+  else if (rollback) title = "How long until the rollback?";
+  byId("time-title").textContent = title;
+  const conditions = next.conditions ?? [];
+  byId("conditions").replaceChildren(...conditions.map(condition));
+  // They are what ends the step, not what rolls back.
+  say(byId("conditions-title"), rollback && conditions.length ? "If it recovers, the step ends with:" : "");
   let deadline = "";
   if (typeof next.deadline_at === "number") {
     const left = `${clockText(next.deadline_at)} (in ${duration(next.deadline_at - at)})`;
-    const then = next.on_deadline === "abort" ? "it is aborted" : "it pauses and waits for a person";
+    const then = next.on_deadline === "abort" ? "it is rolled back" : "it pauses and waits for a person";
     deadline = `Without a decision by ${left}, ${then}.`;
   }
   say(byId("deadline"), deadline);

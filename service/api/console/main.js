@@ -192,7 +192,7 @@ byId("zone").addEventListener("click", () => {
   showCharts(seen.points, seen.rows.map((row) => row.at));
 });
 const showZone = () => {
-  byId("zone").textContent = zoneName();
+  byId("zone-name").textContent = zoneName();
 };
 showZone();
 wireDialog();

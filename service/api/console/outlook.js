@@ -26,21 +26,18 @@ export function splitHeadline(status) {
   const cut = clauseEnd(whole);
   let [verdict, rest] = cut < 0 ? [whole.replace(/\.$/, ""), ""] : [whole.slice(0, cut), whole.slice(cut + 2)];
   // The reason that a person gave has a line of its own.
-  const reason = ` (${status.note})`;
+  const reason = `, saying “${status.note}”`;
   if (status.note && verdict.endsWith(reason)) verdict = verdict.slice(0, -reason.length);
-  // A remark in parentheses belongs to what is behind the verdict; the name of a step does not.
-  const remark = verdict.match(/^(.*?) \(([^()]{12,})\)$/);
-  if (remark && remark[2] !== "copies of requests") [verdict, rest] = [remark[1], rest ? `${remark[2]}; ${rest}` : `${remark[2]}.`];
   const named = [status.canary, status.stable].some((name) => name && rest.startsWith(name));
   return [verdict, named ? rest : rest.charAt(0).toUpperCase() + rest.slice(1)];
 }
 
-// Where the first clause ends: at a colon or semicolon that stands in no parentheses; -1 without.
+// Where the first clause ends: at a colon or semicolon in no parentheses and no quotation; -1 without.
 function clauseEnd(text) {
   let depth = 0;
   for (let i = 0; i < text.length; i += 1) {
-    if (text[i] === "(") depth += 1;
-    else if (text[i] === ")") depth -= 1;
+    if (/[(“]/.test(text[i])) depth += 1;
+    else if (/[)”]/.test(text[i])) depth -= 1;
     else if (depth === 0 && /[:;]/.test(text[i]) && text[i + 1] === " ") return i;
   }
   return -1;

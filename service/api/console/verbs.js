@@ -37,6 +37,10 @@ export const label = (verb, status) => LABELS[verb]?.(status) ?? verb.charAt(0).
 
 const list = (words) => (words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`);
 
+// The guardrail's label as the conditions write it: without a capital unless it is a name.
+const inSentence = (status, one) =>
+  (status.next?.conditions ?? []).find((each) => each.name === `guardrail:${one.name}`)?.label ?? one.label ?? one.name;
+
 // What a promotion still waits for; empty where it is possible without an override.
 export function blockers(status) {
   if (status.reason === "approval" && status.phase === "Paused") return [];
@@ -46,7 +50,7 @@ export function blockers(status) {
   const open = all ? [] : (status.guardrails ?? []).filter((one) => one.required && one.outcome !== "pass");
   const samples = (status.next?.conditions ?? []).filter((one) => /_samples$/.test(one.name) && !one.met);
   const found = [];
-  if (open.length) found.push(`${list(open.map((one) => one.label ?? one.name))} ${open.length > 1 ? "have" : "has"} passed`);
+  if (open.length) found.push(`${list(open.map((one) => inSentence(status, one)))} ${open.length > 1 ? "have" : "has"} passed`);
   if (samples.length) found.push(`there are ${list(samples.map((one) => `${one.required} ${one.name.replace("_samples", "")} ${one.unit}`))}`);
   return found;
 }
@@ -68,7 +72,7 @@ export function showVerbs(status, role, live) {
   const why = (verb) => {
     if (!live) return "not connected";
     if (!mayAsk(verb, role)) return `needs the role ${VERBS[verb]?.role}`;
-    if (verb === "promote" && blockers(status).length) return `opens when ${list(blockers(status))}`;
+    if (verb === "promote" && blockers(status).length) return `possible when ${list(blockers(status))}`;
     return "";
   };
   place(byId("hero-actions"), inHero, (verb) => button(verb, status, why(verb), verb === "abort" ? "danger" : "primary"));

@@ -14,7 +14,7 @@ export function showStatus(status, role, live) {
   showBanner(status);
   showCards(status);
   showSteps(status);
-  showShadow(status.shadow);
+  showShadow(status);
   showGuardrails(status.guardrails ?? []);
   showVerbs(status, role, live);
   showClock(status);
@@ -28,9 +28,17 @@ export function showClock(status) {
   showTime(status);
 }
 
-function showShadow(shadow) {
+function showShadow(status) {
+  const { shadow } = status;
   byId("shadow").hidden = !shadow;
   if (!shadow) return;
+  const copying = status.plan?.steps?.[status.step]?.shadow;
+  say(
+    byId("shadow-text"),
+    copying
+      ? "The canary runs on copies of stable's requests. Callers never see its answers."
+      : "Before it had callers, the canary ran on copies of stable's requests.",
+  );
   const { answered, failed, dropped } = shadow.copies;
   const pairs = [
     ["Copies", `${answered} answered · ${failed} failed · ${dropped} dropped`],

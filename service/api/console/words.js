@@ -38,7 +38,8 @@ export const factor = (value) => (typeof value === "number" ? `${value < 10 ? Nu
 
 export function points(value) {
   if (typeof value !== "number") return "–";
-  return `${value < 0 ? "−" : "+"}${number(Math.abs(value), 2)} points`;
+  const shown = number(Math.abs(value), 2);
+  return `${value < 0 ? "−" : "+"}${shown} ${shown === "1" ? "point" : "points"}`;
 }
 
 export function bytes(value) {

@@ -9,15 +9,13 @@ from fastapi import APIRouter, Request, Response
 
 from service.api import request_headers
 from service.api.codecs import steps
-from service.api.codecs.steps import SessionStep
 from service.api.codecs.vectors import wants_binary
 from service.api.edge import Predictor
 from service.api.http_call import HttpCall, HttpReply, answer_over_asgi
 from service.api.openapi.errors import error_responses
 from service.api.openapi.vectors import PREDICTION_ERRORS, STEPS_ANSWER, STEPS_BODY
 from service.errors import DeadlineExceeded, Invalid, NextvecError
-from service.observability import request_scope
-from service.prediction.request import Prediction, RequestOptions
+from service.prediction.request import Prediction, RequestOptions, SessionAppend
 
 router = APIRouter(prefix="/v1", tags=["sessions"])
 
@@ -60,33 +58,26 @@ async def handle_steps(call: HttpCall) -> HttpReply:
 
 async def _advance_all(
     predictor: Predictor,
-    rows: Sequence[SessionStep | Invalid],
+    rows: Sequence[SessionAppend | Invalid],
     options: RequestOptions,
     timeout_seconds: float,
 ) -> list[Prediction | NextvecError]:
     """The result of every row. Rows not begun within `timeout_seconds` fail with a deadline."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_seconds - options.waited_seconds
-    results: list[Prediction | NextvecError] = []
-    for begin in range(0, len(rows), _TOGETHER):
-        together = rows[begin : begin + _TOGETHER]
-        if loop.time() >= deadline:
-            results += [
-                DeadlineExceeded(f"not begun within {timeout_seconds:g} s; send fewer rows")
-                for _ in together
-            ]
-            continue
-        results += await asyncio.gather(*[_advance(predictor, row, options) for row in together])
-    return results
-
-
-async def _advance(
-    predictor: Predictor, row: SessionStep | Invalid, options: RequestOptions
-) -> Prediction | NextvecError:
-    request_scope.separate()  # each row has a session of its own
-    if isinstance(row, Invalid):
-        return row
-    try:
-        return await predictor.append(row.session, row.vector, options, position=row.position)
-    except NextvecError as error:
-        return error
+    results: dict[int, Prediction | NextvecError] = {}
+    appends: list[tuple[int, SessionAppend]] = []
+    for number, row in enumerate(rows):
+        if isinstance(row, Invalid):
+            results[number] = row
+        else:
+            appends.append((number, row))
+    for begin in range(0, len(appends), _TOGETHER):
+        together = appends[begin : begin + _TOGETHER]
+        if loop.time() < deadline:
+            found = await predictor.append_each([append for _, append in together], options)
+        else:
+            late = f"not begun within {timeout_seconds:g} s; send fewer rows"
+            found = [DeadlineExceeded(late) for _ in together]
+        results |= {number: each for (number, _), each in zip(together, found, strict=True)}
+    return [results[number] for number in range(len(rows))]

@@ -142,3 +142,28 @@ class SharedAppend:
         if self._plan.position == 0:
             self._session.stored = 0
         return True
+
+
+class AppendAhead:
+    """An append that is answered before it is stored; see `AppendWrite`.
+
+    While the engine ran, an earlier write of the session may have been refused: the session was
+    deleted, or another replica goes on with it. Its copy is then of no use.
+    """
+
+    __slots__ = ("_claim_again", "_session")
+
+    def __init__(
+        self, session: HeldSession, claim_again: Callable[[HeldSession], Awaitable[None]]
+    ) -> None:
+        self._session = session
+        self._claim_again = claim_again
+
+    async def stored(self) -> bool:
+        if self._session.current:
+            return True
+        await self._claim_again(self._session)
+        return False
+
+    def undo(self) -> None:
+        """Nothing to do: nothing was sent."""

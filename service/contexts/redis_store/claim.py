@@ -1,4 +1,4 @@
-"""What the server answers to a claim, and what becomes of the copy in memory."""
+"""What a claim may begin, what the server answers, and what becomes of the copy in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from service.contexts.history import decode_rows
 from service.contexts.redis_store.checkpoint import Checkpoint, decode_checkpoint
 from service.contexts.redis_store.held_session import HeldSession
 from service.contexts.session import LastAppend
+from service.contexts.session_store import SessionStart
 from service.types import Variant
+
+_TAKEN, _NEW_ONLY, _EXPIRED_TOO = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,16 @@ class StoredSession:
     first: int
     checkpoint: bytes | None
     rows: Sequence[bytes]
+
+
+def may_begin(position: int | None, begin: SessionStart) -> int:
+    """What an append at `position` may begin, as `functions.lua` takes it: nothing, an unknown id,
+    or an expired one too."""
+    if begin is SessionStart.RESTART:
+        return _EXPIRED_TOO
+    if begin is SessionStart.NEVER or position:
+        return _TAKEN
+    return _NEW_ONLY if position is None else _EXPIRED_TOO
 
 
 def parse_claim(reply: Sequence[Any]) -> StoredSession:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from service.bounded_store import BoundedStore
 from service.clock import Clock
 from service.contexts.history import History
-from service.contexts.redis_store.append_write import SharedAppend
+from service.contexts.redis_store.append_write import AppendAhead, SharedAppend
 from service.contexts.redis_store.backlog import Backlog
 from service.contexts.redis_store.checkpoint import encode_checkpoint
-from service.contexts.redis_store.claim import adopt, begin_empty, parse_claim, variant_of
+from service.contexts.redis_store.claim import (
+    adopt,
+    begin_empty,
+    may_begin,
+    parse_claim,
+    variant_of,
+)
 from service.contexts.redis_store.enlistment import FleetEnlistment
 from service.contexts.redis_store.held_session import HeldSession
 from service.contexts.redis_store.owner_sessions import OwnerSessions
 from service.contexts.redis_store.session_calls import SessionCalls
-from service.contexts.redis_store.store_errors import caller_error
+from service.contexts.redis_store.store_errors import caller_error, check_status
 from service.contexts.session import AppendPlan, Session
+from service.contexts.session_lease import LeaseRequest, SessionLease
 from service.contexts.session_quota import SessionQuota
 from service.contexts.session_store import (
     MAX_USERS,
@@ -25,7 +30,6 @@ from service.contexts.session_store import (
     unknown_session,
 )
 from service.errors import Gone, NotFound, QueueFull, StoreUnavailable
-from service.observability import tracing
 from service.redis.failures import RedisFailureError
 from service.rollout.routing.traffic_split import Route
 from service.session_metrics import SessionStoreMetrics
@@ -36,8 +40,6 @@ CHECKPOINT_VECTORS = 32
 CONFIRM_SECONDS = 2.0
 """How long an answer may go ahead of the store after the store has last confirmed the claim. A
 replica that was stopped for longer asks first."""
-
-_TAKEN, _NEW_ONLY, _EXPIRED_TOO = 0, 1, 2
 
 
 class RedisSessionStore:
@@ -104,9 +106,21 @@ class RedisSessionStore:
         position: int | None,
         begin: SessionStart = SessionStart.IF_UNKNOWN,
         owner: SessionQuota | None = None,
-    ) -> ClaimLease:
+    ) -> SessionLease[HeldSession]:
         """Lock the session, and claim it unless this replica holds it; see `SessionStore.use`."""
-        return ClaimLease(self, session_id, _may_begin(position, begin), owner)
+        return SessionLease(self, LeaseRequest(session_id, position, begin, owner))
+
+    def try_use(
+        self,
+        session_id: str,
+        position: int | None,
+        begin: SessionStart = SessionStart.IF_UNKNOWN,
+        owner: SessionQuota | None = None,
+    ) -> None:
+        """None: the store may have to be asked, and has to store the append."""
+
+    def leave(self, session: Session) -> None:
+        """Nothing to do: `try_use` hands out no session."""
 
     async def refresh(self, session: Session) -> bool:
         """Claim the session, unless this append has done so."""
@@ -121,7 +135,7 @@ class RedisSessionStore:
 
     def begin_append(
         self, session: Session, plan: AppendPlan, route: Route, *, positioned: bool, end: bool
-    ) -> SharedAppend | None:
+    ) -> SharedAppend | AppendAhead:
         """Send the append; see `SessionStore.begin_append`."""
         assert isinstance(session, HeldSession)
         self._backlog.check_room(len(plan.vectors))
@@ -131,7 +145,7 @@ class RedisSessionStore:
         if not (self._wait_for_store or end) and positioned and plan.position:
             age = self._clock.monotonic() - session.confirmed
             if age < CONFIRM_SECONDS or not client.reachable:
-                return None
+                return AppendAhead(session, self._claim_again)
         return SharedAppend(
             self._calls,
             self._backlog,
@@ -168,7 +182,6 @@ class RedisSessionStore:
         session.clear()
         self._owners.dismiss(session.id, session.owner)
         session.admitted = None
-        self._used[session.id] = session
 
     async def read(self, session_id: str, owner: SessionQuota | None = None) -> SessionSummary:
         """The session as it is stored; see `SessionStore.read`."""
@@ -186,7 +199,7 @@ class RedisSessionStore:
         if held is not None and held.is_idle_at(before):
             # A copy that is not what is stored is old: the next append has to claim it.
             held.current &= reply[0] == b"held" and reply[1] == before
-        _check_status(session_id, reply)
+        check_status(session_id, reply)
         _, length, version, variant, nbytes = reply
         return SessionSummary(
             session_id,
@@ -207,15 +220,16 @@ class RedisSessionStore:
             async with held.lock:
                 await self._backlog.drain(held)
                 await self._delete_stored(session_id, owner)
-                self._drop(held)
                 held.ended = True
+                self._drop(held)
                 if self._used.get(session_id) is held:
                     del self._used[session_id]
         finally:
             self.release(held)
 
-    def acquire(self, session_id: str) -> HeldSession:
-        """Count one more user of the copy, or of a new and empty one. For `ClaimLease`."""
+    def acquire(self, request: LeaseRequest) -> HeldSession:
+        """See `LeasingStore.acquire`."""
+        session_id = request.session_id
         for _, expired in self._sessions.expire(self._clock.monotonic(), limit=8):
             _release_quota(expired)
         session = self._sessions.get(session_id) or self._used.get(session_id)
@@ -231,21 +245,21 @@ class RedisSessionStore:
         session.users += 1
         return session
 
-    async def enter(self, session: HeldSession, begin: int, owner: SessionQuota | None) -> None:
-        """Make sure that this replica has claimed the session. For `ClaimLease`."""
+    async def enter(self, session: HeldSession, request: LeaseRequest) -> None:
+        """Make sure that this replica has claimed the session."""
         if session.ended:
             raise NotFound(
                 f"session {session.id!r} was deleted in the meantime", code="session_not_found"
             )
-        session.begin, session.fresh = begin, False
+        session.begin, session.fresh = may_begin(request.position, request.begin), False
         if session.current and session.length:
-            if session.owner is not owner:
+            if session.owner is not request.owner:
                 raise unknown_session(session.id)
             return
-        await self._claim(session, owner, "move")
+        await self._claim(session, request.owner, "move")
 
     def release(self, session: HeldSession) -> None:
-        """Count one user less. For `ClaimLease`."""
+        """See `LeasingStore.release`."""
         session.users -= 1
         if session.users == 0 and self._used.get(session.id) is session:
             del self._used[session.id]
@@ -265,12 +279,11 @@ class RedisSessionStore:
         status = reply[0]
         if status not in {b"held", b"new"}:
             self._drop(session)
-            _check_status(session.id, reply, self._calls.form.dim)
+            check_status(session.id, reply, self._calls.form.dim)
         if session.owner is not owner or status == b"new":
             self._drop(session)
             begin_empty(session)
             session.owner = owner
-            self._used[session.id] = session
         if status == b"new":
             if owner is not None:
                 await self._owners.admit(session, owner)
@@ -302,82 +315,19 @@ class RedisSessionStore:
             reply = await self._calls.delete(session_id, owner)
         except RedisFailureError as error:
             raise caller_error(error) from error
-        _check_status(session_id, reply)
+        check_status(session_id, reply)
         self._owners.dismiss(session_id, owner)
 
     def _drop(self, session: HeldSession) -> None:
-        """Forget the copy, not what is stored."""
+        """Forget the copy, not what is stored. Appends that use it share it with those to come:
+        a second copy would be counted beside it."""
         session.current = False
         self._backlog.count(session)  # 0
+        if not session.ended:
+            self._used[session.id] = session
         if self._sessions.get(session.id) is session:
             self._sessions.pop(session.id)
             _release_quota(session)
-
-
-class ClaimLease:
-    """The lock of one append, and the claim; see `RedisSessionStore.use`."""
-
-    def __init__(
-        self,
-        store: RedisSessionStore,
-        session_id: str,
-        begin: int,
-        owner: SessionQuota | None,
-    ) -> None:
-        self._store = store
-        self._session_id = session_id
-        self._begin = begin
-        self._owner = owner
-        self._session: HeldSession | None = None
-
-    async def __aenter__(self) -> HeldSession:
-        span = tracing.current()
-        began = tracing.now_ns() if span is not None else 0
-        session = self._store.acquire(self._session_id)
-        try:
-            await session.lock.acquire()
-            try:
-                await self._store.enter(session, self._begin, self._owner)
-                if span is not None:
-                    span.add("session store", began, tracing.now_ns())
-            except BaseException:
-                session.lock.release()
-                raise
-        except BaseException:
-            self._store.release(session)
-            raise
-        self._session = session
-        return session
-
-    async def __aexit__(self, *_raised: object) -> None:
-        assert self._session is not None
-        self._session.lock.release()
-        self._store.release(self._session)
-
-
-def _may_begin(position: int | None, begin: SessionStart) -> int:
-    """What an append at `position` may begin: nothing, an unknown id, or an expired one too."""
-    if begin is SessionStart.RESTART:
-        return _EXPIRED_TOO
-    if begin is SessionStart.NEVER or position:
-        return _TAKEN
-    return _NEW_ONLY if position is None else _EXPIRED_TOO
-
-
-def _check_status(session_id: str, reply: list[Any], dim: int = 0) -> None:
-    """Raise `NotFound` or `Gone` for a session that the server does not hand out."""
-    status = reply[0]
-    if status in {b"unknown", b"foreign"}:
-        raise unknown_session(session_id)
-    if status == b"gone":
-        raise Gone(
-            f"session {session_id!r} has expired; send its whole context again with position 0"
-        )
-    if status == b"other":
-        raise Gone(
-            f"session {session_id!r} has vectors of {reply[1].decode()} values, not {dim}; "
-            "send its whole context again with position 0"
-        )
 
 
 def _release_quota(session: HeldSession) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from service.clock import Clock
 from service.errors import EngineFault
 from service.inference.engines.engine import Engine
-from service.inference.engines.states import advance, is_finite
+from service.inference.engines.states import advance
 from service.inference.scheduling.admission import Admission
 from service.inference.scheduling.job import EngineResult, Job
 
@@ -85,11 +85,14 @@ def run_batch(engine: Engine, clock: Clock, jobs: Sequence[Job], chunk: int) -> 
         engine, vectors, np.array(runs, np.int32), [job.state for job in jobs]
     )
     seconds = clock.monotonic() - began
+    # A sum of squares checks the whole batch in one call; np.isfinite(...).all() takes two.
+    all_finite = math.isfinite(np.vdot(predicted, predicted))
     for job, length, vector, state in zip(jobs, runs, predicted, states, strict=True):
         job.done += length
         job.inference_seconds += seconds
         # A copy: a view would keep the whole batch alive in a session.
         job.vector = vector.copy()
+        job.failed |= not (all_finite or math.isfinite(np.vdot(vector, vector)))
         job.state = state
         if job.keep_states:
             job.states.append((job.offset + job.done, job.state))
@@ -98,10 +101,8 @@ def run_batch(engine: Engine, clock: Clock, jobs: Sequence[Job], chunk: int) -> 
 
 def _result(job: Job, now: float) -> EngineResult | EngineFault:
     """The outcome of a job whose vectors have all run."""
-    vector = job.vector
-    assert vector is not None
-    # A sum of squares checks the vector in one call; np.isfinite(...).all() takes two.
-    if not (math.isfinite(np.vdot(vector, vector)) and is_finite(job.state)):
+    if job.failed:
         return EngineFault("the engine returned NaN or Inf")
+    assert job.vector is not None
     queued = max(0.0, now - job.submitted - job.inference_seconds)
-    return EngineResult(vector, job.state, queued, job.inference_seconds, tuple(job.states))
+    return EngineResult(job.vector, job.state, queued, job.inference_seconds, tuple(job.states))

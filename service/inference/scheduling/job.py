@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
 
 from service.types import State, Vector, Vectors
 
 
-@dataclass(frozen=True, slots=True)
-class EngineResult:
+class EngineResult(NamedTuple):
     """The result of one job; durations in seconds.
 
     `states` are the states after each chunk, as (vectors of the whole context, state); empty
@@ -24,18 +23,34 @@ class EngineResult:
     states: tuple[tuple[int, State], ...] = ()
 
 
+class Waiter(Protocol):
+    """Who waits for a job: a future, or what acts as one. All calls are on the event loop."""
+
+    def done(self) -> bool:
+        """Whether nobody waits any more. Any thread may ask."""
+        ...
+
+    def set_result(self, result: EngineResult, /) -> None:
+        """The job has ended."""
+        ...
+
+    def set_exception(self, error: Exception, /) -> None:
+        """The job has failed."""
+        ...
+
+
 @dataclass(eq=False, slots=True)
 class Job:
     """`vectors` `[n, dim]` to run from `state`, `done` of them so far.
 
     `offset` is the number of context vectors that `state` stands for. `exact` runs the end of
-    a context in the precision of its beginning, where steps have a lower one. To drop the job,
-    its caller or its deadline cancels `future`.
+    a context in the precision of its beginning, where steps have a lower one. A job whose
+    `future` is done is dropped. `failed`: the engine returned NaN or Inf for it.
     """
 
     vectors: Vectors
     state: State
-    future: asyncio.Future[EngineResult]
+    future: Waiter
     submitted: float
     offset: int = 0
     keep_states: bool = False
@@ -44,6 +59,7 @@ class Job:
     inference_seconds: float = 0.0
     vector: Vector | None = None
     states: list[tuple[int, State]] = field(default_factory=list)
+    failed: bool = False
 
     @property
     def remaining(self) -> int:

@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from service.inference.engines.engine import Engine
 from service.inference.scheduling.admission import Admission
 from service.inference.scheduling.batch import BatchRunner
 from service.inference.scheduling.inline_steps import InlineSteps
-from service.inference.scheduling.job import EngineResult, Job, settle
+from service.inference.scheduling.job import EngineResult, Job, Waiter, settle
 from service.inference.scheduling.job_queue import JobQueue
 from service.types import State, Vectors
 
@@ -110,8 +111,23 @@ class Scheduler:
         """Jobs in the queue; those of the batch in the engine are not counted."""
         return self._queue.waiting
 
-    async def submit(
+    async def submit(self, vectors: Vectors, state: State | None, **options: Any) -> EngineResult:
+        """Run `vectors` `[n, dim]` from `state`, or from a cold state if None.
+
+        `options` are those of `add`. Raises what it raises, and `EngineFault`. A cancelled call, by
+        a deadline or because its caller has gone, drops the job.
+        """
+        future: asyncio.Future[EngineResult] = asyncio.get_running_loop().create_future()
+        job = self.add(future, vectors, state, **options)
+        try:
+            return await future
+        finally:
+            if future.cancelled():
+                self.withdraw(job)
+
+    def add(
         self,
+        waiter: Waiter,
         vectors: Vectors,
         state: State | None,
         *,
@@ -119,25 +135,25 @@ class Scheduler:
         keep_states: bool = False,
         exact: bool = False,
         patience: float | None = None,
-    ) -> EngineResult:
-        """Run `vectors` `[n, dim]` from `state`, or from a cold state if None.
+    ) -> Job:
+        """Queue `vectors` `[n, dim]` from `state`, or from a cold state if None.
 
-        `offset` is the number of context vectors that `state` stands for. `keep_states` asks
-        for the states after each chunk. `exact` asks for the precision of whole contexts, even
-        where single steps run in fewer bits. `patience` is the number of seconds in which the
-        caller needs the result, if fewer than the scheduler's own.
+        `waiter` gets the outcome, perhaps before this returns. `offset` is the number of context
+        vectors that `state` stands for. `keep_states` asks for the states after each chunk.
+        `exact` asks for the precision of whole contexts, even where single steps run in fewer
+        bits. `patience` is the number of seconds in which the caller needs the result, if fewer
+        than the scheduler's own.
 
-        Raises `QueueFull`, `EngineFault`, `NotReady`. A cancelled call, by a deadline or
-        because its caller has gone, drops the job.
+        Raises `QueueFull` and `NotReady`.
         """
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        assert loop is not None
         if state is None:
             sizes = self._engine.dimensions
             state = np.zeros((sizes.layers, sizes.hidden), np.float32)
         exact = exact and self._engine.precision != "fp32"
-        now = self._clock.monotonic()
         inline = False
-        job = Job(vectors, state, loop.create_future(), now, offset, keep_states, exact)
+        job = Job(vectors, state, waiter, self._clock.monotonic(), offset, keep_states, exact)
         with self._lock:
             if self._closed:
                 raise NotReady(_UNLOADED)
@@ -155,12 +171,12 @@ class Scheduler:
                     loop.call_soon(self._wake_for_steps)
         if inline:
             self._run_inline(job, loop)
-        try:
-            return await job.future
-        finally:
-            if job.future.cancelled():
-                with self._lock:
-                    self._queue.withdraw(job)
+        return job
+
+    def withdraw(self, job: Job) -> None:
+        """Take a job whose waiter has gone out of the queue, if it is still there."""
+        with self._lock:
+            self._queue.withdraw(job)
 
     def enter(self) -> Scheduler:
         """Count a request that may submit jobs, until it calls `leave`. For `drain`."""

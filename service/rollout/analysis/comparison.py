@@ -67,10 +67,11 @@ class Comparison:
     """Both variants' values of one guardrail in the current step.
 
     `text` says the difference with both values and the limit, `short` without the values:
-    clauses whose subject is the figure, such as "P95 is 4 % higher than stable's (limit
-    20 %)". `possessive`: the figure is the canary's, so "its" may come before it. `before`
-    is stable's value before the rollout, for the guardrail that compares with it. Values
-    are None where there are none.
+    clauses whose subject is the figure, such as "P95 is 4 % higher than stable's (up to 20 %
+    higher is allowed)". `possessive`: the figure is the canary's, so "its" may come before it.
+    `suspicion` is what the canary does that leans to a fail, and `fault` why it was rolled
+    back: "looks too slow", "it was too slow". `before` is stable's value before the rollout,
+    for the guardrail that compares with it. Values are None where there are none.
     """
 
     text: str
@@ -85,6 +86,27 @@ class Comparison:
     difference: float | None = None
     interval: RatioInterval | None = None
     possessive: bool = True
+    suspicion: str = "looks bad"
+    fault: str = "it was bad"
+
+    @property
+    def clause(self) -> str:
+        """`text` about the canary: "its P95 is …"."""
+        return f"its {self.text}" if self.possessive else self.text
+
+    @property
+    def short_clause(self) -> str:
+        """`short` about the canary."""
+        return f"its {self.short}" if self.possessive else self.short
+
+    @property
+    def is_within_limit(self) -> bool:
+        """Whether there is a difference, and it complies."""
+        if self.difference is None:
+            return False
+        if self.direction is LimitDirection.AT_LEAST:
+            return self.difference >= self.limit
+        return self.difference <= self.limit
 
     def to_json(self) -> dict[str, object]:
         """As in the status."""

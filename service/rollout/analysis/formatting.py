@@ -44,27 +44,37 @@ def format_value_seconds(value: float) -> str:
     return f"{_three_digits(value * 1000)} ms" if value < 0.9995 else f"{_three_digits(value)} s"
 
 
-def format_difference(ratio: float) -> str:
-    """A ratio to stable's value as a predicate: "is 4 % higher than stable's", "is 4.7 times
+def format_difference(ratio: float, to: str = "stable's") -> str:
+    """A ratio to another value as a predicate: "is 4 % higher than stable's", "is 4.7 times
     stable's"."""
     percent = round(100 * (ratio - 1))
     if percent == 0:
-        return "is level with stable's"
+        return f"is level with {to}"
     if percent >= 100:
-        return f"is {format_times(ratio)} stable's"
+        return f"is {format_times(ratio)} {to}"
     word = "higher" if percent > 0 else "lower"
-    return f"is {abs(percent)} % {word} than stable's"
+    return f"is {abs(percent)} % {word} than {to}"
 
 
-def format_ratio_limit(ratio: float) -> str:
-    """The limit that belongs to `format_difference`: 20 %, 3 times."""
-    percent = round(100 * (ratio - 1), 1)
-    return f"{percent:g} %" if percent < 100 else format_times(ratio)
+def format_allowed(limit: float, ratio: float) -> str:
+    """The limit on a ratio, in the words in which `format_difference` has said the ratio: "up to
+    20 % higher is allowed", "up to 1.2 times is allowed"."""
+    percent = round(100 * (limit - 1), 1)
+    if round(100 * (ratio - 1)) < 100 and percent < 100:
+        return f"up to {percent:g} % higher is allowed"
+    return f"up to {limit:.3g} times is allowed"
 
 
 def format_times(ratio: float) -> str:
     """A factor: 1.2 times, 4.7 times, 12 times."""
     return f"{ratio:.0f} times" if ratio >= 9.95 else f"{ratio:.2g} times"
+
+
+def uncapitalised(label: str) -> str:
+    """A label inside a sentence: error rate, P95 latency, Hit@5."""
+    word = label.split(" ", 1)[0]
+    plain = word.replace("'", "").isalpha() and word[1:].islower()
+    return label[:1].lower() + label[1:] if plain else label
 
 
 def join_words(words: Sequence[str]) -> str:
@@ -79,6 +89,6 @@ def _three_digits(value: float) -> str:
     )
 
 
-def format_count(count: int, noun: str) -> str:
-    """A count and its noun: 1 request, 2 requests."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def format_count(count: int, noun: str, plural: str = "") -> str:
+    """A count and its noun: 1 request, 2 requests. `plural` is for a noun without an s."""
+    return f"{count} {noun}" if count == 1 else f"{count} {plural or f'{noun}s'}"

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from service.rollout.analysis.comparison import Comparison, DifferenceKind, ValueUnit
 from service.rollout.analysis.counters import Counts, CountsByArm, percentile
 from service.rollout.analysis.formatting import (
+    format_allowed,
+    format_count,
     format_difference,
-    format_times,
     format_value_seconds,
 )
 from service.rollout.analysis.verdict import Verdict, VerdictOutcome
-from service.rollout.plan.rollout_plan import PlanStep
 
 NAME = "shadow"
 
@@ -32,6 +32,15 @@ FAIR_PAIRS = 100
 """Copies of a mode before its times are compared; fewer if the step's samples are fewer."""
 
 QUANTILE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowLimits:
+    """What a plan demands of a shadow step: `PlanStep` has the fields' descriptions."""
+
+    min_samples: int
+    min_agreement: float | None
+    max_inference_ratio: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +129,16 @@ def count_copy(
     return {mode: CountsByArm(_count(edges, stable), _count(edges, canary))}
 
 
-def assess_shadow(stats: ShadowStats, step: PlanStep) -> Verdict:
+def assess_shadow(stats: ShadowStats, limits: ShadowLimits) -> Verdict:
     """The verdict of a shadow step."""
-    outcome, message = _assess(stats, step)
+    outcome, message = _assess(stats, limits)
     modes = [arms for arms in stats.modes.values() if arms.canary.total]
     most = max(modes, key=lambda arms: arms.canary.total, default=None)
     return Verdict(
         name=NAME,
         outcome=outcome,
         message=f"{outcome}: {message}",
-        threshold=step.max_inference_ratio,
+        threshold=limits.max_inference_ratio,
         fail_bound=0.0,
         pass_bound=0.0,
         canary=stats.total,
@@ -137,51 +146,76 @@ def assess_shadow(stats: ShadowStats, step: PlanStep) -> Verdict:
         ratio=None if most is None else _ratio(most, stats.edges),
         details=stats.to_json(),
         label="Shadow run",
-        comparison=_compare(stats, step, most),
-        shares=(min(1.0, stats.total / step.min_samples), stats.faults / MAX_FAULTS),
+        comparison=_compare(stats, limits, most),
+        # With a failed copy it cannot pass.
+        shares=(
+            0.0 if stats.faults else min(1.0, stats.total / limits.min_samples),
+            stats.faults / MAX_FAULTS,
+        ),
     )
 
 
-def _compare(stats: ShadowStats, step: PlanStep, most: CountsByArm | None) -> Comparison:
+def _compare(stats: ShadowStats, limits: ShadowLimits, most: CountsByArm | None) -> Comparison:
     """Both versions' P95 in the engine on the same requests, in words."""
     canary = None if most is None else percentile(most.canary, stats.edges, QUANTILE)
     stable = None if most is None else percentile(most.stable, stats.edges, QUANTILE)
-    copies = f"{stats.total} of {step.min_samples} copies ran"
+    copies = f"{format_count(stats.total, 'copy', 'copies')} ran"
     if stats.dropped:
         copies += f", {stats.dropped} were dropped"
     short = text = f"{copies}, none of them with the same work for both versions"
+    if not stats.total:
+        dropped = f" ({stats.dropped} were dropped)" if stats.dropped else ""
+        short = text = f"no copy of a request has run yet{dropped}"
     ratio = None if canary is None or stable is None else canary / stable
+    suspicion, fault, possessive = "looks too slow", "it was too slow", False
     if stats.faults:
         short = text = f"{stats.faults} of {stats.total} copies of requests failed"
+        suspicion, fault = "looks faulty", "it failed"
+    elif _disagrees(stats, limits):
+        short = text = (
+            f"the mean cosine with stable's predictions is {stats.agreement or 0.0:.3f} "
+            f"(at least {limits.min_agreement:g} is required)"
+        )
+        suspicion, fault = "predicts something else", "it predicts something else than stable"
     elif canary is not None and stable is not None and ratio is not None:
         clause = f"P95 in the engine {format_difference(ratio)} on the same requests"
         values = f"{format_value_seconds(canary)} against {format_value_seconds(stable)}"
-        limit = f"limit {format_times(step.max_inference_ratio)}"
-        short, text = f"{clause} ({limit})", f"{clause} ({values}, {limit}; {copies})"
+        allowed = format_allowed(limits.max_inference_ratio, ratio)
+        short, text = f"{clause} ({allowed})", f"{clause} ({values}; {allowed}; {copies})"
+        possessive = True
     return Comparison(
         text=text,
         short=short,
         value_unit=ValueUnit.SECONDS,
         kind=DifferenceKind.RATIO,
-        limit=step.max_inference_ratio,
+        limit=limits.max_inference_ratio,
         stable=stable,
         canary=canary,
         difference=ratio,
-        possessive=ratio is not None and not stats.faults,
+        possessive=possessive,
+        suspicion=suspicion,
+        fault=fault,
     )
 
 
-def _assess(stats: ShadowStats, step: PlanStep) -> tuple[VerdictOutcome, str]:
+def _disagrees(stats: ShadowStats, limits: ShadowLimits) -> bool:
+    """Whether the predictions, once there are enough, agree too little with stable's."""
+    agreement, least = stats.agreement, limits.min_agreement
+    enough = stats.total >= limits.min_samples
+    return enough and least is not None and agreement is not None and agreement < least
+
+
+def _assess(stats: ShadowStats, limits: ShadowLimits) -> tuple[VerdictOutcome, str]:
     if stats.faults >= MAX_FAULTS:
         return VerdictOutcome.FAIL, f"{stats.faults} of {stats.total} copies failed"
-    if stats.total < step.min_samples:
-        text = f"{stats.total} of {step.min_samples} required copies have run since the warm-up"
+    if stats.total < limits.min_samples:
+        text = f"{stats.total} of {limits.min_samples} required copies have run since the warm-up"
         return VerdictOutcome.INCONCLUSIVE, text
     agreement = stats.agreement or 0.0
     cosine = f"mean cosine with stable's predictions {agreement:.4f}"
-    if step.min_agreement is not None and agreement < step.min_agreement:
-        return VerdictOutcome.FAIL, f"{cosine}, below the minimum of {step.min_agreement:g}"
-    outcome, times = _assess_times(stats, step)
+    if limits.min_agreement is not None and agreement < limits.min_agreement:
+        return VerdictOutcome.FAIL, f"{cosine}, below the minimum of {limits.min_agreement:g}"
+    outcome, times = _assess_times(stats, limits)
     if outcome is not VerdictOutcome.PASS:
         return outcome, times
     if stats.faults:
@@ -190,17 +224,17 @@ def _assess(stats: ShadowStats, step: PlanStep) -> tuple[VerdictOutcome, str]:
     return outcome, f"{stats.total} copies ran and none failed; {cosine}; {times}"
 
 
-def _assess_times(stats: ShadowStats, step: PlanStep) -> tuple[VerdictOutcome, str]:
+def _assess_times(stats: ShadowStats, limits: ShadowLimits) -> tuple[VerdictOutcome, str]:
     """The outcome of the canary's times in the engine, mode by mode."""
-    enough = min(FAIR_PAIRS, step.min_samples)
+    enough = min(FAIR_PAIRS, limits.min_samples)
     texts: list[str] = []
     for mode, arms in sorted(stats.modes.items()):
         if arms.canary.total < enough:
             continue
         ratio = _ratio(arms, stats.edges)
-        if ratio is None or ratio > step.max_inference_ratio:
+        if ratio is None or ratio > limits.max_inference_ratio:
             what = "beyond the top bucket" if ratio is None else f"{ratio:.2f} times stable's"
-            limit = f"the limit is {step.max_inference_ratio:g} times"
+            limit = f"the limit is {limits.max_inference_ratio:g} times"
             return VerdictOutcome.FAIL, f"{mode}: P95 in the engine is {what}, {limit}"
         texts.append(f"{mode}: P95 in the engine is {ratio:.2f} times stable's")
     if not texts:

@@ -10,7 +10,8 @@ from service.rollout.analysis.comparison import Comparison
 
 LEANING = 1 / 3
 """The part of the evidence for a verdict from which on a guardrail leans to it. For a fail, a
-compliant canary reaches a third of ln(1/0.0033) with a chance of at most 15 %."""
+compliant canary reaches a third of ln(1/0.0033) with a chance of at most 15 %. Once it leans,
+it leans until that evidence is gone, so that its word does not flicker around the third."""
 
 
 class VerdictOutcome(StrEnum):
@@ -48,7 +49,8 @@ class Verdict:
 
     `label` names the figure for people, and `comparison` has both variants' values. `held`:
     why a pass that the evidence allows is held back. `shares` are the parts of the evidence
-    for a pass and for a fail, 0..1, where they do not follow from the bounds.
+    for a pass and for a fail, 0..1, where they do not follow from the bounds. `leaned`: how it
+    leaned at the evaluation before: a `leaning`.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Verdict:
     can_pass: bool = True
     held: str | None = None
     shares: tuple[float, float] | None = None
+    leaned: Stance | None = None
 
     @property
     def pass_progress(self) -> float:
@@ -93,7 +96,11 @@ class Verdict:
 
     @property
     def standing(self) -> Stance:
-        """How near it is to a verdict."""
+        """How near it is to a verdict.
+
+        A leaning begins at a third of the evidence and ends when none of it is left, or when
+        it leans the other way. So a fail is never said later than the third.
+        """
         decided = {
             VerdictOutcome.PASS: Stance.PASSED,
             VerdictOutcome.FAIL: Stance.FAILED,
@@ -101,13 +108,26 @@ class Verdict:
         }
         if self.outcome in decided:
             return decided[self.outcome]
-        if self.fail_progress >= max(LEANING, self.pass_progress):
+        failing, passing = self.fail_progress, self.pass_progress
+        if failing >= max(LEANING, passing):
+            return Stance.LEANING_TO_FAIL
+        if self.leaned is Stance.LEANING_TO_FAIL and failing > 0 and passing < LEANING:
             return Stance.LEANING_TO_FAIL
         if not self.canary and not self.stable:
             return Stance.NO_DATA
-        if self.pass_progress >= LEANING:
+        if passing >= LEANING or (self.leaned is Stance.LEANING_TO_PASS and passing > 0):
             return Stance.LEANING_TO_PASS
         return Stance.COLLECTING if self.can_pass else Stance.WATCHING
+
+    @property
+    def leaning(self) -> Stance | None:
+        """What the next evaluation must know of this one; a pass leaves a leaning to it."""
+        match self.standing:
+            case Stance.PASSED | Stance.LEANING_TO_PASS:
+                return Stance.LEANING_TO_PASS
+            case Stance.FAILED | Stance.LEANING_TO_FAIL:
+                return Stance.LEANING_TO_FAIL
+        return None
 
     @property
     def summary(self) -> str:
@@ -116,6 +136,15 @@ class Verdict:
         if self.outcome is VerdictOutcome.ERROR:
             return f"It cannot be judged: {self.message.removeprefix('error: ')}."
         return f"{text[:1].upper()}{text[1:]}{self._evidence_text()}."
+
+    @property
+    def contradicts_its_figure(self) -> bool:
+        """Whether the evidence is against the canary although the figure of this step complies:
+        it counts over the whole rollout, and request by request."""
+        against = self.standing in {Stance.FAILED, Stance.LEANING_TO_FAIL}
+        if not against or not self.fail_bound or self.comparison is None:
+            return False
+        return self.comparison.is_within_limit
 
     def _evidence_text(self) -> str:
         match self.standing:
@@ -126,7 +155,8 @@ class Verdict:
             case Stance.NO_DATA | Stance.WATCHING:
                 return ""
             case Stance.LEANING_TO_FAIL:
-                return f"; {100 * self.fail_progress:.0f} % of the evidence for a fail"
+                text = f"; {100 * self.fail_progress:.0f} % of the evidence for a fail"
+                return f"{text}, from earlier requests" if self.contradicts_its_figure else text
         if self.held:
             return f"; the pass is held back because {self.held}"
         return f"; {100 * self.pass_progress:.0f} % of the evidence for a pass"

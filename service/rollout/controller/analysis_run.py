@@ -17,6 +17,7 @@ from service.rollout.analysis.sources.evidence_source import (
     counters_since,
 )
 from service.rollout.outlook.condition import judged_since
+from service.rollout.plan.guardrail_suite import guardrail_suite
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.rollout.state.assessment import with_shadow_verdict
 from service.rollout.state.events import AnalysisBaseline, AnalysisResult
@@ -47,7 +48,7 @@ async def start_analysis(
             error,
         )
         return None
-    suite = GuardrailSuite.of(plan, source.edges, rollout.attempt)
+    suite = guardrail_suite(plan, source.edges, rollout.attempt)
     return AnalysisBaseline(suite.initial_evidence(source.edges, past), snapshot, now)
 
 
@@ -69,7 +70,7 @@ async def run_analysis(
     rollout, plan = record.rollout, record.rollout.plan
     assert plan is not None
     assert rollout.canary is not None
-    suite = GuardrailSuite.of(plan, source.edges, rollout.attempt)
+    suite = guardrail_suite(plan, source.edges, rollout.attempt)
     try:
         with tracing.child("evidence", stable=rollout.stable, canary=rollout.canary):
             snapshot = await source.read(rollout.stable, rollout.canary)
@@ -110,7 +111,8 @@ def judge_snapshot(
     started_at: float,
 ) -> AnalysisResult:
     """The pure part of `run_analysis`, without the shadow copies."""
-    rollout, plan = record.rollout, suite.plan
+    rollout, plan = record.rollout, record.rollout.plan
+    assert plan is not None
     evidence, before = record.evidence, record.snapshot
     if evidence is None or evidence.edges != edges:
         if evidence is not None:

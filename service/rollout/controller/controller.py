@@ -95,7 +95,7 @@ class Controller:
                 fleet,
                 self._executor,
                 versions,
-                FleetNews(fleet.store, self._executor, self._feed),
+                FleetNews(fleet.store, self._executor, self._feed, on_record),
                 interval_seconds,
             )
         )

@@ -37,7 +37,7 @@ PULSE_SECONDS = 1.0
 """Between two pulses, if no notification comes."""
 
 CHECK_SECONDS = 0.25
-"""Between two looks at whether the weight's lease has run out."""
+"""Between two checks whether the weight's lease has run out."""
 
 EVIDENCE_SECONDS = 5.0
 """The longest time between two reports of evidence."""
@@ -226,7 +226,11 @@ class FleetMember:
         if not self._executor.recorded:
             await self._executor.retry_save()
         shared, loader = self._parts.shared, self._loader
-        self.guard.note_revision(fleet_rules.newest_revision(view))
+        newest = fleet_rules.newest_revision(view)
+        if newest > view.revision:
+            self.guard.note_revision(newest)  # a backup was restored
+        # Any other newer revision is noted with its record: while that is being read, the one in
+        # memory is older without a restore.
         if view.revision != shared.revision and self._executor.recorded:
             before = shared.revision
             await self._executor.reload()
@@ -277,10 +281,15 @@ class FleetMember:
     # --- while the store is away ---
 
     async def _watch(self) -> None:
+        """Withhold the canary when the lease has run out. Nothing else would, so this goes on
+        whatever fails."""
         while True:
             await asyncio.sleep(CHECK_SECONDS)
-            self.guard.check()
-            self._publish()
+            try:
+                self.guard.check()
+                self._publish()
+            except Exception:
+                log.exception("the weight's lease could not be checked; the next check follows")
 
     def note_loss(self, error: StoreError) -> None:
         """A pulse has failed."""

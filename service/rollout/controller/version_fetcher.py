@@ -84,9 +84,16 @@ class VersionFetcher:
         try:
             await self._versions.prepare(version)
         except NextvecError as error:
-            self.failure, self._failed_at = str(error), self._clock.monotonic()
+            self._fail(str(error))
             log.error("this replica cannot serve %s, and withholds it: %s", version, error)  # noqa: TRY400  its text says all
+            return
+        except Exception as error:
+            self._fail(repr(error))
+            log.exception("this replica cannot load %s, and withholds it", version)
             return
         async with self._executor.lock:
             self._loader.expect_metrics(self._executor.rollout)
             self._executor.route()
+
+    def _fail(self, reason: str) -> None:
+        self.failure, self._failed_at = reason, self._clock.monotonic()

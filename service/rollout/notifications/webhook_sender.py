@@ -82,6 +82,10 @@ class WebhookSender:
             except StoreError as error:
                 log.warning("webhook %s: %s", self._name, error)
                 wait = LONGEST_RETRY_SECONDS
+            except Exception as error:  # noqa: BLE001  a bug here must not end the deliveries
+                # Without its text, which may quote the webhook's URL.
+                log.error("webhook %s: %s; tried again later", self._name, type(error).__name__)  # noqa: TRY400  as above
+                wait = LONGEST_RETRY_SECONDS
             try:
                 await asyncio.wait_for(self.wake.wait(), wait)
             except TimeoutError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from service.rollout.analysis.formatting import format_duration
+from service.rollout.analysis.formatting import format_duration, uncapitalised
 from service.rollout.analysis.verdict import Stance, Verdict
 from service.rollout.outlook.outlook import evaluated_at, required_verdicts
 from service.rollout.plan.rollout_plan import PlanStep, RolloutPlan
@@ -121,7 +121,7 @@ def _time(name: str, since: float, elapsed: float, required: float, what: str) -
         required=required,
         unit="seconds",
         met=elapsed >= required,
-        text=f"{_elapsed(elapsed, required)} of {format_duration(required)} {what}",
+        text=f"{_elapsed(max(0.0, elapsed), required)} of {format_duration(required)} {what}",
         expected_at=None if elapsed >= required else since + required,
     )
 
@@ -143,11 +143,12 @@ def _samples(
 
 def _verdict(verdict: Verdict, elapsed: float, now: float) -> Condition:
     part, passed = verdict.pass_progress, verdict.standing is Stance.PASSED
-    text = f"{verdict.label} has passed" if passed else f"{verdict.label}: {_how_far(verdict)}"
+    label = uncapitalised(verdict.label)
+    text = f"{label} has passed" if passed else f"{label}: {_how_far(verdict)}"
     paced = part if verdict.held is None and part >= _SLOW_PACE else 0.0
     return Condition(
         name=f"guardrail:{verdict.name}",
-        label=verdict.label,
+        label=label,
         current=max(0.0, verdict.log_pass) if verdict.pass_bound else part,
         required=verdict.pass_bound or 1.0,
         unit="evidence",
@@ -163,10 +164,10 @@ def _how_far(verdict: Verdict) -> str:
     if verdict.standing is Stance.ERROR:
         return "cannot be judged"
     if verdict.standing in {Stance.LEANING_TO_FAIL, Stance.FAILED}:
-        return f"{100 * verdict.fail_progress:.0f} % of a fail"
+        return f"{100 * verdict.fail_progress:.0f} % of the way to a fail"
     if verdict.held:
-        return f"held back because {verdict.held}"
-    return f"{100 * verdict.pass_progress:.0f} % of a pass"
+        return f"its pass is held back because {verdict.held}"
+    return f"{100 * verdict.pass_progress:.0f} % of the way to a pass"
 
 
 def _elapsed(elapsed: float, required: float) -> str:

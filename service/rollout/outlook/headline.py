@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from service.rollout.analysis.formatting import format_about, format_duration, join_words
+from service.rollout.analysis.formatting import (
+    format_about,
+    format_duration,
+    join_words,
+    uncapitalised,
+)
 from service.rollout.analysis.verdict import Stance, Verdict
 from service.rollout.outlook.condition import warm_up_conditions
 from service.rollout.outlook.next_action import (
@@ -50,7 +55,9 @@ def _idle(record: RolloutRecord, _: NextMove) -> str:
 
 def _preparing(record: RolloutRecord, _: NextMove) -> str:
     rollout = record.rollout
-    again = f", attempt {rollout.attempt}" if rollout.attempt > 1 and not rollout.undoing else ""
+    if rollout.undoing:
+        return f"{rollout.canary} is being loaded; until then {rollout.stable} has all traffic."
+    again = f", attempt {rollout.attempt}" if rollout.attempt > 1 else ""
     return f"{rollout.canary} is being loaded{again}; it has no traffic yet."
 
 
@@ -60,34 +67,41 @@ def _warming_up(record: RolloutRecord, _: NextMove) -> str:
     gets = weight_text(plan.steps[rollout.step])
     share = gets if gets.startswith("copies") else f"{gets} of new requests"
     missing = [c.text for c in warm_up_conditions(record, plan) if not c.met]
-    return f"{rollout.canary} warms up on {share}: {join_words(missing) or 'done'}."
+    if not missing:
+        return f"{rollout.canary} is warm and has {share}; judging begins now."
+    return f"{rollout.canary} warms up on {share}: {join_words(missing)}."
 
 
 def _too_early(record: RolloutRecord, ahead: NextMove) -> str:
-    rollout, assessment = record.rollout, record.assessment
-    if rollout.step and (assessment is None or not assessment.canary):
-        return (
-            f"{rollout.canary} has {weight_text(rollout.plan.steps[rollout.step])} now, "  # type: ignore[union-attr]
-            f"and it is too early to judge it there; {_step_end(record, ahead)}."
-        )
+    step = record.rollout.current_step
+    assert step is not None
+    where = "on copies of requests" if step.shadow else f"at {weight_text(step)}"
     return (
-        f"It is too early to say whether {rollout.canary} is fit{_open_question(record)}; "
+        f"It is too early to judge {record.rollout.canary} {where}{_open_question(record)}; "
         f"{_step_end(record, ahead)}."
     )
 
 
 def _looks_good(record: RolloutRecord, ahead: NextMove) -> str:
-    step, main = record.rollout.current_step, _main_verdict(record)
-    figure = f": {_clause(main, short=True)}" if main else ""
-    shadow = step is not None and step.shadow
-    how = "works on copies of requests" if shadow else "looks good"
-    return f"{record.rollout.canary} {how}{figure}; {_step_end(record, ahead)}."
+    rollout, step = record.rollout, record.rollout.current_step
+    assert step is not None
+    main = _main_verdict(record)
+    figure = "" if main is None or main.comparison is None else main.comparison.short_clause
+    canary, end = rollout.canary, _step_end(record, ahead)
+    if step.shadow:
+        return f"{canary} works on copies of requests: {figure or 'none has failed'}; {end}."
+    if main is None or main.comparison is None:
+        past = f"it has passed {step_name(rollout, rollout.step - 1)}, and " if rollout.step else ""
+        return f"{canary} looks good: {past}nothing speaks against it so far; {end}."
+    if not main.comparison.is_within_limit:
+        return f"{canary} has looked good so far, but {figure}; {end}."
+    return f"{canary} looks good: {figure}; {end}."
 
 
 def _leaning_to_fail(record: RolloutRecord, _: NextMove) -> str:
     worst = failing(record)
     assert worst is not None
-    return f"{record.rollout.canary} leans to fail: {_clause(worst)}."
+    return f"{record.rollout.canary} {_suspicion(worst)}."
 
 
 def _needs_you(record: RolloutRecord, ahead: NextMove) -> str:
@@ -119,23 +133,26 @@ def _paused(record: RolloutRecord, ahead: NextMove) -> str:
 def _blind(record: RolloutRecord, _: NextMove) -> str:
     canary = record.rollout.canary
     if unread(record):
-        return f"Nobody watches {canary}: its requests cannot be counted."
+        return f"{canary} is not being judged: its requests cannot be counted."
     step = record.rollout.current_step
     noun = "copy of a request" if step is not None and step.shadow else "request"
     silent = format_duration(silent_seconds(record))
-    return f"Nobody watches {canary}: no {noun} has reached it for {silent}."
+    return f"{canary} is not being judged: no {noun} has reached it for {silent}."
 
 
 def _rolled_back(record: RolloutRecord, _: NextMove) -> str:
     rollout, worst = record.rollout, failing(record)
     at = "" if rollout.plan is None else f" in {step_name(rollout, rollout.step)}"
     match rollout.reason:
-        case Reason.GUARDRAIL_FAILED if worst is not None:
-            return f"{rollout.canary} was rolled back{at}: {_clause(worst)}."
+        case Reason.GUARDRAIL_FAILED if worst is not None and worst.comparison is not None:
+            fault, clause = worst.comparison.fault, worst.comparison.clause
+            if worst.contradicts_its_figure:
+                clause = f"this counts earlier requests too; in this step {clause}"
+            return f"{rollout.canary} was rolled back{at} because {fault}: {clause}."
         case Reason.GATE_MISSED | Reason.PREPARE_FAILED:
             return f"{rollout.canary} was not started: {_cause(rollout)}."
         case Reason.PAUSE_DEADLINE:
-            return f"{rollout.canary} was rolled back{at}: nobody ended its pause in time."
+            return f"{rollout.canary} was rolled back{at} because nobody ended its pause in time."
         case Reason.INCONCLUSIVE:
             return f"{rollout.canary} was rolled back{at}: no verdict by the deadline."
     return f"{rollout.canary} was rolled back{at}: {_cause(rollout)}."
@@ -155,8 +172,16 @@ def _promoted(record: RolloutRecord, _: NextMove) -> str:
     rollout = record.rollout
     if rollout.phase is Phase.PROMOTING:
         return f"{rollout.canary} becomes stable now."
-    undone = rollout.reason is Reason.UNDO
-    return f"{rollout.stable} is stable {'again ' if undone else ''}and has all traffic."
+    match rollout.reason:
+        case Reason.UNDO:
+            return f"{rollout.stable} is stable again and has all traffic."
+        case Reason.FORCED:
+            by = f" by {rollout.actor}" if rollout.actor else ""
+            return (
+                f"{rollout.stable} is stable and has all traffic; it was promoted by force{by}"
+                f"{_because(rollout)}."
+            )
+    return f"{rollout.stable} is stable and has all traffic."
 
 
 _HEADLINES = {
@@ -176,21 +201,31 @@ _HEADLINES = {
 
 
 def _main_verdict(record: RolloutRecord) -> Verdict | None:
-    """The first verdict with a difference that the step waits for, else any with one."""
+    """The first verdict with a difference that the step waits for, else any with one of both
+    variants."""
     verdicts = record.assessment.verdicts if record.assessment else ()
     for among in (required_verdicts(record), verdicts):
         for verdict in among:
-            if verdict.comparison is not None and verdict.comparison.difference is not None:
+            comparison = verdict.comparison
+            if (
+                comparison is not None
+                and comparison.difference is not None
+                and comparison.possessive
+            ):
                 return verdict
     return None
 
 
-def _clause(verdict: Verdict, *, short: bool = False) -> str:
+def _suspicion(verdict: Verdict) -> str:
+    """What speaks against the canary, as a predicate with its figure."""
     comparison = verdict.comparison
     if comparison is None:
-        return verdict.message
-    text = comparison.short if short else comparison.text
-    return f"its {text}" if comparison.possessive else text
+        return f"looks bad: {verdict.message}"
+    if verdict.contradicts_its_figure:
+        return (
+            f"{comparison.suspicion} because of earlier requests; in this step {comparison.clause}"
+        )
+    return f"{comparison.suspicion}: {comparison.clause}"
 
 
 def _open_question(record: RolloutRecord) -> str:
@@ -200,10 +235,11 @@ def _open_question(record: RolloutRecord) -> str:
     if least is None:
         return ""
     if least.held:
-        return f" ({least.held})"
+        return f": {least.held}"
     if least.comparison is None or least.comparison.difference is None:
-        return f" ({_clause(least, short=True)})"
-    return f" ({least.label}: {100 * least.pass_progress:.0f} % of the evidence for a pass)"
+        return f": {least.comparison.short_clause if least.comparison else least.message}"
+    evidence = f"{100 * least.pass_progress:.0f} % of the evidence for a pass"
+    return f": {uncapitalised(least.label)} has {evidence}"
 
 
 def _step_end(record: RolloutRecord, ahead: NextMove) -> str:
@@ -220,10 +256,10 @@ def _step_end(record: RolloutRecord, ahead: NextMove) -> str:
 
 
 def _pause_end(record: RolloutRecord, ahead: NextMove) -> str:
-    """The fail that it leans to, else the deadline of the pause."""
+    """What speaks against the canary, else the deadline of the pause."""
     worst = failing(record)
     if worst is not None:
-        return f", and leans to fail: {_clause(worst)}"
+        return f", but {record.rollout.canary} {_suspicion(worst)}"
     if ahead.deadline_at is None:
         return ""
     left = format_duration(ahead.deadline_at - evaluated_at(record))
@@ -231,7 +267,8 @@ def _pause_end(record: RolloutRecord, ahead: NextMove) -> str:
 
 
 def _because(rollout: RolloutState) -> str:
-    return f" ({rollout.note})" if rollout.note else ""
+    """The reason that the person gave."""
+    return f", saying “{rollout.note}”" if rollout.note else ""
 
 
 def _cause(rollout: RolloutState) -> str:

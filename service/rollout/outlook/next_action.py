@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from service.rollout.analysis.formatting import format_about, format_duration, join_words
+from service.rollout.analysis.formatting import format_about, format_duration
 from service.rollout.analysis.verdict import Verdict
 from service.rollout.outlook.condition import Condition, step_conditions, warm_up_conditions
-from service.rollout.outlook.outlook import ENDED, Outlook, evaluated_at, failing
+from service.rollout.outlook.outlook import ENDED, Outlook, evaluated_at, failing, unread
+from service.rollout.outlook.possible_rollback import (
+    PossibleRollback,
+    possible_rollback,
+    rollback_text,
+)
 from service.rollout.plan.rollout_plan import PlanStep, RolloutPlan
+from service.rollout.state.evaluation import MAX_ERRORS
 from service.rollout.state.events import Phase, Reason
 from service.rollout.state.record import RolloutRecord
 from service.rollout.state.rollout_state import RolloutState
@@ -30,24 +36,6 @@ class Action(StrEnum):
     PROMOTION = "promotion"
     ROLL_BACK = "roll_back"
     PERSON = "person"
-
-
-@dataclass(frozen=True, slots=True)
-class PossibleRollback:
-    """The guardrail that is nearest to a fail, and how far it is."""
-
-    guardrail: str
-    fraction: float
-    expected_at: float | None
-    text: str
-
-    def to_json(self) -> dict[str, object]:
-        return {
-            "guardrail": self.guardrail,
-            "fraction": self.fraction,
-            "expected_at": self.expected_at,
-            "text": self.text,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +77,8 @@ class NextMove:
 def next_action(record: RolloutRecord, outlook: Outlook) -> NextMove:
     """What happens next to the rollout of this record."""
     rollout, plan = record.rollout, record.rollout.plan
+    if rollout.phase is Phase.PROMOTING:
+        return NextMove(Action.PROMOTION, f"{rollout.canary} gets all traffic.", 100.0)
     if outlook in ENDED:
         return NextMove(Action.NONE, _after_the_end(rollout, outlook))
     if rollout.phase is Phase.PENDING or plan is None:
@@ -100,9 +90,9 @@ def next_action(record: RolloutRecord, outlook: Outlook) -> NextMove:
     else:
         ahead = _progressing(record, plan)
     worst = failing(record)
-    if worst is None or outlook is not Outlook.LEANING_TO_FAIL:
-        return ahead
-    return _rolling_back(record, ahead, worst)
+    if worst is not None and outlook is Outlook.LEANING_TO_FAIL:
+        return _rolling_back(record, ahead, worst)
+    return replace(ahead, text=_unblinding(record, ahead)) if outlook is Outlook.BLIND else ahead
 
 
 def step_name(rollout: RolloutState, step: int) -> str:
@@ -123,9 +113,17 @@ def _after_the_end(rollout: RolloutState, outlook: Outlook) -> str:
         return "Start a rollout to try another version."
     if rollout.plan is None:
         return f"{rollout.stable} has all traffic."
-    return (
-        f"{rollout.stable} has all traffic. Retry starts {rollout.canary} again with the same plan."
-    )
+    canary = rollout.canary
+    match rollout.reason:
+        case Reason.GUARDRAIL_FAILED:
+            advice = f"Nothing is urgent: find the cause before you retry {canary}."
+        case Reason.GATE_MISSED:
+            advice = "Start another version, or let an approver override the gate."
+        case Reason.PREPARE_FAILED:
+            advice = f"Repair {canary}, then retry."
+        case _:
+            advice = f"Retry starts {canary} again with the same plan."
+    return f"{rollout.stable} has all traffic. {advice}"
 
 
 def _loading(rollout: RolloutState) -> NextMove:
@@ -148,15 +146,17 @@ def _paused(record: RolloutRecord, plan: RolloutPlan) -> NextMove:
         case Reason.APPROVAL:
             what = f"make {rollout.canary} stable" if last else f"give it {after:g} %"
             text, waiting = f"Promote to {what}, or abort.", "approval"
+            if failing(record) is not None:
+                text = "Do not promote it now. Abort, or wait for the verdict."
         case Reason.NO_DATA:
             text, waiting = f"Send requests and resume {name}, or abort.", "resume"
         case Reason.EVIDENCE_ERROR:
             text, waiting = f"Repair the evidence source and resume {name}, or abort.", "resume"
         case Reason.REPLICAS_DIED:
-            text = f"See the logs of the replicas that died, then abort, or resume {name}."
+            text = f"Read the logs of the replicas that died, then abort or resume {name}."
             waiting = "resume"
         case Reason.INCONCLUSIVE:
-            text = f"Resume {name} to wait for more evidence, promote by force, or abort."
+            text = f"Abort, or resume {name} to wait longer, or promote by force."
             waiting = "resume"
         case _:
             text, waiting = f"Resume {name}, or abort.", "resume"
@@ -173,24 +173,23 @@ def _paused(record: RolloutRecord, plan: RolloutPlan) -> NextMove:
     )
     return NextMove(
         Action.PERSON,
-        f"{text} Without an answer it is rolled back in {left}.",
+        text if failing(record) is None else f"{text} {_rolled_back_in(left)}",
         after,
         (waiting,),
         deadline_at=deadline,
         on_deadline="abort",
         conditions=(person,),
-        rollback=_possible_rollback(record),
+        rollback=possible_rollback(record),
     )
 
 
 def _warming_up(record: RolloutRecord, plan: RolloutPlan) -> NextMove:
     conditions = warm_up_conditions(record, plan)
-    wanted = join_words([c.text for c in conditions if not c.met]) or "the next evaluation"
     return _conditional(
         record,
         plan,
         Action.BEGIN_STEPS,
-        f"Judging in {step_name(record.rollout, 0)} begins after the warm-up: {wanted}.",
+        f"Judging in {step_name(record.rollout, 0)} begins by itself",
         plan.steps[0].weight,
         conditions,
         on_deadline="pause",
@@ -201,20 +200,16 @@ def _progressing(record: RolloutRecord, plan: RolloutPlan) -> NextMove:
     rollout = record.rollout
     step, last = plan.steps[rollout.step], rollout.step + 1 == len(plan.steps)
     conditions = step_conditions(record, plan)
-    missing = [condition.text for condition in conditions if not condition.met]
-    wanted = f"is waiting for: {'; '.join(missing)}" if missing else "comes at the next evaluation"
     weight = 100.0 if last else plan.steps[rollout.step + 1].weight
     if step.approval:
-        action, what = Action.APPROVAL, "The question for a person's approval"
+        action, what = Action.APPROVAL, f"{rollout.canary} asks for a person's approval"
         weight = rollout.weight_bp / 100
     elif last:
-        action, what = Action.PROMOTION, f"The promotion of {rollout.canary} to stable"
+        action, what = Action.PROMOTION, f"{rollout.canary} becomes stable by itself"
     else:
         following = step_name(rollout, rollout.step + 1)
-        action, what = Action.NEXT_STEP, following[:1].upper() + following[1:]
-    return _conditional(
-        record, plan, action, f"{what} {wanted}.", weight, conditions, plan.on_deadline
-    )
+        action, what = Action.NEXT_STEP, f"{following[:1].upper()}{following[1:]} begins by itself"
+    return _conditional(record, plan, action, what, weight, conditions, plan.on_deadline)
 
 
 def _conditional(
@@ -226,64 +221,68 @@ def _conditional(
     conditions: tuple[Condition, ...],
     on_deadline: str,
 ) -> NextMove:
-    """An action that comes once all conditions are met."""
+    """An action that comes by itself once all conditions are met. `text` says what happens."""
     now, open_ones = evaluated_at(record), [c for c in conditions if not c.met]
     fixed = [c.expected_at for c in open_ones if c.unit == "seconds" and c.expected_at is not None]
     paced = [c.expected_at for c in open_ones]
     known = [at for at in paced if at is not None]
+    expected = max(known, default=now) if len(known) == len(paced) else None
     return NextMove(
         action,
-        text,
+        f"{text} {_when(open_ones, expected, now)}.",
         weight,
         tuple(condition.name for condition in open_ones),
         earliest_at=max(fixed, default=now),
-        expected_at=max(known, default=now) if len(known) == len(paced) else None,
+        expected_at=expected,
         deadline_at=record.rollout.since + plan.deadline_seconds,
         on_deadline=on_deadline,
         conditions=conditions,
-        rollback=_possible_rollback(record),
+        rollback=possible_rollback(record),
     )
 
 
-def _possible_rollback(record: RolloutRecord) -> PossibleRollback | None:
-    worst = failing(record)
-    if worst is None:
-        return None
-    return PossibleRollback(
-        worst.name,
-        worst.fail_progress,
-        _fails_at(record, worst),
-        f"{worst.label}: {100 * worst.fail_progress:.0f} % of a fail",
+def _when(open_ones: list[Condition], expected: float | None, now: float) -> str:
+    """When something comes by itself, and what it waits for."""
+    wanted = ", ".join(condition.text for condition in open_ones)
+    if not wanted:
+        return "at the next evaluation"
+    if expected is None:
+        return f"once this is complete: {wanted}"
+    return f"in about {format_about(expected - now)}; so far: {wanted}"
+
+
+def _unblinding(record: RolloutRecord, ahead: NextMove) -> str:
+    """What to do while the guardrails see nothing, and what happens otherwise."""
+    if unread(record):
+        assert record.assessment is not None
+        cause = record.assessment.verdicts[0].message.removeprefix("error: ").rstrip(".")
+        return (
+            f"Repair the evidence source. After {MAX_ERRORS} evaluations without counts the "
+            f"rollout pauses and waits for a person. The cause: {cause}."
+        )
+    assert ahead.deadline_at is not None
+    left = format_duration(ahead.deadline_at - evaluated_at(record))
+    return (
+        f"Check that callers send requests. If too few come, the rollout pauses in {left} and "
+        f"waits for a person."
     )
 
 
-def _fails_at(record: RolloutRecord, worst: Verdict) -> float | None:
-    """When the guardrail fails if its evidence grows as between the last two evaluations."""
-    earlier = record.earlier
-    if earlier is None or not worst.fail_bound or record.analysed_at is None:
-        return None
-    before = next((v for v in earlier.assessment.verdicts if v.name == worst.name), None)
-    gained = 0.0 if before is None else worst.log_fail - before.log_fail
-    elapsed = record.analysed_at - earlier.at
-    if gained <= 0 or elapsed <= 0:
-        return None
-    left = max(0.0, worst.fail_bound - worst.log_fail)
-    return record.analysed_at + elapsed * left / gained
+def _rolled_back_in(left: str) -> str:
+    """A pause does not keep a guardrail from failing. Otherwise the headline names the deadline."""
+    return (
+        "It is rolled back by itself as soon as the evidence against it is complete, and without "
+        f"an answer in {left}."
+    )
 
 
 def _rolling_back(record: RolloutRecord, ahead: NextMove, worst: Verdict) -> NextMove:
     """The rollback that is likely, with the conditions of what happens otherwise."""
-    rollback = _possible_rollback(record)
+    rollback = possible_rollback(record)
     assert rollback is not None
-    weight = record.rollout.weight_bp / 100
-    text = f"{record.rollout.canary} is rolled back by itself when the evidence is complete"
-    if rollback.expected_at is not None:
-        left = format_about(rollback.expected_at - evaluated_at(record))
-        text += f", at this pace in about {left}"
-    affected = f" Until then it has {weight:g} % of new requests." if weight else ""
     return NextMove(
         Action.ROLL_BACK,
-        f"{text}.{affected} You need not do anything.",
+        rollback_text(record, worst, rollback),
         0.0,
         (f"guardrail:{worst.name}",),
         expected_at=rollback.expected_at,

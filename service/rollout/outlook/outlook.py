@@ -63,13 +63,21 @@ def judge_outlook(record: RolloutRecord) -> Outlook:  # noqa: PLR0911 - one line
 
 
 def failing(record: RolloutRecord) -> Verdict | None:
-    """The guardrail that is nearest to a fail; None if none leans to it."""
+    """The guardrail that is nearest to a fail, best one with a figure; None if none leans to it.
+
+    A failed request counts as slow. So if many fail, `latency` fails as well, without a figure.
+    """
     leaning = [
         verdict
         for verdict in (record.assessment.verdicts if record.assessment else ())
         if verdict.standing in {Stance.LEANING_TO_FAIL, Stance.FAILED}
     ]
-    return max(leaning, key=lambda verdict: verdict.fail_progress, default=None)
+
+    def nearness(verdict: Verdict) -> tuple[float, bool]:
+        comparison = verdict.comparison
+        return verdict.fail_progress, comparison is not None and comparison.difference is not None
+
+    return max(leaning, key=nearness, default=None)
 
 
 def required_verdicts(record: RolloutRecord) -> tuple[Verdict, ...]:
@@ -103,9 +111,12 @@ def is_blind(record: RolloutRecord) -> bool:
 
 
 def _looks_good(record: RolloutRecord) -> bool:
-    """Whether every required guardrail has passed or leans to it."""
+    """Whether every required guardrail has passed in the step before, or in this step has passed
+    or leans to it."""
     good = {Stance.PASSED, Stance.LEANING_TO_PASS}
     step, needed = record.rollout.current_step, required_verdicts(record)
     if step is not None and step.takes_all:
         return record.assessment is not None and record.assessment.canary > 0
-    return bool(needed) and all(verdict.standing in good for verdict in needed)
+    return record.rollout.proven or (
+        bool(needed) and all(verdict.standing in good for verdict in needed)
+    )

@@ -14,9 +14,10 @@ from dataclasses import asdict, dataclass
 from pydantic import Field, ValidationError
 
 from service.errors import Conflict
-from service.evaluation_report import Estimate, EvaluationReport, HeldOutSection, first_error
+from service.evaluation_report import Estimate, EvaluationReport, HeldOutSection
 from service.manifest import Manifest
 from service.rollout.analysis.guardrails.config import Count, Number, PlanModel
+from service.validation_errors import first_error
 
 _ROUNDING = 1e-9
 _ONE_RUN = (

@@ -25,6 +25,7 @@ from service.rollout.analysis.guardrails.config import (
     raise_problems,
 )
 from service.rollout.analysis.guardrails.registry import GuardrailConfigs
+from service.rollout.analysis.shadow_stats import ShadowLimits
 from service.rollout.plan.gate import Gate
 from service.rollout.routing.traffic_split import BASIS_POINTS
 
@@ -104,6 +105,11 @@ class PlanStep(PlanModel):
     def takes_all(self) -> bool:
         """Whether the canary gets every request, which leaves none of stable's to compare with."""
         return self.weight_bp == BASIS_POINTS
+
+    @property
+    def shadow_limits(self) -> ShadowLimits:
+        """What a shadow step demands of its copies."""
+        return ShadowLimits(self.min_samples, self.min_agreement, self.max_inference_ratio)
 
 
 _DEFAULT_STEPS = (

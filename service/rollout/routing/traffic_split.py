@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from typing import NamedTuple
 
 from service.errors import NotFound
 from service.types import Variant
@@ -28,8 +29,7 @@ def bucket(salt: str, key: str) -> int:
     return int.from_bytes(digest, "big") % BASIS_POINTS
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """Which version serves a request.
 
     `assigned` is False if the request itself chose: it is then left out of the evidence.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from service.rollout.analysis.guardrails.suite import GuardrailSuite
 from service.rollout.analysis.shadow_stats import NAME, ShadowStats, assess_shadow
 from service.rollout.analysis.verdict import Assessment, assess
+from service.rollout.plan.guardrail_suite import guardrail_suite
 from service.rollout.plan.rollout_plan import PlanStep
 from service.rollout.state.record import RolloutRecord
 
@@ -14,7 +14,7 @@ def assess_record(record: RolloutRecord) -> Assessment | None:
     rollout = record.rollout
     if record.evidence is None or rollout.plan is None:
         return None
-    suite = GuardrailSuite.of(rollout.plan, record.evidence.edges, rollout.attempt)
+    suite = guardrail_suite(rollout.plan, record.evidence.edges, rollout.attempt)
     assessment = suite.assess(record.evidence, rollout.step)
     return with_shadow_verdict(rollout.plan.steps[rollout.step], record.shadow, assessment)
 
@@ -28,4 +28,6 @@ def with_shadow_verdict(
     """
     if not step.shadow or shadow is None:
         return assessment
-    return assess([assess_shadow(shadow, step), *assessment.verdicts], frozenset({NAME}))
+    return assess(
+        [assess_shadow(shadow, step.shadow_limits), *assessment.verdicts], frozenset({NAME})
+    )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from service.rollout.analysis.evidence import Evidence
+from service.rollout.analysis.guardrails.evidence import Evidence
 from service.rollout.analysis.shadow_stats import ShadowStats
 from service.rollout.analysis.sources.evidence_source import Snapshot
 from service.rollout.analysis.verdict import Assessment

@@ -61,7 +61,13 @@ def next_step(
     if rollout.step + 1 == len(rollout.plan.steps):
         return move(rollout, Phase.PROMOTING, reason, message, now, actor=actor, note=note)
     raised = replace(
-        rollout, step=rollout.step + 1, step_since=now, passed=False, warmed=True, errors=0
+        rollout,
+        step=rollout.step + 1,
+        step_since=now,
+        passed=False,
+        proven=rollout.passed and not rollout.plan.steps[rollout.step].shadow,
+        warmed=True,
+        errors=0,
     )
     return move(raised, Phase.PROGRESSING, reason, message, now, actor=actor, note=note)
 

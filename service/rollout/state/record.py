@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from service.rollout.analysis.evidence import Evidence
+from service.rollout.analysis.guardrails.evidence import Evidence
 from service.rollout.analysis.shadow_stats import ShadowStats
 from service.rollout.analysis.sources.evidence_source import Snapshot
 from service.rollout.analysis.verdict import Assessment

@@ -20,7 +20,8 @@ class RolloutState:
     last promotion. `reason` and `message` belong to the last transition; a final phase keeps
     the reason that led to it, and so do `actor` and `note`: who made it, and the reason that
     person gave. `warmed`: the warm-up is over. `passed`: the guardrails of the
-    current step have passed with enough samples. `missed`: the gate criteria that an approver
+    current step have passed with enough samples. `proven`: so they did in the step before, with
+    real requests. `missed`: the gate criteria that an approver
     overrode at the start. `attempts`: how often each version was started as the canary of
     the current stable version; these attempts share one alpha.
     """
@@ -42,6 +43,7 @@ class RolloutState:
     undoing: bool = False
     warmed: bool = False
     passed: bool = False
+    proven: bool = False
     warm_up_requests: int = 0
     errors: int = 0
     missed: tuple[GateMiss, ...] = ()

@@ -9,6 +9,9 @@ from service.rollout.state.audit import AuditRow
 from service.rollout.state.change_request import IdempotentResponse
 from service.rollout.state.record import RolloutRecord
 
+RESPONSES_KEPT = 1000
+"""Responses kept under idempotency keys; the oldest are dropped."""
+
 
 class RolloutStore(Protocol):
     """The record, the audit log and the stored responses.

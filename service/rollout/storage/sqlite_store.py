@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,10 +17,9 @@ from service.rollout.state.record import RolloutRecord
 from service.rollout.storage.canary_permit import CanaryPermit
 from service.rollout.storage.database import Database
 from service.rollout.storage.errors import StoreError, StoreUnreadable
-from service.rollout.storage.record_json import dump_record, load_record
-
-RESPONSES_KEPT = 1000
-"""Responses kept under idempotency keys; the oldest are dropped."""
+from service.rollout.storage.record_json import dump_record, dump_row, load_record
+from service.rollout.storage.rollout_store import RESPONSES_KEPT
+from service.validation_errors import first_error
 
 
 class SqliteRolloutStore:
@@ -51,10 +50,9 @@ class SqliteRolloutStore:
         try:
             return load_record(found[0])
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            field = ".".join(str(part) for part in first["loc"])
-            path = self._database.path
-            raise StoreUnreadable(f"{path}: the record's {field}: {first['msg']}") from error
+            raise StoreUnreadable(
+                f"{self._database.path}: the record's {first_error(error)}"
+            ) from error
 
     def save(
         self,
@@ -68,9 +66,14 @@ class SqliteRolloutStore:
         """
         text = dump_record(record)
         permit = None if record.rollout.phase in FINAL else self._permit_name or self._grant()
-        rows = [(_json(row),) for row in audit]
+        rows = [(dump_row(row),) for row in audit]
         calls = [
-            (kept.request.actor, kept.request.key, kept.request.fingerprint, _json(kept.response))
+            (
+                kept.request.actor,
+                kept.request.key,
+                kept.request.fingerprint,
+                dump_row(kept.response),
+            )
             for kept in responses
         ]
         with self._database.writing() as connection:
@@ -133,7 +136,3 @@ class SqliteRolloutStore:
     def close(self) -> None:
         """Close the file; a later call opens it again."""
         self._database.close()
-
-
-def _json(value: Mapping[str, object]) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)

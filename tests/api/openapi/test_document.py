@@ -67,6 +67,25 @@ async def test_every_body_and_every_response_has_a_description_and_an_example(do
     assert [] == lacking(document, has)
 
 
+async def test_every_example_is_valid_by_its_schema(document):
+    """Those of bodies and of responses; a schema without constraints accepts anything."""
+    components, wrong, checked = document["components"], [], 0
+    for name, _, operation in operations(document):
+        parts = {"body": operation.get("requestBody", {}), **operation["responses"]}
+        for part, media in ((part, m) for part, has in parts.items() for m in contents(has)):
+            for title, shown in media.get("examples", {}).items():
+                key = shown.get("$ref", "").removeprefix("#/components/examples/")
+                value = (components["examples"][key] if key else shown).get("value")
+                if value is None or isinstance(value, str):
+                    continue  # a picture of bytes, or of a stream of events
+                schema = {**media.get("schema", {}), "components": components}
+                checked += 1
+                if not jsonschema_rs.is_valid(schema, value):
+                    wrong.append(f"{name} {part} {title}")
+    assert [] == wrong
+    assert checked > 100
+
+
 async def test_every_operation_names_its_errors_one_by_one(document):
     """With an example a code, not as 4XX and 5XX."""
 

@@ -205,6 +205,24 @@ async def test_a_deleted_session_is_unknown_everywhere(pair):
         await pair.a.append("s", unit_vectors(1), begin=SessionStart.NEVER)
 
 
+async def test_a_deletion_elsewhere_is_told_although_answers_go_ahead(async_pair):
+    """The append that met it is counted as lost. The next one is 404, even if it has begun."""
+    vectors, a = unit_vectors(5), async_pair.a
+    await a.append("s", vectors[:3], 0)
+    await async_pair.b.store.delete("s")
+    await a.append("s", vectors[3:4], 3)
+    a.engine.gate.clear()
+    next_one = asyncio.ensure_future(a.append("s", vectors[4:], 4))
+    while not a.value("nextvec_session_lost_vectors_total"):
+        await asyncio.sleep(0)
+    a.engine.gate.set()
+    with pytest.raises(NotFound):
+        await next_one
+    assert a.value("nextvec_session_lost_vectors_total") == 1
+    with pytest.raises(NotFound):
+        await async_pair.b.store.read("s")
+
+
 async def test_a_sequence_ends_and_restarts_on_any_replica(pair):
     vectors = unit_vectors(5)
     await pair.a.append("s", vectors[:3], begin=SessionStart.RESTART)
@@ -253,6 +271,25 @@ async def test_an_owners_sessions_are_counted_in_the_whole_fleet(pair):
     await pair.a.append("z", vectors, owner=mine[0])
     with pytest.raises(CallerLimited):
         await pair.b.append("y", vectors, owner=mine[1])
+
+
+async def test_a_session_that_ends_while_appends_wait_has_one_copy(redis):
+    """A second copy of it would be counted for its owner for ever."""
+    fleet, owner = f"copies{next(FLEETS)}", SessionQuota("a", 10, 10**6)
+    async with replicas(redis.url, "a", "b", fleet=fleet) as pair:
+        await pair.a.append("s", unit_vectors(1), 0, owner=owner)
+        await pair.b.dispatch.delete_session("s", SessionQuota("a"))
+        pair.a.store._sessions.get("s").current = False
+        first, second = (
+            asyncio.create_task(pair.a.append("s", unit_vectors(1), position, owner=owner))
+            for position in (1, None)
+        )
+        await asyncio.wait([first])
+        third = await pair.a.append("s", unit_vectors(1), owner=owner)
+        assert isinstance(first.exception(), NotFound)
+        assert {1, 2} == {(await second).length, third.length}
+        await pair.a.dispatch.delete_session("s", owner)
+        assert (0, 0) == (owner.sessions, owner.nbytes)
 
 
 async def test_vectors_of_another_width_are_gone(redis):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from service.errors import EngineFault
-from service.inference.engines.states import advance, is_finite
+from service.inference.engines.states import advance
 from tests.support.fakes import DIM, FakeEngine, unit_vectors
 
 
@@ -47,9 +47,18 @@ def test_a_result_of_another_shape_is_an_engine_fault():
         advance(NarrowEngine(), unit_vectors(1)[:, None], np.ones(1, np.int32), [cold])
 
 
-@pytest.mark.parametrize(
-    ("state", "expected"),
-    [(np.ones((1, 2)), True), (np.array([[1, np.nan]]), False), (object(), True)],
-)
-def test_a_state_on_a_device_is_not_fetched_for_the_check(state, expected):
-    assert expected == is_finite(state)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_row_whose_state_is_not_finite_has_a_nan_as_its_prediction(bad):
+    """The rows beside it keep theirs."""
+
+    class LeakingEngine(FakeEngine):
+        def run(self, vectors, lengths, state):
+            predicted, after = super().run(vectors, lengths, state)
+            after[:, 1, 2] = bad
+            return predicted, after
+
+    cold = np.zeros((1, DIM), np.float32)
+    vectors = unit_vectors(3)[None]
+    predicted, _ = advance(LeakingEngine(), vectors, np.ones(3, np.int32), [cold] * 3)
+    assert [True, False, True] == np.isfinite(predicted).all(axis=1).tolist()
+    np.testing.assert_allclose(predicted[2], FakeEngine().expected(vectors[:, 2]), atol=1e-6)

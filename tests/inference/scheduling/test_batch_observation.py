@@ -1,9 +1,10 @@
-"""What a batch runner reports of each batch."""
+"""What a batch runner reports of each batch, and of each job in it."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from service.errors import EngineFault
 from service.inference.scheduling.admission import Admission
 from service.inference.scheduling.batch import BatchRunner
 from service.inference.scheduling.job import Job
@@ -37,3 +38,19 @@ async def test_a_batch_is_observed_with_its_size_and_its_seconds_in_the_engine()
     engine.faults.append(fault())
     runner.run(jobs(2), 1)
     assert [(3, 0.25)] == observed
+
+
+async def test_a_nan_in_one_row_fails_that_job_alone():
+    class FaultyRowEngine(FakeEngine):
+        def run(self, vectors, lengths, state):
+            predicted, after = super().run(vectors, lengths, state)
+            predicted[1, 0] = np.nan
+            return predicted, after
+
+    engine, clock = FaultyRowEngine(), FakeClock()
+    admission = Admission(8, 10.0, estimate_contexts=True)
+    runner = BatchRunner(engine, clock, admission, lambda _jobs, _seconds: None)
+    state = np.zeros((1, DIM), np.float32)
+    jobs = [Job(unit_vectors(1, seed), state, None, 0.0) for seed in range(3)]
+    outcomes = [outcome for _, outcome in runner.run(jobs, 1)]
+    assert [False, True, False] == [isinstance(each, EngineFault) for each in outcomes]

@@ -6,7 +6,7 @@ import math
 
 from loadtest.bench import goal_chart
 from loadtest.bench.table import BenchmarkGoal, BenchmarkRow, BenchmarkTable
-from loadtest.bench.timings import Timings
+from loadtest.timings import Timings
 
 TABLE = BenchmarkTable(
     {"B_ms": 3.0, "threads": 1},

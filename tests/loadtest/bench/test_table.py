@@ -9,7 +9,7 @@ import pytest
 
 from loadtest.bench import table
 from loadtest.bench.table import BenchmarkGoal, BenchmarkRow, BenchmarkTable
-from loadtest.bench.timings import Timings
+from loadtest.timings import Timings
 
 TABLE = BenchmarkTable(
     {"B_ms": 3.0, "threads": 1},

@@ -127,6 +127,7 @@ def test_a_shipped_file_is_what_the_module_writes(path):
 def test_envoy_accepts_a_shipped_file(path, tmp_path):
     text = shipped_files()[path]
     filled = text.replace('{{ include "nextvec.headless" . }}.{{ .Release.Namespace }}.svc', "h")
+    filled = filled.replace('{{ add (include "nextvec.requestSeconds" .) 5 }}', "15")
     assert "{{" not in filled
     (tmp_path / "envoy.yaml").write_text(filled, encoding="utf-8")
     check = [find_program("envoy"), "--mode", "validate", "-c", tmp_path / "envoy.yaml"]

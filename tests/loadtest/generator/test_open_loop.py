@@ -16,7 +16,7 @@ from loadtest.generator.open_loop import (
     constant_arrivals,
     poisson_arrivals,
 )
-from loadtest.report.latency import percentile
+from loadtest.timings import percentile
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):

@@ -7,7 +7,8 @@ import math
 import pytest
 
 from loadtest.generator.request_log import RequestLog
-from loadtest.report.latency import by_version, p95_over_time, percentile, window_p95
+from loadtest.report.latency import by_version, p95_over_time, window_p95
+from loadtest.timings import percentile
 
 
 def request(intended, latency, variant="stable", status=200, version="phase-2"):

@@ -6,14 +6,15 @@ import pytest
 
 from service.rollout.analysis.formatting import (
     format_about,
+    format_allowed,
     format_count,
     format_difference,
     format_duration,
-    format_ratio_limit,
     format_seconds,
     format_share,
     format_value_seconds,
     join_words,
+    uncapitalised,
 )
 
 
@@ -78,10 +79,31 @@ def test_differences_are_said_in_words(ratio, expected):
     assert expected == format_difference(ratio)
 
 
-def test_limits_are_in_the_words_of_the_difference():
-    assert ["20 %", "9.5 %", "2.1 times"] == [
-        format_ratio_limit(ratio) for ratio in (1.2, 1.0954, 2.0736)
-    ]
+@pytest.mark.parametrize(
+    ("limit", "ratio", "expected"),
+    [
+        (1.2, 0.95, "up to 20 % higher is allowed"),
+        (1.0954, 1.5, "up to 9.5 % higher is allowed"),
+        (1.44, 4.7, "up to 1.44 times is allowed"),
+        (2.0736, 1.01, "up to 2.07 times is allowed"),
+    ],
+)
+def test_limits_are_in_the_words_of_the_difference(limit, ratio, expected):
+    assert expected == format_allowed(limit, ratio)
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("Error rate", "error rate"),
+        ("P95 latency", "P95 latency"),
+        ("Hit@5", "Hit@5"),
+        ("Stable's own P95", "stable's own P95"),
+        ("", ""),
+    ],
+)
+def test_labels_inside_a_sentence_are_not_capitalised_unless_they_are_names(label, expected):
+    assert expected == uncapitalised(label)
 
 
 def test_latencies_have_three_digits():

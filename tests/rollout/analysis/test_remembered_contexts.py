@@ -20,11 +20,11 @@ from service.inference.scheduling.job import EngineResult
 from service.metrics import Metrics, new_registry
 from service.prediction.dispatch import Dispatch
 from service.prediction.request import RequestOptions
-from service.rollout.analysis.evidence import Evidence
+from service.rollout.analysis.guardrails.evidence import Evidence
 from service.rollout.analysis.guardrails.guardrail import Measurement
-from service.rollout.analysis.guardrails.suite import GuardrailSuite
 from service.rollout.analysis.sources.evidence_source import counters_since
 from service.rollout.analysis.sources.registry_source import RegistrySource
+from service.rollout.plan.guardrail_suite import guardrail_suite
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.settings import LimitSettings
@@ -101,7 +101,7 @@ class ContextTraffic:
             draw_key=lambda: str(draws.random()),
         )
         self.source = RegistrySource(metrics)
-        self.suite = GuardrailSuite.of(RolloutPlan(), self.source.edges, 1)
+        self.suite = guardrail_suite(RolloutPlan(), self.source.edges, 1)
         numbers = np.random.default_rng(2)
         self.contexts = numbers.standard_normal((CALLERS, LONGEST, DIM)).astype(np.float32)
         self.lengths = numbers.integers(50, 200, CALLERS)

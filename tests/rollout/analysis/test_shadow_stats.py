@@ -78,7 +78,7 @@ def seen(count=200, *, ratio=1.0, cosine=0.9, faults=0, mode="step", dropped=0):
     ],
 )
 def test_verdicts(stats, step, outcome, text):
-    verdict = assess_shadow(stats, step)
+    verdict = assess_shadow(stats, step.shadow_limits)
     assert (VerdictOutcome(outcome), stats.total) == (verdict.outcome, verdict.canary)
     assert text in verdict.message
     json.dumps(verdict.to_json(required=True), allow_nan=False)
@@ -86,7 +86,7 @@ def test_verdicts(stats, step, outcome, text):
 
 def test_dropped_copies_are_reported_and_are_no_evidence():
     """They show load, and nothing about the canary."""
-    verdict = assess_shadow(seen(100, dropped=5000), STEP)
+    verdict = assess_shadow(seen(100, dropped=5000), STEP.shadow_limits)
     assert VerdictOutcome.INCONCLUSIVE is verdict.outcome
     assert {"answered": 100, "failed": 0, "dropped": 5000} == verdict.details["copies"]
 

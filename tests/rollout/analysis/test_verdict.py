@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from service.rollout.analysis.verdict import Verdict, VerdictOutcome, assess
+from service.rollout.analysis.verdict import Stance, Verdict, VerdictOutcome, assess
 
 
 def verdict(name, outcome, canary=1000, stable=1000) -> Verdict:
@@ -63,3 +65,48 @@ def test_samples_are_those_of_the_required_guardrail_that_has_seen_the_fewest():
     found = assess(verdicts, frozenset("ab"))
     assert (400, 8000) == (found.canary, found.stable)
     assert [True, True, False] == [v["required"] for v in found.to_json()]
+
+
+def standings(*evidence: tuple[float, float]) -> list[Stance]:
+    """Those of a guardrail whose ln E for a fail and for a pass goes through these values, as
+    parts of the bounds."""
+    leaned, found = None, []
+    for failing, passing in evidence:
+        made = replace(
+            verdict("a", VerdictOutcome.INCONCLUSIVE),
+            log_fail=4.6 * failing,
+            log_pass=4.6 * passing,
+            leaned=leaned,
+        )
+        found.append(made.standing)
+        leaned = made.leaning
+    return found
+
+
+@pytest.mark.parametrize(
+    ("evidence", "expected"),
+    [
+        ([(0, 0.3), (0, 0.34), (0, 0.1), (0, 0.01)], "collecting|leaning_to_pass"),
+        ([(0, 0.34), (0, 0.0), (0, 0.3)], "leaning_to_pass|collecting"),
+        ([(0.34, 0), (0.1, 0.2), (0.01, 0.3)], "leaning_to_fail"),
+        ([(0.34, 0), (0.1, 0.34)], "leaning_to_fail|leaning_to_pass"),
+        ([(0.34, 0), (-0.1, 0), (0.3, 0)], "leaning_to_fail|collecting"),
+        ([(0, 0.5), (0.6, 0.5), (0.1, 0.4)], "leaning_to_pass|leaning_to_fail|leaning_to_pass"),
+    ],
+)
+def test_a_leaning_lasts_until_its_evidence_is_gone(evidence, expected):
+    """So a word does not flicker around a third of the evidence."""
+    words = [str(standing) for standing in standings(*evidence)]
+    changes = [word for i, word in enumerate(words) if i == 0 or word != words[i - 1]]
+    assert expected.split("|") == changes
+
+
+PARTS = st.floats(-1, 0.98)
+
+
+@given(st.lists(st.tuples(PARTS, PARTS), min_size=1))
+def test_no_memory_delays_a_leaning_to_a_fail(evidence):
+    """Whoever sees only the last evaluation never says it sooner."""
+    remembered = standings(*evidence)[-1]
+    if [Stance.LEANING_TO_FAIL] == standings(evidence[-1]):
+        assert Stance.LEANING_TO_FAIL is remembered

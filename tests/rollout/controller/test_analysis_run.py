@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from service.rollout.analysis.counters import Counters, CountsByArm
-from service.rollout.analysis.guardrails.suite import GuardrailSuite
 from service.rollout.analysis.sources.evidence_source import Snapshot
 from service.rollout.analysis.verdict import VerdictOutcome
 from service.rollout.controller.analysis_run import (
@@ -16,6 +15,7 @@ from service.rollout.controller.analysis_run import (
     settled_at,
     start_analysis,
 )
+from service.rollout.plan.guardrail_suite import guardrail_suite
 from service.rollout.state.events import Phase
 from service.rollout.state.record import RolloutRecord
 from service.rollout.state.rollout_state import RolloutState
@@ -30,7 +30,7 @@ def snapshot(count, origin="one") -> Snapshot:
 
 
 def judge(record, new, *, edges=EDGES, now=100.0):
-    suite = GuardrailSuite.of(QUICK, edges, 1)
+    suite = guardrail_suite(QUICK, edges, 1)
     return judge_snapshot(record, suite, new, edges=edges, now=now, started_at=0.0)
 
 

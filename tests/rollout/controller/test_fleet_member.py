@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from service.errors import AbortNotStored
+from service.rollout.controller import fleet_member
 from service.rollout.storage.errors import StoreError
 from tests.support.fleet_fakes import FleetWorld, settle
 
@@ -225,6 +228,26 @@ async def test_an_older_record_than_one_seen_before_is_not_followed(world):
     }
 
 
+async def test_a_newer_record_is_no_restore_while_it_is_read(world, caplog):
+    """The other replicas have seen it already: the one in memory is older for a moment."""
+    await world.begin()
+    one, two = world.living[:2]
+    await two.controller.changes.pause(two.controller.generation, "operator")
+    await two.pulse()
+    checked = []
+
+    def check(name):
+        if name == "load":
+            one.member.guard.check()
+            checked.append((one.member.guard.outdated, one.weight_bp))
+
+    one.connection.on_call = check
+    await one.pulse()
+    assert [(False, 1000)] == checked
+    assert "Paused" == one.phase
+    assert "withheld" not in caplog.text
+
+
 async def test_a_database_whose_clock_is_set_back_changes_no_duration(world):
     """After a failover to another machine, for example."""
     await world.begin()
@@ -284,3 +307,21 @@ async def test_subscribers_of_every_replica_see_every_transition(world):
     for name in "abc":
         transitions = [to for who, event, to in seen if (who, event) == (name, "transition")]
         assert ["Pending", "WarmingUp"] == transitions
+
+
+async def test_a_check_of_the_lease_that_fails_is_not_the_last_one(world, monkeypatch):
+    await world.begin()
+    member, checks = world.living[0].member, []
+
+    def check():
+        checks.append(None)
+        if len(checks) == 1:
+            raise RuntimeError("a bug")
+
+    monkeypatch.setattr(fleet_member, "CHECK_SECONDS", 0)
+    monkeypatch.setattr(member.guard, "check", check)
+    watch = asyncio.create_task(member._watch())
+    while len(checks) < 2 and not watch.done():
+        await asyncio.sleep(0)
+    watch.cancel()
+    assert len(checks) >= 2

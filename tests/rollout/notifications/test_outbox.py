@@ -373,26 +373,26 @@ async def test_deliveries_run_in_the_background_and_a_slow_receiver_delays_nothi
     assert 3 == receiver.ids[-1]
 
 
-async def test_a_full_disk_does_not_end_the_deliveries(world, receiver, caplog):
-    async def story():
-        calls = []
-        due = world.outbox._cursor.next
+@pytest.mark.parametrize("problem", [StoreError("the disk is full"), RuntimeError("s3cret-path")])
+async def test_no_failure_ends_the_deliveries(world, receiver, caplog, problem):
+    calls = []
+    due = world.outbox._cursor.next
 
-        async def flaky(name):
-            calls.append(name)
-            if len(calls) == 1:
-                raise StoreError("the disk is full")
-            return await due(name)
+    async def flaky(name):
+        calls.append(name)
+        if len(calls) == 1:
+            raise problem
+        return await due(name)
 
-        world.outbox._cursor.next = flaky
-        await world.outbox.start(world.begin)
-        world.happen()
-        while not calls:
-            await asyncio.sleep(0)
-        while not receiver.heard:
-            world.outbox.wake()
-            await asyncio.sleep(0.001)
-        await world.outbox.close()
-
-    await story()
-    assert "the disk is full" in caplog.text
+    world.outbox._cursor.next = flaky
+    await world.outbox.start(world.begin)
+    world.happen()
+    while not calls:
+        await asyncio.sleep(0)
+    while not receiver.heard:
+        world.outbox.wake()
+        await asyncio.sleep(0.001)
+    await world.outbox.close()
+    expected = "the disk is full" if isinstance(problem, StoreError) else "RuntimeError"
+    assert expected in caplog.text
+    assert "s3cret" not in caplog.text

@@ -53,17 +53,30 @@ async def test_from_the_load_to_the_promotion(world):
         await world.tick()
     outlook, text = told(world)
     assert outlook == "too_early"
-    assert text.startswith("It is too early to say whether phase-3 is fit (")
+    assert text.startswith("It is too early to judge phase-3 at 10 %: P95 latency has ")
     seen = []
     while (status := await world.healthy_ticks(1))["step"] == 0:
         seen.append(status)
     assert seen[-1]["outlook"] == "looks_good"
     assert seen[-1]["headline"].startswith("phase-3 looks good: its P95 is ")
-    assert "(limit 20 %); step 1 of 2 (10 %) ends in about" in seen[-1]["headline"]
-    assert told(world)[0] == "too_early"
-    assert "phase-3 has 50 % now, and it is too early to judge it there" in told(world)[1]
+    assert (
+        "(up to 20 % higher is allowed); step 1 of 2 (10 %) ends in about" in seen[-1]["headline"]
+    )
+    assert told(world)[0] == "looks_good", "the step that has passed speaks for it"
+    assert told(world)[1].startswith(
+        "phase-3 looks good: it has passed step 1 of 2 (10 %), and nothing speaks against it so far"
+    )
     await world.healthy_ticks(20)
     assert ("promoted", "phase-3 is stable and has all traffic.") == told(world)
+
+
+async def test_a_forced_step_says_nothing_for_the_canary(world):
+    await world.begin()
+    await world.controller.changes.promote(world.controller.generation, "anna", "now", force=True)
+    await world.tick()
+    outlook, text = told(world)
+    assert outlook == "too_early"
+    assert text.startswith("It is too early to judge phase-3 at 50 %")
 
 
 async def test_a_slow_canary_leans_to_fail_and_is_rolled_back(world):
@@ -73,12 +86,12 @@ async def test_a_slow_canary_leans_to_fail_and_is_rolled_back(world):
     while (status := await world.slow_ticks(1))["phase"] != "RolledBack":
         seen.append(status)
     leaning = next(each for each in seen if each["outlook"] == "leaning_to_fail")
-    assert leaning["headline"].startswith("phase-3 leans to fail: its P95 is ")
-    assert "(limit 20 %)" not in leaning["headline"], "both values come before the limit"
+    assert leaning["headline"].startswith("phase-3 looks too slow: its P95 is ")
+    assert "; up to 1.2 times is allowed)" in leaning["headline"]
     assert "ms against " in leaning["headline"]
     assert status["outlook"] == "rolled_back"
     assert status["headline"].startswith(
-        "phase-3 was rolled back in step 1 of 2 (10 %): its P95 is "
+        "phase-3 was rolled back in step 1 of 2 (10 %) because it was too slow: its P95 is "
     )
     await world.restart()
     assert status["headline"] == told(world)[1], "a restart says the same"
@@ -90,7 +103,7 @@ async def test_a_persons_abort_is_no_failure(world):
     assert told(world) == (
         "stopped",
         (
-            "phase-3 was stopped by anna in step 1 of 2 (10 %) (wrong version); "
+            "phase-3 was stopped by anna in step 1 of 2 (10 %), saying “wrong version”; "
             "phase-2 has all traffic."
         ),
     )
@@ -103,13 +116,13 @@ async def test_a_pause_by_hand(world):
     outlook, text = told(world)
     assert outlook == "paused"
     assert text == (
-        "phase-3 is paused by anna in step 1 of 2 (10 %) (lunch); "
+        "phase-3 is paused by anna in step 1 of 2 (10 %), saying “lunch”; "
         "without an answer it is rolled back in 1 h."
     )
     while (status := await world.slow_ticks(1))["phase"] == "Paused":
         outlook, text = status["outlook"], status["headline"]
     assert (outlook, status["outlook"]) == ("paused", "rolled_back")
-    assert ", and leans to fail: its P95 is " in text
+    assert ", but phase-3 looks too slow: its P95 is " in text
 
 
 @pytest.mark.parametrize(
@@ -151,7 +164,7 @@ async def test_counts_that_cannot_be_read(world):
     await world.begin()
     world.evidence.error = OSError("no such host")
     await world.tick()
-    assert ("blind", "Nobody watches phase-3: its requests cannot be counted.") == told(world)
+    assert ("blind", "phase-3 is not being judged: its requests cannot be counted.") == told(world)
     await world.tick()
     await world.tick()
     outlook, text = told(world)
@@ -166,7 +179,7 @@ async def test_no_traffic_reaches_the_canary(world):
     await world.tick(31)
     assert told(world) == (
         "blind",
-        "Nobody watches phase-3: no request has reached it for 1 min 30 s.",
+        "phase-3 is not being judged: no request has reached it for 1 min 30 s.",
     )
     await world.healthy_ticks(1)
     assert told(world)[0] != "blind"
@@ -199,7 +212,8 @@ async def test_a_shadow_step(world):
     await world.tick()
     assert told(world)[1] == (
         "phase-3 works on copies of requests: its P95 in the engine is level with stable's "
-        "on the same requests (limit 5 times); step 1 of 3 (copies of requests) ends in about 5 s."
+        "on the same requests (up to 5 times is allowed); step 1 of 3 (copies of requests) ends in "
+        "about 5 s."
     )
 
 

@@ -80,7 +80,7 @@ async def test_a_rollback_is_announced_with_its_time(world):
     assert {"dwell", "canary_samples"} <= {c["name"] for c in found["conditions"]}
     assert "Until then it has 10 % of new requests." in found["text"]
     assert ahead(world)["text"] == (
-        "phase-2 has all traffic. Retry starts phase-3 again with the same plan."
+        "phase-2 has all traffic. Nothing is urgent: find the cause before you retry phase-3."
     )
 
 

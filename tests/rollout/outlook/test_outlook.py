@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from service.rollout.analysis.verdict import Assessment, Verdict, VerdictOutcome
 from service.rollout.outlook.outlook import BLIND_SECONDS, Outlook, judge_outlook
+from service.rollout.plan.rollout_plan import RolloutPlan
 from service.rollout.state.events import Phase, Reason
 from service.rollout.state.record import RolloutRecord
 from service.rollout.state.rollout_state import RolloutState
+from simulation.latency_distribution import LognormalLatency
+from simulation.rollout_simulation import simulate_rollout
+from simulation.scenario import Scenario, SimulatedTraffic
 from tests.support.rollout_fakes import QUICK
 
 NOW = 1_700_000_000.0
@@ -49,6 +54,35 @@ def record(*verdicts, phase=Phase.PROGRESSING, reason=None, outcome=INCONCLUSIVE
 def test_the_evidence_decides_while_it_runs(verdicts, expected):
     """A third of the evidence is a leaning; any guardrail may lean to a fail."""
     assert expected == judge_outlook(record(*verdicts))
+
+
+def test_a_step_that_has_passed_speaks_for_the_canary_in_the_next_one():
+    """Until a guardrail leans to a fail; a step that was forced says nothing."""
+    quiet, failing = record(verdict()), record(verdict(fail=2.1))
+    proven = replace(quiet, rollout=replace(quiet.rollout, proven=True))
+    assert Outlook.LOOKS_GOOD is judge_outlook(proven)
+    assert Outlook.TOO_EARLY is judge_outlook(quiet)
+    assert Outlook.LEANING_TO_FAIL is judge_outlook(replace(proven, assessment=failing.assessment))
+
+
+HEALTHY = RolloutPlan.model_validate({"steps": [{"weight": 5}, {"weight": 25}, {"weight": 50}]})
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("how", [{}, {"rate": 20.0}, {"ratio": 1.1}, {"drift": 2.0}])
+async def test_the_word_for_a_healthy_canary_changes_a_few_times(how, seed):
+    """Of hundreds of evaluations in three steps, at most six change it."""
+    scenario = Scenario(LognormalLatency(0.05, 0.5), **how)
+    words: list[Outlook] = []
+
+    def note(_: float, seen: RolloutRecord) -> None:
+        if judge_outlook(seen) not in words[-1:]:
+            words.append(judge_outlook(seen))
+
+    traffic, rng = SimulatedTraffic.of(scenario), np.random.default_rng(seed)
+    await simulate_rollout(scenario, traffic, HEALTHY, rng, hold=False, observe=note)
+    assert Outlook.PROMOTED is words[-1]
+    assert len(words) <= 6, words
 
 
 @pytest.mark.parametrize("reason", [r for r in Reason if r is not Reason.BY_HAND])

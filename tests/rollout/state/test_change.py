@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from service.errors import Conflict
-from service.rollout.analysis.evidence import Evidence
+from service.rollout.analysis.guardrails.evidence import Evidence
 from service.rollout.analysis.guardrails.latency import LatencyState
 from service.rollout.analysis.verdict import Verdict, VerdictOutcome
 from service.rollout.state.change import Effect, apply, preview

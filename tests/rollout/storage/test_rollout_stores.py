@@ -18,8 +18,9 @@ from service.rollout.storage.postgres.address import parse_address
 from service.rollout.storage.postgres.database import PostgresDatabase
 from service.rollout.storage.postgres.delivery_cursor import PostgresDeliveryCursor
 from service.rollout.storage.postgres.rollout_store import PostgresRolloutStore
+from service.rollout.storage.rollout_store import RESPONSES_KEPT
 from service.rollout.storage.sqlite_cursor import SqliteDeliveryCursor
-from service.rollout.storage.sqlite_store import RESPONSES_KEPT, SqliteRolloutStore
+from service.rollout.storage.sqlite_store import SqliteRolloutStore
 from service.rollout.storage.threaded_store import ThreadedRolloutStore
 from tests.rollout.storage.test_sqlite_store import record
 

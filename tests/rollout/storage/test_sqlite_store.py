@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from service.rollout.analysis.counters import Counters, CountsByArm
 from service.rollout.analysis.e_process import EProcess
-from service.rollout.analysis.evidence import Evidence
+from service.rollout.analysis.guardrails.evidence import Evidence
 from service.rollout.analysis.guardrails.guardrail import Measurement
 from service.rollout.analysis.guardrails.latency import LatencyState
-from service.rollout.analysis.guardrails.suite import GuardrailSuite
 from service.rollout.analysis.sources.evidence_source import Snapshot
+from service.rollout.plan.guardrail_suite import guardrail_suite
 from service.rollout.state.change_request import ChangeRequest, IdempotentResponse
 from service.rollout.state.events import Phase, Reason
 from service.rollout.state.record import RolloutRecord
@@ -30,7 +30,8 @@ from service.rollout.state.rollout_state import RolloutState
 from service.rollout.storage.database import Database
 from service.rollout.storage.errors import StoreError, StoreUnreadable
 from service.rollout.storage.record_json import dump_record, load_record
-from service.rollout.storage.sqlite_store import RESPONSES_KEPT, SqliteRolloutStore
+from service.rollout.storage.rollout_store import RESPONSES_KEPT
+from service.rollout.storage.sqlite_store import SqliteRolloutStore
 from tests.support.rollout_fakes import EDGES, QUICK, bucket_counts
 
 BLANK = bucket_counts([])
@@ -46,7 +47,7 @@ def record(generation: int = 1) -> RolloutRecord:
     )
     tests = Evidence(EDGES)
     for _ in range(2):
-        tests, _ = GuardrailSuite.of(QUICK, EDGES, 1).update(tests, Measurement(counted), 0)
+        tests, _ = guardrail_suite(QUICK, EDGES, 1).update(tests, Measurement(counted), 0)
     rollout = RolloutState(
         "a",
         Phase.PROGRESSING,

@@ -55,6 +55,17 @@ async def test_a_guardrail_that_leans_to_fail_comes_first(world):
     assert "times stable's (plausible range)" in text
 
 
+async def test_a_replica_that_withholds_the_canary_says_so(world):
+    await world.begin()
+    status = await world.healthy_ticks(1)
+    fleet = {"withheld": "the record is 12 s old", "leader": None}
+    lines = shown(status_view({**status, "fleet": fleet}), 400)
+    assert "This replica keeps the canary out of traffic: the record is 12 s old." in lines
+    assert "No replica evaluates the rollout now." in lines
+    quiet = shown(status_view({**status, "fleet": {"withheld": None, "leader": "a"}}), 400)
+    assert shown(status_view(status), 400) == quiet
+
+
 async def test_the_table_fits_eighty_columns(world):
     await world.begin()
     status = await world.healthy_ticks(2)
@@ -97,5 +108,5 @@ async def test_the_history_says_the_headlines(world):
 def test_a_dry_run_says_that_nothing_was_changed():
     move = {"from": "Healthy", "to": "Pending", "reason": "start", "weight_percent": 0.0}
     (line,) = preview_lines({"transitions": [move]})
-    assert "preview: Healthy → Pending (start) at 0 %; nothing was changed" == line.plain
+    assert "Preview, nothing was changed: Healthy → Pending (start) at 0 %" == line.plain
     assert [] == preview_lines({})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -72,6 +73,12 @@ def test_a_line_for_each_change_until_the_end(capsys):
     ] == lines
 
 
+def test_a_line_of_json_for_each_change(capsys):
+    answers = ScriptedClient(GOOD, GOOD, BACK)
+    rollout_watch.watch(answers, as_json=True, sleep=lambda _: None)
+    assert [GOOD, BACK] == [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
 def test_a_lost_connection_is_said_once_and_the_watch_goes_on(capsys):
     watch(GOOD, LOST, LOST, GOOD, BACK)
     captured = capsys.readouterr()
@@ -131,6 +138,12 @@ def test_a_wait_can_outlast_pauses():
     client = ScriptedClient(GOOD, told("needs_you", 4, "Paused"), told("promoted", 5, "Healthy"))
     found, last = rollout_watch.wait(client, 60, through_pauses=True, sleep=clock.sleep, now=clock)
     assert (WaitStatus.PROMOTED, 5) == (found, last["generation"])
+
+
+def test_a_wait_without_a_change_says_now_and_then_how_it_stands(capsys):
+    clock = SleepClock()
+    rollout_watch.wait(ScriptedClient(*(GOOD,) * 100), 70, sleep=clock.sleep, now=clock)
+    assert 3 == capsys.readouterr().err.count("looks_good weight=5% step=1/2")
 
 
 def test_a_wait_tells_each_change_on_stderr(capsys):

@@ -56,3 +56,8 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
+
+{{/* How long a request may take, in whole seconds: `limits.timeout_seconds`, or its default. */}}
+{{- define "nextvec.requestSeconds" -}}
+{{- get .Values.settings "NEXTVEC_LIMITS__TIMEOUT_SECONDS" | default 10 | float64 | ceil | int -}}
+{{- end -}}

@@ -194,19 +194,18 @@ class ErrorRateGuardrail(Guardrail[ErrorRateConfig, ErrorRateState]):
         canary, stable = shown.canary_rate, shown.stable_rate
         points = None if canary is None or stable is None else 100 * (canary - stable)
         most = 100 * self.config.margin
-        limit = f"limit +{most:g} {'point' if most == 1 else 'points'}"
+        allowed = f"up to {most:g} {'point' if most == 1 else 'points'} more is allowed"
         if canary is None:
-            short = text = "error rate is unknown: no request of the canary has ended"
+            short = text = "error rate is not known yet: no request of the canary has ended"
         elif points is None:
             short = text = f"error rate is {format_share(canary, 2)}"
         else:
-            rate = f"error rate is {format_share(canary, 2)} against stable's"
-            short = f"{rate} {format_share(stable, 2)} ({limit})"
+            rates = f"error rate is {format_share(canary, 2)}, stable's {format_share(stable, 2)}"
             failed = (
-                f"{shown.canary_failed} of {shown.canary} against "
+                f"{shown.canary_failed} of {shown.canary} and "
                 f"{shown.stable_failed} of {shown.stable} requests failed"
             )
-            text = f"{rate} {format_share(stable, 2)} ({failed}, {limit})"
+            short, text = f"{rates} ({allowed})", f"{rates} ({failed}; {allowed})"
         return Comparison(
             text=text,
             short=short,
@@ -216,6 +215,8 @@ class ErrorRateGuardrail(Guardrail[ErrorRateConfig, ErrorRateState]):
             stable=stable,
             canary=canary,
             difference=points,
+            suspicion="looks faulty",
+            fault="too many of its requests failed",
         )
 
     def _log_factor(self, new: CountsByArm, odds: float) -> float:

@@ -38,7 +38,12 @@ from service.rollout.analysis.bucket_edges import EDGE_GROWTH, edge_distance, ra
 from service.rollout.analysis.comparison import Comparison, DifferenceKind, ValueUnit
 from service.rollout.analysis.counters import Counts, percentile, percentile_bucket
 from service.rollout.analysis.e_process import EProcess, log_binomial_factor
-from service.rollout.analysis.formatting import format_seconds, format_times, format_value_seconds
+from service.rollout.analysis.formatting import (
+    format_allowed,
+    format_difference,
+    format_seconds,
+    format_value_seconds,
+)
 from service.rollout.analysis.guardrails.config import GuardrailConfig, Number
 from service.rollout.analysis.guardrails.guardrail import Guardrail, Measurement
 from service.rollout.analysis.verdict import Verdict, VerdictOutcome
@@ -192,12 +197,12 @@ class InterferenceGuardrail(Guardrail[InterferenceConfig, InterferenceState]):
         """Stable's percentile now and before the rollout, in words."""
         name = f"stable's own {self.parameters.percentile_name}"
         ratio = None if now is None or before is None else now / before
-        short = text = f"{name} has nothing to be compared with yet"
+        short = text = f"{name} cannot be compared yet with its value before the rollout"
         if now is not None and before is not None and ratio is not None:
-            clause = f"{name} is {format_times(ratio)} its value before the rollout"
+            clause = f"{name} {format_difference(ratio, 'its value before the rollout')}"
             values = f"{format_value_seconds(now)} against {format_value_seconds(before)}"
-            limit = f"limit {format_times(self.config.ratio)}"
-            short, text = f"{clause} ({limit})", f"{clause} ({values}, {limit})"
+            allowed = format_allowed(self.config.ratio, ratio)
+            short, text = f"{clause} ({allowed})", f"{clause} ({values}; {allowed})"
         return Comparison(
             text=text,
             short=short,
@@ -208,6 +213,8 @@ class InterferenceGuardrail(Guardrail[InterferenceConfig, InterferenceState]):
             before=before,
             difference=ratio,
             possessive=False,
+            suspicion="seems to slow stable down",
+            fault="stable became too slow",
         )
 
     def _percentile(self, counts: Counts) -> float | None:

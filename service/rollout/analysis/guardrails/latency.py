@@ -63,10 +63,11 @@ from service.rollout.analysis.comparison import (
 from service.rollout.analysis.counters import Counters, Counts, CountsByArm, percentile
 from service.rollout.analysis.e_process import EProcess, log_binomial_factor
 from service.rollout.analysis.formatting import (
+    format_allowed,
     format_count,
     format_difference,
-    format_ratio_limit,
     format_seconds,
+    format_share,
     format_value_seconds,
 )
 from service.rollout.analysis.guardrails.config import GuardrailConfig
@@ -77,7 +78,7 @@ from service.rollout.analysis.guardrails.latency_stratum import (
     ThresholdGap,
 )
 from service.rollout.analysis.ratio_interval import JudgedCounts, RatioLadder, mixed_log_fail
-from service.rollout.analysis.verdict import Verdict, VerdictOutcome
+from service.rollout.analysis.verdict import LEANING, Verdict, VerdictOutcome
 from service.types import Mode
 
 FAIL_ODDS = (1.15, 1.35, 1.6, 2.0, 2.7, 4.0, 6.0, 10.0)
@@ -227,20 +228,25 @@ class LatencyGuardrail(Guardrail[LatencyConfig, LatencyState]):
                 "strata": [self._details(mode, state.strata[mode]) for mode in totals],
             },
             label=self.label,
-            comparison=self._compare(state, p95),
+            comparison=self._compare(state, self._slow_stratum(state, log_fail)),
             held=held,
         )
 
-    def _compare(self, state: LatencyState, p95: Mapping[str, float | None]) -> Comparison:
-        """The percentiles of this step in words, or why there are none yet."""
+    def _compare(self, state: LatencyState, slow_mode: str | None) -> Comparison:
+        """The percentiles of this step in words, or why there are none yet.
+
+        `slow_mode` is compared if there is one, else the mode with the most evidence.
+        """
+        p95 = self._percentiles(state) if slow_mode is None else self._of(state, slow_mode)
         canary, stable, ratio = p95["canary"], p95["stable"], _ratio(p95)
-        limit = f"limit {format_ratio_limit(self.parameters.ratio)}"
         if canary is None or stable is None or ratio is None:
-            short = text = f"{self.subject} cannot be compared yet: {self._missing(state)}"
+            short = text = self._missing(state)
         else:
-            clause = f"{self.subject} {format_difference(ratio)}"
+            of_mode = f" of {slow_mode} requests" if slow_mode else ""
+            clause = f"{self.subject}{of_mode} {format_difference(ratio)}"
+            allowed = format_allowed(self.parameters.ratio, ratio)
             values = f"{format_value_seconds(canary)} against {format_value_seconds(stable)}"
-            short, text = f"{clause} ({limit})", f"{clause} ({values}, {limit})"
+            short, text = f"{clause} ({allowed})", f"{clause} ({values}; {allowed})"
         return Comparison(
             text=text,
             short=short,
@@ -251,7 +257,31 @@ class LatencyGuardrail(Guardrail[LatencyConfig, LatencyState]):
             canary=canary,
             difference=ratio,
             interval=self._interval(state),
+            possessive=ratio is not None,
+            suspicion="looks too slow",
+            fault="it was too slow",
         )
+
+    def _slow_stratum(self, state: LatencyState, log_fail: float) -> str | None:
+        """The mode that the case against the canary is about, if the one with the most evidence
+        in this step complies."""
+        ratio = _ratio(self._percentiles(state))
+        if log_fail < LEANING * self.bounds.log_fail or (ratio or 0.0) > self.threshold:
+            return None
+        beyond = {
+            mode: stratum.e_process.log_fail()
+            for mode, stratum in sorted(state.strata.items())
+            if stratum.e_process and (_ratio(self._of(state, mode)) or 0.0) > self.threshold
+        }
+        return max(beyond, key=beyond.__getitem__, default=None)
+
+    def _of(self, state: LatencyState, mode: str) -> dict[str, float | None]:
+        """The percentiles of one mode in this step."""
+        judged = state.strata[mode].judged
+        return {
+            "canary": self._percentile(judged.canary),
+            "stable": self._percentile(judged.stable),
+        }
 
     def _interval(self, state: LatencyState) -> RatioInterval | None:
         """The ratios that are not rejected."""
@@ -268,23 +298,28 @@ class LatencyGuardrail(Guardrail[LatencyConfig, LatencyState]):
         )
 
     def _missing(self, state: LatencyState) -> str:
-        """Why no percentiles can be compared."""
+        """Why no percentiles can be compared, as a clause."""
         counted = [stratum for stratum in state.strata.values() if sum(stratum.window)]
         main = max(counted, key=lambda stratum: sum(stratum.window), default=None)
-        if main is None:
-            return "no request has been counted"
-        gap = main.threshold(self.parameters)
+        longest = format_value_seconds(self.parameters.edges[-1])
+        gap = ThresholdGap.BASELINE if main is None else main.threshold(self.parameters)
         if gap is ThresholdGap.BASELINE:
-            needed = self.parameters.baseline_samples
-            return f"{sum(main.window):.0f} of {needed} stable requests to know stable's"
+            needed, known = (
+                self.parameters.baseline_samples,
+                0.0 if main is None else sum(main.window),
+            )
+            return f"stable's {self.subject} is not known yet ({known:.0f} of {needed} requests)"
         if gap is ThresholdGap.SATURATED:
             return (
-                f"stable's is too close to the longest duration that is counted, "
-                f"{format_seconds(self.parameters.edges[-1])}"
+                f"stable's {self.subject} is too close to the longest duration that is counted, "
+                f"{longest}"
             )
-        if main.step.canary:
-            return "it is beyond the longest duration that is counted"
-        return "no request has been judged in this step"
+        if main is not None and main.step.canary:
+            share = format_share(1 - self.parameters.quantile)
+            return (
+                f"more than {share} of the canary's requests failed or took longer than {longest}"
+            )
+        return f"its {self.subject} is not known yet (no request has been judged in this step)"
 
     def _trials(
         self, new: CountsByArm, marks: tuple[int, int], *, canary_only: bool

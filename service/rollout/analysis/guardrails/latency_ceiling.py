@@ -34,7 +34,12 @@ from pydantic import Field, model_validator
 from service.rollout.analysis.comparison import Comparison, DifferenceKind, ValueUnit
 from service.rollout.analysis.counters import Counts, CountsByArm
 from service.rollout.analysis.e_process import EProcess, log_binomial_factor
-from service.rollout.analysis.formatting import format_count, format_seconds, format_share
+from service.rollout.analysis.formatting import (
+    format_count,
+    format_seconds,
+    format_share,
+    format_value_seconds,
+)
 from service.rollout.analysis.guardrails.config import GuardrailConfig, PlanModel, PositiveSeconds
 from service.rollout.analysis.guardrails.guardrail import Guardrail, Measurement
 from service.rollout.analysis.verdict import Verdict, VerdictOutcome
@@ -182,14 +187,14 @@ class LatencyCeilingGuardrail(Guardrail[LatencyCeilingConfig, LatencyCeilingStat
         over = sum(counts.over_roll_back for counts in state.step.values())
         allowed = 1 - self.parameters.quantile
         limits = " and ".join(
-            f"{format_seconds(self.parameters.edges[self._edges(mode)[0]])} ({mode})"
+            f"{format_value_seconds(self.parameters.edges[self._edges(mode)[0]])} ({mode})"
             for mode in self.config.modes
         )
-        text = f"no canary request has been compared with the limit of {limits}"
+        text = f"no request of the canary has been compared with its limit, {limits}"
         if canary:
             text = (
-                f"{over} of {canary} canary requests failed or took longer than {limits} "
-                f"(limit {format_share(allowed)})"
+                f"{format_share(over / canary)} of the canary's requests failed or took longer "
+                f"than {limits} ({over} of {canary}; up to {format_share(allowed)} is allowed)"
             )
         return Comparison(
             text=text,
@@ -200,6 +205,8 @@ class LatencyCeilingGuardrail(Guardrail[LatencyCeilingConfig, LatencyCeilingStat
             canary=over / canary if canary else None,
             difference=self._ratio(state),
             possessive=False,
+            suspicion="looks too slow",
+            fault="it was too slow",
         )
 
     def _log_factor(self, exceeding: int, canary: Counts, odds: float) -> float:

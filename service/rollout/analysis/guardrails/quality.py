@@ -164,12 +164,12 @@ class QualityGuardrail(Guardrail[QualityConfig, QualityState]):
         ratio = canary / stable if canary is not None and stable else None
         if canary is None or stable is None:
             counts = f"{keys.canary.total} canary and {keys.stable.total} stable keys"
-            short = text = f"Hit@5 cannot be compared yet: {counts} have been scored"
+            short = text = f"Hit@5 is not known yet: {counts} have been scored"
         else:
-            clause = f"Hit@5 is {format_share(canary)} against stable's {format_share(stable)}"
-            kept = f"at least {format_share(self.config.kept)} of it"
+            clause = f"Hit@5 is {format_share(canary)}, stable's {format_share(stable)}"
+            kept = f"at least {format_share(self.config.kept)} of stable's is required"
             counts = f"{keys.canary.total} and {keys.stable.total} keys"
-            short, text = f"{clause} ({kept})", f"{clause} ({counts}, limit {kept})"
+            short, text = f"{clause} ({kept})", f"{clause} ({counts}; {kept})"
         return Comparison(
             text=text,
             short=short,
@@ -180,6 +180,8 @@ class QualityGuardrail(Guardrail[QualityConfig, QualityState]):
             stable=stable,
             canary=canary,
             difference=ratio,
+            suspicion="looks too inaccurate",
+            fault="it was too inaccurate",
         )
 
     def _step_bounds(self, state: QualityState) -> EvidenceBounds:

@@ -4,48 +4,67 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from service.rollout.analysis.counters import Counts
 from service.rollout.analysis.e_process import EvidenceBounds, alpha_share
-from service.rollout.analysis.evidence import Evidence
+from service.rollout.analysis.guardrails.evidence import Evidence
 from service.rollout.analysis.guardrails.guardrail import (
     AnalysisParameters,
     Guardrail,
     Measurement,
 )
-from service.rollout.analysis.guardrails.registry import GUARDRAILS
+from service.rollout.analysis.guardrails.registry import GUARDRAILS, GuardrailConfigs
 from service.rollout.analysis.verdict import Assessment, Verdict, assess
-from service.rollout.plan.rollout_plan import RolloutPlan
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class GuardrailSuite:
-    """The guardrails that a plan enables, each with its share of alpha."""
+class StepRequirement:
+    """Which guardrails must pass before a step ends.
 
-    plan: RolloutPlan
+    These are the `named` ones, and `with_evidence` those too that have enough evidence to pass.
+    """
+
+    named: frozenset[str]
+    with_evidence: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GuardrailSuite:
+    """The guardrails that a plan enables, each with its share of alpha, and what each step of the
+    plan requires of them. `service.rollout.plan.guardrail_suite` makes it from the plan."""
+
     guardrails: tuple[Guardrail[Any, Any], ...]
+    requirements: tuple[StepRequirement, ...]
 
     @classmethod
-    def of(cls, plan: RolloutPlan, edges: tuple[float, ...], attempt: int) -> GuardrailSuite:
-        """`attempt`: how many times this canary has been started, including this time."""
-        parameters = AnalysisParameters(plan.ratio, plan.quantile, plan.baseline_samples, edges)
-        enabled = [g for g in GUARDRAILS if g.name in plan.guardrails.enabled]
-        alpha = plan.alpha * alpha_share(attempt)
+    def of(
+        cls,
+        configs: GuardrailConfigs,
+        parameters: AnalysisParameters,
+        requirements: tuple[StepRequirement, ...],
+        *,
+        alpha: float,
+        attempt: int,
+    ) -> GuardrailSuite:
+        """`alpha` is that of all attempts together, and `attempt` says how many times this canary
+        has been started, including this time."""
+        enabled = [g for g in GUARDRAILS if g.name in configs.enabled]
+        alpha *= alpha_share(attempt)
         parts = sum(g.alpha_parts for g in enabled)
         return cls(
-            plan,
             tuple(
                 guardrail(
-                    plan.guardrails.of(guardrail.name),
+                    configs.of(guardrail.name),
                     parameters,
                     EvidenceBounds(fail=alpha * guardrail.alpha_parts / parts, passing=alpha),
                 )
                 for guardrail in enabled
             ),
+            requirements,
         )
 
     def initial_evidence(
@@ -67,28 +86,35 @@ class GuardrailSuite:
         for guardrail in self.guardrails:
             try:
                 state = guardrail.update(_state(evidence, guardrail), measurement)
-                verdicts.append(guardrail.assess(state))
+                verdict = _leaning_as_before(guardrail.assess(state), evidence)
             except Exception as problem:
                 log.exception("the guardrail %s failed to judge the counts", guardrail.name)
                 verdicts.append(guardrail.error(str(problem) or type(problem).__name__))
             else:
-                evidence = evidence.with_state(guardrail.name, state)
+                evidence = evidence.with_state(guardrail.name, state).with_leaning(verdict)
+                verdicts.append(verdict)
         return evidence, self._combine(verdicts, step)
 
     def assess(self, evidence: Evidence, step: int) -> Assessment:
         """The assessment of all runs so far."""
-        return self._combine([g.assess(_state(evidence, g)) for g in self.guardrails], step)
+        verdicts = [g.assess(_state(evidence, g)) for g in self.guardrails]
+        return self._combine([_leaning_as_before(v, evidence) for v in verdicts], step)
 
     def error(self, message: str, step: int) -> Assessment:
         """The assessment when the counts could not be read: an error of every guardrail."""
-        return assess([g.error(message) for g in self.guardrails], self.plan.must_pass(step))
+        return assess([g.error(message) for g in self.guardrails], self.requirements[step].named)
 
     def _combine(self, verdicts: Sequence[Verdict], step: int) -> Assessment:
-        required = self.plan.must_pass(step)
-        if self.plan.steps[step].must_pass is None:
-            # Where the step names none, those bind too that have enough evidence.
+        requirement = self.requirements[step]
+        required = requirement.named
+        if requirement.with_evidence:
             required |= {verdict.name for verdict in verdicts if verdict.binding}
         return assess(verdicts, required)
+
+
+def _leaning_as_before(verdict: Verdict, evidence: Evidence) -> Verdict:
+    """The verdict, which knows how its guardrail leaned at the evaluation before."""
+    return replace(verdict, leaned=evidence.leanings.get(verdict.name))
 
 
 def _state(evidence: Evidence, guardrail: Guardrail[Any, Any]) -> Any:

@@ -60,25 +60,16 @@ class RegistrySource:
     def _requests(self, variant: Variant, version: str, mode: Mode) -> Counts:
         durations = self._metrics.request_duration.labels(variant, version, mode)
         faults = (self._metrics.requests.labels(variant, version, mode, each) for each in FAULTS)
-        return Counts(_buckets(durations), sum(map(_count, faults)))
+        return Counts(tuple(durations.counts), sum(map(_count, faults)))
 
     def _inference(self, variant: Variant, version: str, mode: Mode) -> Counts:
-        return Counts(_buckets(self._metrics.inference_duration.labels(variant, version, mode)))
+        return Counts(tuple(self._metrics.inference_duration.labels(variant, version, mode).counts))
 
     def _keys(self, variant: Variant, version: str) -> KeyCounts:
-        by_share = _buckets(self._metrics.quality.key_share.labels(variant, version))
-        return KeyCounts(by_share[: len(SHARES)])  # the last share is 1, so none lies above it
-
-
-def _buckets(series: Any) -> tuple[int, ...]:
-    """One histogram's counts, not cumulative over buckets."""
-    cumulative = [
-        int(sample.value)
-        for metric in series.collect()
-        for sample in metric.samples
-        if sample.name.endswith("_bucket")
-    ]
-    return tuple(b - a for a, b in zip([0, *cumulative], cumulative, strict=False))
+        by_share = self._metrics.quality.key_share.labels(variant, version).counts
+        return KeyCounts(
+            tuple(by_share[: len(SHARES)])
+        )  # the last share is 1, so none lies above it
 
 
 def _count(series: Any) -> int:

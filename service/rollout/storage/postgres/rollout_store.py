@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,10 +13,9 @@ from service.rollout.state.change_request import ChangeRequest, IdempotentRespon
 from service.rollout.state.record import RolloutRecord
 from service.rollout.storage.errors import RecordConflict, StoreError, StoreUnreadable
 from service.rollout.storage.postgres.database import PostgresDatabase
-from service.rollout.storage.record_json import dump_record, load_record
-
-RESPONSES_KEPT = 1000
-"""Responses kept under idempotency keys; the oldest are dropped."""
+from service.rollout.storage.record_json import dump_record, dump_row, load_record
+from service.rollout.storage.rollout_store import RESPONSES_KEPT
+from service.validation_errors import first_error
 
 _UPDATE = """UPDATE nextvec.state SET revision = $3, record = $4, saved = clock_timestamp()
 WHERE fleet = $1 AND revision = $2"""
@@ -67,11 +66,9 @@ class PostgresRolloutStore:
         try:
             record = load_record(found["record"])
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            field = ".".join(str(part) for part in first["loc"])
             raise StoreUnreadable(
-                f"{self._database.address}: the record of the fleet {self._fleet}: {field}: "
-                f"{first['msg']}; was it written by a newer nextvec?"
+                f"{self._database.address}: the record of the fleet {self._fleet}: "
+                f"{first_error(error)}; was it written by a newer nextvec?"
             ) from error
         self.revision = found["revision"]
         self.note_revision(self.revision)
@@ -86,14 +83,14 @@ class PostgresRolloutStore:
         epoch: int | None = None,
     ) -> None:
         text = dump_record(record)
-        rows = [_json(row) for row in audit]
+        rows = [dump_row(row) for row in audit]
         calls = [
             (
                 self._fleet,
                 kept.request.actor,
                 kept.request.key,
                 kept.request.fingerprint,
-                _json(kept.response),
+                dump_row(kept.response),
             )
             for kept in responses
         ]
@@ -175,7 +172,3 @@ class PostgresRolloutStore:
 
     async def close(self) -> None:
         await self._database.close()
-
-
-def _json(value: Mapping[str, object]) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)

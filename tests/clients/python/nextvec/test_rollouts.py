@@ -162,3 +162,8 @@ def test_a_wait_that_takes_too_long_has_the_last_status():
 def test_a_wait_without_the_right_token_ends_at_once():
     with pytest.raises(AuthenticationError):
         ScriptedService(refusal(401, "unauthorized")).rollout.wait(60)
+
+
+def test_a_path_is_no_plan():
+    with pytest.raises(TypeError, match="plan is str: give its fields as a dictionary"):
+        ScriptedService().rollout.start("phase-3", plan="plan.yaml")

@@ -8,12 +8,12 @@ import pytest
 
 from service.rollout.analysis.counters import Counters, CountsByArm, KeyCounts, KeyCountsByArm
 from service.rollout.analysis.e_process import alpha_share
-from service.rollout.analysis.evidence import Evidence
+from service.rollout.analysis.guardrails.evidence import Evidence
 from service.rollout.analysis.guardrails.guardrail import Measurement
 from service.rollout.analysis.guardrails.latency import LatencyGuardrail
 from service.rollout.analysis.guardrails.registry import GUARDRAIL_NAMES
-from service.rollout.analysis.guardrails.suite import GuardrailSuite
 from service.rollout.analysis.verdict import VerdictOutcome
+from service.rollout.plan.guardrail_suite import guardrail_suite
 from service.types import SHARES
 from tests.support.rollout_fakes import EDGES, QUICK, bucket_counts, plan
 
@@ -29,7 +29,7 @@ MEASUREMENT = Measurement(
 def test_a_guardrail_may_bind_once_it_has_evidence(keys, step, required):
     """Unless the step names what must pass."""
     steps = [{"weight": 10, **step}]
-    suite = GuardrailSuite.of(
+    suite = guardrail_suite(
         plan(steps=steps, guardrails={"quality": {"enough_keys": 10}}), EDGES, attempt=1
     )
     many = KeyCounts((keys, *[0] * (len(SHARES) - 1)))
@@ -43,7 +43,7 @@ def test_alpha_is_split_over_attempts_and_guardrails():
     assert [0.75, 1 / 8, 1 / 24] == pytest.approx([alpha_share(k) for k in (1, 2, 3)])
     assert 1 > sum(map(alpha_share, range(1, 10_000))) > 0.999
     for attempt in (1, 2, 7):
-        suite = GuardrailSuite.of(QUICK, EDGES, attempt)
+        suite = guardrail_suite(QUICK, EDGES, attempt)
         spent = sum(guardrail.bounds.fail for guardrail in suite.guardrails)
         assert QUICK.alpha * alpha_share(attempt) == pytest.approx(spent)
         for guardrail in suite.guardrails:
@@ -53,13 +53,13 @@ def test_alpha_is_split_over_attempts_and_guardrails():
 def test_every_guardrail_of_the_plan_is_built_under_its_name():
     assert set(GUARDRAIL_NAMES) == {name for name, _ in QUICK.guardrails}
     everything = {name: {"enabled": True} for name in GUARDRAIL_NAMES}
-    suite = GuardrailSuite.of(plan(guardrails=everything), EDGES, 1)
+    suite = guardrail_suite(plan(guardrails=everything), EDGES, 1)
     assert list(GUARDRAIL_NAMES) == [guardrail.name for guardrail in suite.guardrails]
 
 
 def test_a_guardrail_that_raises_is_an_error_and_the_others_continue(monkeypatch):
     """It keeps its state; the next run that works continues."""
-    suite = GuardrailSuite.of(QUICK, EDGES, 1)
+    suite = guardrail_suite(QUICK, EDGES, 1)
     evidence, _ = suite.update(Evidence(EDGES), MEASUREMENT, 0)
 
     def broken(self, state, run):
@@ -75,7 +75,7 @@ def test_a_guardrail_that_raises_is_an_error_and_the_others_continue(monkeypatch
 
 
 def test_unreadable_counters_are_an_error_of_every_guardrail():
-    found = GuardrailSuite.of(QUICK, EDGES, 1).error("no route to host", 0)
+    found = guardrail_suite(QUICK, EDGES, 1).error("no route to host", 0)
     assert VerdictOutcome.ERROR is found.outcome
     assert {VerdictOutcome.ERROR} == {v.outcome for v in found.verdicts}
 
@@ -88,7 +88,7 @@ def test_a_step_may_say_what_must_pass():
 
 
 def test_evidence_of_another_step_keeps_the_case_against():
-    suite = GuardrailSuite.of(QUICK, EDGES, 1)
+    suite = guardrail_suite(QUICK, EDGES, 1)
     evidence = Evidence(EDGES)
     for _ in range(3):
         evidence, before = suite.update(evidence, MEASUREMENT, 0)

@@ -10,6 +10,7 @@ from service.rollout.analysis.sources.evidence_reporter import EvidenceReporter
 from service.rollout.analysis.sources.evidence_source import counters_since
 from service.rollout.analysis.sources.fleet_source import FleetEvidenceError, FleetSource
 from service.rollout.controller.analysis_run import judge_snapshot
+from service.rollout.plan.guardrail_suite import guardrail_suite
 from service.rollout.routing.traffic_split import TrafficSplit
 from service.rollout.state.events import Phase
 from service.rollout.state.record import RolloutRecord
@@ -193,7 +194,7 @@ async def test_a_process_that_comes_or_goes_makes_the_quality_guardrail_start_ag
 ):
     """Its routing keys move to other processes, which count them a second time."""
     one, _ = two
-    suite = GuardrailSuite.of(QUICK, EDGES, 1)
+    suite = guardrail_suite(QUICK, EDGES, 1)
     rollout = RolloutState(
         "a", Phase.PROGRESSING, 3, canary="b", plan=QUICK, salt="salt", warmed=True
     )

@@ -1,11 +1,17 @@
-"""The timings of one measurement."""
+"""The timings of one measurement, and percentiles."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from loadtest.report.latency import percentile
+import numpy as np
+
+
+def percentile(values: Sequence[float], q: float) -> float:
+    """The `q`-th percentile (0..100) by linear interpolation; NaN of an empty sequence."""
+    return float(np.percentile(values, q)) if len(values) else math.nan
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ import pytest
 from pydantic import TypeAdapter
 
 from service.rollout.analysis.counters import Counters, CountsByArm, KeyCounts, KeyCountsByArm
-from service.rollout.analysis.evidence import Evidence
+from service.rollout.analysis.guardrails.evidence import Evidence
 from service.rollout.analysis.guardrails.guardrail import Measurement
 from service.rollout.analysis.guardrails.registry import GUARDRAIL_NAMES
-from service.rollout.analysis.guardrails.suite import GuardrailSuite
+from service.rollout.analysis.verdict import Stance, Verdict, VerdictOutcome
+from service.rollout.plan.guardrail_suite import guardrail_suite
 from service.rollout.state.assessment import assess_record
 from service.rollout.storage.record_json import dump_record, load_record
 from service.types import SHARES
@@ -50,7 +51,7 @@ def test_a_record_is_stored_under_the_names_of_0_1():
 
 def test_every_guardrails_state_survives_json():
     everything = {name: {"enabled": True} for name in GUARDRAIL_NAMES}
-    suite = GuardrailSuite.of(plan(guardrails=everything), EDGES, 1)
+    suite = guardrail_suite(plan(guardrails=everything), EDGES, 1)
     fast = bucket_counts([0.1] * 500)
     evidence = suite.initial_evidence(EDGES, {"step": fast})
     keys = KeyCounts((9,) * len(SHARES))
@@ -68,14 +69,15 @@ def test_every_guardrails_state_survives_json():
     assert set(GUARDRAIL_NAMES) == set(evidence.states)
     adapter = TypeAdapter(Evidence)
     stored = adapter.dump_json(evidence, by_alias=True)
-    assert {"edges", *GUARDRAIL_NAMES} == set(json.loads(stored))
+    assert {"edges", "leanings", *GUARDRAIL_NAMES} == set(json.loads(stored))
     assert evidence == adapter.validate_json(stored, strict=True)
 
 
 def test_a_guardrail_without_a_state_is_null_in_json():
     adapter = TypeAdapter(Evidence)
     stored = adapter.dump_json(Evidence((0.1,)), by_alias=True)
-    assert {"edges": [0.1], **dict.fromkeys(GUARDRAIL_NAMES)} == json.loads(stored)
+    nothing = {"edges": [0.1], "leanings": {}, **dict.fromkeys(GUARDRAIL_NAMES)}
+    assert nothing == json.loads(stored)
     assert Evidence((0.1,)) == adapter.validate_json(stored, strict=True)
 
 
@@ -84,3 +86,27 @@ def _same_fields(written, wanted):
     if isinstance(wanted, dict):
         return {name: _same_fields(written[name], wanted[name]) for name in wanted}
     return written
+
+
+def test_a_leaning_is_remembered_and_only_one_to_a_fail_survives_the_step():
+    """An error changes none, because nothing was judged."""
+    evidence = Evidence((0.1,))
+    for name, standing in (("latency", Stance.LEANING_TO_FAIL), ("errors", Stance.PASSED)):
+        evidence = evidence.with_leaning(_standing(name, standing))
+    leanings = {"latency": Stance.LEANING_TO_FAIL, "errors": Stance.LEANING_TO_PASS}
+    assert leanings == evidence.leanings
+    assert evidence == evidence.with_leaning(_standing("latency", Stance.ERROR))
+    assert {"latency": Stance.LEANING_TO_FAIL} == evidence.next_step().leanings
+    assert {"errors"} == set(
+        evidence.with_leaning(_standing("latency", Stance.COLLECTING)).leanings
+    )
+
+
+def _standing(name: str, standing: Stance) -> Verdict:
+    outcome = {Stance.PASSED: VerdictOutcome.PASS, Stance.ERROR: VerdictOutcome.ERROR}
+    failing = 5.0 if standing is Stance.LEANING_TO_FAIL else 0.0
+    made = Verdict(
+        name, outcome.get(standing, VerdictOutcome.INCONCLUSIVE), "", 1.2, 6, 6, failing, canary=1
+    )
+    assert standing is made.standing
+    return made
