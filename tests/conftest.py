@@ -17,9 +17,6 @@ from tests.support.tools import require
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-# Collecting the tests makes no garbage: see `pytest_collection_finish`.
-gc.disable()
-
 # The duration of an example says more about the machine than about the code.
 settings.register_profile("nextvec", deadline=None)
 settings.register_profile("fast", settings.get_profile("nextvec"), max_examples=20)
@@ -57,11 +54,15 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: (not item.nodeid.startswith(END_TO_END), item.path not in slow))
 
 
-def pytest_collection_finish():
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
     """Collect garbage seldom, and leave out what was imported: a fifth of the time, otherwise."""
+    gc.disable()
+    found = yield
     gc.freeze()
     gc.set_threshold(*gc.get_threshold()[:2], 100)
     gc.enable()
+    return found
 
 
 @pytest.fixture(scope="module", autouse=True)
