@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support import postgres_server
+from tests.support.cpu_times import CpuTimes
 from tests.support.tools import require
 
 # The tests run in one process a core, so torch and NumPy take one thread each. They read
@@ -77,7 +78,15 @@ def _no_old_applications():
             cached.cache_clear()
 
 
+def pytest_configure(config):
+    if config.getoption("cpu_times"):
+        config.pluginmanager.register(CpuTimes())
+
+
 def pytest_addoption(parser):
+    parser.addoption(
+        "--cpu-times", action="store_true", help="List what took the most CPU time of the tests."
+    )
     parser.addoption(
         "--strict-tools",
         action="store_true",
