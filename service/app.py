@@ -104,7 +104,7 @@ def create_app(
         stable = registry.get(traffic.current.stable)
         metrics.expect([(Variant.STABLE, stable.manifest.version)])
         dim = stable.manifest.dimensions.dim
-        session_store = await _session_store(settings, shared, clock, dim)
+        session_store = await _session_store(settings, shared, clock, dim, parts)
         scorer = OnlineScorer(
             traffic, metrics, clock, dim, _prediction_store(settings, shared, clock)
         )
@@ -242,10 +242,15 @@ def _rollout(
 
 
 async def _session_store(
-    settings: Settings, shared: SharedSessions | None, clock: Clock, dim: int
+    settings: Settings,
+    shared: SharedSessions | None,
+    clock: Clock,
+    dim: int,
+    parts: RolloutParts,
 ) -> SessionStore:
     if shared is not None:
-        return await shared.open_store(settings.model, dim)
+        rollout = None if parts.fleet is None else await parts.fleet.store.place()
+        return await shared.open_store(settings.model, dim, rollout)
     kept = settings.sessions
     return MemorySessionStore(
         clock,
@@ -303,4 +308,5 @@ def _scheduler(
         queue_limit=settings.engine.queue_limit,
         patience=settings.limits.timeout_seconds,
         observe_batch=metrics.observe_batch(version),
+        compact=settings.sessions.compact_history,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from service import early_signals  # noqa: F401
 
 # isort: split
+import errno
 import importlib
 import io
 import sys
@@ -137,6 +138,10 @@ def _root(
         print(context.get_help())
 
 
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+"""What a write to stdout fails with on a full disk, or on a terminal that is gone."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 1 after an error, 2 for wrong usage.
 
@@ -149,6 +154,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["help"]:
         arguments = [*arguments[1:], "--help"]
+    try:
+        status = _run(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in _UNWRITABLE or error.filename is not None:
+            raise
+        from service.commands.terminal import discard_output  # noqa: PLC0415  imports rich
+
+        discard_output()
+        print(f"nextvec {arguments[0]}: cannot print: {error.strerror}", file=sys.stderr)
+        return 1
+    return status
+
+
+def _run(arguments: list[str]) -> int:
     try:
         hide_types_of_flags(get_command(app)).main(arguments, prog_name="nextvec")
     except NextvecError as error:

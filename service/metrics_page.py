@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Metric, generate_latest
@@ -47,9 +48,12 @@ PLAIN = PageFormat(openmetrics=False, gzipped=False)
 class MetricsPage:
     """The page of one registry.
 
-    One page is rendered at a time, because rendering takes the interpreter from requests.
-    Scrapes that arrive meanwhile share the next page of their format. When rendering has
-    taken more than `RENDER_SHARE` of the time, scrapes get the last page again.
+    Pages are rendered in a thread, one at a time, because rendering takes the interpreter from
+    requests. Scrapes that arrive before it begins share the page. When rendering has taken more
+    than `RENDER_SHARE` of the time, scrapes get the last page again.
+
+    A scrape waits for the thread and for two turns of the event loop: under overload, a turn
+    takes longer than the rendering.
     """
 
     def __init__(
@@ -57,8 +61,8 @@ class MetricsPage:
     ) -> None:
         self._registry = registry
         self._monotonic = monotonic
-        self._rendering = asyncio.Lock()
-        self._next: dict[PageFormat, asyncio.Task[bytes]] = {}
+        self._thread = ThreadPoolExecutor(1, "metrics")
+        self._waiting: dict[PageFormat, list[asyncio.Future[bytes]]] = {}
         self._last: dict[PageFormat, bytes] = {}
         self._budget = MAX_BUDGET_SECONDS
         self._refilled = monotonic()
@@ -67,20 +71,44 @@ class MetricsPage:
         """Return the page, rendered after the call unless there are too many calls."""
         if self._is_spent() and form in self._last:
             return self._last[form]
-        pending = self._next.get(form)
-        if pending is None:
-            pending = self._next[form] = asyncio.create_task(self._read_next(form))
-        # Shielded, because other scrapes may wait for the same page.
-        return await asyncio.shield(pending)
+        loop = asyncio.get_running_loop()
+        scrape: asyncio.Future[bytes] = loop.create_future()
+        waiting = self._waiting.setdefault(form, [])
+        waiting.append(scrape)
+        if len(waiting) == 1:
+            self._thread.submit(self._render_next, form, loop)
+        return await scrape
 
-    async def _read_next(self, form: PageFormat) -> bytes:
-        async with self._rendering:
-            # What changes from here on may not be on this page.
-            del self._next[form]
-            began = self._monotonic()
-            page = self._last[form] = await asyncio.to_thread(self.render, form)
-            self._budget -= self._monotonic() - began
-            return page
+    def _render_next(self, form: PageFormat, loop: asyncio.AbstractEventLoop) -> None:
+        """Render the page for the scrapes that wait. In the thread."""
+        # What changes from here on may not be on this page.
+        scrapes = self._waiting.pop(form)
+        began = self._monotonic()
+        rendered: bytes | Exception
+        try:
+            rendered = self.render(form)
+        except Exception as error:  # noqa: BLE001  the scrapes get it
+            rendered = error
+        seconds = self._monotonic() - began
+        loop.call_soon_threadsafe(self._settle, form, scrapes, rendered, seconds)
+
+    def _settle(
+        self,
+        form: PageFormat,
+        scrapes: list[asyncio.Future[bytes]],
+        rendered: bytes | Exception,
+        seconds: float,
+    ) -> None:
+        self._budget -= seconds
+        if isinstance(rendered, bytes):
+            self._last[form] = rendered
+        for scrape in scrapes:
+            if scrape.cancelled():
+                continue  # its caller has gone
+            if isinstance(rendered, Exception):
+                scrape.set_exception(rendered)
+            else:
+                scrape.set_result(rendered)
 
     def _is_spent(self) -> bool:
         now = self._monotonic()

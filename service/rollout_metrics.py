@@ -74,6 +74,12 @@ class RolloutMetrics:
             ("guardrail",),
             registry=registry,
         )
+        self.guardrail_ratio_limit = Gauge(
+            "nextvec_guardrail_ratio_limit",
+            "The plan's limit on canary over stable; absent without a rollout.",
+            ("guardrail",),
+            registry=registry,
+        )
         self.guardrail_interval = Gauge(
             "nextvec_guardrail_ratio_interval",
             "Ends of the interval of canary over stable that is valid at every evaluation.",

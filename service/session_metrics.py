@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from service.histogram import Histogram
 
 CLAIM_REASONS = ("begin", "move", "fenced", "mismatch")
 """Why a session was claimed: it is new, this replica did not hold it, another one has claimed it
@@ -21,9 +23,11 @@ class SessionStoreMetrics:
         self.duration = Histogram(
             "nextvec_session_store_duration_seconds",
             "Time from a call to the shared store of sessions to its reply.",
+            (),
             buckets=tuple(0.000_1 * 2.0**i for i in range(14)),
             registry=registry,
         )
+        self.observe = self.duration.labels().observe
         self.failures = Counter(
             "nextvec_session_store_failures_total",
             "Calls to the shared store of sessions that failed.",

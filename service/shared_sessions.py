@@ -35,7 +35,7 @@ class SharedSessions:
             load_library(),
             timeout_seconds=settings.store_timeout_seconds,
             name=f"nextvec-{identity.replica}",
-            observe=self._metrics.duration.observe,
+            observe=self._metrics.observe,
             on_failure=self._metrics.count_failure,
         )
 
@@ -47,13 +47,17 @@ class SharedSessions:
         """Where predictions wait for their labels."""
         return RedisPredictionStore(self.client, self._identity.name, ttl_seconds)
 
-    async def open_store(self, model: str, dim: int) -> RedisSessionStore:
+    async def open_store(
+        self, model: str, dim: int, rollout: str | None = None
+    ) -> RedisSessionStore:
         """The store of sessions of vectors with `dim` values, for `model`.
 
-        Raises `StoreUnusable` if another fleet has the name of this one.
+        `rollout` names the database of the fleet's rollout, if it has one. Raises
+        `StoreUnusable` if another fleet has the name of this one.
         """
         kept, name = self._settings, self._identity.name
-        enlistment = FleetEnlistment(self.client, name, f"{model} with vectors of {dim} values")
+        serves = f"{model} with vectors of {dim} values"
+        enlistment = FleetEnlistment(self.client, name, serves, rollout)
         await enlistment.start()
         form = SessionForm(kept.ttl_seconds, kept.history_vectors, dim, kept.compact_history)
         return RedisSessionStore(

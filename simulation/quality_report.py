@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,14 +14,15 @@ from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation.batches import BATCH_SIZE
 from simulation.process_pool import map_in_processes
 from simulation.quality_rollout import SimulatedQualityRollout, simulate_quality_rollouts
-from simulation.sessions import SimulatedSessions
+from simulation.sessions import SessionTraffic
 from simulation.simulation_row import TimePercentiles, wilson_interval
 
 RATIOS = (1.0, 0.9, 0.8, 0.7, 0.5)
 HEADINGS = ("units", "canary's Hit@5", "rolled back, %", "predictions", "keys", "s", "passed, s")
 NOTES = (
     "Units: what counts once: a routing key, as in the service, or every prediction, for "
-    "comparison. Canary's Hit@5: as a multiple of stable's. Rolled back: with the 95 % interval. "
+    "comparison. Canary's Hit@5: as a multiple of stable's, after the version's name if hits were "
+    "recorded. Rolled back: with the 95 % interval. "
     "Predictions, keys: the canary's until the rollback, as median/90th percentile of the rolled "
     "back rollouts. s: seconds until the rollback, over all rollouts. Passed: seconds until the "
     "first pass, over all rollouts."
@@ -29,14 +30,28 @@ NOTES = (
 
 
 @dataclass(frozen=True, slots=True)
+class SimulatedCanary:
+    """A canary to simulate: its Hit@5 as a multiple of stable's, and the sessions it serves.
+
+    `version` is its name if hits were recorded, else empty.
+    """
+
+    ratio: float
+    sessions: SessionTraffic
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class QualityRow:
     """The results of many rollouts of one canary.
 
-    `predictions` and `keys`: median and 90th percentile of the rollouts that were rolled
-    back, None without any. Times are in seconds over all rollouts.
+    `version` is the canary's name if hits were recorded, else empty. `predictions` and `keys`:
+    median and 90th percentile of the rollouts that were rolled back, None without any. Times are
+    in seconds over all rollouts.
     """
 
     by_key: bool
+    version: str
     ratio: float
     rollouts: int
     rolled_back: int
@@ -49,13 +64,18 @@ class QualityRow:
 
     @classmethod
     def of(
-        cls, ratio: float, rollouts: Sequence[SimulatedQualityRollout], *, by_key: bool
+        cls,
+        canary: SimulatedCanary,
+        rollouts: Sequence[SimulatedQualityRollout],
+        *,
+        by_key: bool,
     ) -> QualityRow:
         back = [p for p in rollouts if p.rolled_back]
         low, high = wilson_interval(len(back), len(rollouts))
         return cls(
             by_key=by_key,
-            ratio=ratio,
+            version=canary.version,
+            ratio=canary.ratio,
             rollouts=len(rollouts),
             rolled_back=len(back),
             low=low,
@@ -68,8 +88,7 @@ class QualityRow:
 
 
 def run(
-    sessions: SimulatedSessions,
-    ratios: Sequence[float],
+    canaries: Sequence[SimulatedCanary],
     plan: RolloutPlan,
     *,
     compare: bool,
@@ -78,24 +97,24 @@ def run(
     processes: int,
     advanced: Callable[[int], None],
 ) -> list[QualityRow]:
-    """One row for each ratio, and with `compare` one more with predictions as units.
+    """One row for each canary, and with `compare` one more with predictions as units.
 
     `advanced` is called with the number of rollouts that have just finished.
     """
     kinds = [
-        (by_key, ratio) for by_key in ([True, False] if compare else [True]) for ratio in ratios
+        (by_key, canary) for by_key in ([True, False] if compare else [True]) for canary in canaries
     ]
     starts = range(0, rollouts, BATCH_SIZE)
     tasks = [
         partial(
             simulate_quality_rollouts,
-            replace(sessions, ratio=ratio),
+            canary.sessions,
             plan,
             min(BATCH_SIZE, rollouts - start),
             (seed, i, start),
             by_key=by_key,
         )
-        for i, (by_key, ratio) in enumerate(kinds)
+        for i, (by_key, canary) in enumerate(kinds)
         for start in starts
     ]
     done: list[SimulatedQualityRollout] = []
@@ -103,8 +122,8 @@ def run(
         done += batch
         advanced(len(batch))
     return [
-        QualityRow.of(ratio, done[i * rollouts : (i + 1) * rollouts], by_key=by_key)
-        for i, (by_key, ratio) in enumerate(kinds)
+        QualityRow.of(canary, done[i * rollouts : (i + 1) * rollouts], by_key=by_key)
+        for i, (by_key, canary) in enumerate(kinds)
     ]
 
 
@@ -112,7 +131,7 @@ def cells(row: QualityRow) -> tuple[str, ...]:
     """A row's table cells, one for each of `HEADINGS`."""
     return (
         "keys" if row.by_key else "predictions",
-        f"{row.ratio:g}×",
+        f"{row.version} {row.ratio:.3g}×".lstrip(),
         f"{100 * row.rolled_back / row.rollouts:.1f} ({100 * row.low:.1f}–{100 * row.high:.1f})",
         _pair(row.predictions),
         _pair(row.keys),

@@ -1,7 +1,8 @@
 """One simulated rollout of a canary that predicts worse, judged by the quality guardrail.
 
-Predictions of one session resemble each other: each key draws its own probability of a hit,
-and all its predictions go to one variant. The first step's weight is held throughout.
+Predictions of one session resemble each other: each key draws its own probability of a hit, or
+a recorded session, and all its predictions go to one variant. The first step's weight is held
+throughout.
 """
 
 from __future__ import annotations
@@ -21,8 +22,7 @@ from service.rollout.plan.guardrail_suite import guardrail_suite
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.types import SHARES
 from simulation.sessions import (
-    SimulatedSessions,
-    draw_sessions,
+    SessionTraffic,
     score_by_key,
     score_by_prediction,
 )
@@ -47,12 +47,12 @@ class SimulatedQualityRollout:
 
 
 def simulate_quality(
-    settings: SimulatedSessions, plan: RolloutPlan, rng: np.random.Generator, *, by_key: bool = True
+    settings: SessionTraffic, plan: RolloutPlan, rng: np.random.Generator, *, by_key: bool = True
 ) -> SimulatedQualityRollout:
     """Run one rollout. With `by_key` False every prediction counts as a key of its own, to
     show what that would do."""
     guardrail = quality_guardrail(plan)
-    sessions = draw_sessions(settings, first_weight(plan) / 100, rng)
+    sessions = settings.draw(first_weight(plan) / 100, rng)
     scores = score_by_key(sessions, rng) if by_key else score_by_prediction(sessions, rng)
     state, passed = guardrail.initial_state({}), None
     for run in range(1, math.floor(settings.horizon / settings.interval) + 1):
@@ -79,7 +79,7 @@ def simulate_quality(
 
 
 def simulate_quality_rollouts(
-    settings: SimulatedSessions,
+    settings: SessionTraffic,
     plan: RolloutPlan,
     count: int,
     seed: Sequence[int],

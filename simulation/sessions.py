@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,8 @@ from service.quality.key_shares import IDLE_SECONDS
 from service.types import KEY_SAMPLE
 
 Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+Hits = NDArray[np.bool_]
 
 _LONGEST = 100
 """The longest session, in mean lengths."""
@@ -47,29 +51,75 @@ class SimulatedSessions:
     interval: float = 15.0
     horizon: float = 3600.0
 
+    def draw(self, weight: float, rng: np.random.Generator) -> SessionSample:
+        """The sessions of one rollout; each is on the canary with probability `weight`."""
+        return draw_sessions(self, weight, rng)
+
+
+class SessionTraffic(Protocol):
+    """Where a simulated rollout's sessions come from."""
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two analysis runs."""
+        ...
+
+    @property
+    def horizon(self) -> float:
+        """Seconds until the end."""
+        ...
+
+    def draw(self, weight: float, rng: np.random.Generator) -> SessionSample:
+        """The sessions of one rollout; each is on the canary with probability `weight`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
-class SessionSample:
+class SessionSample(ABC):
     """Sessions drawn for one rollout, one array element each.
 
     `began`: start in seconds; those below 0 are already running then. `length`: number of
-    predictions. `hit`: probability that a prediction is a hit.
+    predictions.
     """
 
     began: Floats
     length: Floats
     pause: float
-    hit: Floats
-    canary: NDArray[np.bool_]
+    canary: Hits
 
     def predictions_until(self, now: float) -> Floats:
         """Each session's number of predictions from 0 until `now`."""
-        done: Floats = self._since_start(now) - self._since_start(0.0)
+        done: Floats = self.since_start(now) - self.since_start(0.0)
         return done
 
-    def _since_start(self, now: float) -> Floats:
+    def since_start(self, now: float) -> Floats:
+        """Each session's number of predictions from its start until `now`."""
         made: Floats = np.clip(np.floor((now - self.began) / self.pause) + 1, 0, self.length)
         return made
+
+    @abstractmethod
+    def count_hits(self, scored: Counts, rng: np.random.Generator) -> Counts:
+        """The hits among each session's first `scored` predictions from 0 on."""
+
+    @abstractmethod
+    def draw_hits(self, session: Counts, number: Counts, rng: np.random.Generator) -> Hits:
+        """Whether prediction `number`, counted from 0 on, of each `session` is a hit."""
+
+
+@dataclass(frozen=True, slots=True)
+class RandomSample(SessionSample):
+    """Sessions whose predictions hit with a probability of their own, `hit`."""
+
+    hit: Floats
+
+    def count_hits(self, scored: Counts, rng: np.random.Generator) -> Counts:
+        """See `SessionSample.count_hits`."""
+        return rng.binomial(scored, self.hit)
+
+    def draw_hits(self, session: Counts, number: Counts, rng: np.random.Generator) -> Hits:
+        """See `SessionSample.draw_hits`."""
+        hits: Hits = rng.random(len(number)) < self.hit[session]
+        return hits
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,27 +128,34 @@ class KeyScores:
 
     at: Floats
     share: Floats
-    canary: NDArray[np.bool_]
+    canary: Hits
 
 
 def draw_sessions(
     settings: SimulatedSessions, weight: float, rng: np.random.Generator
 ) -> SessionSample:
     """The sessions of one rollout; each is on the canary with probability `weight`."""
-    # From so long ago that as many sessions are running at 0 as later.
-    past = _LONGEST * settings.length * settings.pause
-    span = past + settings.horizon
-    count = rng.poisson(settings.rate / settings.length * span)
-    began = rng.uniform(-past, settings.horizon, count)
+    began = draw_starts(settings.length, settings.pause, settings.rate, settings.horizon, rng)
+    count = len(began)
     canary = rng.random(count) < weight
     mean = np.where(canary, settings.ratio, 1.0) * settings.hit
     # A beta distribution with that mean and spread.
     size = np.maximum(mean * (1 - mean) / settings.spread**2 - 1, 0.05)
     hit = rng.beta(mean * size, (1 - mean) * size)
     length = _draw_lengths(settings, count, rng)
-    sessions = SessionSample(began, length, settings.pause, hit, canary)
+    sessions = RandomSample(began, length, settings.pause, canary, hit)
     live = sessions.predictions_until(settings.horizon) > 0
-    return SessionSample(began[live], length[live], settings.pause, hit[live], canary[live])
+    return RandomSample(began[live], length[live], settings.pause, canary[live], hit[live])
+
+
+def draw_starts(
+    length: float, pause: float, rate: float, horizon: float, rng: np.random.Generator
+) -> Floats:
+    """Starts in seconds, of sessions of `length` predictions on average; see `SessionSample`."""
+    # From so long ago that as many sessions are running at 0 as later.
+    past = _LONGEST * length * pause
+    count = rng.poisson(rate / length * (past + horizon))
+    return rng.uniform(-past, horizon, count)
 
 
 def score_by_key(sessions: SessionSample, rng: np.random.Generator) -> KeyScores:
@@ -111,7 +168,7 @@ def score_by_key(sessions: SessionSample, rng: np.random.Generator) -> KeyScores
     scored = np.maximum(np.minimum(remaining - 1, KEY_SAMPLE), 0)
     at = first + count * sessions.pause + np.where(scored < KEY_SAMPLE, IDLE_SECONDS, 0.0)
     some = scored > 0
-    hits = rng.binomial(scored.astype(np.int64), sessions.hit)
+    hits = sessions.count_hits(scored.astype(np.int64), rng)
     return KeyScores(at[some], hits[some] / scored[some], sessions.canary[some])
 
 
@@ -121,7 +178,7 @@ def score_by_prediction(sessions: SessionSample, rng: np.random.Generator) -> Ke
     session = np.repeat(np.arange(len(remaining)), remaining)
     number = np.arange(len(session)) - np.repeat(np.cumsum(remaining) - remaining, remaining)
     at = np.maximum(sessions.began, 0.0)[session] + (number + 1) * sessions.pause
-    hits = rng.random(len(session)) < sessions.hit[session]
+    hits = sessions.draw_hits(session, number, rng)
     return KeyScores(at, hits.astype(np.float64), sessions.canary[session])
 
 

@@ -33,7 +33,9 @@ def request_rate(match: str, by: str) -> str:
 
 CANARY_P95 = answered_quantile('variant="canary"', "")
 STABLE_P95 = answered_quantile('variant="stable"', "")
-LIMITED_P95 = f"1.2 * {STABLE_P95}"
+RATIO_LIMIT = '(max(nextvec_guardrail_ratio_limit{guardrail="latency"}) or vector(1.2))'
+"""That of the rollout's plan; without a rollout, a plan's default."""
+LIMITED_P95 = f"{RATIO_LIMIT} * {STABLE_P95}"
 P95_RATIO = f"{CANARY_P95} / {STABLE_P95}"
 
 

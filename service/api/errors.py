@@ -119,7 +119,8 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     first = error.errors()[0]
     place = ".".join(str(part)[: errors.QUOTED_CHARACTERS] for part in first["loc"])
     if first["type"] == "json_invalid":
-        return _response(request, 400, f"{place}: not JSON: {first['msg']}", "malformed")
+        reason = first.get("ctx", {}).get("error", first["msg"])
+        return _response(request, 400, f"{place}: not JSON: {reason}", "malformed")
     return _response(request, 422, f"{place}: {_message(request, first)}", "invalid")
 
 
@@ -138,7 +139,10 @@ async def _http_error(request: Request, error: Exception) -> Response:
         return await _nextvec_error(request, error.__cause__)
     code = _CODES.get(error.status_code, "http_error")
     headers = dict(error.headers or {})
-    return _response(request, error.status_code, str(error.detail), code, headers)
+    message = str(error.detail)
+    if isinstance(error.__cause__, ValueError | RecursionError):
+        message = f"the body is not JSON that can be read: {error.__cause__}"
+    return _response(request, error.status_code, message, code, headers)
 
 
 def internal_error_body(request_id: str) -> bytes:

@@ -94,7 +94,7 @@ class FastPath(Connection):
         if method == b"POST":
             return self._prediction(path)
         if method == b"GET" and not self._has_header(*_BODY_HEADERS):
-            return _PROBES.get(path)
+            return _PROBES.get(self.url)  # one with a query is refused by the framework
         return None
 
     def _prediction(self, path: bytes) -> tuple[Handler, str, LimitedCaller | None] | None:

@@ -13,7 +13,7 @@ _METHODS = ("DELETE", "GET", "POST")
 
 
 class MethodsMiddleware:
-    """ASGI middleware: HEAD is answered as GET without a body, OPTIONS with `Allow`."""
+    """ASGI middleware: HEAD is answered as GET without a body, OPTIONS and 405 with `Allow`."""
 
     def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
         self._app = app
@@ -28,12 +28,24 @@ class MethodsMiddleware:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": b""})
         else:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, self._naming_methods(scope, send))
+
+    def _naming_methods(self, scope: Scope, send: Send) -> Send:
+        """Return `send` with a complete `Allow` on a 405: the framework names one route's only."""
+
+        async def send_named(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 405:
+                kept = [each for each in message["headers"] if each[0].lower() != b"allow"]
+                allowed = ", ".join(self._allowed(scope)).encode()
+                message = {**message, "headers": [*kept, (b"allow", allowed)]}
+            await send(message)
+
+        return send_named if scope["type"] == "http" else send
 
     async def _answer_head(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_without_body(message: Message) -> None:
             if message["type"] == "http.response.start":
-                await send(message)
+                await self._naming_methods(scope, send)(message)
                 return
             await send({"type": "http.response.body", "body": b""})
             raise _HeadAnsweredError  # also ends a response that would never end

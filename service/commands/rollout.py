@@ -16,9 +16,6 @@ from service.commands.options import OutputFormat, duration, examples, new_app
 from service.commands.rollout_view import headline, history_lines, preview_lines, status_view
 from service.commands.terminal import make_console, plain_text, print_json, print_result
 from service.commands.usage import GroupWithCommonOptions
-from service.errors import Invalid
-from service.rollout.plan.plan_file import load_plan
-from service.rollout.plan.rollout_plan import STORED, RolloutPlan
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 
@@ -186,7 +183,7 @@ def plan(
     elif file is None:
         raise SystemExit("nextvec rollout: give a plan file, or --example to print one")
     else:
-        chosen = _load(file)
+        chosen = rollout_plan.read_plan(file)
     if output == "json":
         print_json(chosen.model_dump(mode="json"))
     else:
@@ -223,13 +220,15 @@ def start(
     """Start a rollout of a canary version."""
     body: dict[str, object] = {"canary": canary, "reason": reason}
     if plan is not None:
-        body["plan"] = _plan(plan)
+        body["plan"] = rollout_plan.read_plan(plan).model_dump(mode="json", exclude_unset=True)
     if override_gate:
         if not reason.strip():
             raise SystemExit("nextvec rollout: --override-gate requires --reason")
         body["override_gate"] = True
     answer = _client(context).change("", body, idempotency_key=idempotency_key, dry_run=dry_run)
-    _print_change(answer, output, _how_to_follow(context, answer))
+    url, _, _ = context.obj
+    at = "" if url == DEFAULT_URL or "NEXTVEC_URL" in os.environ else f" --url {url}"
+    _print_change(answer, output, rollout_plan.follow_lines(answer["plan"], at))
 
 
 def _add_verb(name: str, summary: str) -> None:
@@ -339,27 +338,3 @@ def _print_change(answer: dict[str, Any], output: str, follow: tuple[str, ...] =
 def _client(context: typer.Context) -> AdminClient:
     url, token, ca = context.obj
     return AdminClient(url, token, ca)
-
-
-def _how_to_follow(context: typer.Context, answer: dict[str, Any]) -> tuple[str, ...]:
-    """What was started, and how to follow and stop it."""
-    url, _, _ = context.obj
-    plan = RolloutPlan.model_validate(answer["plan"], context=STORED)
-    at = "" if url == DEFAULT_URL or "NEXTVEC_URL" in os.environ else f" --url {url}"
-    return (
-        f"Steps: {rollout_plan.steps_text(plan)}; at least {rollout_plan.shortest_text(plan)}.",
-        f"Watch it with: nextvec rollout{at} status --watch",
-        f"Wait for its end with: nextvec rollout{at} wait",
-        f"Stop it with: nextvec rollout{at} abort",
-    )
-
-
-def _plan(path: Path) -> object:
-    return _load(path).model_dump(mode="json", exclude_unset=True)
-
-
-def _load(path: Path) -> RolloutPlan:
-    try:
-        return load_plan(path)
-    except Invalid as error:
-        raise SystemExit(f"nextvec rollout: {error}") from error

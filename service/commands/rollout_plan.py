@@ -1,14 +1,19 @@
-"""`nextvec rollout plan`: an example, and a plan's steps in words."""
+"""The plan in `nextvec rollout`: read from a file, an example, and its steps in words."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
 
 import yaml
 from rich.console import Group
 from rich.table import Table
 
 from service.commands.terminal import plain_text
+from service.errors import Invalid
 from service.rollout.analysis.formatting import format_duration, join_words
-from service.rollout.plan.rollout_plan import PlanStep, RolloutPlan
+from service.rollout.plan.plan_file import load_plan
+from service.rollout.plan.rollout_plan import STORED, PlanStep, RolloutPlan
 
 EXAMPLE = """\
 # A rollout plan. Times are in seconds, weights in per cent of new requests.
@@ -86,3 +91,25 @@ def shortest_text(plan: RolloutPlan) -> str:
 
 def _weight(step: PlanStep) -> str:
     return "copies of requests" if step.shadow else f"{step.weight:g} %"
+
+
+def read_plan(path: Path) -> RolloutPlan:
+    """The plan in a file. Raises `SystemExit` that names the file and what is wrong with it."""
+    try:
+        return load_plan(path)
+    except Invalid as error:
+        raise SystemExit(f"nextvec rollout: {error}") from error
+
+
+def follow_lines(fields: Mapping[str, object], at: str) -> tuple[str, ...]:
+    """What a start of the plan with these `fields` has begun, and how to follow and stop it.
+
+    `at` are the options that the commands need to find the service.
+    """
+    plan = RolloutPlan.model_validate(fields, context=STORED)
+    return (
+        f"Steps: {steps_text(plan)}; at least {shortest_text(plan)}.",
+        f"Watch it with: nextvec rollout{at} status --watch",
+        f"Wait for its end with: nextvec rollout{at} wait",
+        f"Stop it with: nextvec rollout{at} abort",
+    )

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.types import Vector, Vectors
-
-_LEVELS = 127
+from service.compact_rows import CompactRow, compact_into, compact_rows
+from service.types import Vectors
 
 
 class History:
@@ -38,10 +37,24 @@ class History:
         if self._scales is None:
             self._rows[new] = vectors
         elif len(vectors) == 1:
-            self._scales[self._end] = _quantise_one(vectors[0], self._rows[self._end])
+            self._scales[self._end] = compact_into(self._rows[self._end], vectors[0])
         else:
-            self._rows[new], self._scales[new] = _quantise(vectors)
+            self._rows[new], self._scales[new] = compact_rows(vectors)
         self._end += len(vectors)
+
+    def append_row(self, row: CompactRow) -> None:
+        """Add one vector that is in 8 bits already; for a compact history."""
+        assert self._scales is not None
+        if self._end == len(self._rows):
+            self._make_room(1)
+            assert self._scales is not None
+        self._rows[self._end], self._scales[self._end] = row
+        self._end += 1
+
+    @property
+    def is_compact(self) -> bool:
+        """Whether vectors are kept in 8 bits."""
+        return self._scales is not None
 
     def clear(self) -> None:
         """Drop all vectors."""
@@ -93,9 +106,9 @@ def encode_rows(vectors: Vectors, *, compact: bool) -> list[bytes]:
         return [row.astype("<f4", copy=False).tobytes() for row in vectors]
     if len(vectors) == 1:
         row = np.empty(4 + vectors.shape[1], np.uint8)
-        row[:4].view("<f4")[0] = _quantise_one(vectors[0], row[4:].view(np.int8))
+        row[:4].view("<f4")[0] = compact_into(row[4:].view(np.int8), vectors[0])
         return [row.tobytes()]
-    return _join(*_quantise(vectors))
+    return _join(*compact_rows(vectors))
 
 
 def decode_rows(rows: Sequence[bytes], dim: int) -> Vectors:
@@ -121,18 +134,3 @@ def _join(rows: NDArray[np.int8], scales: NDArray[np.float32]) -> list[bytes]:
     joined[:, :4] = scales.astype("<f4")[:, None].view(np.uint8)
     joined[:, 4:] = rows.view(np.uint8)
     return [row.tobytes() for row in joined]
-
-
-def _quantise(vectors: Vectors) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    scales = np.abs(vectors).max(axis=1) / np.float32(_LEVELS)
-    return np.rint(vectors / scales[:, None]).astype(np.int8), scales
-
-
-def _quantise_one(vector: Vector, row: NDArray[np.int8]) -> np.float32:
-    """Write a vector into `row` as `_quantise` does, in half the time; return its scale."""
-    sizes = np.abs(vector)
-    scale: np.float32 = sizes[sizes.argmax()] / np.float32(_LEVELS)
-    np.divide(vector, scale, sizes)
-    np.rint(sizes, sizes)
-    np.copyto(row, sizes, casting="unsafe")
-    return scale

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from service.compact_rows import CompactRow
 from service.contexts.history import History
 from service.contexts.session_quota import SessionQuota
 from service.contexts.turn_lock import TurnLock
@@ -136,15 +137,26 @@ class Session:
         vector: Vector,
         variant: Variant | None,
         version: str,
+        row: CompactRow | None = None,
     ) -> None:
-        """Apply `plan` after its runs: their final `states` in order, and the prediction."""
+        """Apply `plan` after its runs: their final `states` in order, and the prediction.
+
+        `row` is the only vector in 8 bits, if it is in them already.
+        """
         if plan.position == 0:
             self.clear()
-        self.history.append(plan.vectors)
+        if row is not None and self.history.is_compact and len(plan.vectors) == 1:
+            self.history.append_row(row)
+        else:
+            self.history.append(plan.vectors)
         self.length = plan.position + len(plan.vectors)
         self._keep_states(plan, states)
         self.variant, self.version = variant, version
-        self.last = LastAppend(plan.position, fingerprint(plan.vectors), vector)
+        self.last = LastAppend(plan.position, self.identify(plan), vector)
+
+    def identify(self, plan: AppendPlan) -> bytes:
+        """The fingerprint of the plan's vectors."""
+        return fingerprint(plan.vectors)
 
     def clear(self) -> None:
         """Return to an empty context."""

@@ -11,6 +11,7 @@ from types import TracebackType
 from service.observability.line_handler import LineHandler
 from service.observability.log_format import JsonFormatter, TextFormatter
 from service.settings.telemetry import LogSettings
+from service.settings.urls import hide_user_info
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +19,6 @@ QUIET = ("httpx", "httpcore", "opentelemetry", "urllib3")
 """Libraries that log addresses or every connection below WARNING. An address may be a secret."""
 
 
-_USER_INFO = re.compile(r"(\w://)[^/\s@]*@")
 _QUERY = re.compile(r"\?[^\s)'\"]+")
 
 _REPLACED = (logging.StreamHandler, LineHandler)
@@ -59,7 +59,7 @@ def hide_addresses(record: logging.LogRecord) -> bool:
     Tracebacks quote addresses too, so only the error's type stays.
     """
     if record.name.partition(".")[0] in QUIET:
-        text = _QUERY.sub("?…", _USER_INFO.sub(r"\1…@", record.getMessage()))
+        text = _QUERY.sub("?…", hide_user_info(record.getMessage()))
         if record.exc_info and record.exc_info[0] is not None:
             text += f" ({record.exc_info[0].__name__})"
         record.msg, record.args, record.exc_info = text, (), None

@@ -34,7 +34,7 @@ class AppendCommitter:
         """Commit `plan` with the results of its runs, in order, and return the prediction."""
         result, route, vectors = results[0], decision.route, plan.vectors
         states = [each.state for each in results]
-        session.commit(plan, states, result.vector, route.variant, route.version)
+        session.commit(plan, states, result.vector, route.variant, route.version, result.row)
         if self._shadow is not None and decision.is_shadowed:
             self._shadow.copy_append(session, len(vectors), mode, result, decision.split)
         if self._scorer is not None:

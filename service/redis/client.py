@@ -9,17 +9,16 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import hiredis
 
-from service.errors import StoreUnavailable, StoreUnusable
+from service.errors import StoreUnavailable
 from service.redis.address import RedisAddress
 from service.redis.connection import RedisConnection, Reply
 from service.redis.failures import RedisDownError, RedisFailureError, RedisRefusalError
 from service.redis.library import FunctionLibrary
-from service.redis.server_check import parse_info, unusable
+from service.redis.login import RECONNECT_ON, log_in
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +27,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
 
 START_SECONDS = 3.0
 """How long a start waits for a server that is not there yet."""
-
-_RECONNECT_ON = frozenset({"READONLY", "LOADING", "MASTERDOWN", "NOAUTH", "UNBLOCKED"})
-"""Answers of a server that is not, or not yet, the one to talk to."""
 
 Outcome = Reply | RedisFailureError
 OnOutcome = Callable[[Any], None]
@@ -204,7 +200,7 @@ class RedisClient:
             return  # given up: the call is sent again
         if isinstance(reply, hiredis.ReplyError):
             refusal = RedisRefusalError(str(reply))
-            if refusal.code in _RECONNECT_ON or "Function not found" in str(reply):
+            if refusal.code in RECONNECT_ON or "Function not found" in str(reply):
                 # Another server than before: it has to be checked, and needs the functions.
                 connection.abort()
                 self._lose(connection)
@@ -296,7 +292,7 @@ class RedisClient:
                     make, self._address.host, self._address.port, ssl=self._address.tls
                 )
             try:
-                await self._prepare(connection)
+                await log_in(connection, self._address, self._library, self._name)
             except BaseException:
                 connection.abort()
                 raise
@@ -306,59 +302,6 @@ class RedisClient:
                 self._transmit(connection, call)
         for tell in self.on_up:
             tell()
-
-    async def _prepare(self, connection: RedisConnection) -> None:
-        address, library = self._address, self._library
-        if address.password:
-            user = (address.user,) if address.user else ()
-            await self._ask(connection, "AUTH", *user, address.password)
-        if address.database:
-            await self._ask(connection, "SELECT", str(address.database))
-        info = parse_info((await self._ask(connection, "INFO")).decode("utf-8", "replace"))
-        fault = unusable(info)
-        if fault is not None:
-            raise StoreUnusable(f"the session store {self.shown} cannot be used: {fault}")
-        with suppress(StoreUnusable):  # for people who look at the server; nothing depends on it
-            await self._ask(connection, "CLIENT", "SETNAME", self._name)
-        listed = await self._ask(connection, "FUNCTION", "LIST", "LIBRARYNAME", library.name)
-        if not listed:
-            try:
-                await self._ask(connection, "FUNCTION", "LOAD", library.code)
-            except StoreUnusable as error:
-                # Another replica was faster.
-                if "already exists" not in str(error):
-                    raise
-
-    async def _ask(self, connection: RedisConnection, *command: str) -> Any:
-        """Send a command of the log-in. Raises `StoreUnusable` for a refusal."""
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-        def settle(reply: Reply) -> None:
-            if not future.done():
-                future.set_result(reply)
-
-        # The package's type allows tuples of one.
-        packed = hiredis.pack_command(command)  # type: ignore[arg-type]
-        connection.send(packed, settle)
-        reply = await future
-        if isinstance(reply, RedisDownError):
-            raise reply
-        if isinstance(reply, hiredis.ReplyError):
-            code = str(reply).partition(" ")[0]
-            if code in _RECONNECT_ON - {"NOAUTH", "READONLY"}:
-                raise RedisDownError(str(reply))
-            advice = _ADVICE.get(code, "")
-            raise StoreUnusable(
-                f"the session store {self.shown} refuses {command[0]}: {reply}{advice}"
-            )
-        return reply
-
-
-_ADVICE = {
-    "WRONGPASS": " (check the user and the password of sessions.url and sessions.password)",
-    "NOAUTH": " (set sessions.password, or user and password in sessions.url)",
-    "NOPERM": " (the user needs the permissions listed in docs/explanation/sessions-in-a-fleet.md)",
-}
 
 
 def _reason(error: BaseException) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +17,7 @@ from service.settings.config_file import read_config_file
 from service.settings.environment import CONFIG_VARIABLE, read_environment
 from service.settings.groups import Settings
 from service.settings.raw_values import RawSettings, RawValue
-from service.settings.urls import ServiceUrl
+from service.settings.urls import ServiceUrl, hide_user_info
 
 DEFAULT_FILE = Path("nextvec.toml")
 """Read when no other file is named, if it exists in the working directory."""
@@ -78,7 +79,7 @@ def load_settings(
     try:
         settings = Settings.model_validate(_tree(values))
     except ValidationError as error:
-        problems += [_describe(each, values) for each in error.errors(include_url=False)]
+        problems += _describe(error.errors(include_url=False), values)
     warnings = tuple(warning for layer in layers for warning in layer.warnings)
     if problems:
         raise ConfigurationError(problems, warnings)
@@ -119,7 +120,8 @@ def _config_path(environ: Mapping[str, str], config: Path | None) -> Path | None
     named = environ.get(CONFIG_VARIABLE, "").strip()
     if named:
         return Path(named)
-    return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+    # A directory or a broken link is a mistake of who mounts the file, and read as an error.
+    return DEFAULT_FILE if os.path.lexists(DEFAULT_FILE) else None
 
 
 def _from_options(options: Mapping[str, object]) -> RawSettings:
@@ -143,30 +145,45 @@ def _tree(values: Mapping[tuple[str, ...], RawValue]) -> dict[str, Any]:
     return tree
 
 
-def _describe(error: ErrorDetails, values: Mapping[tuple[str, ...], RawValue]) -> str:
-    """Return one line: which setting, from which source, with which value, and what is wrong."""
+def _describe(
+    errors: Iterable[ErrorDetails], values: Mapping[tuple[str, ...], RawValue]
+) -> list[str]:
+    """Return a line for each faulty setting. A setting of several types has an error of each."""
+    reasons: dict[str, list[str]] = {}
+    for error in errors:
+        place, reason = _place(error, values)
+        reasons.setdefault(place, []).append(reason)
+    return [f"{place}: {' or '.join(each)}" for place, each in reasons.items()]
+
+
+def _place(error: ErrorDetails, values: Mapping[tuple[str, ...], RawValue]) -> tuple[str, str]:
+    """Return which setting, from which source and with which value; and what is wrong."""
     path = tuple(str(part) for part in error["loc"])
     reason = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if error["type"] == "path_type":
+        reason = "should be a path"
     for info in catalog():
         length = len(info.path)
         if info.path != path[:length]:
             continue
-        inner = "".join(f"[{each}]" if each.isdigit() else f".{each}" for each in path[length:])
+        # Within a value that is no list and no table, the path names the types that were tried.
+        within = path[length:] if info.is_structured else ()
+        inner = "".join(f"[{each}]" if each.isdigit() else f".{each}" for each in within)
         raw = values.get(info.path)
         if raw is None:
-            return f"{info.key}{inner}: {reason}"
+            return f"{info.key}{inner}", reason
         value = "" if info.is_secret else f" = {_cut(raw.value)}"
         if error["type"] == "extra_forbidden" and info.item_model is not None:
             reason = f"is not a field{suggestion(path[-1], info.item_model.model_fields)}"
-        return f"{info.key}{inner}{value} from {raw.source}: {reason}{_unit(info)}"
+        return f"{info.key}{inner}{value} from {raw.source}", f"{reason}{_unit(info)}"
     # A check of a whole group, or of the tree.
     inside = [value.source for name, value in values.items() if name[: len(path)] == path]
     place = ".".join(path) if path in groups() and path else "the configuration"
-    return f"{place}: {reason}" + (f" (set by {', '.join(sorted(set(inside)))})" if inside else "")
+    return place, reason + (f" (set by {', '.join(sorted(set(inside)))})" if inside else "")
 
 
 def _cut(value: object) -> str:
-    text = repr(str(value) if isinstance(value, Path) else value)
+    text = hide_user_info(repr(str(value) if isinstance(value, Path) else value))
     return text if len(text) <= 80 else f"{text[:80]}…"
 
 

@@ -9,6 +9,14 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+_USER_INFO = re.compile(r"(\w://)[^\s'\"]*@")
+"""Up to the last "@", because a password may be written with "/" and "@" in it."""
+
+
+def hide_user_info(text: str) -> str:
+    """Return `text` without the user names and passwords of its URLs."""
+    return _USER_INFO.sub(r"\1…@", text)
+
 
 class ServiceUrl:
     """The URL of a server. Its text never shows its credentials.

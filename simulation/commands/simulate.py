@@ -45,6 +45,7 @@ app = new_app()
         "nextvec simulate --plan plan.yaml --rollouts 1000",
         "nextvec simulate --weight 5 25 50 --canary-ratio 1 1.5 --compare",
         "nextvec simulate --quality --hit 0.5 --output json",
+        "nextvec simulate --quality --hits out/evaluate/hits-mine.json",
     ),
 )
 @with_options(SimulateOptions)
@@ -61,6 +62,8 @@ def simulate(options: SimulateOptions) -> None:
             "nextvec simulate: the horizon is shorter than two evaluations; "
             "raise --horizon or lower --interval"
         )
+    if options.hits is not None and not options.quality:
+        raise SystemExit("nextvec simulate: --hits is for --quality; pass both")
     if options.quality:
         quality.run(options, plan)
         return

@@ -185,3 +185,20 @@ class SimulateOptions:
             f"Default: {_format_ratios(quality_report.RATIOS)}.",
         ),
     ] = None
+    hits: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=_QUALITY,
+            help="Hits of real versions on a text, as written by nextvec evaluate hits, instead of "
+            "--hit, --spread, --session-length, --session-lengths and --hit-ratio. Every version "
+            "in it is a canary once.",
+        ),
+    ] = None
+    stable: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=_QUALITY,
+            help="Stable among the versions in --hits.",
+            show_default="the first",
+        ),
+    ] = None

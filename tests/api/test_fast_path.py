@@ -215,3 +215,13 @@ async def test_draining_waits_for_pending_responses(service):
         assert (answer.status_code, answer.headers["connection"]) == (200, "close")
         expected = FakeEngine().expected(np.frombuffer(CONTEXT, "<f4").reshape(-1, 4))
         np.testing.assert_allclose(expected, answer.json()["next_vector"], atol=1e-6)
+
+
+@pytest.mark.parametrize("path", ["/v2/health/live", "/v2/health/ready"])
+async def test_a_health_check_with_a_parameter_is_refused_as_on_the_asgi_route(service, path):
+    async with listening(service) as (client, paths, _):
+        assert (await client.get(path)).status_code == 200
+        answer = await client.get(f"{path}?dryrun=All")
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "unknown_parameter")
+    assert [path] == paths

@@ -35,10 +35,15 @@ async def test_head_is_get_without_a_body(service, path):
     assert "x-request-id" in answer.headers
 
 
-async def test_head_of_an_endless_stream_ends(service):
+async def test_head_of_an_endless_stream_ends_and_no_proxy_may_hold_it_up(service):
     async with asyncio.timeout(5):
         answer = await service.client.head("/admin/v1/rollout/events", headers=AUTHORIZED)
     assert (answer.status_code, answer.content) == (200, b"")
+    # Proxies must neither keep nor collect its events.
+    assert ("no", "no-store") == (
+        answer.headers["x-accel-buffering"],
+        answer.headers["cache-control"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,6 +65,21 @@ async def test_head_has_the_errors_of_get(service, path, status):
 async def test_options_names_the_methods(service, path, allowed):
     answer = await service.client.options(path)
     assert (answer.status_code, answer.headers["allow"]) == (200, allowed)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/predict", "OPTIONS, POST"),
+        ("HEAD", "/v1/predict", "OPTIONS, POST"),
+        ("PUT", "/v1/sessions/x", "DELETE, GET, HEAD, OPTIONS"),
+        ("PATCH", "/admin/v1/rollout", "GET, HEAD, OPTIONS, POST"),
+    ],
+)
+async def test_a_wrong_method_is_told_all_that_the_path_has(service, method, path, allowed):
+    """Also the methods of the path's other routes."""
+    answer = await service.client.request(method, path, headers=AUTHORIZED)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
 
 
 async def test_options_of_an_unknown_path_is_not_found(service):

@@ -142,6 +142,29 @@ async def test_a_field_twice_in_a_change_is_refused(service, content):
     assert service.controller.generation == 0
 
 
+@pytest.mark.parametrize(
+    ("path", "content", "name"),
+    [
+        (SESSION, '{"vectors": [%s], "position": 0, "position": 5}', "position"),
+        (SESSION, '{"vectors": [%s], "vectors": []}', "vectors"),
+        (SESSION, '{"vectors": [%s], "key": "a:b", "key": "\\"key\\":"}', "key"),
+        ("/v1/predict", '{"context": [%s], "key": "a", "\\u006bey": "b"}', "key"),
+        ("/v1/steps", '{"steps": [{"session": "s", "vector": %s, "session": "t"}]}', "session"),
+        ("/v1/feedback", '{"vector": %s, "request_id": "a", "request_id": "b"}', "request_id"),
+        (INFER, '{"inputs": [], "inputs": [{"data": %s}]}', "inputs"),
+        (INFER, '{"x": %s, "parameters": {"sequence_id": 1, "sequence_id": 2}}', "sequence_id"),
+        (LOAD, '{"parameters": {"version": "phase-2", "version": "phase-3"}, "x": %s}', "version"),
+    ],
+)
+async def test_a_field_twice_in_any_body_is_refused(service, path, content, name):
+    """The parser would keep the last value in silence."""
+    headers = {"Authorization": "Bearer " + TOKENS["operator"], "Content-Type": "application/json"}
+    answer = await service.client.post(path, content=content % VECTOR, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (422, "conflicting_parameter")
+    assert f"'{name}'" in answer.json()["error"]
+    assert (await service.client.get("/v1/sessions/s")).status_code == 404
+
+
 async def test_two_versions_to_load_are_refused(service):
     headers = {"Authorization": "Bearer " + TOKENS["operator"]}
     answer = await service.client.post(

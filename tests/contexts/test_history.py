@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.compact_rows import CompactRow, compact_rows
 from service.contexts.history import History, decode_rows, encode_rows
 from tests.support.fakes import unit_vectors
 
@@ -87,3 +88,15 @@ def test_rows_of_both_forms_are_read_together():
 def test_rows_of_another_width_are_refused():
     with pytest.raises(ValueError, match="bytes, not"):
         decode_rows(encode_rows(unit_vectors(2, dim=WIDTH + 1), compact=True), WIDTH)
+
+
+def test_a_row_that_is_in_8_bits_already_is_kept_as_its_vector_would_be():
+    """Also over the capacity."""
+    vectors = unit_vectors(40, dim=64)
+    given, made = (History(16, 64, compact=True) for _ in range(2))
+    values, scales = compact_rows(vectors)
+    for vector, row, scale in zip(vectors, values, scales, strict=True):
+        made.append(vector[None])
+        given.append_row(CompactRow(row, scale))
+        np.testing.assert_array_equal(made.last(16), given.last(16))
+        assert len(made) == len(given)

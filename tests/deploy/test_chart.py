@@ -152,6 +152,14 @@ def test_a_request_may_take_as_long_as_the_setting_says(values):
 
 
 @needs_helm
+def test_releases_of_one_name_in_two_namespaces_are_two_fleets():
+    """They may use the same Redis and PostgreSQL."""
+    assert "serving.nextvec" == variables()["NEXTVEC_FLEET__NAME"]["value"]
+    named = variables(("--set", "fleetName=embeddings"))
+    assert "embeddings" == named["NEXTVEC_FLEET__NAME"]["value"]
+
+
+@needs_helm
 def test_volumes_of_ones_own_are_mounted_in_the_replicas():
     """A private authority's certificate, for example."""
     names = {volume["name"] for volume in pod(EVERYTHING)["volumes"]}

@@ -105,9 +105,11 @@ def test_stable_is_blue_and_canary_orange(panel):
 
 
 def test_the_lines_drawn_are_the_plans_and_the_settings_defaults():
-    """A changed default must change its line too."""
-    assert RolloutPlan().ratio == limit("P95 ratio with its interval, canary over stable")
-    assert f"{RolloutPlan().ratio} * " in titled("P95 per variant")["targets"][1]["expr"]
+    """The plan of the rollout draws its own limit. A changed default must change its line too."""
+    for title in ("P95 ratio with its interval, canary over stable", "P95 per variant"):
+        (drawn,) = (t for t in titled(title)["targets"] if t["legendFormat"] == "limit")
+        assert "nextvec_guardrail_ratio_limit" in drawn["expr"]
+        assert f"or vector({RolloutPlan().ratio})" in drawn["expr"]
     assert 1 == limit("Evidence of each guardrail, from pass to fail")
     assert RolloutPlan().alpha == 0.01
     assert Settings().sessions.max_bytes == limit("Memory of sessions")

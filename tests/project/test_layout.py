@@ -1,12 +1,21 @@
-"""Where tests stand and how long they are."""
+"""Where tests stand, and how long files are."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.sources import ROOT, files, text
+from tests.support.sources import ROOT, files, modules, text
 
 MAX_LINES = 400
+MAX_MODULE_LINES = 350
+
+LONGER = {
+    "loadtest/commands/fleet.py": "the options of three commands",
+    "service/rollout/analysis/guardrails/latency.py": "a guardrail is one file",
+    "service/prediction/dispatch.py": "the path of every prediction, from top to bottom",
+}
+"""Modules with more lines, and why."""
+
 SUBJECTS = {"deploy", "end_to_end", "project", "support"}
 """Folders whose tests are not those of one module each; their docstrings state the subject."""
 
@@ -78,3 +87,9 @@ def test_a_test_file_is_short():
 
 def test_the_tests_of_several_modules_exist():
     assert set() == set(ABOUT) - {name(test) for test in MIRRORS}
+
+
+def test_a_module_is_short():
+    long = {str(file) for file in modules() if len(text(file).splitlines()) > MAX_MODULE_LINES}
+    assert set() == long - set(LONGER)
+    assert set() == set(LONGER) - {str(file) for file in modules()}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
-from tests.support.sources import classes
+from tests.support.sources import classes, modules, text
 
 NOT_NOUNS = {
     *("Answered", "Applied", "Asking", "Begin", "Carried", "Counted", "Cut", "Drawn", "Due"),
@@ -56,3 +57,27 @@ def test_classes_are_nouns():
         for name, defined in classes(tests=True).items()
         if refused(name) and not is_exception(name, defined)
     }
+
+
+def words(name: str) -> set[str]:
+    """`LatencyGuardrail`, `latency_guardrails` → latency, guardrail."""
+    found = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+", name)
+    return {word.lower().removesuffix("s") for word in found}
+
+
+def test_a_file_is_named_for_its_noun():
+    """A module with one public class, and nothing else, has a word of its name."""
+    assert {} == {
+        str(file): public[0].name
+        for file in modules()
+        for body in [ast.parse(text(file)).body]
+        for public in [[node for node in body if is_public(node)]]
+        if len(public) == 1 and isinstance(public[0], ast.ClassDef)
+        if not words(public[0].name) & words(file.stem)
+    }
+
+
+def is_public(node: ast.stmt) -> bool:
+    """A class or function that other modules may use."""
+    kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    return isinstance(node, kinds) and not node.name.startswith("_")

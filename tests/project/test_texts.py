@@ -9,7 +9,9 @@ from tests.support.sources import files, text
 
 THIS = Path("tests/project/test_texts.py")
 HABITS = re.compile(
-    r"(?<![a-z])anew(?![a-z])|\bas it must\b|\bones than\b|(?<![a-z])fores(?:ee|aw)\w*|\bwhereof\b",
+    r"(?<![a-z])(?:anew|whilst|thereby|hereby|amongst|henceforth|hitherto|whence)(?![a-z])"
+    r"|\bas it must\b|\bones than\b|(?<![a-z])fores(?:ee|aw)\w*|\bwhereof\b"
+    r"|\b(?:every|each|two|another) looks?\b",
     re.IGNORECASE,
 )
 HOSTS_AND_PATHS = re.compile(
@@ -38,7 +40,7 @@ def test_the_search_finds_what_it_looks_for():
 
 
 def test_code_and_documents_are_in_plain_english():
-    assert [] == found(HABITS, [*files()])
+    assert [] == found(HABITS, [file for file in files() if file.name != "LICENSE"])
 
 
 def test_no_file_names_a_registry_or_a_path_of_one_machine():

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -139,3 +140,21 @@ def test_every_result_is_also_there_for_programs(capsys, name):
     shown = capsys.readouterr().out
     assert "--output" in shown
     assert "-o" in shown
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("arguments", [["config", "show"], ["config", "show", "-o", "json"]])
+def test_a_full_disk_under_stdout_is_one_line(arguments):
+    script = "from service.cli import main; raise SystemExit(main())"
+    with open("/dev/full", "w") as full:  # noqa: PTH123  a device
+        ran = subprocess.run(
+            [sys.executable, "-c", script, *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (1, "nextvec config: cannot print: No space left on device\n") == (
+        ran.returncode,
+        ran.stderr,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import threading
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, generate_latest
@@ -78,17 +79,41 @@ async def test_scrapes_at_once_share_a_page_that_is_newer_than_their_call():
     counter, page = new_page()
     rendered = []
     render = page.render
-    page.render = lambda form: rendered.append(form) or render(form)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def render_slowly(form):
+        rendered.append(form)
+        text = render(form)
+        begun.set()
+        assert go_on.wait(10)
+        return text
+
+    page.render = render_slowly
     first = asyncio.create_task(page.read(PLAIN))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)  # the first page is being rendered
+    await asyncio.to_thread(begun.wait, 10)
     counter.inc()
     others = [asyncio.create_task(page.read(PLAIN)) for _ in range(20)]
-    await first
+    await asyncio.sleep(0)
+    go_on.set()
     pages = await asyncio.gather(*others)
 
+    assert b"things_total 0.0" in await first
     assert 2 == len(rendered)
     assert all(b"things_total 1.0" in each for each in pages)
+
+
+async def test_a_page_that_cannot_be_rendered_is_an_error_and_the_next_one_is_not():
+    _, page = new_page()
+    render = page.render
+
+    def fail(form):
+        page.render = render
+        raise RuntimeError("no page")
+
+    page.render = fail
+    with pytest.raises(RuntimeError, match="no page"):
+        await page.read(PLAIN)
+    assert b"things_total" in await page.read(PLAIN)
 
 
 async def test_a_scrape_that_is_given_up_does_not_take_the_page_from_others():

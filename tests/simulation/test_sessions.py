@@ -9,8 +9,8 @@ import pytest
 
 from service.types import KEY_SAMPLE
 from simulation.sessions import (
+    RandomSample,
     SessionLengths,
-    SessionSample,
     SimulatedSessions,
     draw_sessions,
     score_by_key,
@@ -33,7 +33,7 @@ def test_traffic_is_as_described():
 
 def test_a_key_is_scored_once_it_has_its_sample():
     """Nine of ten predictions are scored; three of four, a minute after the last one."""
-    sessions = SessionSample(
+    sessions = RandomSample(
         began=np.array([100.0, 100.0]),
         length=np.array([10.0, 4.0]),
         pause=2.0,

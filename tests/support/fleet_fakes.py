@@ -165,6 +165,9 @@ class MemoryFleetStore:
     async def time(self):
         return self._database.clock.now
 
+    async def place(self):
+        return "memory"
+
     def on_change(self, wake):
         pass
 
@@ -227,8 +230,7 @@ class ReplicaFake:
     ) -> None:
         self.name = name
         self.alive = True
-        self.records_heard = 0
-        """How often the outbox was woken."""
+        self.records_heard = 0  # how often the outbox was woken
         self.connection = ConnectionFake(database)
         self.machine = SharedTime(database.clock, wrong)
         self.versions = FakeVersions()

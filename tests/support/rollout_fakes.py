@@ -20,6 +20,7 @@ from service.rollout.plan.rollout_plan import RolloutPlan
 from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.rollout.storage.database import Database
 from service.rollout.storage.errors import StoreError
+from service.rollout.storage.rollout_store import RolloutStore
 from service.rollout.storage.sqlite_store import SqliteRolloutStore
 from service.rollout.storage.threaded_store import ThreadedRolloutStore
 from tests.support.fakes import manifest_of
@@ -187,15 +188,19 @@ class RolloutWorld:
         self.shadow = FakeShadow()
         self.controller = self._boot()
 
-    def _boot(self) -> Controller:
+    def _open(self) -> RolloutStore:
         self.store = FlakyStore(Database(self.path))
+        return ThreadedRolloutStore(self.store)
+
+    def _boot(self) -> Controller:
+        self.port = self._open()
         self.traffic = TrafficRouter(TrafficSplit(self.stable))
         self.metrics = Metrics(CollectorRegistry(), 10.0)
         return Controller(
             traffic=self.traffic,
             versions=self.versions,
             evidence=self.evidence,
-            store=ThreadedRolloutStore(self.store),
+            store=self.port,
             metrics=self.metrics,
             clock=self.clock,
             stable=self.stable,

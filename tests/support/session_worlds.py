@@ -110,8 +110,8 @@ def memory_replica(clock=None, **settings):
     return Replica(store, clock, Metrics(new_registry(), 10.0))
 
 
-async def redis_replica(url, name="a", *, policy="exact", fleet="tests", **settings):
-    """A connected replica."""
+async def redis_replica(url, name="a", *, policy="exact", fleet="tests", rollout=None, **settings):
+    """A connected replica. `rollout` names the database of its rollout."""
     clock, metrics = SystemClock(), Metrics(new_registry(), 10.0)
     kept = {
         "max_bytes": 10**7,
@@ -128,7 +128,7 @@ async def redis_replica(url, name="a", *, policy="exact", fleet="tests", **setti
     )
     await shared.connect()
     try:
-        store = await shared.open_store("fake", DIM)
+        store = await shared.open_store("fake", DIM, rollout)
     except BaseException:
         await shared.client.close()
         raise

@@ -33,7 +33,7 @@ from service.commands.terminal import make_console, print_json
 from service.evaluation_report import EvaluationData
 from service.manifest import sha256
 from training import comparison, curves, evaluation, further_sets, held_out, pool_demo
-from training.commands import sweeps
+from training.commands import hits, sweeps
 from training.evaluated_model import EvaluatedModel, load_all
 from training.evaluation import PoolSpec
 from training.held_out import HeldOutSet, HoldOut
@@ -172,6 +172,19 @@ def compare(
 ) -> None:
     """Compare two reports on the same pools: the second minus the first."""
     _run(lambda: _print_text("comparing", lambda: comparison.compare(first, second), output))
+
+
+@app.command(
+    "hits",
+    epilog=examples(
+        "nextvec evaluate hits checkpoints/phase-2.safetensors checkpoints/phase-3m.safetensors "
+        "--foreign mine.npz",
+    ),
+)
+@with_options(hits.HitsOptions)
+def record_hits(options: hits.HitsOptions) -> None:
+    """Record hits in sessions of a text, for nextvec simulate --quality --hits."""
+    _run(lambda: hits.run(options, make_console(stderr=True)))
 
 
 @app.command("curves", epilog=examples("nextvec evaluate curves a.history.json b.history.json"))

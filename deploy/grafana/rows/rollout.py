@@ -25,9 +25,14 @@ from deploy.grafana.panels import (
     traced_query,
     word_panel,
 )
-from deploy.grafana.promql import FAULTS, LIMITED_P95, SERVED, answered_quantile, request_rate
-
-RATIO_LIMIT = 1.2
+from deploy.grafana.promql import (
+    FAULTS,
+    LIMITED_P95,
+    RATIO_LIMIT,
+    SERVED,
+    answered_quantile,
+    request_rate,
+)
 
 OUTLOOKS = {
     "idle": ("No rollout", GREY),
@@ -156,8 +161,8 @@ def _sizes() -> list[Builder[Panel]]:
                     "P95 per variant",
                     12,
                     "95th percentile of the duration of answered requests over the chosen window; "
-                    "the dashed line is 1.2 × stable. The variants share the machine, so a slow "
-                    "canary can slow down stable too.",
+                    "the dashed line is what the plan allows, by default 1.2 × stable. Variants "
+                    "share the machine, so a slow canary can slow down stable too.",
                     [
                         traced_query(answered_quantile(), "{{variant}} P95"),
                         query(LIMITED_P95, "limit"),
@@ -168,15 +173,15 @@ def _sizes() -> list[Builder[Panel]]:
             ),
             "^limit",
         ),
-        limited(
+        dashed(
             banded(
                 time_series(
                     "P95 ratio with its interval, canary over stable",
                     12,
                     "The guardrails' estimates in this step, and the latency guardrail's interval: "
                     "the ratios that its test has not rejected. The canary passes when the whole "
-                    "interval is below the dashed line at 1.2, and fails when it is above. Absent "
-                    "without a canary in traffic.",
+                    "interval is below the dashed line, the plan's limit, and fails when it is "
+                    "above. Absent without a canary in traffic.",
                     [
                         query(
                             "max by (guardrail) (nextvec_guardrail_ratio"
@@ -185,14 +190,19 @@ def _sizes() -> list[Builder[Panel]]:
                         ),
                         query(f"{_bound('high')}{_WITH_CANARY}", "at most"),
                         query(f"{_bound('low')}{_WITH_CANARY}", "at least"),
+                        query(RATIO_LIMIT, "limit"),
                     ],
-                    {**GUARDRAIL_COLOURS, "^at ": GUARDRAIL_COLOURS["latency"]},
+                    {
+                        **GUARDRAIL_COLOURS,
+                        "^at ": GUARDRAIL_COLOURS["latency"],
+                        "^limit": RED,
+                    },
                     from_zero=False,
                 ).decimals(2),
                 "at most",
                 "at least",
             ),
-            RATIO_LIMIT,
+            "^limit",
         ),
     ]
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import httpx
 
+from loadtest.fleet.drill.caller import DrillCaller
 from loadtest.fleet.drill.faults import Fault
 from loadtest.fleet.drill.injector import FaultInjector
 from loadtest.fleet.drill.oracle import Oracle, Verification
 from loadtest.fleet.drill.record import DrillRecord
 from loadtest.fleet.drill.rollout import RolloutExercise, watch_weights
-from loadtest.fleet.drill.session import DrillCaller
 from loadtest.fleet.fleet import LocalFleet
 from loadtest.generator.http_client import HttpClient
 from loadtest.rollout_client import RolloutClient

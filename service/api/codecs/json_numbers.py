@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from service.api.codecs import json_names
 from service.errors import Invalid, Malformed
 
 OTHER_VALUES = 1000
@@ -24,8 +25,8 @@ def loads(content: bytes | memoryview, dim: int, max_rows: int) -> Any:
     """Parse JSON of at most `max_rows` vectors of `dim` values and a few options.
 
     Values are counted before parsing: a megabyte of brackets would become thirty
-    megabytes of lists, and the parser holds the interpreter meanwhile. Raises
-    `Malformed` or `Invalid`.
+    megabytes of lists, and the parser holds the interpreter meanwhile. A name that is given
+    twice is an error. Raises `Malformed` or `Invalid`.
     """
     bytes_ = np.frombuffer(content, np.uint8)
     commas = lists = 0
@@ -37,9 +38,11 @@ def loads(content: bytes | memoryview, dim: int, max_rows: int) -> Any:
     if commas > max_rows * dim + OTHER_VALUES or lists > 2 * max_rows + OTHER_VALUES:
         raise Invalid(f"the JSON contains more than the {max_rows} vectors of {dim} allowed")
     try:
-        return orjson.loads(content)
+        parsed = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise Malformed(f"the body is not JSON: {error}") from error
+    json_names.check_once(content, parsed)
+    return parsed
 
 
 def float32(nested: list[Any]) -> NDArray[np.float32]:

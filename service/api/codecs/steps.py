@@ -17,9 +17,11 @@ import orjson
 from service.api import errors
 from service.api.codecs import json_numbers, session_ids
 from service.api.codecs.vectors import BINARY_TYPE, JSON_TYPE
+from service.api.parameters import check_fields
 from service.api.parsing import ParsingThread
 from service.errors import Conflict, Invalid, Malformed, NextvecError, UnsupportedMediaType, quoted
 from service.prediction.request import Prediction, SessionAppend
+from service.suggestions import describe_unknown
 from service.types import Vectors
 
 REQUEST_ROW = np.dtype([("session", "S128"), ("position", "<i8")])
@@ -80,8 +82,9 @@ def parse_json(content: bytes, dim: int, max_rows: int) -> list[SessionAppend | 
     Raises `Malformed` or `Invalid`.
     """
     parsed = json_numbers.loads(content, dim, max_rows)
-    if not isinstance(parsed, dict) or set(parsed) != {"steps"}:
-        raise Invalid("the body is not an object with 'steps' and nothing else")
+    if not isinstance(parsed, dict) or "steps" not in parsed:
+        raise Invalid("the body is not an object with 'steps'")
+    check_fields(parsed, ("steps",))
     rows = parsed["steps"]
     if not isinstance(rows, list):
         raise Invalid("steps is not a list")
@@ -113,7 +116,7 @@ def _json_row(number: int, row: object, dim: int) -> SessionAppend | Invalid:
     if not isinstance(row, dict):
         return Invalid(f"{name} is not an object")
     if unknown := sorted(set(row) - _FIELDS):
-        return Invalid(f"{name} has unknown fields: {', '.join(unknown)[:200]}")
+        return Invalid(f"{name}: {describe_unknown('field', unknown[0], _FIELDS)}")
     session, vector, position = row.get("session"), row.get("vector"), row.get("position")
     if not isinstance(vector, list) or len(vector) != dim:
         return Invalid(f"{name}.vector is not a list of {dim} numbers")

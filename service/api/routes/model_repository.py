@@ -8,6 +8,7 @@ import orjson
 from fastapi import APIRouter, Request
 
 from service.api import http_call
+from service.api.codecs import json_names
 from service.api.openapi.errors import error_responses
 from service.api.openapi.inference_protocol import (
     INDEX_ANSWER,
@@ -141,7 +142,7 @@ async def _version(request: Request, services: Services) -> str:
 
 
 async def _json(request: Request) -> dict[str, Any]:
-    """Return the body's JSON object; empty without a body. Raises `Malformed`."""
+    """Return the body's JSON object; empty without a body. Raises `Malformed` and `Invalid`."""
     content = await http_call.read_body(request)
     if not content.strip():
         return {}
@@ -151,4 +152,5 @@ async def _json(request: Request) -> dict[str, Any]:
         raise Malformed(f"the body is not JSON: {error}") from error
     if not isinstance(parsed, dict):
         raise Malformed("the body is not a JSON object")
+    json_names.check_once(content, parsed)
     return parsed

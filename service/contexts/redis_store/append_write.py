@@ -110,6 +110,7 @@ class SharedAppend:
         if self._may_be_stored and self._undoable:
             self._calls.undo(self._session, self._plan.position + count, count)
         self._may_be_stored = False
+        self._session.identified = None
 
     def _send(self) -> asyncio.Future[Any]:
         session, plan = self._session, self._plan
@@ -119,10 +120,12 @@ class SharedAppend:
         if self._end:
             return self._calls.finish(session, plan.position)
         self._may_be_stored = True
+        digest = fingerprint(plan.vectors)
+        session.identified = (plan, digest)
         arguments = self._calls.append(
             session,
             plan.vectors,
-            (plan.position, fingerprint(plan.vectors)),
+            (plan.position, digest),
             self._route.version,
             self._route.variant,
         )

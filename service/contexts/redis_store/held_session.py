@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from service.contexts.session import Session
+from service.contexts.session import AppendPlan, Session
 
 
 @dataclass(eq=False)
@@ -20,7 +20,8 @@ class HeldSession(Session):
     last said so, by the monotonic clock. While `sending`, the first `sent` vectors are on their
     way; `idle` is set when they have arrived or failed. `counted` vectors are counted in the
     backlog. `checkpointed` is the length at the last checkpoint. `admitted` is when this replica
-    last counted the session for its owner.
+    last counted the session for its owner. `identified` is the
+    plan that the store was told of, and its fingerprint, until the session commits it.
     """
 
     keys: tuple[bytes, ...] = ()
@@ -37,6 +38,12 @@ class HeldSession(Session):
     counted: int = 0
     checkpointed: int = 0
     admitted: float | None = None
+    identified: tuple[AppendPlan, bytes] | None = None
+
+    def identify(self, plan: AppendPlan) -> bytes:
+        """As in `Session`, and only once if the store was told of the plan."""
+        known, self.identified = self.identified, None
+        return known[1] if known is not None and known[0] is plan else super().identify(plan)
 
     @property
     def backlog(self) -> int:

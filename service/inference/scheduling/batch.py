@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from service.clock import Clock
+from service.compact_rows import CompactRow, compact_rows
 from service.errors import EngineFault
 from service.inference.engines.engine import Engine
 from service.inference.engines.states import advance
@@ -19,7 +20,11 @@ logger = logging.getLogger(__name__)
 
 
 class BatchRunner:
-    """Runs batches, and reports their sizes and times. Raises nothing."""
+    """Runs batches, and reports their sizes and times. Raises nothing.
+
+    With `compact`, the vectors of a batch of steps are put into 8 bits, for the histories of
+    their sessions.
+    """
 
     def __init__(
         self,
@@ -27,11 +32,14 @@ class BatchRunner:
         clock: Clock,
         admission: Admission,
         observe_batch: Callable[[int, float], None],
+        *,
+        compact: bool = False,
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._admission = admission
         self._observe_batch = observe_batch
+        self._compact = compact
 
     def run(
         self, jobs: Sequence[Job], chunk: int, since: float | None = None
@@ -47,6 +55,8 @@ class BatchRunner:
             left = sum(job.remaining for job in jobs)
             seconds = run_batch(self._engine, self._clock, jobs, chunk)
             self._observe_batch(len(jobs), seconds)
+            if self._compact and chunk == 1 and len(jobs) > 1:
+                _compact_steps(jobs)
             vectors = left - sum(job.remaining for job in jobs)
             now = self._clock.monotonic()
             took = seconds if since is None else now - since
@@ -99,10 +109,18 @@ def run_batch(engine: Engine, clock: Clock, jobs: Sequence[Job], chunk: int) -> 
     return seconds
 
 
+def _compact_steps(jobs: Sequence[Job]) -> None:
+    values, scales = compact_rows(np.concatenate([job.vectors for job in jobs]))
+    for job, row, scale in zip(jobs, values, scales, strict=True):
+        job.row = CompactRow(row, scale)
+
+
 def _result(job: Job, now: float) -> EngineResult | EngineFault:
     """The outcome of a job whose vectors have all run."""
     if job.failed:
         return EngineFault("the engine returned NaN or Inf")
     assert job.vector is not None
     queued = max(0.0, now - job.submitted - job.inference_seconds)
-    return EngineResult(job.vector, job.state, queued, job.inference_seconds, tuple(job.states))
+    return EngineResult(
+        job.vector, job.state, queued, job.inference_seconds, tuple(job.states), job.row
+    )

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from service.compact_rows import CompactRow
 from service.types import State, Vector, Vectors
+
+logger = logging.getLogger(__name__)
 
 
 class EngineResult(NamedTuple):
     """The result of one job; durations in seconds.
 
     `states` are the states after each chunk, as (vectors of the whole context, state); empty
-    unless the job asked for them.
+    unless the job asked for them. `row` is the vector that ran, in 8 bits, if it was put into
+    them with others of its batch; it keeps the batch in memory.
     """
 
     vector: Vector
@@ -21,6 +26,7 @@ class EngineResult(NamedTuple):
     queue_seconds: float
     inference_seconds: float
     states: tuple[tuple[int, State], ...] = ()
+    row: CompactRow | None = None
 
 
 class Waiter(Protocol):
@@ -60,6 +66,7 @@ class Job:
     vector: Vector | None = None
     states: list[tuple[int, State]] = field(default_factory=list)
     failed: bool = False
+    row: CompactRow | None = None
 
     @property
     def remaining(self) -> int:
@@ -72,11 +79,17 @@ class Job:
 
 
 def settle(outcomes: Iterable[tuple[Job, EngineResult | Exception]]) -> None:
-    """Hand results and errors to the callers that still wait. Call it on the event loop."""
+    """Hand results and errors to the callers that still wait. Call it on the event loop.
+
+    A caller that fails to take its own is logged; the others get theirs.
+    """
     for job, outcome in outcomes:
         if job.future.done():
             continue
-        if isinstance(outcome, Exception):
-            job.future.set_exception(outcome)
-        else:
-            job.future.set_result(outcome)
+        try:
+            if isinstance(outcome, Exception):
+                job.future.set_exception(outcome)
+            else:
+                job.future.set_result(outcome)
+        except Exception:
+            logger.exception("the outcome of a job could not be handed over")

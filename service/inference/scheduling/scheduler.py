@@ -47,6 +47,7 @@ class Scheduler:
     `max_batch` bounds the jobs of a batch, `prefill_chunk` the vectors of a context that run
     at a time, `queue_limit` the jobs that wait. `patience` is the longest that a caller waits,
     in seconds. `observe_batch(size, seconds)` is called from the threads for every batch.
+    `compact` is as for `BatchRunner`.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Scheduler:
         queue_limit: int,
         patience: float = math.inf,
         observe_batch: Callable[[int, float], None] = lambda _size, _seconds: None,
+        compact: bool = False,
     ) -> None:
         self._engine = engine
         self._clock = clock
@@ -67,7 +69,7 @@ class Scheduler:
         self._queue = JobQueue(
             max_batch, min(max_batch, MAX_CPU_PREFILLS) if engine.concurrent else max_batch
         )
-        self._runner = BatchRunner(engine, clock, self._admission, observe_batch)
+        self._runner = BatchRunner(engine, clock, self._admission, observe_batch, compact=compact)
         self._inline = InlineSteps(enabled=engine.concurrent)
         self._lock = threading.Lock()
         # Two conditions if there are two threads: each wakes for its own jobs only.

@@ -65,6 +65,29 @@ def format_allowed(limit: float, ratio: float) -> str:
     return f"up to {limit:.3g} times is allowed"
 
 
+def compare_seconds(
+    subject: str,
+    value: float,
+    other: float,
+    limit: float,
+    *,
+    to: str = "stable's",
+    scope: str = "",
+    remark: str = "",
+) -> tuple[str, str]:
+    """How the duration `value` compares with the `other` one, in seconds, and with the `limit` of
+    their ratio: a short clause, and one with both values and a `remark`.
+
+    "P95 latency is 4 % higher than stable's (up to 20 % higher is allowed)".
+    """
+    ratio = value / other
+    clause = f"{subject} {format_difference(ratio, to)}{scope}"
+    values = f"{format_value_seconds(value)} against {format_value_seconds(other)}"
+    allowed = format_allowed(limit, ratio)
+    details = "; ".join(filter(None, (values, allowed, remark)))
+    return f"{clause} ({allowed})", f"{clause} ({details})"
+
+
 def format_times(ratio: float) -> str:
     """A factor: 1.2 times, 4.7 times, 12 times."""
     return f"{ratio:.0f} times" if ratio >= 9.95 else f"{ratio:.2g} times"

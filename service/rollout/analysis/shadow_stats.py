@@ -15,12 +15,7 @@ from dataclasses import dataclass, field
 
 from service.rollout.analysis.comparison import Comparison, DifferenceKind, ValueUnit
 from service.rollout.analysis.counters import Counts, CountsByArm, percentile
-from service.rollout.analysis.formatting import (
-    format_allowed,
-    format_count,
-    format_difference,
-    format_value_seconds,
-)
+from service.rollout.analysis.formatting import compare_seconds, format_count
 from service.rollout.analysis.verdict import Verdict, VerdictOutcome
 
 NAME = "shadow"
@@ -177,11 +172,15 @@ def _compare(stats: ShadowStats, limits: ShadowLimits, most: CountsByArm | None)
             f"(at least {limits.min_agreement:g} is required)"
         )
         suspicion, fault = "predicts something else", "it predicts something else than stable"
-    elif canary is not None and stable is not None and ratio is not None:
-        clause = f"P95 in the engine {format_difference(ratio)} on the same requests"
-        values = f"{format_value_seconds(canary)} against {format_value_seconds(stable)}"
-        allowed = format_allowed(limits.max_inference_ratio, ratio)
-        short, text = f"{clause} ({allowed})", f"{clause} ({values}; {allowed}; {copies})"
+    elif canary is not None and stable is not None:
+        short, text = compare_seconds(
+            "P95 in the engine",
+            canary,
+            stable,
+            limits.max_inference_ratio,
+            scope=" on the same requests",
+            remark=copies,
+        )
         possessive = True
     return Comparison(
         text=text,

@@ -58,6 +58,7 @@ def publish(metrics: Metrics, record: RolloutRecord) -> None:
     metrics.rollout.weight.labels(Variant.STABLE).set(1 - weight)
     verdicts = {verdict.name: verdict for verdict in assessment.verdicts} if assessment else {}
     metrics.rollout.guardrail_ratio.clear()
+    metrics.rollout.guardrail_ratio_limit.clear()
     metrics.rollout.guardrail_interval.clear()
     metrics.rollout.shadow_agreement.clear()
     if rollout.canary is not None and SHADOW in verdicts:
@@ -74,6 +75,8 @@ def publish(metrics: Metrics, record: RolloutRecord) -> None:
         evidence.labels(name, "pass").set(verdict.log_pass if verdict else 0)
         bound.labels(name, "fail").set(verdict.fail_bound if verdict else 0)
         bound.labels(name, "pass").set(verdict.pass_bound if verdict else 0)
+        if verdict is not None:
+            metrics.rollout.guardrail_ratio_limit.labels(name).set(verdict.threshold)
         if verdict is not None and verdict.ratio is not None:
             metrics.rollout.guardrail_ratio.labels(name).set(verdict.ratio)
         _publish_interval(metrics, name, verdict)

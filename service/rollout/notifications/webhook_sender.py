@@ -97,6 +97,8 @@ class WebhookSender:
         Returns the seconds until the next try, or None if nothing is left.
         """
         while (pending := await self._cursor.next(self._name)) is not None:
+            if not self._leads():
+                return None  # the next leader goes on from here
             self._metrics.rollout.webhook_backlog.labels(self._name).set(pending.behind + 1)
             number = pending.row["id"]
             if pending.behind >= BACKLOG:

@@ -94,6 +94,10 @@ class FleetStore(Protocol):
         """The store's clock, in epoch seconds."""
         ...
 
+    async def place(self) -> str | None:
+        """A name of the database, the same for every replica; None if it does not tell."""
+        ...
+
     def on_change(self, wake: Callable[[], None]) -> None:
         """Call `wake` when the record has changed. It may be missed: poll as well."""
         ...

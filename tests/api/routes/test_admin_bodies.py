@@ -80,6 +80,21 @@ async def test_a_start_with_another_type_is_unsupported(service, kind):
     assert service.controller.generation == 0
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ('{"canary": "a", "plan": {"warm_up_requests": %s}}' % ("9" * 5000), "4300 digits"),
+        ("[" * 60_000, "recursion"),
+        ('{"canary": ', "Expecting value"),
+    ],
+)
+async def test_json_that_cannot_be_read_says_why(service, content, reason):
+    headers = {"Authorization": f"Bearer {TOKENS['operator']}", "Content-Type": "application/json"}
+    answer = await service.client.post("/admin/v1/rollout", content=content, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed")
+    assert reason in answer.json()["error"]
+
+
 BIG = "x" * 60_000
 LOAD = "/v2/repository/models/next-vector/load"
 INFER = "/v2/models/next-vector/infer"

@@ -165,13 +165,21 @@ async def test_a_row_of_a_frame_is_checked_by_itself(service, position, session)
         ([], "not an object with 'steps'"),
         ({"steps": []}, "0 rows"),
         ({"steps": {}}, "not a list"),
-        ({"steps": [{}], "position": 0}, "nothing else"),
+        ({"steps": [{}], "positon": 0}, "no field 'positon'"),
     ],
 )
 async def test_a_body_that_is_no_list_of_steps_is_refused(service, body, message):
     """422, and no row runs."""
     answer = await service.client.post("/v1/steps", json=body)
     assert (422, True) == (answer.status_code, message in answer.json()["error"])
+
+
+async def test_a_misspelt_field_of_a_row_is_named_with_the_nearest(service):
+    row = {"session": "s", "vector": unit_vectors(1)[0].tolist(), "positon": 0}
+    answer = await service.client.post("/v1/steps", json={"steps": [row]})
+    (result,) = answer.json()["results"]
+    assert (result["status"], result["code"]) == (422, "invalid")
+    assert "there is no field 'positon'; did you mean 'position'?" in result["error"]
 
 
 async def test_an_engine_fault_is_the_rows_own_500(service):

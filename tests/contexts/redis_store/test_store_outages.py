@@ -176,6 +176,14 @@ async def test_a_fleet_of_another_model_with_the_same_name_is_refused(redis):
             await redis_replica(redis.url, fleet=fleet)
 
 
+async def test_a_fleet_of_the_same_name_with_another_rollout_is_refused(redis):
+    """Two installations on one server, each with its own PostgreSQL and the same `fleet.name`."""
+    fleet = f"rollout{next(FLEETS)}"
+    async with replicas(redis.url, "a", "b", fleet=fleet, rollout="7001/nextvec"):
+        with pytest.raises(StoreUnusable, match=f"called {fleet} .* in another database"):
+            await redis_replica(redis.url, fleet=fleet, rollout="7002/nextvec")
+
+
 async def test_only_the_servers_clock_counts(redis):
     """A session expires by it, on every replica at once."""
     fleet = f"clock{next(FLEETS)}"

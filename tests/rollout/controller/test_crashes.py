@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from service.errors import NextvecError
 from service.rollout.storage.errors import StoreError
+from tests.support.postgres_world import postgres_world
 from tests.support.rollout_fakes import QUICK, SHADOWED, RolloutWorld
 
 acts = st.sampled_from(
@@ -26,9 +27,12 @@ acts = st.sampled_from(
 BEGINNINGS = ("start", "retry", "undo")
 
 
+stories = st.lists(acts, max_size=25), st.sampled_from([QUICK, SHADOWED])
+
+
 @pytest.mark.slow
 @settings(max_examples=40, deadline=None)
-@given(st.lists(acts, max_size=25), st.sampled_from([QUICK, SHADOWED]))
+@given(*stories)
 async def test_the_record_stays_consistent_whatever_happens(story, chosen):
     with tempfile.TemporaryDirectory() as folder:
         world = RolloutWorld(Path(folder) / "nextvec.db", chosen)
@@ -36,6 +40,17 @@ async def test_the_record_stays_consistent_whatever_happens(story, chosen):
             await live(world, ["start", *story])
         finally:
             world.store.close()
+
+
+@pytest.mark.slow
+@settings(max_examples=25, deadline=None)
+@given(*stories)
+async def test_the_same_on_postgresql(postgres, story, chosen):
+    world = await postgres_world(postgres.url, chosen)
+    try:
+        await live(world, ["start", *story])
+    finally:
+        world.store.close()
 
 
 async def live(world: RolloutWorld, story: list[str]) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.rollout.routing.traffic_split import TrafficSplit
+from tests.support.postgres_world import postgres_world
 from tests.support.rollout_fakes import SHADOWED, RolloutWorld
 
 ONE_STEP = RolloutPlan.model_validate(
@@ -34,20 +35,20 @@ class WriteKiller:
         self.recorded_bp = 0
         self.done = False
         self.writes = count(1)
-        save = world.store.save
+        save = world.port.save
 
-        def doomed(record, audit=(), responses=()):
+        async def doomed(record, audit=(), responses=(), *, epoch=None):
             if self.done:
                 raise ProcessKill
             last = next(self.writes) == number
             if not last or late:
-                save(record, audit, responses)
+                await save(record, audit, responses, epoch=epoch)
                 self.recorded_bp = record.rollout.weight_bp
             if last:
                 self.done = True
                 raise ProcessKill
 
-        world.store.save = doomed
+        world.port.save = doomed
 
 
 async def live(world: RolloutWorld, doom: WriteKiller | None = None) -> None:
@@ -69,9 +70,8 @@ async def live(world: RolloutWorld, doom: WriteKiller | None = None) -> None:
     pytest.fail(f"not promoted after {TICKS} ticks: {world.controller.status()['message']}")
 
 
-async def survive(path, number: int, *, late: bool) -> bool:
+async def survive(world: RolloutWorld, number: int, *, late: bool) -> bool:
     """Kill at a write, restart and finish. Returns False if the rollout has fewer writes."""
-    world = RolloutWorld(path, ONE_STEP)
     await world.controller.start()
     doom = WriteKiller(world, number, late=late)
     with suppress(ProcessKill):
@@ -101,9 +101,16 @@ async def check_log(world: RolloutWorld) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
-async def test_the_rollout_goes_on_after_a_kill_at_any_write(tmp_path, late):
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+async def test_the_rollout_goes_on_after_a_kill_at_any_write(request, tmp_path, store, late):
     """It ends in the promotion, never with more weight than recorded or a gap in the log."""
+
+    async def make(number):
+        if store == "sqlite":
+            return RolloutWorld(tmp_path / f"{number}.db", ONE_STEP)
+        return await postgres_world(request.getfixturevalue("postgres").url, ONE_STEP)
+
     writes = 0
-    while await survive(tmp_path / f"{writes}.db", writes + 1, late=late):
+    while await survive(await make(writes), writes + 1, late=late):
         writes += 1
     assert writes >= 10

@@ -58,6 +58,15 @@ async def test_the_outlook_and_the_time_of_the_decision_follow_the_status(world)
     assert status["next"]["deadline_at"] == value(world, times, bound="deadline")
 
 
+async def test_the_limits_are_those_of_the_plan_while_there_is_a_rollout(world):
+    name = "nextvec_guardrail_ratio_limit"
+    await world.controller.start()
+    assert value(world, name, guardrail="latency") is None
+    await world.begin()
+    await world.tick()
+    assert world.plan.ratio == value(world, name, guardrail="latency")
+
+
 async def test_the_intervals_ends_are_those_of_the_status(world):
     await world.begin()
     status = await world.slow_ticks(2)

@@ -120,6 +120,16 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     assert "Is a directory" in problem
 
 
+def test_a_mount_without_its_file_is_an_error(tmp_path):
+    """Docker makes a directory of it; the link of a volume that is lost leads nowhere."""
+    default = tmp_path / "nextvec.toml"
+    default.mkdir()
+    assert ["cannot read the configuration nextvec.toml: Is a directory"] == problems()
+    default.rmdir()
+    default.symlink_to("nowhere")
+    assert ["cannot read the configuration nextvec.toml: No such file or directory"] == problems()
+
+
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
@@ -202,6 +212,38 @@ def test_variables_of_kubernetes_services_are_ignored_with_a_warning():
     (warning,) = loaded.warnings
     assert "enableServiceLinks: false" in warning
     assert all(name in warning for name in services)
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "NEXTVEC_ADMIN__OIDC__ISSUER",
+        "NEXTVEC_ADMIN__OIDC__JWKS_URL",
+        "NEXTVEC_CONSOLE__GRAFANA_URL",
+        "NEXTVEC_CONSOLE__RUNBOOK_URL",
+        "NEXTVEC_HTTP__CORS_ORIGINS",
+        "NEXTVEC_ROLLOUT__PROMETHEUS_URL",
+        "NEXTVEC_ROLLOUT__URL",
+        "NEXTVEC_SESSIONS__URL",
+        "NEXTVEC_TRACING__ENDPOINT",
+        "NEXTVEC_PORT",
+    ],
+)
+@pytest.mark.parametrize("password", [SECRET, f"a/{SECRET}", f"a@{SECRET}"])
+def test_no_error_shows_the_password_of_an_address(variable, password):
+    """Not even where an address has none, or where the setting is no address."""
+    (problem,) = problems({variable: f"http://user:{password}@host:99999/x y"})
+    assert variable in problem
+    assert SECRET not in problem
+
+
+@pytest.mark.parametrize("workers", ["0", "65", "two"])
+def test_a_setting_of_two_types_has_one_error(workers):
+    """In the setting's own name, not in those of the types that were tried."""
+    (problem,) = problems({"NEXTVEC_HTTP__WORKERS": workers})
+    source = "environment (NEXTVEC_HTTP__WORKERS)"
+    assert problem.startswith(f"http.workers = '{workers}' from {source}: should be ")
+    assert problem.endswith(" or should be 'auto'")
 
 
 def test_a_port_that_is_no_service_variable_is_refused():

@@ -61,3 +61,8 @@ capabilities: {drop: [ALL]}
 {{- define "nextvec.requestSeconds" -}}
 {{- get .Values.settings "NEXTVEC_LIMITS__TIMEOUT_SECONDS" | default 10 | float64 | ceil | int -}}
 {{- end -}}
+
+{{/* Two releases of one name, in two namespaces, may use the same stores. */}}
+{{- define "nextvec.fleetName" -}}
+{{- default (printf "%s.%s" .Release.Namespace .Release.Name | trunc 64 | trimSuffix "-") .Values.fleetName -}}
+{{- end -}}

@@ -38,12 +38,7 @@ from service.rollout.analysis.bucket_edges import EDGE_GROWTH, edge_distance, ra
 from service.rollout.analysis.comparison import Comparison, DifferenceKind, ValueUnit
 from service.rollout.analysis.counters import Counts, percentile, percentile_bucket
 from service.rollout.analysis.e_process import EProcess, log_binomial_factor
-from service.rollout.analysis.formatting import (
-    format_allowed,
-    format_difference,
-    format_seconds,
-    format_value_seconds,
-)
+from service.rollout.analysis.formatting import compare_seconds, format_seconds
 from service.rollout.analysis.guardrails.config import GuardrailConfig, Number
 from service.rollout.analysis.guardrails.guardrail import Guardrail, Measurement
 from service.rollout.analysis.verdict import Verdict, VerdictOutcome
@@ -198,11 +193,10 @@ class InterferenceGuardrail(Guardrail[InterferenceConfig, InterferenceState]):
         name = f"stable's own {self.parameters.percentile_name}"
         ratio = None if now is None or before is None else now / before
         short = text = f"{name} cannot be compared yet with its value before the rollout"
-        if now is not None and before is not None and ratio is not None:
-            clause = f"{name} {format_difference(ratio, 'its value before the rollout')}"
-            values = f"{format_value_seconds(now)} against {format_value_seconds(before)}"
-            allowed = format_allowed(self.config.ratio, ratio)
-            short, text = f"{clause} ({allowed})", f"{clause} ({values}; {allowed})"
+        if now is not None and before is not None:
+            short, text = compare_seconds(
+                name, now, before, self.config.ratio, to="its value before the rollout"
+            )
         return Comparison(
             text=text,
             short=short,

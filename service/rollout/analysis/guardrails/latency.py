@@ -63,9 +63,8 @@ from service.rollout.analysis.comparison import (
 from service.rollout.analysis.counters import Counters, Counts, CountsByArm, percentile
 from service.rollout.analysis.e_process import EProcess, log_binomial_factor
 from service.rollout.analysis.formatting import (
-    format_allowed,
+    compare_seconds,
     format_count,
-    format_difference,
     format_seconds,
     format_share,
     format_value_seconds,
@@ -239,14 +238,11 @@ class LatencyGuardrail(Guardrail[LatencyConfig, LatencyState]):
         """
         p95 = self._percentiles(state) if slow_mode is None else self._of(state, slow_mode)
         canary, stable, ratio = p95["canary"], p95["stable"], _ratio(p95)
-        if canary is None or stable is None or ratio is None:
+        if canary is None or stable is None:
             short = text = self._missing(state)
         else:
-            of_mode = f" of {slow_mode} requests" if slow_mode else ""
-            clause = f"{self.subject}{of_mode} {format_difference(ratio)}"
-            allowed = format_allowed(self.parameters.ratio, ratio)
-            values = f"{format_value_seconds(canary)} against {format_value_seconds(stable)}"
-            short, text = f"{clause} ({allowed})", f"{clause} ({values}; {allowed})"
+            subject = f"{self.subject} of {slow_mode} requests" if slow_mode else self.subject
+            short, text = compare_seconds(subject, canary, stable, self.parameters.ratio)
         return Comparison(
             text=text,
             short=short,

@@ -34,8 +34,8 @@ _LOST = (
 )
 
 
-class LogInError(StoreError):
-    """The server does not let this user into this database; waiting does not help."""
+class LastingError(StoreError):
+    """Waiting does not help: the server refuses the log-in, or this nextvec cannot use it."""
 
 
 class PostgresConnection:
@@ -151,7 +151,7 @@ class PostgresConnection:
         said = getattr(error, "message", None) or str(error) or type(error).__name__
         text = f"{self._address}: {said}"
         if isinstance(error, _LOG_IN):
-            return LogInError(f"{text}; check rollout.url and rollout.password")
+            return LastingError(f"{text}; check rollout.url and rollout.password")
         if isinstance(error, asyncpg.DiskFullError):
             return StoreError(f"{text}; the server needs disk space")
         if isinstance(error, asyncpg.ReadOnlySQLTransactionError):

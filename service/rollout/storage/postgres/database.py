@@ -10,7 +10,7 @@ from typing import Any
 
 from service.rollout.storage.errors import StoreError
 from service.rollout.storage.postgres.address import PostgresAddress
-from service.rollout.storage.postgres.connection import LogInError, PostgresConnection
+from service.rollout.storage.postgres.connection import LastingError, PostgresConnection
 from service.rollout.storage.postgres.schema import migrate
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class PostgresDatabase:
         while True:
             try:
                 await self.changes.run(lambda connection: migrate(connection, self.address))
-            except LogInError:
+            except LastingError:
                 raise
             except StoreError as error:
                 if loop.time() >= deadline:

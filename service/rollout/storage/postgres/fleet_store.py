@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -21,6 +22,8 @@ from service.rollout.storage.fleet_store import (
     ReplicaReport,
 )
 from service.rollout.storage.postgres.database import PostgresDatabase
+
+log = logging.getLogger(__name__)
 
 _EVIDENCE = TypeAdapter(EvidenceReport)
 
@@ -105,6 +108,18 @@ class PostgresFleetStore:
             )
         )
         return now
+
+    async def place(self) -> str | None:
+        try:
+            place: str = await self._connection.run(
+                lambda connection: connection.fetchval(
+                    "SELECT system_identifier || '/' || current_database() FROM pg_control_system()"
+                )
+            )
+        except StoreError as error:  # the server's administrator may have revoked the function
+            log.warning("the database does not tell which one it is: %s", error)
+            return None
+        return place
 
     def on_change(self, wake: Callable[[], None]) -> None:
         self._database.wake = wake

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from service.rollout.storage.errors import StoreError
+from service.rollout.storage.postgres.connection import LastingError
 
 log = logging.getLogger(__name__)
 
@@ -55,18 +55,18 @@ SCHEMA = len(_SCHEMAS)
 async def migrate(connection: Any, address: object) -> None:
     """Create or upgrade the tables, once for all replicas. `address` names the server.
 
-    Raises `StoreError` for a server that is too old, and for tables of a newer nextvec.
+    Raises `LastingError` for a server that is too old, and for tables of a newer nextvec.
     """
     server = connection.get_server_version()
     if server.major < MINIMUM_SERVER:
-        raise StoreError(
+        raise LastingError(
             f"{address} is PostgreSQL {server.major}; nextvec needs {MINIMUM_SERVER} or newer"
         )
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
         version = await _version(connection)
         if version > SCHEMA:
-            raise StoreError(
+            raise LastingError(
                 f"{address} has the tables of a newer nextvec (schema {version}; this one knows "
                 f"up to {SCHEMA}): upgrade this replica, or use another database"
             )

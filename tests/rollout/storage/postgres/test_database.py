@@ -96,7 +96,7 @@ async def test_tables_of_a_newer_nextvec_are_refused(postgres, own_database):
     await fleet.close()
     name = own_database.rpartition("/")[2]
     postgres.sql(f"UPDATE nextvec.schema_version SET version = {SCHEMA + 1}", database=name)
-    text = await refusal(own_database)
+    text = await refusal(own_database, wait_seconds=600)
     assert f"tables of a newer nextvec (schema {SCHEMA + 1}" in text
 
 

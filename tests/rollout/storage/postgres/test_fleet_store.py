@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 
 import pytest
 
@@ -76,6 +77,25 @@ async def test_a_fleet_of_another_model_with_the_same_name_is_refused(fleet, pos
     await other.close()
     await one.fleet.depart(one.identity.boot)
     await fleet.join("three", model="the model b")
+
+
+async def test_the_place_is_that_of_the_database_whatever_its_address(fleet, postgres):
+    one = await fleet.join("one")
+    two = await fleet.join("two", url=postgres.url.replace("127.0.0.1", "localhost"))
+    assert await one.fleet.place() == await two.fleet.place()
+    name = f"place_{secrets.token_hex(4)}"
+    postgres.sql(f"CREATE DATABASE {name}")
+    three = await fleet.join("three", url=f"{postgres.url.rpartition('/')[0]}/{name}")
+    assert await one.fleet.place() != await three.fleet.place()
+    postgres.sql("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+    user = f"user_{secrets.token_hex(4)}"
+    postgres.sql(
+        f"CREATE USER {user} PASSWORD 'x'; GRANT USAGE ON SCHEMA nextvec TO {user};"
+        f"GRANT ALL ON ALL TABLES IN SCHEMA nextvec TO {user}"
+    )
+    four = await fleet.join("four", url=f"postgresql://{user}:x@127.0.0.1:{postgres.port}/nextvec")
+    assert await four.fleet.place() is None
+    postgres.sql("GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC")
 
 
 async def test_fleets_in_one_database_do_not_mix(fleet, postgres):
