@@ -109,9 +109,9 @@ def standing_text(guardrail: dict[str, Any]) -> str:
     texts = {
         "passed": "passed",
         "failed": "failed",
-        "leaning_to_pass": f"{passing:.0f} % of a pass",
-        "collecting": f"{passing:.0f} % of a pass",
-        "leaning_to_fail": f"{failing:.0f} % of a fail",
+        "leaning_to_pass": f"{passing:.0f} % to a pass",
+        "collecting": f"{passing:.0f} % to a pass",
+        "leaning_to_fail": f"{failing:.0f} % to a fail",
         "watching": "nothing found",
         "no_data": "no data yet",
         "error": "cannot be judged",

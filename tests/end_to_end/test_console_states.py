@@ -120,7 +120,7 @@ def test_size_certainty_and_time_are_on_the_first_screen(page, fixture):
         page.locator("#size-values").inner_text()
     )
     assert "limit 1.2×" in page.locator("#size-plot svg").get_attribute("aria-label")
-    assert "83 % of a “fail”" == page.locator("#sure-big").inner_text()
+    assert "83 % to a fail" == page.locator("#sure-big").inner_text()
     assert "How long until the rollback?" == page.locator("#time-title").inner_text()
     assert "≈" in page.locator("#time-big").inner_text()
     assert "If it recovers, the step ends with:" == page.locator("#conditions-title").inner_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 import threading
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support import postgres_server
+from tests.support import postgres_server, wrong_clock
 from tests.support.fakes import unit_vectors
 from tests.support.fleet_serving import begin, fleet, served, wait_for, weight
 from tests.support.forwarder import Forwarder
@@ -21,7 +22,6 @@ from tests.support.tools import need, require
 
 pytestmark = need("redis-server")
 
-LIBRARY = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
 WORD = "open-sesame-of-the-store"
 HOUR = 3600.0
 
@@ -74,22 +74,19 @@ def test_a_backup_restored_under_running_replicas_brings_no_canary_back(models, 
             assert 0 == metric(replica, "nextvec_fleet_record_outdated")
 
 
-@need("faketime")
 def test_clocks_an_hour_apart_and_one_that_jumps_change_nothing(models, tmp_path, database):
     """The rollout goes by PostgreSQL's clock, and sessions by Redis's."""
     errors = {"a": HOUR, "b": -HOUR, "c": 0.0}
 
+    launcher = (sys.executable, Path(wrong_clock.__file__), "serve")
+
     def set_clock(name, error):
-        (tmp_path / f"clock-{name}").write_text(f"{error:+.0f}\n")
+        (tmp_path / f"new-{name}").write_text(str(error))
+        (tmp_path / f"new-{name}").rename(tmp_path / f"clock-{name}")
 
     def clock(name):
         set_clock(name, errors[name])
-        return {
-            "LD_PRELOAD": LIBRARY,
-            "FAKETIME_TIMESTAMP_FILE": str(tmp_path / f"clock-{name}"),
-            "FAKETIME_CACHE_DURATION": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
+        return {"launcher": launcher, "WRONG_CLOCK": str(tmp_path / f"clock-{name}")}
 
     began = time.time()
     vectors = unit_vectors(12, dim=768)

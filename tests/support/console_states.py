@@ -97,7 +97,9 @@ def next_step(now: float, **more) -> dict:
             condition("dwell", "45 s of 2 min at this weight", 0.375, "seconds"),
             condition("canary_samples", "620 of 500 canary requests", 1.0),
             condition("stable_samples", "1830 of 500 stable requests", 1.0),
-            condition("guardrail:latency", "P95 latency: 61 % of a pass", 0.61, "evidence"),
+            condition(
+                "guardrail:latency", "P95 latency: 61 % of the way to a pass", 0.61, "evidence"
+            ),
             condition("guardrail:errors", "Error rate has passed", 1.0, "evidence"),
         ],
         **more,
@@ -182,7 +184,9 @@ def too_early(now: float) -> dict:
                 condition("dwell", "4 s of 2 min at this weight", 0.03, "seconds"),
                 condition("canary_samples", "40 of 500 canary requests", 0.08),
                 condition("stable_samples", "160 of 500 stable requests", 0.32),
-                condition("guardrail:latency", "P95 latency: 5 % of a pass", 0.05, "evidence"),
+                condition(
+                    "guardrail:latency", "P95 latency: 5 % of the way to a pass", 0.05, "evidence"
+                ),
             ],
         ),
     }
@@ -205,7 +209,7 @@ def leaning_to_fail(now: float) -> dict:
         "guardrail": "inference",
         "fraction": 0.83,
         "expected_at": now + 4,
-        "text": "P95 in the engine: 83 % of a fail",
+        "text": "P95 in the engine: 83 % of the way to a fail",
     }
     return {
         **running(now),

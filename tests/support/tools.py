@@ -18,7 +18,6 @@ PACKAGES = {
     "envoy": "make fleet-tools",
     "helm": "make fleet-tools",
     "kubernetes-validate": "make fleet-tools",
-    "faketime": "apt-get install -y --no-install-recommends faketime",
     "haproxy": "apt-get install -y --no-install-recommends haproxy",
     "redis-server": "apt-get install -y --no-install-recommends redis-server",
     "postgres": "apt-get install -y --no-install-recommends postgresql",

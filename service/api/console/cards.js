@@ -65,11 +65,11 @@ function showEvidence(status, main) {
   const text = failed
     ? "Failed"
     : leans
-      ? `${whole(fail)} of a “fail”`
+      ? `${whole(fail)} to a fail`
       : pass >= 1
         ? "Passed"
         : pass > 0
-          ? `${whole(pass)} of a “pass”`
+          ? `${whole(pass)} to a pass`
           : "No evidence yet";
   byId("sure-big").textContent = text;
   byId("sure-big").dataset.tone = leans ? "bad" : pass >= LEANING ? "good" : "quiet";

@@ -98,7 +98,7 @@ function range({ interval: { low, high } }) {
 function evidenceText(one) {
   const { pass = 0, fail = 0 } = one.progress ?? {};
   if (pass <= 0 && fail <= 0) return "no evidence";
-  return fail >= pass ? `${Math.round(100 * fail)} % of a fail` : `${Math.round(100 * pass)} % of a pass`;
+  return fail >= pass ? `${Math.round(100 * fail)} % of the way to a fail` : `${Math.round(100 * pass)} % of the way to a pass`;
 }
 
 const PLAIN = new Set([

@@ -87,6 +87,7 @@ class FleetMember:
         self._versions = versions
         self._news = news
         self._interval = interval_seconds
+        self._loss = ""
         self._loader: CanaryLoader | None = None
         self._fetcher: VersionFetcher | None = None
         self._view: FleetView | None = None
@@ -292,10 +293,11 @@ class FleetMember:
                 log.exception("the weight's lease could not be checked; the next check follows")
 
     def note_loss(self, error: StoreError) -> None:
-        """A pulse has failed."""
+        """A pulse has failed. Each reason is logged once: the next one may need another remedy."""
         self._steady_since = self._clock.monotonic()
-        if self._parts.metrics.is_up:
+        if self._parts.metrics.is_up or str(error) != self._loss:
             log.error("the fleet's store does not answer: %s", error)
+        self._loss = str(error)
         self._publish(up=False)
 
     # --- reading ---

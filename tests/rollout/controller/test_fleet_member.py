@@ -144,6 +144,22 @@ async def test_a_replica_without_the_store_withholds_within_ten_seconds_and_come
     assert cut.weight_bp == 1000
 
 
+async def test_each_reason_of_a_loss_is_logged_once(world, caplog):
+    """A server that is back with another password is no server that is away."""
+    await world.begin()
+    one = world.living[0]
+    for reason in ("refused", "refused", "wrong password", "wrong password"):
+        one.member.note_loss(StoreError(reason))
+    await one.pulse()
+    one.member.note_loss(StoreError("wrong password"))
+    logged = [
+        record.args[0].args[0]
+        for record in caplog.records
+        if record.args and "does not answer" in record.msg
+    ]
+    assert ["refused", "wrong password", "wrong password"] == logged
+
+
 async def test_without_a_database_all_withhold_and_nothing_is_judged(world):
     await world.begin()
     generation = world.living[0].controller.generation

@@ -33,7 +33,7 @@ async def test_the_headline_comes_first_and_the_arithmetic_only_on_demand(world)
     assert "ln E" not in "\n".join(lines)
     assert "You may: abort, pause, promote" in lines[-1]
     table = next(line for line in lines if line.startswith("* P95 latency"))
-    assert "% of a pass" in table
+    assert "% to a pass" in table
     assert table.endswith("≤ 1.2×")
     verbose = "\n".join(shown(status_view(status, verbose=True), 400))
     assert status["guardrails"][0]["message"] in verbose
@@ -48,7 +48,7 @@ async def test_a_guardrail_that_leans_to_fail_comes_first(world):
     lines = shown(status_view(status))
     header = next(i for i, line in enumerate(lines) if line.startswith("guardrail"))
     assert lines[header + 1].startswith("* P95 latency")
-    assert "% of a fail" in lines[header + 1]
+    assert "% to a fail" in lines[header + 1]
     await world.slow_ticks(10)
     status = world.controller.status()
     text = "\n".join(shown(status_view(status), 400))

@@ -85,6 +85,18 @@ def test_the_command_builds_from_a_folder_of_text(
         main([*arguments[:3], str(tmp_path / "mine.npy"), *arguments[3:]])
 
 
+def test_a_sentence_longer_than_the_encoder_reads_is_cut(encoder_folder: Path) -> None:
+    """This encoder has 80 positions, of which two are before the first token."""
+    encoder = SentenceEncoder(encoder_folder)
+    assert 72 == encoder.max_tokens
+    sentences = ["the state " * 60, "the state " * 70]
+    (tokens,) = tokenize_shards(encoder_folder, [sentences], 1, encoder.max_tokens)
+    values, scale = BulkEncoder(encoder).embed(tokens)
+    expected = encoder.embed(sentences)
+    assert (expected[0] == expected[1]).all()
+    assert 0.999 < ((values * scale[:, None]) * expected).sum(1).min()
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_shards_of_tokens_give_the_vectors_of_the_sentences(
     encoder_folder: Path, workers: int
