@@ -159,8 +159,8 @@ def create_app(
             services.parsing.close()
             await _close(shadow.close, outbox.close)
             await _cancel(background)
-            await controller.close()
-            await ticker
+            await _close(controller.close)
+            await asyncio.gather(ticker, return_exceptions=True)
             await _close(registry.close, session_store.close)
             await asyncio.to_thread(flush_traces)
 
@@ -182,8 +182,12 @@ def _identity(settings: Settings) -> FleetIdentity:
 
 
 async def _close(*closers: Callable[[], Awaitable[None]]) -> None:
+    """Close all of them: the last one may still have to store what was answered."""
     for close in closers:
-        await close()
+        try:
+            await close()
+        except Exception:
+            logger.exception("a part of the service could not be closed")
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:

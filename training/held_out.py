@@ -20,7 +20,6 @@ from corpora.corpus import Corpus, CorpusError, CorpusSplit
 from corpora.packed_corpus import PackedCorpus
 
 HoldOut = Literal["eras", "latest", "both"]
-HOLD_OUT: tuple[HoldOut, ...] = ("eras", "latest", "both")
 
 EVERY = 8
 LATEST_FROM = 1999

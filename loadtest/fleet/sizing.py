@@ -20,14 +20,23 @@ ROW_BYTES = 823
 """A vector in Redis: a float32 scale, 768 bytes, and Redis's own."""
 
 ROW_SENT_BYTES = 772
+"""A vector on its way to Redis."""
+
 STATE_BYTES = 8192
+"""The states in one checkpoint."""
+
 SESSION_BYTES = 500
 """The hash of a session and the names of its keys."""
 
 CHECKPOINT_VECTORS = 32
-EVIDENCE_BYTES = 12_000
+"""Vectors between two checkpoints of a session."""
+
 EVIDENCE_SECONDS = 0.00065
+"""PostgreSQL's time for one report of a replica's evidence."""
+
 EVIDENCE_INTERVAL_SECONDS = 5.0
+"""Between two reports of one replica."""
+
 VECTOR_BYTES = 4 * 768
 
 

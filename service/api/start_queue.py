@@ -35,8 +35,9 @@ class StartQueue:
 
     def _next_turn(self) -> None:
         self._started = min(PER_TURN, len(self._waiting))
-        for _ in range(self._started):
-            self._waiting.popleft()()
         self._scheduled = self._started > 0
         if self._scheduled:
+            # First, so that a start that raises does not keep all others waiting for ever.
             asyncio.get_running_loop().call_soon(self._next_turn)
+        for _ in range(self._started):
+            self._waiting.popleft()()

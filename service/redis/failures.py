@@ -20,4 +20,4 @@ class RedisRefusalError(RedisFailureError):
 
 
 MEMORY_FULL = "OOM"
-DISK_FULL = "MISCONF"
+"""The code of a server that has no room for a write."""

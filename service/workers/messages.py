@@ -27,7 +27,6 @@ _TEXTS = 6
 _RESULT = Struct("<IHH")
 _ROW = Struct("<ddq")
 _COUNTS = Struct("<IIH")
-_REGION = Struct("<Q")
 
 _NONE = -1
 _VARIANTS = {None: 0, Variant.STABLE: 1, Variant.CANARY: 2}

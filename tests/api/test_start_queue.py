@@ -28,3 +28,17 @@ async def test_a_new_turn_starts_at_once_again():
         assert started.pop() == 1
         for _ in range(3):
             await asyncio.sleep(0)
+
+
+async def test_a_start_that_fails_holds_up_no_other():
+    queue, started, reported = StartQueue(), [], []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    for number in range(PER_TURN):
+        queue.put(lambda number=number: started.append(number))
+    queue.put(lambda: started.append(1 / 0))
+    for number in range(PER_TURN, 2 * PER_TURN):
+        queue.put(lambda number=number: started.append(number))
+    for _ in range(4):
+        await asyncio.sleep(0)
+    assert list(range(2 * PER_TURN)) == started
+    assert [ZeroDivisionError] == [type(context["exception"]) for context in reported]

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from architectures import checkpoint
+from architectures.decayed_means import DecayedMeans
 from architectures.memory_augmented_gru import PARAMETERS, SLOTS
+from corpora.packed_corpus import open_corpus, save_packed
 from tests.support.corpus_fakes import make_corpus
 from training import held_out
 from training.running_centre import FilterBank, fit_filter_bank, running_centre_gru
@@ -46,6 +48,7 @@ def test_the_slow_units_take_the_texts_own_centre_away(bank: FilterBank) -> None
     assert np.abs(kept @ leading).max() < 1e-3 < np.abs(whole @ leading).max()
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_checkpoint_that_lists_its_documents(
     small_file: Path, tmp_path: Path
 ) -> None:
@@ -55,3 +58,35 @@ def test_the_command_writes_a_checkpoint_that_lists_its_documents(
     assert known["window"] == "1000"
     assert len(held_out.training_documents(known) or ()) == 14
     assert checkpoint.load(out).trainable == PARAMETERS
+
+
+def test_decayed_means_take_the_texts_own_centre_away(small_file: Path, tmp_path: Path) -> None:
+    """Phase-3c predicts nothing of what a long text has in common."""
+    out = tmp_path / "phase-3c.safetensors"
+    main(["phase-3c", "--data", str(small_file), "--out", str(out)])
+    model = checkpoint.load(out)
+    assert isinstance(model, DecayedMeans)
+    assert "1000" == checkpoint.metadata(out)["window"]
+    scale = model.scale.detach().numpy()
+    assert scale[-1] < 0 < scale[:-1].min()
+    again = tmp_path / "again.safetensors"
+    main(["phase-3c", "--data", str(small_file), "--out", str(again)])
+    assert out.read_bytes() == again.read_bytes()
+
+
+def test_a_genre_can_be_left_out(small_file: Path, tmp_path: Path) -> None:
+    packed = open_corpus(small_file)
+    labelled = tmp_path / "labelled.npz"
+    genres = tuple("law" if number < 4 else "books" for number in range(len(packed.documents)))
+    values, scale, document_id = packed.vectors_int8, packed.scale, packed.document_id
+    corpus = type(packed)(values, scale, document_id, packed.documents, genres, genres)
+    save_packed(labelled, corpus)
+    out = tmp_path / "phase-3c.safetensors"
+    command = ["phase-3c", "--data", str(labelled), "--out", str(out), "--hold-out-genre"]
+    main([*command, "law"])
+    used = held_out.training_documents(checkpoint.metadata(out)) or frozenset()
+    assert not used & set(packed.documents[:4])
+    with pytest.raises(SystemExit, match="no document is of the genre or source 'poems'"):
+        main([*command, "poems"])
+    with pytest.raises(SystemExit, match="no document is left"):
+        main([*command, "law", "--hold-out-genre", "books"])

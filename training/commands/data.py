@@ -175,7 +175,12 @@ def _build_from_table(
         task = bar.add_task("", total=len(table.sentences))
         manifest = build_from_table(
             table,
-            partial(tokenization.tokenize_shards, encoder.folder, workers=workers),
+            partial(
+                tokenization.tokenize_shards,
+                encoder.folder,
+                workers=workers,
+                longest=encoder.max_tokens,
+            ),
             BulkEncoder(encoder, bar.console.print),
             encoder.identity,
             encoder.dim,

@@ -12,8 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AutoModel, AutoTokenizer
-from transformers.utils import logging
 
 from corpora.corpus import CorpusError
 from service.manifest import sha256
@@ -38,6 +36,10 @@ class SentenceEncoder:
     """
 
     def __init__(self, folder: Path, batch: int = 64) -> None:
+        # Its import takes seconds, and a module that only names an embedder needs none.
+        from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415
+        from transformers.utils import logging  # noqa: PLC0415
+
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         self.folder = folder
@@ -71,6 +73,13 @@ class SentenceEncoder:
         return int(self._model.config.hidden_size)
 
     @property
+    def max_tokens(self) -> int:
+        """The longest input. Padding to a multiple of eight still has positions of its own."""
+        # Some architectures count positions from behind the padding token.
+        places = self._model.config.max_position_embeddings - self.pad_token - 1
+        return min(MAX_TOKENS, int(places) // 8 * 8)
+
+    @property
     def pad_token(self) -> int:
         return int(self._tokenizer.pad_token_id)
 
@@ -86,7 +95,11 @@ class SentenceEncoder:
 
     def _embed(self, sentences: list[str]) -> NDArray[np.float32]:
         tokens = self._tokenizer(
-            sentences, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
+            sentences,
+            padding=True,
+            truncation=True,
+            max_length=self.max_tokens,
+            return_tensors="pt",
         ).to(self.device)
         unit: NDArray[np.float32] = (
             self.pooled(tokens["input_ids"], tokens["attention_mask"]).cpu().numpy()

@@ -36,14 +36,15 @@ _tokenizer: Any = None
 
 
 def tokenize_shards(
-    folder: Path, shards: Sequence[Sequence[str]], workers: int
+    folder: Path, shards: Sequence[Sequence[str]], workers: int, longest: int = MAX_TOKENS
 ) -> Iterator[TokenizedSentences]:
-    """Tokenize `shards` of sentences in order with the tokenizer in `folder`.
+    """Tokenize `shards` of sentences in order, each cut at `longest` tokens.
 
-    The workers run ahead of the caller. With one worker everything runs in this process.
+    The tokenizer is the one in `folder`. The workers run ahead of the caller. With one worker
+    everything runs in this process.
     """
     if workers <= 1:
-        _load(folder, parallel=True)
+        _load(folder, longest, parallel=True)
         for shard in shards:
             yield _tokenize(list(shard))
         return
@@ -53,7 +54,7 @@ def tokenize_shards(
         for first in range(0, len(shard), _PIECE)
     ]
     with ProcessPoolExecutor(
-        workers, get_context("spawn"), initializer=_load, initargs=(folder, False)
+        workers, get_context("spawn"), initializer=_load, initargs=(folder, longest, False)
     ) as pool:
         results = pool.map(_tokenize, [text for _, text in pieces])
         waiting: list[TokenizedSentences] = []
@@ -66,14 +67,14 @@ def tokenize_shards(
                 waiting = []
 
 
-def _load(folder: Path, parallel: bool) -> None:  # noqa: FBT001 - an initializer's arguments
+def _load(folder: Path, longest: int, parallel: bool) -> None:  # noqa: FBT001 - an initializer's arguments
     global _tokenizer  # noqa: PLW0603 - a worker's initializer can leave a value nowhere else
     os.environ["TOKENIZERS_PARALLELISM"] = str(parallel).lower()
     from tokenizers import Tokenizer  # noqa: PLC0415 - reads the variable above
 
     _tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     _tokenizer.no_padding()
-    _tokenizer.enable_truncation(MAX_TOKENS)
+    _tokenizer.enable_truncation(longest)
 
 
 def _tokenize(sentences: list[str]) -> TokenizedSentences:

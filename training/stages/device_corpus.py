@@ -106,3 +106,15 @@ def document_weights(packed: PackedCorpus, balance: float) -> NDArray[np.float64
     share = np.bincount(genre_of, lengths, minlength=len(genres)) / lengths.sum()
     weights: NDArray[np.float64] = lengths * np.maximum(share, 1e-9)[genre_of] ** -balance
     return weights
+
+
+def draw_rows(
+    packed: PackedCorpus, count: int, balance: float, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """`count` ascending rows, documents by `document_weights`; some twice if there are too few."""
+    share = document_weights(packed, balance) / np.maximum(packed.lengths, 1)
+    each = share[packed.document_id]
+    rows: NDArray[np.int64] = rng.choice(
+        len(packed), count, replace=len(packed) < count, p=each / each.sum()
+    )
+    return np.sort(rows)

@@ -14,7 +14,7 @@ from corpora.packed_corpus import PackedCorpus
 from training.initialization import initialize_gru, initialize_means
 from training.running_centre import fit_filter_bank, running_centre_gru
 from training.running_centre_checkpoint import LENGTH, SHARE, WHITENING
-from training.stages.device_corpus import DeviceCorpus, document_weights
+from training.stages.device_corpus import DeviceCorpus, draw_rows
 from training.stages.recipe import StagedRecipe
 from training.stages.split import StagedSplit
 from training.stages.state import StagedStore
@@ -78,13 +78,9 @@ def initial_model(train: PackedCorpus, recipe: StagedRecipe) -> NextVectorModel:
     """The untrained model; its memory or basis comes from vectors drawn by documents' weights."""
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
-    share = document_weights(train, recipe.genre_balance)
-    lengths = np.maximum(train.lengths, 1)
-    each = (share / lengths)[train.document_id]
     plain = (recipe.architecture, recipe.initial) == (MemoryAugmentedGRU.ARCHITECTURE, "repeat")
     count = SLOTS if plain else _SAMPLE
-    rows = rng.choice(len(train), count, replace=len(train) < count, p=each / each.sum())
-    vectors = train.vectors(np.sort(rows))
+    vectors = train.vectors(draw_rows(train, count, recipe.genre_balance, rng))
     if recipe.initial == "running-centre":
         bank = fit_filter_bank(vectors)
         mix = bank.initial_mix(SHARE, WHITENING)

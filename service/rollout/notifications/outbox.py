@@ -61,7 +61,7 @@ class Outbox:
             )
             for webhook in webhooks
         ]
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self, begun: float) -> None:
         """Deliver in the background.
@@ -71,13 +71,15 @@ class Outbox:
         self._begun = begun
         if self._leads():
             await self._follow()
-        self._tasks = [asyncio.create_task(s.run(), name="webhook") for s in self.senders]
+        self._tasks = {asyncio.create_task(s.run(), name="webhook") for s in self.senders}
 
     def take_over(self) -> None:
         """This replica has taken the lead: deliver what the last leader has not."""
         if self._begun is None:
             return  # `start` follows
-        self._tasks.append(asyncio.create_task(self._take_over(), name="webhooks"))
+        task = asyncio.create_task(self._take_over(), name="webhooks")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _take_over(self) -> None:
         await self._follow()
@@ -99,6 +101,7 @@ class Outbox:
 
     async def close(self) -> None:
         """Stop. The rows that are pending are delivered after the next start."""
-        for task in self._tasks:
+        tasks = tuple(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import MPNetConfig, MPNetModel, PreTrainedTokenizerFast
 
 from corpora.corpus import CorpusError
 from service.cli import main
@@ -17,12 +16,17 @@ from training.data.bulk_encoder import BulkEncoder
 from training.data.embedder import SentenceEncoder
 from training.data.tokenization import tokenize_shards
 
+pytestmark = pytest.mark.slow
+
 _WORDS = ["<s>", "<pad>", "</s>", "[UNK]", "the", "state", "of", "union", "is", "good", "bad"]
 
 
 @pytest.fixture(scope="module")
 def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of two small layers with random weights."""
+    # Here, so that only the process that runs these tests imports it.
+    from transformers import MPNetConfig, MPNetModel, PreTrainedTokenizerFast  # noqa: PLC0415
+
     folder = tmp_path_factory.mktemp("encoder")
     torch.manual_seed(0)
     config = MPNetConfig(
@@ -79,6 +83,18 @@ def test_the_command_builds_from_a_folder_of_text(
     assert "3 vectors of width 768 in 1 documents" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="two documents are called mine"):
         main([*arguments[:3], str(tmp_path / "mine.npy"), *arguments[3:]])
+
+
+def test_a_sentence_longer_than_the_encoder_reads_is_cut(encoder_folder: Path) -> None:
+    """This encoder has 80 positions, of which two are before the first token."""
+    encoder = SentenceEncoder(encoder_folder)
+    assert 72 == encoder.max_tokens
+    sentences = ["the state " * 60, "the state " * 70]
+    (tokens,) = tokenize_shards(encoder_folder, [sentences], 1, encoder.max_tokens)
+    values, scale = BulkEncoder(encoder).embed(tokens)
+    expected = encoder.embed(sentences)
+    assert (expected[0] == expected[1]).all()
+    assert 0.999 < ((values * scale[:, None]) * expected).sum(1).min()
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -19,7 +19,7 @@ VECTORS = np.arange(6, dtype=np.float32).reshape(2, 3) + 1
 def test_the_service_reads_what_the_client_writes():
     found = steps.parse_frame(frames.encode(["a", "b" * 128], [0, 7], VECTORS), 3, 10)
     assert [("a", 0, [[1, 2, 3]]), ("b" * 128, 7, [[4, 5, 6]])] == [
-        (step.session, step.position, step.vector.tolist()) for step in found
+        (step.session, step.position, step.vectors.tolist()) for step in found
     ]
 
 
