@@ -6,28 +6,24 @@ from __future__ import annotations
 from service import blas_threads  # noqa: F401
 
 # isort: split
-import asyncio
-import gc
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from fastapi import FastAPI
 
-from service.api.server import Server, loop_factory, server_config
-from service.api.tls import CertificateLoader, certificate_loader
-from service.app import create_app
+from service.api.tls import certificate_loader
 from service.commands.options import ConfigOption, examples, new_app
 from service.observability.logging_setup import configure_logging
-from service.rpc.lifespan import serving_rpc
 from service.settings import Settings
 from service.settings.loader import ConfigurationError, load_settings
 from service.workers.supervisor import ENGINE, number_of_workers, supervise
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 logger = logging.getLogger(__name__)
 
@@ -89,15 +85,16 @@ def serve(
 
 
 def run_service(
-    create: Callable[[Settings], FastAPI] = create_app,
+    create: Callable[[Settings], FastAPI] | None = None,
     config: Path | None = None,
     engine_command: Sequence[str] | None = None,
     **options: Path | str | int | None,
 ) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP. An option that is None leaves its setting unchanged.
 
-    With several HTTP processes, the engine process runs the module and the arguments of
-    `engine_command`, which has to make the application as `create` does.
+    `create` makes the application, by default as `create_app` does. With several HTTP processes,
+    the engine process runs the module and the arguments of `engine_command`, which has to make
+    it as `create` does.
 
     Raises `ConfigurationError`, and `NextvecError` when stable cannot be served.
     """
@@ -113,30 +110,11 @@ def run_service(
     certificate = certificate_loader(settings.tls)
     workers = number_of_workers(settings.http.workers)
     if workers > 1:
-        if engine_command is None and create is not create_app:
+        if engine_command is None and create is not None:
             raise ConfigurationError([f"http.workers is {workers}: this server has one process"])
         sys.exit(supervise(settings, workers, engine_command or ENGINE))
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(_serve(create(settings), certificate))
+    # A parent of several processes, and a wrong setting, need none of these imports.
+    from service.app import create_app  # noqa: PLC0415
+    from service.commands.single_process import serve_until_stopped  # noqa: PLC0415
 
-
-async def _serve(app: FastAPI, certificate: CertificateLoader | None) -> None:
-    """Load the versions, then listen. A failure to load is reported without a traceback."""
-    async with app.router.lifespan_context(app):
-        # Objects that exist now live until the end: exclude them from later
-        # collections, which would otherwise delay requests.
-        gc.collect()
-        gc.freeze()
-        services = app.state.services
-        server = Server(services, server_config(app, services, certificate))
-        # From here on a signal drains. uvicorn installs the same handler for a while and then
-        # puts back what was there: a signal before or after that must not be lost, nor end
-        # the process before the lifespan's end.
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), server.handle_exit)
-        watch = None if certificate is None else asyncio.create_task(certificate.watch())
-        async with serving_rpc(services):
-            await server.serve()
-        if watch is not None:
-            watch.cancel()
+    serve_until_stopped((create or create_app)(settings), certificate)

@@ -157,6 +157,7 @@ def test_an_unknown_architecture_is_refused(means: DecayedMeans, tmp_path: Path)
         checkpoint.load(path)
 
 
+@pytest.mark.slow
 def test_the_command_exports_it(means: DecayedMeans, tmp_path: Path) -> None:
     """The manifest contains the architecture, the sizes of the state and the parameters."""
     path = tmp_path / "means.safetensors"

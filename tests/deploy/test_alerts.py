@@ -6,14 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.settings import Settings
+from tests.support import yaml_files
 from tests.support.expressions import DEPLOY, rules
 
 RULES = rules()
-TESTS = yaml.safe_load((DEPLOY / "prometheus" / "alerts.test.yml").read_text(encoding="utf-8"))
+TESTS = yaml_files.load((DEPLOY / "prometheus" / "alerts.test.yml").read_text(encoding="utf-8"))
 RUNBOOK = (Path(DEPLOY).parent / "docs" / "how-to" / "runbook.md").read_text(encoding="utf-8")
 
 each_alert = pytest.mark.parametrize("rule", RULES, ids=[rule["alert"] for rule in RULES])

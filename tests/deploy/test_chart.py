@@ -8,17 +8,17 @@ import subprocess
 from functools import cache
 
 import pytest
-import yaml
 
 from loadtest.fleet.balancer import REQUEST_SECONDS
 from loadtest.fleet.programs import find_program
 from service.settings import Settings
 from tests.deploy.test_compose import setting_exists
+from tests.support import yaml_files
 from tests.support.expressions import DEPLOY
 from tests.support.tools import need, tool_path
 
 CHART = DEPLOY / "helm" / "nextvec"
-VALUES = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+VALUES = yaml_files.load((CHART / "values.yaml").read_text(encoding="utf-8"))
 SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 EVERYTHING = ("-f", str(CHART / "ci" / "all-values.yaml"))
 KUBERNETES = ("1.30.0", "1.33.0")
@@ -42,7 +42,7 @@ def template(*values, version=KUBERNETES[-1]):
 @cache
 def rendered(values=()):
     """Every object by its kind and name."""
-    objects = [found for found in yaml.safe_load_all(template(*values)) if found]
+    objects = [found for found in yaml_files.load_all(template(*values)) if found]
     return {(found["kind"], found["metadata"]["name"]): found for found in objects}
 
 
@@ -62,6 +62,7 @@ def test_the_linter_is_content(values):
     assert 0 == done.returncode, done.stdout
 
 
+@pytest.mark.slow
 @needs_helm
 @need("kubernetes-validate")
 @pytest.mark.parametrize("version", KUBERNETES)
@@ -70,10 +71,10 @@ def test_objects_are_valid_for_kubernetes(values, version, tmp_path):
     """Without unknown fields. The operator's own kinds have no schema here."""
     known = [
         found
-        for found in yaml.safe_load_all(template(*values, version=version))
+        for found in yaml_files.load_all(template(*values, version=version))
         if found and not found["apiVersion"].startswith("monitoring.coreos.com")
     ]
-    (tmp_path / "objects.yaml").write_text(yaml.safe_dump_all(known), encoding="utf-8")
+    (tmp_path / "objects.yaml").write_text(yaml_files.dump_all(known), encoding="utf-8")
     command = [tool_path("kubernetes-validate"), "--strict", "-k", version]
     done = subprocess.run(
         [*command, tmp_path / "objects.yaml"],
@@ -195,7 +196,7 @@ def test_envoys_configuration_is_the_shipped_one_with_the_services_name():
     text = rendered()["ConfigMap", "nextvec-envoy"]["data"]["envoy.yaml"]
     named = re.sub(r"\{\{ include .*? \}\}\.\{\{.*?\}\}", "nextvec-replicas.serving", shipped)
     named = re.sub(r"\{\{ add .*? \}\}", str(REQUEST_SECONDS), named)
-    assert yaml.safe_load(named) == yaml.safe_load(text)
+    assert yaml_files.load(named) == yaml_files.load(text)
     assert "nextvec-replicas.serving.svc" in text
 
 
@@ -215,7 +216,7 @@ def test_envoy_drains_before_it_is_ended():
     (container,) = pod(name="nextvec-envoy")["containers"]
     script = container["lifecycle"]["preStop"]["exec"]["command"][-1]
     text = rendered()["ConfigMap", "nextvec-envoy"]["data"]["envoy.yaml"]
-    admin = yaml.safe_load(text)["admin"]["address"]["socket_address"]["port_value"]
+    admin = yaml_files.load(text)["admin"]["address"]["socket_address"]["port_value"]
     assert f"/dev/tcp/127.0.0.1/{admin};" in script
     seconds = int(re.search(r"sleep (\d+)", script)[1])
     drain = int(container["args"][container["args"].index("--drain-time-s") + 1])
@@ -272,7 +273,7 @@ def test_the_autoscaler_sets_the_replicas_alone():
 
 @needs_helm
 def test_alerts_and_dashboards_are_those_of_the_repository():
-    alerts = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text(encoding="utf-8"))
+    alerts = yaml_files.load((DEPLOY / "prometheus" / "alerts.yml").read_text(encoding="utf-8"))
     assert alerts == rendered(EVERYTHING)["PrometheusRule", "nextvec"]["spec"]
     for file in (DEPLOY / "grafana" / "dashboards").glob("*.json"):
         found = rendered(EVERYTHING)["ConfigMap", f"nextvec-dashboard-{file.stem.lower()}"]
@@ -314,6 +315,6 @@ def test_every_value_is_in_the_schema():
 
 
 def test_the_chart_is_of_this_release():
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    chart = yaml_files.load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     project = (DEPLOY.parent / "pyproject.toml").read_text(encoding="utf-8")
     assert f'version = "{chart["appVersion"]}"' in project

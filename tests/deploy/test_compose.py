@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 
 import pytest
-import yaml
 
 from service.rollout.plan.rollout_plan import RolloutPlan
 from service.settings import Settings
+from tests.support import yaml_files
 from tests.support.expressions import DEPLOY
 
 ROOT = DEPLOY.parent
-COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
-GPU = yaml.safe_load((DEPLOY / "compose.gpu.yaml").read_text(encoding="utf-8"))
+COMPOSE = yaml_files.load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
+GPU = yaml_files.load((DEPLOY / "compose.gpu.yaml").read_text(encoding="utf-8"))
 SERVICES = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 TEXT = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
@@ -34,7 +34,8 @@ def setting_exists(variable):
 
 @pytest.mark.parametrize("file", YAML_FILES, ids=[str(f.relative_to(DEPLOY)) for f in YAML_FILES])
 def test_every_yaml_file_parses(file):
-    assert yaml.safe_load(file.read_text(encoding="utf-8"))
+    text = file.read_text(encoding="utf-8")
+    assert yaml_files.load(re.sub(r"\{\{.*?\}\}", "filled-in-by-helm", text))
 
 
 def test_there_are_the_service_prometheus_and_grafana():
@@ -189,7 +190,7 @@ def test_a_stop_waits_for_requests_in_flight():
 
 
 def test_prometheus_scrapes_the_service_where_compose_puts_it():
-    config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
+    config = yaml_files.load((DEPLOY / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
     (job,) = config["scrape_configs"]
     (target,) = job["static_configs"][0]["targets"]
     port = re.search(r"^EXPOSE (\d+)$", DOCKERFILE, re.MULTILINE)
@@ -200,10 +201,10 @@ def test_prometheus_scrapes_the_service_where_compose_puts_it():
 
 def test_grafana_finds_prometheus_and_the_dashboard_where_they_are():
     provisioning = DEPLOY / "grafana" / "provisioning"
-    sources = yaml.safe_load(
+    sources = yaml_files.load(
         (provisioning / "datasources" / "prometheus.yaml").read_text(encoding="utf-8")
     )
-    boards = yaml.safe_load(
+    boards = yaml_files.load(
         (provisioning / "dashboards" / "nextvec.yaml").read_text(encoding="utf-8")
     )
     (source,) = sources["datasources"]

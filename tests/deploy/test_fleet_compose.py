@@ -8,19 +8,19 @@ from pathlib import Path
 
 import jsonschema_rs
 import pytest
-import yaml
 
 from service.settings import Settings
 from tests.deploy.test_compose import setting_exists
+from tests.support import yaml_files
 from tests.support.expressions import DEPLOY
 
 FOLDER = DEPLOY / "fleet"
 TEXT = (FOLDER / "compose.yaml").read_text(encoding="utf-8")
-COMPOSE = yaml.safe_load(TEXT)
+COMPOSE = yaml_files.load(TEXT)
 SERVICES = COMPOSE["services"]
 REPLICAS = [name for name in SERVICES if name.startswith("replica-")]
-ENVOY = yaml.safe_load((FOLDER / "envoy.yaml").read_text(encoding="utf-8"))
-PROMETHEUS = yaml.safe_load((FOLDER / "prometheus.yml").read_text(encoding="utf-8"))
+ENVOY = yaml_files.load((FOLDER / "envoy.yaml").read_text(encoding="utf-8"))
+PROMETHEUS = yaml_files.load((FOLDER / "prometheus.yml").read_text(encoding="utf-8"))
 
 each_service = pytest.mark.parametrize("name", SERVICES)
 
@@ -142,7 +142,7 @@ def test_the_example_lists_every_variable_that_compose_reads():
 def test_compose_files_follow_the_specification(file):
     """The schema is that of compose-spec (Apache-2.0), June 2026; it refuses unknown keys."""
     schema = json.loads((Path(__file__).parent / "compose-spec.json").read_text(encoding="utf-8"))
-    document = yaml.safe_load((DEPLOY / file).read_text(encoding="utf-8"))
+    document = yaml_files.load((DEPLOY / file).read_text(encoding="utf-8"))
     validator = jsonschema_rs.validator_for(schema)
     assert [] == [f"{e.instance_path}: {e.message}" for e in validator.iter_errors(document)]
     document["services"][next(iter(document["services"]))]["restarts"] = "always"

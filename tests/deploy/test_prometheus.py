@@ -12,7 +12,6 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
 from service.metrics import UNASSIGNED, Metrics
@@ -21,7 +20,7 @@ from service.rollout.controller import gauges
 from service.rollout_metrics import FleetMetrics
 from service.session_metrics import SessionStoreMetrics
 from service.types import Mode, RequestOutcome, Variant
-from tests.support import prometheus_server
+from tests.support import prometheus_server, yaml_files
 from tests.support.expressions import DEPLOY, everything, filled, queries
 from tests.support.tools import need
 
@@ -163,7 +162,7 @@ def exporter():
 def prometheus(exporter, tmp_path_factory):
     """The shipped configuration with another target, scrape interval and rules path."""
     folder = tmp_path_factory.mktemp("prometheus")
-    config = yaml.safe_load((FOLDER / "prometheus.yml").read_text(encoding="utf-8"))
+    config = yaml_files.load((FOLDER / "prometheus.yml").read_text(encoding="utf-8"))
     config["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s"}
     config["rule_files"] = [str(FOLDER / "alerts.yml")]
     config["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{exporter}"]}]

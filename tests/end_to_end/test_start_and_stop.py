@@ -85,14 +85,13 @@ def test_a_canary_with_a_wrong_digest_never_gets_a_request(serve, models, tmp_pa
         call(server, 0, 20)
 
 
-def test_a_missing_canary_is_not_found(serve):
+def test_a_missing_canary_is_not_found(server):
     """The response is 404, and the state is unchanged."""
-    with serve() as server:
-        before = server.status()
-        answer = start_rollout(server, "phase-9")
-        assert answer.status_code == 404
-        assert "phase-9" in answer.json()["error"]
-        assert server.status()["generation"] == before["generation"]
+    before = server.status()
+    answer = start_rollout(server, "phase-9")
+    assert answer.status_code == 404
+    assert "phase-9" in answer.json()["error"]
+    assert server.status()["generation"] == before["generation"]
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ def agree(model: NextVectorModel) -> None:
     assert (3, DIM) == answer.shape
 
 
+@pytest.mark.slow
 def test_the_gru_agrees_with_pytorch(model: MemoryAugmentedGRU) -> None:
     agree(model)
 

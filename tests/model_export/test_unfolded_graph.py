@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from architectures.memory_augmented_gru import DIM, HIDDEN, LAYERS
@@ -12,6 +13,7 @@ from service.inference.engines.onnx_engine import OnnxEngine
 from service.manifest import Dimensions
 
 
+@pytest.mark.slow
 def test_it_answers_as_the_model(model, tmp_path):
     """From a warm state, for a batch."""
     path = tmp_path / "direct.onnx"

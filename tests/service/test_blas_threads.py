@@ -23,8 +23,11 @@ def threads(module, number=None):
     return int(ran.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("module", ["service.commands.serve", "loadtest.bench.echo_engine"])
+@pytest.mark.parametrize(
+    "module", ["service.commands.single_process", "loadtest.bench.echo_engine"]
+)
 def test_a_server_starts_no_thread_of_openblas_unless_it_is_told_to(module):
     assert threads(module, 1) == threads(module)
     assert threads(module, 4) > threads(module)

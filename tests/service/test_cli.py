@@ -101,7 +101,7 @@ def test_completion_proposes_the_commands():
 def test_serving_imports_neither_torch_nor_the_other_packages():
     """It runs where only the serving dependencies are installed."""
     script = (
-        "import sys, service.commands.serve\n"
+        "import sys, service.commands.serve, service.commands.single_process\n"
         "print([m for m in ('torch', 'onnx', 'model_export', 'training', 'loadtest', 'matplotlib')"
         " if m in sys.modules])"
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from service.rollout.plan.rollout_plan import RolloutPlan
 from simulation.evidence_trace import trace_rollouts, write
 from simulation.latency_distribution import LognormalLatency
@@ -33,6 +35,7 @@ async def test_requests_and_seconds_only_rise():
             assert before.requests <= after.requests
 
 
+@pytest.mark.slow
 async def test_a_seed_gives_the_same_traces_which_are_written_as_json(tmp_path):
     made = await traces()
     assert made == await traces()

@@ -42,6 +42,7 @@ def test_a_canary_that_complies_is_not_rolled_back(sessions, ratio):
     assert len(rolled_back(replace(sessions, ratio=ratio), 40, 1)) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lengths", list(SessionLengths))
 def test_a_canary_with_half_the_hits_is_found_within_2000_predictions(lengths):
     found = rolled_back(SimulatedSessions(ratio=0.5, lengths=lengths), 40, 2)
@@ -49,6 +50,7 @@ def test_a_canary_with_half_the_hits_is_found_within_2000_predictions(lengths):
     assert sorted(p.predictions for p in found)[20] < 2000
 
 
+@pytest.mark.slow
 def test_predictions_treated_as_independent_would_roll_back_healthy_canaries():
     """This is why a key counts once. The arms are identical."""
     sessions = replace(SHORT, length=400.0, spread=0.3)

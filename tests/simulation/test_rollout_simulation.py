@@ -95,6 +95,7 @@ async def test_faults_are_judged_from_the_first_analysis():
     assert found.delay <= 30
 
 
+@pytest.mark.slow
 async def test_a_slow_device_is_found_by_stables_past():
     """Both arms are four times as slow with the canary as before it."""
     assert RolloutEnding.ROLLED_BACK is (await simulate(slowdown=4.0)).ending

@@ -6,13 +6,13 @@ import json
 import re
 from pathlib import Path
 
-import yaml
 from prometheus_client import CollectorRegistry
 
 from service.histogram import Histogram
 from service.metrics import Metrics
 from service.rollout_metrics import FleetMetrics
 from service.session_metrics import SessionStoreMetrics
+from tests.support import yaml_files
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 DASHBOARD = DEPLOY / "grafana" / "dashboards" / "nextvec.json"
@@ -51,7 +51,7 @@ def queries() -> dict[str, str]:
 
 
 def rules() -> list[dict]:
-    groups = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"]
+    groups = yaml_files.load(ALERTS.read_text(encoding="utf-8"))["groups"]
     return [rule for group in groups for rule in group["rules"]]
 
 

@@ -252,7 +252,10 @@ def cases() -> dict[str, RolloutRecord]:
             rollout(since=NOW, step_since=NOW, proven=True), judged(QUIET, step=1)
         ),
         "next step after a pass, slower by chance": record(
-            rollout(proven=True), judged(*[counters(STABLE[130:], canary=HIGHER[40:])] * 2, step=1)
+            rollout(proven=True),
+            judged(
+                *[counters(canary=[0.010] * 18 + [0.030] * 2)] * 2, step=1, before=[counters()] * 3
+            ),
         ),
         "next step after force": record(
             rollout(since=NOW, step_since=NOW, reason=Reason.FORCED), judged(QUIET, step=1)

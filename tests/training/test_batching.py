@@ -65,6 +65,7 @@ def test_a_stretch_longer_than_the_stream_is_all_of_it(small: Corpus) -> None:
     assert chosen.batch == len(set(places.tolist()))
 
 
+@pytest.mark.slow
 def test_the_original_recipe_has_one_target_a_sequence(small: Corpus) -> None:
     """Its last vector's successor; sequences begin every `stride` vectors."""
     model = initialize(small.vectors, LAST).eval()

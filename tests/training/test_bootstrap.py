@@ -49,6 +49,7 @@ def test_a_paired_difference_cancels_what_documents_share() -> None:
     assert (0.1, 0.1) == pytest.approx((paired.low, paired.high))
 
 
+@pytest.mark.slow
 def test_the_interval_covers_as_often_as_it_says() -> None:
     """Of 200 draws of 60 documents, the truth lies in about 95 %: at least 88 %."""
     rng = np.random.default_rng(1)

@@ -48,6 +48,7 @@ def test_the_slow_units_take_the_texts_own_centre_away(bank: FilterBank) -> None
     assert np.abs(kept @ leading).max() < 1e-3 < np.abs(whole @ leading).max()
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_checkpoint_that_lists_its_documents(
     small_file: Path, tmp_path: Path
 ) -> None:

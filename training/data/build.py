@@ -15,15 +15,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corpora import corpus
 from service.manifest import sha256
-from training.data.embedder import Embedder
 from training.data.sentences import split_sentences
 from training.data.texts import TextDocument
+
+if TYPE_CHECKING:
+    from training.data.embedder import Embedder
 
 CORPUS, SENTENCES, MANIFEST = "corpus.npz", "sentences.txt", "manifest.json"
 _PARTS = "parts"

@@ -12,8 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AutoModel, AutoTokenizer
-from transformers.utils import logging
 
 from corpora.corpus import CorpusError
 from service.manifest import sha256
@@ -38,6 +36,10 @@ class SentenceEncoder:
     """
 
     def __init__(self, folder: Path, batch: int = 64) -> None:
+        # Its import takes seconds, and a module that only names an embedder needs none.
+        from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415
+        from transformers.utils import logging  # noqa: PLC0415
+
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         self.folder = folder

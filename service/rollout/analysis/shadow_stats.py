@@ -9,6 +9,7 @@ for the guardrails to decide, once it has callers.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -249,5 +250,6 @@ def _ratio(arms: CountsByArm, edges: Sequence[float]) -> float | None:
 
 
 def _count(edges: Sequence[float], seconds: float) -> Counts:
-    at = next((i for i, edge in enumerate(edges) if seconds <= edge), len(edges))
-    return Counts(tuple(int(i == at) for i in range(len(edges) + 1)))
+    buckets = [0] * (len(edges) + 1)
+    buckets[bisect_left(edges, seconds)] = 1
+    return Counts(tuple(buckets))

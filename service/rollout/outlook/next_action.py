@@ -78,7 +78,7 @@ def next_action(record: RolloutRecord, outlook: Outlook) -> NextMove:
     """What happens next to the rollout of this record."""
     rollout, plan = record.rollout, record.rollout.plan
     if rollout.phase is Phase.PROMOTING:
-        return NextMove(Action.PROMOTION, f"{rollout.canary} gets all traffic.", 100.0)
+        return NextMove(Action.NONE, f"{rollout.canary} gets all traffic.")
     if outlook in ENDED:
         return NextMove(Action.NONE, _after_the_end(rollout, outlook))
     if rollout.phase is Phase.PENDING or plan is None:

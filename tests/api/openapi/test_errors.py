@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 
+import pytest
+
 from service import errors
 from service.api.errors import status_of
 from service.api.openapi.errors import ERRORS, MEANINGS, error_responses
@@ -60,6 +62,7 @@ def test_every_code_of_a_class_is_in_the_table_with_its_status():
             assert (status_of(made(kind)), kind.code) == (ERRORS[kind.code][0], kind.code)
 
 
+@pytest.mark.slow
 def test_every_code_that_is_raised_is_in_the_table_with_its_status():
     raised = codes_in_the_source()
     assert {"position_mismatch", "gate_missed", "below_floor", "body_timeout"} <= set(raised)

@@ -193,6 +193,7 @@ async def test_the_first_of_several_vectors_is_the_label(service):
     assert await service.metric("nextvec_online_cosine_sum", variant="stable") == pytest.approx(1)
 
 
+@pytest.mark.slow
 async def test_with_enough_sessions_hits_are_counted(service):
     """The pool contains other sessions' vectors, so a correct prediction is a hit."""
     for i in range(DISTRACTORS + 5):

@@ -39,6 +39,7 @@ async def test_a_session_predicts_as_its_recomputed_window(service, pieces):
         assert answer.json()["length"] == position
 
 
+@pytest.mark.slow
 async def test_a_compact_history_is_exact_within_the_window_and_near_past_it(start):
     """Vectors are kept in 8 bits by default, so recomputed predictions differ slightly."""
     vectors = unit_vectors(20)

@@ -9,7 +9,7 @@ from tests.support.sharing import made_once
 from tests.support.sources import ROOT
 from tests.support.tools import need
 
-pytestmark = need("mkdocs")
+pytestmark = [pytest.mark.slow, need("mkdocs")]
 
 
 @pytest.fixture(scope="session")

@@ -53,6 +53,7 @@ FIGURES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRAWN)
 def test_a_picture_has_no_colour_of_its_own(name):
     """Every colour is a variable that light and dark mode set."""
@@ -68,6 +69,7 @@ def test_a_picture_of_the_documentation_is_drawn_and_small(name):
     assert 1000 < (IMAGES / f"{name}.svg").stat().st_size <= MAX_BYTES
 
 
+@pytest.mark.slow
 def test_the_same_data_give_the_same_picture():
     assert render(FIGURES["peeking"]()) == render(FIGURES["peeking"]())
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from loadtest.bench.null_server import run_null_server
 from loadtest.generator.http_client import HttpClient
 
 
+@pytest.mark.slow
 async def test_every_request_gets_the_same_number_of_zero_bytes():
     async with run_null_server(12) as (url, process):
         client = HttpClient(url)

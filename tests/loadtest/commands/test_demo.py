@@ -11,7 +11,8 @@ from tests.support.sources import ROOT
 
 IMPORTS = """
 import sys
-import loadtest.commands.demo, model_export.commands.export, service.commands.serve
+import loadtest.commands.demo, model_export.commands.export
+import service.commands.serve, service.commands.single_process
 print(sorted({"torch", "pytest", "transformers"} & sys.modules.keys()))
 """
 

@@ -9,6 +9,8 @@ from loadtest.demo.run import ActRun
 from loadtest.demo.scenario import ACTS
 from tests.support.act_runs import FakeDriver, act_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "act_runs",

@@ -35,4 +35,4 @@ async def test_positions_count_up_and_sessions_begin_again():
     assert len({row.session for row in first}) == 3
     assert [0, 0, 0] == [row.position for row in last]
     assert {row.session for row in first}.isdisjoint(row.session for row in last)
-    assert not np.array_equal(first[0].vector, second[0].vector)
+    assert not np.array_equal(first[0].vectors, second[0].vectors)

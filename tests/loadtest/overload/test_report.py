@@ -51,6 +51,7 @@ def test_each_target_can_be_missed(changes, names):
     assert missed(run_of(**changes)) == names
 
 
+@pytest.mark.slow
 def test_the_report_is_written(tmp_path):
     picture = write(run_of(), tmp_path)
     assert picture.stat().st_size > 10_000

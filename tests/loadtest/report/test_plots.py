@@ -9,6 +9,8 @@ from loadtest.report import plots
 from loadtest.rollout_client import parse_sample
 from tests.support.rollout_status import status
 
+pytestmark = pytest.mark.slow
+
 
 def requests():
     """Twenty requests each over two seconds: stable 1..20 ms, canary twice that."""

@@ -158,6 +158,7 @@ def test_the_limit_leaves_the_interval_with_the_verdict(ratio, outcome):
     assert outcome == verdict.outcome
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ratio", [EDGE_GROWTH**0, EDGE_GROWTH**2, EDGE_GROWTH**5])
 def test_the_interval_covers_the_ratio_at_every_look(ratio):
     """At most one run in ten may ever miss it, and looking thirty times must not change that.

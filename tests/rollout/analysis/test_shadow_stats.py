@@ -16,8 +16,8 @@ STEP = PlanStep(shadow=True, min_samples=200)
 
 def seen(count=200, *, ratio=1.0, cosine=0.9, faults=0, mode="step", dropped=0):
     found = ShadowStats(EDGES, faults=faults, dropped=dropped)
+    modes = count_copy(EDGES, mode, 0.01, 0.01 * ratio)
     for _ in range(count):
-        modes = count_copy(EDGES, mode, 0.01, 0.01 * ratio)
         found = found.plus(ShadowStats(EDGES, modes, answered=1, cosine_sum=cosine))
     return found
 

@@ -45,6 +45,7 @@ async def test_a_pause_lasts_until_its_deadline(world, step):
     assert (await world.tick(10))["phase"] == "RolledBack"
 
 
+@pytest.mark.slow
 async def test_a_clock_that_creeps_adds_up_to_nothing(world):
     """Each step is below the threshold; together they are hours."""
     await pause(world)

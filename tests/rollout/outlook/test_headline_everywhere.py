@@ -49,6 +49,11 @@ def test_a_sentence_is_whole(name):
     assert told["next"]["text"].endswith("."), "a person knows what to do, or that nothing is to do"
 
 
+def test_a_figure_beyond_its_limit_is_not_called_good():
+    text = said(CASES["next step after a pass, slower by chance"])["headline"]
+    assert text.startswith("phase-3 has looked good so far, but its P95 is 41 % higher")
+
+
 def test_evidence_that_cannot_grow_is_not_awaited():
     text = said(CASES["a leaning without requests"])["next"]["text"]
     assert "But no request has reached it for 1 min 15 s: abort it, or send requests." in text

@@ -168,16 +168,16 @@ def test_the_field_is_named_within_a_request_too():
     assert ("plan", "steps", 1, "weight") == caught.value.errors()[0]["loc"]
 
 
-@pytest.mark.parametrize("value", [2**63, 2**64, 10**30, -(2**64), 1e300])
 @pytest.mark.parametrize("path", [path for path, _ in number_fields(RolloutPlan)])
-def test_every_number_is_bounded(path, value):
+def test_every_number_is_bounded(path):
     """A number that no response or date can hold is refused, wherever it stands."""
-    fields = value
-    for part in reversed(path):
-        fields = {part: fields} if isinstance(part, str) else [fields]
-    with pytest.raises(ValidationError) as caught:
-        RolloutPlan.model_validate(fields)
-    assert path in [error["loc"] for error in caught.value.errors()]
+    for value in (2**63, 2**64, 10**30, -(2**64), 1e300):
+        fields = value
+        for part in reversed(path):
+            fields = {part: fields} if isinstance(part, str) else [fields]
+        with pytest.raises(ValidationError) as caught:
+            RolloutPlan.model_validate(fields)
+        assert path in [error["loc"] for error in caught.value.errors()]
 
 
 def test_fields_that_contradict_each_other_are_both_named():

@@ -116,6 +116,7 @@ sys.exit(cli.main(["rollout", "pause"]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
 def test_a_stdout_of_another_encoding(request, encoding):
     ran = subprocess.run(
@@ -129,6 +130,7 @@ def test_a_stdout_of_another_encoding(request, encoding):
     assert b"Paused" in ran.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
 def test_a_full_stdout_does_not_fail_a_change(request):
     with FULL.open("wb") as full:

