@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -37,6 +38,17 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._services = services
         self._loop = asyncio.get_running_loop()
+
+    def begin(self) -> None:
+        """Leave what exists now out of later collections, and let signals drain from here on."""
+        # It lives until the end; to look at it again would delay requests.
+        gc.collect()
+        gc.freeze()
+        # uvicorn installs the same handler for a while and then puts back what was there: a signal
+        # before or after that must not be lost, nor end the process before the lifespan's end.
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), self.handle_exit)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen. Ends the process if the address cannot be used."""

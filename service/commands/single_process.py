@@ -7,8 +7,6 @@ from service import blas_threads  # noqa: F401
 
 # isort: split
 import asyncio
-import gc
-import signal
 
 from fastapi import FastAPI
 
@@ -29,18 +27,9 @@ def serve_until_stopped(app: FastAPI, certificate: CertificateLoader | None) -> 
 async def _serve(app: FastAPI, certificate: CertificateLoader | None) -> None:
     """Load the versions, then listen. A failure to load is reported without a traceback."""
     async with app.router.lifespan_context(app):
-        # Objects that exist now live until the end: exclude them from later
-        # collections, which would otherwise delay requests.
-        gc.collect()
-        gc.freeze()
         services = app.state.services
         server = Server(services, server_config(app, services, certificate))
-        # From here on a signal drains. uvicorn installs the same handler for a while and then
-        # puts back what was there: a signal before or after that must not be lost, nor end
-        # the process before the lifespan's end.
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), server.handle_exit)
+        server.begin()
         watch = None if certificate is None else asyncio.create_task(certificate.watch())
         async with serving_rpc(services):
             await server.serve()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
 import socket
@@ -98,11 +97,8 @@ class EngineServer(Server):
 
 async def _serve(app: FastAPI, start: EngineStart) -> None:
     async with app.router.lifespan_context(app):
-        gc.collect()
-        gc.freeze()  # what exists now lives until the end: no collection looks at it again
         server = EngineServer(app.state.services, app, start)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, server.handle_exit)
+        server.begin()
         async with serving_rpc(app.state.services):
             await server.serve()
 

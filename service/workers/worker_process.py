@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
-import signal
 import socket
 import sys
 from functools import partial
@@ -107,13 +105,10 @@ class Worker:
         tracer, flush_traces = make_tracer(self._start.settings.tracing)
         self._edge = edge = self._make_edge(state, TraceRecorder(tracer))
         self._on_state(state)
-        gc.collect()
-        gc.freeze()
         self._server = server = WorkerServer(
             edge, self._start, Passthrough(partial(doors.open_http, door))
         )
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, server.handle_exit)
+        server.begin()
         watch = None
         if server.certificate is not None:
             watch = asyncio.create_task(server.certificate.watch())
