@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from service.api.console import FILES, PAGE
-from tests.support.console_states import PLAN, looks_good
+from tests.support.console_states import looks_good
+from tests.support.console_status import PLAN
 
 FOLDER = Path(str(files("service.api.console")))
 
