@@ -332,18 +332,7 @@ def shadow(now: float) -> dict:
 STATES: dict[str, Callable[[float], dict]] = {
     made.__name__: made
     for made in (
-        idle,
-        preparing,
-        warming_up,
-        too_early,
-        looks_good,
-        leaning_to_fail,
-        needs_you,
-        blind,
-        paused,
-        rolled_back,
-        stopped,
-        promoted,
-        shadow,
+        *(idle, preparing, warming_up, too_early, looks_good, leaning_to_fail, needs_you),
+        *(blind, paused, rolled_back, stopped, promoted, shadow),
     )
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from service.rollout.analysis.comparison import Comparison
@@ -50,7 +50,7 @@ class Verdict:
     `label` names the figure for people, and `comparison` has both variants' values. `held`:
     why a pass that the evidence allows is held back. `shares` are the parts of the evidence
     for a pass and for a fail, 0..1, where they do not follow from the bounds. `leaned`: how it
-    leaned at the evaluation before: a `leaning`.
+    leaned, see `after`.
     """
 
     name: str
@@ -118,6 +118,12 @@ class Verdict:
         if passing >= LEANING or (self.leaned is Stance.LEANING_TO_PASS and passing > 0):
             return Stance.LEANING_TO_PASS
         return Stance.COLLECTING if self.can_pass else Stance.WATCHING
+
+    def after(self, leaned: Stance | None) -> Verdict:
+        """The verdict after an evaluation at which its guardrail leaned so. It keeps how it leans
+        now, so that the same evidence gives the same verdict again."""
+        known = replace(self, leaned=leaned)
+        return replace(known, leaned=known.leaning)
 
     @property
     def leaning(self) -> Stance | None:

@@ -76,8 +76,8 @@ def standings(*evidence: tuple[float, float]) -> list[Stance]:
             verdict("a", VerdictOutcome.INCONCLUSIVE),
             log_fail=4.6 * failing,
             log_pass=4.6 * passing,
-            leaned=leaned,
-        )
+        ).after(leaned)
+        assert made == made.after(made.leaning), "the same evidence says the same again"
         found.append(made.standing)
         leaned = made.leaning
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from service.rollout.analysis.counters import Counts
@@ -114,7 +114,7 @@ class GuardrailSuite:
 
 def _leaning_as_before(verdict: Verdict, evidence: Evidence) -> Verdict:
     """The verdict, which knows how its guardrail leaned at the evaluation before."""
-    return replace(verdict, leaned=evidence.leanings.get(verdict.name))
+    return verdict.after(evidence.leanings.get(verdict.name))
 
 
 def _state(evidence: Evidence, guardrail: Guardrail[Any, Any]) -> Any:
