@@ -107,7 +107,7 @@ class LocalFleet:
         self.ports.check_free()
         self.redis.start()
         await self.redis_ready()
-        await self._start_postgres()
+        await self.start_postgres()
         for replica in self.replicas:
             replica.start()
         if self.prometheus is not None:
@@ -117,8 +117,9 @@ class LocalFleet:
         self.balancer.start()
         await self.balancer.wait_until(lambda: _is_ready(self.url), _BALANCER_SECONDS)
 
-    async def _start_postgres(self) -> None:
-        """Start PostgreSQL. After `kill -9` it refuses while an old process of it is left."""
+    async def start_postgres(self) -> None:
+        """Start PostgreSQL and wait for it. After `kill -9` it refuses while an old process of it
+        is left, so that it is tried again. Raises `FleetError`."""
         for tries_left in reversed(range(_POSTGRES_TRIES)):
             stores.forget_dead_postgres(self.folder)
             self.postgres.start()

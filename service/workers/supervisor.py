@@ -127,7 +127,14 @@ class Supervisor:
         counter = RestartCounter(WORKER_RULE)
         loop = asyncio.get_running_loop()
         while not (self._stop.is_set() or engine.ended.done()):
-            worker = self._start_worker(slot, door)
+            try:
+                worker = self._start_worker(slot, door)
+            except OSError as error:  # too many processes or descriptors, or too little memory
+                if not await self._starts_again(
+                    engine, counter.delay(0.0, was_ready=False), f"worker {slot + 1}: {error}"
+                ):
+                    return
+                continue
             if await worker.ready:
                 self._log_ready()
             await worker.ended
@@ -137,13 +144,19 @@ class Supervisor:
                 self._on_worker_stopped()
                 return
             delay = counter.delay(loop.time() - worker.began, was_ready=worker.was_ready)
-            if delay is None:
-                logger.error("%s; too many starts have failed", worker.describe_end())
-                self._gave_up = True
-                self._pass_on(signal.SIGTERM)
+            if not await self._starts_again(engine, delay, worker.describe_end()):
                 return
-            logger.error("%s; it starts again in %g s", worker.describe_end(), delay)
-            await asyncio.wait([engine.ended], timeout=delay)
+
+    async def _starts_again(self, engine: ChildProcess, delay: float | None, why: str) -> bool:
+        """Wait until a worker may start again; without a delay, end all and return False."""
+        if delay is None:
+            logger.error("%s; too many starts have failed", why)
+            self._gave_up = True
+            self._pass_on(signal.SIGTERM)
+            return False
+        logger.error("%s; it starts again in %g s", why, delay)
+        await asyncio.wait([engine.ended], timeout=delay)
+        return True
 
     def _start_worker(self, slot: int, door: socket.socket) -> ChildProcess:
         own = [each.fileno() for each in self._sockets[slot]]

@@ -60,10 +60,13 @@ class FaultInjector:
                 replica.resume()
             case FaultKind.REDIS:
                 await self._kill(fleet.redis, fault.hold)
+                fleet.redis.start()
+                self._ended.discard(fleet.redis.name)
                 await fleet.redis_ready()
             case FaultKind.POSTGRES:
                 await self._kill(fleet.postgres, fault.hold)
-                await fleet.postgres_ready()
+                await fleet.start_postgres()
+                self._ended.discard(fleet.postgres.name)
             case FaultKind.ROLLING:
                 await self._roll()
 
@@ -79,8 +82,6 @@ class FaultInjector:
         self._ended.add(process.name)
         process.kill()
         await asyncio.sleep(hold)
-        process.start()
-        self._ended.discard(process.name)
 
     async def _roll(self) -> None:
         """Stop each replica as an operator does, with its drain, and start it again."""
