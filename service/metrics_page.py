@@ -1,12 +1,10 @@
-"""The page of a registry: its format by the caller's headers, rendered off the event loop."""
+"""The page of a registry, in the format that the caller's headers ask for."""
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Metric, generate_latest
@@ -48,12 +46,9 @@ PLAIN = PageFormat(openmetrics=False, gzipped=False)
 class MetricsPage:
     """The page of one registry.
 
-    Pages are rendered in a thread, one at a time, because rendering takes the interpreter from
-    requests. Scrapes that arrive before it begins share the page. When rendering has taken more
-    than `RENDER_SHARE` of the time, scrapes get the last page again.
-
-    A scrape waits for the thread and for two turns of the event loop: under overload, a turn
-    takes longer than the rendering.
+    It is rendered on the event loop, in a few milliseconds: in a thread it would wait for the
+    interpreter and for the loop, which takes many times as long under overload (ADR 38). When
+    rendering has taken more than `RENDER_SHARE` of the time, scrapes get the last page again.
     """
 
     def __init__(
@@ -61,54 +56,20 @@ class MetricsPage:
     ) -> None:
         self._registry = registry
         self._monotonic = monotonic
-        self._thread = ThreadPoolExecutor(1, "metrics")
-        self._waiting: dict[PageFormat, list[asyncio.Future[bytes]]] = {}
         self._last: dict[PageFormat, bytes] = {}
         self._budget = MAX_BUDGET_SECONDS
         self._refilled = monotonic()
 
-    async def read(self, form: PageFormat) -> bytes:
-        """Return the page, rendered after the call unless there are too many calls."""
+    def read(self, form: PageFormat) -> bytes:
+        """Return the page as it is now, or the last one if there are too many calls."""
         if self._is_spent() and form in self._last:
             return self._last[form]
-        loop = asyncio.get_running_loop()
-        scrape: asyncio.Future[bytes] = loop.create_future()
-        waiting = self._waiting.setdefault(form, [])
-        waiting.append(scrape)
-        if len(waiting) == 1:
-            self._thread.submit(self._render_next, form, loop)
-        return await scrape
-
-    def _render_next(self, form: PageFormat, loop: asyncio.AbstractEventLoop) -> None:
-        """Render the page for the scrapes that wait. In the thread."""
-        # What changes from here on may not be on this page.
-        scrapes = self._waiting.pop(form)
         began = self._monotonic()
-        rendered: bytes | Exception
         try:
-            rendered = self.render(form)
-        except Exception as error:  # noqa: BLE001  the scrapes get it
-            rendered = error
-        seconds = self._monotonic() - began
-        loop.call_soon_threadsafe(self._settle, form, scrapes, rendered, seconds)
-
-    def _settle(
-        self,
-        form: PageFormat,
-        scrapes: list[asyncio.Future[bytes]],
-        rendered: bytes | Exception,
-        seconds: float,
-    ) -> None:
-        self._budget -= seconds
-        if isinstance(rendered, bytes):
-            self._last[form] = rendered
-        for scrape in scrapes:
-            if scrape.cancelled():
-                continue  # its caller has gone
-            if isinstance(rendered, Exception):
-                scrape.set_exception(rendered)
-            else:
-                scrape.set_result(rendered)
+            page = self._last[form] = self.render(form)
+        finally:
+            self._budget -= self._monotonic() - began
+        return page
 
     def _is_spent(self) -> bool:
         now = self._monotonic()
@@ -118,7 +79,7 @@ class MetricsPage:
         return self._budget <= 0
 
     def render(self, form: PageFormat) -> bytes:
-        """Render the page now, in this thread."""
+        """Render the page, whatever it takes."""
         page = render_text(self._registry, openmetrics=form.openmetrics)
         return gzip.compress(page, _GZIP_LEVEL, mtime=0) if form.gzipped else page
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -139,12 +140,14 @@ def fuzz(options: FuzzOptions) -> None:
 def last_line(run: FuzzRun, schema: SchemaFuzzResult | None, problems: list[str]) -> str:
     """The counts, on one line."""
     classes = {n: sum(c for s, c in run.statuses.items() if s // 100 == n) for n in (2, 4)}
-    cases = "not run" if schema is None else f"{schema.cases} cases, {schema.failures} failed"
+    cases = "" if schema is None else f", schema {schema.cases} cases, {schema.failures} failed"
+    # Not measured before the end, nor for a server on another machine.
+    memory = "" if math.isnan(run.rss_growth_mb) else f"memory {run.rss_growth_mb:+.0f} MB, "
     return (
-        f"fuzz: {run.inputs['bytes']} mutated requests, {run.inputs['tensors']} odd tensors, "
-        f"schema {cases}; {classes[2]} 2xx, {classes[4]} 4xx, {run.statuses[504]} 504, "
+        f"fuzz: {run.inputs['bytes']} mutated requests, {run.inputs['tensors']} odd tensors"
+        f"{cases}; {classes[2]} 2xx, {classes[4]} 4xx, {run.statuses[504]} 504, "
         f"{run.server_errors} other 5xx, {run.hangs} hangs in {run.probes} probes, "
-        f"{int(run.died)} deaths, memory {run.rss_growth_mb:+.0f} MB, {len(problems)} problems"
+        f"{int(run.died)} deaths, {memory}{len(problems)} problems"
     )
 
 

@@ -1,10 +1,8 @@
-"""The page: its format, its text, and one rendering at a time."""
+"""The page: its format, its text, and how often it is rendered."""
 
 from __future__ import annotations
 
-import asyncio
 import gzip
-import threading
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, generate_latest
@@ -75,34 +73,14 @@ def test_a_compressed_page_is_the_same_page():
     assert page.render(PLAIN) == gzip.decompress(page.render(GZIPPED))
 
 
-async def test_scrapes_at_once_share_a_page_that_is_newer_than_their_call():
+def test_a_scrape_has_what_was_counted_before_it():
     counter, page = new_page()
-    rendered = []
-    render = page.render
-    begun, go_on = threading.Event(), threading.Event()
-
-    def render_slowly(form):
-        rendered.append(form)
-        text = render(form)
-        begun.set()
-        assert go_on.wait(10)
-        return text
-
-    page.render = render_slowly
-    first = asyncio.create_task(page.read(PLAIN))
-    await asyncio.to_thread(begun.wait, 10)
+    assert b"things_total 0.0" in page.read(PLAIN)
     counter.inc()
-    others = [asyncio.create_task(page.read(PLAIN)) for _ in range(20)]
-    await asyncio.sleep(0)
-    go_on.set()
-    pages = await asyncio.gather(*others)
-
-    assert b"things_total 0.0" in await first
-    assert 2 == len(rendered)
-    assert all(b"things_total 1.0" in each for each in pages)
+    assert b"things_total 1.0" in page.read(PLAIN)
 
 
-async def test_a_page_that_cannot_be_rendered_is_an_error_and_the_next_one_is_not():
+def test_a_page_that_cannot_be_rendered_is_an_error_and_the_next_one_is_not():
     _, page = new_page()
     render = page.render
 
@@ -112,20 +90,11 @@ async def test_a_page_that_cannot_be_rendered_is_an_error_and_the_next_one_is_no
 
     page.render = fail
     with pytest.raises(RuntimeError, match="no page"):
-        await page.read(PLAIN)
-    assert b"things_total" in await page.read(PLAIN)
+        page.read(PLAIN)
+    assert b"things_total" in page.read(PLAIN)
 
 
-async def test_a_scrape_that_is_given_up_does_not_take_the_page_from_others():
-    _, page = new_page()
-    leaving, staying = (asyncio.create_task(page.read(PLAIN)) for _ in range(2))
-    await asyncio.sleep(0)
-    leaving.cancel()
-
-    assert b"things_total" in await staying
-
-
-async def test_scrapes_without_end_do_not_take_the_interpreter():
+def test_scrapes_without_end_do_not_take_the_interpreter():
     """They get the last page again, until a share of the time has passed."""
     clock = FakeClock()
     counter, page = new_page(clock)
@@ -140,7 +109,7 @@ async def test_scrapes_without_end_do_not_take_the_interpreter():
     while clock.now < FakeClock().now + 100:
         counter.inc()
         before = clock.now
-        await page.read(PLAIN)
+        page.read(PLAIN)
         rendered += clock.now > before
         clock.advance(0.05)
 

@@ -54,4 +54,4 @@ async def metrics(request: Request, services: LiveServices) -> Response:
     headers = {"Content-Type": form.media_type, "Vary": "Accept, Accept-Encoding"}
     if form.gzipped:
         headers["Content-Encoding"] = "gzip"
-    return Response(await services.metrics.page.read(form), headers=headers)
+    return Response(services.metrics.page.read(form), headers=headers)
