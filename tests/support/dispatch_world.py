@@ -20,15 +20,17 @@ ALL_CANARY = TrafficSplit("phase-2", "phase-3", 10_000, "salt")
 
 
 class RegistryStub:
-    """A registry of two versions with fake engines."""
+    """A registry of two versions with fake engines, of this window and policy."""
 
-    def __init__(self, clock):
+    def __init__(self, clock, window=8, policy="exact", queue_limit=8):
         self.engines = {"phase-2": FakeEngine(0.5), "phase-3": FakeEngine(0.9)}
         self.versions = {}
         for version, engine in self.engines.items():
-            scheduler = Scheduler(engine, clock, max_batch=8, prefill_chunk=4, queue_limit=8)
+            scheduler = Scheduler(
+                engine, clock, max_batch=8, prefill_chunk=4, queue_limit=queue_limit
+            )
             scheduler.start(version)
-            manifest = manifest_of(version, 8, version)
+            manifest = manifest_of(version, window, version, policy)
             self.versions[version] = LoadedVersion(manifest, engine.provider, "fp32", scheduler)
 
     def get(self, version):

@@ -14,41 +14,17 @@ from service.clock import SystemClock
 from service.contexts.memory_store import MemorySessionStore
 from service.contexts.session_quota import SessionQuota
 from service.contexts.session_store import SessionStart
-from service.errors import NotFound
 from service.fleet.identity import FleetIdentity
-from service.inference.registry import LoadedVersion
-from service.inference.scheduling.scheduler import Scheduler
 from service.metrics import Metrics, new_registry
 from service.prediction.dispatch import Dispatch
 from service.prediction.request import RequestOptions
 from service.rollout.routing.traffic_split import TrafficRouter, TrafficSplit
 from service.settings import LimitSettings, SessionSettings
 from service.shared_sessions import SharedSessions
-from tests.support.fakes import DIM, FakeClock, FakeEngine, manifest_of
+from tests.support.dispatch_world import RegistryStub
+from tests.support.fakes import DIM, FakeClock, FakeEngine
 
 WINDOW, HISTORY = 16, 64
-
-
-class VersionsStub:
-    """Two loaded versions."""
-
-    def __init__(self, clock, policy):
-        self.engines = {"phase-2": FakeEngine(0.5), "phase-3": FakeEngine(0.9)}
-        self.versions = {}
-        for version, engine in self.engines.items():
-            scheduler = Scheduler(engine, clock, max_batch=8, prefill_chunk=4, queue_limit=64)
-            scheduler.start(version)
-            manifest = manifest_of(version, WINDOW, version, policy)
-            self.versions[version] = LoadedVersion(manifest, engine.provider, "fp32", scheduler)
-
-    def get(self, version):
-        if version not in self.versions:
-            raise NotFound(version, "version_not_found")
-        return self.versions[version]
-
-    @property
-    def loaded(self):
-        return tuple(self.versions.values())
 
 
 class Replica:
@@ -56,7 +32,7 @@ class Replica:
 
     def __init__(self, store, clock, metrics, policy="exact"):
         self.store, self.metrics = store, metrics
-        self.registry = VersionsStub(clock, policy)
+        self.registry = RegistryStub(clock, WINDOW, policy, queue_limit=64)
         self.traffic = TrafficRouter(TrafficSplit("phase-2"))
         self.dispatch = Dispatch(
             self.traffic, self.registry, store, metrics, clock, limits=LimitSettings()
