@@ -51,6 +51,8 @@ async def test_another_replica_goes_on_with_a_session(pair):
         answer = await replica.append("s", vectors[position : position + count], position)
         position += count
         check(answer, vectors[:position])
+        # Stored before the next replica goes on: with `async` the answer comes first.
+        assert position == await replica.length("s")
     assert await pair.a.length("s") == await pair.b.length("s") == position
     assert pair.b.value("nextvec_session_claims_total", reason="move") >= 1
 
