@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from service.contexts.session import AppendPlan, Session
 from service.contexts.session_quota import SessionQuota
@@ -96,23 +96,6 @@ class SessionStore(Protocol):
         """
         ...
 
-    def try_use(
-        self,
-        session_id: str,
-        position: int | None,
-        begin: SessionStart = SessionStart.IF_UNKNOWN,
-        owner: SessionQuota | None = None,
-    ) -> Session | None:
-        """As `use`, without waiting for anything; None if that would be needed.
-
-        Call `leave` in the end. Raises as `use` does.
-        """
-        ...
-
-    def leave(self, session: Session) -> None:
-        """End a use that `try_use` began."""
-        ...
-
     async def refresh(self, session: Session) -> bool:
         """Make sure that the session in memory is the one that is stored.
 
@@ -146,6 +129,28 @@ class SessionStore(Protocol):
 
     async def delete(self, session_id: str, owner: SessionQuota | None = None) -> None:
         """Delete the session after the appends that came before. Raises as `read` does."""
+        ...
+
+
+@runtime_checkable
+class ImmediateSessionStore(SessionStore, Protocol):
+    """A store that can hand out a session without waiting for anything."""
+
+    def try_use(
+        self,
+        session_id: str,
+        position: int | None,
+        begin: SessionStart = SessionStart.IF_UNKNOWN,
+        owner: SessionQuota | None = None,
+    ) -> Session | None:
+        """As `use`, without waiting for anything; None if that would be needed.
+
+        Call `leave` in the end. Raises as `use` does.
+        """
+        ...
+
+    def leave(self, session: Session) -> None:
+        """End a use that `try_use` began."""
         ...
 
 

@@ -11,7 +11,12 @@ from service.clock import Clock
 from service.contexts.prefix_cache import PrefixCache
 from service.contexts.session import AppendPlan, Session
 from service.contexts.session_quota import SessionQuota
-from service.contexts.session_store import SessionStart, SessionStore, SessionSummary
+from service.contexts.session_store import (
+    ImmediateSessionStore,
+    SessionStart,
+    SessionStore,
+    SessionSummary,
+)
 from service.errors import NextvecError, NotFound
 from service.inference.registry import Registry
 from service.inference.scheduling.job import EngineResult
@@ -57,14 +62,19 @@ class Dispatch:
         self._contexts = ContextRunner(prefixes, registry, self._submitter, metrics)
         self._recorder = RequestRecorder(metrics, clock)
         self._committer = AppendCommitter(scorer, shadow)
-        self._immediate = ImmediateAppends(
-            self._router,
-            sessions,
-            self._submitter,
-            self._committer,
-            self._recorder,
-            clock,
-            limits,
+        # Others have to be asked first: to begin at once would do the routing twice.
+        self._immediate = (
+            ImmediateAppends(
+                self._router,
+                sessions,
+                self._submitter,
+                self._committer,
+                self._recorder,
+                clock,
+                limits,
+            )
+            if isinstance(sessions, ImmediateSessionStore)
+            else None
         )
         self._sessions = sessions
         self._clock = clock
@@ -173,6 +183,8 @@ class Dispatch:
         end: bool = False,
     ) -> ImmediateAppend | None:
         """As `append`, for one that need not wait; see `ImmediateAppends.begin`."""
+        if self._immediate is None:
+            return None
         return self._immediate.begin(
             session_id, vectors, options, answer, position=position, begin=begin, end=end
         )

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from service.clock import Clock
 from service.contexts.session import AppendPlan, Session
-from service.contexts.session_store import SessionStart, SessionStore
+from service.contexts.session_store import ImmediateSessionStore, SessionStart
 from service.inference.scheduling.job import EngineResult, Job
 from service.observability import tracing
 from service.prediction.append_commit import AppendCommitter, append_mode
@@ -35,7 +35,7 @@ class ImmediateAppends:
     def __init__(
         self,
         router: RequestRouter,
-        sessions: SessionStore,
+        sessions: ImmediateSessionStore,
         submitter: Submitter,
         committer: AppendCommitter,
         recorder: RequestRecorder,

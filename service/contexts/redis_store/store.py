@@ -110,18 +110,6 @@ class RedisSessionStore:
         """Lock the session, and claim it unless this replica holds it; see `SessionStore.use`."""
         return SessionLease(self, LeaseRequest(session_id, position, begin, owner))
 
-    def try_use(
-        self,
-        session_id: str,
-        position: int | None,
-        begin: SessionStart = SessionStart.IF_UNKNOWN,
-        owner: SessionQuota | None = None,
-    ) -> None:
-        """None: the store may have to be asked, and has to store the append."""
-
-    def leave(self, session: Session) -> None:
-        """Nothing to do: `try_use` hands out no session."""
-
     async def refresh(self, session: Session) -> bool:
         """Claim the session, unless this append has done so."""
         assert isinstance(session, HeldSession)
